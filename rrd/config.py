@@ -1,0 +1,140 @@
+"""Settings: one flat table, from command line, environment, file and defaults, in this order.
+
+Each key exists once, here, with its unit in its name and its bounds in its type;
+``config/rrd.toml`` explains each as a trade-off. ``RRD_FLUSH_AGE_MS=500`` in the environment is
+``flush_age_ms = 500`` in the file; a list is written with commas there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from rrd.errors import ConfigError
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings. Sizes in bytes, times in the unit that the name ends in."""
+
+    # Where
+    host: str = "127.0.0.1"
+    port: Port = 8787
+    data_dir: str = "data"
+    public_url: str = ""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+
+    # The API's choices
+    recording_ids: Literal["uuid", "any"] = "uuid"
+    metadata_shape: Literal["list", "object"] = "list"
+
+    # From socket to disk
+    flush_bytes: Annotated[int, Meta(ge=4 * KIB, le=64 * MIB)] = 256 * KIB
+    flush_age_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1000
+    sync: Literal["auto", "each", "filesystem"] = "auto"
+    compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
+    segment_bytes_max: Annotated[int, Meta(ge=MIB, le=4 * GIB)] = 64 * MIB
+    seal_idle_s: Annotated[int, Meta(ge=1)] = 120
+
+    # Limits on what a sender may send
+    event_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
+    message_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
+    body_bytes_max: Annotated[int, Meta(ge=KIB)] = GIB
+    nesting_max: Annotated[int, Meta(ge=8, le=900)] = 512
+    zstd_window_bytes_max: Annotated[int, Meta(ge=KIB, le=128 * MIB)] = 8 * MIB
+    metadata_keys_max: Positive = 100
+    metadata_key_bytes_max: Positive = 256
+    metadata_value_bytes_max: Positive = 4 * KIB
+
+    # Limits on memory, handles and patience
+    sockets_max: Positive = 15_000
+    open_segments_max: Annotated[int, Meta(ge=16)] = 3_000
+    buffer_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
+    recording_buffer_bytes_max: Annotated[int, Meta(ge=64 * KIB)] = 8 * MIB
+    read_bytes_max: Annotated[int, Meta(ge=MIB)] = 64 * MIB
+    ping_interval_s: Annotated[int, Meta(ge=1)] = 25
+    body_idle_timeout_s: Annotated[int, Meta(ge=1)] = 60
+
+    # Telling
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def load_config(
+    *,
+    file: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+    flags: Mapping[str, object] | None = None,
+) -> Config:
+    """Build the settings from ``file`` (TOML), ``RRD_*`` variables and flags; the later wins.
+
+    Raises ``ConfigError`` naming the key, where it was set, and what it may be.
+    """
+    merged: dict[str, object] = {}
+    origin: dict[str, str] = {}
+    for where, values in (
+        (file or "", _from_file(file) if file else {}),
+        ("the environment", _from_environment(environment)),
+        ("the command line", {k: v for k, v in (flags or {}).items() if v is not None}),
+    ):
+        merged.update(values)
+        origin.update(dict.fromkeys(values, where))
+    try:
+        # strict=False: the environment knows only strings.
+        config = msgspec.convert(merged, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(error, origin)) from None
+    for network in config.trusted_proxies:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ConfigError(f"trusted_proxies: {network!r} is not a network like 10.0.0.0/8") from None
+    return config
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    known = {field.name: field for field in msgspec.structs.fields(Config)}
+    values: dict[str, object] = {}
+    for name, text in environment.items():
+        key = name.removeprefix("RRD_").lower()
+        # RRD_CONFIG names the file itself; other unknown names are typos worth telling.
+        if not name.startswith("RRD_") or name == "RRD_CONFIG":
+            continue
+        if key not in known:
+            raise ConfigError(f"{name} in the environment: there is no setting {key!r}")
+        is_list = isinstance(known[key].default, tuple)
+        values[key] = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
+    return values
+
+
+def _explain(error: msgspec.ValidationError, origin: Mapping[str, str]) -> str:
+    message = str(error)
+    if " - at `$." in message:
+        what, _, path = message.partition(" - at `$.")
+        key = path.rstrip("`").partition("[")[0]
+        return f"{key} (set in {origin.get(key, 'the defaults')}): {what}"
+    for key, where in origin.items():
+        if f"`{key}`" in message:
+            return f"there is no setting {key!r} (found in {where})"
+    return message

@@ -1,0 +1,177 @@
+"""Every error that rrd raises on purpose: one tree, whose types say whose fault it is.
+
+::
+
+    RrdError
+    ├── WireError            the sender's bytes: 4xx, what came before is kept
+    │   ├── BrokenEncoding       400  compression that can't be decoded
+    │   └── TooLarge             413  an event, message, document or body over its limit
+    ├── RequestError         the request: parameters, paths, types
+    │   ├── BadRequest           400
+    │   ├── NotFound             404
+    │   └── UnsupportedType      415
+    ├── AccessError          who may do what
+    │   ├── Unauthenticated      401
+    │   └── Forbidden            403
+    ├── RefusedError         ours to refuse, for now
+    │   ├── DiskFull             507
+    │   ├── StorageFailed        500  a write or sync failed: nothing was acked
+    │   ├── TooManySockets       503
+    │   └── ShuttingDown         503
+    ├── SegmentError         our own files
+    │   ├── TornTail                  unfinished last write: expected after a power cut
+    │   └── CorruptSegment            any other damage: alarming
+    ├── IndexDamaged         SQLite can't read the index: rebuild it
+    └── ConfigError          a setting that can't be used
+
+``code`` is a stable word for programs, ``status`` the HTTP status (RFC 9110, section 15) that
+such an error is answered with; both are class attributes, so a handler needs no table.
+"""
+
+from __future__ import annotations
+
+
+class RrdError(Exception):
+    """Base of all errors raised by rrd. ``str(error)`` is a sentence for people."""
+
+    code: str = "internal"
+    status: int = 500
+
+
+class WireError(RrdError):
+    """The sender's bytes can't be decoded any further. What came before is good."""
+
+    code = "bad_body"
+    status = 400
+
+
+class BrokenEncoding(WireError):
+    """A gzip, brotli or zstd stream is damaged or cut off."""
+
+    code = "broken_encoding"
+
+
+class TooLarge(WireError):
+    """An event, message, document or body is over its limit (RFC 9110, 15.5.14)."""
+
+    code = "too_large"
+    status = 413
+
+
+class RequestError(RrdError):
+    """The request itself is at fault."""
+
+    code = "bad_request"
+    status = 400
+
+
+class BadRequest(RequestError):
+    """A parameter, path or body that makes no sense."""
+
+    def __init__(self, message: str, *, code: str = "bad_request", parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.parameter = parameter
+
+
+class NotFound(RequestError):
+    """There is no such thing, or it belongs to another tenant."""
+
+    code = "not_found"
+    status = 404
+
+
+class UnsupportedType(RequestError):
+    """A Content-Type or Content-Encoding that is not served (RFC 9110, 15.5.16)."""
+
+    code = "unsupported_type"
+    status = 415
+
+
+class AccessError(RrdError):
+    """The caller may not do this."""
+
+    code = "access_denied"
+    status = 403
+
+
+class Unauthenticated(AccessError):
+    """No key, a wrong key, a revoked key, or a signature that does not match."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(AccessError):
+    """A good key without the right that this needs."""
+
+    code = "forbidden"
+    status = 403
+
+
+class RefusedError(RrdError):
+    """The server can't take this now, though the request is well formed."""
+
+    code = "refused"
+    status = 503
+
+
+class DiskFull(RefusedError):
+    """No space left for new data (RFC 4918, 11.5)."""
+
+    code = "disk_full"
+    status = 507
+
+
+class StorageFailed(RefusedError):
+    """A write or sync failed, so the events are not safe and were not acked."""
+
+    code = "storage_failed"
+    status = 500
+
+
+class TooManySockets(RefusedError):
+    """``sockets_max`` sockets are open."""
+
+    code = "too_many_sockets"
+
+
+class ShuttingDown(RefusedError):
+    """The daemon is stopping."""
+
+    code = "shutting_down"
+
+
+class SegmentError(RrdError):
+    """A segment file does not hold what it should. ``path`` and ``offset`` (bytes) say where."""
+
+    code = "segment_error"
+
+    def __init__(self, message: str, *, path: str, offset: int) -> None:
+        super().__init__(f"{path}: {message} at byte {offset}")
+        self.path = path
+        self.offset = offset
+
+
+class TornTail(SegmentError):
+    """The last write of a segment was not finished: expected after a power cut."""
+
+    code = "torn_tail"
+
+
+class CorruptSegment(SegmentError):
+    """Damage that a power cut doesn't explain."""
+
+    code = "corrupt_segment"
+
+
+class IndexDamaged(RrdError):
+    """SQLite refuses the index file. Nothing is lost: ``rrd reindex`` rebuilds it."""
+
+    code = "index_damaged"
+
+
+class ConfigError(RrdError):
+    """A setting is unknown, has the wrong type or is out of bounds."""
+
+    code = "bad_config"

@@ -1,0 +1,163 @@
+"""The disk as rrd uses it: the only module that calls the operating system about files.
+
+Everything that must survive a power cut goes through a ``Disk``, so that tests can replace it by
+one that forgets what was not synced (``tests/power``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from typing import Protocol
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Disk(Protocol):
+    """What rrd asks of a file system. Every method raises ``OSError`` on failure."""
+
+    def open_append(self, path: str, *, create: bool) -> int:
+        """Open a file to append to and return its handle. With ``create`` it must not exist yet."""
+        ...
+
+    def write(self, handle: int, data: bytes) -> None:
+        """Append all of ``data``. Given to the OS when this returns, not safe."""
+        ...
+
+    def sync(self, handle: int) -> None:
+        """Return when the file's data and size are on disk (not its directory entry)."""
+        ...
+
+    def sync_dir(self, path: str) -> None:
+        """Return when the entries of a directory are on disk."""
+        ...
+
+    def sync_all(self, path: str) -> None:
+        """Return when all of the file system that holds ``path`` is on disk, entries included."""
+        ...
+
+    def close(self, handle: int) -> None: ...
+
+    def truncate(self, path: str, size: int) -> None:
+        """Cut a file to ``size`` bytes, and sync it."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a file within the file system, over what was there. Durable after syncing both directories."""
+        ...
+
+    def unlink(self, path: str) -> None: ...
+
+    def copy(self, source: str, target: str, *, offset: int) -> None:
+        """Copy a file's bytes from ``offset`` on into a new synced file."""
+        ...
+
+    def make_dirs(self, path: str) -> None:
+        """Make a directory and its parents; each new entry is on disk when this returns."""
+        ...
+
+    def list_dir(self, path: str) -> list[str]:
+        """Names in a directory, in no order; an absent directory has none."""
+        ...
+
+    def size(self, path: str) -> int: ...
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """Read up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
+        ...
+
+
+class OsDisk:
+    """The real one."""
+
+    def open_append(self, path: str, *, create: bool) -> int:
+        # 0600: recordings show what visitors did, so nobody else on the machine reads them.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        return os.open(path, flags, 0o600)
+
+    def write(self, handle: int, data: bytes) -> None:
+        written = os.write(handle, data)
+        if written < len(data):
+            # A short write: a signal, or a disk that just filled up; the next call tells which.
+            view = memoryview(data)
+            while written < len(data):
+                written += os.write(handle, view[written:])
+
+    def sync(self, handle: int) -> None:
+        os.fdatasync(handle)
+
+    def sync_dir(self, path: str) -> None:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def sync_all(self, path: str) -> None:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # syncfs(2) reports write-back errors since Linux 5.8; rrd asks for no older kernel.
+            if _libc.syncfs(handle) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code), path)
+        finally:
+            os.close(handle)
+
+    def close(self, handle: int) -> None:
+        os.close(handle)
+
+    def truncate(self, path: str, size: int) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(handle, size)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def rename(self, source: str, target: str) -> None:
+        os.rename(source, target)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def copy(self, source: str, target: str, *, offset: int) -> None:
+        with open(source, "rb") as reader, open(target, "wb", opener=_private) as writer:
+            reader.seek(offset)
+            shutil.copyfileobj(reader, writer)
+            writer.flush()
+            os.fsync(writer.fileno())
+        self.sync_dir(os.path.dirname(target))
+
+    def make_dirs(self, path: str) -> None:
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        self.make_dirs(parent)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        self.sync_dir(parent)
+
+    def list_dir(self, path: str) -> list[str]:
+        try:
+            return os.listdir(path)
+        except FileNotFoundError:
+            return []
+
+    def size(self, path: str) -> int:
+        return os.stat(path).st_size
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts = []
+            while size > 0 and (part := os.pread(handle, size, offset)):
+                parts.append(part)
+                offset += len(part)
+                size -= len(part)
+            return b"".join(parts)
+        finally:
+            os.close(handle)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
