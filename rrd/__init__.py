@@ -1,0 +1,23 @@
+"""rrd: a self-hosted ingest server for rrweb session recordings.
+
+The way of an event, and where to read about each step::
+
+    socket ─▶ http.ingest_ws ─message─▶ wire.decoder ─batch─▶ recording ─block─▶ segment ─▶ index ─▶ ack
+    body   ─▶ http.ingest_post ─chunk─▶      "
+    reader ◀─ http.reads ◀─ playback (order, splice, stream) ◀─ segment.reader ◀─ segment files
+
+Modules, from the bottom up; a layer imports only from layers above it in this list, and the
+packages of the second line never import each other (``tests/test_layers.py`` holds it):
+
+1. words that everyone shares, no I/O: ``errors ids layout clock config log``
+2. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite
+   view, async) · ``access`` (keys and signatures)
+3. ``repeats`` (exact de-duplication) · ``recording`` (one open recording) · ``registry`` (all of
+   them, and group commit) · ``recovery`` (start after a crash, reindex) · ``playback`` (reading in order)
+4. ``http`` (thin shells around the above)
+5. ``daemon`` (puts the parts together), ``cli``
+
+``async def`` begins where waiting begins: decoding, scanning, ordering and planning are plain functions.
+"""
+
+__version__ = "0.1.0"

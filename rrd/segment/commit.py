@@ -1,0 +1,90 @@
+"""Group commit: blocks of many segments written, then synced together.
+
+One sync is what an ack costs, and a disk syncs many files in little more time than one
+(ext4 on NVMe, 1,000 files of 400 bytes: 113 ms one by one, 4 ms with one syncfs). So
+everything that is ready goes together, while the next group gathers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from rrd.segment.disk import Disk
+from rrd.segment.format import BlockDraft
+from rrd.segment.writer import SegmentWriter
+
+SyncMode = Literal["auto", "each", "filesystem"]
+
+_EACH_FILES_MAX = 4
+"""Up to here syncing file by file is at least as fast, and waits for nobody else's dirty pages."""
+
+
+class Append(NamedTuple):
+    """One block for one segment. A group holds at most one for each segment."""
+
+    writer: SegmentWriter
+    draft: BlockDraft
+
+
+class Stored(NamedTuple):
+    """A block that is on disk, with its offset and the segment's durable size after it."""
+
+    offset: int
+    size: int
+
+
+def commit(disk: Disk, appends: Sequence[Append], *, mode: SyncMode) -> list[Stored | OSError]:
+    """Write and sync a group; return for each append where it is, or why it is not stored.
+
+    Blocking: run it in a thread. A failed write fails its own segment only. A failed sync of the whole
+    file system fails the group, since nobody can tell whose pages were lost.
+    """
+    outcomes: list[Stored | OSError] = []
+    for append in appends:
+        try:
+            offset = append.writer.write(append.draft)
+        except OSError as error:
+            append.writer.undo(after_sync=False)
+            outcomes.append(error)
+        else:
+            outcomes.append(Stored(offset, 0))
+    written = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Stored)]
+    failures = _sync(disk, [appends[index].writer for index in written], mode)
+    for index, failure in zip(written, failures, strict=True):
+        writer = appends[index].writer
+        if failure is None:
+            writer.synced()
+            outcomes[index] = outcomes[index]._replace(size=writer.size)  # type: ignore[union-attr]  # all Stored
+        else:
+            writer.undo(after_sync=True)
+            outcomes[index] = failure
+    return outcomes
+
+
+def _sync(disk: Disk, writers: list[SegmentWriter], mode: SyncMode) -> list[OSError | None]:
+    if not writers:
+        return []
+    if mode == "filesystem" or (mode == "auto" and len(writers) > _EACH_FILES_MAX):
+        try:
+            disk.sync_all(writers[0].directory)
+        except OSError as error:
+            return [error] * len(writers)
+        return [None] * len(writers)
+    failures: list[OSError | None] = []
+    for writer in writers:
+        try:
+            writer.sync()
+            failures.append(None)
+        except OSError as error:
+            failures.append(error)
+    # A file whose directory entry isn't on disk is a file that a power cut takes away, synced or not.
+    for directory in {writer.directory for writer in writers if writer.is_new}:
+        try:
+            disk.sync_dir(directory)
+        except OSError as error:
+            failures = [
+                error if writer.is_new and writer.directory == directory else failure
+                for writer, failure in zip(writers, failures, strict=True)
+            ]
+    return failures

@@ -1,0 +1,286 @@
+"""The bytes of a segment: identity and blocks, encoded and decoded.
+
+Pure functions over bytes; ``FORMAT.md`` is the authority, field by field.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import NamedTuple
+
+import google_crc32c
+import msgspec
+import zstandard
+
+from rrd.layout import SegmentName
+
+IDENTITY_MAGIC = 0x184D2A5E
+BLOCK_MAGIC = 0x184D2A5F
+
+_SKIPPABLE = struct.Struct("<II")
+_IDENTITY = struct.Struct("<4sI")
+_IDENTITY_MARKER = b"rrd1"
+_IDENTITY_BYTES_MAX = 4096
+
+_HEADER = struct.Struct("<4sIIIQddQqQQIIIIII")
+_MARKER = b"rrdb"
+_OFFSET = struct.Struct("<Q")
+
+HEADER_SIZE = _HEADER.size
+BLOCK_OVERHEAD = _SKIPPABLE.size + HEADER_SIZE
+"""Bytes of a block before its notes and data: 104."""
+
+BLOCK_START = _SKIPPABLE.pack(BLOCK_MAGIC, 0)[:4]
+"""The bytes that every block begins with, for a search after damage."""
+
+_HEADER_CRC_AT = _SKIPPABLE.size + 4
+_COVERED_AT = _SKIPPABLE.size + 8
+
+FLAG_ORDERED = 1
+FLAG_OWN_IDS = 2
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose segment a file is. ``salt`` is 16 random bytes in hex."""
+
+    tenant: str
+    recording: str
+    number: int
+    salt: str
+    created_ms: int
+    first_seq: int
+    previous_size: int
+
+    @property
+    def name(self) -> SegmentName:
+        return SegmentName(self.tenant, self.recording, self.number)
+
+
+class MetadataNote(NamedTuple):
+    """A metadata key set to a value, at the server's wall clock in ms."""
+
+    key: str
+    value: str
+    at_ms: int
+
+
+class QuarantineNote(NamedTuple):
+    """A line kept out of the events: its number in its body or socket (from 1), why, when, and its bytes."""
+
+    line: int
+    reason: str
+    at_ms: int
+    raw: bytes
+
+
+class BlockDraft(NamedTuple):
+    """What a block is to hold, before it is encoded."""
+
+    first_seq: int
+    event_count: int
+    payload: bytes
+    """The events, each line ended by one LF; empty without events."""
+    first_ts: float
+    last_ts: float
+    ordered: bool
+    own_ids: bool
+    source: int
+    stored_ms: int
+    duplicate_count: int = 0
+    metadata: tuple[MetadataNote, ...] = ()
+    quarantine: tuple[QuarantineNote, ...] = ()
+
+
+class BlockHeader(NamedTuple):
+    """A block's header as read from a file, with the block's ``offset`` in it."""
+
+    offset: int
+    payload_crc: int
+    event_count: int
+    first_seq: int
+    first_ts: float
+    last_ts: float
+    source: int
+    stored_ms: int
+    data_size: int
+    raw_size: int
+    notes_size: int
+    notes_raw_size: int
+    duplicate_count: int
+    quarantine_count: int
+    flags: int
+
+    @property
+    def ordered(self) -> bool:
+        return bool(self.flags & FLAG_ORDERED)
+
+    @property
+    def own_ids(self) -> bool:
+        return bool(self.flags & FLAG_OWN_IDS)
+
+    @property
+    def notes_offset(self) -> int:
+        return self.offset + BLOCK_OVERHEAD
+
+    @property
+    def data_offset(self) -> int:
+        return self.notes_offset + self.notes_size
+
+    @property
+    def limit_offset(self) -> int:
+        """Offset of the first byte after the block."""
+        return self.data_offset + self.data_size
+
+    @property
+    def limit_seq(self) -> int:
+        """sequenceId after the block's last event."""
+        return self.first_seq + self.event_count
+
+
+def encode_identity(identity: Identity) -> bytes:
+    """Encode the frame that a segment starts with."""
+    body = msgspec.json.encode(identity)
+    content = _IDENTITY.pack(_IDENTITY_MARKER, google_crc32c.value(body)) + body
+    return _SKIPPABLE.pack(IDENTITY_MAGIC, len(content)) + content
+
+
+def decode_identity(data: bytes) -> tuple[Identity, int] | None:
+    """Read the identity at the start of ``data`` and its size in bytes; None if there is no valid one."""
+    start = _SKIPPABLE.size + _IDENTITY.size
+    if len(data) < start:
+        return None
+    magic, size = _SKIPPABLE.unpack_from(data)
+    marker, crc = _IDENTITY.unpack_from(data, _SKIPPABLE.size)
+    limit = _SKIPPABLE.size + size
+    if magic != IDENTITY_MAGIC or marker != _IDENTITY_MARKER or not start < limit <= len(data):
+        return None
+    body = data[start:limit]
+    if google_crc32c.value(body) != crc:
+        return None
+    try:
+        return msgspec.json.decode(body, type=Identity), limit
+    except msgspec.DecodeError:
+        return None
+
+
+IDENTITY_READ_SIZE = _IDENTITY_BYTES_MAX
+"""Reading so many bytes from the start of a file gets the whole identity."""
+
+
+def encode_block(
+    draft: BlockDraft, *, salt: bytes, offset: int, compressor: zstandard.ZstdCompressor
+) -> bytes:
+    """Encode one block to be written at ``offset`` of the segment that ``salt`` (16 bytes) belongs to."""
+    notes_raw = _encode_notes(draft)
+    notes = compressor.compress(notes_raw) if notes_raw else b""
+    data = compressor.compress(draft.payload) if draft.payload else b""
+    head = bytearray(BLOCK_OVERHEAD)
+    _SKIPPABLE.pack_into(head, 0, BLOCK_MAGIC, HEADER_SIZE + len(notes))
+    payload_crc = (
+        google_crc32c.extend(google_crc32c.value(notes), data) if notes else google_crc32c.value(data)
+    )
+    _HEADER.pack_into(
+        head,
+        _SKIPPABLE.size,
+        _MARKER,
+        0,
+        payload_crc,
+        draft.event_count,
+        draft.first_seq,
+        draft.first_ts,
+        draft.last_ts,
+        draft.source,
+        draft.stored_ms,
+        len(data),
+        len(draft.payload),
+        len(notes),
+        len(notes_raw),
+        draft.duplicate_count,
+        len(draft.quarantine),
+        (FLAG_ORDERED if draft.ordered else 0) | (FLAG_OWN_IDS if draft.own_ids else 0),
+        0,
+    )
+    crc = google_crc32c.value(salt + _OFFSET.pack(offset) + head[_COVERED_AT:])
+    head[_HEADER_CRC_AT:_COVERED_AT] = crc.to_bytes(4, "little")
+    return b"".join((head, notes, data))
+
+
+def decode_header(data: bytes, *, salt: bytes, offset: int, at: int = 0) -> BlockHeader | None:
+    """Read the block header that stands at ``data[at:]`` and at ``offset`` of its file.
+
+    Returns None unless magic, marker, sizes and header checksum are all right. The payload's
+    checksum is not looked at: see ``payload_is_intact``.
+    """
+    if len(data) - at < BLOCK_OVERHEAD:
+        return None
+    magic, content_size = _SKIPPABLE.unpack_from(data, at)
+    if magic != BLOCK_MAGIC:
+        return None
+    (marker, header_crc, payload_crc, event_count, first_seq, first_ts, last_ts, source, stored_ms, data_size,
+     raw_size, notes_size, notes_raw_size, duplicate_count, quarantine_count, flags, reserved) = (
+        _HEADER.unpack_from(data, at + _SKIPPABLE.size)
+    )  # fmt: skip
+    covered = data[at + _COVERED_AT : at + BLOCK_OVERHEAD]
+    if (
+        marker != _MARKER
+        or reserved != 0
+        or content_size != HEADER_SIZE + notes_size
+        or google_crc32c.value(salt + _OFFSET.pack(offset) + covered) != header_crc
+    ):
+        return None
+    return BlockHeader(
+        offset, payload_crc, event_count, first_seq, first_ts, last_ts, source, stored_ms, data_size,
+        raw_size, notes_size, notes_raw_size, duplicate_count, quarantine_count, flags,
+    )  # fmt: skip
+
+
+def payload_is_intact(header: BlockHeader, payload: bytes) -> bool:
+    """Tell whether ``payload`` (notes and data as they stand in the file) is what the header says."""
+    return (
+        len(payload) == header.notes_size + header.data_size
+        and google_crc32c.value(payload) == header.payload_crc
+    )
+
+
+def _encode_notes(draft: BlockDraft) -> bytes:
+    if not draft.metadata and not draft.quarantine:
+        return b""
+    lines: list[dict[str, dict[str, object]]] = [{"metadata": note._asdict()} for note in draft.metadata]
+    for note in draft.quarantine:
+        fields = note._asdict() | {"raw": base64.b64encode(note.raw).decode()}
+        lines.append({"quarantine": fields})
+    return msgspec.json.Encoder().encode_lines(lines)
+
+
+class _StoredQuarantine(msgspec.Struct):
+    line: int
+    reason: str
+    at_ms: int
+    raw: str
+
+
+class _StoredNote(msgspec.Struct):
+    metadata: MetadataNoteFields | None = None
+    quarantine: _StoredQuarantine | None = None
+
+
+class MetadataNoteFields(msgspec.Struct):
+    key: str
+    value: str
+    at_ms: int
+
+
+def decode_notes(raw: bytes) -> tuple[list[MetadataNote], list[QuarantineNote]]:
+    """Read the decoded notes of a block. Notes of kinds not known to this version are passed over."""
+    metadata: list[MetadataNote] = []
+    quarantine: list[QuarantineNote] = []
+    for note in msgspec.json.Decoder(_StoredNote).decode_lines(raw):
+        if note.metadata is not None:
+            metadata.append(MetadataNote(note.metadata.key, note.metadata.value, note.metadata.at_ms))
+        if note.quarantine is not None:
+            found = note.quarantine
+            quarantine.append(
+                QuarantineNote(found.line, found.reason, found.at_ms, base64.b64decode(found.raw))
+            )
+    return metadata, quarantine

@@ -1,0 +1,157 @@
+"""A read-only verdict on a segment file: which blocks are good, and what is the matter if not all are.
+
+A scan hops from header to header. The payload of the last block is always checked, since
+that block alone may be unfinished; ``deep`` checks them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rrd.segment.disk import Disk
+from rrd.segment.format import (
+    BLOCK_OVERHEAD,
+    BLOCK_START,
+    IDENTITY_READ_SIZE,
+    BlockHeader,
+    Identity,
+    decode_header,
+    decode_identity,
+    payload_is_intact,
+)
+
+Verdict = Literal["clean", "torn", "corrupt"]
+
+_SEARCH_BYTES = 1 << 20
+_WINDOW_BYTES = 16 << 10
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was found. Nothing was changed."""
+
+    identity: Identity | None
+    """None if the file does not start with a valid one."""
+    verdict: Verdict
+    blocks: list[BlockHeader] = field(default_factory=list)
+    """Good blocks in order; after damage, those that follow it too."""
+    good_size: int = 0
+    """Bytes from the start of the file up to the first that is not valid."""
+    file_size: int = 0
+    damaged_at: list[int] = field(default_factory=list)
+    """Offsets where no valid block stands though one should."""
+
+
+def scan(
+    disk: Disk,
+    path: str,
+    *,
+    limit: int | None = None,
+    durable_size: int = 0,
+    start: int = 0,
+    deep: bool = False,
+) -> Scan:
+    """Look at a segment file.
+
+    ``limit``: pretend that the file ends there (bytes). ``durable_size``: what is known to have been synced;
+    damage below it is corruption even at the end. ``start``: offset of a block to begin at, known
+    to be good from there back, so that blocks before it are not listed. Raises ``OSError``.
+    """
+    file_size = disk.size(path)
+    if limit is not None:
+        file_size = min(file_size, limit)
+    found = decode_identity(disk.read(path, 0, min(IDENTITY_READ_SIZE, file_size)))
+    if found is None:
+        # Nothing in the file can be trusted without its salt.
+        verdict: Verdict = "corrupt" if durable_size > 0 else "torn"
+        return Scan(None, verdict, file_size=file_size, damaged_at=[0])
+    identity, offset = found
+    result = Scan(identity, "clean", file_size=file_size)
+    first_seq = identity.first_seq if start <= offset else None
+    _walk(disk, path, result, identity, max(offset, start), deep=deep, first_seq=first_seq)
+    if result.damaged_at:
+        followed = bool(result.blocks) and result.blocks[-1].offset > result.damaged_at[0]
+        result.verdict = "corrupt" if followed or result.damaged_at[0] < durable_size else "torn"
+    elif file_size < durable_size:
+        result.verdict = "corrupt"
+        result.damaged_at.append(file_size)
+    return result
+
+
+def _walk(
+    disk: Disk, path: str, result: Scan, identity: Identity, offset: int, *, deep: bool, first_seq: int | None
+) -> None:
+    salt = bytes.fromhex(identity.salt)
+    window = _Window(disk, path)
+    expected_seq = first_seq
+    result.good_size = offset
+    while offset < result.file_size:
+        header = decode_header(window.read(offset, BLOCK_OVERHEAD), salt=salt, offset=offset)
+        if header is not None and header.limit_offset > result.file_size:
+            header = None
+        # Only the last block can be unfinished, so only its payload needs a look.
+        look = header is not None and (deep or header.limit_offset == result.file_size)
+        if (
+            header is not None
+            and expected_seq in (None, header.first_seq)
+            and (not look or _payload_is_good(disk, path, header))
+        ):
+            result.blocks.append(header)
+            offset = header.limit_offset
+            expected_seq = header.limit_seq
+            if not result.damaged_at:
+                result.good_size = offset
+            continue
+        result.damaged_at.append(offset)
+        # A header that checks out tells where the next block begins though its payload is damaged.
+        following = _find_block(
+            disk, path, salt, header.limit_offset if header else offset + 1, result.file_size
+        )
+        if following is None:
+            return
+        offset = following
+        expected_seq = None
+
+
+class _Window:
+    """A read-ahead for headers, which in a trickle stand close together."""
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        self._disk = disk
+        self._path = path
+        self._offset = 0
+        self._data = b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        at = offset - self._offset
+        if not 0 <= at <= len(self._data) - size:
+            self._offset = offset
+            self._data = self._disk.read(self._path, offset, _WINDOW_BYTES)
+            at = 0
+        return self._data[at : at + size]
+
+
+def _payload_is_good(disk: Disk, path: str, header: BlockHeader) -> bool:
+    size = header.notes_size + header.data_size
+    return payload_is_intact(header, disk.read(path, header.notes_offset, size))
+
+
+def _find_block(disk: Disk, path: str, salt: bytes, offset: int, limit: int) -> int | None:
+    """Search for the next whole and valid block at or after ``offset``."""
+    while offset < limit:
+        # Windows overlap by a header, so that one across the edge is found.
+        window = disk.read(path, offset, min(_SEARCH_BYTES, limit - offset))
+        at = window.find(BLOCK_START)
+        while at >= 0:
+            header = decode_header(window, salt=salt, offset=offset + at, at=at)
+            if header is None and at + BLOCK_OVERHEAD > len(window):
+                break
+            if header is not None and header.limit_offset <= limit and _payload_is_good(disk, path, header):
+                return offset + at
+            at = window.find(BLOCK_START, at + 1)
+        step = len(window) - (BLOCK_OVERHEAD - 1)
+        if step <= 0:
+            return None
+        offset += step
+    return None

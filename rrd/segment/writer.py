@@ -1,0 +1,109 @@
+"""One segment that is appended to: knows its file, its salt and its durable size.
+
+A segment never has two blocks that are not synced: ``write`` may be called again only after
+``synced`` or ``undo``.
+"""
+
+from __future__ import annotations
+
+import os
+
+import zstandard
+
+from rrd.segment.disk import Disk
+from rrd.segment.format import BlockDraft, Identity, encode_block, encode_identity
+
+
+class SegmentWriter:
+    """An active segment. Not thread-safe; one thread at a time may use it."""
+
+    __slots__ = (
+        "_compressor",
+        "_disk",
+        "_handle",
+        "_written",
+        "identity",
+        "is_new",
+        "path",
+        "size",
+        "usable",
+    )
+
+    def __init__(
+        self, disk: Disk, path: str, identity: Identity, *, size: int, compressor: zstandard.ZstdCompressor
+    ) -> None:
+        """Take up a segment of ``size`` durable bytes; 0 means that its file is still to be made."""
+        self._disk = disk
+        self._compressor = compressor
+        self._handle: int | None = None
+        self._written = size
+        self.path = path
+        self.identity = identity
+        self.size = size
+        """Durable size, bytes: everything below is synced."""
+        self.is_new = size == 0
+        """Its directory entry is not synced yet."""
+        self.usable = True
+        """False after a failure that leaves the end of the file unknown: never append again."""
+
+    @property
+    def is_open(self) -> bool:
+        return self._handle is not None
+
+    def write(self, draft: BlockDraft) -> int:
+        """Append one block (and the identity before the first) and return its offset.
+
+        Given to the OS, not safe: ``sync`` and ``synced`` follow, or ``undo``.
+        Raises ``OSError``; what was written in part is for ``undo``.
+        """
+        assert self.usable
+        assert self._written == self.size, "the block before is not synced"
+        head = encode_identity(self.identity) if self.size == 0 else b""
+        offset = self.size + len(head)
+        block = encode_block(
+            draft, salt=bytes.fromhex(self.identity.salt), offset=offset, compressor=self._compressor
+        )
+        if self._handle is None:
+            self._handle = self._disk.open_append(self.path, create=self.size == 0)
+        self._disk.write(self._handle, head + block if head else block)
+        self._written = offset + len(block)
+        return offset
+
+    def sync(self) -> None:
+        """Sync the file itself (not its directory)."""
+        assert self._handle is not None
+        self._disk.sync(self._handle)
+
+    def synced(self) -> None:
+        """The written block, and the directory entry of a new file, are on disk."""
+        self.size = self._written
+        self.is_new = False
+
+    def undo(self, *, after_sync: bool) -> None:
+        """Go back to the durable size after a failed write or sync.
+
+        A failed sync is not repaired: the kernel may have dropped the pages and
+        would report success the next time, so the segment is not used again.
+        """
+        self.close()
+        self.usable = not after_sync
+        try:
+            if self.size == 0:
+                self._disk.unlink(self.path)
+            else:
+                self._disk.truncate(self.path, self.size)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            self.usable = False
+        self._written = self.size
+
+    def close(self) -> None:
+        """Let go of the file handle; the next ``write`` opens it again."""
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            self._disk.close(handle)
+
+    @property
+    def directory(self) -> str:
+        return os.path.dirname(self.path)
