@@ -1,0 +1,22 @@
+"""The limits that decoding keeps to, as one value."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+    """Sizes are in bytes after decompression."""
+
+    event_bytes_max: int
+    document_bytes_max: int
+    """A JSON document (array, ``{"events":…}``) is held whole, so it has a limit of its own."""
+    body_bytes_max: int | None
+    """All of a body together; None for a socket, which may stay open for days."""
+    nesting_max: int
+    zstd_window_bytes_max: int
+    metadata_keys_max: int
+    metadata_key_bytes_max: int
+    metadata_value_bytes_max: int
+    batch_bytes: int
+    """A batch is handed out when it has gathered so much."""
