@@ -60,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # Limits on memory, handles and patience
     sockets_max: Positive = 15_000
+    recordings_max: Positive = 50_000
     open_segments_max: Annotated[int, Meta(ge=16)] = 3_000
     buffer_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
     recording_buffer_bytes_max: Annotated[int, Meta(ge=64 * KIB)] = 8 * MIB

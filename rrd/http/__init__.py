@@ -1,0 +1,12 @@
+"""The HTTP API: thin shells around registry, index and playback.
+
+``app``          routes, and what all requests share
+``problems``     errors as JSON; CORS
+``negotiate``    Accept and Accept-Encoding
+``caller``       who asks: key, tenant, recording id, visitor
+``ingest_post``  events in a body
+``ingest_ws``    events over a socket
+``sockets``      all open sockets: pings, timed flushes, goodbye
+``meta``         metadata by itself
+``reads``        events, recordings, statistics
+"""

@@ -107,4 +107,4 @@ class QuarantineRow(NamedTuple):
     state: SegmentState
     block_offset: int
     stored_ms: int
-    count: int
+    line_count: int

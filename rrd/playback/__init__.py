@@ -1,0 +1,8 @@
+"""Recordings read back: every event in order, with the two members that readers expect.
+
+``table``   which blocks a recording has, from their headers alone
+``bodies``  a block's lines taken apart as far as reading needs
+``order``   blocks merged by (timestamp, arrival) in bounded memory; pure
+``splice``  ``sequenceId`` and ``recordingId`` added to lines that are otherwise untouched; pure
+``stream``  all of it together: chunks for a response, blocking and async
+"""

@@ -47,6 +47,11 @@ def commit(disk: Disk, appends: Sequence[Append], *, mode: SyncMode) -> list[Sto
         except OSError as error:
             append.writer.undo(after_sync=False)
             outcomes.append(error)
+        except Exception:
+            # A bug made a block that can't be encoded. Nothing is promised yet: leave each segment as it was.
+            for begun in appends[: len(outcomes) + 1]:
+                begun.writer.undo(after_sync=False)
+            raise
         else:
             outcomes.append(Stored(offset, 0))
     written = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Stored)]

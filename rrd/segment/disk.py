@@ -88,14 +88,14 @@ class OsDisk:
         os.fdatasync(handle)
 
     def sync_dir(self, path: str) -> None:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = os.open(path or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
 
     def sync_all(self, path: str) -> None:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path or os.curdir, os.O_RDONLY | os.O_CLOEXEC)
         try:
             # syncfs(2) reports write-back errors since Linux 5.8; rrd asks for no older kernel.
             if _libc.syncfs(handle) != 0:
@@ -130,7 +130,8 @@ class OsDisk:
         self.sync_dir(os.path.dirname(target))
 
     def make_dirs(self, path: str) -> None:
-        if os.path.isdir(path):
+        # A relative path's first part lies in "", which is the current directory.
+        if os.path.isdir(path or os.curdir):
             return
         parent = os.path.dirname(path)
         self.make_dirs(parent)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import google_crc32c
 import msgspec
@@ -46,11 +46,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     tenant: str
     recording: str
-    number: int
-    salt: str
+    number: Annotated[int, msgspec.Meta(ge=1)]
+    salt: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
     created_ms: int
-    first_seq: int
-    previous_size: int
+    first_seq: Annotated[int, msgspec.Meta(ge=1)]
+    previous_size: Annotated[int, msgspec.Meta(ge=0)]
 
     @property
     def name(self) -> SegmentName:
@@ -58,11 +58,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetadataNote(NamedTuple):
-    """A metadata key set to a value, at the server's wall clock in ms."""
+    """A metadata key set to a value, at the server's wall clock in ms.
+
+    ``event`` is the digest of the ``recording-meta`` line that said so (16 hex digits), or empty.
+    """
 
     key: str
     value: str
     at_ms: int
+    event: str = ""
 
 
 class QuarantineNote(NamedTuple):
@@ -160,7 +164,8 @@ def decode_identity(data: bytes) -> tuple[Identity, int] | None:
         return None
     try:
         return msgspec.json.decode(body, type=Identity), limit
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
+        # msgspec's own errors are ValueErrors; text that isn't UTF-8 and endless nesting raise others.
         return None
 
 
@@ -246,7 +251,10 @@ def payload_is_intact(header: BlockHeader, payload: bytes) -> bool:
 def _encode_notes(draft: BlockDraft) -> bytes:
     if not draft.metadata and not draft.quarantine:
         return b""
-    lines: list[dict[str, dict[str, object]]] = [{"metadata": note._asdict()} for note in draft.metadata]
+    lines: list[dict[str, dict[str, object]]] = []
+    for change in draft.metadata:
+        said = {"key": change.key, "value": change.value, "at_ms": change.at_ms}
+        lines.append({"metadata": said | ({"event": change.event} if change.event else {})})
     for note in draft.quarantine:
         fields = note._asdict() | {"raw": base64.b64encode(note.raw).decode()}
         lines.append({"quarantine": fields})
@@ -261,14 +269,15 @@ class _StoredQuarantine(msgspec.Struct):
 
 
 class _StoredNote(msgspec.Struct):
-    metadata: MetadataNoteFields | None = None
+    metadata: _StoredMetadata | None = None
     quarantine: _StoredQuarantine | None = None
 
 
-class MetadataNoteFields(msgspec.Struct):
+class _StoredMetadata(msgspec.Struct):
     key: str
     value: str
     at_ms: int
+    event: str = ""
 
 
 def decode_notes(raw: bytes) -> tuple[list[MetadataNote], list[QuarantineNote]]:
@@ -277,7 +286,8 @@ def decode_notes(raw: bytes) -> tuple[list[MetadataNote], list[QuarantineNote]]:
     quarantine: list[QuarantineNote] = []
     for note in msgspec.json.Decoder(_StoredNote).decode_lines(raw):
         if note.metadata is not None:
-            metadata.append(MetadataNote(note.metadata.key, note.metadata.value, note.metadata.at_ms))
+            said = note.metadata
+            metadata.append(MetadataNote(said.key, said.value, said.at_ms, said.event))
         if note.quarantine is not None:
             found = note.quarantine
             quarantine.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import zstandard
 
 from rrd.errors import CorruptSegment
@@ -9,13 +11,26 @@ from rrd.segment.disk import Disk
 from rrd.segment.format import BlockHeader, MetadataNote, QuarantineNote, decode_notes, payload_is_intact
 
 
+class _Contexts(threading.local):
+    """A context a thread: making one costs ten times as much as a small block takes."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_contexts = _Contexts()
+
+
 def read_events(disk: Disk, path: str, header: BlockHeader) -> bytes:
     """Return the events of a block: ``event_count`` lines, each ended by one LF; empty without events.
 
     Takes ``raw_size`` bytes of memory, and ``data_size`` for a moment. Raises ``CorruptSegment`` if
-    the block is not what its header says, ``OSError`` if it can't be read.
+    checksum or sizes aren't what the header says, ``OSError`` if the block can't be read. The lines
+    are not counted: that takes as long as decoding them, and the checksum vouches for what was written.
     """
     if header.data_size == 0:
+        if header.event_count != 0:
+            raise CorruptSegment("events without data in the block", path=path, offset=header.offset)
         return b""
     payload = _read_payload(disk, path, header)
     return _inflate(payload[header.notes_size :], header.raw_size, path, header)
@@ -26,7 +41,11 @@ def read_notes(disk: Disk, path: str, header: BlockHeader) -> tuple[list[Metadat
     if header.notes_size == 0:
         return [], []
     payload = _read_payload(disk, path, header)
-    return decode_notes(_inflate(payload[: header.notes_size], header.notes_raw_size, path, header))
+    raw = _inflate(payload[: header.notes_size], header.notes_raw_size, path, header)
+    try:
+        return decode_notes(raw)
+    except (ValueError, RecursionError) as error:
+        raise CorruptSegment("notes don't decode in the block", path=path, offset=header.offset) from error
 
 
 def _read_payload(disk: Disk, path: str, header: BlockHeader) -> bytes:
@@ -38,7 +57,8 @@ def _read_payload(disk: Disk, path: str, header: BlockHeader) -> bytes:
 
 def _inflate(data: bytes, raw_size: int, path: str, header: BlockHeader) -> bytes:
     try:
-        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_size)
+        # One frame and nothing behind it: ``zstd -dc`` would print more than we return.
+        raw = _contexts.decompressor.decompress(data, max_output_size=raw_size, allow_extra_data=False)
     except zstandard.ZstdError:
         raw = b""
     if len(raw) != raw_size:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 
+import google_crc32c
+
 from rrd.segment.disk import Disk
 from rrd.segment.scan import Scan
+
+_COPY_BYTES = 1 << 20
 
 
 def cut_torn_tail(disk: Disk, path: str, found: Scan, *, torn_dir: str) -> str | None:
@@ -23,7 +27,10 @@ def cut_torn_tail(disk: Disk, path: str, found: Scan, *, torn_dir: str) -> str |
     copy: str | None = None
     if found.file_size > found.good_size:
         disk.make_dirs(torn_dir)
-        copy = f"{torn_dir}/{os.path.basename(path)}.{found.good_size}.torn"
+        # Named by its content too: a tail torn again at the same offset must not replace the copy of the
+        # first, and doing this again after a crash must not make a second one.
+        crc = _crc(disk, path, found.good_size)
+        copy = f"{torn_dir}/{os.path.basename(path)}.{found.good_size}.{crc:08x}.torn"
         disk.copy(path, copy, offset=found.good_size)
     if found.identity is None:
         disk.unlink(path)
@@ -31,3 +38,11 @@ def cut_torn_tail(disk: Disk, path: str, found: Scan, *, torn_dir: str) -> str |
     else:
         disk.truncate(path, found.good_size)
     return copy
+
+
+def _crc(disk: Disk, path: str, offset: int) -> int:
+    crc = 0
+    while part := disk.read(path, offset, _COPY_BYTES):
+        crc = google_crc32c.extend(crc, part)
+        offset += len(part)
+    return crc

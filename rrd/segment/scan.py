@@ -6,6 +6,7 @@ that block alone may be unfinished; ``deep`` checks them all.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +26,7 @@ Verdict = Literal["clean", "torn", "corrupt"]
 
 _SEARCH_BYTES = 1 << 20
 _WINDOW_BYTES = 16 << 10
+_BLOCK_LOOKS = re.compile(re.escape(BLOCK_START) + rb".{4}rrdb", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -61,18 +63,20 @@ def scan(
     file_size = disk.size(path)
     if limit is not None:
         file_size = min(file_size, limit)
+    durable_size = max(durable_size, start)
     found = decode_identity(disk.read(path, 0, min(IDENTITY_READ_SIZE, file_size)))
     if found is None:
         # Nothing in the file can be trusted without its salt.
-        verdict: Verdict = "corrupt" if durable_size > 0 else "torn"
-        return Scan(None, verdict, file_size=file_size, damaged_at=[0])
+        synced = durable_size > 0 or _has_two_block_starts(disk, path, file_size)
+        return Scan(None, "corrupt" if synced else "torn", file_size=file_size, damaged_at=[0])
     identity, offset = found
     result = Scan(identity, "clean", file_size=file_size)
     first_seq = identity.first_seq if start <= offset else None
-    _walk(disk, path, result, identity, max(offset, start), deep=deep, first_seq=first_seq)
+    in_sequence = _walk(disk, path, result, identity, max(offset, start), deep=deep, first_seq=first_seq)
     if result.damaged_at:
         followed = bool(result.blocks) and result.blocks[-1].offset > result.damaged_at[0]
-        result.verdict = "corrupt" if followed or result.damaged_at[0] < durable_size else "torn"
+        synced = followed or not in_sequence or result.damaged_at[0] < durable_size
+        result.verdict = "corrupt" if synced else "torn"
     elif file_size < durable_size:
         result.verdict = "corrupt"
         result.damaged_at.append(file_size)
@@ -81,11 +85,13 @@ def scan(
 
 def _walk(
     disk: Disk, path: str, result: Scan, identity: Identity, offset: int, *, deep: bool, first_seq: int | None
-) -> None:
+) -> bool:
+    """Go through the blocks from ``offset`` on. Return False if a whole header contradicts the sequence."""
     salt = bytes.fromhex(identity.salt)
     window = _Window(disk, path)
     expected_seq = first_seq
-    result.good_size = offset
+    in_sequence = True
+    result.good_size = min(offset, result.file_size)
     while offset < result.file_size:
         header = decode_header(window.read(offset, BLOCK_OVERHEAD), salt=salt, offset=offset)
         if header is not None and header.limit_offset > result.file_size:
@@ -104,14 +110,18 @@ def _walk(
                 result.good_size = offset
             continue
         result.damaged_at.append(offset)
+        if header is not None and expected_seq not in (None, header.first_seq):
+            # No power cut makes a header with a good checksum and a wrong number.
+            in_sequence = False
         # A header that checks out tells where the next block begins though its payload is damaged.
         following = _find_block(
             disk, path, salt, header.limit_offset if header else offset + 1, result.file_size
         )
         if following is None:
-            return
+            break
         offset = following
         expected_seq = None
+    return in_sequence
 
 
 class _Window:
@@ -155,3 +165,14 @@ def _find_block(disk: Disk, path: str, salt: bytes, offset: int, limit: int) -> 
             return None
         offset += step
     return None
+
+
+def _has_two_block_starts(disk: Disk, path: str, limit: int) -> bool:
+    """Tell whether more than one write seems to have reached a file whose checksums can't be tried."""
+    count = offset = 0
+    while offset < limit and count < 2:
+        window = disk.read(path, offset, min(_SEARCH_BYTES, limit - offset))
+        count += len(_BLOCK_LOOKS.findall(window))
+        # Windows overlap by a byte less than what is looked for, so that nothing is counted twice.
+        offset += max(len(window) - 11, 1)
+    return count > 1

@@ -6,6 +6,7 @@ A segment never has two blocks that are not synced: ``write`` may be called agai
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import zstandard
@@ -64,7 +65,12 @@ class SegmentWriter:
             draft, salt=bytes.fromhex(self.identity.salt), offset=offset, compressor=self._compressor
         )
         if self._handle is None:
-            self._handle = self._disk.open_append(self.path, create=self.size == 0)
+            try:
+                self._handle = self._disk.open_append(self.path, create=self.size == 0)
+            except (FileExistsError, FileNotFoundError):
+                # Not the file that we know: it must neither be appended to nor removed.
+                self.usable = False
+                raise
         self._disk.write(self._handle, head + block if head else block)
         self._written = offset + len(block)
         return offset
@@ -85,18 +91,22 @@ class SegmentWriter:
         A failed sync is not repaired: the kernel may have dropped the pages and
         would report success the next time, so the segment is not used again.
         """
-        self.close()
-        self.usable = not after_sync
+        touched = self._handle is not None or self._written != self.size
+        self._written = self.size
+        if after_sync:
+            self.usable = False
+        with contextlib.suppress(OSError):
+            # What closing could report is about bytes that are thrown away.
+            self.close()
+        if not touched:
+            return
         try:
-            if self.size == 0:
-                self._disk.unlink(self.path)
-            else:
+            if self.size > 0:
                 self._disk.truncate(self.path, self.size)
-        except FileNotFoundError:
-            pass
+            else:
+                self._disk.unlink(self.path)
         except OSError:
             self.usable = False
-        self._written = self.size
 
     def close(self) -> None:
         """Let go of the file handle; the next ``write`` opens it again."""

@@ -1,13 +1,20 @@
 """How deep a line nests, without building anything.
 
-Brackets are kept, both kinds as one, everything else is thrown away, and innermost pairs are then removed
-until none is left: as many rounds as there are levels, each over what little remains.
+Brackets are kept, both kinds as one, everything else is thrown away. Then innermost pairs are removed,
+one level a round. Real events are bushy, so little is left after a few rounds; what doesn't shrink
+is long runs of brackets, and those are counted a run at a time. So the work grows with the
+line's length alone, however it nests.
 """
 
 from __future__ import annotations
 
+import re
+
 _AS_BRACES = bytes.maketrans(b"[]", b"{}")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
+_RUN = re.compile(rb"(\{*+)(\}*+)")
+_SHRINKING = 8
+"""A round that removes less than one part in so many isn't worth another: few runs are left."""
 
 
 def nests_deeper_than(line: bytes, levels: int) -> bool:
@@ -19,21 +26,33 @@ def nests_deeper_than(line: bytes, levels: int) -> bool:
     """
     if len(line) <= 2 * levels:
         return False
-    if _depth_at_most(line.translate(_AS_BRACES, _NOT_BRACKETS), levels):
+    if _depth(line.translate(_AS_BRACES, _NOT_BRACKETS), levels) <= levels:
         return False
     # Escaped backslashes go first, so that each \" left is an escaped quote (RFC 8259, section 7).
     bare = line.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside_strings = b"".join(bare.split(b'"')[::2])
-    return not _depth_at_most(outside_strings.translate(_AS_BRACES, _NOT_BRACKETS), levels)
+    return _depth(outside_strings.translate(_AS_BRACES, _NOT_BRACKETS), levels) > levels
 
 
-def _depth_at_most(brackets: bytes, levels: int) -> bool:
-    if len(brackets) <= 2 * levels:
-        return True
-    for rounds in range(levels + 1):
+def _depth(brackets: bytes, levels: int) -> int:
+    """Return how deep ``brackets`` nest; any number up to ``levels`` if it is not more than that."""
+    rounds = 0
+    while brackets and len(brackets) > 2 * (levels - rounds):
         rest = brackets.replace(b"{}", b"")
-        if len(rest) == len(brackets):
-            # What does not pair up is from strings; at worst each brace left opens one more level.
-            return rounds + rest.count(b"{") <= levels
+        removed = len(brackets) - len(rest)
+        if removed * _SHRINKING < len(brackets):
+            return rounds + _depth_by_runs(brackets)
         brackets = rest
-    return False
+        rounds += 1
+    return rounds
+
+
+def _depth_by_runs(brackets: bytes) -> int:
+    # Unpaired brackets come from strings. Closing ones pair with nothing; opening ones count.
+    depth = deepest = 0
+    for run in _RUN.finditer(brackets):
+        start, middle = run.span(1)
+        depth += middle - start
+        deepest = max(deepest, depth)
+        depth = max(0, depth - (run.end() - middle))
+    return deepest

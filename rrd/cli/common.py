@@ -1,0 +1,79 @@
+"""What all commands share: the flags that each takes, the settings, the file of keys, a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from rrd import ids, layout
+from rrd.access.keys import KeyStore
+from rrd.config import Config, load_config
+from rrd.errors import ConfigError
+
+Run = Callable[[argparse.Namespace], int]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_shared_flags(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config`` and ``--data-dir``, before and after the command's name alike."""
+    # SUPPRESS: a flag left out after the name must not undo the one before it.
+    parser.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help="TOML file of settings (or RRD_CONFIG)"
+    )
+    parser.add_argument(
+        "--data-dir", metavar="DIR", default=argparse.SUPPRESS, help="where keys and recordings are"
+    )
+
+
+def config_file(args: argparse.Namespace) -> str | None:
+    """Return the path of the settings file, None if there is none."""
+    return getattr(args, "config", None) or os.environ.get("RRD_CONFIG") or None
+
+
+def config_flags(args: argparse.Namespace) -> dict[str, object]:
+    """Return the settings that were given as flags."""
+    flags = {key: getattr(args, key, None) for key in ("data_dir", "host", "port")}
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+def settings(args: argparse.Namespace) -> Config:
+    """Return the effective settings. Raises ``ConfigError`` with where to look."""
+    try:
+        return load_config(file=config_file(args), flags=config_flags(args))
+    except ConfigError as error:
+        raise ConfigError(f"{error}. config/rrd.toml explains each setting") from None
+
+
+def key_store(args: argparse.Namespace, *, create: bool = False) -> KeyStore:
+    """Open the file of keys; make it, and the data directory, only with ``create``."""
+    return KeyStore(layout.keys_path(settings(args).data_dir), create=create)
+
+
+def tenant(text: str) -> str:
+    """Check a tenant's name, for argparse."""
+    if not ids.is_tenant(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: use 1 to 63 of a-z0-9_-, a letter or digit first")
+    return text
+
+
+def hint(text: str) -> None:
+    """Tell a person something on stderr; scripts, which see stdout alone, are not told."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)
+
+
+def show_time(ms: int | None) -> str:
+    """Return a wall clock time in ms since the epoch as people read it, in UTC; "-" for None."""
+    return "-" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in aligned columns; an empty cell shows as "-"."""
+    lines = [head, *([cell or "-" for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,30 @@
+"""``rrd serve``: run the daemon until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from rrd import log
+from rrd.cli import common
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("serve", help="take recordings in and serve them")
+    parser.add_argument("--host", metavar="H", help="address to listen on")
+    parser.add_argument("--port", type=int, metavar="P", help="port to listen on; 0: any that is free")
+    parser.set_defaults(run=_serve)
+    common.add_shared_flags(parser)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    config = common.settings(args)
+    log.setup(config)
+    from rrd.daemon import run  # noqa: PLC0415 - aiohttp and all; the other commands start without it
+
+    # Keys are minted and shown where a person looks on; a service's output goes into a log,
+    # where a key doesn't belong.
+    by_systemd = "INVOCATION_ID" in os.environ or "JOURNAL_STREAM" in os.environ
+    code: int = run(config, mint_first_keys=not by_systemd)
+    return code

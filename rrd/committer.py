@@ -1,0 +1,254 @@
+"""Group commit: takes what recordings have ready, makes it durable together, and tells the sources.
+
+One group at a time: write and sync in a thread, one index transaction, then the acks. While it is
+under way the next group gathers, so the busier the daemon, the larger the groups and the fewer the syncs.
+A recording is in one group at most once, which is what keeps its blocks one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import secrets
+from collections import OrderedDict
+
+import zstandard
+
+from rrd import layout
+from rrd.clock import Clock
+from rrd.config import Config
+from rrd.errors import CorruptSegment, DiskFull, RefusedError, RrdError, StorageFailed
+from rrd.history import History, LineKeys
+from rrd.index.index import Index
+from rrd.index.rows import Commit, MetadataChange
+from rrd.log import event
+from rrd.recording import Recording, Tally, Work
+from rrd.segment.commit import Append, Stored, commit
+from rrd.segment.disk import Disk
+from rrd.segment.format import BlockDraft, Identity
+from rrd.segment.writer import SegmentWriter
+
+_GROUP_BLOCKS_MAX = 2048
+_GROUP_BYTES_MAX = 64 << 20
+"""A group stays small enough that the next one needn't wait long."""
+
+logger = logging.getLogger(__name__)
+
+
+class Committer:
+    """The one writer of segments. ``run`` is its task; ``wake`` may be called from the loop any time."""
+
+    def __init__(self, config: Config, disk: Disk, index: Index, clock: Clock) -> None:
+        self._config = config
+        self._disk = disk
+        self._index = index
+        self._clock = clock
+        self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
+        self._line_keys = LineKeys()
+        self._ready: OrderedDict[Recording, None] = OrderedDict()
+        self._looked_up: list[tuple[Recording, Work]] = []
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._something = asyncio.Event()
+        self._group_done: asyncio.Future[None] | None = None
+        self._open_writers: OrderedDict[SegmentWriter, None] = OrderedDict()
+        self._unindexed: list[Commit] = []
+        """Blocks on disk that the index would not take yet."""
+
+    def wake(self, recording: Recording) -> None:
+        """``recording`` has something to store and nothing on its way."""
+        self._ready[recording] = None
+        self._something.set()
+
+    async def next_group(self) -> None:
+        """Return when the group that is gathering or under way now is done with."""
+        if self._group_done is None:
+            self._group_done = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._group_done)
+
+    async def run(self) -> None:
+        """Commit groups until cancelled. Cancel only when nothing waits any more."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            group = self._gather()
+            if group:
+                await self._commit(group)
+            if self._group_done is not None:
+                self._group_done.set_result(None)
+                self._group_done = None
+
+    def _gather(self) -> list[tuple[Recording, Work]]:
+        group, self._looked_up = self._looked_up, []
+        size = sum(len(work.batch.payload) for _, work in group)
+        while self._ready and len(group) < _GROUP_BLOCKS_MAX and size < _GROUP_BYTES_MAX:
+            recording, _ = self._ready.popitem(last=False)
+            work = recording.take()
+            if work is None:
+                continue
+            if recording.needs_history(work):
+                # Reading takes its time, and the others shouldn't wait for it.
+                task = asyncio.create_task(self._look_up(recording, work))
+                self._lookups.add(task)
+                task.add_done_callback(self._lookups.discard)
+                continue
+            size += len(work.batch.payload)
+            group.append((recording, work))
+        if self._ready:
+            self._something.set()
+        return group
+
+    async def _look_up(self, recording: Recording, work: Work) -> None:
+        try:
+            filtered = await asyncio.to_thread(self._filter, recording, work)
+        except (OSError, CorruptSegment) as error:
+            event(logger, logging.ERROR, "lookup_failed", recording=recording.recording, error=error)
+            self._settle(recording, work, 0, StorageFailed("stored events can't be read to find repeats"))
+        else:
+            self._looked_up.append((recording, filtered))
+            self._something.set()
+
+    def _filter(self, recording: Recording, work: Work) -> Work:
+        if recording.history is None:
+            history = History(self._disk, self._line_keys)
+            for number, size in recording.segments:
+                name = layout.SegmentName(recording.tenant, recording.recording, number)
+                try:
+                    history.load(layout.active_path(self._config.data_dir, name), size)
+                except FileNotFoundError:
+                    history.load(layout.sealed_path(self._config.data_dir, name), size)
+            recording.history = history
+        return recording.filter_repeats(work)
+
+    async def _commit(self, group: list[tuple[Recording, Work]]) -> None:
+        now_ms = self._clock.now_ms()
+        drafts: list[tuple[Recording, Work, BlockDraft]] = []
+        for recording, work in group:
+            draft = recording.draft(work, now_ms)
+            if draft is None:
+                recording.duplicates += work.duplicates
+                self._settle(recording, work, 0, None)
+            else:
+                drafts.append((recording, work, draft))
+        if not drafts:
+            return
+        try:
+            await self._index_leftovers()
+            appends = [Append(self._writer(recording, now_ms), draft) for recording, _, draft in drafts]
+            outcomes = await asyncio.to_thread(self._store, drafts, appends)
+            commits = []
+            for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
+                if isinstance(outcome, Stored):
+                    commits.append(self._stored(recording, work, draft, outcome))
+            self._unindexed = commits
+            await self._index_leftovers()
+        except (OSError, RrdError) as error:
+            refusal = error if isinstance(error, RefusedError) else _refusal(error)
+            event(logger, logging.ERROR, "commit_failed", blocks=len(drafts), error=error)
+            for recording, work, _ in drafts:
+                self._settle(recording, work, 0, refusal)
+            return
+        for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(outcome, Stored):
+                self._settle(recording, work, len(draft.quarantine), None)
+            else:
+                event(logger, logging.ERROR, "store_failed", recording=recording.recording, error=outcome)
+                self._settle(recording, work, 0, _refusal(outcome))
+        self._close_old_writers()
+
+    async def _index_leftovers(self) -> None:
+        if self._unindexed:
+            await self._index.apply(self._unindexed)
+            self._unindexed = []
+
+    def _store(
+        self, drafts: list[tuple[Recording, Work, BlockDraft]], appends: list[Append]
+    ) -> list[Stored | OSError]:
+        outcomes = commit(self._disk, appends, mode=self._config.sync)
+        for (recording, _, _), append, outcome in zip(drafts, appends, outcomes, strict=True):
+            if recording.history is not None and isinstance(outcome, Stored):
+                recording.history.add_stored(append.writer.path, outcome.offset)
+        return outcomes
+
+    def _writer(self, recording: Recording, now_ms: int) -> SegmentWriter:
+        """Return the writer for the next block: of a new segment where there is none to go on with."""
+        writer = recording.writer
+        if writer is None or not writer.usable or writer.size >= self._config.segment_bytes_max:
+            if writer is not None:
+                self.forget(writer)
+            number, previous_size = recording.segments[-1] if recording.segments else (0, 0)
+            if writer is not None and not writer.usable:
+                number = max(number, writer.identity.number)
+                previous_size = writer.size
+            identity = Identity(
+                tenant=recording.tenant,
+                recording=recording.recording,
+                number=number + 1,
+                salt=secrets.token_hex(16),
+                created_ms=recording.created_ms,
+                first_seq=recording.next_seq,
+                previous_size=previous_size,
+            )
+            path = layout.active_path(self._config.data_dir, identity.name)
+            writer = SegmentWriter(self._disk, path, identity, size=0, compressor=self._compressor)
+            recording.writer = writer
+        self._open_writers[writer] = None
+        self._open_writers.move_to_end(writer)
+        return writer
+
+    def resume(self, path: str, identity: Identity, size: int) -> SegmentWriter:
+        """Return a writer that goes on with a segment of ``size`` durable bytes."""
+        return SegmentWriter(self._disk, path, identity, size=size, compressor=self._compressor)
+
+    def forget(self, writer: SegmentWriter) -> None:
+        """Close a writer that is not needed any more."""
+        writer.close()
+        self._open_writers.pop(writer, None)
+
+    def _close_old_writers(self) -> None:
+        while len(self._open_writers) > self._config.open_segments_max:
+            writer, _ = self._open_writers.popitem(last=False)
+            writer.close()
+
+    def _stored(self, recording: Recording, work: Work, draft: BlockDraft, stored: Stored) -> Commit:
+        assert recording.writer is not None
+        before = recording.writer.identity
+        is_first = not recording.segments or recording.segments[-1][0] != before.number
+        block_start = 0 if is_first else stored.offset
+        if recording.row_id is None:
+            recording.row_id = self._index.take_row_id()
+        recording.stored(work, draft, stored)
+        return Commit(
+            row_id=recording.row_id,
+            tenant=recording.tenant,
+            recording=recording.recording,
+            created_ms=recording.created_ms,
+            segment=before.number,
+            segment_size=stored.size,
+            block_offset=stored.offset,
+            stored_ms=draft.stored_ms,
+            next_seq=recording.next_seq,
+            event_count=draft.event_count,
+            first_ts=draft.first_ts,
+            last_ts=draft.last_ts,
+            raw_size=len(draft.payload),
+            block_size=stored.size - block_start,
+            duplicate_count=draft.duplicate_count,
+            quarantine_count=len(draft.quarantine),
+            metadata=tuple(MetadataChange(note.key, note.value, note.at_ms) for note in draft.metadata),
+        )
+
+    def _settle(self, recording: Recording, work: Work, quarantined: int, failure: RrdError | None) -> None:
+        recording.taken_out(work)
+        recording.used_at = self._clock.monotonic()
+        applied = len(work.batch.metadata) + len(work.batch.rejected) - quarantined
+        tally = Tally(work.batch.event_count + applied, work.duplicates, quarantined)
+        work.source.settle(work.puts, tally, failure)
+        if recording.has_pending():
+            self.wake(recording)
+
+
+def _refusal(error: Exception) -> RefusedError:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull("no space left on the disk; nothing of this was kept")
+    return StorageFailed("writing to disk failed; nothing of this is safe")

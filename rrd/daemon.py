@@ -1,0 +1,254 @@
+"""The daemon: builds the parts, starts them in order, and stops them in the reverse.
+
+Start: hold the data directory, open keys and index, listen, recover, ready. Stop (SIGTERM, SIGINT): not
+ready, listen no more, say goodbye to the sockets, finish the bodies under way, flush everything,
+close the index. A second signal ends it at once; nothing acked is lost either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+
+import aiohttp
+import uvloop
+from aiohttp import web
+from isal import isal_zlib
+
+from rrd import __version__, layout
+from rrd.access.gate import Gate
+from rrd.access.keys import KeyStore
+from rrd.clock import SystemClock
+from rrd.config import Config
+from rrd.errors import ConfigError
+from rrd.http.app import make_app
+from rrd.http.services import Services
+from rrd.http.sockets import Sockets
+from rrd.log import event
+from rrd.recovery import lock_data_dir, open_index, recover
+from rrd.registry import Registry
+from rrd.segment.disk import OsDisk
+from rrd.wire.limits import Limits
+
+logger = logging.getLogger(__name__)
+
+_SHUTDOWN_TIMEOUT_S = 20.0
+_LARGE_EVENTS_MAX = 8
+"""How many senders may hold an unfinished event of more than a megabyte at once."""
+
+_READERS_MAX = 8
+"""How many recordings are read at once; the others wait."""
+
+_SWITCH_INTERVAL_S = 0.0005
+"""A thread that comes back from the disk waits so long for the interpreter while the loop is busy.
+The default of 5 ms, for each of a group's writes, would hold up every ack."""
+
+
+def run(config: Config, *, mint_first_keys: bool) -> int:
+    """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
+    os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    # aiohttp decompresses permessage-deflate with this one: three times as fast as zlib.
+    aiohttp.set_zlib_backend(isal_zlib)
+    _raise_file_limit()
+    with lock_data_dir(config.data_dir):
+        return uvloop.run(_serve(config, mint_first_keys=mint_first_keys))
+
+
+async def _serve(config: Config, *, mint_first_keys: bool) -> int:
+    started = time.monotonic()
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    async with contextlib.AsyncExitStack() as stack:
+        store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
+        first_keys = _mint_first_keys(store) if mint_first_keys else []
+        services, rebuild = await _make_services(config, store, stack)
+        port = await _listen(config, services, stack)
+        recovered = await recover(config, services.disk, services.index, rebuild=rebuild)
+        event(
+            logger, logging.INFO, "recovered", segments=recovered.segments, blocks=recovered.blocks,
+            torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
+        )  # fmt: skip
+        tasks = services.registry.start()
+        tasks.append(asyncio.create_task(services.sockets.run(), name="sockets"))
+        tasks.append(asyncio.create_task(_watch_keys(services), name="keys"))
+        services.ready.set()
+        # What lives as long as the process needn't be walked by the collector again and again.
+        gc.freeze()
+        _notify("READY=1")
+        event(
+            logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,
+            data_dir=config.data_dir, took_ms=round((time.monotonic() - started) * 1000),
+        )  # fmt: skip
+        _greet(config, port, first_keys)
+        await _until_told(stop, tasks)
+        _notify("STOPPING=1")
+        event(logger, logging.INFO, "stopping", sockets=len(services.sockets))
+        services.is_stopping = True
+        for task in tasks[2:]:
+            task.cancel()
+    event(logger, logging.INFO, "stopped")
+    return 0
+
+
+async def _make_services(
+    config: Config, store: KeyStore, stack: contextlib.AsyncExitStack
+) -> tuple[Services, bool]:
+    clock, disk = SystemClock(), OsDisk()
+    limits = limits_of(config)
+    index, rebuild = await open_index(config)
+    stack.push_async_callback(index.close)
+    registry = Registry(config, disk, index, clock, limits)
+    stack.push_async_callback(registry.stop)
+    services = Services(
+        config=config,
+        clock=clock,
+        disk=disk,
+        gate=Gate(store),
+        limits=limits,
+        index=index,
+        registry=registry,
+        sockets=Sockets(
+            clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
+        ),
+        large_events=asyncio.Semaphore(_LARGE_EVENTS_MAX),
+        readers=asyncio.Semaphore(_READERS_MAX),
+    )
+    return services, rebuild
+
+
+async def _listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
+    """Start to listen and return the port. Requests wait until recovery is done."""
+    runner = web.AppRunner(
+        make_app(services),
+        access_log=None,  # It would hold visitors' addresses.
+        auto_decompress=False,
+        handler_cancellation=False,
+        shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    stack.push_async_callback(services.sockets.close_all)
+    site = web.TCPSite(runner, config.host, config.port, backlog=4096)
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigError(f"can't listen on {config.host}:{config.port}: {error.strerror}") from None
+    stack.push_async_callback(site.stop)
+    port: int = runner.addresses[0][1]
+    return port
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the decoder's share of the settings."""
+    return Limits(
+        event_bytes_max=config.event_bytes_max,
+        document_bytes_max=config.message_bytes_max,
+        body_bytes_max=config.body_bytes_max,
+        nesting_max=config.nesting_max,
+        zstd_window_bytes_max=config.zstd_window_bytes_max,
+        metadata_keys_max=config.metadata_keys_max,
+        metadata_key_bytes_max=config.metadata_key_bytes_max,
+        metadata_value_bytes_max=config.metadata_value_bytes_max,
+        batch_bytes=config.flush_bytes,
+    )
+
+
+async def _watch_keys(services: Services) -> None:
+    dropping: set[asyncio.Task[None]] = set()
+
+    def drop_revoked() -> None:
+        task = asyncio.create_task(services.sockets.drop_revoked(services.gate))
+        dropping.add(task)
+        task.add_done_callback(dropping.discard)
+
+    await services.gate.watch(on_change=drop_revoked)
+
+
+async def _until_told(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for the signal to stop."""
+    waiting = asyncio.create_task(stop.wait(), name="signal")
+    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done():
+            # None of them should ever end. What is on disk is consistent at any moment, and a
+            # fresh start knows how to go on from there; a daemon without this task doesn't.
+            problem = task.exception()
+            event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
+            logging.shutdown()
+            os._exit(1)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(130)  # The second Ctrl-C: whoever sends it doesn't want to wait.
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+
+
+def _raise_file_limit() -> None:
+    """Use as many file handles as the system allows: each socket and each open segment is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, if it started us (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+        notifier.sendto(state.encode(), address)
+
+
+_TENANT = "default"
+
+
+def _mint_first_keys(store: KeyStore) -> list[str]:
+    """Make one public and one private key where there is none yet, and return them."""
+    if store.list_keys():
+        return []
+    return [
+        store.create_key(tenant=_TENANT, scope=scope, origins=(), label="made at the first start")[1]
+        for scope in ("ingest", "read")
+    ]
+
+
+def _greet(config: Config, port: int, first_keys: list[str]) -> None:
+    """On the first start, show the keys and how to use them, on stdout: never in the log."""
+    if not first_keys:
+        return
+    public, private = first_keys
+    url = f"http://{config.host}:{port}/recordings/00000000-0000-4000-8000-000000000001"
+    event_json = '{"type":5,"timestamp":1700000000000,"data":{"tag":"hello","payload":{}}}'
+    print(
+        f"""
+Keys for tenant {_TENANT!r}. They are shown this once; `rrd keys create` makes more.
+
+  public key (may write):  {public}
+  private key (may read):  {private}
+
+Send an event, and read it back:
+
+  curl -H 'Authorization: Bearer {public}' -H 'Content-Type: application/json' \\
+    -d '{event_json}' {url}/ingest
+  curl -H 'Authorization: Bearer {private}' {url}/events
+""",
+        flush=True,
+    )

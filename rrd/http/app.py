@@ -1,0 +1,67 @@
+"""Routes: the documented paths (``/ingest``), those of the published client (``/events``), and health."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from rrd.http.ingest_post import ingest_post
+from rrd.http.ingest_ws import ingest_ws
+from rrd.http.meta import post_metadata
+from rrd.http.problems import add_cors_headers, json_response, problem, shared_manners
+from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
+from rrd.http.services import SERVICES, Services
+
+_HEALTH = "/-/"
+
+
+def make_app(services: Services) -> web.Application:
+    """Return the application. It expects bodies still compressed (``auto_decompress=False``)."""
+    app = web.Application(middlewares=[shared_manners, _wait_until_ready])
+    app[SERVICES] = services
+    app.on_response_prepare.append(add_cors_headers)
+    router = app.router
+    router.add_get("/-/healthy", _healthy)
+    router.add_get("/-/ready", _ready)
+    router.add_get("/recordings", list_recordings)
+    router.add_get("/statistics", get_statistics)
+    # A serverUrl without the id in its path: the client then says ?recordingId=.
+    for prefix in ("", "/recordings"):
+        for name in ("ingest", "events"):
+            router.add_post(f"{prefix}/{name}", ingest_post)
+            router.add_get(f"{prefix}/{name}/ws", ingest_ws, allow_head=False)
+    router.add_post("/", ingest_post)
+    router.add_get("/ws", ingest_ws, allow_head=False)
+    router.add_get("/recordings/{recording}", get_recording)
+    router.add_post("/recordings/{recording}/ingest", ingest_post)
+    router.add_get("/recordings/{recording}/ingest/ws", ingest_ws, allow_head=False)
+    router.add_post("/recordings/{recording}/events", ingest_post)
+    router.add_get("/recordings/{recording}/events/ws", ingest_ws, allow_head=False)
+    router.add_get("/recordings/{recording}/events", get_events)
+    router.add_post("/recordings/{recording}/meta", post_metadata)
+    return app
+
+
+@web.middleware
+async def _wait_until_ready(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    # Recovery takes a moment, and a client that is refused never comes back: better to let it wait.
+    services = request.app[SERVICES]
+    if not services.ready.is_set() and not request.path.startswith(_HEALTH):
+        await services.ready.wait()
+    return await handler(request)
+
+
+async def _healthy(request: web.Request) -> web.Response:
+    """200 while the process serves at all."""
+    return json_response({"status": "healthy"})
+
+
+async def _ready(request: web.Request) -> web.Response:
+    """200 once recovery is done and until the daemon stops; 503 before and after."""
+    services = request.app[SERVICES]
+    if services.ready.is_set() and not services.is_stopping:
+        return json_response({"status": "ready"})
+    return problem(503, "not_ready", "recovering, or stopping")

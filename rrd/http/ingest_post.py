@@ -1,0 +1,162 @@
+"""Events in the body of a POST: pumped through the decoder into the recording as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import ClientPayloadError, hdrs, web
+
+from rrd.errors import BadRequest, RrdError, WireError
+from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
+from rrd.http.problems import json_response, problem, problem_of
+from rrd.http.services import SERVICES, Services
+from rrd.recording import Source, Tally
+from rrd.wire.decoder import Decoder
+from rrd.wire.events import Batch, Rejected
+
+LARGE_EVENT_BYTES = 1 << 20
+"""From here on decoding goes to a thread, and an unfinished event needs one of few places."""
+
+_ERRORS_TOLD = 10
+
+
+async def ingest_post(request: web.Request) -> web.Response:
+    """``POST /recordings/{id}/ingest``: 200 when every good line of the body is on disk."""
+    services = request.app[SERVICES]
+    sender = sender_of(request, services)
+    decoder = Decoder(
+        kind=kind_of(request.headers.get(hdrs.CONTENT_TYPE, "")),
+        encoding=encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, "")),
+        limits=services.limits,
+    )
+    pump = _Pump(services, sender, decoder)
+    try:
+        failure = await pump.run(_chunks(request, services.config.body_idle_timeout_s))
+        tally = await pump.flush()
+    except RrdError as error:
+        if pump.source is None:
+            raise
+        return problem_of(error, **_counts(pump.source.tally))
+    finally:
+        pump.close()
+    return _answer(failure, tally, pump.rejected)
+
+
+def _answer(failure: WireError | None, tally: Tally, rejected: list[Rejected]) -> web.Response:
+    counts = _counts(tally)
+    if failure is not None:
+        response = problem_of(failure, **counts)
+        # What the sender still has to send is not wanted, and reading it would take for ever.
+        response.force_close()
+        return response
+    if rejected and not (tally.stored or tally.duplicates):
+        errors = [{"line": bad.line, "reason": bad.reason} for bad in rejected]
+        message = "no line of the body is an event; the lines are kept in quarantine"
+        return problem(400, "no_valid_events", message, errors=errors, **counts)
+    return json_response(counts)
+
+
+def _counts(tally: Tally) -> dict[str, int]:
+    return {
+        "successful_rows": tally.stored,
+        "quarantined_rows": tally.quarantined,
+        "duplicate_rows": tally.duplicates,
+    }
+
+
+class _CutOff(Exception):
+    """The body ended before its end."""
+
+
+async def _chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterator[bytes]:
+    body = request.content
+    while True:
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                chunk = await body.readany()
+        except (ClientPayloadError, ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+            raise _CutOff from None
+        if not chunk:
+            return
+        yield chunk
+
+
+class _Pump:
+    """One body on its way into one recording."""
+
+    def __init__(self, services: Services, sender: Sender, decoder: Decoder) -> None:
+        self._services = services
+        self._sender = sender
+        self._decoder = decoder
+        self._holds_place = False
+        self.source: Source | None = None
+        self.rejected: list[Rejected] = []
+
+    async def run(self, chunks: AsyncIterator[bytes]) -> WireError | None:
+        """Take the whole body in. Return what is wrong with it; what came before is on its way."""
+        try:
+            try:
+                async for chunk in chunks:
+                    self._decoder.feed(chunk)
+                    await self._pull()
+                    await self._hold_place()
+                self._decoder.finish()
+            except _CutOff:
+                # An unload cuts bodies off; the whole events in it count.
+                self._decoder.finish(cut_off=True)
+            await self._pull()
+        except WireError as error:
+            return error
+        return None
+
+    async def _pull(self) -> None:
+        while True:
+            if self._decoder.unfinished_bytes >= LARGE_EVENT_BYTES:
+                batch = await asyncio.to_thread(self._decoder.next_batch)
+            else:
+                batch = self._decoder.next_batch()
+            if batch is None:
+                return
+            await self._put(batch)
+
+    async def _put(self, batch: Batch) -> None:
+        if self.source is None:
+            recording = self._sender.recording or recording_in(batch, self._services)
+            self.source = await self._services.registry.open_source(
+                self._sender.grant.tenant, recording, origin=self._sender.origin, visitor=self._sender.visitor
+            )
+        self.rejected += batch.rejected[: _ERRORS_TOLD - len(self.rejected)]
+        self.source.put(batch)
+        await self._services.registry.room(self.source)
+
+    async def _hold_place(self) -> None:
+        """Wait for a place among the few who may hold a large unfinished event; give it back after."""
+        is_large = self._decoder.unfinished_bytes >= LARGE_EVENT_BYTES
+        if is_large and not self._holds_place:
+            await self._services.large_events.acquire()
+        if self._holds_place and not is_large:
+            self._services.large_events.release()
+        self._holds_place = is_large
+
+    async def flush(self) -> Tally:
+        return await self.source.flush() if self.source is not None else Tally()
+
+    def close(self) -> None:
+        if self._holds_place:
+            self._services.large_events.release()
+        if self.source is not None:
+            self._services.registry.close_source(self.source)
+
+
+def recording_in(batch: Batch, services: Services) -> str:
+    """Return the recording id that the first metadata event names, for paths and queries without one."""
+    for event in batch.metadata:
+        with contextlib.suppress(KeyError):
+            return canonical_id(event.values["recordingId"], services.config)
+    raise BadRequest(
+        "no recording id: put it into the path, into ?recordingId=, or into the first recording-meta event",
+        code="no_recording_id",
+        parameter="recordingId",
+    )

@@ -1,0 +1,334 @@
+"""Events over a WebSocket.
+
+The hot path of rrd: for each message nothing is done but to append it to a list and add up its size.
+Everything else happens once for some 256 KB, or when the oldest message has waited ``flush_age_ms``.
+
+The rrweb client logs whatever the server says, and gives the socket up for good on any error or close.
+So the server is quiet: one summary at the end, and one after each flush for those who ask for it
+(``ack=true``, ``debug=true``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+
+from rrd.errors import BadRequest, RrdError, TooManySockets, WireError
+from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
+from rrd.http.ingest_post import LARGE_EVENT_BYTES, recording_in
+from rrd.http.services import SERVICES, Services
+from rrd.log import event
+from rrd.recording import Source
+from rrd.wire.decoder import ContentKind, Decoder
+from rrd.wire.documents import split_document
+from rrd.wire.events import Batch, check_lines, check_messages
+
+logger = logging.getLogger(__name__)
+
+_LARGE_MESSAGE_BYTES = 64 << 10
+"""A compressed message of this size may hold megabytes: it is decoded in a thread."""
+
+_GOODBYE_TIMEOUT_S = 5.0
+
+
+async def ingest_ws(request: web.Request) -> web.StreamResponse:
+    """``GET /recordings/{id}/ingest/ws``: events over a socket until it closes."""
+    services = request.app[SERVICES]
+    if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+        raise BadRequest(
+            "this path takes WebSockets; to send events by POST, leave the /ws out", code="not_a_websocket"
+        )
+    sender = sender_of(request, services)
+    kind = kind_of(request.query.get("contentType", ""))
+    encoding = encoding_of(request.query.get("contentEncoding", ""))
+    if len(services.sockets) >= services.config.sockets_max:
+        raise TooManySockets(
+            f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
+        )
+    socket = web.WebSocketResponse(
+        # The last flush and the summary come between the client's close and ours.
+        autoclose=False,
+        max_msg_size=services.config.message_bytes_max,
+        # UTF-8 is checked for a whole block at once.
+        decode_text=False,
+    )
+    await socket.prepare(request)
+    ingest = _SocketIngest(
+        services,
+        sender,
+        socket,
+        kind=kind,
+        decoder=Decoder(kind=kind, encoding=encoding, limits=services.limits),
+    )
+    ingest.wants_echo = request.query.get("debug") == "true"
+    ingest.wants_acks = ingest.wants_echo or request.query.get("ack") == "true"
+    await ingest.run()
+    return socket
+
+
+class _SocketIngest:
+    """One socket on its way into one recording."""
+
+    def __init__(
+        self,
+        services: Services,
+        sender: Sender,
+        socket: web.WebSocketResponse,
+        *,
+        kind: ContentKind,
+        decoder: Decoder,
+    ) -> None:
+        self.grant = sender.grant
+        self.wants_acks = False
+        self.wants_echo = False
+        self._services = services
+        self._sender = sender
+        self._socket = socket
+        self._is_document = kind == "json"
+        self._decoder = decoder
+        self._source: Source | None = None
+        self._messages: list[bytes] = []
+        self._line = 1
+        self._failure: RrdError | None = None
+        self._saying: set[asyncio.Task[None]] = set()
+        self._is_decoding = False
+        self._ended = False
+
+    async def run(self) -> None:
+        """Take messages until the socket closes, then flush and say what was stored."""
+        sockets = self._services.sockets
+        sockets.add(self)
+        try:
+            await self._open_source()
+            await self._receive()
+            self.flush()
+            self._finish_stream()
+            await self._end(code=WSCloseCode.OK, reason="")
+        except RrdError as error:
+            await self._fail(error)
+        finally:
+            sockets.remove(self)
+            if self._source is not None:
+                # Cancelled or not, what was received goes on its way to the disk.
+                self.flush()
+                self._services.registry.close_source(self._source)
+
+    async def _open_source(self) -> None:
+        recording = self._sender.recording
+        batch: Batch | None = None
+        if recording is None:
+            batch = await self._first_batch()
+            if batch is None:
+                return
+            recording = recording_in(batch, self._services)
+        self._source = await self._services.registry.open_source(
+            self.grant.tenant, recording, origin=self._sender.origin, visitor=self._sender.visitor
+        )
+        self._source.on_commit = self._on_commit
+        if batch is not None:
+            self._put(batch)
+
+    async def _first_batch(self) -> Batch | None:
+        """Read on until there are events, whose metadata may say which recording they belong to."""
+        while True:
+            message = await self._socket.receive()
+            if message.type is WSMsgType.TEXT:
+                return self._check([message.data])
+            if message.type is not WSMsgType.BINARY:
+                return None
+            self._decoder.feed(message.data, ends_message=True)
+            batch = self._decoder.next_batch(flush=True)
+            if batch is not None:
+                return batch
+
+    async def _receive(self) -> None:
+        receive = self._socket.receive
+        messages = self._messages
+        gathers = self._services.sockets.gathers
+        flush_bytes = self._services.config.flush_bytes
+        text = WSMsgType.TEXT
+        size = 0
+        while True:
+            message = await receive()
+            if message.type is text:
+                data = message.data
+                if not messages:
+                    size = 0
+                    gathers(self)
+                messages.append(data)
+                size += len(data)
+                if size >= flush_bytes:
+                    await self._flush_full(size)
+            elif message.type is WSMsgType.BINARY:
+                self.flush()
+                await self._take_binary(message.data)
+            else:
+                return
+            if self._failure is not None:
+                raise self._failure
+
+    async def _flush_full(self, size: int) -> None:
+        if size >= LARGE_EVENT_BYTES:
+            self._put(await asyncio.to_thread(self._check, self._take_messages()))
+        else:
+            self.flush()
+        await self._room()
+
+    async def _take_binary(self, data: bytes) -> None:
+        decoder = self._decoder
+        decoder.feed(data, ends_message=True)
+        is_large = len(data) >= _LARGE_MESSAGE_BYTES or decoder.unfinished_bytes >= LARGE_EVENT_BYTES
+        self._is_decoding = True  # So that no timed flush comes between.
+        try:
+            while True:
+                batch = await asyncio.to_thread(decoder.next_batch) if is_large else decoder.next_batch()
+                if batch is None:
+                    break
+                self._put(batch)
+                await self._room()
+        finally:
+            self._is_decoding = False
+        if decoder.waiting_bytes:
+            self._services.sockets.gathers(self)
+
+    def flush(self) -> None:
+        """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
+        try:
+            if self._messages:
+                self._put(self._check(self._take_messages()))
+            while self._decoder.waiting_bytes and not self._is_decoding:
+                batch = self._decoder.next_batch(flush=True)
+                if batch is not None:
+                    self._put(batch)
+        except RrdError as error:
+            self._fail_soon(error)
+
+    def _take_messages(self) -> list[bytes]:
+        taken = self._messages.copy()
+        self._messages.clear()
+        return taken
+
+    def _check(self, messages: list[bytes]) -> Batch:
+        limits = self._services.limits
+        if self._is_document:
+            lines = [line for message in messages for line in split_document(message)]
+            batch = check_lines(lines, limits, first_line=self._line)
+        else:
+            batch = check_messages(messages, limits, first_line=self._line)
+        self._line = batch.limit_line
+        return batch
+
+    def _put(self, batch: Batch) -> None:
+        if self._source is None:
+            return
+        self._source.put(batch)
+        if self.wants_echo and batch.payload:
+            self._say(batch.payload.decode())
+
+    async def _room(self) -> None:
+        if self._source is not None:
+            await self._services.registry.room(self._source)
+
+    def _finish_stream(self) -> None:
+        """The socket is closed: take what the binary stream still holds."""
+        # Streaming compressors are seldom ended properly before a close, so a stream cut off is no error.
+        self._decoder.finish(cut_off=True)
+        try:
+            while (batch := self._decoder.next_batch()) is not None:
+                self._put(batch)
+        except WireError:
+            return
+
+    # What the server says
+
+    async def ping(self) -> None:
+        await self._socket.ping()
+
+    async def goodbye(self, *, code: int, reason: str) -> None:
+        """Flush, say what was stored, and close."""
+        self.flush()
+        await self._end(code=code, reason=reason)
+
+    async def _end(self, *, code: int, reason: str) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            if self._source is not None:
+                await self._source.flush()
+        except RrdError as error:
+            self._ended = False
+            await self._fail(error)
+            return
+        await self._close(self._summary(final=True), code=code, reason=reason)
+
+    async def _fail(self, error: RrdError) -> None:
+        """Say what went wrong, and close: the client must not believe that it goes on."""
+        if self._ended:
+            return
+        self._ended = True
+        event(
+            logger, logging.WARNING, "socket_failed", code=error.code, status=error.status,
+            recording=self._source.recording.recording if self._source is not None else None,
+        )  # fmt: skip
+        if self._source is not None and self._source.failure is None:
+            await self._source.flush()  # What came before is good, and its sender may never come back.
+        message = {"type": "error", "status": error.status, "code": error.code, "message": str(error)}
+        await self._close(message | self._counts(), code=WSCloseCode.INTERNAL_ERROR, reason=error.code)
+
+    def _fail_soon(self, error: RrdError) -> None:
+        self._failure = self._failure or error
+        self._later(self._fail(error))
+
+    async def _close(self, last_words: dict[str, object], *, code: int, reason: str) -> None:
+        try:
+            async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
+                await self._socket.send_str(msgspec.json.encode(last_words).decode())
+                await self._socket.close(code=code, message=reason.encode())
+        except (ConnectionError, RuntimeError, TimeoutError):
+            return  # Gone already: nobody is left to hear it.
+
+    def _summary(self, *, final: bool) -> dict[str, object]:
+        return {
+            "type": "upstream-result",
+            "ok": True,
+            "status": 204,
+            "statusText": "",
+            "headers": {"content-type": "application/json"},
+            "final": final,
+            **self._counts(),
+        }
+
+    def _counts(self) -> dict[str, object]:
+        if self._source is None:
+            return {}
+        tally = self._source.tally
+        return {
+            "successful_rows": tally.stored,
+            "quarantined_rows": tally.quarantined,
+            "duplicate_rows": tally.duplicates,
+        }
+
+    def _on_commit(self) -> None:
+        if self._source is not None and self._source.failure is not None:
+            self._fail_soon(self._source.failure)
+        elif self.wants_acks and not self._ended:
+            self._say(msgspec.json.encode(self._summary(final=False)).decode())
+
+    def _say(self, text: str) -> None:
+        self._later(self._send(text))
+
+    async def _send(self, text: str) -> None:
+        try:
+            await self._socket.send_str(text)
+        except (ConnectionError, RuntimeError):
+            return  # The client is gone; its close comes next.
+
+    def _later(self, saying: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(saying)
+        self._saying.add(task)
+        task.add_done_callback(self._saying.discard)

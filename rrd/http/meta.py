@@ -1,0 +1,52 @@
+"""Metadata by itself: ``POST /recordings/{id}/meta`` with a flat JSON object."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from rrd.errors import BadRequest, TooLarge
+from rrd.http.caller import encoding_of, sender_of
+from rrd.http.problems import json_response
+from rrd.http.services import SERVICES
+from rrd.wire.events import parse_metadata
+from rrd.wire.inflate import inflater
+from rrd.wire.limits import Limits
+
+
+async def post_metadata(request: web.Request) -> web.Response:
+    """Set metadata of a recording; 200 when it is on disk."""
+    services = request.app[SERVICES]
+    sender = sender_of(request, services)
+    assert sender.recording is not None, "the route has the id in its path"
+    body = await _read_body(request, services.limits)
+    try:
+        values = parse_metadata(body, services.limits, flat=True)
+    except ValueError as error:
+        raise BadRequest(str(error), code="bad_metadata") from None
+    source = await services.registry.open_source(
+        sender.grant.tenant, sender.recording, origin=sender.origin, visitor=sender.visitor
+    )
+    try:
+        source.put_metadata(values)
+        await source.flush()
+    finally:
+        services.registry.close_source(source)
+    return json_response({"successful_keys": len(values)})
+
+
+async def _read_body(request: web.Request, limits: Limits) -> bytes:
+    encoding = encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, ""))
+    stream = inflater(encoding, zstd_window_bytes_max=limits.zstd_window_bytes_max)
+    # Room for every key and value at its largest, with as much again for JSON's escapes.
+    bytes_max = (
+        2 * limits.metadata_keys_max * (limits.metadata_key_bytes_max + limits.metadata_value_bytes_max)
+    )
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        for window in stream.windows(chunk):
+            parts.append(window)
+            size += len(window)
+            if size > bytes_max:
+                raise TooLarge(f"metadata is larger than {bytes_max} bytes")
+    return b"".join(parts)

@@ -1,0 +1,41 @@
+"""What request handlers work with, put together by the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from rrd.access.gate import Gate
+from rrd.clock import Clock
+from rrd.config import Config
+from rrd.http.sockets import Sockets
+from rrd.index.index import Index
+from rrd.registry import Registry
+from rrd.segment.disk import Disk
+from rrd.wire.limits import Limits
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts behind the API. ``ready`` is set once recovery is done; requests wait for it."""
+
+    config: Config
+    clock: Clock
+    disk: Disk
+    gate: Gate
+    limits: Limits
+    index: Index
+    registry: Registry
+    sockets: Sockets
+    large_events: asyncio.Semaphore
+    """Held while an unfinished event is larger than ``LARGE_EVENT_BYTES``, so that memory stays bounded
+    however many senders hold one open."""
+    readers: asyncio.Semaphore
+    """Held while events are read: each reader may hold ``read_bytes_max``."""
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    is_stopping: bool = False
+
+
+SERVICES = web.AppKey("services", Services)

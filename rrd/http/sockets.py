@@ -1,0 +1,104 @@
+"""All open sockets: flushed in time, pinged, and told goodbye.
+
+One task each for flushing and for pinging serves them all: a timer for each of ten thousand sockets would
+cost more than the work it starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Protocol
+
+from rrd.access.gate import Gate, Grant
+from rrd.clock import Clock
+
+_TICK_S = 0.02
+_SLICE_S = 0.005
+"""How long flushing may go on before others get their turn."""
+
+
+class Socket(Protocol):
+    """What a socket must be able to do to be looked after here."""
+
+    grant: Grant
+
+    def flush(self) -> None:
+        """Hand what was gathered over to the recording. Must not raise."""
+        ...
+
+    async def ping(self) -> None: ...
+
+    async def goodbye(self, *, code: int, reason: str) -> None:
+        """Flush, say what was stored, and close with a WebSocket close code (RFC 6455, 7.4)."""
+        ...
+
+
+class Sockets:
+    """The sockets that are open now."""
+
+    def __init__(self, *, clock: Clock, flush_age_ms: int, ping_interval_s: int) -> None:
+        self._clock = clock
+        self._flush_age_s = flush_age_ms / 1000
+        self._ping_interval_s = ping_interval_s
+        self._open: dict[Socket, None] = {}
+        self._gathering: deque[tuple[float, Socket]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, socket: Socket) -> None:
+        self._open[socket] = None
+
+    def remove(self, socket: Socket) -> None:
+        self._open.pop(socket, None)
+
+    def gathers(self, socket: Socket) -> None:
+        """``socket`` holds its first event since it was flushed: flush it when that has come of age."""
+        self._gathering.append((self._clock.monotonic() + self._flush_age_s, socket))
+
+    async def run(self) -> None:
+        """Flush and ping until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._flush_in_time())
+            group.create_task(self._ping())
+
+    async def _flush_in_time(self) -> None:
+        # Everybody waits equally long, so those who are due stand first.
+        gathering = self._gathering
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = self._clock.monotonic()
+            yield_at = now + _SLICE_S
+            while gathering and gathering[0][0] <= now:
+                gathering.popleft()[1].flush()
+                if self._clock.monotonic() > yield_at:
+                    await asyncio.sleep(0)
+                    yield_at = self._clock.monotonic() + _SLICE_S
+
+    async def _ping(self) -> None:
+        # Proxies cut sockets that are silent, and the rrweb client never comes back to a cut one. Nothing is
+        # done about a missing answer: a sleeping laptop may wake up again, and TCP knows when to give up.
+        while True:
+            await asyncio.sleep(self._ping_interval_s)
+            for number, socket in enumerate(list(self._open)):
+                with contextlib.suppress(ConnectionError, RuntimeError):
+                    await socket.ping()
+                if number % 100 == 99:
+                    await asyncio.sleep(0)
+
+    async def drop_revoked(self, gate: Gate) -> None:
+        """Close the sockets whose key was revoked (1008, policy violation)."""
+        revoked = [socket for socket in self._open if not gate.is_live(socket.grant)]
+        await _all_goodbyes(revoked, code=1008, reason="key revoked")
+
+    async def close_all(self) -> None:
+        """Say goodbye to everybody (1012, service restart)."""
+        await _all_goodbyes(list(self._open), code=1012, reason="server restarts")
+
+
+async def _all_goodbyes(sockets: list[Socket], *, code: int, reason: str) -> None:
+    await asyncio.gather(
+        *(socket.goodbye(code=code, reason=reason) for socket in sockets), return_exceptions=True
+    )

@@ -1,0 +1,148 @@
+"""A block's lines taken apart: their bodies, and where it matters their timestamps and own members.
+
+Almost every block is ordered, its events have no members of our names, and no other block overlaps
+it; then splitting at line ends is all there is to do. Only other blocks are parsed, and of these only three
+members of each event.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE
+from rrd.segment.format import BlockHeader
+
+_LONG_LINE_BYTES = 2048
+"""From this mean length on, one find and one slice a line beat ``split``, which copies each line once
+more (corpus, mean 4.5 kB: 6.9 against 2.6 GB/s; events below 1 kB: 0.6 against 0.7)."""
+
+_OPEN, _CLOSE = b"{}"
+
+
+class Events(NamedTuple):
+    """Events of one block in playback order, as parallel sequences."""
+
+    bodies: list[bytes]
+    """Lines without surrounding white space and the closing brace."""
+    seqs: Sequence[int]
+    own: bytes | None
+    """Marks of each event (``splice``), a byte each; None if there are none."""
+    times: Sequence[float]
+    """Timestamps, ms; empty if nobody needs them."""
+
+    def slice(self, start: int, limit: int) -> Events:
+        return Events(
+            self.bodies[start:limit],
+            self.seqs[start:limit],
+            self.own and self.own[start:limit],
+            self.times[start:limit],
+        )
+
+
+class _Event(msgspec.Struct, gc=False, rename="camel"):
+    """The members that reading looks at; all others are passed over unbuilt."""
+
+    timestamp: float
+    sequence_id: msgspec.Raw | UnsetType = UNSET
+    recording_id: msgspec.Raw | UnsetType = UNSET
+
+
+_decoder = msgspec.json.Decoder(_Event)
+
+
+def take_apart(raw: bytes, header: BlockHeader, *, timed: bool) -> Events:
+    """Take apart the decoded events of a block; with ``timed``, timestamps too.
+
+    Takes as much memory again as ``raw``, and some 64 bytes an event. Raises ``ValueError`` if the
+    lines are not what the header says.
+    """
+    seqs = range(header.first_seq, header.limit_seq)
+    if header.ordered and not header.own_ids and not timed:
+        return Events(_split(raw, header.event_count), seqs, None, ())
+    found = _inspect(raw)
+    times = array("d", [event.timestamp for event in found])
+    own = _marks(found) if header.own_ids else None
+    del found
+    events = Events(_split(raw, header.event_count), seqs, own, times)
+    if not header.ordered:
+        events = _in_order(events)
+    if (
+        len(times) != header.event_count
+        or events.times[0] != header.first_ts
+        or events.times[-1] != header.last_ts
+    ):
+        raise ValueError("timestamps are not what the header says")
+    return events
+
+
+def _split(raw: bytes, count: int) -> list[bytes]:
+    if len(raw) < count * _LONG_LINE_BYTES:
+        bodies = raw.split(b"\n")
+        bodies.pop()
+        # In place, so that a large block is in memory twice and not three times.
+        for index, line in enumerate(bodies):
+            bodies[index] = line.strip()[:-1]
+    else:
+        bodies = []
+        start = 0
+        while (limit := raw.find(b"\n", start)) >= 0:
+            if raw[start] == _OPEN and raw[limit - 1] == _CLOSE:
+                bodies.append(raw[start : limit - 1])
+            else:
+                bodies.append(raw[start:limit].strip()[:-1])
+            start = limit + 1
+    if len(bodies) != count:
+        raise ValueError(f"{len(bodies)} lines where the header says {count}")
+    return bodies
+
+
+def _in_order(events: Events) -> Events:
+    # The sort is stable, so equal timestamps stay in order of arrival.
+    order = sorted(range(len(events.bodies)), key=events.times.__getitem__)
+    return Events(
+        [events.bodies[index] for index in order],
+        array("Q", [events.seqs[index] for index in order]),
+        events.own and bytes([events.own[index] for index in order]),
+        array("d", [events.times[index] for index in order]),
+    )
+
+
+def _marks(found: list[_Event]) -> bytes:
+    return bytes(
+        [
+            (event.sequence_id is not UNSET) * OWN_SEQUENCE
+            + (event.recording_id is not UNSET) * OWN_RECORDING
+            for event in found
+        ]
+    )
+
+
+def _inspect(raw: bytes) -> list[_Event]:
+    try:
+        return _decoder.decode_lines(raw)
+    except msgspec.DecodeError:
+        # One line in it has a lone surrogate, most likely; the others can still go fast.
+        return [_inspect_line(line) for line in raw[:-1].split(b"\n")]
+
+
+def _inspect_line(line: bytes) -> _Event:
+    try:
+        return _decoder.decode(line)
+    except msgspec.DecodeError:
+        pass
+    # The standard library takes lone surrogate escapes, which are valid JSON (RFC 8259, 8.2). Integers
+    # are read as floats, since Python refuses those of more than 4,300 digits.
+    event = json.loads(line.decode(), parse_int=float)
+    timestamp = event.get("timestamp") if isinstance(event, dict) else None
+    if not isinstance(timestamp, float):
+        raise ValueError("a line is not an event")  # noqa: TRY004  # the data is wrong, not an argument
+    there = msgspec.Raw()
+    return _Event(
+        timestamp, there if "sequenceId" in event else UNSET, there if "recordingId" in event else UNSET
+    )

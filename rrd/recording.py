@@ -1,0 +1,336 @@
+"""One open recording: what waits to be stored, and what the next block will be.
+
+Sources (one body or one socket each) put batches; the committer takes them out again, one block's
+worth at a time and never two at once, so that a segment never has two blocks that are not synced.
+Nothing here waits or touches a file, except ``filter_repeats``, which reads and runs in a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rrd.errors import RrdError, ShuttingDown
+from rrd.history import History, line_keys, metadata_digest
+from rrd.index.rows import RecordingRow
+from rrd.repeats import Recognised, find_new
+from rrd.segment.commit import Stored
+from rrd.segment.format import BlockDraft, MetadataNote, QuarantineNote
+from rrd.segment.writer import SegmentWriter
+from rrd.wire.events import Batch, check_lines
+from rrd.wire.limits import Limits
+
+BLOCK_BYTES_MAX = 4 << 20
+"""A block takes in no further batch beyond this size: it is what a reader holds at once, and what
+one damaged byte can cost. A single larger event still gets its block."""
+
+
+class Waiting:
+    """Bytes of batches that are in memory and not safe yet, over all recordings."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Tally(NamedTuple):
+    """What became of a source's lines, all of it durable."""
+
+    stored: int = 0
+    """Events stored and metadata events applied."""
+    duplicates: int = 0
+    quarantined: int = 0
+
+
+class Source:
+    """One body or socket that writes to a recording."""
+
+    def __init__(
+        self, recording: Recording, *, origin: str | None = None, visitor: dict[str, str] | None = None
+    ) -> None:
+        """Use ``Registry.open_source``.
+
+        ``origin``: the page's origin. ``visitor``: metadata about the visitor, which
+        is stored only where a payload permits it (``includePii``).
+        """
+        self.id = secrets.randbits(64)
+        self.recording = recording
+        self.origin = origin
+        self.visitor = visitor or {}
+        self.recognised = Recognised()
+        self.tally = Tally()
+        self.failure: RrdError | None = None
+        """The first thing that went wrong; whatever came after the tally is not safe."""
+        self.on_commit: Callable[[], None] | None = None
+        """Called after each block with lines of this source, stored or failed."""
+        self._waiting = 0
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def put(self, batch: Batch) -> None:
+        """Hand over a batch. It is in memory when this returns; ``flush`` waits until it is safe."""
+        if batch.event_count or batch.metadata or batch.rejected:
+            self._waiting += 1
+            self.recording.put(Pending(self, batch))
+
+    def put_metadata(self, values: dict[str, str]) -> None:
+        """Hand over metadata that came by itself, not in an event."""
+        self._waiting += 1
+        self.recording.put(Pending(self, _NOTHING, values))
+
+    async def flush(self) -> Tally:
+        """Return when all that was put is safe. Raises the failure if some of it is not.
+
+        Cancelled, it leaves everything on its way.
+        """
+        if self._waiting:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        if self.failure is not None:
+            raise self.failure
+        return self.tally
+
+    def settle(self, count: int, tally: Tally, failure: RrdError | None) -> None:
+        """Registry: ``count`` puts are done with."""
+        self._waiting -= count
+        if failure is None:
+            self.tally = Tally(*map(sum, zip(self.tally, tally, strict=True)))
+        elif self.failure is None:
+            self.failure = failure
+        if not self._waiting:
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._waiters.clear()
+        if self.on_commit is not None:
+            self.on_commit()
+
+
+_NOTHING = Batch(b"", 0, 0.0, 0.0, True, False, (), (), 1)
+
+
+class Pending(NamedTuple):
+    source: Source
+    batch: Batch
+    values: dict[str, str] | None = None
+    """Metadata that came by itself."""
+
+
+class Work(NamedTuple):
+    """What one block is to be made of: batches of one source, joined."""
+
+    source: Source
+    puts: int
+    size: int
+    """Bytes that it took while it waited."""
+    batch: Batch
+    values: tuple[dict[str, str], ...]
+    duplicates: int = 0
+
+
+class Recording:
+    """Everything in memory about one recording that is being written."""
+
+    def __init__(
+        self,
+        *,
+        tenant: str,
+        recording: str,
+        created_ms: int,
+        used_at: float,
+        row: RecordingRow | None,
+        limits: Limits,
+        waiting: Waiting,
+        wake: Callable[[Recording], None],
+    ) -> None:
+        """Use ``Registry.open_source``. ``created_ms`` counts if there is no ``row`` yet."""
+        self.tenant = tenant
+        self.recording = recording
+        self.created_ms = row.created_ms if row else created_ms
+        self.row_id = row.row_id if row else None
+        self.next_seq = row.next_seq if row else 1
+        self.metadata_keys = set(row.metadata_keys) if row else set()
+        self.writer: SegmentWriter | None = None
+        self.segments = [(segment.number, segment.size) for segment in row.segments] if row else []
+        """Number and durable size of each segment, the writer's too."""
+        self.history: History | None = None
+        self.busy = False
+        """A block of it is on its way."""
+        self.pending_bytes = 0
+        self.sources = 0
+        self.used_at = used_at
+        """Monotonic time, in seconds, when it was last written to."""
+        self.duplicates = 0
+        """Repeats since the last block, to be told in the next block's header."""
+        self._limits = limits
+        self._waiting = waiting
+        self._wake = wake
+        self._pending: deque[Pending] = deque()
+        self._others_ts = row.last_ts if row and row.last_ts is not None else float("-inf")
+        self._live_ts: dict[int, float] = {}
+        self._has_stored = row is not None
+        self.closed = False
+
+    def put(self, pending: Pending) -> None:
+        """Take something to be stored. Raises ``ShuttingDown`` once the recording was let go."""
+        if self.closed:
+            raise ShuttingDown("the daemon is stopping, and takes nothing more")
+        self._pending.append(pending)
+        size = _size(pending.batch)
+        self.pending_bytes += size
+        self._waiting.bytes += size
+        if not self.busy:
+            self._wake(self)
+
+    def is_idle(self) -> bool:
+        return not (self.sources or self.busy or self._pending)
+
+    def has_pending(self) -> bool:
+        return bool(self._pending)
+
+    def take(self) -> Work | None:
+        """Take out what the next block is made of: batches of the source that came first."""
+        if not self._pending:
+            return None
+        first = self._pending.popleft()
+        taken, size = [first], _size(first.batch)
+        while self._pending and self._pending[0].source is first.source and size < BLOCK_BYTES_MAX:
+            following = self._pending.popleft()
+            size += _size(following.batch)
+            taken.append(following)
+        self.busy = True
+        values = tuple(pending.values for pending in taken if pending.values is not None)
+        return Work(first.source, len(taken), size, _join([pending.batch for pending in taken]), values)
+
+    def taken_out(self, work: Work) -> None:
+        """The bytes of ``work`` are no longer waiting, whatever became of them."""
+        self.pending_bytes -= work.size
+        self._waiting.bytes -= work.size
+        self.busy = False
+
+    def needs_history(self, work: Work) -> bool:
+        """Tell whether something in ``work`` may be a repeat, so that ``filter_repeats`` must look."""
+        if work.batch.metadata and self._has_stored:
+            return True
+        return bool(work.batch.event_count) and work.batch.first_ts <= self._ceiling(work.source)
+
+    def _ceiling(self, source: Source) -> float:
+        """The greatest timestamp that anybody else has stored. A younger event can't be a repeat."""
+        others = [stamp for sender, stamp in self._live_ts.items() if sender != source.id]
+        return max(self._others_ts, *others) if others else self._others_ts
+
+    def filter_repeats(self, work: Work) -> Work:
+        """Return ``work`` without the lines that others have stored. Blocking: reads segments."""
+        assert self.history is not None
+        batch = work.batch
+        applied = self.history.metadata_digests
+        metadata = tuple(event for event in batch.metadata if metadata_digest(event.raw) not in applied)
+        duplicates = len(batch.metadata) - len(metadata)
+        batch = batch._replace(metadata=metadata)
+        if batch.event_count:
+            lines = batch.payload[:-1].split(b"\n")
+            blocks = self.history.blocks_between(batch.first_ts, batch.last_ts)
+            verdicts = find_new(
+                line_keys(lines), blocks, source=work.source.id, recognised=work.source.recognised
+            )
+            if not all(verdicts):
+                kept = [line for line, is_new in zip(lines, verdicts, strict=True) if is_new]
+                duplicates += len(lines) - len(kept)
+                # Checked before, and split from a good payload: only the sums are made anew.
+                again = check_lines(kept, self._limits, first_line=1)
+                batch = again._replace(metadata=batch.metadata, rejected=batch.rejected)
+        return work._replace(batch=batch, duplicates=duplicates)
+
+    def draft(self, work: Work, now_ms: int) -> BlockDraft | None:
+        """Make the block of ``work``; None if nothing of it is to be stored."""
+        batch, source = work.batch, work.source
+        keys = set(self.metadata_keys)
+        notes: list[MetadataNote] = []
+        quarantine = [QuarantineNote(bad.line, bad.reason, now_ms, bad.raw) for bad in batch.rejected]
+        for event in batch.metadata:
+            if len(keys | event.values.keys()) > self._limits.metadata_keys_max:
+                quarantine.append(QuarantineNote(event.line, "too_many_metadata_keys", now_ms, event.raw))
+                continue
+            keys.update(event.values)
+            notes += _notes(event.values, source, now_ms, metadata_digest(event.raw))
+        for values in work.values:
+            notes += _notes(values, source, now_ms, "")
+        if not (batch.event_count or notes or quarantine):
+            return None
+        if source.origin and "ingestOrigin" not in self.metadata_keys and (batch.event_count or notes):
+            notes.append(MetadataNote("ingestOrigin", source.origin, now_ms))
+        return BlockDraft(
+            first_seq=self.next_seq,
+            event_count=batch.event_count,
+            payload=batch.payload,
+            first_ts=batch.first_ts,
+            last_ts=batch.last_ts,
+            ordered=batch.ordered,
+            own_ids=batch.own_ids,
+            source=source.id,
+            stored_ms=now_ms,
+            duplicate_count=self.duplicates + work.duplicates,
+            metadata=tuple(notes),
+            quarantine=tuple(quarantine),
+        )
+
+    def stored(self, work: Work, draft: BlockDraft, stored: Stored) -> None:
+        """The block is on disk: go on behind it."""
+        assert self.writer is not None
+        number = self.writer.identity.number
+        if self.segments and self.segments[-1][0] == number:
+            self.segments.pop()
+        self.segments.append((number, stored.size))
+        self.next_seq += draft.event_count
+        self.duplicates = 0
+        self._has_stored = True
+        self.metadata_keys.update(note.key for note in draft.metadata)
+        if self.history is not None:
+            for note in draft.metadata:
+                self.history.add_digest(note.event)
+        if draft.event_count:
+            sender = work.source.id
+            self._live_ts[sender] = max(draft.last_ts, self._live_ts.get(sender, draft.last_ts))
+
+    def source_closed(self, source: Source) -> None:
+        """A body or socket is done with: its events are others' events now."""
+        self.sources -= 1
+        stamp = self._live_ts.pop(source.id, None)
+        if stamp is not None:
+            self._others_ts = max(self._others_ts, stamp)
+
+
+def _notes(values: dict[str, str], source: Source, now_ms: int, digest: str) -> list[MetadataNote]:
+    if values.get("includePii") == "true":
+        values = values | source.visitor
+    return [MetadataNote(key, value, now_ms, digest) for key, value in values.items()]
+
+
+def _size(batch: Batch) -> int:
+    return (
+        len(batch.payload)
+        + sum(len(bad.raw) for bad in batch.rejected)
+        + sum(len(event.raw) for event in batch.metadata)
+    )
+
+
+def _join(batches: list[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    with_events = [batch for batch in batches if batch.event_count] or batches[:1]
+    pairs = itertools.pairwise(with_events)
+    return Batch(
+        payload=b"".join([batch.payload for batch in with_events]),
+        event_count=sum(batch.event_count for batch in with_events),
+        first_ts=min(batch.first_ts for batch in with_events),
+        last_ts=max(batch.last_ts for batch in with_events),
+        ordered=all(batch.ordered for batch in with_events)
+        and all(a.last_ts <= b.first_ts for a, b in pairs),
+        own_ids=any(batch.own_ids for batch in with_events),
+        metadata=tuple(event for batch in batches for event in batch.metadata),
+        rejected=tuple(bad for batch in batches for bad in batch.rejected),
+        limit_line=batches[-1].limit_line,
+    )

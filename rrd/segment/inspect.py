@@ -1,0 +1,196 @@
+"""A segment told to people: what it holds, whether it is whole, and what to do if it is not.
+
+Everything is read and checked, payloads too. What visitors sent is shown escaped, so that nothing in
+a file can play tricks with a terminal, and contents of events and quarantined lines are not shown at all.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from rrd.errors import CorruptSegment, SegmentError
+from rrd.segment.disk import Disk, OsDisk
+from rrd.segment.format import IDENTITY_MAGIC, BlockHeader, Identity
+from rrd.segment.reader import read_events, read_notes
+from rrd.segment.scan import Scan, scan
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VALUE_CHARS_SHOWN = 80
+_START = struct.pack("<I", IDENTITY_MAGIC)
+
+
+def describe(path: str) -> Iterator[str]:
+    """Say what a segment file holds, line by line, and end with the verdict. Changes nothing.
+
+    Takes memory for one block. Raises ``SegmentError`` if the file is no segment and never was
+    one, or of a version not known here; ``OSError`` if it can't be read.
+    """
+    # Opening a pipe would wait for a writer; a directory has its own error.
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise SegmentError("not a regular file, so no segment begins", path=path, offset=0)
+    disk = OsDisk()
+    start = disk.read(path, 0, 12)
+    if len(start) == 12 and start[:4] == _START and start[8:] != b"rrd1" and start[8:11] == b"rrd":
+        version = _escaped(start[11:].decode("latin-1"))
+        raise SegmentError(f"a segment of version {version}, not known here, begins", path=path, offset=0)
+    found = scan(disk, path, deep=True)
+    # Where only the first bytes are damaged, the blocks behind them still tell what the file was.
+    if start[:4] != _START[: len(start)] and found.verdict != "corrupt":
+        raise SegmentError("no segment begins", path=path, offset=0)
+    return _lines(disk, path, found)
+
+
+def _lines(disk: Disk, path: str, found: Scan) -> Iterator[str]:
+    yield f"file         {_escaped(path)}, {_bytes(found.file_size)}"
+    if found.identity is not None:
+        yield from _identity(found.identity)
+    events = undecodable = 0
+    damages = list(found.damaged_at)
+    limit_seq = found.identity.first_seq if found.identity else 1
+    for header in found.blocks:
+        while damages and damages[0] < header.offset:
+            yield f"at {damages.pop(0)}: DAMAGED, no valid block up to byte {header.offset}"
+        if header.first_seq > limit_seq:
+            yield f"    missing: {_seqs(limit_seq, header.first_seq)}"
+        limit_seq = header.limit_seq
+        events += header.event_count
+        yield _block(header)
+        try:
+            yield from _notes(disk, path, header)
+            if read_events(disk, path, header).count(b"\n") != header.event_count:
+                raise CorruptSegment("wrong number of lines in the block", path=path, offset=header.offset)
+        except CorruptSegment as error:
+            undecodable += 1
+            yield f"    DAMAGED: {_escaped(str(error))}"
+    for offset in damages:
+        yield f"at {offset}: no valid block up to the end of the file, byte {found.file_size}"
+    yield f"total        {_totals(found, events)}"
+    yield f"verdict      {_verdict(found)}"
+    if undecodable:
+        yield (
+            f"             {_count(undecodable, 'block')} with good checksums can't be decoded: they were written"
+            " wrong. Next: keep this file and report it as a bug of rrd."
+        )
+
+
+def _identity(identity: Identity) -> Iterator[str]:
+    yield f"tenant       {_escaped(identity.tenant)}"
+    yield f"recording    {_escaped(identity.recording)}, begun {_time(identity.created_ms)}"
+    before = (
+        f"; segment {identity.number - 1} counts up to its byte {identity.previous_size}"
+        if identity.number > 1
+        else ""
+    )
+    yield f"segment      {identity.number}, from sequenceId {identity.first_seq}{before}"
+
+
+def _block(header: BlockHeader) -> str:
+    parts = [f"at {header.offset}: "]
+    if header.event_count:
+        parts[0] += f"{_seqs(header.first_seq, header.limit_seq)}, {_count(header.event_count, 'event')}"
+        parts.append(f"{_time(header.first_ts)} to {_time(header.last_ts)}")
+    else:
+        parts[0] += f"no events, next sequenceId {header.first_seq}"
+    parts.append(f"source {header.source:016x}")
+    parts.append(f"made {_time(header.stored_ms)}")
+    in_file = header.limit_offset - header.offset
+    parts.append(f"{_bytes(header.raw_size)} stored in {in_file:,}{_ratio(header.raw_size, in_file)}")
+    if header.event_count:
+        parts.append("ordered" if header.ordered else "not ordered")
+    if header.own_ids:
+        parts.append("own ids")
+    if header.duplicate_count:
+        parts.append(_count(header.duplicate_count, "duplicate"))
+    if header.quarantine_count:
+        parts.append(f"{header.quarantine_count:,} quarantined")
+    return ", ".join(parts)
+
+
+def _notes(disk: Disk, path: str, header: BlockHeader) -> Iterator[str]:
+    metadata, quarantine = read_notes(disk, path, header)
+    for change in metadata:
+        value = change.value[:_VALUE_CHARS_SHOWN]
+        more = len(change.value) - len(value)
+        cut = f" and {_count(more, 'character')} more" if more else ""
+        yield f"    metadata {change.key!r} = {value!r}{cut}, {_time(change.at_ms)}"
+    for reason, count in sorted(Counter(note.reason for note in quarantine).items()):
+        size = sum(len(note.raw) for note in quarantine if note.reason == reason)
+        yield f"    quarantined for {_escaped(reason)}: {_count(count, 'line')}, {_bytes(size)}"
+
+
+def _totals(found: Scan, events: int) -> str:
+    raw = sum(header.raw_size for header in found.blocks)
+    in_file = sum(header.limit_offset - header.offset for header in found.blocks)
+    parts = [
+        _count(len(found.blocks), "block"),
+        _count(events, "event"),
+        f"{_bytes(raw)} stored in {in_file:,}{_ratio(raw, in_file)}",
+        _count(sum(header.duplicate_count for header in found.blocks), "duplicate"),
+        f"{sum(header.quarantine_count for header in found.blocks):,} quarantined",
+    ]
+    times = [
+        time for header in found.blocks if header.event_count for time in (header.first_ts, header.last_ts)
+    ]
+    if times:
+        parts.insert(2, f"{_time(min(times))} to {_time(max(times))}")
+    return ", ".join(parts)
+
+
+def _verdict(found: Scan) -> str:
+    if found.verdict == "clean":
+        return "clean: every block is whole. Next: nothing."
+    if found.verdict == "torn":
+        size = _bytes(found.file_size - found.good_size)
+        if found.identity is None:
+            told = f"torn: the first write was not finished; {size} without a whole identity, never acked"
+        else:
+            told = f"torn: from byte {found.good_size} on, {size} of an unfinished last write, never acked"
+        return (
+            f"{told}. A power cut does that. Next: nothing by hand; at its next start rrd keeps a copy in torn/"
+            " and cuts it off. (Judged by this file alone: if the index knows of more, it is damage.)"
+        )
+    where = ", ".join(str(offset) for offset in found.damaged_at)
+    kept = (
+        "No identity, so no block can be checked"
+        if found.identity is None
+        else f"The {_count(len(found.blocks), 'good block')} above can still be read"
+    )
+    return (
+        f"corrupt: damage at byte {where}, in what had been synced. A power cut doesn't do that; a failing disk or"
+        f" another program does. {kept}. rrd never changes this file. Next: copy it to a safe place, check the"
+        " disk and the kernel's log, and restore the file from a backup if there is one."
+    )
+
+
+def _time(ms: float) -> str:
+    try:
+        moment = _EPOCH + timedelta(milliseconds=ms)
+    except (OverflowError, ValueError):
+        # Visitors' clocks say anything; not all of it is a date.
+        return f"{ms} ms"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _seqs(first: int, limit: int) -> str:
+    return f"seq {first}" if limit - first == 1 else f"seq {first}-{limit - 1}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _bytes(size: int) -> str:
+    return _count(size, "byte")
+
+
+def _ratio(raw: int, stored: int) -> str:
+    return f" ({raw / stored:.1f}:1)" if raw and stored else ""
+
+
+def _escaped(text: str) -> str:
+    """Leave what can be printed, whatever its script, and escape the rest."""
+    return repr(text)[1:-1]
