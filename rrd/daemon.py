@@ -70,8 +70,8 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
         first_keys = _mint_first_keys(store) if mint_first_keys else []
-        services, rebuild = await _make_services(config, store, stack)
-        port = await _listen(config, services, stack)
+        services, rebuild = await make_services(config, store, stack)
+        port = await listen(config, services, stack)
         recovered = await recover(config, services.disk, services.index, rebuild=rebuild)
         event(
             logger, logging.INFO, "recovered", segments=recovered.segments, blocks=recovered.blocks,
@@ -79,7 +79,7 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
         )  # fmt: skip
         tasks = services.registry.start()
         tasks.append(asyncio.create_task(services.sockets.run(), name="sockets"))
-        tasks.append(asyncio.create_task(_watch_keys(services), name="keys"))
+        tasks.append(asyncio.create_task(watch_keys(services), name="keys"))
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
@@ -99,7 +99,7 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
     return 0
 
 
-async def _make_services(
+async def make_services(
     config: Config, store: KeyStore, stack: contextlib.AsyncExitStack
 ) -> tuple[Services, bool]:
     clock, disk = SystemClock(), OsDisk()
@@ -125,7 +125,7 @@ async def _make_services(
     return services, rebuild
 
 
-async def _listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
+async def listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
     """Start to listen and return the port. Requests wait until recovery is done."""
     runner = web.AppRunner(
         make_app(services),
@@ -162,7 +162,7 @@ def limits_of(config: Config) -> Limits:
     )
 
 
-async def _watch_keys(services: Services) -> None:
+async def watch_keys(services: Services) -> None:
     dropping: set[asyncio.Task[None]] = set()
 
     def drop_revoked() -> None:

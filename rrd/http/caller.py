@@ -126,6 +126,13 @@ def client_address(peer: str, forwarded_for: list[str] | tuple[str, ...], truste
     return address if _parse(address) is not None else ""
 
 
+def forwarded_scheme(request: web.Request, config: Config) -> str | None:
+    """Return the scheme that the client used, as a trusted proxy says it; None if none says."""
+    scheme = request.headers.get("X-Forwarded-Proto", "").strip().lower()
+    networks = [ipaddress.ip_network(network) for network in config.trusted_proxies]
+    return scheme if scheme in {"http", "https"} and _is_in(request.remote or "", networks) else None
+
+
 def _is_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)

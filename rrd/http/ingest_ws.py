@@ -83,6 +83,7 @@ class _SocketIngest:
         decoder: Decoder,
     ) -> None:
         self.grant = sender.grant
+        self.flush_due_at = 0.0
         self.wants_acks = False
         self.wants_echo = False
         self._services = services

@@ -19,7 +19,7 @@ from isal import isal_zlib
 from rrd.access.gate import Grant
 from rrd.access.signing import RECORDINGS_PATH, STATISTICS_PATH, recording_path, sign
 from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
-from rrd.http.caller import authorize, recording_of
+from rrd.http.caller import authorize, forwarded_scheme, recording_of
 from rrd.http.negotiate import best_of
 from rrd.http.problems import json_response
 from rrd.http.services import SERVICES, Services
@@ -233,7 +233,8 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
 def _base_url(request: web.Request, services: Services) -> str:
     if services.config.public_url:
         return services.config.public_url.rstrip("/")
-    return f"{request.scheme}://{request.host}"
+    scheme = forwarded_scheme(request, services.config) or request.scheme
+    return f"{scheme}://{request.host}"
 
 
 async def get_statistics(request: web.Request) -> web.Response:

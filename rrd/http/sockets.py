@@ -23,6 +23,8 @@ class Socket(Protocol):
     """What a socket must be able to do to be looked after here."""
 
     grant: Grant
+    flush_due_at: float
+    """When what it gathers now has come of age, monotonic seconds. Kept here by ``Sockets``."""
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Must not raise."""
@@ -56,7 +58,8 @@ class Sockets:
 
     def gathers(self, socket: Socket) -> None:
         """``socket`` holds its first event since it was flushed: flush it when that has come of age."""
-        self._gathering.append((self._clock.monotonic() + self._flush_age_s, socket))
+        socket.flush_due_at = self._clock.monotonic() + self._flush_age_s
+        self._gathering.append((socket.flush_due_at, socket))
 
     async def run(self) -> None:
         """Flush and ping until cancelled."""
@@ -72,7 +75,9 @@ class Sockets:
             now = self._clock.monotonic()
             yield_at = now + _SLICE_S
             while gathering and gathering[0][0] <= now:
-                gathering.popleft()[1].flush()
+                due_at, socket = gathering.popleft()
+                if socket.flush_due_at == due_at:  # Otherwise it was full before, and gathers anew.
+                    socket.flush()
                 if self._clock.monotonic() > yield_at:
                     await asyncio.sleep(0)
                     yield_at = self._clock.monotonic() + _SLICE_S

@@ -1,0 +1,242 @@
+"""A daemon for tests, in two forms, and what is needed to talk to it.
+
+``running`` builds the same parts as ``rrd serve`` on the test's own loop: fast to start, and its parts are
+within reach (``daemon.services``). ``DaemonProcess`` is ``rrd serve`` itself: for signals, ``kill -9``, the log.
+Both make their keys with ``key``. Nothing here sleeps for a fixed time: ``until`` polls with a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from rrd import daemon as assembly
+from rrd import layout
+from rrd.access.keys import KeyStore, Scope, SigningKeyRow
+from rrd.config import Config
+from rrd.http.services import Services
+from rrd.recovery import lock_data_dir, recover
+
+ROOT = Path(__file__).parents[1]
+DEADLINE_S = 20.0
+
+T = TypeVar("T")
+
+
+async def until(look: Callable[[], T | None], *, what: str, deadline_s: float = DEADLINE_S) -> T:
+    """Call ``look`` until it returns something true, and return that. ``TimeoutError`` says ``what``."""
+    end = time.monotonic() + deadline_s
+    while not (found := look()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {deadline_s} s in vain for {what}")
+        await asyncio.sleep(0.005)
+    return found
+
+
+class Keys:
+    """Mints keys for a data directory, as ``rrd keys`` does, whether a daemon runs on it or not.
+
+    ``secrets`` holds everything that was minted, for tests that search logs and files for it.
+    """
+
+    def __init__(self, data_dir: str) -> None:
+        self._path = layout.keys_path(data_dir)
+        self.secrets: list[str] = []
+
+    def key(self, scope: Scope = "all", *, tenant: str = "acme", origins: Sequence[str] = ()) -> str:
+        with KeyStore(self._path) as store:
+            _, key = store.create_key(tenant=tenant, scope=scope, origins=origins)
+        self.secrets.append(key)
+        return key
+
+    def revoke(self, key: str) -> None:
+        with KeyStore(self._path) as store:
+            store.revoke_key(key)
+
+    def signing_key(self, *, tenant: str = "acme", key_id: str | None = None) -> SigningKeyRow:
+        with KeyStore(self._path) as store:
+            row = store.create_signing_key(tenant=tenant, key_id=key_id)
+        self.secrets.append(row.secret)
+        return row
+
+    def revoke_signing_key(self, key_id: str) -> None:
+        with KeyStore(self._path) as store:
+            store.revoke_signing_key(key_id)
+
+
+class LocalDaemon(Keys):
+    """A daemon on the test's own loop. Use ``running``.
+
+    Keys count at once: minting and revoking refresh the gate; ``Keys(daemon.data_dir)`` doesn't do so.
+    """
+
+    def __init__(self, config: Config, services: Services, port: int) -> None:
+        super().__init__(config.data_dir)
+        self.config = config
+        self.services = services
+        self.port = port
+
+    @property
+    def data_dir(self) -> str:
+        return self.config.data_dir
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.config.host}:{self.port}"
+
+    def key(self, scope: Scope = "all", *, tenant: str = "acme", origins: Sequence[str] = ()) -> str:
+        key = super().key(scope, tenant=tenant, origins=origins)
+        self.services.gate.refresh()
+        return key
+
+    def revoke(self, key: str) -> None:
+        super().revoke(key)
+        self.services.gate.refresh()
+
+    def signing_key(self, *, tenant: str = "acme", key_id: str | None = None) -> SigningKeyRow:
+        row = super().signing_key(tenant=tenant, key_id=key_id)
+        self.services.gate.refresh()
+        return row
+
+    def revoke_signing_key(self, key_id: str) -> None:
+        super().revoke_signing_key(key_id)
+        self.services.gate.refresh()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    data_dir: Path | str, *, before_recovery: Callable[[LocalDaemon], Any] | None = None, **settings: Any
+) -> AsyncIterator[LocalDaemon]:
+    """Serve ``data_dir`` on a free port until the block ends; then stop as SIGTERM would have it.
+
+    ``settings`` are those of ``Config``; flushes come early by default, so that tests needn't wait.
+    ``before_recovery`` is called when the daemon listens but is not ready yet; it may be a coroutine function.
+    """
+    settings = {"flush_age_ms": 20, "port": 0, "data_dir": str(data_dir)} | settings
+    config = msgspec.convert(settings, Config)
+    with lock_data_dir(config.data_dir):
+        async with contextlib.AsyncExitStack() as stack:
+            store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
+            services, rebuild = await assembly.make_services(config, store, stack)
+            port = await assembly.listen(config, services, stack)
+            local = LocalDaemon(config, services, port)
+            if before_recovery is not None:
+                waiting = before_recovery(local)
+                if asyncio.iscoroutine(waiting):
+                    await waiting
+            await recover(config, services.disk, services.index, rebuild=rebuild)
+            tasks = services.registry.start()
+            mine = [
+                asyncio.create_task(services.sockets.run()),
+                asyncio.create_task(assembly.watch_keys(services)),
+            ]
+            services.ready.set()
+            try:
+                yield local
+            finally:
+                ended = [task for task in (*tasks, *mine) if task.done()]
+                services.is_stopping = True
+                for task in mine:
+                    task.cancel()
+                await asyncio.gather(*mine, return_exceptions=True)
+                assert not ended, f"a task of the daemon ended by itself: {ended}"
+
+
+class DaemonProcess(Keys):
+    """``rrd serve`` as a process of its own, on a free port that it keeps over restarts.
+
+    ``settings`` become ``RRD_*`` variables. What it logs is in ``log()``. Blocking; end it with ``stop``,
+    ``kill`` or the ``with`` statement.
+    """
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        super().__init__(str(directory / "data"))
+        self.data_dir = str(directory / "data")
+        self.log_path = directory / "rrd.log"
+        self.settings = settings
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self, *, deadline_s: float = DEADLINE_S) -> None:
+        """Start it; return when it listens and is ready."""
+        assert self.process is None
+        log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        # INVOCATION_ID keeps it from minting keys and printing them, which a service doesn't do.
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RRD_")},
+            **{f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()},
+            "INVOCATION_ID": "tests",
+            "PYTHONPATH": str(ROOT),
+        }
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "rrd", "serve"),
+                    *("--data-dir", self.data_dir, "--port", str(self.port)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=environment,
+            )
+        end = time.monotonic() + deadline_s
+        while True:
+            told = self.log_path.read_bytes()[log_start:].decode()
+            if found := re.search(r" listening .*port=(\d+)", told):
+                self.port = int(found[1])
+                return
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.kill()
+                raise RuntimeError(f"rrd serve did not start:\n{told}")
+            time.sleep(0.01)
+
+    def stop(self, *, number: int = signal.SIGTERM, timeout_s: float = DEADLINE_S) -> int:
+        """Ask it to stop and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.wait(timeout_s=timeout_s)
+
+    def wait(self, *, timeout_s: float = DEADLINE_S) -> int:
+        """Return its exit code once it has ended."""
+        assert self.process is not None
+        code = self.process.wait(timeout_s)
+        self.process = None
+        return code
+
+    def kill(self) -> None:
+        """``kill -9``, if it runs."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def __enter__(self) -> DaemonProcess:
+        if self.process is None:
+            self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()

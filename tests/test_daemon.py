@@ -1,0 +1,142 @@
+"""The process as its supervisor and its owner see it: signals, notifications, first keys, the unit file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextlib.contextmanager
+def _serve(data_dir: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "rrd", "serve", "--data-dir", str(data_dir), "--port", "0"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _read_until(process: subprocess.Popen[str], word: str) -> str:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if word in line:
+            return line
+    raise AssertionError(f"the daemon ended without saying {word!r}")
+
+
+def test_systemd_is_told_when_it_is_ready_and_when_it_stops(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.settimeout(20)
+        with _serve(tmp_path / "data", NOTIFY_SOCKET=str(tmp_path / "notify")) as process:
+            assert supervisor.recv(100) == b"READY=1"
+            process.terminate()
+            assert supervisor.recv(100) == b"STOPPING=1"
+            process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_the_curl_lines_of_the_first_start_work_as_they_are_printed(tmp_path: Path) -> None:
+    with _serve(tmp_path) as process:
+        _read_until(process, "listening")
+        assert process.stdout is not None
+        greeting = ""
+        while "/events\n" not in greeting:
+            greeting += process.stdout.readline()
+        write, read = re.findall(r"curl (?:.|\\\n)+?/(?:ingest|events)$", greeting, re.MULTILINE)
+        said = subprocess.run(["sh", "-c", write], capture_output=True, check=True).stdout
+        assert said == b'{"successful_rows":1,"quarantined_rows":0,"duplicate_rows":0}'
+        events = subprocess.run(["sh", "-c", read], capture_output=True, check=True).stdout
+        assert events.startswith(b'[{"type":5,') and b'"sequenceId":1' in events
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_keys_are_shown_at_the_first_start_only(tmp_path: Path) -> None:
+    for start in range(2):
+        with _serve(tmp_path) as process:
+            _read_until(process, "listening")
+            process.terminate()
+            told, _ = process.communicate(timeout=20)
+        assert ("public_key_rr_" in told) == (start == 0)
+
+
+def test_a_service_prints_no_keys(tmp_path: Path) -> None:
+    with _serve(tmp_path, INVOCATION_ID="0" * 32) as process:
+        _read_until(process, "listening")
+        process.terminate()
+        told, _ = process.communicate(timeout=20)
+    assert told == ""
+
+
+def test_two_daemons_never_serve_one_data_directory(tmp_path: Path) -> None:
+    with _serve(tmp_path) as first:
+        _read_until(first, "listening")
+        with _serve(tmp_path) as second:
+            _, told = second.communicate(timeout=20)
+    assert second.returncode == 1
+    assert "is served by a running rrd already" in told and "Traceback" not in told
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = subprocess.run(
+            [sys.executable, "-m", "rrd", "serve", "--data-dir", str(tmp_path), "--port", str(port)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert process.returncode == 1
+    assert f"can't listen on 127.0.0.1:{port}" in process.stderr and "Traceback" not in process.stderr
+
+
+def test_the_data_directory_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    with _serve(tmp_path / "data") as process:
+        _read_until(process, "listening")
+        process.terminate()
+        process.communicate(timeout=20)
+    files = list((tmp_path / "data").rglob("*"))
+    assert files
+    for path in files:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_the_unit_file_is_valid_and_starts_what_the_readme_installs(tmp_path: Path) -> None:
+    unit = (ROOT / "systemd" / "rrd.service").read_text()
+    readme = (ROOT / "README.md").read_text()
+    command = re.search(r"^ExecStart=(\S+)", unit, re.MULTILINE)
+    assert command is not None
+    assert command[1].removesuffix("/bin/rrd") in readme
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        assert "RRD_REQUIRE_TOOLS" not in os.environ
+        pytest.skip("systemd-analyze is not installed")
+    # The command must exist for systemd-analyze; everything else is checked as it is.
+    (tmp_path / "rrd.service").write_text(unit.replace(command[1], "/bin/true"))
+    told = subprocess.run(
+        [analyze, "verify", str(tmp_path / "rrd.service")], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert "rrd.service" not in told.stderr
