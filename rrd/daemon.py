@@ -41,6 +41,9 @@ from rrd.wire.limits import Limits
 logger = logging.getLogger(__name__)
 
 _SHUTDOWN_TIMEOUT_S = 20.0
+_KEEPALIVE_TIMEOUT_S = 120.0
+"""How long a connection may wait for its next request; a little longer than proxies hold theirs."""
+
 _LARGE_EVENTS_MAX = 8
 """How many senders may hold an unfinished event of more than a megabyte at once."""
 
@@ -132,6 +135,7 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
         access_log=None,  # It would hold visitors' addresses.
         auto_decompress=False,
         handler_cancellation=False,
+        keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
         shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
     )
     await runner.setup()
