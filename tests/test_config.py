@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rrd
+from rrd.config import Config, load_config
+from rrd.errors import ConfigError
+
+SHIPPED = Path(rrd.__file__).parents[1] / "config" / "rrd.toml"
+DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Config)}
+
+
+def toml(directory: Path, text: str) -> str:
+    path = directory / "rrd.toml"
+    path.write_text(text)
+    return str(path)
+
+
+# The file as shipped
+
+
+def test_the_shipped_file_sets_each_key_once_to_its_default() -> None:
+    text = SHIPPED.read_text()
+    keys = re.findall(r"^([a-z_]+) = ", text, re.MULTILINE)
+    assert sorted(keys) == sorted(DEFAULTS)
+    assert load_config(file=str(SHIPPED), environment={}) == Config()
+    shipped = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in tomllib.loads(text).items()
+    }
+    assert shipped == DEFAULTS
+
+
+def test_the_shipped_file_explains_each_key() -> None:
+    lines = SHIPPED.read_text().splitlines()
+    bare = []
+    for number, line in enumerate(lines):
+        above = lines[number - 1]
+        # Keys of one kind may share one explanation.
+        if re.match(r"[a-z_]+ = ", line) and not re.match(r"# |[a-z_]+ = ", above):
+            bare.append(line)
+    assert bare == []
+    assert sum(line.startswith("#") for line in lines) > 2 * len(DEFAULTS)
+
+
+def test_the_shipped_file_states_the_bounds_of_sizes_and_times() -> None:
+    # The file's prose says what is admitted; these are the edges that it names.
+    edges = {
+        "flush_bytes": (4096, 64 * 2**20),
+        "flush_age_ms": (10, 60_000),
+        "compression_level": (1, 19),
+        "segment_bytes_max": (2**20, 4 * 2**30),
+        "event_bytes_max": (1024, 2**30),
+        "message_bytes_max": (1024, 2**30),
+        "nesting_max": (8, 900),
+        "zstd_window_bytes_max": (1024, 128 * 2**20),
+        "port": (0, 65535),
+    }
+    for key, (least, greatest) in edges.items():
+        for good in (least, greatest):
+            assert getattr(load_config(environment={}, flags={key: good}), key) == good
+        for bad in (least - 1, greatest + 1):
+            with pytest.raises(ConfigError, match=key):
+                load_config(environment={}, flags={key: bad})
+
+
+# Where settings come from
+
+
+def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default(tmp_path: Path) -> None:
+    file = toml(tmp_path, 'port = 1\nhost = "file"\ndata_dir = "file"\n')
+    config = load_config(
+        file=file, environment={"RRD_PORT": "2", "RRD_HOST": "environment"}, flags={"port": 3, "host": None}
+    )
+    assert (config.port, config.host, config.data_dir, config.log_level) == (3, "environment", "file", "info")
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional={where: st.integers(1, 65535) for where in ("file", "environment", "flags")}
+    )
+)
+def test_the_last_place_that_names_a_setting_decides(
+    tmp_path_factory: pytest.TempPathFactory, places: dict[str, int]
+) -> None:
+    directory = tmp_path_factory.mktemp("config")
+    config = load_config(
+        file=toml(directory, f"port = {places['file']}\n" if "file" in places else ""),
+        environment={"RRD_PORT": str(places["environment"])} if "environment" in places else {},
+        flags={"port": places.get("flags")},
+    )
+    order = [places[where] for where in ("flags", "environment", "file") if where in places]
+    assert config.port == (order or [8787])[0]
+
+
+def test_the_environment_holds_numbers_and_lists_as_text() -> None:
+    environment = {
+        "RRD_FLUSH_AGE_MS": "500",
+        "RRD_TRUSTED_PROXIES": "10.0.0.0/8, 192.168.0.0/16,",
+        "RRD_CONFIG": "elsewhere",
+        "PATH": "/bin",
+    }
+    config = load_config(environment=environment)
+    assert config.flush_age_ms == 500
+    assert config.trusted_proxies == ("10.0.0.0/8", "192.168.0.0/16")
+    assert load_config(environment={"RRD_TRUSTED_PROXIES": ""}).trusted_proxies == ()
+
+
+# What can't be used
+
+
+def test_unknown_settings_are_named_with_where_they_were(tmp_path: Path) -> None:
+    file = toml(tmp_path, "flush_agems = 1\n")
+    with pytest.raises(ConfigError, match=r"flush_agems.*rrd\.toml"):
+        load_config(file=file, environment={})
+    with pytest.raises(ConfigError, match=r"RRD_PROT.*prot"):
+        load_config(environment={"RRD_PROT": "1"})
+    with pytest.raises(ConfigError, match=r"colour.*command line"):
+        load_config(environment={}, flags={"colour": "red"})
+
+
+def test_bad_values_are_named_with_where_they_were_set(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"port .*rrd\.toml"):
+        load_config(file=toml(tmp_path, "port = 99999\n"), environment={})
+    with pytest.raises(ConfigError, match=r"flush_age_ms .*environment"):
+        load_config(environment={"RRD_FLUSH_AGE_MS": "soon"})
+    with pytest.raises(ConfigError, match=r"sync .*command line"):
+        load_config(environment={}, flags={"sync": "never"})
+    with pytest.raises(ConfigError, match=r"trusted_proxies.*10\.0\.0\.1/8"):
+        load_config(environment={"RRD_TRUSTED_PROXIES": "10.0.0.1/8"})
+
+
+def test_a_bad_entry_of_a_list_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="trusted_proxies"):
+        load_config(file=toml(tmp_path, "trusted_proxies = [1]\n"), environment={})
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.toml: can't be read"):
+        load_config(file=str(tmp_path / "absent.toml"), environment={})
+    with pytest.raises(ConfigError, match=r"rrd\.toml: not valid TOML"):
+        load_config(file=toml(tmp_path, "port = \n"), environment={})
