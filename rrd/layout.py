@@ -8,7 +8,7 @@
       index.sqlite                                           the index, a view of the segments
       active/{tenant}.{recordingId}.{number}.ndjson.zst      segments that may still grow
       sealed/{tenant}/{xx}/{recordingId}.{number}.ndjson.zst segments that never change again
-      torn/{name}.{offset}.torn                              copies of torn tails that repair cut off
+      torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
 
 ``xx`` is the last two characters of the recording id, lower-cased: random both in UUIDs of
 version 4 and of version 7, so directories stay small. ``number`` counts the segments of one

@@ -71,6 +71,9 @@ class Disk(Protocol):
 class OsDisk:
     """The real one."""
 
+    def __init__(self) -> None:
+        self._roots: dict[str, int] = {}
+
     def open_append(self, path: str, *, create: bool) -> int:
         # 0600: recordings show what visitors did, so nobody else on the machine reads them.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
@@ -95,14 +98,15 @@ class OsDisk:
             os.close(handle)
 
     def sync_all(self, path: str) -> None:
-        handle = os.open(path or os.curdir, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            # syncfs(2) reports write-back errors since Linux 5.8; rrd asks for no older kernel.
-            if _libc.syncfs(handle) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code), path)
-        finally:
-            os.close(handle)
+        # One handle for good: a write-back error is told once to each handle that was open when it
+        # happened, so a fresh one would miss what somebody else's sync has been told before.
+        handle = self._roots.get(path)
+        if handle is None:
+            handle = self._roots[path] = os.open(path or os.curdir, os.O_RDONLY | os.O_CLOEXEC)
+        # syncfs(2) reports write-back errors since Linux 5.8; rrd asks for no older kernel.
+        if _libc.syncfs(handle) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), path)
 
     def close(self, handle: int) -> None:
         os.close(handle)

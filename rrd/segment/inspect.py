@@ -72,8 +72,8 @@ def _lines(disk: Disk, path: str, found: Scan) -> Iterator[str]:
     yield f"verdict      {_verdict(found)}"
     if undecodable:
         yield (
-            f"             {_count(undecodable, 'block')} with good checksums can't be decoded: they were written"
-            " wrong. Next: keep this file and report it as a bug of rrd."
+            f"             {_count(undecodable, 'block')} with good checksums can't be decoded: they were"
+            " written wrong. Next: keep this file and report it as a bug of rrd."
         )
 
 
@@ -150,8 +150,8 @@ def _verdict(found: Scan) -> str:
         else:
             told = f"torn: from byte {found.good_size} on, {size} of an unfinished last write, never acked"
         return (
-            f"{told}. A power cut does that. Next: nothing by hand; at its next start rrd keeps a copy in torn/"
-            " and cuts it off. (Judged by this file alone: if the index knows of more, it is damage.)"
+            f"{told}. A power cut does that. Next: nothing by hand; at its next start rrd keeps a copy in"
+            " torn/ and cuts it off. (Judged by this file alone: if the index knows of more, it is damage.)"
         )
     where = ", ".join(str(offset) for offset in found.damaged_at)
     kept = (
@@ -160,9 +160,9 @@ def _verdict(found: Scan) -> str:
         else f"The {_count(len(found.blocks), 'good block')} above can still be read"
     )
     return (
-        f"corrupt: damage at byte {where}, in what had been synced. A power cut doesn't do that; a failing disk or"
-        f" another program does. {kept}. rrd never changes this file. Next: copy it to a safe place, check the"
-        " disk and the kernel's log, and restore the file from a backup if there is one."
+        f"corrupt: damage at byte {where}, in what had been synced. A power cut doesn't do that; a failing"
+        f" disk or another program does. {kept}. rrd never changes this file. Next: copy it to a safe place,"
+        " check the disk and the kernel's log, and restore the file from a backup if there is one."
     )
 
 

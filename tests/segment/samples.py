@@ -1,0 +1,179 @@
+"""Segments to test with: identities, drafts, whole files, and reading them back as drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import zstandard
+from hypothesis import strategies as st
+
+from rrd.segment.disk import Disk
+from rrd.segment.format import (
+    BlockDraft,
+    BlockHeader,
+    Identity,
+    MetadataNote,
+    QuarantineNote,
+    encode_block,
+    encode_identity,
+)
+from rrd.segment.reader import read_events, read_notes
+from rrd.segment.scan import Scan, scan
+from tests.simdisk import SimDisk
+
+PATH = "/active/t.r.000001.ndjson.zst"
+COMPRESSOR = zstandard.ZstdCompressor(level=1)
+
+IDENTITY = Identity(
+    tenant="t",
+    recording="00000000-0000-4000-8000-000000000001",
+    number=1,
+    salt="000102030405060708090a0b0c0d0e0f",
+    created_ms=1_700_000_000_000,
+    first_seq=1,
+    previous_size=0,
+)
+
+
+def event(timestamp: float) -> bytes:
+    return b'{"type":3,"timestamp":%d,"data":{"source":1}}\n' % timestamp
+
+
+EMPTY = BlockDraft(
+    first_seq=0,
+    event_count=0,
+    payload=b"",
+    first_ts=0.0,
+    last_ts=0.0,
+    ordered=True,
+    own_ids=False,
+    source=7,
+    stored_ms=1_700_000_001_000,
+)
+
+
+def events(*timestamps: float) -> BlockDraft:
+    """A draft of events at these times, ms."""
+    return EMPTY._replace(
+        event_count=len(timestamps),
+        payload=b"".join(map(event, timestamps)),
+        first_ts=min(timestamps),
+        last_ts=max(timestamps),
+        ordered=list(timestamps) == sorted(timestamps),
+    )
+
+
+NOTES = EMPTY._replace(
+    duplicate_count=3,
+    metadata=(MetadataNote("user", "u-1", 1_700_000_000_500), MetadataNote("plan", "free", 5, "ab" * 8)),
+    quarantine=(QuarantineNote(2, "not_json", 1_700_000_000_600, b"\x00\xff{broken"),),
+)
+
+
+class Sample(NamedTuple):
+    """A whole segment file: what it was made of and where its blocks are."""
+
+    identity: Identity
+    drafts: list[BlockDraft]
+    data: bytes
+    offsets: list[int]
+    """Where each block begins, and where the last one ends."""
+
+    def block(self, index: int) -> bytes:
+        return self.data[self.offsets[index] : self.offsets[index + 1]]
+
+
+def chained(drafts: Iterable[BlockDraft], *, first_seq: int = 1) -> list[BlockDraft]:
+    """Number the drafts' events one after the other."""
+    numbered = []
+    for draft in drafts:
+        numbered.append(draft._replace(first_seq=first_seq))
+        first_seq += draft.event_count
+    return numbered
+
+
+def sample(*drafts: BlockDraft, identity: Identity = IDENTITY) -> Sample:
+    numbered = chained(drafts, first_seq=identity.first_seq)
+    data = encode_identity(identity)
+    offsets = [len(data)]
+    for draft in numbered:
+        salt = bytes.fromhex(identity.salt)
+        data += encode_block(draft, salt=salt, offset=len(data), compressor=COMPRESSOR)
+        offsets.append(len(data))
+    return Sample(identity, numbered, data, offsets)
+
+
+def disk_with(data: bytes) -> SimDisk:
+    """A disk that holds one segment, at ``PATH``."""
+    disk = SimDisk()
+    disk.make_dirs("/active")
+    disk.put(PATH, data)
+    return disk
+
+
+def scanned(data: bytes, *, durable_size: int = 0, deep: bool = False) -> Scan:
+    return scan(disk_with(data), PATH, durable_size=durable_size, deep=deep)
+
+
+def read_back(disk: Disk, path: str, header: BlockHeader) -> BlockDraft:
+    """Return what a block holds as the draft that it was made of."""
+    metadata, quarantine = read_notes(disk, path, header)
+    return BlockDraft(
+        first_seq=header.first_seq,
+        event_count=header.event_count,
+        payload=read_events(disk, path, header),
+        first_ts=header.first_ts,
+        last_ts=header.last_ts,
+        ordered=header.ordered,
+        own_ids=header.own_ids,
+        source=header.source,
+        stored_ms=header.stored_ms,
+        duplicate_count=header.duplicate_count,
+        metadata=tuple(metadata),
+        quarantine=tuple(quarantine),
+    )
+
+
+_TIMES = st.floats(allow_nan=False, width=64)
+_MILLISECONDS = st.integers(-(2**63), 2**63 - 1)
+_U32 = st.integers(0, 2**32 - 1)
+_U64 = st.integers(0, 2**64 - 1)
+_LINES = st.one_of(
+    st.binary(max_size=60).map(lambda line: line.replace(b"\n", b" ") + b"\n"),
+    st.integers(0, 9).map(event),
+)
+
+
+@st.composite
+def any_drafts(draw: st.DrawFn) -> BlockDraft:
+    """Any block that can be written, with ``first_seq`` left to ``chained``."""
+    lines = draw(st.lists(_LINES, max_size=6))
+    return BlockDraft(
+        first_seq=0,
+        event_count=len(lines),
+        payload=b"".join(lines),
+        first_ts=draw(_TIMES),
+        last_ts=draw(_TIMES),
+        ordered=draw(st.booleans()),
+        own_ids=draw(st.booleans()),
+        source=draw(_U64),
+        stored_ms=draw(_MILLISECONDS),
+        duplicate_count=draw(_U32),
+        metadata=tuple(draw(st.lists(_METADATA, max_size=3))),
+        quarantine=tuple(draw(st.lists(_QUARANTINE, max_size=3))),
+    )
+
+
+_METADATA = st.builds(
+    MetadataNote, key=st.text(), value=st.text(), at_ms=_MILLISECONDS, event=st.sampled_from(["", "0a" * 8])
+)
+_QUARANTINE = st.builds(
+    QuarantineNote,
+    line=st.integers(1, 2**40),
+    reason=st.sampled_from(["not_json", "no_type"]),
+    at_ms=_MILLISECONDS,
+    raw=st.binary(max_size=60),
+)
+
+any_samples = st.lists(any_drafts(), max_size=5).map(lambda drafts: sample(*drafts))

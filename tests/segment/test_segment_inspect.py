@@ -1,0 +1,169 @@
+"""What ``describe`` tells people about whole, damaged and foreign files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rrd.errors import SegmentError
+from rrd.segment.format import IDENTITY_MAGIC, MetadataNote
+from rrd.segment.inspect import describe
+from tests.segment.samples import NOTES, Sample, any_samples, events, sample
+
+GOLDEN = Path(__file__).parent / "golden"
+SMALL = sample(events(1_700_000_000_000, 1_700_000_000_500), NOTES, events(3), events(4))
+
+
+def told(tmp_path: Path, data: bytes) -> list[str]:
+    path = tmp_path / "segment"
+    path.write_bytes(data)
+    lines = list(describe(str(path)))
+    assert path.read_bytes() == data
+    return lines
+
+
+def verdict(lines: list[str]) -> str:
+    [line] = [line for line in lines if line.startswith("verdict")]
+    return line.split()[1].rstrip(":")
+
+
+def test_a_whole_segment_is_told_block_by_block() -> None:
+    path = str(GOLDEN / "v1-several-blocks.ndjson.zst")
+    assert list(describe(path)) == [
+        f"file         {path}, 1,607 bytes",
+        "tenant       acme",
+        "recording    V1StGXR8_Z5jdHi6B-myT, begun 2023-11-14T22:13:19.000Z",
+        "segment      2, from sequenceId 4; segment 1 counts up to its byte 999",
+        "at 183: seq 4-6, 3 events, 2023-11-14T22:13:21.000Z to 2023-11-14T22:13:23.000Z, "
+        "source 0000000000000001, made 2023-11-14T22:13:25.000Z, 206 bytes stored in 240 (0.9:1), "
+        "not ordered",
+        "at 423: no events, next sequenceId 7, source 0000000000000001, made 2023-11-14T22:13:25.000Z, "
+        "0 bytes stored in 576, 7 duplicates, 1 quarantined",
+        "    metadata 'plan' = 'free', 2023-11-14T22:13:24.001Z",
+        "    metadata 'name' = 'Jürgen 😀', 2023-11-14T22:13:24.002Z",
+        "    quarantined for not_json: 1 line, 256 bytes",
+        "at 999: seq 7-8, 2 events, 1969-12-31T23:59:59.995Z to 1970-01-01T00:00:01.000Z, "
+        "source ffffffffffffffff, made 2023-11-14T22:13:26.000Z, 113 bytes stored in 201 (0.6:1), "
+        "ordered, own ids",
+        "at 1200: no events, next sequenceId 9, source 0000000000000001, made 2023-11-14T22:13:27.000Z, "
+        "0 bytes stored in 104, 12 duplicates",
+        "at 1304: seq 9, 1 event, 2023-11-14T22:13:24.000Z to 2023-11-14T22:13:24.000Z, "
+        "source 0000000000000003, made 2023-11-14T22:13:28.000Z, 85 bytes stored in 303 (0.3:1), "
+        "ordered, 2 quarantined",
+        "    quarantined for no_type: 1 line, 15 bytes",
+        "    quarantined for not_json: 1 line, 0 bytes",
+        "total        5 blocks, 6 events, 1969-12-31T23:59:59.995Z to 2023-11-14T22:13:24.000Z, "
+        "404 bytes stored in 1,424 (0.3:1), 19 duplicates, 3 quarantined",
+        "verdict      clean: every block is whole. Next: nothing.",
+    ]
+
+
+def test_a_torn_tail_is_told_with_where_it_begins_and_that_nothing_need_be_done(tmp_path: Path) -> None:
+    lines = told(tmp_path, SMALL.data[:-1])
+    begin = SMALL.offsets[3]
+    assert f"at {begin}: no valid block up to the end of the file, byte {len(SMALL.data) - 1}" in lines
+    assert lines[-1].startswith(f"verdict      torn: from byte {begin} on, ")
+    assert "Next: nothing by hand" in lines[-1]
+    assert sum(line.startswith("at ") for line in lines) == 4
+
+
+def test_damage_is_told_with_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    first, limit = SMALL.offsets[0], SMALL.offsets[1]
+    lines = told(tmp_path, SMALL.data[: first + 50] + b"~" + SMALL.data[first + 51 :])
+    assert f"at {first}: DAMAGED, no valid block up to byte {limit}" in lines
+    assert "    missing: seq 1-2" in lines
+    assert f"verdict      corrupt: damage at byte {first}" in lines[-1]
+    assert "The 3 good blocks above can still be read" in lines[-1]
+    assert "Next: copy it to a safe place" in lines[-1]
+
+
+def test_a_damaged_payload_in_the_middle_is_found_too(tmp_path: Path) -> None:
+    at = SMALL.offsets[1] - 1
+    lines = told(tmp_path, SMALL.data[:at] + b"~" + SMALL.data[at + 1 :])
+    assert verdict(lines) == "corrupt"
+
+
+def test_a_segment_without_its_identity_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
+    for first_bytes in (b"\0\0\0\0", SMALL.data[:4]):
+        lines = told(tmp_path, first_bytes + bytes(50) + SMALL.data[54:])
+        assert verdict(lines) == "corrupt"
+        assert "No identity, so no block can be checked" in lines[-1]
+
+
+@pytest.mark.parametrize("size", [0, 3, 10, 30])
+def test_a_first_write_that_was_cut_off_is_torn(tmp_path: Path, size: int) -> None:
+    lines = told(tmp_path, SMALL.data[:size])
+    assert verdict(lines) == "torn"
+    assert "without a whole identity" in lines[-1]
+
+
+FOREIGN = {
+    "text": b"hello, world\n",
+    "gzip": b"\x1f\x8b\x08\x00" + bytes(30),
+    "plain zstd": b"\x28\xb5\x2f\xfd" + bytes(30),
+    "SQLite": b"SQLite format 3\0" + bytes(90),
+    "zeros": bytes(5000),
+    "a block without a file": SMALL.block(0),
+}
+
+
+@pytest.mark.parametrize("data", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_file_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(SegmentError, match="segment: no segment begins at byte 0"):
+        told(tmp_path, data)
+
+
+def test_a_later_version_is_refused_by_its_number(tmp_path: Path) -> None:
+    data = IDENTITY_MAGIC.to_bytes(4, "little") + (99).to_bytes(4, "little") + b"rrd2" + bytes(99)
+    with pytest.raises(SegmentError, match="a segment of version 2, not known here, begins"):
+        told(tmp_path, data)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        describe(str(tmp_path / "absent"))
+    with pytest.raises(IsADirectoryError):
+        describe(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SegmentError, match="not a regular file"):
+        describe(str(tmp_path / "pipe"))
+
+
+def test_nothing_in_a_file_reaches_the_terminal_raw(tmp_path: Path) -> None:
+    nasty = "\x1b[2J\r\n\x07\x9b\u202e"
+    made = sample(NOTES._replace(metadata=(MetadataNote(nasty, nasty * 99, 1),)))
+    lines = told(tmp_path, made.data)
+    assert all(line.isprintable() for line in lines)
+    assert "characters more" in "".join(lines)
+
+
+@pytest.mark.parametrize("time", [float("inf"), float("-inf"), 1e300, -1e18, 9e15])
+def test_times_that_are_no_dates_are_told_as_numbers(tmp_path: Path, time: float) -> None:
+    lines = told(tmp_path, sample(events(1)._replace(first_ts=time, last_ts=time)).data)
+    assert any(f"{time} ms to {time} ms" in line for line in lines)
+
+
+def test_blocks_that_were_written_wrong_are_told_from_damage(tmp_path: Path) -> None:
+    lines = told(tmp_path, sample(events(1)._replace(event_count=2), events(2)).data)
+    assert sum("DAMAGED: " in line for line in lines) == 1
+    assert "1 block with good checksums can't be decoded" in lines[-1]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(any_samples, st.integers(0, 2000), st.binary(max_size=50))
+def test_any_segment_and_any_damage_can_be_told(tmp_path: Path, made: Sample, at: int, damage: bytes) -> None:
+    lines = told(tmp_path, made.data)
+    assert verdict(lines) == "clean"
+    assert sum(line.startswith("at ") for line in lines) == len(made.drafts)
+    data = made.data[:at] + damage + made.data[at + len(damage) :]
+    try:
+        lines = told(tmp_path, data)
+    except SegmentError:
+        assert at < 12
+    else:
+        assert verdict(lines) in ("clean", "torn", "corrupt")
+        assert all(line.isprintable() for line in lines)

@@ -1,0 +1,111 @@
+"""The reader returns what was written or raises ``CorruptSegment``; there is nothing in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rrd.errors import CorruptSegment
+from rrd.segment.disk import OsDisk
+from rrd.segment.format import BlockHeader
+from rrd.segment.reader import read_events, read_notes
+from tests.segment.samples import (
+    NOTES,
+    PATH,
+    Sample,
+    any_samples,
+    disk_with,
+    event,
+    events,
+    read_back,
+    sample,
+    scanned,
+)
+
+BOTH = sample(events(1, 2, 3)._replace(metadata=NOTES.metadata, quarantine=NOTES.quarantine))
+
+
+def only_header(made: Sample) -> BlockHeader:
+    [header] = scanned(made.data).blocks
+    return header
+
+
+@settings(deadline=None)
+@given(any_samples)
+def test_real_files_read_like_simulated_ones(made: Sample) -> None:
+    for header in scanned(made.data).blocks:
+        assert read_back(disk_with(made.data), PATH, header) in made.drafts
+
+
+def test_a_block_is_read_from_a_real_file(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    path.write_bytes(BOTH.data)
+    assert [read_back(OsDisk(), str(path), only_header(BOTH))] == BOTH.drafts
+
+
+def test_blocks_without_events_or_notes_read_as_nothing() -> None:
+    made = sample(NOTES, events(5))
+    notes_only, events_only = scanned(made.data).blocks
+    assert read_events(disk_with(made.data), PATH, notes_only) == b""
+    assert read_notes(disk_with(made.data), PATH, events_only) == ([], [])
+    assert read_events(disk_with(made.data), PATH, events_only) == event(5)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", BOTH.data[:-1], BOTH.data[:-1] + b"\0"], ids=["gone", "cut", "damaged"]
+)
+def test_a_file_that_changed_since_the_scan_is_refused(data: bytes) -> None:
+    header = only_header(BOTH)
+    for read in (read_events, read_notes):
+        with pytest.raises(CorruptSegment) as caught:
+            read(disk_with(data), PATH, header)
+        assert (caught.value.path, caught.value.offset) == (PATH, header.offset)
+        assert PATH in str(caught.value)
+
+
+def test_an_absent_file_is_an_os_error() -> None:
+    disk = disk_with(BOTH.data)
+    disk.unlink(PATH)
+    for read in (read_events, read_notes):
+        with pytest.raises(FileNotFoundError):
+            read(disk, PATH, only_header(BOTH))
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_a_header_with_wrong_sizes_is_refused_though_its_checksums_are_right(more: int) -> None:
+    header = only_header(BOTH)
+    with pytest.raises(CorruptSegment):
+        read_events(disk_with(BOTH.data), PATH, header._replace(raw_size=header.raw_size + more))
+    with pytest.raises(CorruptSegment):
+        read_notes(disk_with(BOTH.data), PATH, header._replace(notes_raw_size=header.notes_raw_size + more))
+
+
+def test_events_that_are_said_to_be_there_but_have_no_data_are_refused() -> None:
+    made = sample(NOTES)
+    with pytest.raises(CorruptSegment):
+        read_events(disk_with(made.data), PATH, only_header(made)._replace(event_count=1))
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=50))
+def test_notes_that_make_no_sense_are_refused_though_the_checksum_is_right(junk: bytes) -> None:
+    made = sample(events(1)._replace(payload=junk + b"{", event_count=junk.count(b"\n")))
+    header = only_header(made)
+    as_notes = header._replace(
+        notes_size=header.data_size, notes_raw_size=header.raw_size, data_size=0, raw_size=0
+    )
+    with pytest.raises(CorruptSegment):
+        read_notes(disk_with(made.data), PATH, as_notes)
+
+
+def test_a_second_frame_in_a_block_is_refused() -> None:
+    """``zstd -dc`` would print it, and readers would not."""
+    both = sample(events(1)._replace(metadata=NOTES.metadata))
+    header = only_header(both)
+    joined = header._replace(notes_size=0, data_size=header.notes_size + header.data_size)
+    lied = joined._replace(raw_size=header.notes_raw_size)
+    with pytest.raises(CorruptSegment):
+        read_events(disk_with(both.data), PATH, lied)
