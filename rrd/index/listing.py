@@ -78,7 +78,7 @@ def newest(chunks: Iterable[tuple[int, int]], *, limit: int, offset: int) -> lis
         return row_ids
     for chunk, signed in chunks:
         # SQLite's integers are signed: bit 63 comes as the sign.
-        bits = abs(signed)
+        bits = signed & _MASK
         count = bits.bit_count()
         if count <= offset:
             offset -= count

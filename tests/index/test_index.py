@@ -1,0 +1,541 @@
+"""The index gives the answers of a naive model, whatever comes, fails or is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rrd.errors import BadRequest, ConfigError, IndexDamaged, StorageFailed
+from rrd.index import listing
+from rrd.index.index import Index
+from rrd.index.migrations import scripts
+from rrd.index.rows import Commit, ListedRecording, MetadataChange, MetadataRow, Statistics
+from rrd.index.values import digest
+from tests.index.index_model import (
+    MONTH_MS,
+    NOW_MS,
+    RECORDINGS,
+    TENANTS,
+    Model,
+    Step,
+    assert_same,
+    filters,
+    groups,
+    steps,
+)
+
+UUID = RECORDINGS[0]
+
+
+def commit(row_id: int = 1, *, size: int = 1000, tenant: str = "alpha", recording: str = UUID) -> Commit:
+    """A block of one event; ``_replace`` what matters."""
+    return Commit(
+        row_id=row_id,
+        tenant=tenant,
+        recording=recording,
+        created_ms=NOW_MS,
+        segment=1,
+        segment_size=size,
+        block_offset=size - 300,
+        stored_ms=NOW_MS,
+        next_seq=2,
+        event_count=1,
+        first_ts=5.0,
+        last_ts=5.0,
+        raw_size=100,
+        block_size=300,
+        duplicate_count=0,
+        quarantine_count=0,
+        metadata=(),
+    )
+
+
+def with_metadata(block: Commit, **values: str) -> Commit:
+    return block._replace(metadata=tuple(MetadataChange(key, value, 7) for key, value in values.items()))
+
+
+@asynccontextmanager
+async def opened(path: str) -> AsyncIterator[Index]:
+    index = await Index.open(path)
+    try:
+        yield index
+    finally:
+        await index.close()
+
+
+def read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def write(path: str, content: bytes) -> None:
+    Path(path).write_bytes(content)
+
+
+def shorten(path: str, share: float) -> None:
+    os.truncate(path, int(os.path.getsize(path) * share))
+
+
+def in_new_directory(proof: Callable[[str], Coroutine[None, None, None]]) -> None:
+    """Run a coroutine on the path of an index that doesn't exist yet. (Hypothesis forbids ``tmp_path``.)"""
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(proof(f"{directory}/index.sqlite"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return f"{tmp_path}/index.sqlite"
+
+
+@pytest.fixture
+async def index(path: str) -> AsyncIterator[Index]:
+    async with opened(path) as index:
+        yield index
+
+
+# Against the model
+
+
+@given(groups, st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_answers_are_those_of_a_naive_model(workload: list[list[Step]], rnd: random.Random) -> None:
+    async def proof(path: str) -> None:
+        model = Model()
+        async with opened(path) as index:
+            for group in workload:
+                await index.apply(model.apply_steps(group))
+                sealed = [place for place in model.active() if rnd.random() < 0.2]
+                await index.seal(sealed)
+                for place in sealed:
+                    model.seal(*place)
+                await assert_same(index, model)
+        async with opened(path) as index:
+            await assert_same(index, model)
+            greatest = max((entry.row_id for entry in model.recordings.values()), default=0)
+            assert index.next_row_id == greatest + 1
+
+    in_new_directory(proof)
+
+
+@given(groups, st.lists(st.tuples(filters, st.integers(0, 5), st.integers(0, 5)), min_size=5, max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_filtered_lists_are_those_of_a_naive_model(
+    workload: list[list[Step]], questions: list[tuple[list[tuple[str, str]], int, int]]
+) -> None:
+    async def proof(path: str) -> None:
+        model = Model()
+        async with opened(path) as index:
+            for group in workload:
+                await index.apply(model.apply_steps(group))
+            for entry in model.recordings.values():
+                # Questions that have an answer, too.
+                values = [(row.key, row.value) for row in entry.metadata.values()]
+                questions.extend([(values[:1], 5, 0), (values, 5, 0)])
+            for tenant in TENANTS:
+                for wanted, limit, offset in questions:
+                    listed = await index.list_recordings(tenant, filters=wanted, limit=limit, offset=offset)
+                    assert listed == model.list_recordings(tenant, wanted, limit, offset)
+
+    in_new_directory(proof)
+
+
+@given(groups)
+@settings(max_examples=40, deadline=None)
+def test_facets_and_postings_are_exactly_those_in_use(workload: list[list[Step]]) -> None:
+    """Values that nobody has any more must not pile up: a page's address changes with each page."""
+
+    async def proof(path: str) -> None:
+        model = Model()
+        async with opened(path) as index:
+            for group in workload:
+                await index.apply(model.apply_steps(group))
+        in_use: dict[tuple[str, bytes, bytes], set[int]] = {}
+        visible: dict[str, set[int]] = {}
+        for entry in model.recordings.values():
+            if entry.visible:
+                visible.setdefault(entry.tenant, set()).add(entry.row_id)
+            for row in entry.metadata.values():
+                pair = (row.key.encode("utf-8", "surrogatepass"), row.value.encode("utf-8", "surrogatepass"))
+                in_use.setdefault((entry.tenant, *pair), set()).add(entry.row_id)
+        assert _sets(path) == (in_use, visible)
+
+    in_new_directory(proof)
+
+
+def _sets(path: str) -> tuple[dict[tuple[str, bytes, bytes], set[int]], dict[str, set[int]]]:
+    """Read the filter sets by themselves, bit by bit: those of facets, those of tenants."""
+    with closing(sqlite3.connect(path)) as db:
+        members: dict[int, set[int]] = {}
+        for set_id, chunk, bits in db.execute("SELECT set_id, chunk, bits FROM posting"):
+            row_ids = {chunk * 64 + bit for bit in range(64) if bits >> bit & 1}
+            members.setdefault(set_id, set()).update(row_ids)
+        facets = db.execute(
+            "SELECT facet_id, name, key, value"
+            "  FROM facet JOIN tenant USING (tenant_id) JOIN metadata_key USING (key_id)"
+        )
+        of_facets = {tuple(names): members.pop(facet_id) for facet_id, *names in facets}
+        tenants = db.execute("SELECT tenant_id, name FROM tenant")
+        of_tenants = {name: members.pop(-tenant_id) for tenant_id, name in tenants if -tenant_id in members}
+    assert members == {}, "postings of sets that don't exist"
+    return of_facets, of_tenants
+
+
+# Meaning
+
+
+async def test_metadata_counts_versions_from_1_and_keeps_the_last_time(index: Index) -> None:
+    changes = (MetadataChange("k", "a", 10), MetadataChange("k", "a", 20), MetadataChange("k", "b", 30))
+    await index.apply([commit()._replace(metadata=changes)])
+    assert await index.metadata("alpha", UUID) == [MetadataRow("k", "b", 3, 30)]
+    await index.apply([commit(size=2000)._replace(metadata=(MetadataChange("k", "a", 40),))])
+    assert await index.metadata("alpha", UUID) == [MetadataRow("k", "a", 4, 40)]
+
+
+async def test_recording_of_quarantined_lines_alone_is_invisible_but_its_bytes_count(index: Index) -> None:
+    await index.apply([commit()._replace(event_count=0, next_seq=1, quarantine_count=2)])
+    assert await index.list_recordings("alpha", filters=(), limit=50, offset=0) == []
+    assert await index.statistics("alpha", month_start_ms=MONTH_MS) == Statistics(0, 0, 300)
+    row = await index.recording("alpha", UUID)
+    assert row is not None
+    assert not row.visible
+    assert not await index.is_empty()
+
+
+@pytest.mark.parametrize("what", ["event", "metadata"])
+async def test_first_event_or_metadata_makes_a_recording_visible(index: Index, what: str) -> None:
+    hidden = commit()._replace(event_count=0, next_seq=1, quarantine_count=1)
+    await index.apply([hidden])
+    shown = commit(size=2000)
+    if what == "metadata":
+        shown = with_metadata(shown._replace(event_count=0, next_seq=1), k="v")
+    await index.apply([shown])
+    (listed,) = await index.list_recordings("alpha", filters=(), limit=50, offset=0)
+    assert listed == ListedRecording(UUID, NOW_MS, {"k": "v"} if what == "metadata" else {})
+    assert await index.statistics("alpha", month_start_ms=MONTH_MS) == Statistics(1, 1, 600)
+
+
+async def test_tenants_with_the_same_recording_id_never_meet(index: Index) -> None:
+    await index.apply(
+        [
+            with_metadata(commit(1, tenant="alpha"), who="a", shared="x"),
+            with_metadata(commit(2, tenant="beta", size=5000), who="b", shared="x"),
+        ]
+    )
+    for tenant, who, size in (("alpha", "a", 1000), ("beta", "b", 5000)):
+        row = await index.recording(tenant, UUID)
+        assert row is not None
+        assert [segment.size for segment in row.segments] == [size]
+        assert {row.key: row.value for row in await index.metadata(tenant, UUID)} == {
+            "who": who,
+            "shared": "x",
+        }
+        for wanted in ((), [("shared", "x")], [("who", who)], [("shared", "x"), ("who", who)]):
+            listed = await index.list_recordings(tenant, filters=wanted, limit=50, offset=0)
+            assert [entry.metadata["who"] for entry in listed] == [who]
+    assert await index.list_recordings("beta", filters=[("who", "a")], limit=50, offset=0) == []
+
+
+async def test_facets_with_equal_digests_are_told_apart(path: str) -> None:
+    wanted = [("k", "sought")]
+    async with opened(path) as index:
+        await index.apply(
+            [
+                with_metadata(commit(1), k="another value"),
+                with_metadata(commit(2, recording=RECORDINGS[1]), another_key="sought"),
+                with_metadata(commit(3, tenant="beta"), k="sought"),
+            ]
+        )
+    with closing(sqlite3.connect(path)) as db, db:
+        # As if all that there is collided with what is to come.
+        db.execute("UPDATE facet SET digest = ?", (digest("alpha", b"k", b"sought"),))
+    async with opened(path) as index:
+        assert await index.list_recordings("alpha", filters=wanted, limit=50, offset=0) == []
+        await index.apply([with_metadata(commit(4, recording=RECORDINGS[2]), k="sought")])
+        (listed,) = await index.list_recordings("alpha", filters=wanted, limit=50, offset=0)
+        assert listed == ListedRecording(RECORDINGS[2], NOW_MS, {"k": "sought"})
+        await index.apply([with_metadata(commit(1, size=2000), k="sought")])
+        listed_both = await index.list_recordings("alpha", filters=wanted, limit=50, offset=0)
+        assert [entry.recording for entry in listed_both] == [RECORDINGS[2], RECORDINGS[0]]
+
+
+async def test_row_ids_are_never_given_twice(path: str) -> None:
+    async with opened(path) as index:
+        assert [index.take_row_id(), index.take_row_id(), index.take_row_id()] == [1, 2, 3]
+        await index.apply([commit(3)])
+    async with opened(path) as index:
+        assert index.take_row_id() == 4
+
+
+async def test_more_filters_than_can_be_joined_are_refused(index: Index) -> None:
+    block = with_metadata(commit(), **{f"k{i}": "v" for i in range(listing.FILTERS_MAX)})
+    await index.apply([block])
+    wanted = [(f"k{i}", "v") for i in range(listing.FILTERS_MAX)]
+    assert len(await index.list_recordings("alpha", filters=wanted, limit=50, offset=0)) == 1
+    # The same filter again is no other filter.
+    assert len(await index.list_recordings("alpha", filters=wanted + wanted, limit=50, offset=0)) == 1
+    with pytest.raises(BadRequest, match="at most 50 filters"):
+        await index.list_recordings("alpha", filters=[*wanted, ("more", "v")], limit=50, offset=0)
+
+
+async def test_offset_beyond_all_numbers_finds_nothing(index: Index) -> None:
+    await index.apply([commit()])
+    assert await index.list_recordings("alpha", filters=(), limit=100, offset=10**30) == []
+
+
+# All or nothing
+
+
+def _shrinks(block: Commit) -> Commit:
+    return block._replace(segment_size=block.segment_size - 1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda block: block, "would not grow"),
+        (_shrinks, "would not grow"),
+        (lambda block: block._replace(segment_size=9999, recording=RECORDINGS[3]), "another recording"),
+        (lambda block: block._replace(segment_size=9999, tenant="beta"), "another recording"),
+        (lambda block: block._replace(segment_size=9999, row_id=77), "UNIQUE"),
+        (lambda block: block._replace(segment_size=9999, row_id=2, recording=RECORDINGS[1]), "is sealed"),
+        (lambda block: block._replace(row_id=0, recording=RECORDINGS[2]), "row_id > 0"),
+    ],
+    ids=["told twice", "shrinks", "other id", "other tenant", "second row id", "sealed", "row id 0"],
+)
+async def test_group_with_one_impossible_block_changes_nothing(
+    path: str, bad: Callable[[Commit], Commit], message: str
+) -> None:
+    model = Model()
+    before = [with_metadata(commit(), k="v"), commit(2, recording=RECORDINGS[1])]
+    good = with_metadata(commit(3, recording=RECORDINGS[2], tenant="beta"), k="v", other="w")
+    for block in before:
+        model.apply(block)
+    async with opened(path) as index:
+        await index.apply(before)
+        await index.seal([(2, 1)])
+        model.seal(2, 1)
+        with pytest.raises(sqlite3.IntegrityError, match=message):
+            await index.apply([good, with_metadata(bad(before[0]), k="changed")])
+        await assert_same(index, model)
+        await index.apply([good])
+        model.apply(good)
+        await assert_same(index, model)
+    async with opened(path) as index:
+        await assert_same(index, model)
+
+
+async def test_sealing_an_unknown_segment_seals_none(index: Index) -> None:
+    await index.apply([commit()])
+    with pytest.raises(sqlite3.IntegrityError, match="not in the index"):
+        await index.seal([(1, 1), (1, 2)])
+    assert [segment.state for *_, segment in await index.active_segments()] == ["active"]
+    await index.seal([(1, 1)])
+    await index.seal([(1, 1)])
+    assert await index.active_segments() == []
+
+
+@given(st.lists(steps, min_size=1, max_size=4), st.lists(steps, min_size=1, max_size=4), st.integers(0, 12))
+@settings(max_examples=60, deadline=None)
+def test_cancelled_apply_is_whole_or_nothing(first: list[Step], second: list[Step], turns: int) -> None:
+    async def proof(path: str) -> None:
+        without, whole = Model(), Model()
+        commits = without.apply_steps(first)
+        whole.apply_steps(first)
+        cancelled = whole.apply_steps(second)
+        async with opened(path) as index:
+            await index.apply(commits)
+            task = asyncio.create_task(index.apply(cancelled))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            # Wait for the writer: whatever the cancelled call still does comes before this.
+            await index.seal([(commits[0].row_id, commits[0].segment)])
+            seen = [await index.recording(tenant, name) for tenant in TENANTS for name in RECORDINGS]
+            whole.seal(commits[0].row_id, commits[0].segment)
+            without.seal(commits[0].row_id, commits[0].segment)
+            expected = [whole.recording(tenant, name) for tenant in TENANTS for name in RECORDINGS]
+            await assert_same(index, whole if seen == expected else without)
+
+    in_new_directory(proof)
+
+
+@given(groups, st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_crash_leaves_a_whole_number_of_groups(workload: list[list[Step]], cut: float) -> None:
+    """What a power cut leaves: the main file as last checkpointed, and a WAL cut off anywhere."""
+
+    async def proof(path: str) -> None:
+        model = Model()
+        async with opened(path) as index:
+            for group in workload:
+                await index.apply(model.apply_steps(group))
+            os.mkdir(f"{path}.d")
+            crashed = f"{path}.d/index.sqlite"
+            shutil.copy(path, crashed)
+            shutil.copy(f"{path}-wal", f"{crashed}-wal")
+        shorten(f"{crashed}-wal", cut)
+        async with opened(crashed) as index:
+            found = [await index.recording(tenant, name) for tenant in TENANTS for name in RECORDINGS]
+            state = Model()
+            states = [state]
+            for count in range(1, len(workload) + 1):
+                state = Model()
+                for group in workload[:count]:
+                    state.apply_steps(group)
+                states.append(state)
+            if cut == 1:
+                states = states[-1:]
+            same = [
+                state
+                for state in states
+                if found == [state.recording(tenant, name) for tenant in TENANTS for name in RECORDINGS]
+            ]
+            assert same
+            await assert_same(index, same[-1])
+
+    in_new_directory(proof)
+
+
+async def test_sealing_is_synced_and_applying_is_not(index: Index) -> None:
+    await index.apply([commit()])
+    statements: list[str] = []
+    await index._writer.set_trace_callback(statements.append)
+    await index.apply([commit(size=2000)])
+    assert not any("synchronous" in statement for statement in statements)
+    statements.clear()
+    await index.seal([(1, 1)])
+    assert statements[:2] == ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"]
+    assert statements[-2:] == ["COMMIT", "PRAGMA synchronous = NORMAL"]
+
+
+async def test_reads_do_not_wait_for_a_write_under_way(index: Index) -> None:
+    await index.apply([commit()])
+    async with index._transaction(synced=False) as db:
+        await db.execute("UPDATE segment SET size = 5")
+        (row,) = await index.active_segments()
+        assert row[3].size == 1000
+
+
+async def test_overlapping_calls_get_their_own_answers(index: Index) -> None:
+    recordings = [f"00000000-0000-4000-8000-{i:012d}" for i in range(1, 101)]
+
+    async def write_and_read(row_id: int, recording: str) -> None:
+        await index.apply([with_metadata(commit(row_id, recording=recording), me=recording)])
+        listed, row, metadata = await asyncio.gather(
+            index.list_recordings("alpha", filters=[("me", recording)], limit=50, offset=0),
+            index.recording("alpha", recording),
+            index.metadata("alpha", recording),
+        )
+        assert [entry.recording for entry in listed] == [recording]
+        assert row is not None
+        assert row.row_id == row_id
+        assert metadata[0].value == recording
+
+    await asyncio.gather(*(write_and_read(i, name) for i, name in enumerate(recordings, start=1)))
+    listed = await index.list_recordings("alpha", filters=(), limit=1000, offset=0)
+    assert [entry.recording for entry in listed] == recordings[::-1]
+
+
+# Files that are not what they should be
+
+
+async def test_newer_version_is_refused_and_left_alone(path: str) -> None:
+    async with opened(path) as index:
+        await index.apply([commit()])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {len(scripts()) + 1}")
+    before = read(path)
+    with pytest.raises(IndexDamaged, match=r"newer rrd.*rrd reindex"):
+        await Index.open(path)
+    assert read(path) == before
+
+
+async def test_database_of_another_program_is_refused_and_left_alone(path: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE diary (entry TEXT)")
+    before = read(path)
+    with pytest.raises(IndexDamaged, match="not an index of rrd"):
+        await Index.open(path)
+    assert read(path) == before
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+async def test_garbage_is_damage(path: str, content: bytes) -> None:
+    write(path, content)
+    with pytest.raises(IndexDamaged, match="rrd reindex"):
+        await Index.open(path)
+    assert read(path) == content
+
+
+async def test_empty_file_is_a_new_index(path: str) -> None:
+    write(path, b"")
+    async with opened(path) as index:
+        assert await index.is_empty()
+
+
+async def test_index_cut_in_half_is_damage(path: str) -> None:
+    async with opened(path) as index:
+        await index.apply([with_metadata(commit(), k="v" * 50_000)])
+    shorten(path, 0.5)
+    with pytest.raises(IndexDamaged):
+        await Index.open(path)
+
+
+async def test_damage_found_later_is_damage_too(path: str) -> None:
+    async with opened(path) as index:
+        await index.apply([with_metadata(commit(), k="v")])
+    with closing(sqlite3.connect(path)) as db:
+        ((page,),) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'metadata'")
+        ((page_size,),) = db.execute("PRAGMA page_size")
+    content = read(path)
+    offset = (page - 1) * page_size
+    write(path, content[:offset] + b"\xff" * page_size + content[offset + page_size :])
+    async with opened(path) as index:
+        with pytest.raises(IndexDamaged):
+            await index.metadata("alpha", UUID)
+        with pytest.raises(IndexDamaged):
+            await index.apply([with_metadata(commit(size=2000), k="w")])
+        assert (await index.statistics("alpha", month_start_ms=MONTH_MS)).recordings == 1
+
+
+async def test_lost_main_file_starts_over_whatever_wal_it_left(path: str) -> None:
+    """Deleting ``index.sqlite`` alone, after a crash, must not bring pages of the old one back."""
+    async with opened(path) as index:
+        await index.apply([commit()])
+        stale = read(f"{path}-wal")
+    os.unlink(path)
+    write(f"{path}-wal", stale)
+    async with opened(path) as index:
+        assert await index.is_empty()
+        await index.apply([commit()])
+    async with opened(path) as index:
+        assert not await index.is_empty()
+
+
+async def test_directory_that_is_not_there_is_a_storage_failure(tmp_path: Path) -> None:
+    with pytest.raises(StorageFailed, match="unable to open"):
+        await Index.open(f"{tmp_path}/none/index.sqlite")
+
+
+async def test_place_that_can_hold_no_wal_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="local file system"):
+        await Index.open(":memory:")
+
+
+@pytest.mark.parametrize("name", ["with space?.sqlite", "50%25#.sqlite"])
+async def test_path_with_odd_characters_is_one_file(tmp_path: Path, name: str) -> None:
+    async with opened(f"{tmp_path}/{name}") as index:
+        await index.apply([commit()])
+        assert await index.recording("alpha", UUID) is not None
+    assert os.listdir(tmp_path) == [name]

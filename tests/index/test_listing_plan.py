@@ -1,0 +1,97 @@
+"""The index's statements are answered from B-tree searches: what is read grows with the answer.
+
+Method: SQLite's own account of each statement (https://www.sqlite.org/eqp.html) must show no walk
+through a whole table and no sorting. It is taken on an empty index without statistics, which is
+what the planner knows in production too, since nothing runs ANALYZE.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rrd.index import listing, queries
+from rrd.index.migrations import scripts
+
+READS = {
+    "is empty": queries.IS_EMPTY,
+    "recording": queries.RECORDING,
+    "metadata": queries.METADATA,
+    "statistics": queries.STATISTICS,
+    "active segments": queries.ACTIVE_SEGMENTS,
+    "quarantine of a recording": queries.QUARANTINE_OF_RECORDING,
+    "greatest row id": queries.GREATEST_ROW_ID,
+    "seal": queries.SEAL,
+    "list: set of a tenant": listing.TENANT_SET,
+    "list: sets of filters": listing.filter_sets_sql(2),
+    "list: chunks, no filter": listing.chunks_sql(1),
+    "list: chunks, two filters": listing.chunks_sql(2),
+    "list: chunks, as many filters as possible": listing.chunks_sql(listing.FILTERS_MAX),
+    "list: recordings found": listing.LISTED,
+}
+# Called scans, but bounded: the first row of a table, a count that stops at a limit, an array of ours.
+SCANS_ALLOWED = {
+    "is empty": {"SCAN CONSTANT ROW", "SCAN recording USING COVERING INDEX sqlite_autoindex_recording_1"},
+    "list: sets of filters": {"SCAN (subquery-1)", "SCAN (subquery-4)"},
+    "list: recordings found": {"SCAN wanted VIRTUAL TABLE INDEX 1:"},
+}
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        for script in scripts():
+            db.executescript(script)
+        yield db
+
+
+def plan(db: sqlite3.Connection, sql: str) -> list[str]:
+    names = ("tenant", "recording", "month_start_ms")
+    parameters: object = dict.fromkeys(names, 1) if ":" in sql else (1,) * sql.count("?")
+    return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", READS)
+def test_statement_neither_scans_nor_sorts(db: sqlite3.Connection, name: str) -> None:
+    steps = plan(db, READS[name])
+    assert steps
+    scans = {step for step in steps if "SCAN" in step} - SCANS_ALLOWED.get(name, set())
+    assert not scans
+    assert not [step for step in steps if "TEMP B-TREE" in step or "AUTOMATIC" in step]
+
+
+def test_list_of_all_quarantine_is_sorted_by_its_key(db: sqlite3.Connection) -> None:
+    """It walks its table, which is all of the answer, and no other."""
+    steps = plan(db, queries.QUARANTINE)
+    assert [step for step in steps if "SCAN" in step] == ["SCAN q"]
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+
+
+def test_intersection_walks_the_first_set_and_probes_the_others(db: sqlite3.Connection) -> None:
+    assert plan(db, listing.chunks_sql(3)) == [
+        "SEARCH p0 USING PRIMARY KEY (set_id=?)",
+        "SEARCH p1 USING PRIMARY KEY (set_id=? AND chunk=?)",
+        "SEARCH p2 USING PRIMARY KEY (set_id=? AND chunk=?)",
+    ]
+
+
+@given(st.sets(st.integers(0, 1000)), st.integers(0, 70), st.integers(0, 70))
+def test_newest_counts_bits_as_a_sorted_list_would(row_ids: set[int], limit: int, offset: int) -> None:
+    chunks: dict[int, int] = {}
+    for row_id in row_ids:
+        chunks[row_id // 64] = chunks.get(row_id // 64, 0) | 1 << row_id % 64
+    # As SQLite has them: newest first, 64 bits signed.
+    rows = [
+        (chunk, bits - 2**64 if bits >= 2**63 else bits)
+        for chunk, bits in sorted(chunks.items(), reverse=True)
+    ]
+    expected = sorted(row_ids, reverse=True)[offset : offset + limit]
+    assert listing.newest(rows, limit=limit, offset=offset) == expected
+    # The chunks that the list asks for are always enough.
+    enough = rows[: listing.chunk_limit(limit, offset)]
+    assert listing.newest(enough, limit=limit, offset=offset) == expected
