@@ -2,24 +2,32 @@
 
 Sans I/O: ``feed`` takes a chunk, ``next_batch`` does the work, a batch at a time, and returns None when
 it wants more. Errors surface in ``next_batch``, after every batch that came before them, so the
-events before a damaged or oversized one come out first wherever the body was cut.
+events before an oversized one come out first wherever the body was cut. (Broken compression takes its
+last window along: the libraries give nothing back when they raise.)
 
-Memory: one chunk, one window, one batch, and at most one unfinished line or document.
+Memory: one chunk, one window, one batch, and at most one unfinished line or document. A document is
+taken apart while its events are pulled.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Literal
 
 from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.wire.documents import split_document
-from rrd.wire.events import Batch, Rejected, check_lines, is_value
+from rrd.wire.events import Batch, Rejected, check_lines
 from rrd.wire.inflate import Encoding, inflater
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter
+from rrd.wire.values import leading_values
 
 ContentKind = Literal["ndjson", "json"]
+
+_LINES_MAX = 1 << 14
+"""Lines in a batch, at most. Events are so long that their bytes decide; lines of junk may be
+one byte long, and each takes a microsecond and a hundred bytes to set aside."""
 
 
 class Decoder:
@@ -29,30 +37,35 @@ class Decoder:
         self._limits = limits
         self._is_document = kind == "json"
         self._inflater = inflater(encoding, zstd_window_bytes_max=limits.zstd_window_bytes_max)
+        self._chunks: deque[tuple[bytes, bool]] = deque()
+        """Chunks that wait to be decoded, each with whether it ends a message."""
         self._windows: Iterator[bytes] = iter(())
         self._splitter = LineSplitter(line_bytes_max=limits.event_bytes_max)
-        self._document: list[bytes] = []
-        self._document_bytes = 0
-        self._lines: list[bytes] = []
-        """Events out of a document, which wait to be checked."""
+        self._document = bytearray()
+        self._events: Iterator[bytes] | None = None
+        """Events out of documents, which wait to be put in a batch."""
+        self._unchecked: list[bytes] = []
+        """Lines of a batch that ended early."""
         self._line = first_line
         self._message_ended = False
         self._finished = False
         self._cut_off = False
+        self._ended = False
         self._tried_bytes = 0
         self._error: WireError | None = None
-        self.decoded_bytes = 0
-        """Bytes after decompression, so far."""
+        self._left_over = b""
+        """What an error left of an unfinished line."""
+        self._body_bytes = 0
+        """Bytes after decompression, of this body or message."""
 
     def feed(self, chunk: bytes, *, ends_message: bool = False) -> None:
-        """Take in one chunk. Call only when ``next_batch`` has returned None.
+        """Take in one chunk. It waits as it is until ``next_batch`` gets to it.
 
         ``ends_message``: the chunk ends a WebSocket message. Where its compressed stream ends too, so
         does the line; inside one long stream only a line break or a whole event ends a line.
         """
         assert not self._finished
-        self._windows = self._inflater.windows(chunk)
-        self._message_ended = ends_message
+        self._chunks.append((chunk, ends_message))
 
     def finish(self, *, cut_off: bool = False) -> None:
         """No more will come. Then pull ``next_batch`` until None.
@@ -69,85 +82,121 @@ class Decoder:
         With ``flush`` a batch comes as soon as there is one whole line, however small.
         Raises ``WireError`` where the bytes can't be decoded any further; every call after that does too.
         """
-        if self._error is None:
-            try:
-                self._pull()
-            except WireError as error:
-                self._error = error
-        ending = self._finished or flush or self._error is not None
-        if self._splitter.whole_bytes and (ending or self._splitter.whole_bytes >= self._limits.batch_bytes):
-            return self._check_whole_lines()
-        if self._lines:
-            return self._check_document_lines()
+        if self._unchecked:
+            lines, self._unchecked = self._unchecked, []
+            return self._check(lines)
+        self._pull()
+        waiting, ending = self._splitter.whole_bytes, self._finished or flush or self._error is not None
+        if waiting >= self._limits.batch_bytes or (waiting and ending):
+            payload = self._splitter.take()
+            return self._check(payload.split(b"\n")[:-1], payload)
+        if self._left_over:
+            rejected = (Rejected(self._line, "cut_off", self._left_over),)
+            self._left_over = b""
+            self._line += 1
+            return Batch(b"", 0, 0.0, 0.0, True, False, (), rejected, self._line)
         if self._error is not None:
-            return self._give_up(self._error)
+            raise self._error
         return None
 
     @property
     def waiting_bytes(self) -> int:
         """Decoded bytes of whole lines that no batch was made of yet."""
-        return self._splitter.whole_bytes
+        return self._splitter.whole_bytes + sum(map(len, self._unchecked)) + len(self._unchecked)
 
     @property
     def unfinished_bytes(self) -> int:
         """Decoded bytes of the line or document that has not ended."""
-        return self._splitter.partial_bytes + self._document_bytes
+        return self._splitter.partial_bytes + len(self._document)
 
     def _pull(self) -> None:
-        """Decode until a batch is full or the chunk is used up."""
-        while self._splitter.whole_bytes < self._limits.batch_bytes and not self._lines:
-            window = next(self._windows, None)
-            if window is not None:
+        """Work until a batch is full, everything fed is used up, or an error stops it."""
+        if self._error is None:
+            try:
+                self._decode()
+            except WireError as error:
+                self._error = error
+                self._save_rest(error)
+            else:
+                return
+        while self._events is not None and self._splitter.whole_bytes < self._limits.batch_bytes:
+            self._take_event(self._events)
+
+    def _decode(self) -> None:
+        while self._splitter.whole_bytes < self._limits.batch_bytes:
+            if self._events is not None:
+                self._take_event(self._events)
+            elif (window := next(self._windows, None)) is not None:
                 self._take(window)
             elif self._message_ended:
                 self._message_ended = False
                 self._end_message()
-            elif self._finished:
-                return self._end_body()
+            elif self._chunks:
+                chunk, self._message_ended = self._chunks.popleft()
+                self._windows = iter(self._inflater.windows(chunk))
+            elif self._finished and not self._ended:
+                self._ended = True
+                self._end_body()
             else:
-                return None
-        return None
+                return
+
+    def _take_event(self, events: Iterator[bytes]) -> None:
+        event = next(events, None)
+        if event is None:
+            self._events = None
+        else:
+            self._splitter.add_line(event)
 
     def _take(self, window: bytes) -> None:
-        self.decoded_bytes += len(window)
         limit = self._limits.body_bytes_max
-        if limit is not None and self.decoded_bytes > limit:
+        if limit is not None and self._body_bytes + len(window) > limit:
+            # What is within the limit counts, wherever the windows' edges fall.
+            self._take_text(window[: limit - self._body_bytes])
             raise TooLarge(f"the body is larger than {limit} bytes when decoded")
+        self._body_bytes += len(window)
+        self._take_text(window)
+
+    def _take_text(self, window: bytes) -> None:
         if not self._is_document:
             self._splitter.feed(window)
             return
-        self._document.append(window)
-        self._document_bytes += len(window)
-        if self._document_bytes > self._limits.document_bytes_max:
-            limit = self._limits.document_bytes_max
+        self._document += window
+        limit = self._limits.document_bytes_max
+        if len(self._document) > limit:
             raise TooLarge(
                 f"the JSON document is larger than {limit} bytes; send NDJSON, which has no such limit"
             )
 
     def _end_message(self) -> None:
+        self._body_bytes = 0
+        self._inflater.end_message()
         if self._inflater.at_boundary:
             self._end_line()
             return
-        # In the middle of a long stream a message's edge means nothing, unless a whole event ends
-        # there. Trying again only when the rest has doubled keeps the work in proportion to what was sent.
-        if self._is_document:
-            rest = b"".join(self._document)
-            self._document = [rest]
-        else:
-            rest = self._splitter.partial()
-        if len(rest) >= 2 * self._tried_bytes and rest.rstrip()[-1:] in {b"}", b"]", b'"'}:
-            if is_value(rest):
-                self._end_line()
-            else:
-                self._tried_bytes = len(rest)
+        # In the middle of a long stream a message's edge means nothing, but whole values have ended.
+        # Looking again only when the rest has doubled keeps the work in proportion to what was sent.
+        if self.unfinished_bytes < self._tried_bytes:
+            self._tried_bytes = 0  # A line break has come since.
+        if self.unfinished_bytes >= 2 * self._tried_bytes:
+            self._end_values()
+            self._tried_bytes = self.unfinished_bytes
+
+    def _end_values(self) -> None:
+        if not self._is_document:
+            self._splitter.end_values()
+            return
+        documents = leading_values(self._document, b'{["')
+        if documents:
+            limit = documents[-1][1]
+            self._events = split_document(bytes(memoryview(self._document)[:limit]))
+            del self._document[:limit]
 
     def _end_line(self) -> None:
         self._tried_bytes = 0
         self._splitter.end_line()
         if self._document:
-            self._lines = split_document(b"".join(self._document))
-            self._document = []
-            self._document_bytes = 0
+            self._events = split_document(bytes(self._document))
+            self._document = bytearray()
 
     def _end_body(self) -> None:
         if self._cut_off:
@@ -156,31 +205,22 @@ class Decoder:
             raise BrokenEncoding("the compressed body ends before its stream does")
         self._end_line()
 
-    def _check_whole_lines(self) -> Batch:
-        payload = self._splitter.take()
-        return self._counted(
-            check_lines(payload[:-1].split(b"\n"), self._limits, first_line=self._line, payload=payload)
-        )
+    def _save_rest(self, error: WireError) -> None:
+        """After an error, save what is whole in the unfinished line or document."""
+        if isinstance(error, TooLarge):
+            self._splitter.drop_partial()
+            self._document = bytearray()
+        elif self._is_document:
+            self._end_line()
+        else:
+            self._splitter.end_values()
+            rest = self._splitter.drop_partial()
+            self._left_over = b"" if rest.isspace() else rest
 
-    def _check_document_lines(self) -> Batch:
-        lines, self._lines = self._lines, []
-        return self._counted(check_lines(lines, self._limits, first_line=self._line))
-
-    def _counted(self, batch: Batch) -> Batch:
+    def _check(self, lines: list[bytes], payload: bytes | None = None) -> Batch:
+        if len(lines) > _LINES_MAX:
+            lines, self._unchecked, payload = lines[:_LINES_MAX], lines[_LINES_MAX:], None
+        batch = check_lines(lines, self._limits, first_line=self._line, payload=payload, may_end_early=True)
+        self._unchecked = lines[batch.limit_line - self._line :] + self._unchecked
         self._line = batch.limit_line
         return batch
-
-    def _give_up(self, error: WireError) -> Batch:
-        """After an error: first what can be saved of the unfinished line or document, then the error."""
-        rest = self._splitter.drop_partial() or b"".join(self._document)
-        self._document = []
-        self._document_bytes = 0
-        if not rest or isinstance(error, TooLarge):
-            raise error
-        if self._is_document:
-            return self._counted(check_lines(split_document(rest), self._limits, first_line=self._line))
-        if is_value(rest):
-            return self._counted(check_lines([rest], self._limits, first_line=self._line))
-        self._line += 1
-        rejected = (Rejected(self._line - 1, "cut_off", rest),)
-        return Batch(b"", 0, 0.0, 0.0, True, False, (), rejected, self._line)

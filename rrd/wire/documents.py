@@ -1,85 +1,111 @@
 """A JSON document (RFC 8259) → its events, each as one line.
 
 Three shapes are known: an array of events, one event, and ``{"events":[…]}``. Events keep their bytes,
-but for line breaks between tokens, which become spaces so that each fits on a line.
+but for line feeds between tokens, which become spaces so that each fits on a line.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Generator, Iterator
 
 import msgspec
 
+from rrd.wire.values import members, one_line, skip_space, value_end
+
+_ELEMENTS_MAX = 1 << 20
+"""The parser makes an object of some 60 bytes for each element. A document that might have more
+elements than this is scanned instead, which is slower and holds one at a time."""
+
 
 class _Wrapper(msgspec.Struct):
-    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
-    type: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    events: msgspec.Raw = msgspec.Raw()
+    type: msgspec.Raw = msgspec.Raw()
 
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _wrapper = msgspec.json.Decoder(_Wrapper)
-_scanner = json.JSONDecoder()
-_ARRAY_START = re.compile(r'\s*(?:\{\s*"events"\s*:\s*)?\[')
-_SEPARATOR = re.compile(r"[\s,]*")
+_SEPARATOR = re.compile(rb"[\s,]*+")
 
 
-def split_document(document: bytes) -> list[bytes]:
-    """Return the events in ``document``, in order; what is no event comes as a line too, to be refused.
+def split_document(document: bytes) -> Iterator[bytes]:
+    """Yield the events in ``document``, in order; what is no event comes as a line too, to be refused.
 
     A damaged or cut-off array gives up the whole events before the damage, then the rest as one line.
+    Documents may be run together, or stand on lines of their own.
     """
-    start = document.lstrip()[:1]
     try:
-        if start == b"[":
-            return [_one_line(bytes(raw)) for raw in _array.decode(document)]
-        if start == b"{":
-            wrapper = _wrapper.decode(document)
-            if isinstance(wrapper.events, list) and wrapper.type is msgspec.UNSET:
-                return [_one_line(bytes(raw)) for raw in wrapper.events]
-            return [_one_line(document)]
+        return _parse(document)
     except (msgspec.DecodeError, RecursionError):
-        # Damaged, cut off, or with a lone surrogate, which msgspec refuses.
-        return _salvage(document)
-    # Packed events are strings. Several on lines of their own are NDJSON under another name.
-    return document.split(b"\n")
+        # Damaged, cut off, too deep, or with a lone surrogate, which msgspec refuses.
+        return _scan(document)
 
 
-def _salvage(document: bytes) -> list[bytes]:
-    try:
-        text = document.decode()
-    except UnicodeDecodeError:
-        return document.split(b"\n")
-    opening = _ARRAY_START.match(text)
-    if opening is None:
-        is_one = b"\n" not in document.strip() or _is_one_value(text)
-        return [_one_line(document)] if is_one else document.split(b"\n")
-    events: list[bytes] = []
-    at = opening.end()
+def _parse(document: bytes) -> Iterator[bytes]:
+    at = skip_space(document, 0)
+    opening = document[at : at + 1]
+    if opening == b"{":
+        wrapper = _wrapper.decode(document)
+        array = bytes(wrapper.events)
+        # An event may have a member of this name, too.
+        if array[:1] != b"[" or bytes(wrapper.type):
+            return iter([one_line(document)])
+    elif opening == b"[":
+        array = document
+    else:
+        return _scan(document)
+    if array.count(b",") >= _ELEMENTS_MAX:
+        return _scan(document)
+    return map(one_line, map(bytes, _array.decode(array)))
+
+
+def _scan(document: bytes) -> Iterator[bytes]:
+    at = skip_space(document, 0)
+    while at < len(document):
+        opening = document[at : at + 1]
+        if opening == b"[":
+            at = yield from _elements(document, at + 1)
+        elif opening == b"{" and (array := _wrapped_array(document, at)) is not None:
+            at = yield from _elements(document, array[0])
+            at = max(at, array[1])
+        elif opening in {b"{", b'"'} and (limit := value_end(document, at)) is not None:
+            yield one_line(document[at:limit])
+            at = limit
+        else:
+            # Who knows what it is: one bad line, if a line break ends it.
+            limit = document.find(b"\n", at) + 1 or len(document)
+            yield one_line(document[at:limit])
+            at = limit
+        at = skip_space(document, at)
+
+
+def _elements(document: bytes, at: int) -> Generator[bytes, None, int]:
+    """Yield an array's elements from ``at`` on; return the offset behind the array."""
     while True:
-        separator = _SEPARATOR.match(text, at)
+        separator = _SEPARATOR.match(document, at)
         at = separator.end() if separator else at
-        if not text[at:].strip(" \t\r\n]}"):
-            return events
-        try:
-            _, limit = _scanner.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            events.append(_one_line(text[at:].encode()))
-            return events
-        events.append(_one_line(text[at:limit].encode()))
-        at = limit
+        if at == len(document):
+            return at
+        if document[at] == ord("]"):
+            return at + 1
+        limit = value_end(document, at)
+        yield one_line(document[at:limit])
+        at = limit or len(document)
 
 
-def _is_one_value(text: str) -> bool:
-    try:
-        _scanner.decode(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _wrapped_array(document: bytes, at: int) -> tuple[int, int] | None:
+    """Return where the ``events`` of the wrapper that opens at ``at`` begin, and where the wrapper ends.
 
-
-def _one_line(event: bytes) -> bytes:
-    # A raw line break can't be inside a JSON string, so it is space between tokens.
-    if b"\n" in event or b"\r" in event:
-        event = event.replace(b"\n", b" ").replace(b"\r", b" ")
-    return event.strip()
+    None if it is no wrapper. One that is cut off ends with the document.
+    """
+    start, limit = None, at + 1
+    for member in members(document, at):
+        if member.name == b"type":
+            return None
+        if member.name == b"events" and document[member.value] == ord("["):
+            start = member.value + 1
+        limit = member.limit or len(document)
+    if start is None:
+        return None
+    limit = skip_space(document, limit)
+    return start, limit + 1 if document[limit : limit + 1] == b"}" else limit

@@ -9,6 +9,7 @@ events, lone surrogates and what to say about a bad line.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
@@ -19,6 +20,7 @@ from msgspec import UNSET, Meta, UnsetType
 from rrd.wire.limits import Limits
 from rrd.wire.nesting import nests_deeper_than
 from rrd.wire.packed import unpack
+from rrd.wire.values import leading_values
 
 _TIME_MAX = 8_640_000_000_000_000
 """The greatest time value of ECMAScript (ECMA-262, "Time Values and Time Range"), ms either way:
@@ -71,13 +73,15 @@ class _Tagged(msgspec.Struct):
 _plain = msgspec.json.Decoder(_Plain).decode
 _event = msgspec.json.Decoder(_Event).decode
 _tagged = msgspec.json.Decoder(_Tagged | None)  # data may be null
-_value = msgspec.json.Decoder(msgspec.Raw).decode
-_values = msgspec.json.Decoder(msgspec.Raw).decode_lines
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 
+_PART_BYTES = 1 << 20
 _CUSTOM = 5
 _METADATA_TAG = "recording-meta"
+
+# From its second page on, the rrweb client sends its whole cookie where the visitor's id is meant.
+_VISITOR_COOKIE, _OLD_VISITOR_COOKIE = "rrweb-browser-client-visitor-id=", "rrweb-cloud-visitor-id="
 # Escapes in the order in which they stand, so that \\ud83d (a backslash and text) is no surrogate.
 _SURROGATES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
@@ -121,29 +125,53 @@ class Batch(NamedTuple):
 
 
 def check_messages(messages: Sequence[bytes], limits: Limits, *, first_line: int) -> Batch:
-    """Check WebSocket messages, each of which is one line or many; a message's end ends a line."""
-    payload = b"\n".join(messages) + b"\n"
-    if payload.count(b"\n") != len(messages):
-        return check_lines(payload[:-1].split(b"\n"), limits, first_line=first_line, payload=payload)
-    return check_lines(messages, limits, first_line=first_line, payload=payload)
+    """Check WebSocket messages, each of which is one line or many; a message's end ends a line.
+
+    All of it is held at once, some ten times over if it is junk: this is for messages gathered up to
+    ``limits.batch_bytes``. A larger message is better fed to a ``Decoder``.
+    """
+    if b"\n" not in b"".join(messages):  # Copying and searching is faster than counting what is found.
+        payload = b"\n".join(messages) + b"\n"
+        return check_lines(messages, limits, first_line=first_line, payload=payload)
+    payload = b"".join([message if message[-1:] == b"\n" else message + b"\n" for message in messages])
+    return check_lines(payload.split(b"\n")[:-1], limits, first_line=first_line, payload=payload)
 
 
 def check_lines(
-    lines: Sequence[bytes], limits: Limits, *, first_line: int, payload: bytes | None = None
+    lines: Sequence[bytes],
+    limits: Limits,
+    *,
+    first_line: int,
+    payload: bytes | None = None,
+    may_end_early: bool = False,
 ) -> Batch:
-    """Check lines without their LFs. ``payload``, if given, is the same lines, each ended by LF."""
+    """Check lines without their LFs. ``payload``, if given, is the same lines, each ended by LF.
+
+    Packed events may make a batch far larger than its lines. Once ``limits.event_bytes_max`` was
+    unpacked, no more of them are: they are refused as ``too_large``, or with ``may_end_early``
+    the batch ends, as its ``limit_line`` tells, and the other lines are left to the caller.
+    """
     if payload is None:
         payload = b"\n".join(lines) + b"\n" if lines else b""
     try:
-        if not payload.isascii():
-            payload.decode()
+        _check_utf8(payload)
         stamps = [event.timestamp for event in map(_plain, lines)]
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        return _check_carefully(lines, limits, first_line)
+        return _check_carefully(lines, limits, first_line, may_end_early=may_end_early)
     longest = max(map(len, lines), default=0)
     if longest > min(limits.event_bytes_max, 2 * limits.nesting_max) and _breaks_a_limit(lines, limits):
-        return _check_carefully(lines, limits, first_line)
+        return _check_carefully(lines, limits, first_line, may_end_early=may_end_early)
     return _batch(payload, stamps, limit_line=first_line + len(lines))
+
+
+def _check_utf8(text: bytes) -> None:
+    # Decoded text takes up to four bytes a character, so a large event is decoded in parts.
+    if text.isascii():
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(text), _PART_BYTES):
+        decoder.decode(text[start : start + _PART_BYTES])
+    decoder.decode(b"", final=True)
 
 
 def _breaks_a_limit(lines: Sequence[bytes], limits: Limits) -> bool:
@@ -182,65 +210,95 @@ class _Refusal(Exception):
         self.reason: Reason = reason
 
 
-def _check_carefully(lines: Sequence[bytes], limits: Limits, first_line: int) -> Batch:
-    kept: list[bytes] = []
-    stamps: list[int | float] = []
-    metadata: list[MetadataEvent] = []
-    rejected: list[Rejected] = []
-    own_ids = False
-    for number, line in enumerate(lines, first_line):
-        if not line or line.isspace():
-            continue
-        try:
-            for value in _separate(line):
-                event, raw = _check_one(value, limits)
-                payload = _metadata_payload(event, raw) if event.type == _CUSTOM else None
-                if payload is not None:
-                    metadata.append(MetadataEvent(number, _metadata(payload, limits), raw))
-                    continue
-                kept.append(raw)
-                stamps.append(event.timestamp)
-                own_ids = own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
-        except _Refusal as refusal:
-            rejected.append(Rejected(number, refusal.reason, line))
-    payload_bytes = b"\n".join(kept) + b"\n" if kept else b""
+def _check_carefully(
+    lines: Sequence[bytes], limits: Limits, first_line: int, *, may_end_early: bool
+) -> Batch:
+    careful = _Careful(limits)
+    limit_line = first_line
+    for line in lines:
+        if line and not line.isspace():
+            careful.take(limit_line, line)
+        limit_line += 1
+        if may_end_early and careful.unpacked_bytes >= limits.event_bytes_max:
+            break
     return _batch(
-        payload_bytes,
-        stamps,
-        limit_line=first_line + len(lines),
-        own_ids=own_ids,
-        metadata=tuple(metadata),
-        rejected=tuple(rejected),
+        b"\n".join(careful.kept) + b"\n" if careful.kept else b"",
+        careful.stamps,
+        limit_line=limit_line,
+        own_ids=careful.own_ids,
+        metadata=tuple(careful.metadata),
+        rejected=tuple(careful.rejected),
     )
 
 
-def _separate(line: bytes) -> list[bytes]:
-    """Return the values on a line: one, unless a sender ran several together without a line break."""
-    if b"}{" not in line and b"} {" not in line:
-        return [line]
-    try:
-        values = _values(line)
-    except (msgspec.DecodeError, RecursionError):
-        return [line]
-    return [bytes(value) for value in values] if len(values) > 1 else [line]
+class _Careful:
+    """Takes lines one by one, and sorts them into events, metadata and refused."""
 
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.kept: list[bytes] = []
+        self.stamps: list[int | float] = []
+        self.metadata: list[MetadataEvent] = []
+        self.rejected: list[Rejected] = []
+        self.own_ids = False
+        self.unpacked_bytes = 0
 
-def _check_one(line: bytes, limits: Limits) -> tuple[_Event, bytes]:
-    if len(line) > limits.event_bytes_max:
-        raise _Refusal("too_large")
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        raise _Refusal("invalid_utf8") from None
-    if line.lstrip()[:1] == b'"':
-        unpacked = unpack(line, bytes_max=limits.event_bytes_max)
+    def take(self, number: int, line: bytes) -> None:
+        try:
+            self._take_value(number, line)
+        except _Refusal as refusal:
+            values = _separate(line) if refusal.reason in {"not_json", "bad_packed_event"} else []
+            if not values:
+                self.rejected.append(Rejected(number, refusal.reason, line))
+            for value in values:
+                try:
+                    self._take_value(number, value)
+                except _Refusal as inner:
+                    self.rejected.append(Rejected(number, inner.reason, value))
+
+    def _take_value(self, number: int, line: bytes) -> None:
+        if len(line) > self._limits.event_bytes_max:
+            raise _Refusal("too_large")
+        if line.lstrip()[:1] == b'"':
+            line = self._unpack(line)
+        try:
+            _check_utf8(line)
+        except UnicodeDecodeError:
+            raise _Refusal("invalid_utf8") from None
+        event = _parse(line)
+        if nests_deeper_than(line, self._limits.nesting_max):
+            raise _Refusal("too_deep")
+        payload = _metadata_payload(event) if event.type == _CUSTOM else None
+        if payload is not None:
+            self.metadata.append(MetadataEvent(number, _metadata(payload, self._limits), line))
+            return
+        self.kept.append(line)
+        self.stamps.append(event.timestamp)
+        self.own_ids = self.own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
+
+    def _unpack(self, line: bytes) -> bytes:
+        if self.unpacked_bytes >= self._limits.event_bytes_max:
+            raise _Refusal("too_large")
+        unpacked = unpack(line, bytes_max=self._limits.event_bytes_max)
         if unpacked is None:
             raise _Refusal("bad_packed_event")
-        line = unpacked
-    event = _parse(line)
-    if nests_deeper_than(line, limits.nesting_max):
-        raise _Refusal("too_deep")
-    return event, line
+        self.unpacked_bytes += len(unpacked)
+        return unpacked
+
+
+def _separate(line: bytes) -> list[bytes]:
+    """Return the values on a line into which a sender ran several, the last one possibly cut off.
+
+    Nothing if there is only one, or anything else between them.
+    """
+    values = leading_values(line, b'{"')
+    if not values:
+        return []
+    rest = line[values[-1][1] :].strip()
+    if rest[:1] not in {b"", b"{", b'"'}:
+        return []
+    found = [line[start:limit] for start, limit in values] + [rest] * bool(rest)
+    return found if len(found) > 1 else []
 
 
 def _parse(line: bytes) -> _Event:
@@ -270,14 +328,14 @@ def without_lone_surrogates(line: bytes) -> bytes:
 
 
 def _reason(message: str) -> Reason:
-    if "`$.timestamp`" in message or "field `timestamp`" in message or "Number out of range" in message:
+    if "`$.timestamp`" in message or "field `timestamp`" in message:
         return "bad_timestamp"
     if "`$.type`" in message or "field `type`" in message:
         return "bad_type"
     return "not_an_object"
 
 
-def _metadata_payload(event: _Event, line: bytes) -> bytes | None:
+def _metadata_payload(event: _Event) -> bytes | None:
     """Return the payload of a ``recording-meta`` event; None for any other custom event."""
     if event.data is UNSET:
         return None
@@ -308,7 +366,7 @@ def parse_metadata(payload: bytes, limits: Limits, *, flat: bool) -> dict[str, s
     """
     try:
         members = _decode_members(payload)
-    except (msgspec.DecodeError, RecursionError):
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise ValueError("metadata must be one JSON object of names and values") from None
     if len(members) > limits.metadata_keys_max:
         raise ValueError(f"metadata has {len(members)} keys, {limits.metadata_keys_max} are allowed")
@@ -320,6 +378,8 @@ def parse_metadata(payload: bytes, limits: Limits, *, flat: bool) -> dict[str, s
         if flat and text[:1] in {b"{", b"["}:
             raise ValueError(f"the value of {key!r} must be a string, number, boolean or null")
         value = _string.decode(text) if text[:1] == b'"' else text.decode()
+        if key == "visitor":
+            value = value.removeprefix(_VISITOR_COOKIE).removeprefix(_OLD_VISITOR_COOKIE)
         if len(value.encode()) > limits.metadata_value_bytes_max:
             raise ValueError(f"the value of {key!r} is longer than {limits.metadata_value_bytes_max} bytes")
         values[key] = value
@@ -339,12 +399,3 @@ def _check_strings(members: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
         if bytes(raw).startswith(b'"'):
             _string.decode(raw)
     return members
-
-
-def is_value(text: bytes) -> bool:
-    """Tell whether ``text`` is one whole JSON value as it stands."""
-    try:
-        _value(without_lone_surrogates(text))
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True

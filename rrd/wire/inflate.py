@@ -2,25 +2,39 @@
 
 ``windows(chunk)`` yields what a chunk decodes to, piece by piece; nothing is decoded before it is
 asked for, so a bomb costs one window. gzip members (RFC 1952, 2.2) and zstd frames (RFC 8878, 3)
-may be concatenated; a stream that ended is followed by a new one.
+may be concatenated; a stream that ended is followed by a new one. brotli (RFC 7932) knows no such thing:
+there only the next message begins a new stream.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, Protocol, cast
 
 import brotli
 import zstandard
 from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from rrd.errors import BrokenEncoding
 
 Encoding = Literal["identity", "gzip", "br", "zstd"]
 
+# IsalError is not derived from zlib.error, and isal's stubs don't declare it as a class.
+ISAL_ERRORS = (zlib.error, cast("type[Exception]", IsalError))
+
 WINDOW_BYTES = 256 << 10
-"""Decoded bytes asked for at a time. brotli may give half as much again, zstd see below."""
+"""Decoded bytes asked for at a time. brotli may give half as much again."""
+
+_SLICE_BYTES = 64 << 10
+"""What is not decoded yet is copied with each window, by all these libraries, so that
+a chunk is given to them in slices: else a large chunk would cost its size squared."""
+
+_GZIP_MAGIC = bytes.fromhex("1f8b08")
+_GZIP_FIXED_BYTES = 10
+_GZIP_HEADER_BYTES_MAX = 4 << 10
+"""A header has 10 bytes, or a file's name more. One beyond this is given to ISA-L as it comes."""
 
 _ZSTD_SLICE_BYTES = 256
 """zstandard's incremental interface has no output limit, so its input is sliced: the densest valid
@@ -35,8 +49,12 @@ class Inflater(Protocol):
         """No stream is open: the last one ended, or none has begun."""
         ...
 
-    def windows(self, chunk: bytes) -> Iterator[bytes]:
+    def windows(self, chunk: bytes) -> Iterable[bytes]:
         """Yield what ``chunk`` adds. Raises ``BrokenEncoding``; then what was yielded is still good."""
+        ...
+
+    def end_message(self) -> None:
+        """The next chunk begins a new message."""
         ...
 
 
@@ -51,11 +69,20 @@ def inflater(encoding: Encoding, *, zstd_window_bytes_max: int) -> Inflater:
     return _Identity()
 
 
+def _slices(data: bytes, size: int) -> Iterable[bytes]:
+    if len(data) <= size:
+        return (data,) if data else ()
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
 class _Identity:
     at_boundary = True
 
-    def windows(self, chunk: bytes) -> Iterator[bytes]:
-        yield chunk
+    def windows(self, chunk: bytes) -> Iterable[bytes]:
+        return _slices(chunk, WINDOW_BYTES)
+
+    def end_message(self) -> None:
+        pass
 
 
 class _Gzip:
@@ -63,60 +90,111 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._stream: isal_zlib.Decompress | None = None
+        self._header = b""
+        """A member's header, as far as it has come."""
 
     @property
     def at_boundary(self) -> bool:
-        return self._stream is None
+        return self._stream is None and not self._header
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
-        while chunk:
-            if self._stream is None:
-                self._stream = isal_zlib.decompressobj(31)  # 31: gzip header and trailer, checksum verified
-            try:
-                window = self._stream.decompress(chunk, WINDOW_BYTES)
-                chunk = self._stream.unconsumed_tail
-                # All input can be taken while output is still waiting inside.
-                while len(window) == WINDOW_BYTES and not chunk and not self._stream.eof:
+        for part in _slices(chunk, _SLICE_BYTES):
+            rest = part
+            while rest:
+                if self._stream is None:
+                    rest = self._begin(rest)
+                    if self._stream is None:
+                        break
+                try:
+                    window = self._stream.decompress(rest, WINDOW_BYTES)
+                    rest = self._stream.unconsumed_tail
+                    # All input can be taken while output is still waiting inside.
+                    while len(window) == WINDOW_BYTES and not rest and not self._stream.eof:
+                        yield window
+                        window = self._stream.decompress(b"", WINDOW_BYTES)
+                except ISAL_ERRORS as error:
+                    raise BrokenEncoding(f"the gzip stream is damaged: {error}") from None
+                if self._stream.eof:
+                    rest = self._stream.unused_data
+                    self._stream = None
+                if window:
                     yield window
-                    window = self._stream.decompress(b"", WINDOW_BYTES)
-            except zlib.error as error:
-                raise BrokenEncoding(f"the gzip stream is damaged: {error}") from None
-            if self._stream.eof:
-                chunk = self._stream.unused_data
-                self._stream = None
-            if window:
-                yield window
+
+    def _begin(self, rest: bytes) -> bytes:
+        """Begin a member, once its header is whole: ISA-L misreads some that come in pieces."""
+        if self._header:
+            rest = self._header + rest
+        if _has_gzip_header(rest) or len(rest) > _GZIP_HEADER_BYTES_MAX:
+            self._header = b""
+            self._stream = isal_zlib.decompressobj(31)  # 31: header and trailer, checksum verified
+        else:
+            self._header = rest
+        return rest
+
+    def end_message(self) -> None:
+        pass
+
+
+def _has_gzip_header(data: bytes) -> bool:
+    """Tell whether the header that ``data`` begins with is all there (RFC 1952, 2.3)."""
+    if not data.startswith(_GZIP_MAGIC[: len(data)]):
+        return True  # No header will come; ISA-L says so.
+    if len(data) < _GZIP_FIXED_BYTES:
+        return False
+    flags, limit = data[3], _GZIP_FIXED_BYTES
+    if not flags:
+        return True
+    if flags & 4:  # FEXTRA
+        limit += 2 + int.from_bytes(data[limit : limit + 2], "little")
+    for flag in (8, 16):  # FNAME, FCOMMENT
+        if flags & flag:
+            limit = data.find(b"\0", limit) + 1
+            if not limit:
+                return False
+    if flags & 2:  # FHCRC
+        limit += 2
+    return len(data) >= limit
 
 
 class _Brotli:
-    """RFC 7932. Brotli has no members: bytes after a stream's end belong to the next message."""
+    """RFC 7932."""
 
     def __init__(self) -> None:
         self._stream: Any = None
+        self._ended = False
+        """The stream of this message has ended."""
 
     @property
     def at_boundary(self) -> bool:
         return self._stream is None
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
-        if not chunk:
-            return
-        stream = self._stream = self._stream or brotli.Decompressor()
+        for part in _slices(chunk, _SLICE_BYTES):
+            if self._ended:
+                raise BrokenEncoding("the body goes on after the end of its brotli stream")
+            if self._stream is None:
+                self._stream = brotli.Decompressor()
+            yield from self._decode(part)
+
+    def _decode(self, part: bytes) -> Iterator[bytes]:
+        rest = part
         while True:
             try:
-                window: bytes = stream.process(chunk, output_buffer_limit=WINDOW_BYTES)
+                window: bytes = self._stream.process(rest, output_buffer_limit=WINDOW_BYTES)
             except brotli.error:
                 raise BrokenEncoding("the brotli stream is damaged, or goes on after its end") from None
-            chunk = b""
-            # It says that it accepts more while output is still waiting inside: a full window tells.
-            done = stream.can_accept_more_data() and len(window) < WINDOW_BYTES
-            if stream.is_finished():
+            rest = b""
+            if self._stream.is_finished():
                 self._stream = None
-                done = True
+                self._ended = True
             if window:
                 yield window
-            if done:
+            # It says that it accepts more while output still waits inside: only an empty window tells.
+            if self._ended or not window:
                 return
+
+    def end_message(self) -> None:
+        self._ended = False
 
 
 class _Zstd:
@@ -131,13 +209,13 @@ class _Zstd:
         return self._frame is None
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
-        for start in range(0, len(chunk), _ZSTD_SLICE_BYTES):
-            rest = chunk[start : start + _ZSTD_SLICE_BYTES]
+        for part in _slices(chunk, _ZSTD_SLICE_BYTES):
+            rest = part
             while rest:
                 if self._frame is None:
                     self._frame = self._context.decompressobj()
                 try:
-                    window = self._frame.decompress(rest)
+                    decoded = self._frame.decompress(rest)
                 except zstandard.ZstdError as error:
                     raise BrokenEncoding(
                         f"the zstd stream is damaged or needs too large a window: {error}"
@@ -146,5 +224,10 @@ class _Zstd:
                 if self._frame.eof:
                     rest = self._frame.unused_data
                     self._frame = None
-                if window:
-                    yield window
+                if len(decoded) > WINDOW_BYTES:
+                    yield from _slices(decoded, WINDOW_BYTES)
+                elif decoded:
+                    yield decoded
+
+    def end_message(self) -> None:
+        pass

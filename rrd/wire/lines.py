@@ -1,11 +1,13 @@
 """NDJSON cut anywhere → runs of whole lines.
 
-What has no line break yet is held as it came, in pieces, and joined once. Each byte is looked at once.
+What has no line break yet is gathered in one buffer, so that a line in a million pieces costs no more than
+its bytes. Each byte is looked at once.
 """
 
 from __future__ import annotations
 
 from rrd.errors import TooLarge
+from rrd.wire.values import leading_values
 
 
 class LineSplitter:
@@ -14,28 +16,31 @@ class LineSplitter:
     def __init__(self, *, line_bytes_max: int) -> None:
         self._line_bytes_max = line_bytes_max
         self._whole: list[bytes] = []
-        self._partial: list[bytes] = []
+        self._partial = bytearray()
         self.whole_bytes = 0
         """Bytes of whole lines that wait to be taken."""
-        self.partial_bytes = 0
+
+    @property
+    def partial_bytes(self) -> int:
         """Bytes of the line that has not ended."""
+        return len(self._partial)
 
     def feed(self, window: bytes) -> None:
         """Take text in. Raises ``TooLarge`` if a line has grown over its limit; whole lines stay good."""
         limit = window.rfind(b"\n") + 1
         if limit:
-            whole = b"".join((*self._partial, window[:limit]))
-            self._partial.clear()
-            self.partial_bytes = 0
+            whole = window[:limit]
+            if self._partial:
+                whole = b"".join((self._partial, whole))
+                self._partial.clear()
             window = window[limit:]
             if len(whole) > self._line_bytes_max:
                 self._refuse_long_line(whole)
             self._whole.append(whole)
             self.whole_bytes += len(whole)
         if window:
-            self._partial.append(window)
-            self.partial_bytes += len(window)
-            if self.partial_bytes > self._line_bytes_max:
+            self._partial += window
+            if len(self._partial) > self._line_bytes_max:
                 raise self._too_large()
 
     def _refuse_long_line(self, whole: bytes) -> None:
@@ -57,20 +62,29 @@ class LineSplitter:
         self.whole_bytes = 0
         return whole
 
-    def partial(self) -> bytes:
-        """Return the line that has not ended, without taking it."""
-        if len(self._partial) > 1:
-            self._partial = [b"".join(self._partial)]
-        return self._partial[0] if self._partial else b""
+    def add_line(self, line: bytes) -> None:
+        """Put a line in that is known to be one, however long."""
+        self._whole += (line, b"\n")
+        self.whole_bytes += len(line) + 1
 
     def end_line(self) -> None:
         """End the current line, if there is one."""
         if self._partial:
             self.feed(b"\n")
 
+    def end_values(self) -> None:
+        """End a line behind each whole object or string that the current line begins with.
+
+        They show where they end; of a number or of junk nobody knows whether more of it comes.
+        """
+        values = leading_values(self._partial, b'{"')
+        for start, limit in values:
+            self.add_line(bytes(self._partial[start:limit]))
+        if values:
+            del self._partial[: values[-1][1]]
+
     def drop_partial(self) -> bytes:
         """Take the line that has not ended out, unfinished as it is."""
-        partial = self.partial()
+        partial = bytes(self._partial)
         self._partial.clear()
-        self.partial_bytes = 0
         return partial
