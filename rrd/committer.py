@@ -8,6 +8,7 @@ A recording is in one group at most once, which is what keeps its blocks one by 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import secrets
@@ -54,6 +55,9 @@ class Committer:
         self._open_writers: OrderedDict[SegmentWriter, None] = OrderedDict()
         self._unindexed: list[Commit] = []
         """Blocks on disk that the index would not take yet."""
+        self._indexing = asyncio.Lock()
+        self._bug: BaseException | None = None
+        """What ended a lookup that should not have ended it."""
 
     def wake(self, recording: Recording) -> None:
         """``recording`` has something to store and nothing on its way."""
@@ -71,6 +75,8 @@ class Committer:
         while True:
             await self._something.wait()
             self._something.clear()
+            if self._bug is not None:
+                raise self._bug
             group = self._gather()
             if group:
                 await self._commit(group)
@@ -90,7 +96,7 @@ class Committer:
                 # Reading takes its time, and the others shouldn't wait for it.
                 task = asyncio.create_task(self._look_up(recording, work))
                 self._lookups.add(task)
-                task.add_done_callback(self._lookups.discard)
+                task.add_done_callback(self._looked)
                 continue
             size += len(work.batch.payload)
             group.append((recording, work))
@@ -106,7 +112,14 @@ class Committer:
             self._settle(recording, work, 0, StorageFailed("stored events can't be read to find repeats"))
         else:
             self._looked_up.append((recording, filtered))
-            self._something.set()
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._lookups.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # Nobody waits for a lookup, so ``run`` fails in its place: its recording would wait for ever.
+            self._bug = task.exception()
+        # A failed one, too: whoever waits for room or for the end waits for the next group.
+        self._something.set()
 
     def _filter(self, recording: Recording, work: Work) -> Work:
         if recording.history is None:
@@ -116,12 +129,26 @@ class Committer:
                 try:
                     history.load(layout.active_path(self._config.data_dir, name), size)
                 except FileNotFoundError:
-                    history.load(layout.sealed_path(self._config.data_dir, name), size)
+                    self._load_sealed(history, name, size)
             recording.history = history
         return recording.filter_repeats(work)
 
+    def _load_sealed(self, history: History, name: layout.SegmentName, size: int) -> None:
+        path = layout.sealed_path(self._config.data_dir, name)
+        try:
+            history.load(path, size)
+        except FileNotFoundError:
+            # What is gone can't be compared. Its readers are told, and new events are welcome all the same.
+            event(logger, logging.ERROR, "segment_missing", path=path)
+
     async def _commit(self, group: list[tuple[Recording, Work]]) -> None:
         now_ms = self._clock.now_ms()
+        try:
+            # Before anything is acked: a repeat may be one of a block that the index would not take.
+            await self.index_leftovers()
+        except (OSError, RrdError) as error:
+            self._fail(group, error)
+            return
         drafts: list[tuple[Recording, Work, BlockDraft]] = []
         for recording, work in group:
             draft = recording.draft(work, now_ms)
@@ -133,7 +160,6 @@ class Committer:
         if not drafts:
             return
         try:
-            await self._index_leftovers()
             appends = [Append(self._writer(recording, now_ms), draft) for recording, _, draft in drafts]
             outcomes = await asyncio.to_thread(self._store, drafts, appends)
             commits = []
@@ -141,12 +167,9 @@ class Committer:
                 if isinstance(outcome, Stored):
                     commits.append(self._stored(recording, work, draft, outcome))
             self._unindexed = commits
-            await self._index_leftovers()
+            await self.index_leftovers()
         except (OSError, RrdError) as error:
-            refusal = error if isinstance(error, RefusedError) else _refusal(error)
-            event(logger, logging.ERROR, "commit_failed", blocks=len(drafts), error=error)
-            for recording, work, _ in drafts:
-                self._settle(recording, work, 0, refusal)
+            self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
         for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Stored):
@@ -156,10 +179,21 @@ class Committer:
                 self._settle(recording, work, 0, _refusal(outcome))
         self._close_old_writers()
 
-    async def _index_leftovers(self) -> None:
-        if self._unindexed:
-            await self._index.apply(self._unindexed)
-            self._unindexed = []
+    async def index_leftovers(self) -> None:
+        """Tell the index of blocks that it would not take before. Raises as ``Index.apply`` does.
+
+        Owed before a segment is sealed, since nobody looks for such blocks in a sealed one.
+        """
+        async with self._indexing:
+            if self._unindexed:
+                await self._index.apply(self._unindexed)
+                self._unindexed = []
+
+    def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
+        refusal = error if isinstance(error, RefusedError) else _refusal(error)
+        event(logger, logging.ERROR, "commit_failed", blocks=len(group), error=error)
+        for recording, work in group:
+            self._settle(recording, work, 0, refusal)
 
     def _store(
         self, drafts: list[tuple[Recording, Work, BlockDraft]], appends: list[Append]
@@ -167,7 +201,11 @@ class Committer:
         outcomes = commit(self._disk, appends, mode=self._config.sync)
         for (recording, _, _), append, outcome in zip(drafts, appends, outcomes, strict=True):
             if recording.history is not None and isinstance(outcome, Stored):
-                recording.history.add_stored(append.writer.path, outcome.offset)
+                try:
+                    recording.history.add_stored(append.writer.path, outcome.offset)
+                except OSError:
+                    # The block is safe all the same. Who needs the history next reads it anew.
+                    recording.history = None
         return outcomes
 
     def _writer(self, recording: Recording, now_ms: int) -> SegmentWriter:
@@ -201,14 +239,15 @@ class Committer:
         return SegmentWriter(self._disk, path, identity, size=size, compressor=self._compressor)
 
     def forget(self, writer: SegmentWriter) -> None:
-        """Close a writer that is not needed any more."""
-        writer.close()
+        """Close a writer that is not needed any more. Never raises."""
         self._open_writers.pop(writer, None)
+        # All that counts in it is synced, so what closing could report is of no consequence.
+        with contextlib.suppress(OSError):
+            writer.close()
 
     def _close_old_writers(self) -> None:
         while len(self._open_writers) > self._config.open_segments_max:
-            writer, _ = self._open_writers.popitem(last=False)
-            writer.close()
+            self.forget(next(iter(self._open_writers)))
 
     def _stored(self, recording: Recording, work: Work, draft: BlockDraft, stored: Stored) -> Commit:
         assert recording.writer is not None
@@ -241,8 +280,9 @@ class Committer:
     def _settle(self, recording: Recording, work: Work, quarantined: int, failure: RrdError | None) -> None:
         recording.taken_out(work)
         recording.used_at = self._clock.monotonic()
-        applied = len(work.batch.metadata) + len(work.batch.rejected) - quarantined
-        tally = Tally(work.batch.event_count + applied, work.duplicates, quarantined)
+        batch = work.batch
+        applied = len(batch.metadata) + len(work.values) + len(batch.rejected) - quarantined
+        tally = Tally(batch.event_count + applied, work.duplicates, quarantined)
         work.source.settle(work.puts, tally, failure)
         if recording.has_pending():
             self.wake(recording)

@@ -6,6 +6,8 @@ headers, and kept up to date until the recording is let go. Blocking: used in wo
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -40,27 +42,31 @@ def metadata_digest(line: bytes) -> str:
 
 
 class LineKeys:
-    """Least-recently-used cache of blocks' line keys, bounded in bytes."""
+    """Least-recently-used cache of blocks' line keys, bounded in bytes. Threads may share it."""
 
     def __init__(self, *, bytes_max: int = LINE_KEYS_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._blocks: OrderedDict[tuple[str, int], array[int]] = OrderedDict()
+        self._lock = threading.Lock()
         self.held_bytes = 0
 
     def get(self, disk: Disk, path: str, header: BlockHeader) -> Sequence[int]:
         """Return the keys of a block's lines, from memory or from its file."""
         place = (path, header.offset)
-        keys = self._blocks.get(place)
-        if keys is not None:
-            self._blocks.move_to_end(place)
-            return keys
+        with self._lock:
+            keys = self._blocks.get(place)
+            if keys is not None:
+                self._blocks.move_to_end(place)
+                return keys
         keys = array("q", line_keys(read_events(disk, path, header)[:-1].split(b"\n")))
-        if keys.itemsize * len(keys) <= self._bytes_max:
-            self._blocks[place] = keys
-            self.held_bytes += keys.itemsize * len(keys)
-        while self.held_bytes > self._bytes_max:
-            _, dropped = self._blocks.popitem(last=False)
-            self.held_bytes -= dropped.itemsize * len(dropped)
+        size = keys.itemsize * len(keys)
+        with self._lock:
+            if size <= self._bytes_max and place not in self._blocks:
+                self._blocks[place] = keys
+                self.held_bytes += size
+            while self.held_bytes > self._bytes_max:
+                _, dropped = self._blocks.popitem(last=False)
+                self.held_bytes -= dropped.itemsize * len(dropped)
         return keys
 
 
@@ -79,7 +85,7 @@ class History:
         """Digests of the ``recording-meta`` lines that were applied, the latest 10,000."""
 
     def load(self, path: str, size: int) -> None:
-        """Take up all blocks of a segment up to its durable size. Raises ``OSError``, ``CorruptSegment``."""
+        """Take up all blocks of a segment up to its durable size. Raises ``OSError``."""
         found = scan(self._disk, path, limit=size)
         if found.identity is None:
             return
@@ -87,8 +93,10 @@ class History:
             if header.event_count:
                 self.add(path, bytes.fromhex(found.identity.salt), header)
             if header.notes_size:
-                for note in read_notes(self._disk, path, header)[0]:
-                    self.add_digest(note.event)
+                # As for lines: what can't be read can't be compared.
+                with contextlib.suppress(CorruptSegment):
+                    for note in read_notes(self._disk, path, header)[0]:
+                        self.add_digest(note.event)
 
     def add(self, path: str, salt: bytes, header: BlockHeader) -> None:
         """Take up a block that has events."""

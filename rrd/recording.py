@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from rrd.errors import RrdError, ShuttingDown
 from rrd.history import History, line_keys, metadata_digest
 from rrd.index.rows import RecordingRow
@@ -40,7 +42,7 @@ class Tally(NamedTuple):
     """What became of a source's lines, all of it durable."""
 
     stored: int = 0
-    """Events stored and metadata events applied."""
+    """Events stored, and metadata applied: events of it, and what came by itself."""
     duplicates: int = 0
     quarantined: int = 0
 
@@ -64,21 +66,26 @@ class Source:
         self.tally = Tally()
         self.failure: RrdError | None = None
         """The first thing that went wrong; whatever came after the tally is not safe."""
+        self.closed = False
+        """Nothing more comes, though what was put may still be on its way."""
         self.on_commit: Callable[[], None] | None = None
         """Called after each block with lines of this source, stored or failed."""
         self._waiting = 0
         self._waiters: list[asyncio.Future[None]] = []
 
     def put(self, batch: Batch) -> None:
-        """Hand over a batch. It is in memory when this returns; ``flush`` waits until it is safe."""
+        """Hand over a batch. It is in memory when this returns; ``flush`` waits until it is safe.
+
+        Raises ``ShuttingDown``, and has not taken it, once the recording was let go.
+        """
         if batch.event_count or batch.metadata or batch.rejected:
-            self._waiting += 1
             self.recording.put(Pending(self, batch))
+            self._waiting += 1
 
     def put_metadata(self, values: dict[str, str]) -> None:
-        """Hand over metadata that came by itself, not in an event."""
-        self._waiting += 1
+        """Hand over metadata that came by itself, not in an event. Raises like ``put``."""
         self.recording.put(Pending(self, _NOTHING, values))
+        self._waiting += 1
 
     async def flush(self) -> Tally:
         """Return when all that was put is safe. Raises the failure if some of it is not.
@@ -96,10 +103,11 @@ class Source:
     def settle(self, count: int, tally: Tally, failure: RrdError | None) -> None:
         """Registry: ``count`` puts are done with."""
         self._waiting -= count
-        if failure is None:
-            self.tally = Tally(*map(sum, zip(self.tally, tally, strict=True)))
+        if failure is not None:
+            self.failure = self.failure or failure
         elif self.failure is None:
-            self.failure = failure
+            # Not beyond a failure: senders take the tally for the first so many of their lines.
+            self.tally = Tally(*map(sum, zip(self.tally, tally, strict=True)))
         if not self._waiting:
             for waiter in self._waiters:
                 if not waiter.done():
@@ -257,6 +265,11 @@ class Recording:
             keys.update(event.values)
             notes += _notes(event.values, source, now_ms, metadata_digest(event.raw))
         for values in work.values:
+            if len(keys | values.keys()) > self._limits.metadata_keys_max:
+                raw = msgspec.json.encode(values)
+                quarantine.append(QuarantineNote(1, "too_many_metadata_keys", now_ms, raw))
+                continue
+            keys.update(values)
             notes += _notes(values, source, now_ms, "")
         if not (batch.event_count or notes or quarantine):
             return None
@@ -291,12 +304,15 @@ class Recording:
         if self.history is not None:
             for note in draft.metadata:
                 self.history.add_digest(note.event)
-        if draft.event_count:
+        if draft.event_count and work.source.closed:
+            self._others_ts = max(self._others_ts, draft.last_ts)
+        elif draft.event_count:
             sender = work.source.id
             self._live_ts[sender] = max(draft.last_ts, self._live_ts.get(sender, draft.last_ts))
 
     def source_closed(self, source: Source) -> None:
         """A body or socket is done with: its events are others' events now."""
+        source.closed = True
         self.sources -= 1
         stamp = self._live_ts.pop(source.id, None)
         if stamp is not None:

@@ -72,8 +72,13 @@ class _Block(NamedTuple):
 
 
 async def open_index(config: Config) -> tuple[Index, bool]:
-    """Open the index; set one that is damaged aside. Also tell whether it must be rebuilt from the files."""
+    """Open the index; set one that is damaged aside. Also tell whether it must be rebuilt from the files.
+
+    If so, that is noted beside it until ``recover`` is done: an index that a crash left half rebuilt
+    is not empty any more, and is thrown away here.
+    """
     path = layout.index_path(config.data_dir)
+    _remove_half_rebuilt(path)
     try:
         index = await Index.open(path)
     except IndexDamaged as error:
@@ -83,7 +88,21 @@ async def open_index(config: Config) -> tuple[Index, bool]:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(path + suffix, aside + suffix)
         index = await Index.open(path)
-    return index, await index.is_empty()
+    rebuild = await index.is_empty()
+    if rebuild:
+        os.close(os.open(_rebuild_note(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        OsDisk().sync_dir(os.path.dirname(path))
+    return index, rebuild
+
+
+def _rebuild_note(index_path: str) -> str:
+    return f"{index_path}.rebuilding"
+
+
+def _remove_half_rebuilt(index_path: str) -> None:
+    if os.path.exists(_rebuild_note(index_path)):
+        event(logger, logging.WARNING, "index_half_rebuilt", next_step="it is rebuilt once more")
+        _remove_index(index_path)
 
 
 async def recover(config: Config, disk: Disk, index: Index, *, rebuild: bool) -> Recovered:
@@ -117,6 +136,9 @@ async def recover(config: Config, disk: Disk, index: Index, *, rebuild: bool) ->
     for segments in touched:
         await _agree_on_states(worker, index, segments)
     await _find_missing(worker, index, known.keys() - {file.name for file in files})
+    # What recovery would not find again, the sealed segments, the index has been told to keep on disk.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_rebuild_note(index.path))
     return worker.result
 
 
@@ -133,6 +155,8 @@ class _Worker:
         """List segment files, those of a recording together; ``everything``: the oldest recording first."""
         for directory in (layout.active_dir(self._data_dir), layout.sealed_root(self._data_dir)):
             self._disk.make_dirs(directory)
+        # What a killed daemon wrote and did not sync is whole to look at, and would be taken for safe.
+        self._disk.sync_all(layout.active_dir(self._data_dir))
         files = {name: _File(name, "active") for name in self._list_active()}
         if not everything:
             return sorted(files.values())
@@ -141,8 +165,14 @@ class _Worker:
                 # A power cut in the middle of a rename can leave a file in both places.
                 self._disk.unlink(files[name].path(self._data_dir))
             files[name] = _File(name, "sealed")
-        created = {file.name: self._created_ms(file) for file in files.values()}
-        return sorted(files.values(), key=lambda file: (created[file.name], file))
+        # One time for all segments of a recording, whatever became of some of them: they stay together.
+        created: dict[tuple[str, str], int] = {}
+        for file in files.values():
+            identity = self._identity(file)
+            if identity is not None:
+                key = file.name[:2]
+                created[key] = min(identity.created_ms, created.get(key, identity.created_ms))
+        return sorted(files.values(), key=lambda file: (created.get(file.name[:2], 0), file))
 
     def _list_active(self) -> Iterator[SegmentName]:
         names = map(layout.parse_active, self._disk.list_dir(layout.active_dir(self._data_dir)))
@@ -157,21 +187,18 @@ class _Worker:
                     if name is not None:
                         yield name
 
-    def _created_ms(self, file: _File) -> int:
-        identity = self._identity(file)
-        return identity.created_ms if identity is not None else 0
-
     def _identity(self, file: _File) -> Identity | None:
         found = decode_identity(self._disk.read(file.path(self._data_dir), 0, IDENTITY_READ_SIZE))
         return found[0] if found is not None else None
 
     def not_as_known(self, files: list[_File], known: dict[SegmentName, int]) -> list[_File]:
-        """Return the files that are not just as large as the index says."""
-        return [
-            file
+        """Return the files of each recording that has one which is not just as large as the index says."""
+        suspects = {
+            file.name[:2]
             for file in files
             if file.name not in known or self._disk.size(file.path(self._data_dir)) != known[file.name]
-        ]
+        }
+        return [file for file in files if file.name[:2] in suspects]
 
     def find_blocks(self, files: list[_File], row: RecordingRow | None) -> list[_Block]:
         """Return the blocks of one recording that the index lacks, in order; repair torn tails."""
@@ -187,10 +214,14 @@ class _Worker:
 
     def _find_blocks(self, file: _File, limit: int | None, known_size: int) -> list[_Block]:
         path = file.path(self._data_dir)
-        found = scan(self._disk, path, limit=limit, durable_size=known_size, start=known_size)
         self.result.segments += 1
-        if found.verdict == "torn" and file.state == "active" and limit is None:
-            self._cut(path, found, known_size)
+        if limit == 0 and not known_size:
+            # Its first write failed, and the next segment was begun instead: nothing in it was ever acked.
+            return []
+        found = scan(self._disk, path, limit=limit, durable_size=known_size, start=known_size)
+        may_change = file.state == "active" and limit is None
+        if found.verdict == "torn" and may_change:
+            self._cut(path, found)
         elif found.verdict != "clean":
             self.result.corrupt += 1
             self.corrupt.add(file.name)
@@ -201,17 +232,33 @@ class _Worker:
             )  # fmt: skip
         if found.identity is None:
             return []
+        if found.verdict != "corrupt" and may_change and not found.blocks and not known_size:
+            # An identity alone: the segment was being made, and its number is still free.
+            self._disk.unlink(path)
+            self._disk.sync_dir(layout.active_dir(self._data_dir))
         blocks: list[_Block] = []
         size_before = known_size
         for header in found.blocks:
-            notes = read_notes(self._disk, path, header)[0] if header.notes_size else []
-            changes = tuple(MetadataChange(note.key, note.value, note.at_ms) for note in notes)
+            changes = self._metadata_changes(file, header)
             blocks.append(_Block(file.name.number, found.identity.created_ms, size_before, header, changes))
             size_before = header.limit_offset
         self.result.blocks += len(blocks)
         return blocks
 
-    def _cut(self, path: str, found: Scan, known_size: int) -> None:
+    def _metadata_changes(self, file: _File, header: BlockHeader) -> tuple[MetadataChange, ...]:
+        if not header.notes_size:
+            return ()
+        try:
+            notes, _ = read_notes(self._disk, file.path(self._data_dir), header)
+        except CorruptSegment as error:
+            # One damaged block must not keep everything else from being served.
+            self.result.corrupt += 1
+            self.corrupt.add(file.name)
+            event(logger, logging.ERROR, "block_corrupt", error=error)
+            return ()
+        return tuple(MetadataChange(note.key, note.value, note.at_ms) for note in notes)
+
+    def _cut(self, path: str, found: Scan) -> None:
         torn_dir = layout.torn_dir(self._data_dir)
         copy = cut_torn_tail(self._disk, path, found, torn_dir=torn_dir)
         self.result.torn += 1
@@ -219,10 +266,6 @@ class _Worker:
             logger, logging.WARNING, "torn_tail_cut", path=path, offset=found.good_size,
             bytes=found.file_size - found.good_size, copy=copy,
         )  # fmt: skip
-        if found.identity is not None and not found.blocks and not known_size:
-            # An identity alone: the segment was being made, and its number is still free.
-            self._disk.unlink(path)
-            self._disk.sync_dir(layout.active_dir(self._data_dir))
 
     def is_sealed(self, name: SegmentName) -> bool:
         try:
@@ -311,6 +354,8 @@ async def reindex(config: Config) -> int:
             await index.close()
         _remove_index(path)
         os.rename(fresh, path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_rebuild_note(path))
     print(
         f"{path}: {result.recordings} recordings, {result.segments} segments, {result.blocks} blocks; "
         f"{result.torn} torn tails cut, {result.corrupt} segments damaged"

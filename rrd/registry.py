@@ -16,7 +16,7 @@ from rrd import layout
 from rrd.clock import Clock
 from rrd.committer import Committer
 from rrd.config import Config
-from rrd.errors import CorruptSegment, RefusedError, ShuttingDown, StorageFailed
+from rrd.errors import CorruptSegment, RefusedError, RrdError, ShuttingDown, StorageFailed
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
@@ -72,9 +72,12 @@ class Registry:
             recording.has_pending() or recording.busy for recording in self._all()
         ):
             await self.committer.next_group()
+        # At once, before anything else can run: what is put from here on would never be committed.
+        for recording in self._all():
+            recording.closed = True
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
         for recording in self._all():
             recording.closed = True
             if recording.writer is not None:
@@ -132,15 +135,19 @@ class Registry:
             if task is None:
                 task = asyncio.create_task(self._load(key))
                 self._opening[key] = task
-            # Shielded: whoever asked first may be cancelled, the others still want it.
-            return await asyncio.shield(task)
+            # Shielded: whoever asked first may be cancelled, the others still want it. Then look again: to
+            # make place for another, it may have been let go between its opening and this waking up.
+            await asyncio.shield(task)
 
     async def _make_place(self) -> None:
         """Let go of recordings that nobody is writing to, those first that were used longest ago."""
         idle = list(itertools.islice(filter(Recording.is_idle, self._recordings.values()), _SEAL_MAX))
         if not idle:
             raise TooManyRecordings(f"{self._config.recordings_max} recordings are being written at once")
-        await self._let_go(idle)
+        try:
+            await self._let_go(idle)
+        except (OSError, RrdError) as error:
+            raise StorageFailed("no place for another recording: the index takes nothing in") from error
 
     async def _load(self, key: _Key) -> Recording:
         try:
@@ -170,6 +177,8 @@ class Registry:
         try:
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
             intact = found is not None and self._disk.size(path) == last.size
+        except FileNotFoundError:
+            found, intact = None, False
         except OSError as error:
             raise StorageFailed(f"the recording's segment can't be read: {error.strerror}") from error
         if found is None or not intact:
@@ -184,19 +193,35 @@ class Registry:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
-            silent_since = self._clock.monotonic() - self._config.seal_idle_s
-            idle = [
-                recording
-                for recording in self._all()
-                if recording.is_idle() and recording.used_at <= silent_since
-            ]
+            await self.seal_idle()
+
+    async def seal_idle(self) -> None:
+        """Let go of the recordings that have been silent for ``seal_idle_s``.
+
+        A failure is logged, and the next call tries again.
+        """
+        silent_since = self._clock.monotonic() - self._config.seal_idle_s
+        idle = [
+            recording
+            for recording in self._all()
+            if recording.is_idle() and recording.used_at <= silent_since
+        ]
+        try:
             for start in range(0, len(idle), _SEAL_MAX):
                 await self._let_go(idle[start : start + _SEAL_MAX])
+        except (OSError, RrdError) as error:
+            event(logger, logging.ERROR, "seal_failed", recordings=len(idle), error=error)
 
     async def _let_go(self, recordings: list[Recording]) -> None:
-        """Seal the segments of recordings and forget them."""
+        """Seal the segments of recordings and forget them.
+
+        Raises what ``Index.apply`` raises, and has done nothing, if the index lacks blocks and doesn't take
+        them.
+        """
+        await self.committer.index_leftovers()
         done = asyncio.get_running_loop().create_future()
-        leaving = [recording for recording in recordings if recording.is_idle()]
+        # Looked at now: while others were let go, some of these may have gone, too, or be written to again.
+        leaving = [recording for recording in recordings if recording.is_idle() and not recording.closed]
         for recording in leaving:
             key = (recording.tenant, recording.recording)
             recording.closed = True
@@ -214,17 +239,17 @@ class Registry:
     async def _seal(self, recordings: list[Recording]) -> None:
         rows: list[tuple[int, int]] = []
         moves: list[layout.SegmentName] = []
-        for recording in recordings:
-            row = await self._index.recording(recording.tenant, recording.recording)
-            for segment in row.segments if row is not None else ():
-                if row is not None and segment.state == "active":
-                    rows.append((row.row_id, segment.number))
-                    moves.append(layout.SegmentName(row.tenant, row.recording, segment.number))
-        # The index first, and on disk: recovery looks for lost blocks in active/ only.
         try:
+            for recording in recordings:
+                row = await self._index.recording(recording.tenant, recording.recording)
+                for segment in row.segments if row is not None else ():
+                    if row is not None and segment.state == "active":
+                        rows.append((row.row_id, segment.number))
+                        moves.append(layout.SegmentName(row.tenant, row.recording, segment.number))
+            # The index first, and on disk: recovery looks for lost blocks in active/ only.
             await self._index.seal(rows)
             await asyncio.to_thread(move_to_sealed, self._disk, self._config.data_dir, moves)
-        except (OSError, RefusedError) as error:
+        except (OSError, RrdError) as error:
             # Nothing is lost: start-up finishes what is half done.
             event(logger, logging.ERROR, "seal_failed", segments=len(moves), error=error)
             return

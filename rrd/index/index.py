@@ -15,7 +15,7 @@ import sqlite3
 from asyncio import Lock
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import aiosqlite
@@ -58,7 +58,7 @@ class Index:
         self._reading = Lock()
 
     @classmethod
-    async def open(cls, path: str) -> Index:
+    async def open(cls, path: str) -> Self:
         """Open the index at ``path``; make it if there is none, migrate it if it is old.
 
         Raises ``IndexDamaged`` if the file is no index, or damaged where that shows at once, or

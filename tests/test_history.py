@@ -1,0 +1,198 @@
+"""What a history finds in segment files, what it costs, and what damage does to it."""
+
+from __future__ import annotations
+
+import posixpath
+import random
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rrd.history import History, LineKeys, line_keys, metadata_digest
+from rrd.segment.format import BlockDraft, MetadataNote
+from rrd.segment.scan import scan
+from tests.playback.recordings import encode_drafts
+from tests.simdisk import SimDisk
+
+PATH = "/data/active/t.00000000-0000-4000-8000-0000000000ab.000001.ndjson.zst"
+
+
+def draft(
+    first_seq: int, stamps: list[int], *, source: int = 1, notes: tuple[MetadataNote, ...] = ()
+) -> BlockDraft:
+    lines = [b'{"type":3,"timestamp":%d}' % stamp for stamp in stamps]
+    return BlockDraft(
+        first_seq=first_seq,
+        event_count=len(lines),
+        payload=b"".join(line + b"\n" for line in lines),
+        first_ts=min(stamps, default=0),
+        last_ts=max(stamps, default=0),
+        ordered=stamps == sorted(stamps),
+        own_ids=False,
+        source=source,
+        stored_ms=0,
+        metadata=notes,
+    )
+
+
+def on_disk(blocks: list[list[int]], *, notes: tuple[MetadataNote, ...] = ()) -> tuple[SimDisk, int]:
+    drafts, seq = [], 1
+    for number, stamps in enumerate(blocks):
+        drafts.append(draft(seq, stamps, source=number, notes=notes))
+        seq += len(stamps)
+    disk = SimDisk(random.Random(0))
+    disk.make_dirs(posixpath.dirname(PATH))
+    data = encode_drafts(drafts, number=1, first_seq=1)
+    disk.put(PATH, data)
+    return disk, len(data)
+
+
+def loaded(disk: SimDisk, size: int, cache: LineKeys | None = None) -> History:
+    history = History(disk, cache or LineKeys())
+    history.load(PATH, size)
+    return history
+
+
+class CountingDisk(SimDisk):
+    """Counts what is read."""
+
+    bytes_read = 0
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        data = super().read(path, offset, size)
+        self.bytes_read += len(data)
+        return data
+
+
+_BLOCKS = st.lists(st.lists(st.integers(0, 20), max_size=5), max_size=6)
+
+
+@given(_BLOCKS, st.integers(0, 20), st.integers(0, 20))
+def test_every_block_whose_times_meet_the_range_is_found(
+    blocks: list[list[int]], one: int, other: int
+) -> None:
+    disk, size = on_disk([stamps for stamps in blocks if stamps] or [[1]])
+    blocks = [stamps for stamps in blocks if stamps] or [[1]]
+    first, last = min(one, other), max(one, other)
+    found = [(source, list(keys)) for source, keys in loaded(disk, size).blocks_between(first, last)]
+    assert found == [
+        (number, line_keys([b'{"type":3,"timestamp":%d}' % stamp for stamp in stamps]))
+        for number, stamps in enumerate(blocks)
+        if min(stamps) <= last and max(stamps) >= first
+    ]
+
+
+def test_nothing_beyond_the_durable_size_is_taken_up() -> None:
+    disk, size = on_disk([[1], [2]])
+    second = scan(disk, PATH).blocks[1]
+    found = [list(keys) for _, keys in loaded(disk, second.offset).blocks_between(0, 99)]
+    assert found == [line_keys([b'{"type":3,"timestamp":1}'])]
+    assert size > second.offset
+
+
+def test_a_block_taken_up_when_stored_is_found_like_one_that_was_loaded() -> None:
+    disk, size = on_disk([[1], [2], [3]])
+    history = History(disk, LineKeys())
+    for header in scan(disk, PATH).blocks:
+        history.add_stored(PATH, header.offset)
+    wanted = [(source, list(keys)) for source, keys in loaded(disk, size).blocks_between(0, 9)]
+    assert [(source, list(keys)) for source, keys in history.blocks_between(0, 9)] == wanted
+
+
+def test_a_damaged_block_is_passed_over() -> None:
+    disk, size = on_disk([[1], [2], [3]])
+    header = scan(disk, PATH).blocks[1]
+    data = bytearray(disk.files()[PATH])
+    data[header.limit_offset - 1] ^= 1
+    disk.put(PATH, bytes(data))
+    assert [source for source, _ in loaded(disk, size).blocks_between(0, 9)] == [0, 2]
+
+
+def test_damaged_notes_are_passed_over() -> None:
+    notes = (MetadataNote("key", "value", 0, "0123456789abcdef"),)
+    disk, size = on_disk([[1], [2]], notes=notes)
+    header = scan(disk, PATH).blocks[0]
+    data = bytearray(disk.files()[PATH])
+    data[header.notes_offset + 5] ^= 1
+    disk.put(PATH, bytes(data))
+    history = loaded(disk, size)
+    assert list(history.metadata_digests) == ["0123456789abcdef"]
+    assert [source for source, _ in history.blocks_between(0, 9)] == [1]
+
+
+def test_digests_of_applied_metadata_are_known_and_bounded() -> None:
+    digests = [metadata_digest(b"%d" % number) for number in range(10_010)]
+    notes = tuple(MetadataNote("key", "value", 0, digest) for digest in (*digests, ""))
+    disk, size = on_disk([[1]], notes=notes)
+    assert list(loaded(disk, size).metadata_digests) == digests[10:]
+
+
+def test_line_keys_are_read_once_while_they_fit() -> None:
+    source, _ = on_disk([[1, 2, 3]])
+    disk = CountingDisk(random.Random(0))
+    disk.make_dirs(posixpath.dirname(PATH))
+    disk.put(PATH, source.files()[PATH])
+    cache = LineKeys()
+    header = scan(disk, PATH).blocks[0]
+    before = disk.bytes_read
+    first = list(cache.get(disk, PATH, header))
+    after = disk.bytes_read
+    assert after > before
+    assert list(cache.get(disk, PATH, header)) == first
+    assert disk.bytes_read == after
+
+
+@given(st.lists(st.integers(0, 9), max_size=40), st.integers(0, 100))
+def test_the_cache_of_line_keys_never_holds_more_than_its_bound(lookups: list[int], bytes_max: int) -> None:
+    disk, _ = on_disk([list(range(number + 1)) for number in range(10)])
+    headers = scan(disk, PATH).blocks
+    cache = LineKeys(bytes_max=bytes_max)
+    for number in lookups:
+        assert len(cache.get(disk, PATH, headers[number])) == number + 1
+        assert cache.held_bytes <= bytes_max
+    assert cache.held_bytes == sum(8 * len(keys) for keys in cache._blocks.values())
+
+
+def test_threads_that_share_a_cache_do_not_disturb_each_other() -> None:
+    disk, _ = on_disk([[number, number] for number in range(10)])
+    headers = scan(disk, PATH).blocks
+    cache = LineKeys(bytes_max=48)  # Three blocks: each thread throws out what another is about to take.
+    failures: list[BaseException] = []
+
+    def look_up(seed: int) -> None:
+        rng = random.Random(seed)
+        try:
+            for _ in range(3000):
+                number = rng.randrange(10)
+                assert len(cache.get(disk, PATH, headers[number])) == 2
+        except BaseException as error:  # noqa: BLE001 - told to the test below
+            failures.append(error)
+
+    threads = [threading.Thread(target=look_up, args=(seed,)) for seed in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
+    assert cache.held_bytes == sum(8 * len(keys) for keys in cache._blocks.values()) <= 48
+
+
+def test_a_file_that_is_no_segment_has_no_history() -> None:
+    disk, _ = on_disk([[1]])
+    disk.put(PATH, b"junk")
+    assert list(loaded(disk, 4).blocks_between(0, 9)) == []
+
+
+def test_a_missing_file_is_an_error() -> None:
+    disk, size = on_disk([[1]])
+    disk.unlink(PATH)
+    with pytest.raises(FileNotFoundError):
+        loaded(disk, size)

@@ -1,0 +1,182 @@
+"""One open recording without disk and loop: what a block is made of, what waits, who is refused."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rrd.index.rows import RecordingRow
+from rrd.recording import BLOCK_BYTES_MAX, Recording, Source, Waiting
+from rrd.segment.format import BlockDraft
+from rrd.wire.events import Batch, check_lines
+from rrd.wire.limits import Limits
+from tests.power.machine import LIMITS
+
+
+def event(number: int, *, pad: int = 0) -> bytes:
+    return b'{"type":3,"timestamp":%d,"data":"%s"}' % (number, b"x" * pad)
+
+
+def metadata(**values: str) -> bytes:
+    pairs = ",".join(f'"{key}":"{value}"' for key, value in values.items())
+    return b'{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":{%s}}}' % pairs.encode()
+
+
+def batch(*lines: bytes) -> Batch:
+    return check_lines(lines, LIMITS, first_line=1)
+
+
+class Woken:
+    """A recording, and how often it asked to be woken."""
+
+    def __init__(self, *, row: RecordingRow | None = None, limits: Limits = LIMITS) -> None:
+        self.count = 0
+        self.waiting = Waiting()
+        self.recording = Recording(
+            tenant="t",
+            recording="r",
+            created_ms=5,
+            used_at=0.0,
+            row=row,
+            limits=limits,
+            waiting=self.waiting,
+            wake=self._wake,
+        )
+
+    def _wake(self, _: Recording) -> None:
+        self.count += 1
+
+    def source(self, *, origin: str | None = None, visitor: dict[str, str] | None = None) -> Source:
+        self.recording.sources += 1
+        return Source(self.recording, origin=origin, visitor=visitor)
+
+    def draft(self) -> BlockDraft:
+        work = self.recording.take()
+        assert work is not None
+        draft = self.recording.draft(work, 1000)
+        assert draft is not None
+        self.recording.taken_out(work)
+        return draft
+
+
+_PUTS = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 50), max_size=4)), max_size=12)
+
+
+@given(_PUTS)
+def test_what_is_taken_is_what_was_put_in_order_and_of_one_source(puts: list[tuple[int, list[int]]]) -> None:
+    woken = Woken()
+    sources = [woken.source() for _ in range(3)]
+    expected = [(number, event(stamp)) for number, stamps in puts for stamp in stamps]
+    for number, stamps in puts:
+        sources[number].put(batch(*map(event, stamps)))
+    assert woken.waiting.bytes == woken.recording.pending_bytes == sum(len(line) + 1 for _, line in expected)
+    taken: list[tuple[int, bytes]] = []
+    while (work := woken.recording.take()) is not None:
+        lines = work.batch.payload.splitlines()
+        times = [check_lines([line], LIMITS, first_line=1).first_ts for line in lines]
+        assert work.batch.event_count == len(lines)
+        assert (work.batch.first_ts, work.batch.last_ts) == (min(times), max(times))
+        assert work.batch.ordered == (times == sorted(times))
+        taken += [(sources.index(work.source), line) for line in lines]
+        woken.recording.taken_out(work)
+    assert taken == expected
+    assert woken.waiting.bytes == woken.recording.pending_bytes == 0
+
+
+def test_a_block_takes_in_no_further_batch_beyond_its_size() -> None:
+    woken = Woken()
+    source = woken.source()
+    for number in range(3):
+        source.put(batch(event(number, pad=1 << 19), event(number, pad=1 << 19)))
+    for _ in range(8):
+        source.put(batch(event(5, pad=(1 << 20) - 100)))
+    sizes = []
+    while (work := woken.recording.take()) is not None:
+        sizes.append(len(work.batch.payload))
+        woken.recording.taken_out(work)
+    assert len(sizes) == 3
+    assert all(BLOCK_BYTES_MAX * 0.9 < size < BLOCK_BYTES_MAX + (1 << 20) for size in sizes[:2])
+
+
+def test_a_busy_recording_does_not_ask_to_be_woken() -> None:
+    woken = Woken()
+    source = woken.source()
+    source.put(batch(event(1)))
+    assert woken.count == 1
+    work = woken.recording.take()
+    assert work is not None
+    source.put(batch(event(2)))
+    assert woken.count == 1
+    assert not woken.recording.is_idle()
+
+
+def test_a_batch_of_nothing_is_not_put() -> None:
+    woken = Woken()
+    woken.source().put(batch())
+    assert woken.count == 0
+    assert not woken.recording.has_pending()
+
+
+def test_metadata_beyond_the_limit_of_keys_is_quarantined_and_the_rest_kept() -> None:
+    woken = Woken(limits=LIMITS._replace(metadata_keys_max=3))
+    source = woken.source()
+    lines = metadata(a="1", b="1"), metadata(c="1", d="1"), metadata(a="2", c="2")
+    source.put(batch(*lines))
+    draft = woken.draft()
+    assert [(note.key, note.value) for note in draft.metadata] == [
+        ("a", "1"), ("b", "1"), ("a", "2"), ("c", "2"),
+    ]  # fmt: skip
+    assert [(note.line, note.reason, note.raw) for note in draft.quarantine] == [
+        (2, "too_many_metadata_keys", lines[1])
+    ]
+
+
+def test_what_is_known_of_the_visitor_is_stored_only_where_a_payload_permits_it() -> None:
+    woken = Woken()
+    source = woken.source(visitor={"ip": "192.0.2.1"})
+    source.put(batch(metadata(user="x")))
+    assert {note.key for note in woken.draft().metadata} == {"user"}
+    source.put(batch(metadata(includePii="true")))
+    assert {note.key for note in woken.draft().metadata} == {"includePii", "ip"}
+
+
+def test_the_origin_is_noted_with_the_first_events_and_not_for_bad_lines_alone() -> None:
+    woken = Woken()
+    source = woken.source(origin="https://example.org")
+    source.put(batch(b"not json"))
+    assert woken.draft().metadata == ()
+    source.put(batch(event(1)))
+    assert [note.key for note in woken.draft().metadata] == ["ingestOrigin"]
+
+
+def _row(last_ts: float | None) -> RecordingRow:
+    return RecordingRow(1, "t", "r", 3, 7, last_ts, True, frozenset({"a"}), ())
+
+
+def test_a_recording_goes_on_where_the_index_says_it_ended() -> None:
+    woken = Woken(row=_row(None))
+    woken.source().put(batch(event(1)))
+    assert woken.draft().first_seq == 7
+    assert woken.recording.created_ms == 3
+
+
+def test_only_events_as_old_as_those_of_others_may_be_repeats() -> None:
+    woken = Woken(row=_row(10))
+    source = woken.source()
+    needed = {}
+    for stamp in (9, 10, 11):
+        source.put(batch(event(stamp)))
+        work = woken.recording.take()
+        assert work is not None
+        needed[stamp] = woken.recording.needs_history(work)
+        woken.recording.taken_out(work)
+    assert needed == {9: True, 10: True, 11: False}
+
+
+def test_metadata_may_be_a_repeat_as_soon_as_anything_is_stored() -> None:
+    for row, expected in ((None, False), (_row(None), True)):
+        woken = Woken(row=row)
+        woken.source().put(batch(metadata(a="1")))
+        work = woken.recording.take()
+        assert work is not None
+        assert woken.recording.needs_history(work) is expected
