@@ -30,6 +30,7 @@ from rrd.clock import SystemClock
 from rrd.config import Config
 from rrd.errors import ConfigError
 from rrd.http.app import make_app
+from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.log import event
@@ -41,6 +42,11 @@ from rrd.wire.limits import Limits
 logger = logging.getLogger(__name__)
 
 _SHUTDOWN_TIMEOUT_S = 20.0
+"""How long a stop waits for requests under way."""
+
+_CUT_OFF_TIMEOUT_S = 2.0
+"""And then, for what came of their bodies to be stored."""
+
 _KEEPALIVE_TIMEOUT_S = 120.0
 """How long a connection may wait for its next request; a little longer than proxies hold theirs."""
 
@@ -53,6 +59,11 @@ _READERS_MAX = 8
 _SWITCH_INTERVAL_S = 0.0005
 """A thread that comes back from the disk waits so long for the interpreter while the loop is busy.
 The default of 5 ms, for each of a group's writes, would hold up every ack."""
+
+GC_THRESHOLDS = (20_000, 5, 5)
+"""A busy second holds thousands of objects for a moment, and each open socket a hundred while it lasts.
+By the default (700, 10, 10) the collector takes them for old ones, and walks everything again and again: with
+5,000 sockets ten times while they open, for up to 0.4 s, and whoever waits for the loop waits for it."""
 
 
 def run(config: Config, *, mint_first_keys: bool) -> int:
@@ -86,6 +97,7 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         _notify("READY=1")
         event(
             logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,
@@ -133,13 +145,15 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     runner = web.AppRunner(
         make_app(services),
         access_log=None,  # It would hold visitors' addresses.
+        logger=protocol_logger(),
         auto_decompress=False,
         handler_cancellation=False,
         keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
-        shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+        shutdown_timeout=_CUT_OFF_TIMEOUT_S,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    stack.push_async_callback(_finish_requests, services)
     stack.push_async_callback(services.sockets.close_all)
     site = web.TCPSite(runner, config.host, config.port, backlog=4096)
     try:
@@ -149,6 +163,13 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     stack.push_async_callback(site.stop)
     port: int = runner.addresses[0][1]
     return port
+
+
+async def _finish_requests(services: Services) -> None:
+    """Let requests under way come to their end, bodies too: aiohttp takes no more in once it shuts down."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
+            await services.requests.none()
 
 
 def limits_of(config: Config) -> Limits:

@@ -1,8 +1,9 @@
 """A daemon for tests, in two forms, and what is needed to talk to it.
 
 ``running`` builds the same parts as ``rrd serve`` on the test's own loop: fast to start, and its parts are
-within reach (``daemon.services``). ``DaemonProcess`` is ``rrd serve`` itself: for signals, ``kill -9``, the log.
-Both make their keys with ``key``. Nothing here sleeps for a fixed time: ``until`` polls with a deadline.
+within reach (``daemon.services``). ``DaemonProcess`` is ``rrd serve`` itself: for signals, ``kill -9``, and
+the log. Both make their keys with ``key``. Nothing here sleeps for a fixed time: ``until`` and ``eventually``
+poll with a deadline.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,18 @@ async def until(look: Callable[[], T | None], *, what: str, deadline_s: float = 
     """Call ``look`` until it returns something true, and return that. ``TimeoutError`` says ``what``."""
     end = time.monotonic() + deadline_s
     while not (found := look()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {deadline_s} s in vain for {what}")
+        await asyncio.sleep(0.005)
+    return found
+
+
+async def eventually(
+    look: Callable[[], Awaitable[T | None]], *, what: str, deadline_s: float = DEADLINE_S
+) -> T:
+    """``until`` for a ``look`` that has to be awaited."""
+    end = time.monotonic() + deadline_s
+    while not (found := await look()):
         if time.monotonic() > end:
             raise TimeoutError(f"waited {deadline_s} s in vain for {what}")
         await asyncio.sleep(0.005)
@@ -95,6 +108,10 @@ class LocalDaemon(Keys):
     def url(self) -> str:
         return f"http://{self.config.host}:{self.port}"
 
+    def segments(self, place: str) -> list[Path]:
+        """The segment files in ``active`` or ``sealed``."""
+        return sorted(Path(self.data_dir, place).rglob("*.ndjson.zst"))
+
     def key(self, scope: Scope = "all", *, tenant: str = "acme", origins: Sequence[str] = ()) -> str:
         key = super().key(scope, tenant=tenant, origins=origins)
         self.services.gate.refresh()
@@ -121,7 +138,7 @@ async def running(
     """Serve ``data_dir`` on a free port until the block ends; then stop as SIGTERM would have it.
 
     ``settings`` are those of ``Config``; flushes come early by default, so that tests needn't wait.
-    ``before_recovery`` is called when the daemon listens but is not ready yet; it may be a coroutine function.
+    ``before_recovery`` is called, and awaited if need be, when the daemon listens but is not ready yet.
     """
     settings = {"flush_age_ms": 20, "port": 0, "data_dir": str(data_dir)} | settings
     config = msgspec.convert(settings, Config)

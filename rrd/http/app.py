@@ -49,9 +49,13 @@ async def _wait_until_ready(
 ) -> web.StreamResponse:
     # Recovery takes a moment, and a client that is refused never comes back: better to let it wait.
     services = request.app[SERVICES]
-    if not services.ready.is_set() and not request.path.startswith(_HEALTH):
-        await services.ready.wait()
-    return await handler(request)
+    with services.requests:
+        if not services.ready.is_set() and not request.path.startswith(_HEALTH):
+            await services.ready.wait()
+        response = await handler(request)
+    if services.is_stopping:
+        response.force_close()
+    return response
 
 
 async def _healthy(request: web.Request) -> web.Response:

@@ -33,7 +33,7 @@ async def ingest_post(request: web.Request) -> web.Response:
     )
     pump = _Pump(services, sender, decoder)
     try:
-        failure = await pump.run(_chunks(request, services.config.body_idle_timeout_s))
+        failure = await pump.run(body_chunks(request, services.config.body_idle_timeout_s))
         tally = await pump.flush()
     except RrdError as error:
         if pump.source is None:
@@ -66,18 +66,29 @@ def _counts(tally: Tally) -> dict[str, int]:
     }
 
 
-class _CutOff(Exception):
+class CutOff(Exception):
     """The body ended before its end."""
 
 
-async def _chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterator[bytes]:
+async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterator[bytes]:
+    """Yield a body as it comes. Raises ``CutOff`` where it ends too early, or nothing comes any more."""
     body = request.content
     while True:
         try:
             async with asyncio.timeout(idle_timeout_s):
                 chunk = await body.readany()
+        except asyncio.CancelledError:
+            # aiohttp's way to say that the daemon won't wait for the rest; or this task is really cancelled.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise CutOff from None
         except (ClientPayloadError, ConnectionError, TimeoutError, asyncio.IncompleteReadError):
-            raise _CutOff from None
+            # What came before the connection broke may still wait in the stream, which has no public
+            # way to give it out then.
+            if rest := body._read_nowait(-1):
+                yield rest
+            raise CutOff from None
         if not chunk:
             return
         yield chunk
@@ -103,7 +114,7 @@ class _Pump:
                     await self._pull()
                     await self._hold_place()
                 self._decoder.finish()
-            except _CutOff:
+            except CutOff:
                 # An unload cuts bodies off; the whole events in it count.
                 self._decoder.finish(cut_off=True)
             await self._pull()

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Literal
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
-from rrd.errors import BadRequest, RrdError, TooManySockets, WireError
+from rrd.errors import BadRequest, RrdError, TooLarge, TooManySockets, WireError
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.ingest_post import LARGE_EVENT_BYTES, recording_in
 from rrd.http.services import SERVICES, Services
@@ -34,6 +35,9 @@ _LARGE_MESSAGE_BYTES = 64 << 10
 
 _GOODBYE_TIMEOUT_S = 5.0
 
+_REFUSALS = {WSCloseCode.PROTOCOL_ERROR, WSCloseCode.INVALID_TEXT, WSCloseCode.MESSAGE_TOO_BIG}
+"""Close codes (RFC 6455, 7.4.1) that aiohttp closes with by itself."""
+
 
 async def ingest_ws(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}/ingest/ws``: events over a socket until it closes."""
@@ -49,7 +53,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
         raise TooManySockets(
             f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
         )
-    socket = web.WebSocketResponse(
+    socket = _Socket(
         # The last flush and the summary come between the client's close and ours.
         autoclose=False,
         max_msg_size=services.config.message_bytes_max,
@@ -70,6 +74,17 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     return socket
 
 
+class _Socket(web.WebSocketResponse[Literal[False]]):
+    """aiohttp closes by itself where a frame is damaged or a message too large: here it asks first."""
+
+    before_refusal: Callable[[int], Awaitable[None]]
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        if code in _REFUSALS and not self.closed:
+            await self.before_refusal(code)
+        return await super().close(code=code, message=message, drain=drain)
+
+
 class _SocketIngest:
     """One socket on its way into one recording."""
 
@@ -77,7 +92,7 @@ class _SocketIngest:
         self,
         services: Services,
         sender: Sender,
-        socket: web.WebSocketResponse,
+        socket: _Socket,
         *,
         kind: ContentKind,
         decoder: Decoder,
@@ -89,6 +104,7 @@ class _SocketIngest:
         self._services = services
         self._sender = sender
         self._socket = socket
+        socket.before_refusal = self._refuse
         self._is_document = kind == "json"
         self._decoder = decoder
         self._source: Source | None = None
@@ -111,6 +127,9 @@ class _SocketIngest:
             await self._end(code=WSCloseCode.OK, reason="")
         except RrdError as error:
             await self._fail(error)
+        except Exception:  # noqa: BLE001  # the last line of defence: no HTTP reply can be sent any more
+            event(logger, logging.ERROR, "socket_crashed", exc_info=True)
+            await self._fail(RrdError("something went wrong here; the log says what"))
         finally:
             sockets.remove(self)
             if self._source is not None:
@@ -149,6 +168,7 @@ class _SocketIngest:
     async def _receive(self) -> None:
         receive = self._socket.receive
         messages = self._messages
+        decoder = self._decoder
         gathers = self._services.sockets.gathers
         flush_bytes = self._services.config.flush_bytes
         text = WSMsgType.TEXT
@@ -158,6 +178,8 @@ class _SocketIngest:
             if message.type is text:
                 data = message.data
                 if not messages:
+                    if decoder.waiting_bytes:
+                        self.flush()  # Binary messages that came before.
                     size = 0
                     gathers(self)
                 messages.append(data)
@@ -280,6 +302,17 @@ class _SocketIngest:
             await self._source.flush()  # What came before is good, and its sender may never come back.
         message = {"type": "error", "status": error.status, "code": error.code, "message": str(error)}
         await self._close(message | self._counts(), code=WSCloseCode.INTERNAL_ERROR, reason=error.code)
+
+    async def _refuse(self, code: int) -> None:
+        """The rest can't be received: keep what came before, and say why."""
+        self.flush()
+        if code == WSCloseCode.MESSAGE_TOO_BIG:
+            limit = self._services.config.message_bytes_max
+            await self._fail(
+                TooLarge(f"a message is larger than {limit} bytes; send less at once, or by POST")
+            )
+        else:
+            await self._fail(WireError("a WebSocket frame is damaged"))
 
     def _fail_soon(self, error: RrdError) -> None:
         self._failure = self._failure or error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from rrd.errors import BadRequest, TooLarge
+from rrd.errors import BadRequest, TooLarge, WireError
 from rrd.http.caller import encoding_of, sender_of
+from rrd.http.ingest_post import CutOff, body_chunks
 from rrd.http.problems import json_response
-from rrd.http.services import SERVICES
+from rrd.http.services import SERVICES, Services
 from rrd.wire.events import parse_metadata
 from rrd.wire.inflate import inflater
-from rrd.wire.limits import Limits
 
 
 async def post_metadata(request: web.Request) -> web.Response:
@@ -18,7 +18,7 @@ async def post_metadata(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     sender = sender_of(request, services)
     assert sender.recording is not None, "the route has the id in its path"
-    body = await _read_body(request, services.limits)
+    body = await _read_body(request, services)
     try:
         values = parse_metadata(body, services.limits, flat=True)
     except ValueError as error:
@@ -28,13 +28,17 @@ async def post_metadata(request: web.Request) -> web.Response:
     )
     try:
         source.put_metadata(values)
-        await source.flush()
+        tally = await source.flush()
     finally:
         services.registry.close_source(source)
+    if tally.quarantined:
+        keys_max = services.limits.metadata_keys_max
+        raise BadRequest(f"a recording has at most {keys_max} keys", code="too_many_metadata_keys")
     return json_response({"successful_keys": len(values)})
 
 
-async def _read_body(request: web.Request, limits: Limits) -> bytes:
+async def _read_body(request: web.Request, services: Services) -> bytes:
+    limits = services.limits
     encoding = encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, ""))
     stream = inflater(encoding, zstd_window_bytes_max=limits.zstd_window_bytes_max)
     # Room for every key and value at its largest, with as much again for JSON's escapes.
@@ -43,10 +47,13 @@ async def _read_body(request: web.Request, limits: Limits) -> bytes:
     )
     parts: list[bytes] = []
     size = 0
-    async for chunk in request.content.iter_any():
-        for window in stream.windows(chunk):
-            parts.append(window)
-            size += len(window)
-            if size > bytes_max:
-                raise TooLarge(f"metadata is larger than {bytes_max} bytes")
+    try:
+        async for chunk in body_chunks(request, services.config.body_idle_timeout_s):
+            for window in stream.windows(chunk):
+                parts.append(window)
+                size += len(window)
+                if size > bytes_max:
+                    raise TooLarge(f"metadata is larger than {bytes_max} bytes")
+    except CutOff:
+        raise WireError("the body was cut off") from None
     return b"".join(parts)

@@ -17,6 +17,28 @@ from rrd.segment.disk import Disk
 from rrd.wire.limits import Limits
 
 
+class UnderWay:
+    """Counts what is under way: use it as a context, and ``none`` to wait for the end of all."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._none.set()
+
+    async def none(self) -> None:
+        """Return when nothing is under way."""
+        await self._none.wait()
+
+
 @dataclass(slots=True)
 class Services:
     """The parts behind the API. ``ready`` is set once recovery is done; requests wait for it."""
@@ -34,6 +56,7 @@ class Services:
     however many senders hold one open."""
     readers: asyncio.Semaphore
     """Held while events are read: each reader may hold ``read_bytes_max``."""
+    requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
 

@@ -1,0 +1,242 @@
+"""What the tests of the API share: events, encodings, and a client that checks what every reply owes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import brotli
+import zstandard
+from isal import isal_zlib
+from yarl import URL
+
+from tests.harness import LocalDaemon, eventually
+from tests.http.raw_client import Socket
+
+VISITOR_ADDRESS = "203.0.113.77"
+VISITOR_AGENT = "Visitor-Agent/7.7"
+VISITOR = {"X-Forwarded-For": VISITOR_ADDRESS, "User-Agent": VISITOR_AGENT}
+NDJSON = "application/x-ndjson"
+JSON = "application/json"
+
+_TAIL = re.compile(rb',"sequenceId":(\d+),"recordingId":"([^"]+)"\}')
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def dump(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def an_event(timestamp: float, **data: object) -> bytes:
+    """An incremental event, as one line."""
+    return dump({"type": 3, "timestamp": timestamp, "data": data})
+
+
+def some_events(count: int, *, start: int = 1_700_000_000_000, **data: object) -> list[bytes]:
+    return [an_event(start + number, n=number, **data) for number in range(count)]
+
+
+def meta_event(timestamp: float, **payload: object) -> bytes:
+    return dump({"type": 5, "timestamp": timestamp, "data": {"tag": "recording-meta", "payload": payload}})
+
+
+def ndjson(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def by_time(lines: Iterable[bytes]) -> list[bytes]:
+    """A replayer's order: by timestamp, ties as they came."""
+    return sorted(lines, key=lambda line: float(json.loads(line)["timestamp"]))
+
+
+COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
+    "identity": bytes,
+    "gzip": lambda data: isal_zlib.compress(data, 1, 31),
+    "br": lambda data: brotli.compress(data, quality=1),
+    "zstd": lambda data: zstandard.ZstdCompressor(level=1).compress(data),
+}
+
+
+def one_stream(encoding: str, messages: list[bytes]) -> list[bytes]:
+    """Compress messages as slices of one stream, each flushed, so that it can be decoded when it comes."""
+    if encoding == "br":
+        brotlier = brotli.Compressor(quality=1)
+        slices = [brotlier.process(message) + brotlier.flush() for message in messages]
+        return [*slices[:-1], slices[-1] + brotlier.finish()]
+    if encoding == "zstd":
+        zstd = zstandard.ZstdCompressor(level=1).compressobj()
+        slices = [
+            zstd.compress(message) + zstd.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) for message in messages
+        ]
+        return [*slices[:-1], slices[-1] + zstd.flush()]
+    gzip = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
+    slices = [gzip.compress(message) + gzip.flush(isal_zlib.Z_SYNC_FLUSH) for message in messages]
+    return [*slices[:-1], slices[-1] + gzip.flush()]
+
+
+def decompress(encoding: str, data: bytes) -> bytes:
+    if encoding == "gzip":
+        plain: bytes = isal_zlib.decompress(data, 31)
+    elif encoding == "br":
+        plain = brotli.decompress(data)
+    elif encoding == "zstd":
+        plain = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    else:
+        plain = data
+    return plain
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error that the reply tells, in the one shape that errors have."""
+        body = json.loads(self.body)
+        assert set(body) == {"error"}, body
+        error: dict[str, Any] = body["error"]
+        assert error["code"]
+        assert error["message"]
+        assert "Traceback" not in error["message"]
+        return error
+
+
+class Api:
+    """A visitor's browser and a player, both at once. ``key`` may do everything in tenant ``acme``."""
+
+    def __init__(self, daemon: LocalDaemon, session: aiohttp.ClientSession) -> None:
+        self.daemon = daemon
+        self.session = session
+        self.key = daemon.key("all")
+        self.sockets: list[Socket] = []
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Ask with the key given, or the one of all rights; an empty ``key`` sends none. Checks CORS."""
+        sent = dict(headers or {})
+        if key != "":
+            sent.setdefault("Authorization", f"Bearer {key or self.key}")
+        url = URL(self.daemon.url + target, encoded=True)
+        data = io.BytesIO(body) if body is not None else None
+        async with self.session.request(method, url, data=data, headers=sent) as answer:
+            reply = Reply(answer.status, answer.headers, await answer.read())
+        assert reply.headers["Access-Control-Allow-Origin"] == "*"
+        if reply.status >= 400 and method != "HEAD":
+            assert reply.headers["Content-Type"].startswith(JSON)
+            assert reply.error
+        return reply
+
+    async def get(self, target: str, **more: Any) -> Reply:
+        return await self.request("GET", target, **more)
+
+    async def post(
+        self,
+        recording: str,
+        body: bytes,
+        *,
+        kind: str = NDJSON,
+        encoding: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> Reply:
+        """POST a body to a recording's ``/ingest``."""
+        sent = {"Content-Type": kind, **(headers or {})}
+        if encoding is not None:
+            sent["Content-Encoding"] = encoding
+        return await self.request("POST", f"/recordings/{recording}/ingest", body=body, headers=sent, **more)
+
+    async def socket(
+        self,
+        recording: str | None,
+        *,
+        path: str = "",
+        key: str | None = None,
+        deflate: bool = False,
+        headers: Mapping[str, str] | None = None,
+        **query: str,
+    ) -> Socket:
+        """Open a socket to a recording's ``/ingest/ws``, or to ``path``. Raises ``Refused``."""
+        path = path or f"/recordings/{recording}/ingest/ws"
+        if key != "":
+            query["token"] = key or self.key
+        socket = await Socket.upgrade(
+            f"{self.daemon.url}{path}?{urlencode(query)}",
+            headers={**VISITOR, **(headers or {})},
+            deflate=deflate,
+        )
+        self.sockets.append(socket)
+        return socket
+
+    async def numbered(self, recording: str, **more: Any) -> list[tuple[int, bytes]]:
+        """Read a recording: each event's number, and its bytes less exactly what the server adds."""
+        reply = await self.get(f"/recordings/{recording}/events", **more)
+        assert reply.status == 200, reply.body
+        assert reply.body.startswith(b"[")
+        assert reply.body.endswith(b"]")
+        events = []
+        for line in reply.body[1:-1].split(b",\n") if reply.body != b"[]" else ():
+            tail = _TAIL.search(line, max(0, len(line) - 100))
+            assert tail is not None
+            assert tail.end() == len(line)
+            assert tail[2].decode() == recording
+            events.append((int(tail[1]), line[: tail.start()] + b"}"))
+        return events
+
+    async def events(self, recording: str, **more: Any) -> list[bytes]:
+        """Read a recording: its events as they were sent, in a replayer's order."""
+        return [line for _, line in await self.numbered(recording, **more)]
+
+    async def stored(self, recording: str, count: int) -> list[bytes]:
+        """Wait until so many events can be read, and return them."""
+
+        async def look() -> bool:
+            reply = await self.get(f"/recordings/{recording}/events")
+            return reply.status == 200 and reply.body.count(b'"sequenceId"') >= count
+
+        await eventually(look, what=f"{count} events to be stored")
+        return await self.events(recording)
+
+    async def metadata(self, recording: str) -> dict[str, str]:
+        reply = await self.get(f"/recordings/{recording}?shape=object")
+        assert reply.status == 200, reply.body
+        values: dict[str, str] = reply.json()["metadata"]
+        return values
+
+
+@contextlib.asynccontextmanager
+async def visiting(daemon: LocalDaemon) -> AsyncIterator[Api]:
+    """An ``Api`` for a daemon, for as long as the block lasts."""
+    async with aiohttp.ClientSession(
+        headers=VISITOR,
+        auto_decompress=False,
+        skip_auto_headers=["Accept-Encoding", "Content-Type"],
+        timeout=aiohttp.ClientTimeout(total=30),
+    ) as session:
+        api = Api(daemon, session)
+        yield api
+        for socket in api.sockets:
+            socket.writer.transport.abort()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.harness import LocalDaemon, running
+from tests.http.api import VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
+
+LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test in this directory runs on both loops."""
+    return LOOPS
+
+
+class _Collected(logging.Handler):
+    """Everything that is logged, before the log's own redaction: callers are to keep secrets out."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter())
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The lines that rrd and aiohttp log, down to DEBUG."""
+    collected = _Collected()
+    loggers = [logging.getLogger(name) for name in ("rrd", "aiohttp", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(collected)
+        logger.setLevel(logging.DEBUG)
+    yield collected.lines
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.removeHandler(collected)
+        logger.setLevel(level)
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path, logged: list[str]) -> AsyncIterator[LocalDaemon]:
+    """A daemon with default settings. Whatever a test does with it, no secret gets into the log."""
+    async with running(tmp_path) as local:
+        yield local
+    log = "\n".join(logged)
+    for secret in (*local.secrets, VISITOR_ADDRESS, VISITOR_AGENT, "signature=", "Bearer "):
+        assert secret not in log
+    # The log of a good day, and of any day on which only callers are at fault.
+    assert "Traceback" not in log
+    assert "internal" not in log
+
+
+@pytest.fixture
+async def api(daemon: LocalDaemon) -> AsyncIterator[Api]:
+    async with visiting(daemon) as visitor:
+        yield visitor

@@ -1,0 +1,308 @@
+"""Metadata: what sets it, what it becomes, and what must never be kept of a visitor."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rrd import layout
+from rrd.segment.disk import OsDisk
+from rrd.segment.reader import read_events, read_notes
+from rrd.segment.scan import scan
+from tests.harness import LocalDaemon, running
+from tests.http.api import (
+    COMPRESS,
+    VISITOR_ADDRESS,
+    VISITOR_AGENT,
+    Api,
+    dump,
+    meta_event,
+    ndjson,
+    new_id,
+    some_events,
+    visiting,
+)
+
+VISITOR_ID = "4f6a0f0e-6f2b-4f7e-8a55-93ad1c1b7b9d"
+
+
+async def post_meta(api: Api, recording: str, values: object, **more: Any) -> Any:
+    return await api.request("POST", f"/recordings/{recording}/meta", body=dump(values), **more)
+
+
+async def versions(api: Api, recording: str) -> dict[str, tuple[str, int]]:
+    """Each key's value and version."""
+    rows = (await api.get(f"/recordings/{recording}")).json()
+    for row in rows:
+        assert set(row) == {"key", "value", "timestamp", "version"}
+        assert row["timestamp"] > 1_600_000_000_000
+    return {row["key"]: (row["value"], row["version"]) for row in rows}
+
+
+async def send(api: Api, way: str, recording: str, lines: list[bytes]) -> dict[str, Any]:
+    """Send lines by POST or over a socket, and return the counts."""
+    if way == "post":
+        reply = await api.post(recording, ndjson(lines))
+        assert reply.status == 200, reply.body
+        counts: dict[str, Any] = reply.json()
+        return counts
+    socket = await api.socket(recording)
+    await socket.send_text(*lines)
+    end = await socket.finish()
+    assert end.code == 1000
+    return end.last
+
+
+@pytest.fixture(params=["post", "socket"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def test_metadata_events_are_never_in_the_stream(api: Api, way: str) -> None:
+    recording, sent = new_id(), some_events(4)
+    start, added = meta_event(1, page="start", n=1), meta_event(2, page="later")
+    page_view = dump(
+        {"type": 5, "timestamp": 1_700_000_000_001, "data": {"tag": "pageview-meta", "payload": {}}}
+    )
+    counts = await send(api, way, recording, [start, *sent[:2], added, page_view, *sent[2:]])
+    assert (counts["successful_rows"], counts["quarantined_rows"]) == (7, 0)
+    assert await api.numbered(recording) == [
+        (1, sent[0]),
+        (2, sent[1]),
+        (3, page_view),
+        (4, sent[2]),
+        (5, sent[3]),
+    ]
+    assert await versions(api, recording) == {"page": ("later", 2), "n": ("1", 1)}
+
+
+async def test_values_become_strings(api: Api, way: str) -> None:
+    recording = new_id()
+    values = {"a": False, "b": 1.5, "c": None, "d": 'qu"ote', "e": 10**30, "f": [1, {"x": 2}], "g": "ü🙂"}
+    raw = (
+        b'{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":{"h":1.50,"i":1e3,"j":"\\ud83d"}}}'
+    )
+    await send(api, way, recording, [meta_event(1, **values), raw, *some_events(1)])
+    found = await api.metadata(recording)
+    assert found.pop("j") == "\ufffd"
+    assert found == {
+        "a": "false",
+        "b": "1.5",
+        "c": "null",
+        "d": 'qu"ote',
+        "e": "1" + "0" * 30,
+        "f": '[1,{"x":2}]',
+        "g": "ü🙂",
+        "h": "1.50",
+        "i": "1e3",
+    }
+
+
+async def test_later_values_replace_earlier_ones_and_leave_the_others(api: Api) -> None:
+    recording = new_id()
+    await post_meta(api, recording, {"user": "a", "plan": "free"})
+    await send(api, "socket", recording, [meta_event(5, user="b")])
+    reply = await post_meta(api, recording, {"user": "c", "more": 1})
+    assert (reply.status, reply.json()) == (200, {"successful_keys": 2})
+    assert await versions(api, recording) == {"user": ("c", 3), "plan": ("free", 1), "more": ("1", 1)}
+
+
+async def test_the_same_metadata_event_sent_again_changes_nothing(api: Api, way: str) -> None:
+    recording, sent = new_id(), some_events(2)
+    first, second = meta_event(1, page="start", user="a"), meta_event(2, page="later")
+    await send(api, way, recording, [first, *sent, second])
+    # The client's next batches hold all that it has ever sent.
+    for _ in range(3):
+        counts = await send(api, "post", recording, [first, *sent, second])
+        assert (counts["successful_rows"], counts["duplicate_rows"]) == (0, 4)
+    assert await versions(api, recording) == {"page": ("later", 2), "user": ("a", 1)}
+
+
+async def test_metadata_alone_makes_a_recording_without_events(api: Api) -> None:
+    recording = new_id()
+    await post_meta(api, recording, {"user": "a"})
+    assert await api.events(recording) == []
+    listed = (await api.get("/recordings")).json()["recordings"]
+    assert [(row["recordingId"], row["metadata"]) for row in listed] == [(recording, {"user": "a"})]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
+async def test_metadata_may_come_compressed(api: Api, encoding: str) -> None:
+    recording = new_id()
+    body = COMPRESS[encoding](b'{"user":"a"}')
+    headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+    reply = await api.request("POST", f"/recordings/{recording}/meta", body=body, headers=headers)
+    assert reply.status == 200
+    assert await api.metadata(recording) == {"user": "a"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"[]",
+            b"7",
+            b"null",
+            b"{",
+            b'{"a":{}}',
+            b'{"a":[1]}',
+            b'{"":1}',
+            b'{"a":"\xff"}',
+            b'{"a":1} x',
+        ),
+        *(dump({"k" * 257: 1}), dump({"k": "x" * 4097}), dump({str(n): n for n in range(101)})),
+    ],
+)
+async def test_what_is_no_flat_object_or_over_a_limit_is_refused(api: Api, body: bytes) -> None:
+    recording = new_id()
+    reply = await api.request("POST", f"/recordings/{recording}/meta", body=body)
+    assert (reply.status, reply.error["code"]) == (400, "bad_metadata")
+    assert (await api.get(f"/recordings/{recording}")).status == 404
+
+
+async def test_metadata_far_over_its_limits_is_not_even_read(api: Api) -> None:
+    body = COMPRESS["gzip"](b'{"a":"' + b"x" * 20_000_000 + b'"}')
+    headers = {"Content-Encoding": "gzip"}
+    reply = await api.request("POST", f"/recordings/{new_id()}/meta", body=body, headers=headers)
+    assert (reply.status, reply.error["code"]) == (413, "too_large")
+
+
+async def test_a_recording_holds_so_many_keys_and_no_more(api: Api) -> None:
+    recording = new_id()
+    assert (await post_meta(api, recording, {f"a{n}": n for n in range(60)})).status == 200
+    reply = await post_meta(api, recording, {f"b{n}": n for n in range(60)})
+    assert (reply.status, reply.error["code"]) == (400, "too_many_metadata_keys")
+    assert len(await api.metadata(recording)) == 60
+    # Known keys can still be set, and there is room for forty more.
+    more = {f"a{n}": "new" for n in range(60)} | {f"c{n}": n for n in range(40)}
+    assert (await post_meta(api, recording, more)).status == 200
+    assert len(await api.metadata(recording)) == 100
+    counts = await send(api, "post", recording, [meta_event(1, one_more=1), *some_events(2)])
+    assert (counts["successful_rows"], counts["quarantined_rows"]) == (2, 1)
+    assert set(await api.metadata(recording)) == set(more)
+
+
+async def test_a_metadata_event_over_a_limit_is_set_aside(api: Api, way: str) -> None:
+    recording, sent = new_id(), some_events(2)
+    large = [meta_event(1, k="x" * 4097), meta_event(2, **{"k" * 257: 1})]
+    counts = await send(api, way, recording, [*large, *sent])
+    assert (counts["successful_rows"], counts["quarantined_rows"]) == (2, 2)
+    assert await api.events(recording) == sent
+    assert await api.metadata(recording) == {}
+
+
+@pytest.mark.parametrize("prefix", ["rrweb-browser-client-visitor-id=", "rrweb-cloud-visitor-id=", ""])
+async def test_a_visitor_is_known_by_id_and_not_by_cookie(api: Api, prefix: str, way: str) -> None:
+    recording = new_id()
+    values = {"visitor": prefix + VISITOR_ID, "other": prefix + VISITOR_ID}
+    await send(api, way, recording, [meta_event(1, **values)])
+    assert await api.metadata(recording) == {"visitor": VISITOR_ID, "other": prefix + VISITOR_ID}
+    await post_meta(api, recording, {"visitor": prefix + "other-id"})
+    listed = (await api.get("/recordings?meta[visitor]=other-id")).json()["recordings"]
+    assert [row["recordingId"] for row in listed] == [recording]
+
+
+async def test_the_pages_origin_is_kept(api: Api, way: str) -> None:
+    recording = new_id()
+    origin = {"Origin": "https://shop.example"}
+    if way == "post":
+        await api.post(recording, ndjson(some_events(1)), headers=origin)
+    else:
+        socket = await api.socket(recording, headers=origin)
+        await socket.send_text(*some_events(1))
+        await socket.finish()
+    assert await api.metadata(recording) == {"ingestOrigin": "https://shop.example"}
+    await api.post(recording, ndjson(some_events(5)), headers=origin)
+    assert await versions(api, recording) == {"ingestOrigin": ("https://shop.example", 1)}
+
+
+# What must not be kept
+
+
+def everything_kept(data_dir: str) -> bytes:
+    """All bytes of a data directory, and what its segments hold unpacked."""
+    parts = []
+    disk = OsDisk()
+    for directory, _, names in os.walk(data_dir):
+        for name in names:
+            path = os.path.join(directory, name)
+            parts.append(Path(path).read_bytes())
+            if name.endswith(layout.SUFFIX):
+                for block in scan(disk, path).blocks:
+                    parts.append(read_events(disk, path, block))
+                    parts.append(repr(read_notes(disk, path, block)).encode())
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("consent", [{}, {"includePii": False}, {"includePii": "yes"}, {"includePii": None}])
+async def test_address_and_user_agent_are_nowhere_without_consent(
+    tmp_path: Path, logged: list[str], consent: dict[str, object]
+) -> None:
+    recording = new_id()
+    async with running(tmp_path) as daemon, visiting(daemon) as api:
+        for way in ("post", "socket"):
+            await send(api, way, recording, [meta_event(1, page=way, **consent), b"bad", *some_events(3)])
+        await post_meta(api, recording, {"page": "meta", **consent})
+        await api.get("/nowhere")
+        assert not {"ipAddress", "userAgent"} & set(await api.metadata(recording))
+    kept = everything_kept(str(tmp_path))
+    assert b"page" in kept
+    for secret in (VISITOR_ADDRESS, VISITOR_AGENT):
+        assert secret.encode() not in kept
+        assert secret not in "\n".join(logged)
+
+
+async def test_address_and_user_agent_are_kept_with_consent(daemon: LocalDaemon, way: str) -> None:
+    async with visiting(daemon) as api:
+        recording = new_id()
+        await send(api, way, recording, [meta_event(1, includePii=True), *some_events(1)])
+        found = await api.metadata(recording)
+        assert found == {
+            "includePii": "true",
+            "ipAddress": VISITOR_ADDRESS,
+            "userAgent": VISITOR_AGENT,
+        }
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "address"),
+    [
+        ("127.0.0.0/8", "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        ("127.0.0.0/8,203.0.113.0/24", "198.51.100.1, 203.0.113.9", "198.51.100.1"),
+        ("10.0.0.0/8", "203.0.113.9", "127.0.0.1"),
+        ("127.0.0.0/8", "not an address", None),
+    ],
+)
+async def test_an_address_is_believed_as_far_as_proxies_are_trusted(
+    tmp_path: Path, trusted: str, forwarded: str, address: str | None
+) -> None:
+    settings: dict[str, Any] = {"trusted_proxies": trusted.split(",")}
+    async with running(tmp_path, **settings) as daemon, visiting(daemon) as api:
+        recording = new_id()
+        body = ndjson([meta_event(1, includePii=True)])
+        await api.post(recording, body, headers={"X-Forwarded-For": forwarded})
+        assert (await api.metadata(recording)).get("ipAddress") == address
+
+
+@pytest.mark.parametrize("shape", ["list", "object"])
+async def test_the_settings_choose_a_shape_and_the_query_overrides_them(tmp_path: Path, shape: str) -> None:
+    async with running(tmp_path, metadata_shape=shape) as daemon, visiting(daemon) as api:
+        recording = new_id()
+        await post_meta(api, recording, {"a": 1, "b": "x"})
+        found = {
+            wanted: json.loads((await api.get(f"/recordings/{recording}{query}")).body)
+            for wanted, query in {"default": "", "list": "?shape=list", "object": "?shape=object"}.items()
+        }
+        assert found["default"] == found[shape]
+        assert found["object"] == {"metadata": {"a": "1", "b": "x"}}
+        assert [(row["key"], row["value"], row["version"]) for row in found["list"]] == [
+            ("a", "1", 1),
+            ("b", "x", 1),
+        ]
+        reply = await api.get(f"/recordings/{recording}?shape=round")
+        assert (reply.status, reply.error["parameter"]) == (400, "shape")

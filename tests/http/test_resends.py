@@ -1,0 +1,220 @@
+"""Exactly once: what clients send again is stored once, and what they mean twice is stored twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import running
+from tests.http.api import Api, an_event, by_time, meta_event, ndjson, new_id, some_events, visiting
+
+KEEPALIVE_LIMIT = 65_000
+"""UTF-16 units: what the client puts into one batch at least."""
+
+
+async def post_data(
+    api: Api, recording: str, buffer: deque[bytes], *, batches_max: int = 10**6
+) -> Counter[str]:
+    """POST a buffer as @rrweb/browser-client 2.1.0 does: what was sent stays on the list, and goes again.
+
+    Stops after ``batches_max`` batches, as if the page had gone. Returns the counts of all replies, added up.
+    """
+    sent: list[bytes] = []
+    total: Counter[str] = Counter()
+    done = False
+    while not done and batches_max > 0:
+        size, done = 0, True
+        while buffer:
+            sent.append(buffer.popleft())
+            size += len(sent[-1])
+            if size > KEEPALIVE_LIMIT:
+                done = False
+                break
+        reply = await api.post(recording, b"\n".join(sent))
+        assert reply.status == 200, reply.body
+        total.update(reply.json())
+        batches_max -= 1
+    return total
+
+
+def a_session(count: int) -> list[bytes]:
+    """Events of the size that real ones have, several in a millisecond."""
+    return [an_event(1_700_000_000_000 + n // 3, n=n, text="x" * 1_550) for n in range(count)]
+
+
+async def check(api: Api, recording: str, sent: list[bytes]) -> None:
+    """Each event is there once, numbered in the order of ``sent``."""
+    assert [line for _, line in sorted(await api.numbered(recording))] == sent
+    assert await api.events(recording) == by_time(sent)
+
+
+@pytest.mark.parametrize(("count", "times"), [(100, 2), (400, 5), (2000, 24)])
+async def test_cumulative_batches_are_stored_once(api: Api, count: int, times: int) -> None:
+    recording, sent = new_id(), a_session(count)
+    total = await post_data(api, recording, deque(sent))
+    # It did send each many times over, or this would prove nothing.
+    assert total["successful_rows"] == count
+    assert total["duplicate_rows"] >= (times - 1) * count
+    await check(api, recording, sent)
+
+
+@pytest.mark.parametrize("count", [100, 400])
+async def test_what_was_posted_may_come_again_over_a_socket(api: Api, count: int) -> None:
+    recording, sent = new_id(), a_session(count)
+    fresh = [an_event(1_700_000_100_000 + n, fresh=n) for n in range(50)]
+    await post_data(api, recording, deque(sent))
+    socket = await api.socket(recording)
+    await socket.send_text(*sent, *fresh)
+    last = (await socket.finish()).last
+    assert (last["successful_rows"], last["duplicate_rows"]) == (50, count)
+    await check(api, recording, sent + fresh)
+
+
+async def test_what_came_over_a_socket_may_come_again_by_post(api: Api) -> None:
+    recording, sent = new_id(), a_session(200)
+    socket = await api.socket(recording)
+    await socket.send_text(*sent[:150])
+    await socket.drop()
+    # Nothing told the client what was taken.
+    total = await post_data(api, recording, deque(sent))
+    assert total["successful_rows"] <= 200
+    found = await api.numbered(recording)
+    assert sorted(line for _, line in found) == sorted(sent)
+    assert sorted(number for number, _ in found) == list(range(1, 201))
+
+
+async def test_repeats_are_known_after_a_restart(tmp_path: Path) -> None:
+    recording, sent = new_id(), a_session(400)
+    more = {"n": 0}
+    first = meta_event(1_699_999_999_999, page="start")
+    for batches in (2, 5, 10**6, 10**6):
+        async with running(tmp_path) as daemon, visiting(daemon) as api:
+            total = await post_data(api, recording, deque([first, *sent]), batches_max=batches)
+            more["n"] += total["successful_rows"]
+            rows = (await api.get(f"/recordings/{recording}")).json()
+            assert [(row["key"], row["version"]) for row in rows] == [("page", 1)]
+    assert more["n"] == 401
+    async with running(tmp_path) as daemon, visiting(daemon) as api:
+        socket = await api.socket(recording)
+        await socket.send_text(first, *sent)
+        last = (await socket.finish()).last
+        assert (last["successful_rows"], last["duplicate_rows"]) == (0, 401)
+        await check(api, recording, sent)
+
+
+async def test_repeats_are_known_in_sealed_segments(tmp_path: Path) -> None:
+    recording, noise = new_id(), random.Random(1)
+    sent = [an_event(n, text=noise.randbytes(1000).hex()) for n in range(2000)]
+    limits: dict[str, Any] = {"segment_bytes_max": 1 << 20, "recordings_max": 1}
+    async with running(tmp_path, **limits) as daemon, visiting(daemon) as api:
+        for start in range(0, 2000, 500):
+            assert (await api.post(recording, ndjson(sent[start : start + 500]))).status == 200
+        # With room for one open recording, another one makes the daemon let go of the first.
+        assert (await api.post(new_id(), ndjson(some_events(1)))).status == 200
+        segments = [path for path in daemon.segments("sealed") if recording in path.name]
+        assert len(segments) >= 2
+        counts = (await api.post(recording, ndjson([*sent, an_event(3000)]))).json()
+        assert (counts["successful_rows"], counts["duplicate_rows"]) == (1, 2000)
+        assert await api.events(recording) == [*sent, an_event(3000)]
+
+
+async def test_equal_lines_in_one_body_are_events_of_their_own(api: Api) -> None:
+    recording, line = new_id(), an_event(5, same=True)
+    other = an_event(6)
+    reply = await api.post(recording, ndjson([line, line, other, line]))
+    assert reply.json() == {"successful_rows": 4, "quarantined_rows": 0, "duplicate_rows": 0}
+    reply = await api.post(recording, ndjson([line, line, other, line]))
+    assert reply.json() == {"successful_rows": 0, "quarantined_rows": 0, "duplicate_rows": 4}
+    # Whoever sends it more often than anybody before means the rest.
+    reply = await api.post(recording, ndjson([line] * 5))
+    assert reply.json() == {"successful_rows": 2, "quarantined_rows": 0, "duplicate_rows": 3}
+    assert await api.events(recording) == [line] * 5 + [other]
+
+
+async def test_equal_lines_over_one_socket_are_events_of_their_own(api: Api) -> None:
+    recording, line = new_id(), an_event(5, same=True)
+    socket = await api.socket(recording, ack="true")
+    for count in (1, 2, 3):
+        await socket.send_text(line)
+        while (await socket.next_json())["successful_rows"] < count:
+            pass
+    assert (await socket.finish()).last["duplicate_rows"] == 0
+    assert await api.events(recording) == [line] * 3
+
+
+async def test_almost_equal_lines_are_not_repeats(api: Api) -> None:
+    recording = new_id()
+    lines = [
+        b'{"type":3,"timestamp":1,"data":{}}',
+        b'{"type":3,"timestamp":1,"data":{} }',
+        b'{"type":3,"timestamp":1.0,"data":{}}',
+        b'{"timestamp":1,"type":3,"data":{}}',
+    ]
+    for line in lines:
+        assert (await api.post(recording, line)).json()["successful_rows"] == 1
+    assert await api.events(recording) == lines
+
+
+async def test_repeats_beside_a_socket_that_goes_on(api: Api) -> None:
+    """Buffered events come by POST, again and again, while a new socket delivers younger ones."""
+    recording = new_id()
+    old = a_session(300)
+    young = [an_event(1_700_000_000_050 + n, young=n) for n in range(300)]
+    socket = await api.socket(recording)
+
+    async def go_on() -> None:
+        for start in range(0, 300, 10):
+            await socket.send_text(*young[start : start + 10])
+            await asyncio.sleep(0)
+
+    total, _ = await asyncio.gather(post_data(api, recording, deque(old)), go_on())
+    last = (await socket.finish()).last
+    assert (last["successful_rows"], last["duplicate_rows"]) == (300, 0)
+    assert total["successful_rows"] == 300
+    found = await api.numbered(recording)
+    assert [line for _, line in found] == sorted(
+        (line for _, line in sorted(found)),
+        key=lambda line: int(line.split(b'"timestamp":')[1].split(b",")[0]),
+    )
+    in_arrival = [line for _, line in sorted(found)]
+    assert [line for line in in_arrival if b"young" in line] == young
+    assert [line for line in in_arrival if b"young" not in line] == old
+
+
+async def test_two_tabs_that_both_repeat_themselves(api: Api) -> None:
+    recording = new_id()
+    tabs = [
+        [an_event(1_700_000_000_000 + n, tab=tab, n=n, text="x" * 1500) for n in range(200)] for tab in (1, 2)
+    ]
+    totals = await asyncio.gather(*(post_data(api, recording, deque(tab)) for tab in tabs))
+    assert [total["successful_rows"] for total in totals] == [200, 200]
+    in_arrival = [line for _, line in sorted(await api.numbered(recording))]
+    for number, tab in enumerate(tabs, 1):
+        assert [line for line in in_arrival if b'"tab":%d' % number in line] == tab
+
+
+async def test_the_same_body_sent_at_the_same_time_is_stored_once(api: Api) -> None:
+    recording, sent = new_id(), a_session(300)
+    replies = await asyncio.gather(*(api.post(recording, ndjson(sent)) for _ in range(6)))
+    assert sum(reply.json()["successful_rows"] for reply in replies) == 300
+    assert sum(reply.json()["duplicate_rows"] for reply in replies) == 1500
+    await check(api, recording, sent)
+
+
+async def test_a_late_large_event_takes_its_place_by_time(api: Api) -> None:
+    """An event too large for the socket goes by POST, alone, and may arrive after younger ones."""
+    recording = new_id()
+    meta = b'{"type":4,"timestamp":1000,"data":{"href":"https://shop.example/"}}'
+    snapshot = an_event(1000, html="x" * 2_000_000).replace(b'"type":3', b'"type":2')
+    younger = [an_event(1000 + n, n=n) for n in range(1, 50)]
+    socket = await api.socket(recording)
+    await socket.send_text(meta, *younger)
+    await socket.finish()
+    for _ in range(2):
+        await api.post(recording, snapshot)
+    assert await api.events(recording) == [meta, snapshot, *younger]
