@@ -1,0 +1,89 @@
+"""A daemon to measure: ``rrd serve`` as a process of its own, on a temporary directory and a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+TENANT = "bench"
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 60.0
+_LISTENING = re.compile(r"listening host=(\S+) port=(\d+)")
+
+
+class Daemon(NamedTuple):
+    """Where a daemon listens, and a key that may read and write."""
+
+    host: str
+    port: int
+    key: str
+    pid: int | None
+    """None for one that somebody else started."""
+
+
+@contextlib.contextmanager
+def daemon(settings: dict[str, str] | None = None) -> Iterator[Daemon]:
+    """Start ``rrd serve`` and stop it on leaving.
+
+    ``settings`` go into its environment (``RRD_FLUSH_AGE_MS`` and the like). Raises ``RuntimeError``
+    with its log if it doesn't come up, or doesn't stop cleanly.
+    """
+    with tempfile.TemporaryDirectory(prefix="rrd-bench-") as directory:
+        data_dir, log_path = f"{directory}/data", f"{directory}/log"
+        rrd = [sys.executable, "-m", "rrd"]
+        key = subprocess.check_output(
+            [*rrd, "keys", "create", "--data-dir", data_dir, "--tenant", TENANT, "--scope", "all"], text=True
+        ).strip()
+        with open(log_path, "wb") as log:
+            process = subprocess.Popen(
+                [*rrd, "serve", "--data-dir", data_dir, "--port", "0"],
+                stdout=log,
+                stderr=log,
+                env=os.environ | (settings or {}),
+            )
+        try:
+            host, port = _address(process, log_path)
+            yield Daemon(host, port, key, process.pid)
+        finally:
+            process.terminate()
+            try:
+                status = process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = process.wait()
+        if status != 0:
+            raise RuntimeError(f"the daemon ended with status {status}:\n{_read(log_path)[-2000:]}")
+
+
+def _address(process: subprocess.Popen[bytes], log_path: str) -> tuple[str, int]:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if found := _LISTENING.search(_read(log_path)):
+            return found[1], int(found[2])
+        time.sleep(0.02)
+    raise RuntimeError(f"the daemon doesn't listen:\n{_read(log_path)[-2000:]}")
+
+
+def _read(path: str) -> str:
+    with open(path, errors="replace") as file:
+        return file.read()
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time that all threads of a process have used so far, in seconds."""
+    # The id of another process's clock, as clock_getcpuclockid(3) makes it; Python only has the threads' one.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def rss_bytes(pid: int) -> int:
+    """Return a process's resident memory (proc(5))."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
