@@ -11,6 +11,7 @@ So the server is quiet: one summary at the end, and one after each flush for tho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Literal
@@ -114,6 +115,7 @@ class _SocketIngest:
         self._saying: set[asyncio.Task[None]] = set()
         self._is_decoding = False
         self._ended = False
+        self._done = asyncio.Event()
 
     async def run(self) -> None:
         """Take messages until the socket closes, then flush and say what was stored."""
@@ -136,6 +138,7 @@ class _SocketIngest:
                 # Cancelled or not, what was received goes on its way to the disk.
                 self.flush()
                 self._services.registry.close_source(self._source)
+            self._done.set()
 
     async def _open_source(self) -> None:
         recording = self._sender.recording
@@ -272,11 +275,11 @@ class _SocketIngest:
         await self._socket.ping()
 
     async def goodbye(self, *, code: int, reason: str) -> None:
-        """Flush, say what was stored, and close."""
+        """Flush, say what was stored, and close. What is on the wire by then is stored all the same."""
         self.flush()
-        await self._end(code=code, reason=reason)
+        await self._end(code=code, reason=reason, lingers=True)
 
-    async def _end(self, *, code: int, reason: str) -> None:
+    async def _end(self, *, code: int, reason: str, lingers: bool = False) -> None:
         if self._ended:
             return
         self._ended = True
@@ -287,7 +290,7 @@ class _SocketIngest:
             self._ended = False
             await self._fail(error)
             return
-        await self._close(self._summary(final=True), code=code, reason=reason)
+        await self._close(self._summary(final=True), code=code, reason=reason, lingers=lingers)
 
     async def _fail(self, error: RrdError) -> None:
         """Say what went wrong, and close: the client must not believe that it goes on."""
@@ -298,8 +301,9 @@ class _SocketIngest:
             logger, logging.WARNING, "socket_failed", code=error.code, status=error.status,
             recording=self._source.recording.recording if self._source is not None else None,
         )  # fmt: skip
-        if self._source is not None and self._source.failure is None:
-            await self._source.flush()  # What came before is good, and its sender may never come back.
+        if self._source is not None:
+            with contextlib.suppress(RrdError):
+                await self._source.flush()  # What came before is good, and its sender may never come back.
         message = {"type": "error", "status": error.status, "code": error.code, "message": str(error)}
         await self._close(message | self._counts(), code=WSCloseCode.INTERNAL_ERROR, reason=error.code)
 
@@ -318,13 +322,22 @@ class _SocketIngest:
         self._failure = self._failure or error
         self._later(self._fail(error))
 
-    async def _close(self, last_words: dict[str, object], *, code: int, reason: str) -> None:
+    async def _close(
+        self, last_words: dict[str, object], *, code: int, reason: str, lingers: bool = False
+    ) -> None:
         try:
             async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
                 await self._socket.send_str(msgspec.json.encode(last_words).decode())
-                await self._socket.close(code=code, message=reason.encode())
+                if lingers:
+                    # aiohttp's own close drops what comes before the client's answer. This
+                    # one leaves receiving to go on until then (RFC 6455, 7.1.2).
+                    body = code.to_bytes(2, "big") + reason.encode()
+                    await self._socket.send_frame(body, WSMsgType.CLOSE)
+                    await self._done.wait()
         except (ConnectionError, RuntimeError, TimeoutError):
-            return  # Gone already: nobody is left to hear it.
+            pass  # Gone already, or silent: nobody is left to hear it.
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await self._socket.close(code=code, message=reason.encode())
 
     def _summary(self, *, final: bool) -> dict[str, object]:
         return {
