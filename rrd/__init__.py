@@ -12,8 +12,9 @@ packages of the second line never import each other (``tests/test_layers.py`` ho
 1. words that everyone shares, no I/O: ``errors ids layout clock config log``
 2. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite
    view, async) · ``access`` (keys and signatures)
-3. ``repeats`` (exact de-duplication) · ``recording`` (one open recording) · ``registry`` (all of
-   them, and group commit) · ``recovery`` (start after a crash, reindex) · ``playback`` (reading in order)
+3. ``repeats`` and ``history`` (exact de-duplication: the rule, and what the files hold) · ``recording``
+   (one open recording) · ``committer`` (group commit) · ``registry`` (all open recordings) ·
+   ``recovery`` (start after a crash, reindex) · ``playback`` (reading in order)
 4. ``http`` (thin shells around the above)
 5. ``daemon`` (puts the parts together), ``cli``
 

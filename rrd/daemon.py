@@ -28,13 +28,13 @@ from rrd.access.gate import Gate
 from rrd.access.keys import KeyStore
 from rrd.clock import SystemClock
 from rrd.config import Config
-from rrd.errors import ConfigError
+from rrd.errors import ConfigError, IndexDamaged
 from rrd.http.app import make_app
 from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.log import event
-from rrd.recovery import lock_data_dir, open_index, recover
+from rrd.recovery import lock_data_dir, open_index, recover, set_index_aside
 from rrd.registry import Registry
 from rrd.segment.disk import OsDisk
 from rrd.wire.limits import Limits
@@ -74,7 +74,12 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
     aiohttp.set_zlib_backend(isal_zlib)
     _raise_file_limit()
     with lock_data_dir(config.data_dir):
-        return uvloop.run(_serve(config, mint_first_keys=mint_first_keys))
+        try:
+            return uvloop.run(_serve(config, mint_first_keys=mint_first_keys))
+        except IndexDamaged as error:
+            # Damage that shows only when recovery reads it. Files are the truth: begin again without it.
+            set_index_aside(config, error)
+            return uvloop.run(_serve(config, mint_first_keys=mint_first_keys))
 
 
 async def _serve(config: Config, *, mint_first_keys: bool) -> int:

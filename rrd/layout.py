@@ -6,6 +6,8 @@
       lock                                                   held by the daemon that serves DATA
       keys.sqlite                                            keys and signing keys (not a view: back it up)
       index.sqlite                                           the index, a view of the segments
+      index.sqlite.rebuilding                                there while the index is made anew
+      index.sqlite.damaged-{ms}                              an index that SQLite refused, kept aside
       active/{tenant}.{recordingId}.{number}.ndjson.zst      segments that may still grow
       sealed/{tenant}/{xx}/{recordingId}.{number}.ndjson.zst segments that never change again
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from rrd import layout
 from rrd.config import Config
-from rrd.errors import ConfigError, CorruptSegment, IndexDamaged
+from rrd.errors import ConfigError, CorruptSegment, IndexDamaged, RrdError
 from rrd.index.index import Index
 from rrd.index.rows import Commit, MetadataChange, RecordingRow, SegmentState
 from rrd.layout import SegmentName
@@ -80,19 +80,35 @@ async def open_index(config: Config) -> tuple[Index, bool]:
     path = layout.index_path(config.data_dir)
     _remove_half_rebuilt(path)
     try:
-        index = await Index.open(path)
+        index, rebuild = await _open(path)
     except IndexDamaged as error:
-        aside = f"{path}.damaged-{time.time_ns() // 1_000_000}"
-        event(logger, logging.ERROR, "index_damaged", error=error, kept_as=aside)
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(path + suffix, aside + suffix)
-        index = await Index.open(path)
-    rebuild = await index.is_empty()
+        set_index_aside(config, error)
+        index, rebuild = await _open(path)
     if rebuild:
         os.close(os.open(_rebuild_note(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         OsDisk().sync_dir(os.path.dirname(path))
     return index, rebuild
+
+
+def set_index_aside(config: Config, error: IndexDamaged) -> None:
+    """Rename a damaged index out of the way, so that the next start makes it anew."""
+    path = layout.index_path(config.data_dir)
+    aside = f"{path}.damaged-{time.time_ns() // 1_000_000}"
+    event(logger, logging.ERROR, "index_damaged", error=error, kept_as=aside)
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path + suffix, aside + suffix)
+
+
+async def _open(path: str) -> tuple[Index, bool]:
+    """Open an index, and tell whether it is empty. A damaged one is closed: its threads would live on."""
+    index = await Index.open(path)
+    try:
+        return index, await index.is_empty()
+    except BaseException:
+        with contextlib.suppress(RrdError):
+            await index.close()
+        raise
 
 
 def _rebuild_note(index_path: str) -> str:

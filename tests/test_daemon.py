@@ -97,6 +97,26 @@ def test_two_daemons_never_serve_one_data_directory(tmp_path: Path) -> None:
     assert "is served by a running rrd already" in told and "Traceback" not in told
 
 
+def test_an_index_that_is_damaged_anywhere_is_rebuilt_at_the_next_start(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with _serve(tmp_path / "first") as process:
+        _read_until(process, "listening")
+        process.terminate()
+        process.communicate(timeout=20)
+    whole = (tmp_path / "first" / "index.sqlite").read_bytes()
+    page = int.from_bytes(whole[16:18], "big")
+    for start in range(page, len(whole), page):
+        shutil.copytree(tmp_path / "first", data_dir)
+        damaged = whole[:start] + b"\xff" * page + whole[start + page :]
+        (data_dir / "index.sqlite").write_bytes(damaged)
+        with _serve(data_dir) as process:
+            _read_until(process, "listening")
+            process.terminate()
+            process.communicate(timeout=20)
+        assert process.returncode == 0
+        shutil.rmtree(data_dir)
+
+
 def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

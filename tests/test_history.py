@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import random
-import sys
-import threading
 
 import pytest
 from hypothesis import given
@@ -154,35 +152,6 @@ def test_the_cache_of_line_keys_never_holds_more_than_its_bound(lookups: list[in
         assert len(cache.get(disk, PATH, headers[number])) == number + 1
         assert cache.held_bytes <= bytes_max
     assert cache.held_bytes == sum(8 * len(keys) for keys in cache._blocks.values())
-
-
-def test_threads_that_share_a_cache_do_not_disturb_each_other() -> None:
-    disk, _ = on_disk([[number, number] for number in range(10)])
-    headers = scan(disk, PATH).blocks
-    cache = LineKeys(bytes_max=48)  # Three blocks: each thread throws out what another is about to take.
-    failures: list[BaseException] = []
-
-    def look_up(seed: int) -> None:
-        rng = random.Random(seed)
-        try:
-            for _ in range(3000):
-                number = rng.randrange(10)
-                assert len(cache.get(disk, PATH, headers[number])) == 2
-        except BaseException as error:  # noqa: BLE001 - told to the test below
-            failures.append(error)
-
-    threads = [threading.Thread(target=look_up, args=(seed,)) for seed in range(4)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert failures == []
-    assert cache.held_bytes == sum(8 * len(keys) for keys in cache._blocks.values()) <= 48
 
 
 def test_a_file_that_is_no_segment_has_no_history() -> None:

@@ -170,6 +170,7 @@ _INDEX_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "junk": lambda data: b"no database at all",
     "header overwritten": lambda data: b"x" * 100 + data[100:],
     "cut off in its first page": lambda data: data[:1000],
+    "pages overwritten": lambda data: data[:4096] + b"\xff" * (len(data) - 4096),
 }
 
 
