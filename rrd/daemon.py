@@ -30,6 +30,7 @@ from rrd.clock import SystemClock
 from rrd.config import Config
 from rrd.errors import ConfigError, IndexDamaged
 from rrd.http.app import make_app
+from rrd.http.budget import Budget
 from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
@@ -49,9 +50,6 @@ _CUT_OFF_TIMEOUT_S = 2.0
 
 _KEEPALIVE_TIMEOUT_S = 120.0
 """How long a connection may wait for its next request; a little longer than proxies hold theirs."""
-
-_LARGE_EVENTS_MAX = 8
-"""How many senders may hold an unfinished event of more than a megabyte at once."""
 
 _READERS_MAX = 8
 """How many recordings are read at once; the others wait."""
@@ -139,7 +137,7 @@ async def make_services(
         sockets=Sockets(
             clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
         ),
-        large_events=asyncio.Semaphore(_LARGE_EVENTS_MAX),
+        unfinished=Budget(max(config.buffer_bytes_max, config.event_bytes_max)),
         readers=asyncio.Semaphore(_READERS_MAX),
     )
     return services, rebuild

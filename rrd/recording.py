@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from rrd.errors import RrdError, ShuttingDown
+from rrd.errors import RrdError, ShuttingDown, WireError
 from rrd.history import History, line_keys, metadata_digest
 from rrd.index.rows import RecordingRow
 from rrd.repeats import Recognised, find_new
@@ -29,6 +29,21 @@ from rrd.wire.limits import Limits
 BLOCK_BYTES_MAX = 4 << 20
 """A block takes in no further batch beyond this size: it is what a reader holds at once, and what
 one damaged byte can cost. A single larger event still gets its block."""
+
+
+_NOTE_BYTES = 400
+"""What a refused line or a metadata event takes in memory beside its bytes."""
+
+
+BAD_LINES_MAX = 10_000
+"""One body or socket with more lines than this that are no events is sending something else. Each is
+kept, so a few kilobytes of compressed line breaks could otherwise make gigabytes of notes."""
+
+
+class TooManyBadLines(WireError):
+    """A source goes on sending what is no event."""
+
+    code = "too_many_bad_lines"
 
 
 class Waiting:
@@ -70,17 +85,22 @@ class Source:
         """Nothing more comes, though what was put may still be on its way."""
         self.on_commit: Callable[[], None] | None = None
         """Called after each block with lines of this source, stored or failed."""
+        self._bad_lines = 0
         self._waiting = 0
         self._waiters: list[asyncio.Future[None]] = []
 
     def put(self, batch: Batch) -> None:
         """Hand over a batch. It is in memory when this returns; ``flush`` waits until it is safe.
 
-        Raises ``ShuttingDown``, and has not taken it, once the recording was let go.
+        Raises ``ShuttingDown``, and has not taken it, once the recording was let go; ``TooManyBadLines``,
+        and has taken it, when the sender had better stop.
         """
         if batch.event_count or batch.metadata or batch.rejected:
             self.recording.put(Pending(self, batch))
             self._waiting += 1
+        self._bad_lines += len(batch.rejected)
+        if self._bad_lines > BAD_LINES_MAX:
+            raise TooManyBadLines(f"more than {BAD_LINES_MAX} lines are no events; the rest is not read")
 
     def put_metadata(self, values: dict[str, str]) -> None:
         """Hand over metadata that came by itself, not in an event. Raises like ``put``."""
@@ -328,8 +348,8 @@ def _notes(values: dict[str, str], source: Source, now_ms: int, digest: str) -> 
 def _size(batch: Batch) -> int:
     return (
         len(batch.payload)
-        + sum(len(bad.raw) for bad in batch.rejected)
-        + sum(len(event.raw) for event in batch.metadata)
+        + sum(len(bad.raw) + _NOTE_BYTES for bad in batch.rejected)
+        + sum(2 * len(event.raw) + _NOTE_BYTES for event in batch.metadata)
     )
 
 

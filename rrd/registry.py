@@ -254,7 +254,9 @@ class Registry:
             event(logger, logging.ERROR, "seal_failed", segments=len(moves), error=error)
             return
         for name in moves:
-            event(logger, logging.INFO, "sealed", recording=name.recording, segment=name.number)
+            event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
+        if moves:
+            event(logger, logging.INFO, "sealed", recordings=len(recordings), segments=len(moves))
 
 
 def move_to_sealed(disk: Disk, data_dir: str, names: list[layout.SegmentName]) -> None:

@@ -33,13 +33,13 @@ def make_app(services: Services) -> web.Application:
             router.add_get(f"{prefix}/{name}/ws", ingest_ws, allow_head=False)
     router.add_post("/", ingest_post)
     router.add_get("/ws", ingest_ws, allow_head=False)
-    router.add_get("/recordings/{recording}", get_recording)
-    router.add_post("/recordings/{recording}/ingest", ingest_post)
-    router.add_get("/recordings/{recording}/ingest/ws", ingest_ws, allow_head=False)
-    router.add_post("/recordings/{recording}/events", ingest_post)
-    router.add_get("/recordings/{recording}/events/ws", ingest_ws, allow_head=False)
-    router.add_get("/recordings/{recording}/events", get_events)
-    router.add_post("/recordings/{recording}/meta", post_metadata)
+    router.add_get("/recordings/{recording:[^/]+}", get_recording)
+    router.add_post("/recordings/{recording:[^/]+}/ingest", ingest_post)
+    router.add_get("/recordings/{recording:[^/]+}/ingest/ws", ingest_ws, allow_head=False)
+    router.add_post("/recordings/{recording:[^/]+}/events", ingest_post)
+    router.add_get("/recordings/{recording:[^/]+}/events/ws", ingest_ws, allow_head=False)
+    router.add_get("/recordings/{recording:[^/]+}/events", get_events)
+    router.add_post("/recordings/{recording:[^/]+}/meta", post_metadata)
     return app
 
 

@@ -25,6 +25,7 @@ _KINDS: dict[str, ContentKind] = {
     "text/plain": "ndjson",
     # What curl -d says when it is told nothing. No form has ever been posted here.
     "application/x-www-form-urlencoded": "ndjson",
+    "application/octet-stream": "ndjson",
     "application/json": "json",
 }
 _ENCODINGS: dict[str, Encoding] = {
@@ -51,7 +52,13 @@ def sender_of(request: web.Request, services: Services) -> Sender:
     recording = recording_of(request, services.config)
     scope = recording_path(recording) if recording else request.path
     grant = authorize(request, services, right="ingest", scope_path=scope)
-    return Sender(grant, recording, request.headers.get(hdrs.ORIGIN), _visitor(request, services.config))
+    origin = _header_text(request.headers.get(hdrs.ORIGIN, ""), services.config)
+    return Sender(grant, recording, origin or None, _visitor(request, services.config))
+
+
+def _header_text(value: str, config: Config) -> str:
+    """Return a header's value fit to be stored: aiohttp keeps bytes that are no UTF-8 as surrogates."""
+    return value.encode("utf-8", "replace")[: config.metadata_value_bytes_max].decode("utf-8", "ignore")
 
 
 def authorize(request: web.Request, services: Services, *, right: Right, scope_path: str) -> Grant:
@@ -107,8 +114,8 @@ def _visitor(request: web.Request, config: Config) -> dict[str, str]:
         request.remote or "", request.headers.getall("X-Forwarded-For", ()), config.trusted_proxies
     ):
         visitor["ipAddress"] = address
-    if agent := request.headers.get(hdrs.USER_AGENT):
-        visitor["userAgent"] = agent[: config.metadata_value_bytes_max]
+    if agent := _header_text(request.headers.get(hdrs.USER_AGENT, ""), config):
+        visitor["userAgent"] = agent
     return visitor
 
 

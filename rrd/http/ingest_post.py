@@ -9,15 +9,13 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientPayloadError, hdrs, web
 
 from rrd.errors import BadRequest, RrdError, WireError
+from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.recording import Source, Tally
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch, Rejected
-
-LARGE_EVENT_BYTES = 1 << 20
-"""From here on decoding goes to a thread, and an unfinished event needs one of few places."""
 
 _ERRORS_TOLD = 10
 
@@ -101,7 +99,7 @@ class _Pump:
         self._services = services
         self._sender = sender
         self._decoder = decoder
-        self._holds_place = False
+        self._hold = Hold(services.unfinished)
         self.source: Source | None = None
         self.rejected: list[Rejected] = []
 
@@ -112,7 +110,7 @@ class _Pump:
                 async for chunk in chunks:
                     self._decoder.feed(chunk)
                     await self._pull()
-                    await self._hold_place()
+                    await self._hold.resize(self._decoder.unfinished_bytes)
                 self._decoder.finish()
             except CutOff:
                 # An unload cuts bodies off; the whole events in it count.
@@ -142,21 +140,11 @@ class _Pump:
         self.source.put(batch)
         await self._services.registry.room(self.source)
 
-    async def _hold_place(self) -> None:
-        """Wait for a place among the few who may hold a large unfinished event; give it back after."""
-        is_large = self._decoder.unfinished_bytes >= LARGE_EVENT_BYTES
-        if is_large and not self._holds_place:
-            await self._services.large_events.acquire()
-        if self._holds_place and not is_large:
-            self._services.large_events.release()
-        self._holds_place = is_large
-
     async def flush(self) -> Tally:
         return await self.source.flush() if self.source is not None else Tally()
 
     def close(self) -> None:
-        if self._holds_place:
-            self._services.large_events.release()
+        self._hold.release()
         if self.source is not None:
             self._services.registry.close_source(self.source)
 

@@ -20,8 +20,9 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from rrd.errors import BadRequest, RrdError, TooLarge, TooManySockets, WireError
+from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
-from rrd.http.ingest_post import LARGE_EVENT_BYTES, recording_in
+from rrd.http.ingest_post import recording_in
 from rrd.http.services import SERVICES, Services
 from rrd.log import event
 from rrd.recording import Source
@@ -35,6 +36,7 @@ _LARGE_MESSAGE_BYTES = 64 << 10
 """A compressed message of this size may hold megabytes: it is decoded in a thread."""
 
 _GOODBYE_TIMEOUT_S = 5.0
+_ECHOES_MAX = 16
 
 _REFUSALS = {WSCloseCode.PROTOCOL_ERROR, WSCloseCode.INVALID_TEXT, WSCloseCode.MESSAGE_TOO_BIG}
 """Close codes (RFC 6455, 7.4.1) that aiohttp closes with by itself."""
@@ -113,7 +115,10 @@ class _SocketIngest:
         self._line = 1
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
+        self._hold = Hold(services.unfinished)
         self._is_decoding = False
+        self._has_news = False
+        self._is_telling = False
         self._ended = False
         self._done = asyncio.Event()
 
@@ -138,6 +143,7 @@ class _SocketIngest:
                 # Cancelled or not, what was received goes on its way to the disk.
                 self.flush()
                 self._services.registry.close_source(self._source)
+            self._hold.release()
             self._done.set()
 
     async def _open_source(self) -> None:
@@ -218,6 +224,7 @@ class _SocketIngest:
                 await self._room()
         finally:
             self._is_decoding = False
+        await self._hold.resize(decoder.unfinished_bytes)
         if decoder.waiting_bytes:
             self._services.sockets.gathers(self)
 
@@ -252,8 +259,9 @@ class _SocketIngest:
         if self._source is None:
             return
         self._source.put(batch)
-        if self.wants_echo and batch.payload:
-            self._say(batch.payload.decode())
+        # Whoever doesn't read its echo gets no more of it.
+        if self.wants_echo and batch.payload and len(self._saying) < _ECHOES_MAX:
+            self._later(self._send(batch.payload.decode()))
 
     async def _room(self) -> None:
         if self._source is not None:
@@ -363,11 +371,18 @@ class _SocketIngest:
     def _on_commit(self) -> None:
         if self._source is not None and self._source.failure is not None:
             self._fail_soon(self._source.failure)
-        elif self.wants_acks and not self._ended:
-            self._say(msgspec.json.encode(self._summary(final=False)).decode())
+        elif self.wants_acks:
+            self._has_news = True
+            if not self._is_telling:
+                self._is_telling = True
+                self._later(self._tell_progress())
 
-    def _say(self, text: str) -> None:
-        self._later(self._send(text))
+    async def _tell_progress(self) -> None:
+        # One at a time: each tells all there is by then, so a slow reader is spared the ones between.
+        while self._has_news and not self._ended:
+            self._has_news = False
+            await self._send(msgspec.json.encode(self._summary(final=False)).decode())
+        self._is_telling = False
 
     async def _send(self, text: str) -> None:
         try:

@@ -10,6 +10,7 @@ from aiohttp import web
 from rrd.access.gate import Gate
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.http.budget import Budget
 from rrd.http.sockets import Sockets
 from rrd.index.index import Index
 from rrd.registry import Registry
@@ -51,9 +52,8 @@ class Services:
     index: Index
     registry: Registry
     sockets: Sockets
-    large_events: asyncio.Semaphore
-    """Held while an unfinished event is larger than ``LARGE_EVENT_BYTES``, so that memory stays bounded
-    however many senders hold one open."""
+    unfinished: Budget
+    """Memory for large events that are still coming in, by POST or in compressed messages."""
     readers: asyncio.Semaphore
     """Held while events are read: each reader may hold ``read_bytes_max``."""
     requests: UnderWay = field(default_factory=UnderWay)

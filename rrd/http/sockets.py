@@ -15,6 +15,7 @@ from rrd.access.gate import Gate, Grant
 from rrd.clock import Clock
 
 _TICK_S = 0.02
+_PING_TIMEOUT_S = 1.0
 _SLICE_S = 0.005
 """How long flushing may go on before others get their turn."""
 
@@ -88,8 +89,11 @@ class Sockets:
         while True:
             await asyncio.sleep(self._ping_interval_s)
             for number, socket in enumerate(list(self._open)):
-                with contextlib.suppress(ConnectionError, RuntimeError):
-                    await socket.ping()
+                with contextlib.suppress(ConnectionError, RuntimeError, TimeoutError):
+                    async with asyncio.timeout(
+                        _PING_TIMEOUT_S
+                    ):  # One that doesn't read must not stop them all.
+                        await socket.ping()
                 if number % 100 == 99:
                     await asyncio.sleep(0)
 

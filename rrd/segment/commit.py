@@ -7,6 +7,8 @@ everything that is ready goes together, while the next group gathers.
 
 from __future__ import annotations
 
+import errno
+import struct
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -47,11 +49,10 @@ def commit(disk: Disk, appends: Sequence[Append], *, mode: SyncMode) -> list[Sto
         except OSError as error:
             append.writer.undo(after_sync=False)
             outcomes.append(error)
-        except Exception:
-            # A bug made a block that can't be encoded. Nothing is promised yet: leave each segment as it was.
-            for begun in appends[: len(outcomes) + 1]:
-                begun.writer.undo(after_sync=False)
-            raise
+        except (ValueError, TypeError, struct.error) as error:
+            # Only a bug makes a block that can't be encoded. It must not take the others along.
+            append.writer.undo(after_sync=False)
+            outcomes.append(OSError(errno.EINVAL, f"the block can't be encoded: {error!r}"))
         else:
             outcomes.append(Stored(offset, 0))
     written = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Stored)]
