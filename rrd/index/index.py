@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from asyncio import Lock
+from asyncio import Lock, to_thread
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
@@ -65,12 +65,10 @@ class Index:
         written by a newer rrd; ``ConfigError`` if the file system can't hold it.
         """
         with _translated(path):
-            writer = await aiosqlite.connect(path, isolation_level=None)
+            writer = await _connect(path)
             try:
                 await _prepare_writer(writer, path)
-                reader = await aiosqlite.connect(
-                    f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None
-                )
+                reader = await _connect(f"file:{quote(path)}?mode=ro", uri=True)
                 try:
                     await reader.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
                     index = cls(path, writer, reader)
@@ -271,6 +269,17 @@ class Index:
                 finally:
                     if synced:
                         await db.execute("PRAGMA synchronous = NORMAL")
+
+
+async def _connect(path: str, *, uri: bool = False) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(path, uri=uri, isolation_level=None)
+    try:
+        return await connection
+    except BaseException:
+        # Its thread has yet to tell this loop that it ends; nobody waits for that, and the loop may be
+        # closed by then.
+        await to_thread(connection._thread.join)
+        raise
 
 
 async def _prepare_writer(writer: aiosqlite.Connection, path: str) -> None:

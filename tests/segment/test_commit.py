@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import random
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
