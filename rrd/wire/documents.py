@@ -102,7 +102,7 @@ def _wrapped_array(document: bytes, at: int) -> tuple[int, int] | None:
     for member in members(document, at):
         if member.name == b"type":
             return None
-        if member.name == b"events" and document[member.value] == ord("["):
+        if member.name == b"events" and document[member.value : member.value + 1] == b"[":
             start = member.value + 1
         limit = member.limit or len(document)
     if start is None:

@@ -148,8 +148,8 @@ def check_lines(
     """Check lines without their LFs. ``payload``, if given, is the same lines, each ended by LF.
 
     Packed events may make a batch far larger than its lines. Once ``limits.event_bytes_max`` was
-    unpacked, no more of them are: they are refused as ``too_large``, or with ``may_end_early``
-    the batch ends, as its ``limit_line`` tells, and the other lines are left to the caller.
+    unpacked, more of them are refused as ``too_large``. With ``may_end_early`` the batch ends before that,
+    at ``limits.batch_bytes``; its ``limit_line`` tells, and the other lines are left to the caller.
     """
     if payload is None:
         payload = b"\n".join(lines) + b"\n" if lines else b""
@@ -219,7 +219,7 @@ def _check_carefully(
         if line and not line.isspace():
             careful.take(limit_line, line)
         limit_line += 1
-        if may_end_early and careful.unpacked_bytes >= limits.event_bytes_max:
+        if may_end_early and careful.unpacked_bytes >= limits.batch_bytes:
             break
     return _batch(
         b"\n".join(careful.kept) + b"\n" if careful.kept else b"",

@@ -37,6 +37,8 @@ class Member(NamedTuple):
 
 def value_end(text: bytes | bytearray, start: int) -> int | None:
     """Return the offset behind the value, or the word, that begins at ``start``; None if it does not end."""
+    if start == len(text):
+        return None
     first = text[start]
     if first == ord('"'):
         string = _STRING.match(text, start)

@@ -1,8 +1,8 @@
 """Small streams that decode to a lot, built without decoding it; and a lab to set them off in.
 
-Method: what repeats is compressed once. gzip members and zstd frames may be concatenated as they are; inside
-one deflate stream, a part between two full flushes refers to nothing outside it (zlib's manual), so that it may
-stand there a thousand times. zstd's RLE blocks (RFC 8878, 3.1.1.2.2) are written by hand.
+Method: what repeats is compressed once. gzip members and zstd frames may be concatenated as they are;
+inside one deflate stream, a part between two full flushes refers to nothing outside it (zlib's manual), so
+that it may stand there a thousand times. zstd's RLE blocks (RFC 8878, 3.1.1.2.2) are written by hand.
 
 ``python -m tests.wire.bombs NAME`` decodes one of ``CASES`` in a process of its own and prints what came out
 and how much memory it took: the libraries allocate outside of Python's sight, so that only the process's
@@ -111,62 +111,72 @@ class Case(NamedTuple):
     """It is checked as a text message."""
 
 
-_EVENT_HELD = 2 * LIMITS.event_bytes_max + 64 * MIB
-"""A line up to its limit, in a buffer that grew, and its copy."""
-_DOCUMENT_HELD = 2 * LIMITS.document_bytes_max + 64 * MIB
+EVENT_HELD = 2 * LIMITS.event_bytes_max + 64 * MIB
+"""A line up to its limit in a buffer that grew, and its copy."""
+DOCUMENT_HELD = 2 * LIMITS.document_bytes_max + 64 * MIB
+BATCHES_HELD = 6 * LIMITS.event_bytes_max + 64 * MIB
+"""A batch of one event up to its limit: being made, joined, and the one before, which the caller holds."""
 
 
-def packed(event: bytes, count: int) -> bytes:
-    """``event``, whose ``x`` is 1 MiB ``count`` times, packed; its text was never all there."""
-    head, tail = event.split(b"x")
+def packed(parts: int, *, repeats: int = 1) -> bytes:
+    """A packed event with ``parts * repeats`` MiB of text. With ``repeats`` its checksum is wrong."""
     deflate = zlib.compressobj(9)
-    parts = [
-        deflate.compress(head),
-        *(deflate.compress(b"x" * MIB) for _ in range(count)),
-        deflate.compress(tail),
-    ]
-    return as_line(b"".join([*parts, deflate.flush()])) + b"\n"
+    head = deflate.compress(b'{"type":3,"timestamp":1,"data":"') + deflate.flush(zlib.Z_FULL_FLUSH)
+    text = b"".join(deflate.compress(b"x" * MIB) for _ in range(parts)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    tail = deflate.compress(b'","v":"v1"}') + deflate.flush()
+    return as_line(head + text * repeats + tail) + b"\n"
 
 
-PACKED = b'{"type":3,"timestamp":1,"data":"x","v":"v1"}'
+def document_of_elements(count: int) -> bytes:
+    """Two bytes an element: what costs most to hold."""
+    block = zstd_block(b"0," * KIB)
+    return zstd_frame([zstd_block(b"["), block * (count // KIB), zstd_block(b"0]", is_last=True)])
+
 
 CASES: dict[str, Case] = {
     # 2 GiB without a line break, against an event's 64 MiB.
-    "line-gzip": Case(lambda: gzip_member(ZEROS, TWO_GIB), "gzip", growth_bytes_max=_EVENT_HELD),
-    "line-gzip-members": Case(lambda: gzip_members(ZEROS, TWO_GIB), "gzip", growth_bytes_max=_EVENT_HELD),
-    "line-br": Case(lambda: brotli_stream(ZEROS, TWO_GIB), "br", growth_bytes_max=_EVENT_HELD),
-    "line-zstd": Case(lambda: zstd_stream(ZEROS, TWO_GIB), "zstd", growth_bytes_max=_EVENT_HELD),
-    "line-zstd-rle": Case(lambda: zstd_rle_bomb(b"x", 2 * GIB), "zstd", growth_bytes_max=_EVENT_HELD),
+    "line-gzip": Case(lambda: gzip_member(ZEROS, TWO_GIB), "gzip", growth_bytes_max=EVENT_HELD),
+    "line-gzip-members": Case(lambda: gzip_members(ZEROS, TWO_GIB), "gzip", growth_bytes_max=EVENT_HELD),
+    "line-br": Case(lambda: brotli_stream(ZEROS, TWO_GIB), "br", growth_bytes_max=EVENT_HELD),
+    "line-zstd": Case(lambda: zstd_stream(ZEROS, TWO_GIB), "zstd", growth_bytes_max=EVENT_HELD),
+    "line-zstd-rle": Case(lambda: zstd_rle_bomb(b"x", 2 * GIB), "zstd", growth_bytes_max=EVENT_HELD),
     "line-zstd-rle-frames": Case(
-        lambda: zstd_rle_bomb(b"x", 128 * KIB) * (16 * KIB), "zstd", growth_bytes_max=_EVENT_HELD
+        lambda: zstd_rle_bomb(b"x", 128 * KIB) * (16 * KIB), "zstd", growth_bytes_max=EVENT_HELD
     ),
     # 2 GiB of good events, against a body's 1 GiB.
     "lines-gzip": Case(lambda: gzip_member(LINES, TWO_GIB), "gzip", events=1024),
     "lines-br": Case(lambda: brotli_stream(LINES, TWO_GIB), "br", events=1024),
     "lines-zstd": Case(lambda: zstd_stream(LINES, TWO_GIB), "zstd", events=1024),
     # 2 GiB of one document, against 64 MiB.
-    "document-gzip": Case(lambda: gzip_member(b"[" * PART, TWO_GIB), "gzip", "json", growth_bytes_max=_DOCUMENT_HELD),
-    "document-br": Case(lambda: brotli_stream(ZEROS, TWO_GIB), "br", "json", growth_bytes_max=_DOCUMENT_HELD),
-    "document-zstd": Case(lambda: zstd_rle_bomb(b"[", 2 * GIB), "zstd", "json", growth_bytes_max=_DOCUMENT_HELD),
-    # A document that is allowed, of what costs most to hold: two bytes an element.
+    "document-gzip": Case(
+        lambda: gzip_member(b"[" * PART, TWO_GIB), "gzip", "json", growth_bytes_max=DOCUMENT_HELD
+    ),
+    "document-br": Case(lambda: brotli_stream(ZEROS, TWO_GIB), "br", "json", growth_bytes_max=DOCUMENT_HELD),
+    "document-zstd": Case(
+        lambda: zstd_rle_bomb(b"[", 2 * GIB), "zstd", "json", growth_bytes_max=DOCUMENT_HELD
+    ),
+    # A document well within its limit, of a million elements.
     "elements": Case(
-        lambda: zstd_frame([zstd_block(b"["), zstd_block(b"0," * KIB) * 2047, zstd_block(b"0]", is_last=True)]),
-        "zstd", "json", error=None,
+        lambda: document_of_elements(1_100_000), "zstd", "json", error=None, growth_bytes_max=40 * MIB
     ),
     # The shortest lines there are.
     "blank-lines": Case(
         lambda: zstd_rle_bomb(b"\n", 2 * GIB), "zstd", limits=LIMITS._replace(body_bytes_max=32 * MIB)
     ),
-    # Bombs inside: a packed event of 2 GiB, and forty of 60 MiB, together 2.4 GiB.
-    "packed": Case(lambda: packed(PACKED, 2048), "identity", error=None, growth_bytes_max=_EVENT_HELD),
+    # Bombs inside: a packed event of 2 GiB, and twelve of 60 MiB.
+    "packed": Case(lambda: packed(16, repeats=128), "identity", error=None, growth_bytes_max=EVENT_HELD),
     "packed-many": Case(
-        lambda: packed(PACKED, 60) * 40, "identity", error=None, events=40, growth_bytes_max=2 * _EVENT_HELD
+        lambda: packed(60) * 12, "identity", error=None, events=12, growth_bytes_max=BATCHES_HELD
     ),
     "packed-message": Case(
-        lambda: packed(PACKED, 60) * 40, "identity", error=None, events=2, growth_bytes_max=2 * _EVENT_HELD,
+        lambda: packed(60) * 12,
+        "identity",
+        error=None,
+        events=2,
+        growth_bytes_max=BATCHES_HELD,
         is_message=True,
     ),
-}  # fmt: skip
+}
 
 
 def memory(field: str) -> int:

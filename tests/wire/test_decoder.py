@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from typing import Literal
@@ -15,7 +14,6 @@ from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.inflate import Encoding
-from rrd.wire.limits import Limits
 from tests.corpus import recordings
 from tests.wire import bombs
 from tests.wire.packer import pack
@@ -242,19 +240,14 @@ def message_bodies(draw: st.DrawFn) -> list[bytes]:
     return draw(st.lists(good_lines().map(bytes.strip), min_size=1, max_size=8))
 
 
-def ordinary(lines: Sequence[bytes]) -> Outcome:
-    """What becomes of good lines, without the numbers of lines."""
-    batch = check_lines(lines, LIMITS, first_line=1)
-    return outcome([batch], None)
-
-
 def same(found: Outcome, lines: Sequence[bytes]) -> bool:
-    expected = ordinary(lines)
+    """Tell whether it is what becomes of good lines. Space around them is left alone, and may differ."""
+    expected = outcome([check_lines(lines, LIMITS, first_line=1)], None)
     return (
-        found.events == expected.events
-        and [(event.values, event.raw) for event in found.metadata]
+        [line.strip() for line in found.events] == expected.events
+        and [(event.values, event.raw.strip()) for event in found.metadata]
         == [(event.values, event.raw) for event in expected.metadata]
-        and found.refusals() == expected.refusals()
+        and [(reason, raw.strip()) for reason, raw in found.refusals()] == expected.refusals()
     )
 
 
@@ -282,7 +275,12 @@ def test_one_stream_over_all_messages(
         found = decode(pieces, encoding=encoding, messages=True, cut_off=not finished)
         assert isinstance(found.error, WireError) == (not finished)
         # Space behind a line is left alone.
-        assert same(found._replace(events=[line.strip() for line in found.events]), lines)
+        stripped = found._replace(
+            events=[line.strip() for line in found.events],
+            metadata=[event._replace(raw=event.raw.strip()) for event in found.metadata],
+            rejected=[bad._replace(raw=bad.raw.strip()) for bad in found.rejected],
+        )
+        assert same(stripped, lines)
 
 
 @pytest.mark.parametrize("encoding", COMPRESSED)
@@ -333,6 +331,17 @@ def test_events_do_not_pile_up_in_a_stream_without_line_breaks(encoding: Encodin
         pull(decoder, batches, flush=True)
         assert decoder.unfinished_bytes < 10_000
     assert outcome(batches, None).events == lines
+
+
+def test_long_line_does_not_make_the_events_behind_it_wait() -> None:
+    stream = Compressor("zstd")
+    long = event(1, pad="x" * 10_000)
+    decoder = Decoder(kind="ndjson", encoding="zstd", limits=LIMITS)
+    for text, events in ((long[:-1], []), (b"}\n", [long]), (event(2), [event(2)]), (event(3), [event(3)])):
+        decoder.feed(stream.flushed(text), ends_message=True)
+        batches: list[Batch] = []
+        pull(decoder, batches, flush=True)
+        assert outcome(batches, None).events == events
 
 
 @every_kind

@@ -127,6 +127,13 @@ def test_array_cut_off_anywhere_gives_the_whole_events_before_the_cut(
     assert lines[len(whole) :] == [rest] * bool(rest)
 
 
+@pytest.mark.parametrize(
+    "document", [b"{", b'{"', b'{"events"', b'{"events":', b'{"a":1,"events" : ', b'{"type":']
+)
+def test_object_cut_off_before_a_value_is_one_line(document: bytes) -> None:
+    assert split(document) == [document.strip()]
+
+
 DAMAGE = {
     "a word": (b"junk", [b"junk"]),
     "words": (b"junk junk", [b"junk", b"junk"]),

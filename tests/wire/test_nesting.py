@@ -25,6 +25,9 @@ SHAPES: dict[str, Callable[[int, str], str]] = {
     ),
     "bushy": lambda levels, core: "[[],{}," * (levels - 1) + "[" + core + "]" + "]" * (levels - 1),
     "bushy behind": lambda levels, core: "[" * levels + core + "]" + ',{"b":0}]' * (levels - 1),
+    "several as deep": lambda levels, core: (
+        "[" + ("[" * (levels - 1) + core + "]" * (levels - 1) + ",") * 3 + "0]"
+    ),
     "one deep among many": lambda levels, core: "[" + "[]," * 5000 + "[" * (levels - 1) + core + "]" * levels,
 }  # fmt: skip
 CORES = {

@@ -73,6 +73,22 @@ def test_one_line_is_the_same_value(text: bytes, data: st.DataObject) -> None:
         assert json.loads(line) == expected
 
 
+CUT_OFF: dict[bytes, list[int | None]] = {
+    b"{": [],
+    b'{"': [],
+    b'{"a"': [],
+    b'{"a":': [None],
+    b'{"a":[1': [None],
+    b'{"a":1,': [6],
+    b'{"a":1,"b":': [6, None],
+}
+
+
+@pytest.mark.parametrize(("text", "limits"), CUT_OFF.items())
+def test_members_end_with_one_that_is_cut_off(text: bytes, limits: list[int | None]) -> None:
+    assert [member.limit for member in members(text, 0)] == limits
+
+
 HOSTILE = {
     "opening brackets": b"[" * (8 * MIB),
     "objects in objects": b'{"a":' * MIB,
