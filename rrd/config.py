@@ -47,6 +47,38 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
     segment_bytes_max: Annotated[int, Meta(ge=MIB, le=4 * GIB)] = 64 * MIB
     seal_idle_s: Annotated[int, Meta(ge=1)] = 120
+    seal_closed_s: Annotated[int, Meta(ge=0)] = 5
+
+    # Object storage
+    object_store: Literal["local", "s3"] = "local"
+    objects_dir: str = ""
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_bucket: str = ""
+    s3_prefix: str = ""
+    s3_path_style: bool = True
+    s3_credentials_file: str = ""
+    s3_ca_file: str = ""
+    s3_storage_class: str = ""
+    s3_encryption: Literal["", "AES256", "aws:kms"] = ""
+    s3_kms_key: str = ""
+    s3_checksum: Literal["crc32c", "sha256", "none"] = "crc32c"
+    s3_multipart_bytes: Annotated[int, Meta(ge=5 * MIB, le=5 * GIB)] = 32 * MIB
+    s3_timeout_s: Annotated[int, Meta(ge=1, le=600)] = 20
+    rollup_delay_s: Annotated[int, Meta(ge=0)] = 300
+    rollup_level: Annotated[int, Meta(ge=1, le=19)] = 12
+    rollup_block_bytes: Annotated[int, Meta(ge=64 * KIB, le=64 * MIB)] = 4 * MIB
+    rollup_tasks: Annotated[int, Meta(ge=1, le=64)] = 2
+    keep_local_s: Annotated[int, Meta(ge=0)] = 86_400
+    object_cache_bytes_max: Annotated[int, Meta(ge=0)] = 64 * MIB
+
+    # How long things stay
+    retention_age: str = ""
+    retention_age_of_tenant: tuple[str, ...] = ()
+    retention_bytes_max: Annotated[int, Meta(ge=0)] = 0
+    retention_bytes_max_of_tenant: tuple[str, ...] = ()
+    disk_reserve_bytes: Annotated[int, Meta(ge=0)] = GIB
+    tombstone_days: Annotated[int, Meta(ge=0)] = 400
 
     # Limits on what a sender may send
     event_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB

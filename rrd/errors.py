@@ -9,6 +9,7 @@
     ├── RequestError         the request: parameters, paths, types
     │   ├── BadRequest           400
     │   ├── NotFound             404
+    │   ├── Gone                 410  erased, and not to come back
     │   └── UnsupportedType      415
     ├── AccessError          who may do what
     │   ├── Unauthenticated      401
@@ -18,6 +19,10 @@
     │   ├── StorageFailed        500  a write or sync failed: nothing was acked
     │   ├── TooManySockets       503
     │   └── ShuttingDown         503
+    ├── ObjectError          the object store
+    │   ├── StoreAway            503  it can't be reached, refuses, or is too slow: try again later
+    │   ├── ObjectMissing             there is no such object
+    │   └── ObjectRejected            it is there, and what it holds is not what was put
     ├── SegmentError         our own files
     │   ├── TornTail                  unfinished last write: expected after a power cut
     │   └── CorruptSegment            any other damage: alarming
@@ -81,6 +86,13 @@ class NotFound(RequestError):
     status = 404
 
 
+class Gone(RequestError):
+    """The recording was erased, and a tombstone keeps it from coming back (RFC 9110, 15.5.11)."""
+
+    code = "recording_erased"
+    status = 410
+
+
 class UnsupportedType(RequestError):
     """A Content-Type or Content-Encoding that is not served (RFC 9110, 15.5.16)."""
 
@@ -140,6 +152,31 @@ class ShuttingDown(RefusedError):
     """The daemon is stopping."""
 
     code = "shutting_down"
+
+
+class ObjectError(RrdError):
+    """Something is wrong with the object store, or with an object in it."""
+
+    code = "object_error"
+
+
+class StoreAway(ObjectError):
+    """The object store can't be reached, refuses, or did not answer in time. Trying again later may help."""
+
+    code = "object_store_away"
+    status = 503
+
+
+class ObjectMissing(ObjectError):
+    """There is no object of this key."""
+
+    code = "object_missing"
+
+
+class ObjectRejected(ObjectError):
+    """The store's own size or checksum of an object is not that of what was put."""
+
+    code = "object_rejected"
 
 
 class SegmentError(RrdError):

@@ -11,10 +11,23 @@
       active/{tenant}.{recordingId}.{number}.ndjson.zst      segments that may still grow
       sealed/{tenant}/{xx}/{recordingId}.{number}.ndjson.zst segments that never change again
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
+      tombstones.sqlite                                      what was erased (not a view: back it up)
+      backing-up.{pid}/                                      links that a backup under way holds
+      rolling/{name}.object                                  objects being made; thrown away at start
+      objects/{object key}                                   the object store, where no other is set
 
 ``xx`` is the last two characters of the recording id, lower-cased: random both in UUIDs of
 version 4 and of version 7, so directories stay small. ``number`` counts the segments of one
 recording from 1, six digits at least.
+
+An object's key is the same in every store::
+
+    {tenant}/{yyyy}/{mm}/{dd}/{recordingId}/{first seq}-{last seq}.ndjson.zst
+
+The day (UTC) is that on which the recording began, so all its objects have one prefix; both numbers have
+eight digits at least, so that keys sort as events do. An object without events
+(metadata or quarantined lines alone) ends in ``.{number}.ndjson.zst``, its first segment's number: its
+range is empty, and another's may be the same.
 
 Active segments lie in one flat directory of their own, so that start-up finds what a crash
 may have touched by listing it, however many sealed segments there are.
@@ -22,6 +35,8 @@ may have touched by listing it, however many sealed segments there are.
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 SUFFIX = ".ndjson.zst"
@@ -33,6 +48,26 @@ class SegmentName(NamedTuple):
     tenant: str
     recording: str
     number: int
+
+
+class ObjectName(NamedTuple):
+    """What an object's key says."""
+
+    tenant: str
+    day: str
+    """``yyyy/mm/dd``, UTC."""
+    recording: str
+    first_seq: int
+    limit_seq: int
+    """sequenceId after the last event."""
+    number: int | None
+    """Number of its first segment, told only where there are no events."""
+
+
+_OBJECT_KEY = re.compile(
+    r"([a-z0-9][a-z0-9_-]{0,62})/(\d{4}/\d\d/\d\d)/([A-Za-z0-9_-]{8,64})/(\d{8,})-(\d{8,})(?:\.(\d{6,}))?"
+    + re.escape(SUFFIX)
+)
 
 
 def lock_path(data_dir: str) -> str:
@@ -85,3 +120,42 @@ def parse_sealed(tenant: str, file_name: str) -> SegmentName | None:
     if not file_name.endswith(SUFFIX) or len(parts) != 2 or not parts[1].isdecimal():
         return None
     return SegmentName(tenant, parts[0], int(parts[1]))
+
+
+def tombstones_path(data_dir: str) -> str:
+    return f"{data_dir}/tombstones.sqlite"
+
+
+def objects_dir(data_dir: str) -> str:
+    return f"{data_dir}/objects"
+
+
+def rolling_dir(data_dir: str) -> str:
+    return f"{data_dir}/rolling"
+
+
+def rolling_path(data_dir: str, name: SegmentName) -> str:
+    """Where the object that begins with the segment ``name`` is made."""
+    return f"{data_dir}/rolling/{name.tenant}.{name.recording}.{name.number:06d}.object"
+
+
+def object_prefix(tenant: str, recording: str, created_ms: int) -> str:
+    """Return what the keys of all objects of a recording begin with. ``created_ms``: when it began."""
+    day = datetime.fromtimestamp(created_ms / 1000, UTC)
+    return f"{tenant}/{day:%Y/%m/%d}/{recording}/"
+
+
+def object_key(name: SegmentName, *, created_ms: int, first_seq: int, event_count: int) -> str:
+    """Return the key of the object that begins with the segment ``name``."""
+    prefix = object_prefix(name.tenant, name.recording, created_ms)
+    number = "" if event_count else f".{name.number:06d}"
+    return f"{prefix}{first_seq:08d}-{first_seq + event_count - 1:08d}{number}{SUFFIX}"
+
+
+def parse_object_key(key: str) -> ObjectName | None:
+    """Read an object's key; None if it is not one of ours."""
+    found = _OBJECT_KEY.fullmatch(key)
+    if found is None:
+        return None
+    tenant, day, recording, first, last, number = found.groups()
+    return ObjectName(tenant, day, recording, int(first), int(last) + 1, int(number) if number else None)

@@ -43,7 +43,7 @@ _SECRETS = (
     re.compile(r"""(\bbearer(?:\s|%20|\+)+)([^\s"'<>\\]+)""", re.IGNORECASE),
     # The forms that `rrd keys create` mints. The short prefix counts where a word begins, or before
     # as many characters as a minted key has.
-    re.compile(r"((?:public|secret)_key_rr_|(?<![A-Za-z])ak_(?=[\w-]{16})|ak_(?=[\w-]{43}))([\w-]+)"),
+    re.compile(r"((?:public|secret|erase)_key_rr_|(?<![A-Za-z])ak_(?=[\w-]{16})|ak_(?=[\w-]{43}))([\w-]+)"),
 )
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}

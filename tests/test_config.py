@@ -28,7 +28,7 @@ def toml(directory: Path, text: str) -> str:
 
 def test_the_shipped_file_sets_each_key_once_to_its_default() -> None:
     text = SHIPPED.read_text()
-    keys = re.findall(r"^([a-z_]+) = ", text, re.MULTILINE)
+    keys = re.findall(r"^([a-z0-9_]+) = ", text, re.MULTILINE)
     assert sorted(keys) == sorted(DEFAULTS)
     assert load_config(file=str(SHIPPED), environment={}) == Config()
     shipped = {

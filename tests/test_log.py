@@ -27,6 +27,7 @@ WORDS = st.text(string.ascii_letters + string.digits + "-_", min_size=43, max_si
 KEYS = st.one_of(
     WORDS.map(lambda word: f"public_key_rr_{word}"),
     WORDS.map(lambda word: f"secret_key_rr_{word}"),
+    WORDS.map(lambda word: f"erase_key_rr_{word}"),
     WORDS.map(lambda word: f"ak_{word}"),
 )
 # Someone's own key, of which nothing but its place tells that it is one. Its characters are
