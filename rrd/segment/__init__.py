@@ -1,4 +1,4 @@
-"""Blocks of events ↔ segment files on the local disk. No event loop in here.
+"""Blocks of events ↔ segment files on the local disk, and objects made of them. No event loop in here.
 
 ``format``  the bytes of a block, both ways (FORMAT.md says what they mean)
 ``disk``    the operating system, behind a protocol
@@ -7,5 +7,9 @@
 ``scan``    a read-only verdict on a segment: clean, torn or corrupt
 ``repair``  what to do about the verdict
 ``reader``  events and notes of a block
-``inspect`` a segment told to people
+``run``     many segments of a recording, read and checked
+``lines``   what packing looks at in an event
+``pack``    a run of segments made into an object
+``table``   what stands at the end of an object
+``inspect`` a segment or object told to people
 """

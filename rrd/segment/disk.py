@@ -14,7 +14,20 @@ from typing import Protocol
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Disk(Protocol):
+class Readable(Protocol):
+    """Where bytes of segments and objects are read from: a disk's files, or an object store's objects.
+
+    ``path`` is a file's path, or an object's key. Raises ``OSError`` on failure, or what the store raises.
+    """
+
+    def size(self, path: str) -> int: ...
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """Read up to ``size`` bytes from ``offset``; fewer only at the end."""
+        ...
+
+
+class Disk(Readable, Protocol):
     """What rrd asks of a file system. Every method raises ``OSError`` on failure."""
 
     def open_append(self, path: str, *, create: bool) -> int:
@@ -59,12 +72,6 @@ class Disk(Protocol):
 
     def list_dir(self, path: str) -> list[str]:
         """Names in a directory, in no order; an absent directory has none."""
-        ...
-
-    def size(self, path: str) -> int: ...
-
-    def read(self, path: str, offset: int, size: int) -> bytes:
-        """Read up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a segment: identity and blocks, encoded and decoded.
+"""The bytes of segments and objects: identity and blocks, encoded and decoded.
 
 Pure functions over bytes; ``FORMAT.md`` is the authority, field by field.
 """
@@ -23,6 +23,9 @@ _IDENTITY = struct.Struct("<4sI")
 _IDENTITY_MARKER = b"rrd1"
 _IDENTITY_BYTES_MAX = 4096
 
+IDENTITY_START = _SKIPPABLE.size + _IDENTITY.size
+"""Bytes of the identity's frame before its JSON."""
+
 _HEADER = struct.Struct("<4sIIIQddQqQQIIIIII")
 _MARKER = b"rrdb"
 _OFFSET = struct.Struct("<Q")
@@ -39,10 +42,11 @@ _COVERED_AT = _SKIPPABLE.size + 8
 
 FLAG_ORDERED = 1
 FLAG_OWN_IDS = 2
+FLAG_PAGE_VIEW = 4
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose segment a file is. ``salt`` is 16 random bytes in hex."""
+class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whose segment or object a file is. ``salt`` is 16 bytes in hex."""
 
     tenant: str
     recording: str
@@ -51,6 +55,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     first_seq: Annotated[int, msgspec.Meta(ge=1)]
     previous_size: Annotated[int, msgspec.Meta(ge=0)]
+    last_number: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Number of the last segment in an object; 0 in a segment."""
+
+    @property
+    def is_object(self) -> bool:
+        return self.last_number != 0
 
     @property
     def name(self) -> SegmentName:
@@ -124,6 +134,11 @@ class BlockHeader(NamedTuple):
         return bool(self.flags & FLAG_OWN_IDS)
 
     @property
+    def page_view(self) -> bool:
+        """The first event is a Meta event. Only objects say so."""
+        return bool(self.flags & FLAG_PAGE_VIEW)
+
+    @property
     def notes_offset(self) -> int:
         return self.offset + BLOCK_OVERHEAD
 
@@ -142,31 +157,44 @@ class BlockHeader(NamedTuple):
         return self.first_seq + self.event_count
 
 
+def encode_identity_json(identity: Identity) -> bytes:
+    """Encode what stands in the identity, and once more in an object's table."""
+    return msgspec.json.encode(identity)
+
+
 def encode_identity(identity: Identity) -> bytes:
     """Encode the frame that a segment starts with."""
-    body = msgspec.json.encode(identity)
+    body = encode_identity_json(identity)
     content = _IDENTITY.pack(_IDENTITY_MARKER, google_crc32c.value(body)) + body
     return _SKIPPABLE.pack(IDENTITY_MAGIC, len(content)) + content
 
 
 def decode_identity(data: bytes) -> tuple[Identity, int] | None:
     """Read the identity at the start of ``data`` and its size in bytes; None if there is no valid one."""
-    start = _SKIPPABLE.size + _IDENTITY.size
-    if len(data) < start:
+    if len(data) < IDENTITY_START:
         return None
     magic, size = _SKIPPABLE.unpack_from(data)
     marker, crc = _IDENTITY.unpack_from(data, _SKIPPABLE.size)
     limit = _SKIPPABLE.size + size
-    if magic != IDENTITY_MAGIC or marker != _IDENTITY_MARKER or not start < limit <= len(data):
+    if magic != IDENTITY_MAGIC or marker != _IDENTITY_MARKER or not IDENTITY_START < limit <= len(data):
         return None
-    body = data[start:limit]
+    body = data[IDENTITY_START:limit]
     if google_crc32c.value(body) != crc:
         return None
+    identity = decode_identity_json(body)
+    return (identity, limit) if identity is not None else None
+
+
+def decode_identity_json(body: bytes) -> Identity | None:
+    """Read an identity's JSON; None if it is not one's."""
     try:
-        return msgspec.json.decode(body, type=Identity), limit
+        identity = msgspec.json.decode(body, type=Identity)
     except (ValueError, RecursionError):
         # msgspec's own errors are ValueErrors; text that isn't UTF-8 and endless nesting raise others.
         return None
+    if identity.is_object and identity.last_number < identity.number:
+        return None
+    return identity
 
 
 IDENTITY_READ_SIZE = _IDENTITY_BYTES_MAX
@@ -180,35 +208,23 @@ def encode_block(
     notes_raw = _encode_notes(draft)
     notes = compressor.compress(notes_raw) if notes_raw else b""
     data = compressor.compress(draft.payload) if draft.payload else b""
-    head = bytearray(BLOCK_OVERHEAD)
-    _SKIPPABLE.pack_into(head, 0, BLOCK_MAGIC, HEADER_SIZE + len(notes))
-    payload_crc = (
-        google_crc32c.extend(google_crc32c.value(notes), data) if notes else google_crc32c.value(data)
-    )
-    _HEADER.pack_into(
-        head,
-        _SKIPPABLE.size,
-        _MARKER,
-        0,
-        payload_crc,
-        draft.event_count,
-        draft.first_seq,
-        draft.first_ts,
-        draft.last_ts,
-        draft.source,
-        draft.stored_ms,
-        len(data),
-        len(draft.payload),
-        len(notes),
-        len(notes_raw),
-        draft.duplicate_count,
-        len(draft.quarantine),
+    header = BlockHeader(
+        offset, payload_crc(notes, data), draft.event_count, draft.first_seq, draft.first_ts, draft.last_ts,
+        draft.source, draft.stored_ms, len(data), len(draft.payload), len(notes), len(notes_raw),
+        draft.duplicate_count, len(draft.quarantine),
         (FLAG_ORDERED if draft.ordered else 0) | (FLAG_OWN_IDS if draft.own_ids else 0),
-        0,
-    )
-    crc = google_crc32c.value(salt + _OFFSET.pack(offset) + head[_COVERED_AT:])
+    )  # fmt: skip
+    return b"".join((encode_header(header, salt=salt), notes, data))
+
+
+def encode_header(header: BlockHeader, *, salt: bytes) -> bytes:
+    """Encode the start of a block, ``BLOCK_OVERHEAD`` bytes: magic, size and header."""
+    head = bytearray(BLOCK_OVERHEAD)
+    _SKIPPABLE.pack_into(head, 0, BLOCK_MAGIC, HEADER_SIZE + header.notes_size)
+    _HEADER.pack_into(head, _SKIPPABLE.size, _MARKER, 0, *header[1:], 0)
+    crc = google_crc32c.value(salt + _OFFSET.pack(header.offset) + head[_COVERED_AT:])
     head[_HEADER_CRC_AT:_COVERED_AT] = crc.to_bytes(4, "little")
-    return b"".join((head, notes, data))
+    return bytes(head)
 
 
 def decode_header(data: bytes, *, salt: bytes, offset: int, at: int = 0) -> BlockHeader | None:
@@ -222,22 +238,34 @@ def decode_header(data: bytes, *, salt: bytes, offset: int, at: int = 0) -> Bloc
     magic, content_size = _SKIPPABLE.unpack_from(data, at)
     if magic != BLOCK_MAGIC:
         return None
-    (marker, header_crc, payload_crc, event_count, first_seq, first_ts, last_ts, source, stored_ms, data_size,
-     raw_size, notes_size, notes_raw_size, duplicate_count, quarantine_count, flags, reserved) = (
-        _HEADER.unpack_from(data, at + _SKIPPABLE.size)
-    )  # fmt: skip
-    covered = data[at + _COVERED_AT : at + BLOCK_OVERHEAD]
+    header = decode_bare_header(data, salt=salt, offset=offset, at=at + _SKIPPABLE.size)
+    if header is None or content_size != HEADER_SIZE + header.notes_size:
+        return None
+    return header
+
+
+def decode_bare_header(data: bytes, *, salt: bytes, offset: int, at: int) -> BlockHeader | None:
+    """Read the 96 bytes of a header at ``data[at:]``, for a block at ``offset`` of its file; None if wrong.
+
+    So they stand in a block, behind the frame's magic and size, and in an object's table.
+    """
+    marker, header_crc, *fields, reserved = _HEADER.unpack_from(data, at)
+    covered = data[at + _COVERED_AT - _SKIPPABLE.size : at + HEADER_SIZE]
     if (
         marker != _MARKER
         or reserved != 0
-        or content_size != HEADER_SIZE + notes_size
         or google_crc32c.value(salt + _OFFSET.pack(offset) + covered) != header_crc
     ):
         return None
-    return BlockHeader(
-        offset, payload_crc, event_count, first_seq, first_ts, last_ts, source, stored_ms, data_size,
-        raw_size, notes_size, notes_raw_size, duplicate_count, quarantine_count, flags,
-    )  # fmt: skip
+    return BlockHeader(offset, *fields)
+
+
+def payload_crc(notes: bytes, data: bytes) -> int:
+    """Return the CRC-32C of notes and data as they are to stand in the file."""
+    crc: int = (
+        google_crc32c.value(data) if not notes else google_crc32c.extend(google_crc32c.value(notes), data)
+    )
+    return crc
 
 
 def payload_is_intact(header: BlockHeader, payload: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""A segment told to people: what it holds, whether it is whole, and what to do if it is not.
+"""A segment or object told to people: what it holds, whether it is whole, and what to do if it is not.
 
 Everything is read and checked, payloads too. What visitors sent is shown escaped, so that nothing in
 a file can play tricks with a terminal, and contents of events and quarantined lines are not shown at all.
@@ -24,9 +24,9 @@ _START = struct.pack("<I", IDENTITY_MAGIC)
 
 
 def describe(path: str) -> Iterator[str]:
-    """Say what a segment file holds, line by line, and end with the verdict. Changes nothing.
+    """Say what a segment or object holds, line by line, and end with the verdict. Changes nothing.
 
-    Takes memory for one block. Raises ``SegmentError`` if the file is no segment and never was
+    Takes memory for one block. Raises ``SegmentError`` if the file is neither and never was
     one, or of a version not known here; ``OSError`` if it can't be read.
     """
     # Opening a pipe would wait for a writer; a directory has its own error.
@@ -67,7 +67,13 @@ def _lines(disk: Disk, path: str, found: Scan) -> Iterator[str]:
             undecodable += 1
             yield f"    DAMAGED: {_escaped(str(error))}"
     for offset in damages:
-        yield f"at {offset}: no valid block up to the end of the file, byte {found.file_size}"
+        if found.table_offset is not None:
+            yield f"at {offset}: DAMAGED, no valid block up to the table at byte {found.table_offset}"
+        else:
+            table = " or table" if found.identity is not None and found.identity.is_object else ""
+            yield f"at {offset}: no valid block{table} up to the end of the file, byte {found.file_size}"
+    if found.table_offset is not None:
+        yield _table(found, found.table_offset)
     yield f"total        {_totals(found, events)}"
     yield f"verdict      {_verdict(found)}"
     if undecodable:
@@ -80,6 +86,14 @@ def _lines(disk: Disk, path: str, found: Scan) -> Iterator[str]:
 def _identity(identity: Identity) -> Iterator[str]:
     yield f"tenant       {_escaped(identity.tenant)}"
     yield f"recording    {_escaped(identity.recording)}, begun {_time(identity.created_ms)}"
+    if identity.is_object:
+        segments = (
+            f"segments {identity.number} to {identity.last_number}"
+            if identity.last_number > identity.number
+            else f"segment {identity.number}"
+        )
+        yield f"object       of {segments}, from sequenceId {identity.first_seq}"
+        return
     before = (
         f"; segment {identity.number - 1} counts up to its byte {identity.previous_size}"
         if identity.number > 1
@@ -95,7 +109,10 @@ def _block(header: BlockHeader) -> str:
         parts.append(f"{_time(header.first_ts)} to {_time(header.last_ts)}")
     else:
         parts[0] += f"no events, next sequenceId {header.first_seq}"
-    parts.append(f"source {header.source:016x}")
+    if header.page_view:
+        parts.append("page view")
+    # A sender's number is random: 0 is the sign of several, of which only objects know.
+    parts.append(f"source {header.source:016x}" if header.source else "several sources")
     parts.append(f"made {_time(header.stored_ms)}")
     in_file = header.limit_offset - header.offset
     parts.append(f"{_bytes(header.raw_size)} stored in {in_file:,}{_ratio(header.raw_size, in_file)}")
@@ -122,6 +139,11 @@ def _notes(disk: Disk, path: str, header: BlockHeader) -> Iterator[str]:
         yield f"    quarantined for {_escaped(reason)}: {_count(count, 'line')}, {_bytes(size)}"
 
 
+def _table(found: Scan, offset: int) -> str:
+    agrees = "which are as it says" if not found.damaged_at else "some of which are not as it says"
+    return f"at {offset}: table of the blocks, {agrees}, {_bytes(found.file_size - offset)}"
+
+
 def _totals(found: Scan, events: int) -> str:
     raw = sum(header.raw_size for header in found.blocks)
     in_file = sum(header.limit_offset - header.offset for header in found.blocks)
@@ -142,7 +164,8 @@ def _totals(found: Scan, events: int) -> str:
 
 def _verdict(found: Scan) -> str:
     if found.verdict == "clean":
-        return "clean: every block is whole. Next: nothing."
+        table = " and the table agrees with them" if found.table_offset is not None else ""
+        return f"clean: every block is whole{table}. Next: nothing."
     if found.verdict == "torn":
         size = _bytes(found.file_size - found.good_size)
         if found.identity is None:
@@ -154,6 +177,13 @@ def _verdict(found: Scan) -> str:
             " torn/ and cuts it off. (Judged by this file alone: if the index knows of more, it is damage.)"
         )
     where = ", ".join(str(offset) for offset in found.damaged_at)
+    if found.identity is not None and found.identity.is_object:
+        return (
+            f"corrupt: damage at byte {where} of an object, which was whole when it was stored. The"
+            f" {_count(len(found.blocks), 'good block')} above can still be read. rrd never changes an"
+            " object. Next: keep this copy, and look for a good one: an older version in the bucket, its"
+            " segments in sealed/, a backup."
+        )
     kept = (
         "No identity, so no block can be checked"
         if found.identity is None

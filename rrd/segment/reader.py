@@ -7,7 +7,7 @@ import threading
 import zstandard
 
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import Disk
+from rrd.segment.disk import Readable
 from rrd.segment.format import BlockHeader, MetadataNote, QuarantineNote, decode_notes, payload_is_intact
 
 
@@ -21,7 +21,7 @@ class _Contexts(threading.local):
 _contexts = _Contexts()
 
 
-def read_events(disk: Disk, path: str, header: BlockHeader) -> bytes:
+def read_events(files: Readable, path: str, header: BlockHeader) -> bytes:
     """Return the events of a block: ``event_count`` lines, each ended by one LF; empty without events.
 
     Takes ``raw_size`` bytes of memory, and ``data_size`` for a moment. Raises ``CorruptSegment`` if
@@ -32,15 +32,17 @@ def read_events(disk: Disk, path: str, header: BlockHeader) -> bytes:
         if header.event_count != 0:
             raise CorruptSegment("events without data in the block", path=path, offset=header.offset)
         return b""
-    payload = _read_payload(disk, path, header)
+    payload = _read_payload(files, path, header)
     return _inflate(payload[header.notes_size :], header.raw_size, path, header)
 
 
-def read_notes(disk: Disk, path: str, header: BlockHeader) -> tuple[list[MetadataNote], list[QuarantineNote]]:
+def read_notes(
+    files: Readable, path: str, header: BlockHeader
+) -> tuple[list[MetadataNote], list[QuarantineNote]]:
     """Return the notes of a block. Raises like ``read_events``."""
     if header.notes_size == 0:
         return [], []
-    payload = _read_payload(disk, path, header)
+    payload = _read_payload(files, path, header)
     raw = _inflate(payload[: header.notes_size], header.notes_raw_size, path, header)
     try:
         return decode_notes(raw)
@@ -48,8 +50,24 @@ def read_notes(disk: Disk, path: str, header: BlockHeader) -> tuple[list[Metadat
         raise CorruptSegment("notes don't decode in the block", path=path, offset=header.offset) from error
 
 
-def _read_payload(disk: Disk, path: str, header: BlockHeader) -> bytes:
-    payload = disk.read(path, header.notes_offset, header.notes_size + header.data_size)
+def read_raw(files: Readable, path: str, header: BlockHeader) -> tuple[bytes, bytes]:
+    """Return notes and events of a block as they stand there, decoded: NDJSON both.
+
+    Raises like ``read_events``. Lines are counted, too; what they hold is for the caller to see.
+    """
+    payload = _read_payload(files, path, header)
+    notes = raw = b""
+    if header.notes_size:
+        notes = _inflate(payload[: header.notes_size], header.notes_raw_size, path, header)
+    if header.data_size:
+        raw = _inflate(payload[header.notes_size :], header.raw_size, path, header)
+    if raw.count(b"\n") != header.event_count or raw[-1:] != (b"\n" if header.event_count else b""):
+        raise CorruptSegment("wrong number of lines in the block", path=path, offset=header.offset)
+    return notes, raw
+
+
+def _read_payload(files: Readable, path: str, header: BlockHeader) -> bytes:
+    payload = files.read(path, header.notes_offset, header.notes_size + header.data_size)
     if not payload_is_intact(header, payload):
         raise CorruptSegment("checksum doesn't match in the block", path=path, offset=header.offset)
     return payload

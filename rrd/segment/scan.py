@@ -1,7 +1,8 @@
-"""A read-only verdict on a segment file: which blocks are good, and what is the matter if not all are.
+"""A read-only verdict on a segment or object: which blocks are good, and what is the matter if not all are.
 
-A scan hops from header to header. The payload of the last block is always checked, since
-that block alone may be unfinished; ``deep`` checks them all.
+A scan hops from header to header. In a segment the payload of the last block is always checked, since
+that block alone may be unfinished; ``deep`` checks them all. In an object the table says where the blocks
+are; it is held against each of them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rrd.segment.disk import Disk
+from rrd.errors import CorruptSegment
+from rrd.segment.disk import Readable
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
     BLOCK_START,
     IDENTITY_READ_SIZE,
+    IDENTITY_START,
     BlockHeader,
     Identity,
     decode_header,
     decode_identity,
     payload_is_intact,
 )
+from rrd.segment.table import Table, load_table
 
 Verdict = Literal["clean", "torn", "corrupt"]
 
@@ -42,11 +46,13 @@ class Scan:
     """Bytes from the start of the file up to the first that is not valid."""
     file_size: int = 0
     damaged_at: list[int] = field(default_factory=list)
-    """Offsets where no valid block stands though one should."""
+    """Offsets where no valid block, identity or table stands though one should."""
+    table_offset: int | None = None
+    """Where the table of an object begins, if it is good."""
 
 
 def scan(
-    disk: Disk,
+    files: Readable,
     path: str,
     *,
     limit: int | None = None,
@@ -54,25 +60,35 @@ def scan(
     start: int = 0,
     deep: bool = False,
 ) -> Scan:
-    """Look at a segment file.
+    """Look at a segment or an object.
 
     ``limit``: pretend that the file ends there (bytes). ``durable_size``: what is known to have been synced;
     damage below it is corruption even at the end. ``start``: offset of a block to begin at, known
     to be good from there back, so that blocks before it are not listed. Raises ``OSError``.
     """
-    file_size = disk.size(path)
+    file_size = files.size(path)
     if limit is not None:
         file_size = min(file_size, limit)
     durable_size = max(durable_size, start)
-    found = decode_identity(disk.read(path, 0, min(IDENTITY_READ_SIZE, file_size)))
+    head = files.read(path, 0, min(IDENTITY_READ_SIZE, file_size))
+    found = decode_identity(head)
+    table = _find_table(files, path, file_size) if found is None or found[0].is_object else None
+    if table is not None and (found is None or table.identity_json == head[IDENTITY_START : found[1]]):
+        result = Scan(table.identity, "clean", file_size=file_size, damaged_at=[] if found else [0])
+        if _walk_by_table(files, path, result, table, start, deep=deep):
+            return _judge_object(result, durable_size)
     if found is None:
         # Nothing in the file can be trusted without its salt.
-        synced = durable_size > 0 or _has_two_block_starts(disk, path, file_size)
+        synced = durable_size > 0 or _has_two_block_starts(files, path, file_size)
         return Scan(None, "corrupt" if synced else "torn", file_size=file_size, damaged_at=[0])
     identity, offset = found
     result = Scan(identity, "clean", file_size=file_size)
     first_seq = identity.first_seq if start <= offset else None
-    in_sequence = _walk(disk, path, result, identity, max(offset, start), deep=deep, first_seq=first_seq)
+    in_sequence = _walk(files, path, result, identity, max(offset, start), deep=deep, first_seq=first_seq)
+    if identity.is_object:
+        # It has no good table, which should follow at the latest where all blocks are whole.
+        result.damaged_at = result.damaged_at or [result.good_size]
+        return _judge_object(result, durable_size)
     if result.damaged_at:
         followed = bool(result.blocks) and result.blocks[-1].offset > result.damaged_at[0]
         synced = followed or not in_sequence or result.damaged_at[0] < durable_size
@@ -83,12 +99,53 @@ def scan(
     return result
 
 
+def _judge_object(result: Scan, durable_size: int) -> Scan:
+    """An object was whole before anybody was told of it, so it is never torn."""
+    if not result.damaged_at and result.file_size < durable_size:
+        result.damaged_at.append(result.file_size)
+    result.verdict = "corrupt" if result.damaged_at else "clean"
+    return result
+
+
+def _find_table(files: Readable, path: str, file_size: int) -> Table | None:
+    try:
+        return load_table(files, path, file_size)
+    except CorruptSegment:
+        return None
+
+
+def _walk_by_table(files: Readable, path: str, result: Scan, table: Table, start: int, *, deep: bool) -> bool:
+    """Hold each block from ``start`` on against the table. Return False if it is not these blocks' table."""
+    salt = bytes.fromhex(table.identity.salt)
+    window = _Window(files, path)
+    result.table_offset = table.offset
+    for header in table.headers:
+        if header.offset < start:
+            continue
+        found = decode_header(window.read(header.offset, BLOCK_OVERHEAD), salt=salt, offset=header.offset)
+        if found is not None and found != header:
+            return False
+        if found is None or (deep and not _payload_is_good(files, path, header)):
+            result.damaged_at.append(header.offset)
+        else:
+            result.blocks.append(header)
+    result.good_size = result.damaged_at[0] if result.damaged_at else result.file_size
+    return True
+
+
 def _walk(
-    disk: Disk, path: str, result: Scan, identity: Identity, offset: int, *, deep: bool, first_seq: int | None
+    files: Readable,
+    path: str,
+    result: Scan,
+    identity: Identity,
+    offset: int,
+    *,
+    deep: bool,
+    first_seq: int | None,
 ) -> bool:
     """Go through the blocks from ``offset`` on. Return False if a whole header contradicts the sequence."""
     salt = bytes.fromhex(identity.salt)
-    window = _Window(disk, path)
+    window = _Window(files, path)
     expected_seq = first_seq
     in_sequence = True
     result.good_size = min(offset, result.file_size)
@@ -101,7 +158,7 @@ def _walk(
         if (
             header is not None
             and expected_seq in (None, header.first_seq)
-            and (not look or _payload_is_good(disk, path, header))
+            and (not look or _payload_is_good(files, path, header))
         ):
             result.blocks.append(header)
             offset = header.limit_offset
@@ -115,7 +172,7 @@ def _walk(
             in_sequence = False
         # A header that checks out tells where the next block begins though its payload is damaged.
         following = _find_block(
-            disk, path, salt, header.limit_offset if header else offset + 1, result.file_size
+            files, path, salt, header.limit_offset if header else offset + 1, result.file_size
         )
         if following is None:
             break
@@ -127,8 +184,8 @@ def _walk(
 class _Window:
     """A read-ahead for headers, which in a trickle stand close together."""
 
-    def __init__(self, disk: Disk, path: str) -> None:
-        self._disk = disk
+    def __init__(self, files: Readable, path: str) -> None:
+        self._files = files
         self._path = path
         self._offset = 0
         self._data = b""
@@ -137,27 +194,27 @@ class _Window:
         at = offset - self._offset
         if not 0 <= at <= len(self._data) - size:
             self._offset = offset
-            self._data = self._disk.read(self._path, offset, _WINDOW_BYTES)
+            self._data = self._files.read(self._path, offset, _WINDOW_BYTES)
             at = 0
         return self._data[at : at + size]
 
 
-def _payload_is_good(disk: Disk, path: str, header: BlockHeader) -> bool:
+def _payload_is_good(files: Readable, path: str, header: BlockHeader) -> bool:
     size = header.notes_size + header.data_size
-    return payload_is_intact(header, disk.read(path, header.notes_offset, size))
+    return payload_is_intact(header, files.read(path, header.notes_offset, size))
 
 
-def _find_block(disk: Disk, path: str, salt: bytes, offset: int, limit: int) -> int | None:
+def _find_block(files: Readable, path: str, salt: bytes, offset: int, limit: int) -> int | None:
     """Search for the next whole and valid block at or after ``offset``."""
     while offset < limit:
         # Windows overlap by a header, so that one across the edge is found.
-        window = disk.read(path, offset, min(_SEARCH_BYTES, limit - offset))
+        window = files.read(path, offset, min(_SEARCH_BYTES, limit - offset))
         at = window.find(BLOCK_START)
         while at >= 0:
             header = decode_header(window, salt=salt, offset=offset + at, at=at)
             if header is None and at + BLOCK_OVERHEAD > len(window):
                 break
-            if header is not None and header.limit_offset <= limit and _payload_is_good(disk, path, header):
+            if header is not None and header.limit_offset <= limit and _payload_is_good(files, path, header):
                 return offset + at
             at = window.find(BLOCK_START, at + 1)
         step = len(window) - (BLOCK_OVERHEAD - 1)
@@ -167,11 +224,11 @@ def _find_block(disk: Disk, path: str, salt: bytes, offset: int, limit: int) -> 
     return None
 
 
-def _has_two_block_starts(disk: Disk, path: str, limit: int) -> bool:
+def _has_two_block_starts(files: Readable, path: str, limit: int) -> bool:
     """Tell whether more than one write seems to have reached a file whose checksums can't be tried."""
     count = offset = 0
     while offset < limit and count < 2:
-        window = disk.read(path, offset, min(_SEARCH_BYTES, limit - offset))
+        window = files.read(path, offset, min(_SEARCH_BYTES, limit - offset))
         count += len(_BLOCK_LOOKS.findall(window))
         # Windows overlap by a byte less than what is looked for, so that nothing is counted twice.
         offset += max(len(window) - 11, 1)

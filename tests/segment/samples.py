@@ -1,23 +1,30 @@
-"""Segments to test with: identities, drafts, whole files, and reading them back as drafts."""
+"""Segments and objects to test with: identities, drafts, whole files, and reading them back as drafts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
+import msgspec
 import zstandard
 from hypothesis import strategies as st
 
-from rrd.segment.disk import Disk
+from rrd.segment.disk import Readable
 from rrd.segment.format import (
+    BLOCK_OVERHEAD,
     BlockDraft,
     BlockHeader,
     Identity,
     MetadataNote,
     QuarantineNote,
+    decode_header,
     encode_block,
+    encode_header,
     encode_identity,
+    payload_crc,
 )
+from rrd.segment.pack import PackSource, pack
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import Scan, scan
 from tests.simdisk import SimDisk
@@ -104,6 +111,79 @@ def sample(*drafts: BlockDraft, identity: Identity = IDENTITY) -> Sample:
     return Sample(identity, numbered, data, offsets)
 
 
+def with_raw_notes(notes: bytes, draft: BlockDraft, *, quarantine_count: int = 0) -> Sample:
+    """A segment of one block, whose notes are any bytes: those of a later version, or of one with a bug."""
+    salt = bytes.fromhex(IDENTITY.salt)
+    data = encode_identity(IDENTITY)
+    plain = encode_block(
+        draft._replace(first_seq=1, metadata=(), quarantine=()),
+        salt=salt,
+        offset=len(data),
+        compressor=COMPRESSOR,
+    )
+    header = decode_header(plain, salt=salt, offset=len(data))
+    assert header is not None
+    frame, events_frame = COMPRESSOR.compress(notes), plain[BLOCK_OVERHEAD:]
+    header = header._replace(
+        payload_crc=payload_crc(frame, events_frame),
+        notes_size=len(frame),
+        notes_raw_size=len(notes),
+        quarantine_count=quarantine_count,
+    )
+    offsets = [len(data), header.limit_offset]
+    return Sample(IDENTITY, [draft], data + encode_header(header, salt=salt) + frame + events_frame, offsets)
+
+
+def honest(lines: Sequence[bytes], **fields: Any) -> BlockDraft:
+    """A draft of these events (each line with its LF) that says of them what is true."""
+    found = [json.loads(line, parse_int=float) for line in lines]
+    times = [float(event["timestamp"]) for event in found]
+    return EMPTY._replace(
+        event_count=len(lines),
+        payload=b"".join(lines),
+        first_ts=min(times, default=0.0),
+        last_ts=max(times, default=0.0),
+        ordered=times == sorted(times),
+        own_ids=any(event.keys() & {"sequenceId", "recordingId"} for event in found),
+        **fields,
+    )
+
+
+def run_of(*segments: Sequence[BlockDraft], number: int = 1, first_seq: int = 1) -> list[Sample]:
+    """The segments of one recording, one after the other."""
+    made: list[Sample] = []
+    for drafts in segments:
+        identity = msgspec.structs.replace(
+            IDENTITY,
+            number=number + len(made),
+            salt=f"{number + len(made):032x}",
+            first_seq=first_seq,
+            previous_size=len(made[-1].data) if made else 0,
+        )
+        made.append(sample(*drafts, identity=identity))
+        first_seq += sum(draft.event_count for draft in drafts)
+    return made
+
+
+def put_run(disk: SimDisk, made: Sequence[Sample]) -> list[PackSource]:
+    """Put segments on a disk, where they are to be packed from."""
+    disk.make_dirs("/sealed")
+    sources = [PackSource(f"/sealed/{index}", len(segment.data)) for index, segment in enumerate(made)]
+    for source, segment in zip(sources, made, strict=True):
+        disk.put(source.path, segment.data)
+    return sources
+
+
+OBJECT_PATH = "/rolling/t.r.000001.object"
+
+
+def an_object(*segments: Sequence[BlockDraft], block_bytes: int = 200) -> bytes:
+    """The bytes of the object made of these segments."""
+    disk = SimDisk()
+    pack(disk, put_run(disk, run_of(*segments)), OBJECT_PATH, level=1, block_bytes=block_bytes)
+    return disk.files()[OBJECT_PATH]
+
+
 def disk_with(data: bytes) -> SimDisk:
     """A disk that holds one segment, at ``PATH``."""
     disk = SimDisk()
@@ -116,7 +196,7 @@ def scanned(data: bytes, *, durable_size: int = 0, deep: bool = False) -> Scan:
     return scan(disk_with(data), PATH, durable_size=durable_size, deep=deep)
 
 
-def read_back(disk: Disk, path: str, header: BlockHeader) -> BlockDraft:
+def read_back(disk: Readable, path: str, header: BlockHeader) -> BlockDraft:
     """Return what a block holds as the draft that it was made of."""
     metadata, quarantine = read_notes(disk, path, header)
     return BlockDraft(

@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_crc32c
+import msgspec
 import pytest
 import zstandard
 
 import rrd.segment
 from rrd.segment.disk import OsDisk
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, QuarantineNote
+from rrd.segment.pack import PackSource, pack
 from rrd.segment.scan import scan
-from tests.segment.samples import chained, read_back
+from rrd.segment.table import read_table
+from tests.segment.samples import chained, read_back, sample
 
 PAGE = (Path(rrd.segment.__file__).parent / "FORMAT.md").read_text()
 GOLDEN = Path(__file__).parent / "golden"
@@ -31,6 +34,8 @@ class Golden(NamedTuple):
 
     identity: Identity
     drafts: list[BlockDraft]
+    page_views: tuple[int, ...] = ()
+    """Which of its blocks begin with a Meta event."""
 
 
 EMPTY = BlockDraft(
@@ -125,6 +130,56 @@ FILES = {
         ],
     ),
 }
+_SEVERAL = FILES["v1-several-blocks.ndjson.zst"]
+FILES["v1-object.ndjson.zst"] = Golden(
+    # The segment above and one more.
+    msgspec.structs.replace(
+        _SEVERAL.identity, salt="ee8358a50f676773d05aa4226c07fe79", previous_size=0, last_number=3
+    ),
+    [
+        EMPTY._replace(
+            event_count=5,
+            payload=_SEVERAL.drafts[0].payload + _SEVERAL.drafts[2].payload,
+            first_ts=-5.0,
+            last_ts=1_700_000_003_000.0,
+            ordered=False,
+            own_ids=True,
+            source=0,
+            stored_ms=1_700_000_007_000,
+            duplicate_count=19,
+            metadata=_SEVERAL.drafts[1].metadata,
+            quarantine=_SEVERAL.drafts[1].quarantine,
+        ),
+        _SEVERAL.drafts[4],
+        EMPTY._replace(
+            event_count=3,
+            payload=b'{"type":4,"timestamp":1700000010000,"data":{"href":"https://example.org/a",'
+            b'"width":1280,"height":720}}\n'
+            b'{"type":2,"timestamp":1700000010001,"data":{"node":{"type":0,"childNodes":[],"id":1},'
+            b'"initialOffset":{"left":0,"top":0}}}\n'
+            b'{"type":3,"timestamp":1700000010500,"data":{"source":1}}\n',
+            first_ts=1_700_000_010_000.0,
+            last_ts=1_700_000_010_500.0,
+            source=0,
+            stored_ms=1_700_000_012_000,
+            duplicate_count=1,
+            metadata=(MetadataNote("plan", "paid", 1_700_000_012_000),),
+        ),
+        EMPTY._replace(
+            event_count=3,
+            payload=b'{"type":3,"timestamp":1700000012500,"data":{"source":2}}\n'
+            b'{"type":4,"timestamp":1700000020000,"data":{"href":"https://example.org/b",'
+            b'"width":1280,"height":720}}\n'
+            b'{"type":3,"timestamp":1700000020500,"data":{"source":1}}\n',
+            first_ts=1_700_000_012_500.0,
+            last_ts=1_700_000_020_500.0,
+            source=0,
+            stored_ms=1_700_000_021_000,
+            quarantine=(QuarantineNote(3, "no_timestamp", 1_700_000_021_000, b'{"type":3}'),),
+        ),
+    ],
+    page_views=(2,),
+)
 
 _TYPES = {"4 bytes": "4s", "u32": "I", "u64": "Q", "i64": "q", "f64": "d"}
 _FIELD = re.compile(r"^\| (\d+) \| (4 bytes|u32|u64|i64|f64) \| (\w+) \|", re.MULTILINE)
@@ -157,7 +212,10 @@ def decode(data: bytes) -> Golden:
     members = json.loads(text)
     salt = bytes.fromhex(members["salt"])
     offset, seq, drafts = 8 + size, members["first_seq"], []
-    while offset < len(data):
+    limit_offset, headers, page_views = len(data), b"", []
+    if members.get("last_number"):
+        limit_offset, headers = decode_table(data, text)
+    while offset < limit_offset:
         magic, size = struct.unpack_from("<II", data, offset)
         at = offset + 8
         field = header_fields(data, at)
@@ -194,9 +252,29 @@ def decode(data: bytes) -> Golden:
                 quarantine=tuple(quarantine),
             )
         )
-        assert field["flags"] & ~3 == 0
+        assert field["flags"] & ~(7 if headers else 3) == 0
+        if field["flags"] & 4:
+            page_views.append(len(drafts) - 1)
+            assert json.loads(events.splitlines()[0])["type"] == 4
+        if headers:
+            assert headers[:96] == data[at : at + 96]
+            headers = headers[96:]
         offset, seq = limit, seq + field["event_count"]
-    return Golden(Identity(**members), drafts)
+    assert (offset, headers) == (limit_offset, b"")
+    return Golden(Identity(**members), drafts, tuple(page_views))
+
+
+def decode_table(data: bytes, text: bytes) -> tuple[int, bytes]:
+    """Read the table that ends an object whose identity is ``text``: where it begins, and its headers."""
+    json_size, block_count, table_size, marker = struct.unpack("<III4s", data[-16:])
+    offset = len(data) - table_size
+    magic, size, first_marker, checksum = struct.unpack_from("<II4sI", data, offset)
+    assert (magic, size, first_marker, marker) == (0x184D2A5D, table_size - 8, b"rrdt", b"rrdt")
+    assert checksum == crc(data[offset + 16 :])
+    headers = data[offset + 16 + json_size : -16]
+    assert data[offset + 16 : offset + 16 + json_size] == text
+    assert len(headers) == 96 * block_count
+    return offset, headers
 
 
 def decode_notes(notes: list[dict[str, Any]]) -> tuple[list[MetadataNote], list[QuarantineNote]]:
@@ -213,8 +291,8 @@ def decode_notes(notes: list[dict[str, Any]]) -> tuple[list[MetadataNote], list[
 
 
 def expected(name: str) -> Golden:
-    identity, drafts = FILES[name]
-    return Golden(identity, chained(drafts, first_seq=identity.first_seq))
+    identity, drafts, page_views = FILES[name]
+    return Golden(identity, chained(drafts, first_seq=identity.first_seq), page_views)
 
 
 def test_every_golden_file_is_tested() -> None:
@@ -241,7 +319,8 @@ def test_golden_files_are_read_by_our_reader(name: str) -> None:
     found = scan(OsDisk(), path, deep=True)
     assert found.verdict == "clean"
     drafts = [read_back(OsDisk(), path, header) for header in found.blocks]
-    assert (found.identity, drafts) == expected(name)
+    page_views = tuple(index for index, header in enumerate(found.blocks) if header.page_view)
+    assert (found.identity, drafts, page_views) == expected(name)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -271,3 +350,45 @@ def test_the_worked_example_shows_the_golden_file() -> None:
     draft = FILES["v1-one-event.ndjson.zst"].drafts[0]
     assert f"`{draft.payload.decode().rstrip()}`" in section
     assert '"value":"user-123","at_ms":1700000000456' in section
+
+
+def test_the_worked_example_of_a_table_shows_the_golden_object() -> None:
+    data = (GOLDEN / "v1-object.ndjson.zst").read_bytes()
+    section = PAGE.partition("## Worked example of a table")[2].partition("\n## ")[0]
+    rows = re.findall(r"^([0-9a-f]{4})  ((?:[0-9a-f]{2} )+) *(.*)$", section, re.MULTILINE)
+    for offset, shown, note in rows:
+        at, told = int(offset, 16), bytes.fromhex(shown)
+        assert told == data[at : at + len(told)]
+        if same := re.search(r"(\d+) bytes: that at byte (\d+)", note):
+            size, original = map(int, same.groups())
+            assert data[at : at + size] == data[original : original + size]
+        elif number := re.search(r"(\d+)$", note):
+            assert int.from_bytes(told, "little") == int(number[1])
+    table_size = int.from_bytes(data[-8:-4], "little")
+    assert int(rows[0][0], 16) == len(data) - table_size
+    assert f"Its last {table_size} bytes are the table" in section
+
+
+def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path) -> None:
+    """But for the bytes of its zstd frames, which are another library's choice."""
+    name = "v1-several-blocks.ndjson.zst"
+    first = PackSource(str(GOLDEN / name), (GOLDEN / name).stat().st_size)
+    identity, blocks, _ = expected("v1-object.ndjson.zst")
+    second_identity = msgspec.structs.replace(
+        _SEVERAL.identity, number=3, salt="e0" * 16, first_seq=10, previous_size=first.size
+    )
+    line, rest = blocks[3].payload.split(b"\n", 1)
+    made = sample(
+        blocks[2]._replace(source=3, metadata=(), stored_ms=1_700_000_011_000),
+        EMPTY._replace(source=4, stored_ms=1_700_000_012_000, metadata=blocks[2].metadata),
+        blocks[3]._replace(source=3, event_count=1, payload=line + b"\n", quarantine=()),
+        blocks[3]._replace(source=5, event_count=2, payload=rest),
+        identity=second_identity,
+    )
+    (tmp_path / "second").write_bytes(made.data)
+    second = PackSource(str(tmp_path / "second"), len(made.data))
+    target = str(tmp_path / "object")
+    packed = pack(OsDisk(), [first, second], target, level=12, block_bytes=320)
+    read, headers = read_table(OsDisk(), target, packed.size)
+    assert (read, [read_back(OsDisk(), target, header) for header in headers]) == (identity, blocks)
+    assert decode((tmp_path / "object").read_bytes()) == expected("v1-object.ndjson.zst")

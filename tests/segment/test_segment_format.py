@@ -33,6 +33,10 @@ any_identities = st.builds(
     created_ms=st.integers(0, 2**50),
     first_seq=st.integers(1, 2**50),
     previous_size=st.integers(0, 2**50),
+) | st.builds(
+    lambda number, more: msgspec.structs.replace(IDENTITY, number=number, last_number=number + more),
+    st.integers(1, 2**40),
+    st.integers(0, 2**40),
 )
 
 
@@ -73,6 +77,8 @@ SENSELESS = {
     "not UTF-8": b'{"tenant":"\xff"}',
     "endless nesting": b'{"x":' + b"[" * 3000 + b"]" * 3000 + b"}",
     "wrong type": IDENTITY_JSON.replace(b'"number":1', b'"number":"1"'),
+    "last number below the first": IDENTITY_JSON.replace(b'"number":1', b'"last_number":2,"number":3'),
+    "last number below 0": IDENTITY_JSON.replace(b'"number":1', b'"last_number":-1,"number":1'),
     "number from 0": IDENTITY_JSON.replace(b'"number":1', b'"number":0'),
     "short salt": IDENTITY_JSON.replace(IDENTITY.salt.encode(), b"0011"),
     "long salt": IDENTITY_JSON.replace(IDENTITY.salt.encode(), b"0011" * 9),
@@ -88,6 +94,14 @@ def test_an_identity_that_makes_no_sense_is_refused_though_its_checksum_is_right
 def test_an_identity_of_another_version_is_refused() -> None:
     assert decode_identity(framed(IDENTITY_JSON)) == (IDENTITY, len(framed(IDENTITY_JSON)))
     assert decode_identity(framed(IDENTITY_JSON, marker=b"rrd2")) is None
+
+
+def test_only_an_object_has_a_last_number() -> None:
+    assert b"last_number" not in encode_identity(IDENTITY)
+    assert not IDENTITY.is_object
+    identity = msgspec.structs.replace(IDENTITY, last_number=1)
+    assert encode_identity(identity).endswith(b',"previous_size":0,"last_number":1}')
+    assert identity.is_object
 
 
 def test_members_of_later_versions_do_not_hinder() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rrd.errors import SegmentError
 from rrd.segment.format import IDENTITY_MAGIC, MetadataNote
 from rrd.segment.inspect import describe
-from tests.segment.samples import NOTES, Sample, any_samples, events, sample
+from tests.segment.samples import NOTES, Sample, an_object, any_samples, events, sample
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = sample(events(1_700_000_000_000, 1_700_000_000_500), NOTES, events(3), events(4))
@@ -60,6 +60,57 @@ def test_a_whole_segment_is_told_block_by_block() -> None:
         "404 bytes stored in 1,424 (0.3:1), 19 duplicates, 3 quarantined",
         "verdict      clean: every block is whole. Next: nothing.",
     ]
+
+
+def test_a_whole_object_is_told_with_its_page_views_and_its_table() -> None:
+    path = str(GOLDEN / "v1-object.ndjson.zst")
+    assert [line for line in describe(path) if not line.startswith("    ")] == [
+        f"file         {path}, 2,538 bytes",
+        "tenant       acme",
+        "recording    V1StGXR8_Z5jdHi6B-myT, begun 2023-11-14T22:13:19.000Z",
+        "object       of segments 2 to 3, from sequenceId 4",
+        "at 197: seq 4-8, 5 events, 1969-12-31T23:59:59.995Z to 2023-11-14T22:13:23.000Z, "
+        "several sources, made 2023-11-14T22:13:27.000Z, 319 bytes stored in 758 (0.4:1), "
+        "not ordered, own ids, 19 duplicates, 1 quarantined",
+        "at 955: seq 9, 1 event, 2023-11-14T22:13:24.000Z to 2023-11-14T22:13:24.000Z, "
+        "source 0000000000000003, made 2023-11-14T22:13:28.000Z, 85 bytes stored in 301 (0.3:1), "
+        "ordered, 2 quarantined",
+        "at 1256: seq 10-12, 3 events, 2023-11-14T22:13:30.000Z to 2023-11-14T22:13:30.500Z, page view, "
+        "several sources, made 2023-11-14T22:13:32.000Z, 282 bytes stored in 353 (0.8:1), "
+        "ordered, 1 duplicate",
+        "at 1609: seq 13-15, 3 events, 2023-11-14T22:13:32.500Z to 2023-11-14T22:13:40.500Z, "
+        "several sources, made 2023-11-14T22:13:41.000Z, 217 bytes stored in 332 (0.7:1), "
+        "ordered, 1 quarantined",
+        "at 1941: table of the blocks, which are as it says, 597 bytes",
+        "total        4 blocks, 12 events, 1969-12-31T23:59:59.995Z to 2023-11-14T22:13:40.500Z, "
+        "903 bytes stored in 1,744 (0.5:1), 20 duplicates, 4 quarantined",
+        "verdict      clean: every block is whole and the table agrees with them. Next: nothing.",
+    ]
+
+
+def test_a_damaged_object_is_told_with_what_can_be_read_and_where_to_look_for_another(
+    tmp_path: Path,
+) -> None:
+    data = an_object([events(1, 2)], [events(3)], block_bytes=1)
+    table_at = len(data) - int.from_bytes(data[-8:-4], "little")
+    lines = told(tmp_path, data[: table_at - 1] + b"~" + data[table_at:])
+    assert "object       of segments 1 to 2, from sequenceId 1" in lines
+    [damage] = [line for line in lines if "DAMAGED" in line]
+    assert damage.endswith(f"no valid block up to the table at byte {table_at}")
+    assert "some of which are not as it says" in lines[-3]
+    assert "The 2 good blocks above can still be read" in lines[-1]
+    assert "look for a good one" in lines[-1]
+    lines = told(tmp_path, data[:-1])
+    at = f"at {table_at}: no valid block or table up to the end of the file, byte {len(data) - 1}"
+    assert at in lines
+    assert verdict(lines) == "corrupt"
+    lines = told(tmp_path, b"~" + data[1:])
+    assert verdict(lines) == "corrupt"
+    assert sum(line.startswith("at ") for line in lines) == 5
+
+
+def test_an_object_of_one_segment_says_so(tmp_path: Path) -> None:
+    assert "object       of segment 1, from sequenceId 1" in told(tmp_path, an_object([events(1)]))
 
 
 def test_a_torn_tail_is_told_with_where_it_begins_and_that_nothing_need_be_done(tmp_path: Path) -> None:

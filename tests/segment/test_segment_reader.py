@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from rrd.errors import CorruptSegment
 from rrd.segment.disk import OsDisk
-from rrd.segment.format import BlockHeader
-from rrd.segment.reader import read_events, read_notes
+from rrd.segment.format import BlockHeader, decode_notes
+from rrd.segment.reader import read_events, read_notes, read_raw
 from tests.segment.samples import (
     NOTES,
     PATH,
@@ -109,3 +109,27 @@ def test_a_second_frame_in_a_block_is_refused() -> None:
     lied = joined._replace(raw_size=header.notes_raw_size)
     with pytest.raises(CorruptSegment):
         read_events(disk_with(both.data), PATH, lied)
+
+
+@settings(deadline=None)
+@given(any_samples)
+def test_raw_notes_and_events_are_read_as_they_were_encoded(made: Sample) -> None:
+    for header, draft in zip(scanned(made.data).blocks, made.drafts, strict=True):
+        notes, raw = read_raw(disk_with(made.data), PATH, header)
+        assert raw == draft.payload
+        assert decode_notes(notes) == (list(draft.metadata), list(draft.quarantine))
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_a_block_of_other_lines_than_counted_is_not_read_raw(count: int) -> None:
+    made = sample(events(1, 2, 3)._replace(event_count=count))
+    with pytest.raises(CorruptSegment, match="wrong number of lines"):
+        read_raw(disk_with(made.data), PATH, only_header(made))
+
+
+def test_a_block_that_is_damaged_is_not_read_raw() -> None:
+    header = only_header(BOTH)
+    for at in range(header.notes_offset, header.limit_offset):
+        data = BOTH.data[:at] + bytes([BOTH.data[at] ^ 1]) + BOTH.data[at + 1 :]
+        with pytest.raises(CorruptSegment, match="checksum"):
+            read_raw(disk_with(data), PATH, header)

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given, settings
 
 from rrd.segment.format import encode_identity
-from tests.segment.samples import IDENTITY, NOTES, Sample, any_samples, events, sample
+from tests.segment.samples import IDENTITY, NOTES, Sample, an_object, any_samples, events, sample
 
 ZSTD = shutil.which("zstd")
 
@@ -23,6 +23,9 @@ SAMPLES = {
     "events beside notes": sample(events(1)._replace(metadata=NOTES.metadata), events(2)),
     "a megabyte": sample(BIG, NOTES, BIG),
 }
+
+
+OBJECT = an_object([BIG, NOTES], [NOTES], [events(1), BIG], block_bytes=100_000)
 
 
 def ndjson(made: Sample) -> bytes:
@@ -76,3 +79,9 @@ def test_the_zstd_command_finds_no_fault_with_a_segment() -> None:
 def test_segments_of_a_recording_can_be_joined() -> None:
     joined = SAMPLES["a megabyte"].data + sample(events(5)).data + encode_identity(IDENTITY)
     assert by_tool(joined) == by_library(joined) == BIG.payload * 2 + events(5).payload
+
+
+@needs_zstd
+def test_the_zstd_command_prints_the_events_of_an_object_and_finds_no_fault_with_it() -> None:
+    assert by_tool(OBJECT) == by_library(OBJECT) == BIG.payload + events(1).payload + BIG.payload
+    subprocess.run([str(ZSTD), "-tq"], input=OBJECT, capture_output=True, check=True)

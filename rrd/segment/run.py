@@ -1,0 +1,128 @@
+"""A run of sealed segments, read block by block, with everything that is in them checked.
+
+What comes out of here is good to be packed into an object and then deleted; anything else raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from rrd.errors import CorruptSegment
+from rrd.segment.disk import Disk, Readable
+from rrd.segment.format import (
+    BLOCK_OVERHEAD,
+    IDENTITY_READ_SIZE,
+    BlockHeader,
+    Identity,
+    decode_header,
+    decode_identity,
+    decode_notes,
+)
+from rrd.segment.lines import Event, look_at_lines
+from rrd.segment.reader import read_raw
+
+_READ_AHEAD_BYTES = 256 << 10
+
+
+class PackSource(NamedTuple):
+    """A segment to be packed: its file, and its durable size in bytes."""
+
+    path: str
+    size: int
+
+
+class CheckedBlock(NamedTuple):
+    """A block of a segment, whole and decoded."""
+
+    header: BlockHeader
+    notes: bytes
+    """NDJSON, as it stands there; empty without notes."""
+    raw: bytes
+    """The events, each line ended by one LF; empty without events."""
+    events: list[Event]
+    """What there is to know of each line of ``raw``."""
+
+
+def read_identities(disk: Disk, sources: Sequence[PackSource]) -> list[Identity]:
+    """Return the identity of each segment of a run, in order.
+
+    Raises ``CorruptSegment`` if they don't belong together, ``OSError`` if one can't be read.
+    """
+    identities = [_identity(disk, source)[0] for source in sources]
+    for (before, first), (after, second) in pairwise(zip(sources, identities, strict=True)):
+        # A number may be missing: that of a segment whose first write failed.
+        follows = first.name[:2] == second.name[:2] and first.number < second.number
+        if not follows or (second.number == first.number + 1 and second.previous_size != before.size):
+            raise CorruptSegment(
+                f"{before.path} of {before.size} bytes is not what should stand before the segment",
+                path=after.path,
+                offset=0,
+            )
+    return identities
+
+
+def read_blocks(disk: Disk, sources: Sequence[PackSource]) -> Iterator[CheckedBlock]:
+    """Yield all blocks of a run of segments. Takes memory for one block at a time.
+
+    Raises ``CorruptSegment`` if a block is not whole, does not follow in sequence, or holds something else
+    than its header counts; ``OSError`` if it can't be read.
+    """
+    next_seq = None
+    for source in sources:
+        identity, offset = _identity(disk, source)
+        next_seq = next_seq or identity.first_seq
+        if identity.first_seq != next_seq:
+            raise CorruptSegment(f"not sequenceId {next_seq} in the segment", path=source.path, offset=0)
+        salt = bytes.fromhex(identity.salt)
+        files = _ReadAhead(disk)
+        while offset < source.size:
+            head = files.read(source.path, offset, BLOCK_OVERHEAD)
+            header = decode_header(head, salt=salt, offset=offset)
+            if header is None or header.limit_offset > source.size or header.first_seq != next_seq:
+                raise CorruptSegment("no valid block", path=source.path, offset=offset)
+            yield _check(header, *read_raw(files, source.path, header), source.path)
+            offset, next_seq = header.limit_offset, header.limit_seq
+
+
+def _identity(disk: Disk, source: PackSource) -> tuple[Identity, int]:
+    found = decode_identity(disk.read(source.path, 0, min(IDENTITY_READ_SIZE, source.size)))
+    if found is None or found[0].is_object:
+        raise CorruptSegment("no segment begins", path=source.path, offset=0)
+    return found
+
+
+def _check(header: BlockHeader, notes: bytes, raw: bytes, path: str) -> CheckedBlock:
+    try:
+        events = look_at_lines(raw) if raw else []
+        quarantined = len(decode_notes(notes)[1]) if notes else 0
+    except (ValueError, RecursionError) as error:
+        message = f"what is no event or note ({error}) stands in the block"
+        raise CorruptSegment(message, path=path, offset=header.offset) from error
+    if (len(events), quarantined) != (header.event_count, header.quarantine_count):
+        raise CorruptSegment(
+            "other events or notes than counted in the block", path=path, offset=header.offset
+        )
+    return CheckedBlock(header, notes, raw, events)
+
+
+class _ReadAhead:
+    """Reads of one file in order, of which small ones come out of one large one."""
+
+    def __init__(self, files: Readable) -> None:
+        self._files = files
+        self._offset = 0
+        self._data = b""
+
+    def size(self, path: str) -> int:
+        return self._files.size(path)
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        at = offset - self._offset
+        if not 0 <= at <= len(self._data) - size:
+            if size >= _READ_AHEAD_BYTES:
+                return self._files.read(path, offset, size)
+            self._data = self._files.read(path, offset, _READ_AHEAD_BYTES)
+            self._offset, at = offset, 0
+        return self._data[at : at + size]
