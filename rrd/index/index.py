@@ -1,42 +1,58 @@
 """The index: what SQLite knows about recordings, as typed calls on an event loop.
 
-Two connections in WAL mode, each with a thread of its own: one writes, one reads. A reader sees
-the last committed state and never waits for the writer (https://www.sqlite.org/wal.html).
-
 A commit of blocks is not synced (``synchronous=NORMAL``): a power cut may take the newest
 transactions away, in order, and recovery reads them from the segments again. Sealing is synced,
-since the file is renamed after it, and recovery doesn't look for lost blocks in sealed segments.
+since the file is renamed after it, and recovery doesn't look for lost blocks in sealed segments. So are
+the steps that a file's end in one place and its beginning in another depend on: planning and publishing an
+object, removing a recording. Eviction told twice is harmless.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from asyncio import Lock, to_thread
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Self
-from urllib.parse import quote
+from collections.abc import Sequence
+from typing import Self
 
 import aiosqlite
 
-from rrd.errors import BadRequest, ConfigError, DiskFull, IndexDamaged, StorageFailed
+from rrd.errors import BadRequest
 from rrd.index import listing, queries
-from rrd.index.migrations import migrate, scripts
+from rrd.index.connections import Connections, fetch
 from rrd.index.rows import (
+    AgeRow,
+    Backlog,
     Commit,
+    EvictRow,
     ListedRecording,
     MetadataRow,
+    ObjectCommit,
+    ObjectRow,
     QuarantineRow,
     RecordingRow,
+    RemovedRecording,
     SegmentRow,
     Statistics,
+    TenantRow,
 )
-from rrd.index.values import STATES, Row, block_values, filter_values, metadata_values, segment_row, to_text
+from rrd.index.values import (
+    Row,
+    block_values,
+    evict_rows,
+    filter_values,
+    found_values,
+    metadata_values,
+    object_row,
+    published_values,
+    quarantine_row,
+    quarantine_values,
+    recording_row,
+    rolled_values,
+    segment_row,
+    to_text,
+)
 
-_CACHE_KIB = 32 * 1024  # A connection. The upper pages of a million recordings' B-trees fit.
-_WAL_BYTES_KEPT = 64 * 1024 * 1024  # A WAL that grew in a burst is cut back to this.
-_CHECKPOINT_PAGES = 4000  # 16 MB. Fewer checkpoints write a page that changes often fewer times.
+_WALK_ROW_IDS = 20_000  # Of other tenants' recordings, before another read may have its turn: 5 ms.
 
 
 class Index:
@@ -47,15 +63,12 @@ class Index:
     the disk does not do what it should.
     """
 
-    def __init__(self, path: str, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(self, connections: Connections, next_row_id: int) -> None:
         """Use ``Index.open``."""
-        self.path = path
-        self.next_row_id = 1
+        self.path = connections.path
+        self.next_row_id = next_row_id
         """What ``take_row_id`` returns next: at open, 1 + the greatest row id in the index."""
-        self._writer = writer
-        self._reader = reader
-        self._writing = Lock()
-        self._reading = Lock()
+        self._db = connections
 
     @classmethod
     async def open(cls, path: str) -> Self:
@@ -64,33 +77,17 @@ class Index:
         Raises ``IndexDamaged`` if the file is no index, or damaged where that shows at once, or
         written by a newer rrd; ``ConfigError`` if the file system can't hold it.
         """
-        with _translated(path):
-            writer = await _connect(path)
-            try:
-                await _prepare_writer(writer, path)
-                reader = await _connect(f"file:{quote(path)}?mode=ro", uri=True)
-                try:
-                    await reader.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-                    index = cls(path, writer, reader)
-                    for (row_id,) in await _fetch(reader, queries.GREATEST_ROW_ID):
-                        index.next_row_id = row_id + 1
-                except BaseException:
-                    await reader.close()
-                    raise
-            except BaseException:
-                await writer.close()
-                raise
-        return index
+        connections = await Connections.open(path)
+        try:
+            ((greatest,),) = await connections.read(queries.GREATEST_ROW_ID)
+        except BaseException:
+            await connections.close()
+            raise
+        return cls(connections, greatest + 1)
 
     async def close(self) -> None:
         """Move everything into the main file and close it. Wait for calls under way, allow none after."""
-        async with self._writing, self._reading:
-            with _translated(self.path):
-                try:
-                    await self._reader.close()
-                    await self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                finally:
-                    await self._writer.close()
+        await self._db.close()
 
     def take_row_id(self) -> int:
         """Return the number of the next new recording, never the same one twice."""
@@ -112,7 +109,7 @@ class Index:
             return
         blocks = [block_values(commit) for commit in commits]
         changes = [values for commit in commits for values in metadata_values(commit)]
-        async with self._transaction(synced=False) as db:
+        async with self._db.transaction(synced=False) as db:
             await db.executemany(queries.PUT_BLOCK, blocks)
             if changes:
                 await db.executemany(queries.PUT_METADATA, changes)
@@ -125,48 +122,164 @@ class Index:
         """
         if not sealed:
             return
-        async with self._transaction(synced=True) as db:
+        async with self._db.transaction(synced=True) as db:
             cursor = await db.executemany(queries.SEAL, sealed)
             if cursor.rowcount != len(sealed):
                 raise sqlite3.IntegrityError("a segment to be sealed is not in the index")
 
+    async def plan_object(self, row_id: int, first_number: int, last_number: int) -> None:
+        """Promise to make one object of exactly the segments ``first_number`` to ``last_number``.
+
+        Synced. Promised already, it stays so. Raises ``sqlite3.IntegrityError`` if these are not all
+        sealed, or some of them are in another object.
+        """
+        async with self._db.transaction(synced=True) as db:
+            await db.execute(queries.PLAN_OBJECT, (row_id, first_number, last_number))
+
+    async def publish_object(
+        self, row_id: int, row: ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+    ) -> None:
+        """Take in that the store has a planned object. Synced.
+
+        Its segments become "rolled"; bytes stored change by its size less theirs. ``quarantine``: its
+        blocks that hold quarantined lines, as (offset in the object, stored_ms, line count). ``state`` and
+        ``has_local`` of ``row`` are not looked at: it is published now, and its segments are still local.
+        Raises ``sqlite3.IntegrityError``, and changes nothing, if no object of that run is planned.
+        """
+        async with self._db.transaction(synced=True) as db:
+            await db.execute(queries.PUBLISH_OBJECT, (row_id, *published_values(row)))
+            await db.executemany(
+                queries.ADD_QUARANTINE, quarantine_values(row_id, row.first_number, quarantine)
+            )
+
+    async def evicted(self, row_id: int, first_number: int) -> None:
+        """Take in that the local copies of a published object's segments are gone. Not synced.
+
+        Told again, or of an object that is not known or not published, it changes nothing.
+        """
+        async with self._db.transaction(synced=False) as db:
+            await db.execute(queries.EVICTED, (row_id, first_number))
+
+    async def add_object(self, commit: ObjectCommit) -> None:
+        """Take in an object that the store was found to have, while a lost index is rebuilt. Not synced.
+
+        Blocks and objects of one recording must be told in order of their segments' numbers, since the last
+        metadata told counts. Raises ``sqlite3.IntegrityError``, and changes nothing, if something of its run
+        is known already, or the row id or the name belongs to another recording.
+        """
+        row_id, first_number = commit.row_id, commit.object.first_number
+        async with self._db.transaction(synced=False) as db:
+            await db.execute(queries.ADD_OBJECT, found_values(commit))
+            await db.executemany(queries.ADD_ROLLED_SEGMENT, rolled_values(commit))
+            await db.executemany(
+                queries.ADD_QUARANTINE, quarantine_values(row_id, first_number, commit.quarantine)
+            )
+            await db.executemany(queries.PUT_METADATA, metadata_values(commit))
+
+    async def remove(self, tenant: str, recording: str) -> RemovedRecording | None:
+        """Forget all of a recording, and tell what there was; None if it is not known. Synced.
+
+        What it had is overwritten in the file, and soon after, by itself, in SQLite's log too. The
+        row id may be used again after the index has been opened anew. Nobody may ``apply`` blocks of it any
+        more: they would make it anew.
+        """
+        removed: RemovedRecording | None = None
+        try:
+            async with self._db.transaction(synced=True) as db:
+                for row in await fetch(db, queries.REMOVED, (tenant, recording)):
+                    removed = RemovedRecording(*row)
+                    await db.execute(queries.REMOVE, (removed.row_id,))
+        finally:
+            # Whatever became of it: cancelled, it may have happened.
+            self._db.scrub()
+        return removed
+
     # Reading
+
+    async def to_roll_up(
+        self, *, settled_before_ms: int, full_size: int, limit: int
+    ) -> list[tuple[int, str, str]]:
+        """Return recordings with work for the roll-up, as (row id, tenant, recording), oldest first.
+
+        They have sealed segments, and besides: nothing was stored after ``settled_before_ms``, or one of
+        these segments has ``full_size`` bytes or more, or an object is planned.
+        """
+        parameters = {"settled_before_ms": settled_before_ms, "full_size": full_size, "limit": limit}
+        rows = await self._db.read(queries.TO_ROLL_UP, parameters)
+        return [(row_id, tenant, name) for row_id, tenant, name in rows]
+
+    async def to_evict(self, *, published_before_ms: int, limit: int) -> list[EvictRow]:
+        """Return objects published at ``published_before_ms`` or before with local copies, oldest first."""
+        parameters = {"published_before_ms": published_before_ms, "limit": limit}
+        return evict_rows(await self._db.read(queries.TO_EVICT, parameters))
+
+    async def oldest(self, *, tenant: str | None, after_row_id: int, limit: int) -> list[AgeRow]:
+        """Return recordings, visible or not, in order of creation: a page of up to ``limit``.
+
+        The next page comes after the last row id of this one. ``tenant`` None stands for any.
+        """
+        if tenant is None:
+            rows = await self._db.read(queries.OLDEST, {"after_row_id": after_row_id, "limit": limit})
+            return [AgeRow(*row) for row in rows]
+        found: list[AgeRow] = []
+        ((greatest,),) = await self._db.read(queries.GREATEST_ROW_ID)
+        while after_row_id < greatest and len(found) < limit:
+            parameters = {"tenant": tenant, "limit": limit - len(found)}
+            parameters |= {"after_row_id": after_row_id, "last_row_id": after_row_id + _WALK_ROW_IDS}
+            found += [AgeRow(*row) for row in await self._db.read(queries.OLDEST_OF_TENANT, parameters)]
+            after_row_id += _WALK_ROW_IDS
+        return found
+
+    async def all_recordings(self, *, after_row_id: int, limit: int) -> list[tuple[int, str, str]]:
+        """Return recordings, visible or not, as (row id, tenant, recording): a page, as in ``oldest``."""
+        rows = await self._db.read(queries.ALL_RECORDINGS, (after_row_id, limit))
+        return [(row_id, tenant, name) for row_id, tenant, name in rows]
+
+    async def tenants(self) -> list[TenantRow]:
+        """Return the tenants that have anything stored, by name."""
+        return [TenantRow(*row) for row in await self._db.read(queries.TENANTS)]
+
+    async def backlog(self) -> Backlog:
+        """Return how much is sealed and in no published object yet."""
+        ((segments, size, oldest_stored_ms),) = await self._db.read(queries.BACKLOG)
+        return Backlog(segments, size, oldest_stored_ms)
+
+    async def snapshot(self, path: str) -> None:
+        """Write a copy of the index to ``path``, as of one moment, while others read and write.
+
+        It is a whole index that ``Index.open`` takes, and not synced. Raises ``FileExistsError`` if there is
+        something at ``path``. If it fails or is cancelled, nothing is left there.
+        """
+        await self._db.copy_to(path)
 
     async def is_empty(self) -> bool:
         """Tell whether no recording is known at all."""
-        ((empty,),) = await self._read(queries.IS_EMPTY)
+        ((empty,),) = await self._db.read(queries.IS_EMPTY)
         return bool(empty)
 
     async def recording(self, tenant: str, recording: str) -> RecordingRow | None:
         """Return what is known of a recording, visible or not; None if nothing is."""
         found: Row | None = None
         segments: list[SegmentRow] = []
+        objects: list[ObjectRow] = []
         keys: list[str] = []
-        for kind, *values in await self._read(queries.RECORDING, {"tenant": tenant, "recording": recording}):
+        rows = await self._db.read(queries.RECORDING, {"tenant": tenant, "recording": recording})
+        for kind, *values in rows:
             if kind == 0:
                 found = tuple(values)
             elif kind == 1:
-                segments.append(segment_row(values))
-            else:
+                segments.append(segment_row(values[:5]))
+            elif kind == 2:
                 keys.append(to_text(values[0]))
+            else:
+                objects.append(object_row(values))
         if found is None:
             return None
-        row_id, created_ms, next_seq, last_ts, visible = found
-        return RecordingRow(
-            row_id=row_id,
-            tenant=tenant,
-            recording=recording,
-            created_ms=created_ms,
-            next_seq=next_seq,
-            last_ts=last_ts,
-            visible=bool(visible),
-            metadata_keys=frozenset(keys),
-            segments=tuple(sorted(segments)),
-        )
+        return recording_row(tenant, recording, found, metadata_keys=keys, segments=segments, objects=objects)
 
     async def metadata(self, tenant: str, recording: str) -> list[MetadataRow]:
         """Return a recording's metadata, sorted by key; nothing for an unknown recording."""
-        rows = await self._read(queries.METADATA, {"tenant": tenant, "recording": recording})
+        rows = await self._db.read(queries.METADATA, {"tenant": tenant, "recording": recording})
         return sorted(
             MetadataRow(to_text(key), to_text(value), version, at_ms) for key, value, version, at_ms in rows
         )
@@ -186,14 +299,14 @@ class Index:
                 code="too_many_filters",
                 parameter="meta",
             )
-        async with self._snapshot() as db:
+        async with self._db.one_state() as db:
             sets = await _filter_sets(db, tenant, wanted)
             if not sets:
                 return []
             chunk_limit = listing.chunk_limit(limit, offset)
-            chunks = await _fetch(db, listing.chunks_sql(len(sets)), (*sets, chunk_limit))
+            chunks = await fetch(db, listing.chunks_sql(len(sets)), (*sets, chunk_limit))
             row_ids = listing.newest(chunks, limit=limit, offset=offset)
-            rows = await _fetch(db, listing.LISTED, (json.dumps(row_ids),))
+            rows = await fetch(db, listing.LISTED, (json.dumps(row_ids),))
         listed: dict[int, ListedRecording] = {}
         for row_id, name, created_ms, key, value in rows:
             entry = listed.setdefault(row_id, ListedRecording(name, created_ms, {}))
@@ -208,93 +321,19 @@ class Index:
         are visible, bytes always.
         """
         parameters = {"tenant": tenant, "month_start_ms": month_start_ms}
-        for row in await self._read(queries.STATISTICS, parameters):
+        for row in await self._db.read(queries.STATISTICS, parameters):
             return Statistics(*row)
         return Statistics(0, 0, 0)
 
     async def active_segments(self) -> list[tuple[str, str, int, SegmentRow]]:
         """Return all segments not sealed, as (tenant, recording, row id, segment), oldest recording first."""
-        return [(*row[:3], segment_row(row[3:])) for row in await self._read(queries.ACTIVE_SEGMENTS)]
+        return [(*row[:3], segment_row(row[3:])) for row in await self._db.read(queries.ACTIVE_SEGMENTS)]
 
     async def quarantine(self, *, tenant: str | None, recording: str | None) -> list[QuarantineRow]:
         """Return the blocks that hold quarantined lines, by recording and place; None stands for any."""
         sql = queries.QUARANTINE if recording is None else queries.QUARANTINE_OF_RECORDING
-        rows = await self._read(sql, {"tenant": tenant, "recording": recording})
-        return [
-            QuarantineRow(name, found, segment, STATES[state], block_offset, stored_ms, count)
-            for name, found, segment, state, block_offset, stored_ms, count in rows
-        ]
-
-    # How
-
-    async def _read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
-        """Run one statement, which is one state of the index by itself."""
-        async with self._reading:
-            with _translated(self.path):
-                return await _fetch(self._reader, sql, parameters)
-
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[aiosqlite.Connection]:
-        """Let several statements read one state of the index. Other reads wait, so be short.
-
-        Without it a facet_id found by one statement could name another facet in the next.
-        """
-        async with self._reading:
-            with _translated(self.path):
-                try:
-                    await self._reader.execute("BEGIN")
-                    yield self._reader
-                finally:
-                    await self._reader.rollback()
-
-    @asynccontextmanager
-    async def _transaction(self, *, synced: bool) -> AsyncIterator[aiosqlite.Connection]:
-        """Commit what the block does, whole, or roll it back.
-
-        Safe against cancellation at each await: what was asked of the connection's thread still
-        happens there, in the order asked for, and the rollback comes last.
-        """
-        db = self._writer
-        async with self._writing:
-            with _translated(self.path):
-                try:
-                    if synced:
-                        await db.execute("PRAGMA synchronous = FULL")
-                    await db.execute("BEGIN IMMEDIATE")
-                    yield db
-                    await db.execute("COMMIT")
-                except BaseException:
-                    await db.rollback()
-                    raise
-                finally:
-                    if synced:
-                        await db.execute("PRAGMA synchronous = NORMAL")
-
-
-async def _connect(path: str, *, uri: bool = False) -> aiosqlite.Connection:
-    connection = aiosqlite.connect(path, uri=uri, isolation_level=None)
-    try:
-        return await connection
-    except BaseException:
-        # Its thread has yet to tell this loop that it ends; nobody waits for that, and the loop may be
-        # closed by then.
-        await to_thread(connection._thread.join)
-        raise
-
-
-async def _prepare_writer(writer: aiosqlite.Connection, path: str) -> None:
-    # Before anything else, so that a file which isn't ours is left as it was.
-    await migrate(writer, path, scripts())
-    ((mode,),) = await _fetch(writer, "PRAGMA journal_mode = WAL")
-    if mode != "wal":
-        raise ConfigError(f"{path}: SQLite can't use a WAL here; data_dir must be on a local file system")
-    for setting in (
-        "synchronous = NORMAL",
-        f"cache_size = -{_CACHE_KIB}",
-        f"journal_size_limit = {_WAL_BYTES_KEPT}",
-        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
-    ):
-        await writer.execute(f"PRAGMA {setting}")
+        rows = await self._db.read(sql, {"tenant": tenant, "recording": recording})
+        return [quarantine_row(row) for row in rows]
 
 
 async def _filter_sets(
@@ -302,33 +341,8 @@ async def _filter_sets(
 ) -> list[int]:
     """Return the ids of the sets to be intersected, the smallest first; none if one doesn't exist."""
     if not filters:
-        return [set_id for set_id, _ in await _fetch(db, listing.TENANT_SET, (tenant,))]
-    found = await _fetch(db, listing.filter_sets_sql(len(filters)), filter_values(tenant, filters))
+        return [set_id for set_id, _ in await fetch(db, listing.TENANT_SET, (tenant,))]
+    found = await fetch(db, listing.filter_sets_sql(len(filters)), filter_values(tenant, filters))
     if len(found) < len(filters):
         return []
     return [set_id for set_id, _ in sorted(found, key=lambda row: row[1])]
-
-
-async def _fetch(
-    db: aiosqlite.Connection, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
-) -> list[Row]:
-    # Rows are plain tuples, since no row factory is set; the annotation upstream says otherwise.
-    rows: Iterable[Any] = await db.execute_fetchall(sql, parameters)
-    return list(rows)
-
-
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Turn what SQLite says about the file or the disk into rrd's own errors; let the rest through."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        # The low byte is the primary code (https://www.sqlite.org/rescode.html#pve).
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise IndexDamaged(f"{path}: {error}. Next: rebuild the index with `rrd reindex`.") from error
-        if code == sqlite3.SQLITE_FULL:
-            raise DiskFull(f"{path}: {error}") from error
-        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-            raise StorageFailed(f"{path}: {error}") from error
-        raise

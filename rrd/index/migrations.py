@@ -19,7 +19,8 @@ APPLICATION_ID = 0x72726469  # "rrdi", set by schema.sql, shown by file(1).
 
 def scripts() -> list[str]:
     """Return the SQL scripts: the n-th one, from 0, makes version n + 1 out of version n."""
-    return [files("rrd.index").joinpath("schema.sql").read_text(encoding="utf-8")]
+    names = ("schema.sql", "v2.sql")
+    return [files("rrd.index").joinpath(name).read_text(encoding="utf-8") for name in names]
 
 
 async def migrate(db: aiosqlite.Connection, path: str, steps: Sequence[str]) -> None:

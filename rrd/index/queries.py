@@ -13,27 +13,66 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 PUT_METADATA = "INSERT INTO put_metadata (row_id, key, value, digest, at_ms) VALUES (?, ?, ?, ?, ?)"
 
-SEAL = "UPDATE segment SET state = 1 WHERE row_id = ? AND number = ?"
+# One that is rolled stays so.
+SEAL = "UPDATE segment SET state = max(state, 1) WHERE row_id = ? AND number = ?"
+
+PLAN_OBJECT = "INSERT INTO put_plan (row_id, first_number, last_number) VALUES (?, ?, ?)"
+
+PUBLISH_OBJECT = """
+INSERT INTO put_published (row_id, first_number, last_number, last_segment_size, first_seq, event_count,
+                           size, crc32c, raw_size, first_ts, last_ts, published_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+ADD_OBJECT = """
+INSERT INTO put_found (row_id, tenant, recording, created_ms, stored_ms, next_seq, duplicate_count,
+                       quarantine_count, visible, has_local, first_number, last_number, last_segment_size,
+                       first_seq, event_count, size, crc32c, raw_size, first_ts, last_ts, published_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+ADD_ROLLED_SEGMENT = """
+INSERT INTO segment (row_id, number, state, size, first_ts, last_ts) VALUES (?, ?, 2, ?, ?, ?)"""
+
+# ``segment`` is the number of an object's first one.
+ADD_QUARANTINE = """
+INSERT INTO quarantine (row_id, segment, block_offset, stored_ms, count) VALUES (?, ?, ?, ?, ?)"""
+
+EVICTED = "INSERT INTO put_evicted (row_id, first_number) VALUES (?, ?)"
+
+REMOVED = """
+SELECT r.row_id, r.created_ms, r.next_seq - 1, r.raw_bytes, r.stored_bytes,
+       (SELECT count(*) FROM object AS o WHERE o.row_id = r.row_id AND o.state = 1)
+  FROM tenant AS t CROSS JOIN recording AS r
+ WHERE t.name = ? AND r.name = ? AND r.tenant_id = t.tenant_id"""
+
+REMOVE = "DELETE FROM recording WHERE row_id = ?"
 
 GREATEST_ROW_ID = "SELECT coalesce(max(row_id), 0) FROM recording"
 
 IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM recording)"
 
+_OBJECT = """o.first_number, o.last_number, o.last_segment_size, o.first_seq, o.event_count, o.size, o.crc32c,
+       o.raw_size, o.first_ts, o.last_ts, o.state, o.published_ms, o.has_local"""
+
 # One statement, so one state of the index. The first column tells what a row is: 0 the recording
-# itself, 1 a segment, 2 a metadata key. Parameters: :recording, :tenant.
-RECORDING = """
-SELECT 0, r.row_id, r.created_ms, r.next_seq, r.last_ts, r.visible
+# itself, 1 a segment, 2 a metadata key, 3 an object. Parameters: :recording, :tenant.
+RECORDING = f"""
+SELECT 0, r.row_id, r.created_ms, r.next_seq, r.last_ts, r.visible, r.last_stored_ms, r.raw_bytes,
+       r.stored_bytes, r.duplicates, r.quarantined, NULL, NULL, NULL
   FROM tenant AS t CROSS JOIN recording AS r
  WHERE t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id
 UNION ALL
-SELECT 1, s.number, s.state, s.size, s.first_ts, s.last_ts
+SELECT 1, s.number, s.state, s.size, s.first_ts, s.last_ts, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM tenant AS t CROSS JOIN recording AS r CROSS JOIN segment AS s
  WHERE t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id AND s.row_id = r.row_id
 UNION ALL
-SELECT 2, k.key, NULL, NULL, NULL, NULL
+SELECT 2, k.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
   FROM tenant AS t CROSS JOIN recording AS r CROSS JOIN metadata AS m CROSS JOIN metadata_key AS k
  WHERE t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id AND m.row_id = r.row_id
-   AND k.key_id = m.key_id"""
+   AND k.key_id = m.key_id
+UNION ALL
+SELECT 3, {_OBJECT}
+  FROM tenant AS t CROSS JOIN recording AS r CROSS JOIN object AS o
+ WHERE t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id AND o.row_id = r.row_id"""  # noqa: S608 -- columns of ours
 
 METADATA = """
 SELECT k.key, f.value, m.version, m.at_ms
@@ -56,23 +95,82 @@ SELECT t.name, r.name, s.row_id, s.number, s.state, s.size, s.first_ts, s.last_t
  WHERE s.state = 0 AND r.row_id = s.row_id AND t.tenant_id = r.tenant_id
  ORDER BY s.row_id, s.number"""
 
+TO_ROLL_UP = """
+SELECT s.row_id, t.name, r.name
+  FROM segment AS s CROSS JOIN recording AS r CROSS JOIN tenant AS t
+ WHERE s.state = 1 AND r.row_id = s.row_id AND t.tenant_id = r.tenant_id
+   AND (r.last_stored_ms <= :settled_before_ms OR s.size >= :full_size
+        OR EXISTS (SELECT 1 FROM object AS o WHERE o.row_id = s.row_id AND o.state = 0))
+ GROUP BY s.row_id
+ ORDER BY s.row_id
+ LIMIT :limit"""
+
+BACKLOG = """
+SELECT count(*), coalesce(sum(s.size), 0), min(r.last_stored_ms)
+  FROM segment AS s CROSS JOIN recording AS r
+ WHERE s.state = 1 AND r.row_id = s.row_id"""
+
+# A row for each local copy; one with NULLs if an object has none after all.
+TO_EVICT = """
+SELECT o.published_ms, o.row_id, o.first_number, o.last_number, t.name, r.name,
+       s.number, s.state, s.size, s.first_ts, s.last_ts
+  FROM (SELECT row_id, first_number, last_number, published_ms
+          FROM object
+         WHERE state = 1 AND has_local = 1 AND published_ms <= :published_before_ms
+         ORDER BY published_ms, row_id, first_number
+         LIMIT :limit) AS o
+ CROSS JOIN recording AS r
+ CROSS JOIN tenant AS t
+  LEFT JOIN segment AS s
+    ON s.row_id = o.row_id AND s.number BETWEEN o.first_number AND o.last_number AND s.state = 2
+ WHERE r.row_id = o.row_id AND t.tenant_id = r.tenant_id"""
+
+_AGES = """
+SELECT r.row_id, t.name, r.name, r.created_ms, r.last_stored_ms, r.stored_bytes, r.next_seq - 1
+  FROM recording AS r CROSS JOIN tenant AS t
+ WHERE r.row_id > :after_row_id AND t.tenant_id = r.tenant_id{terms}
+ ORDER BY r.row_id
+ LIMIT :limit"""
+
+OLDEST = _AGES.format(terms="")
+
+# Walks the recordings of all tenants, so no further than up to :last_row_id.
+OLDEST_OF_TENANT = _AGES.format(
+    terms="""
+   AND r.row_id <= :last_row_id AND r.tenant_id = (SELECT tenant_id FROM tenant WHERE name = :tenant)"""
+)
+
+ALL_RECORDINGS = """
+SELECT r.row_id, t.name, r.name
+  FROM recording AS r CROSS JOIN tenant AS t
+ WHERE r.row_id > ? AND t.tenant_id = r.tenant_id
+ ORDER BY r.row_id
+ LIMIT ?"""
+
+# Of one whose recordings were all removed a row remains.
+TENANTS = """
+SELECT name, recordings, storage_bytes FROM tenant WHERE recordings > 0 OR storage_bytes > 0 ORDER BY name"""
+
 _QUARANTINE = """
-SELECT t.name, r.name, q.segment, s.state, q.block_offset, q.stored_ms, q.count
+SELECT t.name, r.name, q.segment, q.block_offset, q.stored_ms, q.count, s.state, {object}
   FROM {tables}
- WHERE r.row_id = q.row_id AND t.tenant_id = r.tenant_id
-   AND s.row_id = q.row_id AND s.number = q.segment{terms}
+  LEFT JOIN segment AS s ON s.row_id = q.row_id AND s.number = q.segment
+  LEFT JOIN object AS o ON o.row_id = q.row_id AND o.first_number = q.segment AND o.state = 1
+ WHERE r.row_id = q.row_id AND t.tenant_id = r.tenant_id{terms}
  ORDER BY {order}"""
 
 # Of everybody, or of a tenant: walks all of the table, which bad lines alone make long.
 QUARANTINE = _QUARANTINE.format(
-    tables="quarantine AS q CROSS JOIN recording AS r CROSS JOIN tenant AS t CROSS JOIN segment AS s",
+    object=_OBJECT,
+    tables="quarantine AS q CROSS JOIN recording AS r CROSS JOIN tenant AS t",
     terms=" AND (:tenant IS NULL OR t.name = :tenant)",
     order="q.row_id, q.segment, q.block_offset",
 )
 
 # Of one recording id: in one tenant, or in each that has it.
 QUARANTINE_OF_RECORDING = _QUARANTINE.format(
-    tables="recording AS r CROSS JOIN tenant AS t CROSS JOIN quarantine AS q CROSS JOIN segment AS s",
+    object=_OBJECT,
+    tables="recording AS r CROSS JOIN tenant AS t CROSS JOIN quarantine AS q",
     terms=" AND r.name = :recording AND (:tenant IS NULL OR t.name = :tenant)",
     order="r.tenant_id, q.segment, q.block_offset",
 )

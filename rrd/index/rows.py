@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-SegmentState = Literal["active", "sealed"]
+SegmentState = Literal["active", "sealed", "rolled"]
+"""*Rolled*: an object that holds it is published, so this local copy may go at any time."""
+
+ObjectState = Literal["planned", "published"]
+"""*Planned*: a promise to make an object of exactly that run of segments. *Published*: the store has it."""
 
 
 class MetadataChange(NamedTuple):
@@ -60,8 +64,39 @@ class SegmentRow(NamedTuple):
     last_ts: float | None
 
 
+class ObjectRow(NamedTuple):
+    """One object of a recording: an immutable file in the object store, made of a run of its segments.
+
+    While it is planned only the run and ``has_local`` mean something; all the rest is 0 or None.
+    """
+
+    first_number: int
+    """Number of the first segment in it."""
+    last_number: int
+    """Number of the last one."""
+    last_segment_size: int
+    """Durable size of segment ``last_number``, bytes."""
+    first_seq: int
+    """sequenceId of its first event; of the next one to come if it has none."""
+    event_count: int
+    size: int
+    """Bytes of the object."""
+    crc32c: int
+    """CRC-32C of the whole object."""
+    raw_size: int
+    """Events' bytes, decoded."""
+    first_ts: float | None
+    """Least timestamp, ms; None without events."""
+    last_ts: float | None
+    state: ObjectState
+    published_ms: int
+    """When it was published; 0 while it is planned."""
+    has_local: bool
+    """Local copies of its segments have not been evicted yet."""
+
+
 class RecordingRow(NamedTuple):
-    """One recording, with its segments in order."""
+    """One recording, with its segments and objects in order."""
 
     row_id: int
     tenant: str
@@ -74,6 +109,19 @@ class RecordingRow(NamedTuple):
     """It has events or metadata. A recording of quarantined lines alone is not shown by the API."""
     metadata_keys: frozenset[str]
     segments: tuple[SegmentRow, ...]
+    """Those of which there is a local file, by number."""
+    objects: tuple[ObjectRow, ...] = ()
+    """By ``first_number``."""
+    last_stored_ms: int = 0
+    """When its newest block was stored (wall clock)."""
+    raw_bytes: int = 0
+    """Events' bytes, decoded."""
+    stored_bytes: int = 0
+    """Bytes of objects, and of segments that are in none."""
+    duplicates: int = 0
+    """Lines that were repeats."""
+    quarantined: int = 0
+    """Quarantined lines."""
 
 
 class MetadataRow(NamedTuple):
@@ -95,7 +143,7 @@ class Statistics(NamedTuple):
     recordings: int
     recordings_this_month: int
     storage_bytes: int
-    """Bytes of segment files."""
+    """Bytes of objects, and of segments that are in none."""
 
 
 class QuarantineRow(NamedTuple):
@@ -104,7 +152,88 @@ class QuarantineRow(NamedTuple):
     tenant: str
     recording: str
     segment: int
+    """Number of its segment; of its object's first segment if ``object`` is set."""
     state: SegmentState
+    """"rolled" if ``object`` is set."""
     block_offset: int
+    """Where it begins: in that object if there is one, else in that segment's local file."""
     stored_ms: int
     line_count: int
+    object: ObjectRow | None = None
+    """The published object that the block is in; None while it is in a local segment alone."""
+
+
+class ObjectCommit(NamedTuple):
+    """One object found in the store, told while a lost index is rebuilt.
+
+    It stands for the blocks of all its segments, which must not be told as ``Commit`` then.
+    """
+
+    row_id: int
+    tenant: str
+    recording: str
+    created_ms: int
+    object: ObjectRow
+    """``state`` and ``has_local`` are not looked at: it is published, and ``local`` tells the other."""
+    stored_ms: int
+    """Of its newest block."""
+    next_seq: int
+    """sequenceId that the next event after it will get."""
+    duplicate_count: int
+    quarantine: tuple[tuple[int, int, int], ...]
+    """Blocks in it that hold quarantined lines: (offset in the object, stored_ms, line count)."""
+    metadata: tuple[MetadataChange, ...]
+    local: tuple[SegmentRow, ...] = ()
+    """Its segments of which there still is a local file. They become "rolled", whatever their ``state``."""
+
+
+class EvictRow(NamedTuple):
+    """A published object of which local copies remain."""
+
+    row_id: int
+    tenant: str
+    recording: str
+    first_number: int
+    last_number: int
+    segments: tuple[SegmentRow, ...]
+    """The local copies, by number."""
+
+
+class RemovedRecording(NamedTuple):
+    """What there was of a recording that is removed."""
+
+    row_id: int
+    created_ms: int
+    events: int
+    raw_bytes: int
+    stored_bytes: int
+    objects: int
+    """How many published ones."""
+
+
+class AgeRow(NamedTuple):
+    """A recording, visible or not, as whoever decides what to keep sees it."""
+
+    row_id: int
+    tenant: str
+    recording: str
+    created_ms: int
+    last_stored_ms: int
+    stored_bytes: int
+    events: int
+
+
+class TenantRow(NamedTuple):
+    name: str
+    recordings: int
+    """Visible ones."""
+    storage_bytes: int
+
+
+class Backlog(NamedTuple):
+    """What is sealed and in no published object yet."""
+
+    segments: int
+    bytes: int
+    oldest_stored_ms: int | None
+    """Least ``last_stored_ms`` of the recordings that they are of; None if there are none."""

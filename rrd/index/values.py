@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from rrd.index.rows import Commit, SegmentRow, SegmentState
+from rrd.index.rows import (
+    Commit,
+    EvictRow,
+    ObjectCommit,
+    ObjectRow,
+    ObjectState,
+    QuarantineRow,
+    RecordingRow,
+    SegmentRow,
+    SegmentState,
+)
 
 Row = tuple[Any, ...]
 
-STATES: tuple[SegmentState, SegmentState] = ("active", "sealed")
+STATES: tuple[SegmentState, ...] = ("active", "sealed", "rolled")
 """``segment.state`` is the place in here."""
+
+OBJECT_STATES: tuple[ObjectState, ...] = ("planned", "published")
+"""``object.state`` is the place in here."""
 
 
 def block_values(commit: Commit) -> Row:
@@ -37,11 +50,60 @@ def block_values(commit: Commit) -> Row:
     )
 
 
-def metadata_values(commit: Commit) -> Iterator[Row]:
+def metadata_values(commit: Commit | ObjectCommit) -> Iterator[Row]:
     """Yield the values for ``queries.PUT_METADATA``, one row for each change, in order."""
     for change in commit.metadata:
         key, value = to_blob(change.key), to_blob(change.value)
         yield commit.row_id, key, value, digest(commit.tenant, key, value), change.at_ms
+
+
+def published_values(row: ObjectRow) -> Row:
+    """Return the values for the end of ``queries.PUBLISH_OBJECT`` and ``queries.ADD_OBJECT``."""
+    has_events = row.event_count > 0
+    return (
+        row.first_number,
+        row.last_number,
+        row.last_segment_size,
+        row.first_seq,
+        row.event_count,
+        row.size,
+        row.crc32c,
+        row.raw_size,
+        row.first_ts if has_events else None,
+        row.last_ts if has_events else None,
+        row.published_ms,
+    )
+
+
+def found_values(commit: ObjectCommit) -> Row:
+    """Return the values for ``queries.ADD_OBJECT``."""
+    return (
+        commit.row_id,
+        commit.tenant,
+        commit.recording,
+        commit.created_ms,
+        commit.stored_ms,
+        commit.next_seq,
+        commit.duplicate_count,
+        sum(line_count for _, _, line_count in commit.quarantine),
+        commit.object.event_count > 0 or bool(commit.metadata),
+        bool(commit.local),
+        *published_values(commit.object),
+    )
+
+
+def rolled_values(commit: ObjectCommit) -> Iterator[Row]:
+    """Yield the values for ``queries.ADD_ROLLED_SEGMENT``."""
+    for segment in commit.local:
+        yield commit.row_id, segment.number, segment.size, segment.first_ts, segment.last_ts
+
+
+def quarantine_values(
+    row_id: int, first_number: int, blocks: Sequence[tuple[int, int, int]]
+) -> Iterator[Row]:
+    """Yield the values for ``queries.ADD_QUARANTINE``."""
+    for block_offset, stored_ms, line_count in blocks:
+        yield row_id, first_number, block_offset, stored_ms, line_count
 
 
 def filter_values(tenant: str, filters: Sequence[tuple[str, str]]) -> list[Any]:
@@ -57,6 +119,75 @@ def segment_row(values: Sequence[Any]) -> SegmentRow:
     """Read (number, state, size, first_ts, last_ts)."""
     number, state, size, first_ts, last_ts = values
     return SegmentRow(number, STATES[state], size, first_ts, last_ts)
+
+
+def object_row(values: Sequence[Any]) -> ObjectRow:
+    """Read the columns of ``ObjectRow``, in its order."""
+    row = ObjectRow(*values)
+    return row._replace(state=OBJECT_STATES[values[10]], has_local=bool(row.has_local))
+
+
+def recording_row(
+    tenant: str,
+    recording: str,
+    values: Row,
+    *,
+    metadata_keys: Iterable[str],
+    segments: Iterable[SegmentRow],
+    objects: Iterable[ObjectRow],
+) -> RecordingRow:
+    """Put together what the rows of ``queries.RECORDING`` say; ``values`` are those of kind 0."""
+    row_id, created_ms, next_seq, last_ts, visible, stored_ms, raw_bytes, stored_bytes, repeats, bad, *_ = (
+        values
+    )
+    return RecordingRow(
+        row_id=row_id,
+        tenant=tenant,
+        recording=recording,
+        created_ms=created_ms,
+        next_seq=next_seq,
+        last_ts=last_ts,
+        visible=bool(visible),
+        metadata_keys=frozenset(metadata_keys),
+        segments=tuple(sorted(segments)),
+        objects=tuple(sorted(objects)),
+        last_stored_ms=stored_ms,
+        raw_bytes=raw_bytes,
+        stored_bytes=stored_bytes,
+        duplicates=repeats,
+        quarantined=bad,
+    )
+
+
+def evict_rows(rows: Iterable[Row]) -> list[EvictRow]:
+    """Put together what the rows of ``queries.TO_EVICT`` say, oldest published first."""
+    objects: dict[tuple[int, int, int], EvictRow] = {}
+    copies: dict[tuple[int, int, int], list[SegmentRow]] = {}
+    for published_ms, row_id, first_number, last_number, tenant, name, *segment in rows:
+        place = (published_ms, row_id, first_number)
+        objects[place] = EvictRow(row_id, tenant, name, first_number, last_number, ())
+        if segment[0] is not None:
+            copies.setdefault(place, []).append(segment_row(segment))
+    return [
+        entry._replace(segments=tuple(sorted(copies.get(place, ()))))
+        for place, entry in sorted(objects.items())
+    ]
+
+
+def quarantine_row(values: Row) -> QuarantineRow:
+    """Read a row of ``queries.QUARANTINE``."""
+    tenant, recording, segment, block_offset, stored_ms, line_count, state, *columns = values
+    packed = object_row(columns) if columns[0] is not None else None
+    return QuarantineRow(
+        tenant,
+        recording,
+        segment,
+        "rolled" if packed else STATES[state],
+        block_offset,
+        stored_ms,
+        line_count,
+        packed,
+    )
 
 
 def digest(tenant: str, key: bytes, value: bytes) -> int:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
-from collections.abc import Sequence
+import random
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
 from rrd.index.index import Index
 from rrd.index.rows import (
+    AgeRow,
+    Backlog,
     Commit,
+    EvictRow,
     ListedRecording,
     MetadataChange,
     MetadataRow,
+    ObjectCommit,
+    ObjectRow,
     QuarantineRow,
     RecordingRow,
+    RemovedRecording,
     SegmentRow,
     Statistics,
+    TenantRow,
 )
 
 TENANTS = ("alpha", "beta")
@@ -26,9 +37,52 @@ RECORDINGS = tuple(f"00000000-0000-4000-8000-00000000000{i}" for i in range(4))
 # Lone surrogates, NUL and "" are legal JSON; pairs are made to meet again and again.
 KEYS = ("userId", "plan", "", "\ud83d")
 VALUES = ("1", "1 ", "", "a\0b", "a\0c", "é", "\udc00x", "v" * 4096, "v" * 4095 + "w")
+UUID = RECORDINGS[0]
 NOW_MS = 1_732_342_000_000  # 23 November 2024
 MONTH_MS = 1_730_419_200_000  # 1 November 2024
 DAY_MS = 86_400_000
+
+
+def commit(row_id: int = 1, *, size: int = 1000, tenant: str = "alpha", recording: str = UUID) -> Commit:
+    """A block of one event; ``_replace`` what matters."""
+    return Commit(
+        row_id=row_id,
+        tenant=tenant,
+        recording=recording,
+        created_ms=NOW_MS,
+        segment=1,
+        segment_size=size,
+        block_offset=size - 300,
+        stored_ms=NOW_MS,
+        next_seq=2,
+        event_count=1,
+        first_ts=5.0,
+        last_ts=5.0,
+        raw_size=100,
+        block_size=300,
+        duplicate_count=0,
+        quarantine_count=0,
+        metadata=(),
+    )
+
+
+def with_metadata(block: Commit, **values: str) -> Commit:
+    return block._replace(metadata=tuple(MetadataChange(key, value, 7) for key, value in values.items()))
+
+
+@asynccontextmanager
+async def opened(path: str) -> AsyncIterator[Index]:
+    index = await Index.open(path)
+    try:
+        yield index
+    finally:
+        await index.close()
+
+
+def in_new_directory(proof: Callable[[str], Coroutine[None, None, None]]) -> None:
+    """Run a coroutine on the path of an index that doesn't exist yet. (Hypothesis forbids ``tmp_path``.)"""
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(proof(f"{directory}/index.sqlite"))
 
 
 @dataclass
@@ -65,17 +119,86 @@ filters = st.lists(st.tuples(st.sampled_from((*KEYS, "none")), st.sampled_from(V
 
 @dataclass
 class _Recording:
+    """Remembers what it was told and derives the rest, where the index keeps counts."""
+
     row_id: int
     tenant: str
     name: str
     created_ms: int
-    next_seq: int = 1
-    last_ts: float | None = None
-    visible: bool = False
-    stored_bytes: int = 0
     metadata: dict[str, MetadataRow] = field(default_factory=dict)
     segments: dict[int, SegmentRow] = field(default_factory=dict)
-    quarantine: list[tuple[int, int, int, int]] = field(default_factory=list)
+    objects: dict[int, ObjectRow] = field(default_factory=dict)
+    in_objects: dict[int, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
+    """Quarantine of each object, by its first number."""
+    commits: list[Commit] = field(default_factory=list)
+    migrated_commits: int = 0
+    """How many of these an index of version 1 was told, which kept no time of them,"""
+    migrated_stored_ms: int = 0
+    """and what that time was taken to be."""
+
+    @property
+    def published(self) -> list[ObjectRow]:
+        return [row for _, row in sorted(self.objects.items()) if row.state == "published"]
+
+    @property
+    def sealed(self) -> list[SegmentRow]:
+        return [row for _, row in sorted(self.segments.items()) if row.state == "sealed"]
+
+    @property
+    def next_seq(self) -> int:
+        return self.commits[-1].next_seq
+
+    @property
+    def last_ts(self) -> float | None:
+        return max((commit.last_ts for commit in self.commits if commit.event_count), default=None)
+
+    @property
+    def last_stored_ms(self) -> int:
+        later = [commit.stored_ms for commit in self.commits[self.migrated_commits :]]
+        return max([self.migrated_stored_ms, *later])
+
+    @property
+    def visible(self) -> bool:
+        return any(commit.event_count > 0 or commit.metadata for commit in self.commits)
+
+    @property
+    def raw_bytes(self) -> int:
+        return sum(commit.raw_size for commit in self.commits)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of objects, and of segments that are in none: what an object holds isn't counted twice."""
+        in_objects = {number for row in self.published for number in _numbers(row)}
+        blocks = [commit.block_size for commit in self.commits if commit.segment not in in_objects]
+        return sum(blocks) + sum(row.size for row in self.published)
+
+    def commits_of(self, row: ObjectRow) -> list[Commit]:
+        return [commit for commit in self.commits if row.first_number <= commit.segment <= row.last_number]
+
+    def local_copies(self, row: ObjectRow) -> tuple[SegmentRow, ...]:
+        numbers = range(row.first_number, row.last_number + 1)
+        return tuple(self.segments[number] for number in numbers if number in self.segments)
+
+    def quarantine(self) -> list[QuarantineRow]:
+        in_objects = {number for row in self.published for number in _numbers(row)}
+        found = [
+            QuarantineRow(
+                self.tenant, self.name, commit.segment, self.segments[commit.segment].state,
+                commit.block_offset, commit.stored_ms, commit.quarantine_count,
+            )
+            for commit in self.commits
+            if commit.quarantine_count and commit.segment not in in_objects
+        ]  # fmt: skip
+        for row in self.published:
+            found += [
+                QuarantineRow(self.tenant, self.name, row.first_number, "rolled", *block, row)
+                for block in self.in_objects[row.first_number]
+            ]
+        return found
+
+
+def _numbers(row: ObjectRow) -> range:
+    return range(row.first_number, row.last_number + 1)
 
 
 class Model:
@@ -101,9 +224,8 @@ class Model:
             number, size, next_seq, created_ms = 1, 0, 1, step.created_ms
         else:
             row_id, next_seq, created_ms = known.row_id, known.next_seq, known.created_ms
-            number = max(known.segments)
-            size = known.segments[number].size
-            if step.new_segment or known.segments[number].state == "sealed":
+            number, size = known.commits[-1].segment, known.commits[-1].segment_size
+            if step.new_segment or number not in known.segments or known.segments[number].state != "active":
                 number, size = number + 1, 0
         self._clock_ms += 1
         block_size = 200 + 10 * len(step.timestamps)
@@ -135,28 +257,52 @@ class Model:
             (commit.tenant, commit.recording),
             _Recording(commit.row_id, commit.tenant, commit.recording, commit.created_ms),
         )
-        entry.next_seq = commit.next_seq
-        entry.stored_bytes += commit.block_size
-        entry.visible |= commit.event_count > 0 or commit.metadata != ()
+        entry.commits.append(commit)
         segment = entry.segments.get(commit.segment, SegmentRow(commit.segment, "active", 0, None, None))
         segment = segment._replace(size=commit.segment_size)
         if commit.event_count:
             first = [ts for ts in (segment.first_ts, commit.first_ts) if ts is not None]
             last = [ts for ts in (segment.last_ts, commit.last_ts) if ts is not None]
             segment = segment._replace(first_ts=min(first), last_ts=max(last))
-            entry.last_ts = max(ts for ts in (entry.last_ts, commit.last_ts) if ts is not None)
         entry.segments[commit.segment] = segment
-        if commit.quarantine_count:
-            place = (commit.segment, commit.block_offset, commit.stored_ms, commit.quarantine_count)
-            entry.quarantine.append(place)
         for change in commit.metadata:
             old = entry.metadata.get(change.key)
             version = old.version + 1 if old else 1
             entry.metadata[change.key] = MetadataRow(change.key, change.value, version, change.at_ms)
 
     def seal(self, row_id: int, number: int) -> None:
-        (entry,) = [entry for entry in self.recordings.values() if entry.row_id == row_id]
+        entry = self.by_row_id(row_id)
         entry.segments[number] = entry.segments[number]._replace(state="sealed")
+
+    def plan(self, row_id: int, first_number: int, last_number: int) -> None:
+        row = ObjectRow(first_number, last_number, 0, 0, 0, 0, 0, 0, None, None, "planned", 0, True)
+        self.by_row_id(row_id).objects[first_number] = row
+
+    def publish(self, row_id: int, row: ObjectRow, quarantine: tuple[tuple[int, int, int], ...]) -> None:
+        entry = self.by_row_id(row_id)
+        entry.objects[row.first_number] = row
+        entry.in_objects[row.first_number] = quarantine
+        for number in _numbers(row):
+            entry.segments[number] = entry.segments[number]._replace(state="rolled")
+
+    def evict(self, row_id: int, first_number: int) -> None:
+        entry = self.by_row_id(row_id)
+        entry.objects[first_number] = entry.objects[first_number]._replace(has_local=False)
+        for number in _numbers(entry.objects[first_number]):
+            del entry.segments[number]
+
+    def remove(self, tenant: str, recording: str) -> RemovedRecording | None:
+        entry = self.recordings.pop((tenant, recording), None)
+        if entry is None:
+            return None
+        return RemovedRecording(
+            entry.row_id, entry.created_ms, entry.next_seq - 1, entry.raw_bytes, entry.stored_bytes,
+            len(entry.published),
+        )  # fmt: skip
+
+    def by_row_id(self, row_id: int) -> _Recording:
+        (entry,) = [entry for entry in self.recordings.values() if entry.row_id == row_id]
+        return entry
 
     def active(self) -> list[tuple[int, int]]:
         return [(row_id, segment.number) for _, _, row_id, segment in self.active_segments()]
@@ -177,6 +323,12 @@ class Model:
             entry.visible,
             frozenset(entry.metadata),
             tuple(entry.segments[number] for number in sorted(entry.segments)),
+            tuple(entry.objects[number] for number in sorted(entry.objects)),
+            entry.last_stored_ms,
+            entry.raw_bytes,
+            entry.stored_bytes,
+            sum(commit.duplicate_count for commit in entry.commits),
+            sum(commit.quarantine_count for commit in entry.commits),
         )
 
     def metadata(self, tenant: str, recording: str) -> list[MetadataRow]:
@@ -210,20 +362,185 @@ class Model:
     def active_segments(self) -> list[tuple[str, str, int, SegmentRow]]:
         return [
             (entry.tenant, entry.name, entry.row_id, segment)
-            for entry in sorted(self.recordings.values(), key=lambda entry: entry.row_id)
+            for entry in self.in_order()
             for _, segment in sorted(entry.segments.items())
             if segment.state == "active"
         ]
 
     def quarantine(self, tenant: str | None, recording: str | None) -> list[QuarantineRow]:
         return [
-            QuarantineRow(
-                entry.tenant, entry.name, number, entry.segments[number].state, offset, stored_ms, count
-            )
-            for entry in self.recordings.values()
+            row
+            for entry in self.in_order()
             if tenant in (None, entry.tenant) and recording in (None, entry.name)
-            for number, offset, stored_ms, count in entry.quarantine
+            for row in entry.quarantine()
         ]
+
+    def in_order(self) -> list[_Recording]:
+        return sorted(self.recordings.values(), key=lambda entry: entry.row_id)
+
+    def to_roll_up(self, settled_before_ms: int, full_size: int, limit: int) -> list[tuple[int, str, str]]:
+        return [
+            (entry.row_id, entry.tenant, entry.name)
+            for entry in self.in_order()
+            if entry.sealed
+            and (
+                entry.last_stored_ms <= settled_before_ms
+                or any(segment.size >= full_size for segment in entry.sealed)
+                or any(row.state == "planned" for row in entry.objects.values())
+            )
+        ][:limit]
+
+    def to_evict(self, published_before_ms: int, limit: int) -> list[EvictRow]:
+        found = [
+            (row.published_ms, entry.row_id, row.first_number, entry, row)
+            for entry in self.recordings.values()
+            for row in entry.published
+            if row.has_local and row.published_ms <= published_before_ms
+        ]
+        return [
+            EvictRow(
+                entry.row_id, entry.tenant, entry.name, row.first_number, row.last_number,
+                entry.local_copies(row),
+            )
+            for *_, entry, row in sorted(found, key=lambda place: place[:3])
+        ][:limit]  # fmt: skip
+
+    def oldest(self, tenant: str | None) -> list[AgeRow]:
+        return [
+            AgeRow(
+                entry.row_id, entry.tenant, entry.name, entry.created_ms, entry.last_stored_ms,
+                entry.stored_bytes, entry.next_seq - 1,
+            )
+            for entry in self.in_order()
+            if tenant in (None, entry.tenant)
+        ]  # fmt: skip
+
+    def tenants(self) -> list[TenantRow]:
+        found = []
+        for tenant in sorted({entry.tenant for entry in self.recordings.values()}):
+            visible, _, storage_bytes = self.statistics(tenant, NOW_MS)
+            found.append(TenantRow(tenant, visible, storage_bytes))
+        return found
+
+    def backlog(self) -> Backlog:
+        waiting = [entry for entry in self.recordings.values() if entry.sealed]
+        sizes = [segment.size for entry in waiting for segment in entry.sealed]
+        oldest_ms = min((entry.last_stored_ms for entry in waiting), default=None)
+        return Backlog(len(sizes), sum(sizes), oldest_ms)
+
+
+async def live_on(
+    index: Index,
+    model: Model,
+    rnd: random.Random,
+    *,
+    removes: bool = True,
+    after_each: Callable[[], None] = lambda: None,
+) -> None:
+    """Let what may happen to recordings between two blocks happen to some of them: to both alike.
+
+    Calls ``after_each`` when both have taken one step.
+    """
+    sealed = [place for place in model.active() if rnd.random() < 0.5]
+    await index.seal(sealed)
+    for place in sealed:
+        model.seal(*place)
+    after_each()
+    for entry in model.in_order():
+        for first_number, last_number in _runs(entry, rnd):
+            for _ in range(rnd.choice([1, 2])):
+                await index.plan_object(entry.row_id, first_number, last_number)
+            model.plan(entry.row_id, first_number, last_number)
+            after_each()
+        for row in list(entry.objects.values()):
+            if row.state == "planned" and rnd.random() < 0.6:
+                published, quarantine = _made(entry, row, rnd)
+                await index.publish_object(entry.row_id, published, quarantine)
+                model.publish(entry.row_id, published, quarantine)
+            elif row.state == "published" and row.has_local and rnd.random() < 0.4:
+                await index.evicted(entry.row_id, row.first_number)
+                model.evict(entry.row_id, row.first_number)
+            elif rnd.random() < 0.2 and not (row.state == "published" and row.has_local):
+                await index.evicted(entry.row_id, row.first_number)  # Changes nothing.
+            after_each()
+        if removes and rnd.random() < 0.15:
+            removed = await index.remove(entry.tenant, entry.name)
+            assert removed == model.remove(entry.tenant, entry.name)
+            after_each()
+
+
+def _runs(entry: _Recording, rnd: random.Random) -> list[tuple[int, int]]:
+    """Choose runs of sealed segments that are in no object yet, as (first, last) numbers."""
+    planned = {number for row in entry.objects.values() for number in _numbers(row)}
+    runs: list[tuple[int, int]] = []
+    for number in [segment.number for segment in entry.sealed if segment.number not in planned]:
+        if runs and runs[-1][1] == number - 1 and rnd.random() < 0.7:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return [run for run in runs if rnd.random() < 0.5]
+
+
+def _made(
+    entry: _Recording, row: ObjectRow, rnd: random.Random
+) -> tuple[ObjectRow, tuple[tuple[int, int, int], ...]]:
+    """Make up an object of a planned run: what it says of events is true, its sizes are as good as any."""
+    commits = entry.commits_of(row)
+    with_events = [commit for commit in commits if commit.event_count]
+    event_count = sum(commit.event_count for commit in commits)
+    lines = sum(commit.quarantine_count for commit in commits)
+    published = ObjectRow(
+        row.first_number, row.last_number,
+        last_segment_size=commits[-1].segment_size,
+        first_seq=commits[-1].next_seq - event_count,
+        event_count=event_count,
+        size=rnd.choice([1, 100, 5000]),
+        crc32c=rnd.choice([0, 2**32 - 1]),
+        raw_size=sum(commit.raw_size for commit in commits),
+        first_ts=min((commit.first_ts for commit in with_events), default=None),
+        last_ts=max((commit.last_ts for commit in with_events), default=None),
+        state="published",
+        published_ms=NOW_MS + rnd.randrange(5),
+        has_local=True,
+    )  # fmt: skip
+    # Two blocks where there are lines enough, as if the rest had been merged.
+    counts = [lines] if lines < 2 else [1, lines - 1]
+    blocks = [(300 * place, commits[-1].stored_ms, count) for place, count in enumerate(counts, start=1)]
+    return published, tuple(blocks) if lines else ()
+
+
+async def rebuild(index: Index, model: Model) -> None:
+    """Tell an empty index all that ``model`` knows, as it can be read from segments and objects."""
+    for entry in model.in_order():
+        published = {row.first_number: row for row in entry.published}
+        in_objects = {number for row in entry.published for number in _numbers(row)}
+        for number in sorted({commit.segment for commit in entry.commits}):
+            if number in published:
+                await index.add_object(_found(entry, published[number]))
+            elif number not in in_objects:
+                await index.apply([commit for commit in entry.commits if commit.segment == number])
+                if entry.segments[number].state == "sealed":
+                    await index.seal([(entry.row_id, number)])
+        for row in entry.objects.values():
+            if row.state == "planned":
+                await index.plan_object(entry.row_id, row.first_number, row.last_number)
+
+
+def _found(entry: _Recording, row: ObjectRow) -> ObjectCommit:
+    commits = entry.commits_of(row)
+    return ObjectCommit(
+        row_id=entry.row_id,
+        tenant=entry.tenant,
+        recording=entry.name,
+        created_ms=entry.created_ms,
+        object=row,
+        stored_ms=max(commit.stored_ms for commit in commits),
+        next_seq=commits[-1].next_seq,
+        duplicate_count=sum(commit.duplicate_count for commit in commits),
+        quarantine=entry.in_objects[row.first_number],
+        metadata=tuple(change for commit in commits for change in commit.metadata),
+        local=entry.local_copies(row),
+    )
 
 
 def _month(at_ms: int) -> tuple[int, int]:
@@ -249,3 +566,39 @@ async def assert_same(index: Index, model: Model) -> None:
         for some_recording in (None, RECORDINGS[0]):
             found = await index.quarantine(tenant=some_tenant, recording=some_recording)
             assert sorted(found) == sorted(model.quarantine(some_tenant, some_recording))
+        for limit in (2, 100):
+            assert await _pages(index, some_tenant, limit) == model.oldest(some_tenant)
+    await _assert_same_work(index, model)
+
+
+async def _pages(index: Index, tenant: str | None, limit: int) -> list[AgeRow]:
+    """Read ``oldest`` page by page, until one is empty."""
+    found: list[AgeRow] = []
+    while page := await index.oldest(
+        tenant=tenant, after_row_id=found[-1].row_id if found else 0, limit=limit
+    ):
+        assert len(page) <= limit
+        found += page
+    return found
+
+
+async def _assert_same_work(index: Index, model: Model) -> None:
+    """Ask both what those ask who go from recording to recording."""
+    assert await index.tenants() == model.tenants()
+    assert await index.backlog() == model.backlog()
+    everything = [row[:3] for row in model.oldest(None)]
+    assert await index.all_recordings(after_row_id=0, limit=100) == everything
+    assert await index.all_recordings(after_row_id=0, limit=2) == everything[:2]
+    if everything:
+        assert await index.all_recordings(after_row_id=everything[0][0], limit=100) == everything[1:]
+    stored_ms = sorted({row.last_stored_ms for row in model.oldest(None)})
+    for settled_before_ms in (0, *stored_ms[:2]):
+        for full_size, limit in ((220, 1), (220, 100), (10**9, 100)):
+            assert await index.to_roll_up(
+                settled_before_ms=settled_before_ms, full_size=full_size, limit=limit
+            ) == model.to_roll_up(settled_before_ms, full_size, limit)
+    for published_before_ms in (NOW_MS - 1, NOW_MS + 2):
+        for limit in (1, 100):
+            assert await index.to_evict(
+                published_before_ms=published_before_ms, limit=limit
+            ) == model.to_evict(published_before_ms, limit)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import random
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,58 +20,37 @@ from rrd.errors import BadRequest, ConfigError, IndexDamaged, StorageFailed
 from rrd.index import listing
 from rrd.index.index import Index
 from rrd.index.migrations import scripts
-from rrd.index.rows import Commit, ListedRecording, MetadataChange, MetadataRow, Statistics
+from rrd.index.rows import (
+    Commit,
+    ListedRecording,
+    MetadataChange,
+    MetadataRow,
+    ObjectCommit,
+    ObjectRow,
+    RemovedRecording,
+    SegmentRow,
+    Statistics,
+)
 from rrd.index.values import digest
 from tests.index.index_model import (
     MONTH_MS,
     NOW_MS,
     RECORDINGS,
     TENANTS,
+    UUID,
     Model,
     Step,
     assert_same,
+    commit,
     filters,
     groups,
+    in_new_directory,
+    live_on,
+    opened,
+    rebuild,
     steps,
+    with_metadata,
 )
-
-UUID = RECORDINGS[0]
-
-
-def commit(row_id: int = 1, *, size: int = 1000, tenant: str = "alpha", recording: str = UUID) -> Commit:
-    """A block of one event; ``_replace`` what matters."""
-    return Commit(
-        row_id=row_id,
-        tenant=tenant,
-        recording=recording,
-        created_ms=NOW_MS,
-        segment=1,
-        segment_size=size,
-        block_offset=size - 300,
-        stored_ms=NOW_MS,
-        next_seq=2,
-        event_count=1,
-        first_ts=5.0,
-        last_ts=5.0,
-        raw_size=100,
-        block_size=300,
-        duplicate_count=0,
-        quarantine_count=0,
-        metadata=(),
-    )
-
-
-def with_metadata(block: Commit, **values: str) -> Commit:
-    return block._replace(metadata=tuple(MetadataChange(key, value, 7) for key, value in values.items()))
-
-
-@asynccontextmanager
-async def opened(path: str) -> AsyncIterator[Index]:
-    index = await Index.open(path)
-    try:
-        yield index
-    finally:
-        await index.close()
 
 
 def read(path: str) -> bytes:
@@ -84,12 +63,6 @@ def write(path: str, content: bytes) -> None:
 
 def shorten(path: str, share: float) -> None:
     os.truncate(path, int(os.path.getsize(path) * share))
-
-
-def in_new_directory(proof: Callable[[str], Coroutine[None, None, None]]) -> None:
-    """Run a coroutine on the path of an index that doesn't exist yet. (Hypothesis forbids ``tmp_path``.)"""
-    with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(proof(f"{directory}/index.sqlite"))
 
 
 @pytest.fixture
@@ -107,17 +80,14 @@ async def index(path: str) -> AsyncIterator[Index]:
 
 
 @given(groups, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_answers_are_those_of_a_naive_model(workload: list[list[Step]], rnd: random.Random) -> None:
     async def proof(path: str) -> None:
         model = Model()
         async with opened(path) as index:
             for group in workload:
                 await index.apply(model.apply_steps(group))
-                sealed = [place for place in model.active() if rnd.random() < 0.2]
-                await index.seal(sealed)
-                for place in sealed:
-                    model.seal(*place)
+                await live_on(index, model, rnd)
                 await assert_same(index, model)
         async with opened(path) as index:
             await assert_same(index, model)
@@ -127,8 +97,28 @@ def test_answers_are_those_of_a_naive_model(workload: list[list[Step]], rnd: ran
     in_new_directory(proof)
 
 
+@given(groups, st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None)
+def test_index_told_anew_what_there_is_says_the_same(workload: list[list[Step]], rnd: random.Random) -> None:
+    async def proof(path: str) -> None:
+        model = Model()
+        async with opened(path) as index:
+            for group in workload:
+                await index.apply(model.apply_steps(group))
+                await live_on(index, model, rnd)
+        async with opened(f"{path}.anew") as index:
+            await rebuild(index, model)
+            await assert_same(index, model)
+            # And it goes on from there.
+            await live_on(index, model, rnd)
+            await assert_same(index, model)
+        assert _sets(f"{path}.anew") == _expected_sets(model)
+
+    in_new_directory(proof)
+
+
 @given(groups, st.lists(st.tuples(filters, st.integers(0, 5), st.integers(0, 5)), min_size=5, max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_filtered_lists_are_those_of_a_naive_model(
     workload: list[list[Step]], questions: list[tuple[list[tuple[str, str]], int, int]]
 ) -> None:
@@ -149,9 +139,9 @@ def test_filtered_lists_are_those_of_a_naive_model(
     in_new_directory(proof)
 
 
-@given(groups)
-@settings(max_examples=40, deadline=None)
-def test_facets_and_postings_are_exactly_those_in_use(workload: list[list[Step]]) -> None:
+@given(groups, st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None)
+def test_facets_and_postings_are_exactly_those_in_use(workload: list[list[Step]], rnd: random.Random) -> None:
     """Values that nobody has any more must not pile up: a page's address changes with each page."""
 
     async def proof(path: str) -> None:
@@ -159,17 +149,44 @@ def test_facets_and_postings_are_exactly_those_in_use(workload: list[list[Step]]
         async with opened(path) as index:
             for group in workload:
                 await index.apply(model.apply_steps(group))
-        in_use: dict[tuple[str, bytes, bytes], set[int]] = {}
-        visible: dict[str, set[int]] = {}
-        for entry in model.recordings.values():
-            if entry.visible:
-                visible.setdefault(entry.tenant, set()).add(entry.row_id)
-            for row in entry.metadata.values():
-                pair = (row.key.encode("utf-8", "surrogatepass"), row.value.encode("utf-8", "surrogatepass"))
-                in_use.setdefault((entry.tenant, *pair), set()).add(entry.row_id)
-        assert _sets(path) == (in_use, visible)
+                await live_on(index, model, rnd)
+        assert _sets(path) == _expected_sets(model)
 
     in_new_directory(proof)
+
+
+@given(groups, st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_removing_everything_leaves_nothing(workload: list[list[Step]], rnd: random.Random) -> None:
+    async def proof(path: str) -> None:
+        model = Model()
+        async with opened(path) as index:
+            for group in workload:
+                await index.apply(model.apply_steps(group))
+                await live_on(index, model, rnd)
+            for tenant, recording in list(model.recordings):
+                assert await index.remove(tenant, recording) == model.remove(tenant, recording)
+            await assert_same(index, model)
+        with closing(sqlite3.connect(path)) as db:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            left = {name for name in tables if db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchall()}
+            assert left <= {"tenant", "metadata_key"}
+            counters = set(db.execute("SELECT recordings, storage_bytes FROM tenant"))
+            assert counters <= {(0, 0)}
+
+    in_new_directory(proof)
+
+
+def _expected_sets(model: Model) -> tuple[dict[tuple[str, bytes, bytes], set[int]], dict[str, set[int]]]:
+    in_use: dict[tuple[str, bytes, bytes], set[int]] = {}
+    visible: dict[str, set[int]] = {}
+    for entry in model.recordings.values():
+        if entry.visible:
+            visible.setdefault(entry.tenant, set()).add(entry.row_id)
+        for row in entry.metadata.values():
+            pair = (row.key.encode("utf-8", "surrogatepass"), row.value.encode("utf-8", "surrogatepass"))
+            in_use.setdefault((entry.tenant, *pair), set()).add(entry.row_id)
+    return in_use, visible
 
 
 def _sets(path: str) -> tuple[dict[tuple[str, bytes, bytes], set[int]], dict[str, set[int]]]:
@@ -345,7 +362,7 @@ async def test_sealing_an_unknown_segment_seals_none(index: Index) -> None:
 
 
 @given(st.lists(steps, min_size=1, max_size=4), st.lists(steps, min_size=1, max_size=4), st.integers(0, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_cancelled_apply_is_whole_or_nothing(first: list[Step], second: list[Step], turns: int) -> None:
     async def proof(path: str) -> None:
         without, whole = Model(), Model()
@@ -370,16 +387,26 @@ def test_cancelled_apply_is_whole_or_nothing(first: list[Step], second: list[Ste
     in_new_directory(proof)
 
 
-@given(groups, st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
-def test_crash_leaves_a_whole_number_of_groups(workload: list[list[Step]], cut: float) -> None:
+@given(groups, st.randoms(use_true_random=False), st.floats(0, 1))
+@settings(max_examples=30, deadline=None)
+def test_crash_leaves_a_whole_number_of_steps(
+    workload: list[list[Step]], rnd: random.Random, cut: float
+) -> None:
     """What a power cut leaves: the main file as last checkpointed, and a WAL cut off anywhere."""
 
     async def proof(path: str) -> None:
         model = Model()
+        states = [copy.deepcopy(model)]
+
+        def after_each() -> None:
+            states.append(copy.deepcopy(model))
+
         async with opened(path) as index:
             for group in workload:
                 await index.apply(model.apply_steps(group))
+                after_each()
+                # Removing moves the WAL into the main file, at moments of its own.
+                await live_on(index, model, rnd, removes=False, after_each=after_each)
             os.mkdir(f"{path}.d")
             crashed = f"{path}.d/index.sqlite"
             shutil.copy(path, crashed)
@@ -387,13 +414,6 @@ def test_crash_leaves_a_whole_number_of_groups(workload: list[list[Step]], cut: 
         shorten(f"{crashed}-wal", cut)
         async with opened(crashed) as index:
             found = [await index.recording(tenant, name) for tenant in TENANTS for name in RECORDINGS]
-            state = Model()
-            states = [state]
-            for count in range(1, len(workload) + 1):
-                state = Model()
-                for group in workload[:count]:
-                    state.apply_steps(group)
-                states.append(state)
             if cut == 1:
                 states = states[-1:]
             same = [
@@ -407,21 +427,28 @@ def test_crash_leaves_a_whole_number_of_groups(workload: list[list[Step]], cut: 
     in_new_directory(proof)
 
 
-async def test_sealing_is_synced_and_applying_is_not(index: Index) -> None:
+async def test_steps_that_files_depend_on_are_synced_and_applying_is_not(index: Index) -> None:
     await index.apply([commit()])
     statements: list[str] = []
-    await index._writer.set_trace_callback(statements.append)
+    await index._db.writer.set_trace_callback(statements.append)
     await index.apply([commit(size=2000)])
     assert not any("synchronous" in statement for statement in statements)
-    statements.clear()
-    await index.seal([(1, 1)])
-    assert statements[:2] == ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"]
-    assert statements[-2:] == ["COMMIT", "PRAGMA synchronous = NORMAL"]
+    synced = [
+        index.seal([(1, 1)]),
+        index.plan_object(1, 1, 1),
+        index.publish_object(1, an_object(1, 1), ()),
+        index.remove("alpha", UUID),
+    ]
+    for call in synced:
+        statements.clear()
+        await call
+        assert statements[:2] == ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"]
+        assert statements[-2:] == ["COMMIT", "PRAGMA synchronous = NORMAL"]
 
 
 async def test_reads_do_not_wait_for_a_write_under_way(index: Index) -> None:
     await index.apply([commit()])
-    async with index._transaction(synced=False) as db:
+    async with index._db.transaction(synced=False) as db:
         await db.execute("UPDATE segment SET size = 5")
         (row,) = await index.active_segments()
         assert row[3].size == 1000
@@ -445,6 +472,157 @@ async def test_overlapping_calls_get_their_own_answers(index: Index) -> None:
     await asyncio.gather(*(write_and_read(i, name) for i, name in enumerate(recordings, start=1)))
     listed = await index.list_recordings("alpha", filters=(), limit=1000, offset=0)
     assert [entry.recording for entry in listed] == recordings[::-1]
+
+
+# Objects and removal
+
+
+def an_object(first_number: int = 1, last_number: int = 2, *, published_ms: int = NOW_MS) -> ObjectRow:
+    return ObjectRow(
+        first_number, last_number, 1000, 1, 2, 700, 7, 200, 5.0, 6.0, "published", published_ms, True
+    )
+
+
+def found(row: ObjectRow, row_id: int = 1) -> ObjectCommit:
+    return ObjectCommit(row_id, "alpha", UUID, NOW_MS, row, NOW_MS, 3, 0, (), ())
+
+
+async def with_three_segments(index: Index) -> None:
+    """Of 300 bytes each; the first two are sealed."""
+    block = commit(size=300)
+    await index.apply([block, block._replace(segment=2), block._replace(segment=3)])
+    await index.seal([(1, 1), (1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ((1, 3), "not sealed"),
+        ((3, 3), "not sealed"),
+        ((2, 1), "not sealed"),
+        ((4, 4), "not there"),
+        ((1, 2), "another object"),
+        ((2, 2), "another object"),
+    ],
+)
+async def test_impossible_plan_changes_nothing(index: Index, run: tuple[int, int], message: str) -> None:
+    await with_three_segments(index)
+    if message == "another object":
+        await index.plan_object(1, 1, 1)
+        await index.plan_object(1, 2, 2)
+        run = (1, 2)
+    before = await index.recording("alpha", UUID)
+    with pytest.raises(sqlite3.IntegrityError, match=message):
+        await index.plan_object(1, *run)
+    assert await index.recording("alpha", UUID) == before
+
+
+async def test_published_object_is_neither_planned_nor_published_again(index: Index) -> None:
+    await with_three_segments(index)
+    with pytest.raises(sqlite3.IntegrityError, match="no such object"):
+        await index.publish_object(1, an_object(), ())
+    await index.plan_object(1, 1, 2)
+    with pytest.raises(sqlite3.IntegrityError, match="no such object"):
+        await index.publish_object(1, an_object(1, 1), ())
+    await index.publish_object(1, an_object(), ())
+    before = await index.recording("alpha", UUID)
+    with pytest.raises(sqlite3.IntegrityError, match="not sealed"):
+        await index.plan_object(1, 1, 2)
+    with pytest.raises(sqlite3.IntegrityError, match="no such object"):
+        await index.publish_object(1, an_object(), ())
+    # Sealing what is rolled must not bring it back among those that wait.
+    await index.seal([(1, 1)])
+    assert await index.recording("alpha", UUID) == before
+    assert await index.backlog() == (0, 0, None)
+
+
+async def test_object_counts_once_and_in_place_of_its_segments(index: Index) -> None:
+    await with_three_segments(index)
+    await index.plan_object(1, 1, 2)
+    assert await index.tenants() == [("alpha", 1, 900)]
+    await index.publish_object(1, an_object(), [(50, NOW_MS, 4)])
+    for _ in range(2):
+        row = await index.recording("alpha", UUID)
+        assert row is not None
+        assert row.stored_bytes == 300 + 700
+        assert await index.tenants() == [("alpha", 1, 1000)]
+        ((tenant, _, number, state, offset, _, lines, place),) = await index.quarantine(
+            tenant=None, recording=UUID
+        )
+        assert (tenant, number, state, offset, lines) == ("alpha", 1, "rolled", 50, 4)
+        assert (place,) == row.objects
+        # Eviction changes none of this.
+        await index.evicted(1, 1)
+    row = await index.recording("alpha", UUID)
+    assert row is not None
+    assert [segment.number for segment in row.segments] == [3]
+    assert [place.has_local for place in row.objects] == [False]
+
+
+async def test_block_of_a_segment_that_is_in_an_object_is_refused(index: Index) -> None:
+    await with_three_segments(index)
+    await index.plan_object(1, 1, 2)
+    await index.publish_object(1, an_object(), ())
+    with pytest.raises(sqlite3.IntegrityError, match="is sealed"):
+        await index.apply([commit(size=900)])
+    await index.evicted(1, 1)
+    with pytest.raises(sqlite3.IntegrityError, match="in an object"):
+        await index.apply([commit(size=900)])
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (found(an_object(3, 4)), "a segment of this object"),
+        (found(an_object(2, 2)), "another object"),
+        (found(an_object(4, 4))._replace(tenant="beta"), "another recording"),
+        (found(an_object(4, 4), row_id=2), "UNIQUE"),
+        (found(an_object(4, 4))._replace(local=(SegmentRow(3, "sealed", 1, None, None),)), "UNIQUE"),
+        (found(an_object(4, 4))._replace(quarantine=((9, 9, 1), (9, 9, 2))), "UNIQUE"),
+    ],
+    ids=["segment known", "overlap", "other tenant", "second row id", "local copy", "quarantine"],
+)
+async def test_impossible_found_object_changes_nothing(index: Index, bad: ObjectCommit, message: str) -> None:
+    await index.add_object(found(an_object()))
+    await index.apply([commit(size=300)._replace(segment=3)])
+    before = (await index.recording("alpha", UUID), await index.tenants(), await index.backlog())
+    with pytest.raises(sqlite3.IntegrityError, match=message):
+        await index.add_object(bad)
+    assert (await index.recording("alpha", UUID), await index.tenants(), await index.backlog()) == before
+    await index.add_object(found(an_object(4, 4)))
+
+
+async def test_removal_tells_what_there_was_and_the_name_is_free_again(index: Index) -> None:
+    assert await index.remove("alpha", UUID) is None
+    await index.apply([with_metadata(commit(tenant="beta", row_id=2), k="v")])
+    await with_three_segments(index)
+    await index.plan_object(1, 1, 2)
+    await index.publish_object(1, an_object(), ())
+    assert await index.remove("alpha", UUID) == RemovedRecording(1, NOW_MS, 1, 300, 1000, 1)
+    assert await index.remove("alpha", UUID) is None
+    assert [row.recording for row in await index.oldest(tenant=None, after_row_id=0, limit=9)] == [UUID]
+    await index.apply([commit(row_id=3)])
+    row = await index.recording("alpha", UUID)
+    assert row is not None
+    assert (row.row_id, row.objects) == (3, ())
+
+
+async def test_oldest_of_a_tenant_walks_over_any_number_of_others(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rrd.index.index._WALK_ROW_IDS", 3)
+    names = [f"00000000-0000-4000-8000-{number:012d}" for number in range(1, 30)]
+    mine = (2, 3, 4, 17, 29)
+    await index.apply(
+        [
+            commit(row_id, recording=name, tenant="beta" if row_id in mine else "alpha")
+            for row_id, name in enumerate(names, start=1)
+        ]
+    )
+    for limit in (1, 2, 3, 5, 9):
+        for after in range(30):
+            page = await index.oldest(tenant="beta", after_row_id=after, limit=limit)
+            assert [row.row_id for row in page] == [row_id for row_id in mine if row_id > after][:limit]
 
 
 # Files that are not what they should be

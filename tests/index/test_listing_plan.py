@@ -27,6 +27,14 @@ READS = {
     "quarantine of a recording": queries.QUARANTINE_OF_RECORDING,
     "greatest row id": queries.GREATEST_ROW_ID,
     "seal": queries.SEAL,
+    "to roll up": queries.TO_ROLL_UP,
+    "backlog": queries.BACKLOG,
+    "to evict": queries.TO_EVICT,
+    "oldest": queries.OLDEST,
+    "oldest of a tenant": queries.OLDEST_OF_TENANT,
+    "all recordings": queries.ALL_RECORDINGS,
+    "removed": queries.REMOVED,
+    "remove": queries.REMOVE,
     "list: set of a tenant": listing.TENANT_SET,
     "list: sets of filters": listing.filter_sets_sql(2),
     "list: chunks, no filter": listing.chunks_sql(1),
@@ -34,8 +42,10 @@ READS = {
     "list: chunks, as many filters as possible": listing.chunks_sql(listing.FILTERS_MAX),
     "list: recordings found": listing.LISTED,
 }
-# Called scans, but bounded: the first row of a table, a count that stops at a limit, an array of ours.
+# Called scans, but bounded: the first row of a table, a count that stops at a limit, an array of ours, what
+# a subquery with a limit found.
 SCANS_ALLOWED = {
+    "to evict": {"SCAN o"},
     "is empty": {"SCAN CONSTANT ROW", "SCAN recording USING COVERING INDEX sqlite_autoindex_recording_1"},
     "list: sets of filters": {"SCAN (subquery-1)", "SCAN (subquery-4)"},
     "list: recordings found": {"SCAN wanted VIRTUAL TABLE INDEX 1:"},
@@ -51,7 +61,17 @@ def db() -> Iterator[sqlite3.Connection]:
 
 
 def plan(db: sqlite3.Connection, sql: str) -> list[str]:
-    names = ("tenant", "recording", "month_start_ms")
+    names = (
+        "tenant",
+        "recording",
+        "month_start_ms",
+        "settled_before_ms",
+        "full_size",
+        "published_before_ms",
+        "after_row_id",
+        "last_row_id",
+        "limit",
+    )
     parameters: object = dict.fromkeys(names, 1) if ":" in sql else (1,) * sql.count("?")
     return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]  # type: ignore[arg-type]
 
@@ -63,6 +83,57 @@ def test_statement_neither_scans_nor_sorts(db: sqlite3.Connection, name: str) ->
     scans = {step for step in steps if "SCAN" in step} - SCANS_ALLOWED.get(name, set())
     assert not scans
     assert not [step for step in steps if "TEMP B-TREE" in step or "AUTOMATIC" in step]
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("to roll up", "SEARCH s USING INDEX segment_sealed (state=?)"),
+        ("backlog", "SEARCH s USING INDEX segment_sealed (state=?)"),
+        ("to evict", "SEARCH object USING INDEX object_local (published_ms<?)"),
+        ("oldest", "SEARCH r USING INTEGER PRIMARY KEY (rowid>?)"),
+        ("oldest of a tenant", "SEARCH r USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ],
+)
+def test_work_is_found_by_an_index_of_what_waits(db: sqlite3.Connection, name: str, step: str) -> None:
+    """However many recordings there are that nothing has to be done about."""
+    assert step in plan(db, READS[name])
+
+
+# Found by the number of a row, or by keys that begin with it.
+STEPS = ("put_block", "put_plan", "put_published", "put_found", "put_evicted", "put_metadata")
+
+
+@pytest.mark.parametrize("view", STEPS)
+def test_steps_walk_no_table(db: sqlite3.Connection, view: str) -> None:
+    """Nor do its triggers: https://www.sqlite.org/opcode.html"""
+    columns = [row[1] for row in db.execute(f"PRAGMA table_info({view})")]
+    sql = f"INSERT INTO {view} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    program = db.execute(f"EXPLAIN {sql}", (1,) * len(columns)).fetchall()
+    assert program
+    assert not rewound(program)
+
+
+def test_removal_walks_no_table(db: sqlite3.Connection) -> None:
+    assert not rewound(db.execute(f"EXPLAIN {queries.REMOVE}", (1,)).fetchall())
+
+
+def rewound(program: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Return the steps that set a cursor to the first or last row of a table or index that is in the file.
+
+    A trigger is a program of its own, listed after the one that calls it, from address 0.
+    """
+    found = []
+    in_file: set[object] = set()
+    for row in program:
+        address, operation, cursor, *_ = row
+        if address == 0:
+            in_file = set()
+        elif operation in ("OpenRead", "OpenWrite"):
+            in_file.add(cursor)
+        elif operation in ("Rewind", "Last", "Sort") and cursor in in_file:
+            found.append(row)
+    return found
 
 
 def test_list_of_all_quarantine_is_sorted_by_its_key(db: sqlite3.Connection) -> None:

@@ -1,0 +1,178 @@
+"""What was removed is soon in no file of the index, whoever reads; a copy is one moment's state."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from rrd.index import connections
+from rrd.index.connections import fetch
+from rrd.index.index import Index
+from tests.harness import until
+from tests.index.index_model import RECORDINGS, UUID, commit, opened, with_metadata
+
+SECRET = "a visitor's address"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return f"{tmp_path}/index.sqlite"
+
+
+@pytest.fixture
+async def index(path: str) -> AsyncIterator[Index]:
+    async with opened(path) as index:
+        yield index
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_SCRUB_PAUSE_S", 0.01)
+    monkeypatch.setattr(connections, "_SCRUB_PAUSE_MAX_S", 0.02)
+
+
+def holding(path: str, text: str) -> list[str]:
+    """Return which of the index's files hold ``text``."""
+    files = [file for file in (path, f"{path}-wal") if os.path.exists(file)]
+    return [file for file in files if text.encode() in Path(file).read_bytes()]
+
+
+def secret(row_id: int = 1) -> list[str]:
+    """What must be gone with a recording: values short and long, old and new, and its id."""
+    return [f"{SECRET} {row_id}", f"{SECRET} before {row_id}", RECORDINGS[row_id - 1]]
+
+
+async def keep_secrets(index: Index) -> None:
+    """Fill an index with recordings that all hold some, one value longer than a page."""
+    for row_id, recording in enumerate(RECORDINGS, start=1):
+        now, before, _ = secret(row_id)
+        block = commit(row_id, recording=recording)
+        await index.apply([with_metadata(block, where=before)])
+        await index.apply([with_metadata(block._replace(segment_size=2000), where=now + "!" * 9000)])
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_removed_content_is_soon_in_no_file(index: Index, path: str) -> None:
+    await keep_secrets(index)
+    assert holding(path, SECRET)
+    await index.remove("alpha", UUID)
+    await index.remove("alpha", RECORDINGS[2])
+    for row_id in (1, 3):
+        for text in secret(row_id):
+            await until(lambda text=text: not holding(path, text), what=f"{text!r} to be gone")  # type: ignore[misc]
+    # The others' is still there, and the index still works.
+    assert holding(path, secret(2)[0])
+    assert (await index.metadata("alpha", RECORDINGS[1]))[0].value.startswith(secret(2)[0])
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_log_is_cut_off_once_the_last_reader_of_an_old_state_is_gone(index: Index, path: str) -> None:
+    """A command that reads the index, or a backup, neither fails a removal nor holds up ingest."""
+    await keep_secrets(index)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        ((before,),) = reader.execute("SELECT count(*) FROM recording")
+        await index.remove("alpha", UUID)
+        for size in range(3000, 3200):
+            await index.apply([commit(2, recording=RECORDINGS[1], size=size)])
+        assert reader.execute("SELECT count(*) FROM recording").fetchall() == [(before,)]
+        assert holding(path, SECRET)
+        reader.execute("ROLLBACK")
+    for text in secret():
+        await until(lambda text=text: not holding(path, text), what=f"{text!r} to be gone")  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_log_that_a_crash_left_behind_is_cut_off_after_the_next_start(
+    index: Index, path: str, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        await keep_secrets(index)
+        reader.execute("BEGIN")
+        reader.execute("SELECT 1 FROM recording").fetchall()
+        await index.remove("alpha", UUID)
+        os.mkdir(f"{tmp_path}/crashed")
+        crashed = f"{tmp_path}/crashed/index.sqlite"
+        shutil.copy(path, crashed)
+        shutil.copy(f"{path}-wal", f"{crashed}-wal")
+    assert holding(crashed, secret()[0])
+    async with opened(crashed) as after:
+        for text in secret():
+            await until(lambda text=text: not holding(crashed, text), what=f"{text!r} to be gone")  # type: ignore[misc]
+        assert await after.recording("alpha", RECORDINGS[1]) is not None
+
+
+async def test_deleted_content_is_overwritten(index: Index) -> None:
+    """Whatever this SQLite was built to do by itself."""
+    assert await fetch(index._db.writer, "PRAGMA secure_delete") == [(1,)]
+
+
+async def test_closing_cuts_off_the_log_though_the_next_try_was_to_come_later(path: str) -> None:
+    async with opened(path) as index:
+        await keep_secrets(index)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT 1 FROM recording").fetchall()
+            await index.remove("alpha", UUID)
+            await asyncio.sleep(0)
+    assert not holding(path, secret()[0])
+
+
+async def test_copy_is_one_moments_state_while_others_write(index: Index, tmp_path: Path) -> None:
+    names = [f"00000000-0000-4000-8000-{number:012d}" for number in range(1, 401)]
+    pairs = [
+        [
+            with_metadata(commit(row_id, recording=names[row_id - 1]), k=str(row_id))
+            for row_id in (first, first + 1)
+        ]
+        for first in range(1, 400, 2)
+    ]
+    for pair in pairs[:50]:
+        await index.apply(pair)
+
+    async def write() -> None:
+        for pair in pairs[50:]:
+            await index.apply(pair)
+
+    writing = asyncio.create_task(write())
+    copies = [f"{tmp_path}/copy-{number}.sqlite" for number in range(3)]
+    for copy in copies:
+        await index.snapshot(copy)
+    await writing
+    for copy in copies:
+        async with opened(copy) as copied:
+            rows = await copied.all_recordings(after_row_id=0, limit=1000)
+            assert len(rows) >= 100
+            assert [row_id for row_id, _, _ in rows] == list(range(1, len(rows) + 1))
+            assert len(rows) % 2 == 0
+            assert (await copied.metadata("alpha", names[0]))[0].value == "1"
+            assert copied.next_row_id == len(rows) + 1
+
+
+async def test_copy_never_replaces_anything(index: Index, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    for content in (b"", b"mine"):
+        taken.write_bytes(content)
+        with pytest.raises(FileExistsError):
+            await index.snapshot(str(taken))
+        assert taken.read_bytes() == content
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8])
+async def test_cancelled_copy_leaves_nothing_or_a_whole_one(index: Index, tmp_path: Path, turns: int) -> None:
+    await keep_secrets(index)
+    copy = f"{tmp_path}/copy.sqlite"
+    task = asyncio.create_task(index.snapshot(copy))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled() == (not Path(copy).exists())  # noqa: ASYNC240 -- a test
+    assert await index.recording("alpha", UUID) is not None
