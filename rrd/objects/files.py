@@ -1,0 +1,368 @@
+"""Objects as files to read from: blocking and thread-safe, for worker threads, over an async store.
+
+An object is read in *windows*: ranges that begin at multiples of 64 KiB, each fetched with one request.
+A window somewhere is small. One that follows another is twice as large as that, and while it is read the
+next ones are on their way, so reading on and on costs hardly more than one plain GET of the whole object,
+and what is fetched in vain stays in proportion to what was read. Threads that want the same wait for one
+fetch. Windows stay in memory; the least recently used go first.
+
+Memory: ``cache_bytes_max`` for all windows together, those on their way included. Where threads wait for
+more than that at this moment (4 MiB each), it is as much more. With 0 nothing is kept, and nothing fetched
+ahead.
+
+Patience. A fetch has a deadline, and whoever waits for it gets ``StoreAway`` then. Once a fetch has ended so,
+others fail at once for a few seconds, without asking the store; then one of them may try. A loop that is
+closing or stuck doesn't hold up a thread for longer either.
+
+Everything that a thread may see is under one lock, which nobody holds while waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from rrd.errors import StoreAway
+from rrd.objects.store import ObjectStore
+
+_T = TypeVar("_T")
+
+_PAGE_BYTES = 64 << 10
+"""Windows begin at multiples of this, and end so too, but for the object's end."""
+
+_WINDOW_BYTES_MIN = 256 << 10
+"""A store needs 10 to 50 ms to answer at all, in which 100 MB/s bring some MB: less wouldn't come sooner."""
+
+_WINDOW_BYTES_MAX = 4 << 20
+
+_AHEAD = 2
+"""Windows on their way while a large one is read. With one alone, its answer would still be waited for."""
+
+_AHEAD_S = 30.0
+"""Windows fetched ahead so long ago are taken to be in vain: their reader has gone, or is in no hurry."""
+
+_AWAY_S = 3.0
+"""How long nobody is made to wait after the store was found away. A page that polls doesn't notice."""
+
+_PATIENCE_S = 5.0
+"""What a thread waits beyond the deadline, for a loop that is busy."""
+
+_ENDS_MAX = 10_000
+"""Objects of which the end is remembered, some 150 bytes each."""
+
+_THREADS = 8
+_TURNS = 6
+
+
+class ObjectFiles:
+    """A ``Readable`` (``segment.disk``) whose paths are keys of objects in ``store``.
+
+    ``loop`` is the one that the store belongs to; ``read`` and ``size`` are called from any other thread, all
+    else from anywhere. ``deadline_s``: how long one fetch may take.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        cache_bytes_max: int,
+        deadline_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
+        """For those who read objects: a store that hangs leaves other threads to those who don't."""
+        self.turns = asyncio.Semaphore(_TURNS)
+        """Taken while a recording is read that needs objects: so few that others have places left as well."""
+        self.held_bytes = 0
+        """Bytes of all windows, those on their way included."""
+        self._store = store
+        self._loop = loop
+        self._bytes_max = cache_bytes_max
+        self._deadline_s = deadline_s
+        self._monotonic = monotonic
+        # So that some readers with three windows each find room in the cache.
+        share = cache_bytes_max // 16 // _PAGE_BYTES * _PAGE_BYTES
+        self._window_max = min(max(share, _PAGE_BYTES), _WINDOW_BYTES_MAX)
+        self._lock = threading.Lock()
+        self._windows: OrderedDict[_Window, None] = OrderedDict()
+        self._pages: dict[tuple[str, int], _Window] = {}
+        self._ends: OrderedDict[str, int] = OrderedDict()
+        self._away: StoreAway | None = None
+        self._away_until = 0.0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+
+    def size(self, path: str) -> int:
+        """Return an object's size in bytes, as the store has it now. Raises like ``read``."""
+        with self._lock:
+            self._refuse_if_away()
+        future: Future[int] = Future()
+        self._ask(lambda: self._store.size(path), future, self._note_answer)
+        size = self._wait(future)
+        self.expect(path, size)
+        return size
+
+    def expect(self, path: str, size: int) -> None:
+        """Take note of an object's size, so that nothing beyond it is asked for."""
+        with self._lock:
+            self._ends[path] = size
+            self._ends.move_to_end(path)
+            if len(self._ends) > _ENDS_MAX:
+                self._ends.popitem(last=False)
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes of an object from ``offset``; fewer only at its end.
+
+        Raises ``ObjectMissing``, ``StoreAway``, and the ``OSError`` of a local store.
+        """
+        limit = offset + size
+        parts: list[bytes] = []
+        while offset < limit:
+            window = self._window(path, offset, limit)
+            if window is None:
+                break
+            data = self._wait(window.data, window)
+            part = data[offset - window.start : limit - window.start]
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts) if len(parts) != 1 else parts[0]
+
+    def forget(self, prefix: str) -> None:
+        """Drop all that is known of objects whose key begins with ``prefix``, fetches under way included."""
+        with self._lock:
+            for window in [window for window in self._windows if window.key.startswith(prefix)]:
+                self._drop(window)
+            for key in [key for key in self._ends if key.startswith(prefix)]:
+                del self._ends[key]
+
+    def close(self) -> None:
+        """Fail all that wait, and whoever comes later. On the loop, before the store is closed."""
+        with self._lock:
+            self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+    # Windows. The lock is held in all of these.
+
+    def _window(self, path: str, offset: int, limit: int) -> _Window | None:
+        """Return the window over ``offset``, and see that those to be read next come. None beyond the end."""
+        with self._lock:
+            end = self._ends.get(path)
+            if end is not None and offset >= end:
+                return None
+            window = self._pages.get((path, offset // _PAGE_BYTES))
+            if window is None:
+                self._refuse_if_away()
+                window = self._begin(path, offset, limit)
+            # What was read to its end on the way through goes first when room is needed.
+            self._windows.move_to_end(window, last=limit < window.limit or not window.follows)
+            window.is_ahead = False
+            self._read_ahead(window, limit)
+            self._trim()
+            return window
+
+    def _read_ahead(self, window: _Window, limit: int) -> None:
+        since = self._monotonic() - _AHEAD_S
+        ahead = sum(other.size for other in self._windows if other.is_ahead and other.begun_at > since)
+        room = self._bytes_max // 2 - ahead
+        end = self._ends.get(window.key)
+        for _ in range(_AHEAD if window.size >= self._window_max else 1):
+            if not (window.follows or window.limit < limit):
+                return
+            if end is not None and window.limit >= end:
+                return
+            following = self._pages.get((window.key, window.limit // _PAGE_BYTES))
+            if following is None:
+                if self._away is not None or window.limit % _PAGE_BYTES or room < self._window_max:
+                    return
+                following = self._begin(window.key, window.limit, limit)
+                following.is_ahead = True
+                room -= following.size
+            window = following
+
+    def _begin(self, path: str, offset: int, limit: int) -> _Window:
+        """Begin to fetch a window over ``offset``, up to ``limit`` if that isn't too far."""
+        page = offset // _PAGE_BYTES
+        start = page * _PAGE_BYTES
+        before = self._pages.get((path, page - 1))
+        usual = min(_WINDOW_BYTES_MIN if before is None else 2 * before.size, self._window_max)
+        wanted = min(max(usual, limit - start), _WINDOW_BYTES_MAX)
+        limit = start - -wanted // _PAGE_BYTES * _PAGE_BYTES
+        for other in range(page + 1, limit // _PAGE_BYTES):
+            if (path, other) in self._pages:
+                limit = other * _PAGE_BYTES
+                break
+        limit = min(limit, self._ends.get(path, limit))
+        window = _Window(path, start, limit, follows=before is not None, begun_at=self._monotonic())
+        self._ask(lambda: self._fetch(window), window.data, lambda error: self._settle(window, error))
+        self._windows[window] = None
+        self._pages.update(dict.fromkeys(window.pages, window))
+        self.held_bytes += window.size
+        return window
+
+    def _trim(self) -> None:
+        if self.held_bytes <= self._bytes_max:
+            return
+        excess = self.held_bytes - self._bytes_max
+        victims = []
+        for window in self._windows:
+            # What is on its way can't be given back, and somebody waits for it.
+            if window.data.done():
+                victims.append(window)
+                excess -= window.size
+                if excess <= 0:
+                    break
+        for window in victims:
+            self._drop(window)
+
+    def _drop(self, window: _Window) -> None:
+        if window not in self._windows:
+            return
+        del self._windows[window]
+        for page in window.pages:
+            del self._pages[page]
+        self.held_bytes -= window.size
+
+    def _refuse_if_away(self) -> None:
+        """Raise ``StoreAway`` if asking the store is of no use; let one caller pass now and then."""
+        if self._away is None:
+            return
+        now = self._monotonic()
+        if now < self._away_until:
+            raise StoreAway(str(self._away))
+        # Until the answer to this one, the others needn't try.
+        self._away_until = now + self._deadline_s + _PATIENCE_S
+
+    def _note_answer(self, error: BaseException | None) -> None:
+        """Learn from an answer whether the store is there. That there is no such object is an answer."""
+        if isinstance(error, StoreAway):
+            self._away = error
+            self._away_until = self._monotonic() + _AWAY_S
+        elif not isinstance(error, asyncio.CancelledError):
+            self._away = None
+
+    def _settle(self, window: _Window, error: BaseException | None) -> None:
+        self._note_answer(error)
+        if error is not None:
+            # Not kept: the next one who comes asks again.
+            self._drop(window)
+
+    # On the loop, and between it and the threads.
+
+    def _ask(
+        self,
+        ask: Callable[[], Coroutine[Any, Any, _T]],
+        future: Future[_T],
+        settle: Callable[[BaseException | None], None],
+    ) -> None:
+        """Have the loop await ``ask()``, call ``settle`` under the lock, and resolve ``future`` then."""
+        if not self._is_closed:
+            try:
+                self._loop.call_soon_threadsafe(self._start, ask, future, settle)
+            except RuntimeError:  # The loop is closed.
+                self._is_closed = True
+        if self._is_closed:
+            raise StoreAway(f"{self._store.name} is not asked any more: rrd is stopping")
+
+    def _start(
+        self,
+        ask: Callable[[], Coroutine[Any, Any, _T]],
+        future: Future[_T],
+        settle: Callable[[BaseException | None], None],
+    ) -> None:
+        def finish(task: asyncio.Task[_T]) -> None:
+            self._tasks.discard(task)
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            with self._lock:
+                settle(error)
+            if task.cancelled():
+                future.set_exception(StoreAway(f"{self._store.name} is not asked any more: rrd is stopping"))
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(task.result())
+            with self._lock:
+                self._trim()
+
+        task = self._loop.create_task(self._bounded(ask))
+        self._tasks.add(task)
+        task.add_done_callback(finish)
+        if self._is_closed:
+            task.cancel()
+
+    async def _bounded(self, ask: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await ask()
+        except TimeoutError:
+            raise StoreAway(f"{self._store.name} did not answer in {self._deadline_s:g} s") from None
+
+    async def _fetch(self, window: _Window) -> bytes:
+        data = await self._store.read(window.key, window.start, window.size)
+        if len(data) != window.size:
+            # Only the object's end is a reason. Taken for one, a store's own mistake would pass for damage.
+            end = await self._store.size(window.key)
+            if len(data) != max(0, min(end, window.limit) - window.start):
+                raise StoreAway(
+                    f"{self._store.name} gave {len(data)} bytes of {window.key} from byte {window.start}, "
+                    f"where {window.size} were asked for, and the object has {end}"
+                )
+            self.expect(window.key, end)
+        return data
+
+    def _wait(self, future: Future[_T], window: _Window | None = None) -> _T:
+        assert future.done() or not _is_on_a_loop(), "this would wait for the loop, on the loop"
+        try:
+            return future.result(self._deadline_s + _PATIENCE_S)
+        except TimeoutError:
+            error = StoreAway(f"{self._store.name} was not asked in time: rrd is too busy, or stopping")
+        with self._lock:
+            self._note_answer(error)
+            if window is not None:
+                self._drop(window)
+        raise error
+
+
+def _is_on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _Window:
+    """A range of an object that was fetched with one request, or is being fetched."""
+
+    __slots__ = ("begun_at", "data", "follows", "is_ahead", "key", "limit", "start")
+
+    def __init__(self, key: str, start: int, limit: int, *, follows: bool, begun_at: float) -> None:
+        self.key = key
+        self.start = start
+        self.limit = limit
+        self.follows = follows
+        """The one before it was there when it began: somebody reads on and on."""
+        self.begun_at = begun_at
+        """Monotonic time, in seconds."""
+        self.is_ahead = False
+        """Nobody has asked for it yet."""
+        self.data: Future[bytes] = Future()
+        """Fewer bytes than ``size`` if the object ends in it."""
+
+    @property
+    def size(self) -> int:
+        return self.limit - self.start
+
+    @property
+    def pages(self) -> list[tuple[str, int]]:
+        first = self.start // _PAGE_BYTES
+        return [(self.key, page) for page in range(first, -(-self.limit // _PAGE_BYTES))]
