@@ -1,0 +1,187 @@
+"""One object, step by step: planned, packed, put, published.
+
+Every step is either synced or can be done again, and the index says which were done::
+
+    plan_object      which segments: from here on nothing else is made of them
+    pack             the object as a file in rolling/, thrown away at start
+    put              into the store, under the key that follows from the plan; verified
+    publish_object   from here on the segments are copies
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+
+from rrd import layout
+from rrd.clock import Clock
+from rrd.config import Config
+from rrd.errors import CorruptSegment, SegmentError
+from rrd.index.index import Index
+from rrd.index.rows import ObjectRow, RecordingRow
+from rrd.layout import SegmentName
+from rrd.log import event
+from rrd.objects.store import ObjectStore
+from rrd.rollup.plan import Run
+from rrd.rollup.threads import NICE, Threads, stoppable
+from rrd.segment.disk import Disk
+from rrd.segment.pack import Packed, PackSource, pack
+
+_SEALING_PATIENCE_S = 5.0
+"""How long a segment is waited for that is sealed in the index, and still on its way to ``sealed/``."""
+
+logger = logging.getLogger(__name__)
+
+
+class NotMoved(SegmentError):
+    """A segment is sealed in the index, and its file still lies in ``active/``. The next start moves it."""
+
+    code = "segment_not_moved"
+
+
+class Maker:
+    """Makes objects, ``rollup_tasks`` at a time."""
+
+    def __init__(  # noqa: PLR0917 - the parts, in the order in which everybody takes them
+        self,
+        config: Config,
+        disk: Disk,
+        index: Index,
+        store: ObjectStore,
+        clock: Clock,
+        live_sources: Callable[[str, str], Collection[int]],
+    ) -> None:
+        """Take the parts. For ``live_sources`` see ``RollUp``."""
+        self._config = config
+        self._disk = disk
+        self._index = index
+        self._store = store
+        self._clock = clock
+        self._live_sources = live_sources
+        self._threads = Threads(config.rollup_tasks, name="rollup", nice=NICE)
+
+    async def make(self, row: RecordingRow, run: Run) -> ObjectRow:
+        """Make one object, and return it published.
+
+        ``row`` is the recording's, read under the claim that the caller holds. Raises ``CorruptSegment`` if a
+        segment is gone or damaged, ``NotMoved``, and what ``ObjectStore.put`` and ``Index`` raise. Whatever
+        it raises, and cancelled, nothing is half published and no thread is left at work.
+        """
+        started = time.monotonic()
+        name = SegmentName(row.tenant, row.recording, run.first_number)
+        path = layout.rolling_path(self._config.data_dir, name)
+        sources = await self._find(row, run)
+        if not run.is_planned:
+            await self._index.plan_object(row.row_id, run.first_number, run.last_number)
+        try:
+            packed = await self._pack(row, sources, path)
+            key = layout.object_key(
+                name, created_ms=row.created_ms, first_seq=packed.first_seq, event_count=packed.event_count
+            )
+            await self._store.put(key, path)
+            made = _published(run, packed, self._clock.now_ms())
+            await self._index.publish_object(row.row_id, made, packed.quarantine)
+        finally:
+            # Also after a failure: a store may be away for days, and the disk is needed.
+            await self._threads.run(_unlink, self._disk, path)
+        event(
+            logger, logging.DEBUG, "object_published", recording=row.recording, key=key,
+            first_segment=run.first_number, last_segment=run.last_number, events=made.event_count,
+            segment_bytes=run.size, object_bytes=made.size,
+            took_ms=round((time.monotonic() - started) * 1000),
+        )  # fmt: skip
+        return made
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._threads.close()
+
+    async def _find(self, row: RecordingRow, run: Run) -> list[PackSource]:
+        """Return the run's segment files."""
+        deadline = time.monotonic() + _SEALING_PATIENCE_S
+        while True:
+            try:
+                return await self._threads.run(_sources, self._disk, self._config.data_dir, row, run)
+            except NotMoved:
+                # Sealing tells the index first, and moves the file then.
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.02)
+
+    async def _pack(self, row: RecordingRow, sources: list[PackSource], path: str) -> Packed:
+        stop = threading.Event()
+        # Sealed segments hold nothing of a source that comes later, so this can't become stale.
+        keep_sources = frozenset(self._live_sources(row.tenant, row.recording))
+
+        def work() -> Packed:
+            return pack(
+                stoppable(self._disk, stop),
+                sources,
+                path,
+                level=self._config.rollup_level,
+                block_bytes=self._config.rollup_block_bytes,
+                keep_sources=keep_sources,
+            )
+
+        return await self._threads.run(work, stop=stop)
+
+
+def _sources(disk: Disk, data_dir: str, row: RecordingRow, run: Run) -> list[PackSource]:
+    names = {
+        segment.number: SegmentName(row.tenant, row.recording, segment.number) for segment in row.segments
+    }
+    for number in run.missing:
+        path = layout.sealed_path(data_dir, SegmentName(row.tenant, row.recording, number))
+        raise CorruptSegment("a segment that was to be rolled up is not known any more", path=path, offset=0)
+    found: list[PackSource] = []
+    for segment in run.segments:
+        path = layout.sealed_path(data_dir, names[segment.number])
+        if not _exists(disk, path):
+            aside = layout.active_path(data_dir, names[segment.number])
+            if _exists(disk, aside):
+                raise NotMoved("sealed, and not moved yet", path=aside, offset=segment.size)
+            # Looked for once more: it may have been moved between the two looks.
+            if not _exists(disk, path):
+                raise CorruptSegment("the file is gone", path=path, offset=0)
+        found.append(PackSource(path, segment.size))
+    # Its sealing may be half done: a file that a power cut puts back into active/ would look as if it could
+    # grow, and an object must not be made of that.
+    disk.sync_dir(layout.sealed_dir(data_dir, names[run.first_number]))
+    disk.sync_dir(layout.active_dir(data_dir))
+    return found
+
+
+def _published(run: Run, packed: Packed, now_ms: int) -> ObjectRow:
+    return ObjectRow(
+        first_number=run.first_number,
+        last_number=run.last_number,
+        last_segment_size=run.segments[-1].size,
+        first_seq=packed.first_seq,
+        event_count=packed.event_count,
+        size=packed.size,
+        crc32c=packed.crc32c,
+        raw_size=packed.raw_size,
+        first_ts=packed.first_ts,
+        last_ts=packed.last_ts,
+        state="published",
+        published_ms=now_ms,
+        has_local=True,
+    )
+
+
+def _exists(disk: Disk, path: str) -> bool:
+    try:
+        disk.size(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unlink(disk: Disk, path: str) -> None:
+    # If it can't be deleted now, the next start does.
+    with contextlib.suppress(OSError):
+        disk.unlink(path)

@@ -1,0 +1,294 @@
+"""The roll-up: makes objects out of sealed segments, oldest recording first, a few at a time.
+
+What stops one recording (damage, a full disk) sets that one aside; the others go on. A store that is away
+stops all: segments stay where they are, readers don't notice, and after each pause the store is asked once.
+Only when it took an object the backlog drains with all tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import random
+import time
+from collections.abc import Callable, Collection
+
+from rrd import layout
+from rrd.claims import Claims
+from rrd.clock import Clock
+from rrd.config import Config
+from rrd.errors import DiskFull, IndexDamaged, RrdError, StorageFailed, StoreAway
+from rrd.index.index import Index
+from rrd.log import event
+from rrd.objects.store import ObjectStore
+from rrd.rollup.evict import Evictor, keep_local_ms, unexpected
+from rrd.rollup.make import Maker, NotMoved
+from rrd.rollup.plan import retry_delay_s, runs
+from rrd.rollup.turns import Job, Pass
+from rrd.segment.disk import Disk
+
+_POLL_S = 5.0
+"""How often the index is asked for what is due: it becomes so by time alone."""
+
+_OBJECTS_A_PASS = 1000
+"""After so many objects there is a line in the log, and what was set aside is looked at anew: a backlog may
+take hours."""
+
+_SET_ASIDE_S = 3600.0
+"""How long a recording is left alone that can't be rolled up: damage doesn't heal by itself."""
+
+_SET_ASIDE_SHORTLY_S = 60.0
+"""The same where it may well heal: the disk is full, or its sealing isn't done."""
+
+_EVERYTHING_MS = _NO_LIMIT = 1 << 62
+
+_STOPS_ALL = (StoreAway, StorageFailed, IndexDamaged)
+"""What no other recording would fare better with."""
+
+logger = logging.getLogger(__name__)
+
+
+class RollUp:
+    """Rolls up. ``run`` is a task for as long as the daemon lives; ``drain`` does everything once."""
+
+    def __init__(  # noqa: PLR0917 - the parts, in the order in which everybody takes them
+        self,
+        config: Config,
+        disk: Disk,
+        index: Index,
+        store: ObjectStore,
+        claims: Claims,
+        clock: Clock,
+        *,
+        live_sources: Callable[[str, str], Collection[int]],
+        evictor: Evictor,
+        retry_s: tuple[float, float] = (1.0, 60.0),
+    ) -> None:
+        """Take the parts.
+
+        ``live_sources(tenant, recording)`` names the sources that are open now: their blocks are not merged
+        with others', so that what they send again can still be told from what others sent. ``evictor``
+        makes room when the disk is full. ``retry_s``: least and greatest ceiling of the pauses while the
+        store is away, in seconds.
+        """
+        self._config = config
+        self._index = index
+        self._store = store
+        self._claims = claims
+        self._clock = clock
+        self._maker = Maker(config, disk, index, store, clock, live_sources)
+        self._evictor = evictor
+        self._retry_s = retry_s
+        self._nudged = asyncio.Event()
+        self._aside: dict[int, float] = {}
+        self._told: set[int] = set()
+        self._failures = 0
+        self._away_since = 0.0
+
+    @property
+    def is_store_away(self) -> bool:
+        """Tell whether the store is away, as far as the last try knows."""
+        return self._failures > 0
+
+    async def run(self) -> None:
+        """Roll up what is due, again and again. Ends by cancellation alone, with nothing half published."""
+        while True:
+            try:
+                if self._failures:
+                    await asyncio.sleep(self._pause_s())
+                    await self._ask_store()
+                else:
+                    await self._do_what_is_due()
+            except Exception as error:  # noqa: BLE001 - a task that ends takes the daemon along
+                event(logger, logging.ERROR, "rollup_failed", error=error, exc_info=unexpected(error))
+            if not self._failures:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._nudged.wait(), _POLL_S)
+                self._nudged.clear()
+
+    def nudge(self) -> None:
+        """Look now for what is due, not at the next poll. A store that is away is not asked earlier."""
+        self._nudged.set()
+
+    async def drain(self) -> None:
+        """Roll up everything that is sealed, due or not, and evict what is not to be kept.
+
+        Tries what was set aside, too. What stops everything (``StoreAway``, a full disk, the index) is
+        raised at once; of what stops one recording alone (``CorruptSegment``, ``OSError``, …) the first is
+        raised when all others are done. Cancelled, it leaves nothing half published.
+        """
+        done = await self._pass(_EVERYTHING_MS, skip=frozenset(), tasks=self._config.rollup_tasks)
+        if done.stopped_by is not None:
+            raise done.stopped_by
+        await self._evictor.evict_now(everything=False)
+        for error in done.failed.values():
+            raise error
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._maker.close()
+
+    # One pass over what is due
+
+    def _due_before_ms(self) -> int:
+        return self._clock.now_ms() - self._config.rollup_delay_s * 1000
+
+    async def _do_what_is_due(self) -> None:
+        done = await self._pass(
+            self._due_before_ms(),
+            skip=self._aside_now(),
+            tasks=self._config.rollup_tasks,
+            objects_max=_OBJECTS_A_PASS,
+        )
+        if done.objects >= _OBJECTS_A_PASS:
+            self.nudge()
+        if isinstance(done.stopped_by, StoreAway):
+            self._note_away(done.stopped_by)
+        elif done.stopped_by is not None and not _is_disk_full(done.stopped_by):
+            raise done.stopped_by
+
+    async def _ask_store(self) -> None:
+        """One probe: can it be reached, and does it take one object?"""
+        try:
+            await self._store.check()
+        except StoreAway as error:
+            self._note_away(error)
+            return
+        done = await self._pass(self._due_before_ms(), skip=self._aside_now(), tasks=1, objects_max=1)
+        if isinstance(done.stopped_by, StoreAway):
+            self._note_away(done.stopped_by)
+            return
+        backlog = await self._index.backlog()
+        event(
+            logger, logging.INFO, "object_store_back", store=self._store.name,
+            away_s=round(self._clock.monotonic() - self._away_since),
+            waiting_segments=backlog.segments, waiting_bytes=backlog.bytes,
+        )  # fmt: skip
+        self._failures = 0
+        self.nudge()
+
+    def _note_away(self, error: StoreAway) -> None:
+        if not self._failures:
+            self._away_since = self._clock.monotonic()
+            event(
+                logger, logging.WARNING, "object_store_away", store=self._store.name, error=error,
+                next_step="nothing is lost: segments wait here, and the store is asked again and again",
+            )  # fmt: skip
+        self._failures += 1
+
+    def _pause_s(self) -> float:
+        least_s, most_s = self._retry_s
+        return retry_delay_s(self._failures, random.random(), least_s=least_s, most_s=most_s)  # noqa: S311
+
+    def _aside_now(self) -> frozenset[int]:
+        now = self._clock.monotonic()
+        self._aside = {row_id: until for row_id, until in self._aside.items() if until > now}
+        return frozenset(self._aside)
+
+    async def _pass(
+        self, settled_before_ms: int, *, skip: frozenset[int], tasks: int, objects_max: int = _NO_LIMIT
+    ) -> Pass:
+        started = time.monotonic()
+        done = Pass(self._index, settled_before_ms, self._config.segment_bytes_max, skip, objects_max)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(tasks):
+                group.create_task(self._work(done))
+        if done.objects:
+            event(
+                logger, logging.INFO, "rolled_up", recordings=done.recordings, objects=done.objects,
+                segment_bytes=done.segment_bytes, object_bytes=done.object_bytes,
+                took_ms=round((time.monotonic() - started) * 1000),
+            )  # fmt: skip
+        return done
+
+    async def _work(self, done: Pass) -> None:
+        try:
+            while (job := await done.next_job()) is not None:
+                await self._roll_up(job, done)
+        except (OSError, RrdError) as error:
+            done.stopped_by = done.stopped_by or error
+
+    async def _roll_up(self, job: Job, done: Pass) -> None:
+        """Do one recording. Raises what stops all of them; what stops this one alone is noted."""
+        try:
+            made = await self._make_room_and_all(job, done)
+        except _STOPS_ALL:
+            raise
+        except Exception as error:
+            # One recording must not keep the others here.
+            done.failed[job.row_id] = error
+            self._put_aside(job, error)
+            if _is_disk_full(error):
+                raise
+        else:
+            self._told.discard(job.row_id)
+            done.recordings += made > 0
+            if not made:
+                done.idle.add(job.row_id)
+        finally:
+            done.under_way.discard(job.row_id)
+
+    def _put_aside(self, job: Job, error: Exception) -> None:
+        is_passing = _is_disk_full(error) or isinstance(error, NotMoved)
+        seconds = _SET_ASIDE_SHORTLY_S if is_passing else _SET_ASIDE_S
+        self._aside[job.row_id] = self._clock.monotonic() + seconds
+        if job.row_id in self._told:
+            return
+        self._told.add(job.row_id)
+        event(
+            logger, logging.WARNING if is_passing else logging.ERROR, "not_rolled_up",
+            recording=job.recording, tenant=job.tenant, error=error, exc_info=unexpected(error),
+            next_step="its segments stay here, readable; " + _advice(error),
+        )  # fmt: skip
+
+    async def _make_room_and_all(self, job: Job, done: Pass) -> int:
+        try:
+            return await self._make_all(job, done)
+        except (DiskFull, OSError) as error:
+            if not _is_disk_full(error):
+                raise
+            # Not with the recording claimed: its own copies may be what has to go.
+            await self._evictor.evict_now(everything=True)
+        return await self._make_all(job, done)
+
+    async def _make_all(self, job: Job, done: Pass) -> int:
+        """Make all objects of one recording; return how many."""
+        made = 0
+        while True:
+            # One claim an object, so that an erasure waits for one upload at most.
+            async with self._claims.exclusive(job.tenant, job.recording):
+                # Read only now: before the claim it may have been rolled up, or erased and begun anew.
+                row = await self._index.recording(job.tenant, job.recording)
+                todo = runs(row) if row is not None else []
+                if row is None or not todo:
+                    return made
+                published = await self._maker.make(row, todo[0])
+                done.count(todo[0].size, published.size)
+                made += 1
+                if keep_local_ms(self._config) == 0:
+                    await self._evictor.evict_claimed(job.tenant, job.recording, published.first_number)
+
+
+def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
+    """Delete what a roll-up that was interrupted left behind; return how many files. Blocking: at start."""
+    directory = layout.rolling_dir(data_dir)
+    names = disk.list_dir(directory)
+    for name in names:
+        disk.unlink(f"{directory}/{name}")
+    return len(names)
+
+
+def _is_disk_full(error: Exception) -> bool:
+    return isinstance(error, DiskFull) or (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    )
+
+
+def _advice(error: Exception) -> str:
+    if _is_disk_full(error):
+        return "free some of the disk"
+    if isinstance(error, NotMoved):
+        return "the next start finishes its sealing"
+    return "rrd verify tells what is wrong"

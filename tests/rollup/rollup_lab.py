@@ -1,0 +1,369 @@
+"""A laboratory for the roll-up: real registry, index and packing over a ``SimDisk`` and a ``MemoryStore``.
+
+Method
+------
+``lab`` is one life of a daemon's core, from recovery to its end. ``Lab.send`` puts lines and notes those that
+were acked; ``rest`` lets time pass until everything idle is sealed. ``check`` holds what the disk and the
+store have against that: it decodes whole files by itself, as ``zstd -dc`` would, so neither playback nor
+``segment.table`` vouches for what was made.
+
+A ``Step`` is a place where the power can go: before or after one call of the store or of the index. Places
+between operations of the disk are ``SimDisk``'s. ``survivors`` is what a cut leaves: a disk, the store, and a
+state of the index (SQLite does not sync everything).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import zlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import google_crc32c
+import msgspec
+import zstandard
+
+from rrd import layout
+from rrd.claims import Claims
+from rrd.config import Config
+from rrd.errors import StoreAway
+from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
+from rrd.layout import SegmentName
+from rrd.recovery import recover
+from rrd.registry import Registry
+from rrd.rollup.evict import Evictor
+from rrd.rollup.worker import RollUp, empty_rolling_dir
+from rrd.wire.events import Batch, check_lines
+from tests.objects.memory_store import MemoryStore
+from tests.power.machine import DATA, LIMITS, TENANT, LaggingIndex, ManualClock, recording_id
+from tests.simdisk import PowerCut, SimDisk
+
+__all__ = ["DATA", "TENANT"]
+
+_T = TypeVar("_T")
+
+A, B, C, D = (recording_id(number) for number in range(4))
+
+
+def event(number: int, *, pad: int = 0, kind: int = 3) -> bytes:
+    # Padding that doesn't compress, so that sizes mean something.
+    junk = random.Random(number).randbytes(pad // 2).hex()
+    return b'{"type":%d,"timestamp":%d,"data":{"n":%d,"pad":"%s"}}' % (
+        kind,
+        1000 + number,
+        number,
+        junk.encode(),
+    )
+
+
+def check_batch(*lines: bytes) -> Batch:
+    return check_lines(lines, LIMITS, first_line=1)
+
+
+def settings(**changes: Any) -> Config:
+    """A bucket's settings, nothing kept here, one roll-up at a time, everything small."""
+    small = Config(
+        data_dir=DATA,
+        object_store="s3",
+        keep_local_s=0,
+        rollup_tasks=1,
+        rollup_level=3,
+        rollup_block_bytes=2048,
+        rollup_delay_s=300,
+        segment_bytes_max=1500,
+        seal_idle_s=10,
+        sync="each",
+    )
+    return msgspec.structs.replace(small, **changes)
+
+
+class Step(NamedTuple):
+    """One call at which the power goes, or the store."""
+
+    call: str
+    when: Literal["before", "after"]
+    number: int = 1
+    """Which of the calls of this name, from 1."""
+    is_power: bool = True
+    """Otherwise the caller gets ``StoreAway``, and the next call is answered again."""
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.call} {self.number}" + ("" if self.is_power else ", store away")
+
+
+class Switch:
+    """Makes a step happen."""
+
+    has_happened = False
+
+    def __init__(self, disk: SimDisk, step: Step | None) -> None:
+        self._disk = disk
+        self._step = step
+        self._calls: defaultdict[str, int] = defaultdict(int)
+
+    async def at(self, call: str, doing: Callable[[], Awaitable[_T]]) -> _T:
+        self._calls[call] += 1
+        step = self._step
+        is_here = step is not None and (step.call, step.number) == (call, self._calls[call])
+        if is_here and step is not None and step.when == "before":
+            self._happen(step)
+        result = await doing()
+        if is_here and step is not None:
+            self._happen(step)
+        return result
+
+    def _happen(self, step: Step) -> None:
+        self.has_happened = True
+        if not step.is_power:
+            raise StoreAway(f"lost {step}")
+        # Nothing else gets through to the disk from here on either.
+        self._disk.cut_at(self._disk.operations)
+        raise PowerCut(str(step))
+
+
+class SwitchedStore(MemoryStore):
+    def __init__(self, objects: dict[str, bytes], disk: SimDisk, switch: Switch) -> None:
+        super().__init__(objects, disk=disk)
+        self._switch = switch
+        self.put_keys: list[str] = []
+
+    async def put(self, key: str, path: str) -> None:
+        self.put_keys.append(key)
+        await self._switch.at("put", lambda: super(SwitchedStore, self).put(key, path))
+
+
+class SwitchedIndex(LaggingIndex):
+    switch: Switch
+
+    async def plan_object(self, row_id: int, first_number: int, last_number: int) -> None:
+        plan = super().plan_object
+        await self.switch.at("plan_object", lambda: plan(row_id, first_number, last_number))
+        self.begin()
+
+    async def publish_object(
+        self, row_id: int, row: ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+    ) -> None:
+        publish = super().publish_object
+        await self.switch.at("publish_object", lambda: publish(row_id, row, quarantine))
+        self.begin()
+
+    async def evicted(self, row_id: int, first_number: int) -> None:
+        evicted = super().evicted
+        await self.switch.at("evicted", lambda: evicted(row_id, first_number))
+        self.states.append(self._bytes())
+
+
+class World(NamedTuple):
+    """What outlives a life."""
+
+    files: dict[str, bytes]
+    state: bytes | None
+    """The index; None is no index, which is rebuilt."""
+    objects: dict[str, bytes]
+    acked: dict[str, list[bytes]]
+    seconds: float
+
+
+EMPTY = World({}, None, {}, {}, 1_700_000_000.0)
+
+
+class Lab:
+    def __init__(self, config: Config, disk: SimDisk, index: SwitchedIndex, store: SwitchedStore) -> None:
+        """Use ``lab``."""
+        self.config = config
+        self.disk = disk
+        self.index = index
+        self.store = store
+        self.clock = ManualClock()
+        self.claims = Claims()
+        self.is_low: Callable[[], bool] = lambda: False
+        self.acked: defaultdict[str, list[bytes]] = defaultdict(list)
+        self.registry = Registry(config, disk, index, self.clock, LIMITS)
+        self.evictor = Evictor(config, disk, index, self.claims, self.clock, is_low=lambda: self.is_low())  # noqa: PLW0108 - tests set it
+        self.rollup = RollUp(
+            config, disk, index, store, self.claims, self.clock,
+            live_sources=self.registry.live_sources, evictor=self.evictor, retry_s=(0.001, 0.01),
+        )  # fmt: skip
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, world: World, *, is_first: bool) -> None:
+        self.clock.seconds = world.seconds
+        self.acked.update({recording: list(lines) for recording, lines in world.acked.items()})
+        empty_rolling_dir(self.disk, DATA)
+        must_rebuild = world.state is None and not is_first
+        await recover(self.config, self.disk, self.index, rebuild=must_rebuild, store=self.store)
+        self._tasks = self.registry.start()
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.registry.committer.close()
+        self.rollup.close()
+        self.evictor.close()
+        await self.index.close()
+
+    async def send(self, recording: str, lines: Iterable[bytes], *, block: int = 4) -> None:
+        """Send lines, ``block`` of them at a time, each time until they are acked."""
+        rest = list(lines)
+        source = await self.registry.open_source(TENANT, recording)
+        while rest:
+            part, rest = rest[:block], rest[block:]
+            source.put(check_batch(*part))
+            await source.flush()
+            self.acked[recording] += [line for line in part if line.startswith(b"{")]
+        self.registry.close_source(source)
+
+    async def note(self, recording: str, line: bytes) -> None:
+        """Send a line that is no event of the stream: metadata."""
+        source = await self.registry.open_source(TENANT, recording)
+        source.put(check_batch(line))
+        await source.flush()
+        self.registry.close_source(source)
+
+    async def rest(self, seconds: float = 11) -> None:
+        """Let time pass, and seal what has been silent."""
+        self.clock.seconds += seconds
+        await self.registry.seal_idle()
+
+    async def fill(self, *recordings: str, count: int = 12, pad: int = 400) -> None:
+        """Send ``count`` events to each recording, in turn, and have them sealed."""
+        for recording in recordings:
+            start = 100 * len(self.acked[recording])
+            await self.send(recording, [event(start + number, pad=pad) for number in range(count)])
+        await self.rest()
+
+    async def row(self, recording: str) -> RecordingRow:
+        row = await self.index.recording(TENANT, recording)
+        assert row is not None
+        return row
+
+    async def states(self, recording: str) -> list[str]:
+        return [segment.state for segment in (await self.row(recording)).segments]
+
+    async def published(self, recording: str) -> list[ObjectRow]:
+        return [each for each in (await self.row(recording)).objects if each.state == "published"]
+
+    def sealed_files(self) -> set[str]:
+        return {path for path in self.disk.files() if path.startswith(f"{DATA}/sealed/")}
+
+    def world(self, state: bytes | None) -> World:
+        """What there is, with the index in ``state``."""
+        return World(self.disk.files(), state, dict(self.store.objects), dict(self.acked), self.clock.seconds)
+
+    def survivors(self, *, kill: bool) -> list[World]:
+        """What a power cut, or a ``kill``, may leave: one world for each state of the index."""
+        if kill:
+            self.disk.kill()
+        else:
+            self.disk.power_cut()
+        states = self.index.states[-1:] if kill else self.index.states
+        return [self.world(state) for state in states]
+
+    async def is_done(self) -> bool:
+        """Tell whether nothing is left to roll up, or to evict."""
+        waiting = await self.index.to_roll_up(settled_before_ms=1 << 60, full_size=0, limit=1)
+        return not waiting and not await self.index.to_evict(published_before_ms=1 << 60, limit=1)
+
+    # What must be true
+
+    async def check(self, *, rolled_up: bool) -> None:
+        """Every acked line is there once; ``rolled_up``: in objects alone, and nothing lies about."""
+        keys: set[str] = set()
+        files: set[str] = set()
+        for recording, lines in self.acked.items():
+            row = await self.row(recording)
+            assert self._lines(row) == lines, "not what was acked, in its order"
+            keys |= {key_of(row, each) for each in row.objects if each.state == "published"}
+            for segment in row.segments:
+                name = SegmentName(TENANT, recording, segment.number)
+                place = layout.active_path if segment.state == "active" else layout.sealed_path
+                files.add(place(DATA, name))
+            if rolled_up:
+                assert [each.state for each in row.objects] == ["published"] * len(row.objects)
+                assert [segment.state for segment in row.segments] == [], "still local"
+        if rolled_up:
+            assert self.store.objects.keys() == keys, "an orphan in the store"
+            assert {path for path in self.disk.files() if path.startswith(DATA)} == files
+            assert await self.is_done()
+
+    def _lines(self, row: RecordingRow) -> list[bytes]:
+        """All events of a recording as they arrived: from objects where published, else from segments."""
+        parts: dict[int, bytes] = {}
+        published = [each for each in row.objects if each.state == "published"]
+        for each in published:
+            data = self.store.objects[key_of(row, each)]
+            # An index that was rebuilt knows no checksum of the whole.
+            assert len(data) == each.size
+            assert each.crc32c in {0, google_crc32c.value(data)}
+            parts[each.first_number] = decoded(data)
+            assert len(parts[each.first_number].splitlines()) == each.event_count
+        for segment in row.segments:
+            if not any(each.first_number <= segment.number <= each.last_number for each in published):
+                assert segment.state != "rolled"
+                parts[segment.number] = decoded(self._segment(row, segment))
+        return [line for number in sorted(parts) for line in parts[number].splitlines()]
+
+    def _segment(self, row: RecordingRow, segment: SegmentRow) -> bytes:
+        name = SegmentName(TENANT, row.recording, segment.number)
+        place = layout.active_path if segment.state == "active" else layout.sealed_path
+        return self.disk.files()[place(DATA, name)][: segment.size]
+
+
+def key_of(row: RecordingRow, each: ObjectRow) -> str:
+    return layout.object_key(
+        SegmentName(TENANT, row.recording, each.first_number),
+        created_ms=row.created_ms,
+        first_seq=each.first_seq,
+        event_count=each.event_count,
+    )
+
+
+def decoded(data: bytes) -> bytes:
+    """What ``zstd -dc`` prints."""
+    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
+        return reader.read()
+
+
+@contextlib.asynccontextmanager
+async def lab(
+    folder: Path,
+    config: Config | None = None,
+    world: World = EMPTY,
+    *,
+    cut: Step | None = None,
+    disk: SimDisk | None = None,
+    seed: int = 0,
+) -> AsyncIterator[Lab]:
+    """A life that begins with ``world``. With ``cut`` it ends at that step: ``power_cut`` catches it."""
+    config = config or settings()
+    disk = disk or SimDisk(random.Random(seed))
+    for name, data in world.files.items():
+        disk.make_dirs(name.rpartition("/")[0])
+        disk.put(name, data)
+    path = folder / f"index-{zlib.crc32(random.randbytes(8)):08x}.sqlite"
+    if world.state is not None:
+        path.write_bytes(world.state)
+    index = await SwitchedIndex.open(str(path))
+    index.switch = Switch(disk, cut)
+    index.begin()
+    made = Lab(config, disk, index, SwitchedStore(world.objects, disk, index.switch))
+    try:
+        await made.start(world, is_first=world is EMPTY)
+        yield made
+    finally:
+        await made.end()
+        path.unlink()
+
+
+@contextlib.contextmanager
+def power_cut() -> Iterator[None]:
+    """Swallow the end of a life."""
+    try:
+        yield
+    except* PowerCut:
+        pass
