@@ -27,6 +27,7 @@ WATCH_INTERVAL_S = 0.3  # A key made or revoked is to count within a second, on 
 
 _logger = logging.getLogger(__name__)
 _METHODS: Mapping[Right, signing.Method] = {"ingest": "POST", "read": "GET"}
+"""What a presigned URL must have been signed for. Nothing is erased by one: a URL is passed on too easily."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +155,14 @@ class Gate:
             raise Unauthenticated(f"this key was revoked (id {row.id})")
         rights = RIGHTS[row.scope]
         if right not in rights:
-            raise Forbidden(
-                f"this key has scope '{row.scope}'; a key with scope '{right}' or 'all' is needed"
-            )
+            scopes = " or ".join(f"'{scope}'" for scope, rights in RIGHTS.items() if right in rights)
+            raise Forbidden(f"this key has scope '{row.scope}'; a key with scope {scopes} is needed")
         _check_origin(row, origin)
         return Grant(row.tenant, rights, "key", row.id, row.label)
 
     def _by_signature(self, right: Right, query: Mapping[str, str], scope_path: str, now_s: int) -> Grant:
+        if right not in _METHODS:
+            raise Forbidden(f"a presigned URL can't {right}; a key with scope '{right}' is needed")
         missing = [f"'{name}'" for name in signing.PARAMETERS if not query.get(name)]
         if missing:
             raise Unauthenticated(f"a presigned URL also needs {' and '.join(missing)}")

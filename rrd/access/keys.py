@@ -32,36 +32,42 @@ from rrd.access.origins import parse_origin
 from rrd.clock import Clock, SystemClock
 from rrd.errors import BadRequest, NotFound, RrdError
 
-Right = Literal["ingest", "read"]
-Scope = Literal["ingest", "read", "all"]
+Right = Literal["ingest", "read", "erase"]
+Scope = Literal["ingest", "read", "all", "erase"]
 
 RIGHTS: Mapping[Scope, frozenset[Right]] = {
     "ingest": frozenset({"ingest"}),
     "read": frozenset({"read"}),
+    # Not "erase": whoever plays and records has no need to destroy, and what is erased is gone for good.
     "all": frozenset({"ingest", "read"}),
+    "erase": frozenset({"erase"}),
 }
-# The forms that rrweb cloud mints. Only people read them: what comes in is an opaque string.
-PREFIXES: Mapping[Scope, str] = {"ingest": "public_key_rr_", "read": "secret_key_rr_", "all": "ak_"}
+# The forms that rrweb cloud mints, and one of ours. Only people read them: what comes in is an opaque string.
+PREFIXES: Mapping[Scope, str] = {
+    "ingest": "public_key_rr_",
+    "read": "secret_key_rr_",
+    "all": "ak_",
+    "erase": "erase_key_rr_",
+}
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0  # A write takes milliseconds; a lock held longer is somebody's shell in the file.
 
 _KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-_SCHEMA = (
-    """
+_KEYS = """
 CREATE TABLE keys (
   id TEXT PRIMARY KEY,         -- short and public: for list, revoke and logs
   hash BLOB NOT NULL UNIQUE,   -- SHA-256 of the key
   tenant TEXT NOT NULL,
-  scope TEXT NOT NULL CHECK (scope IN ('ingest', 'read', 'all')),
+  scope TEXT NOT NULL CHECK (scope IN ('ingest', 'read', 'all', 'erase')),
   origins TEXT NOT NULL,       -- JSON list; empty: any origin
   label TEXT NOT NULL,
   created_ms INTEGER NOT NULL,
   revoked_ms INTEGER           -- NULL while it is good; rows are never deleted
 ) STRICT
-""",
-    """
+"""
+_SIGNING_KEYS = """
 CREATE TABLE signing_keys (
   key_id TEXT PRIMARY KEY,     -- over all tenants, since a presigned URL doesn't name its tenant
   tenant TEXT NOT NULL,
@@ -69,8 +75,20 @@ CREATE TABLE signing_keys (
   created_ms INTEGER NOT NULL,
   revoked_ms INTEGER
 ) STRICT
-""",
-)
+"""
+# From which version on → what makes it today's. SQLite can't change a CHECK, so the table is made anew; rowid
+# goes along, since it is the order in which keys are listed.
+_MIGRATIONS: Mapping[int, Sequence[str]] = {
+    0: (_KEYS, _SIGNING_KEYS, "PRAGMA user_version = 2"),
+    1: (
+        "ALTER TABLE keys RENAME TO old_keys",
+        _KEYS,
+        "INSERT INTO keys (rowid, id, hash, tenant, scope, origins, label, created_ms, revoked_ms)"
+        " SELECT rowid, id, hash, tenant, scope, origins, label, created_ms, revoked_ms FROM old_keys",
+        "DROP TABLE old_keys",
+        "PRAGMA user_version = 2",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,10 +305,8 @@ class KeyStore:
             version = self._user_version()
             if version > SCHEMA_VERSION:
                 raise RrdError(f"{self.path}: made by a newer rrd (version {version}). Use that one")
-            if version == 0:
-                for statement in _SCHEMA:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            for statement in _MIGRATIONS.get(version, ()):
+                connection.execute(statement)
 
     def _user_version(self) -> int:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()

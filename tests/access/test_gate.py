@@ -20,8 +20,8 @@ from rrd.access.keys import KeyStore, Right, Scope, SigningKeyRow
 from rrd.errors import Forbidden, Unauthenticated
 
 PATH = signing.recording_path("3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e6f")
-SCOPES: tuple[Scope, ...] = ("ingest", "read", "all")
-RIGHTS: tuple[Right, ...] = ("ingest", "read")
+SCOPES: tuple[Scope, ...] = ("ingest", "read", "all", "erase")
+RIGHTS: tuple[Right, ...] = ("ingest", "read", "erase")
 NOW_S = 1_795_400_000
 DEADLINE_S = 30  # Of a wait for another process, on a busy machine.
 
@@ -69,7 +69,8 @@ def presigned(
 def test_a_key_may_do_what_its_scope_says_and_is_forbidden_the_rest(store: KeyStore) -> None:
     keys = {scope: store.create_key(tenant="acme", scope=scope)[1] for scope in SCOPES}
     gate = Gate(store)
-    may = {("ingest", "ingest"), ("read", "read"), ("all", "ingest"), ("all", "read")}
+    # "all" is for players and recorders: erasing is never among what a key may do by the way.
+    may = {("ingest", "ingest"), ("read", "read"), ("all", "ingest"), ("all", "read"), ("erase", "erase")}
     for scope, key in keys.items():
         for right in RIGHTS:
             if (scope, right) in may:
@@ -79,6 +80,17 @@ def test_a_key_may_do_what_its_scope_says_and_is_forbidden_the_rest(store: KeySt
             else:
                 with pytest.raises(Forbidden, match=f"scope '{scope}'"):
                     ask(gate, right, key)
+
+
+@pytest.mark.parametrize(
+    ("right", "scopes"),
+    [("ingest", "'ingest' or 'all'"), ("read", "'read' or 'all'"), ("erase", "'erase'")],
+)
+def test_a_refusal_names_the_scopes_that_would_do(store: KeyStore, right: Right, scopes: str) -> None:
+    scope: Scope = "all" if right == "erase" else "erase"
+    _, key = store.create_key(tenant="acme", scope=scope)
+    with pytest.raises(Forbidden, match=f"a key with scope {scopes} is needed"):
+        ask(Gate(store), right, key)
 
 
 def test_a_key_comes_in_the_header_or_as_token(store: KeyStore) -> None:
@@ -239,6 +251,13 @@ def test_a_presigned_url_grants_its_method_on_its_path_for_its_tenant(store: Key
         ask(gate, "read", None, presigned(row, "GET"), path=signing.RECORDINGS_PATH)
     with pytest.raises(Unauthenticated, match="expired"):
         ask(gate, "read", None, presigned(row, "GET", expires_s=NOW_S))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_presigned_url_erases(store: KeyStore, method: signing.Method) -> None:
+    row = store.create_signing_key(tenant="acme")
+    with pytest.raises(Forbidden, match="scope 'erase'"):
+        ask(Gate(store), "erase", None, presigned(row, method))
 
 
 def test_a_signature_of_one_tenants_key_is_no_good_under_anothers(store: KeyStore) -> None:

@@ -32,11 +32,16 @@ def files_in(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-@pytest.mark.parametrize("scope", ["ingest", "read", "all"])
+@pytest.mark.parametrize("scope", ["ingest", "read", "all", "erase"])
 def test_a_minted_key_has_the_form_of_its_scope_and_256_random_bits(tmp_path: Path, scope: Scope) -> None:
     with KeyStore(str(tmp_path / "keys.sqlite")) as store:
         minted = [store.create_key(tenant="t", scope=scope)[1] for _ in range(20)]
-    forms = {"ingest": "public_key_rr_", "read": "secret_key_rr_", "all": "ak_"}
+    forms = {
+        "ingest": "public_key_rr_",
+        "read": "secret_key_rr_",
+        "all": "ak_",
+        "erase": "erase_key_rr_",
+    }
     assert len(set(minted)) == 20
     for key in minted:
         assert key.startswith(forms[scope])
@@ -228,6 +233,73 @@ def test_a_file_of_a_newer_rrd_is_refused_and_left_alone(tmp_path: Path) -> None
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM keys").fetchone() == (1,)
     connection.close()
+
+
+_VERSION_1 = """
+CREATE TABLE keys (
+  id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, tenant TEXT NOT NULL,
+  scope TEXT NOT NULL CHECK (scope IN ('ingest', 'read', 'all')),
+  origins TEXT NOT NULL, label TEXT NOT NULL, created_ms INTEGER NOT NULL, revoked_ms INTEGER
+) STRICT;
+CREATE TABLE signing_keys (
+  key_id TEXT PRIMARY KEY, tenant TEXT NOT NULL, secret TEXT NOT NULL, created_ms INTEGER NOT NULL,
+  revoked_ms INTEGER
+) STRICT;
+PRAGMA user_version = 1;
+"""
+
+
+@pytest.fixture
+def old_file(tmp_path: Path) -> Path:
+    """A file as the first release made it: two keys, whose order is not that of their ids, one revoked."""
+    path = tmp_path / "keys.sqlite"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(_VERSION_1)
+    rows = [
+        ("ffff0000", key_hash("ak_old"), "acme", "all", '["https://a.example"]', "web", 1, None),
+        ("00000000", key_hash("public_key_rr_old"), "other", "ingest", "[]", "", 2, 3),
+    ]
+    connection.executemany("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.execute("INSERT INTO signing_keys VALUES ('key-1', 'acme', 'feed', 4, NULL)")
+    connection.close()
+    return path
+
+
+def test_an_old_file_is_made_new_and_keeps_its_keys_in_their_order(old_file: Path) -> None:
+    with KeyStore(str(old_file)) as store:
+        assert [(row.id, row.scope, row.origins, row.label, row.revoked_ms) for row in store.list_keys()] == [
+            ("ffff0000", "all", ("https://a.example",), "web", None),
+            ("00000000", "ingest", (), "", 3),
+        ]
+        assert set(store.load().keys) == {key_hash("ak_old"), key_hash("public_key_rr_old")}
+        assert [(row.key_id, row.secret) for row in store.list_signing_keys()] == [("key-1", "feed")]
+        store.create_key(tenant="acme", scope="erase")
+    with KeyStore(str(old_file)) as store:
+        assert [row.scope for row in store.list_keys()] == ["all", "ingest", "erase"]
+
+
+def test_a_gate_that_had_an_old_file_open_goes_on_while_it_is_made_new(old_file: Path) -> None:
+    # As the daemon of the release before has it, while somebody runs the new command line.
+    old = sqlite3.connect(old_file, isolation_level=None)
+    look = "SELECT scope FROM keys ORDER BY rowid"
+    assert old.execute(look).fetchall() == [("all",), ("ingest",)]
+    with KeyStore(str(old_file)) as store:
+        store.create_key(tenant="acme", scope="read")
+        assert old.execute(look).fetchall() == [("all",), ("ingest",), ("read",)]
+    old.close()
+
+
+def test_several_may_make_an_old_file_new_at_once(old_file: Path) -> None:
+    together = threading.Barrier(4)
+
+    def open_it() -> int:
+        together.wait()
+        with KeyStore(str(old_file)) as store:
+            return len(store.list_keys())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [task.result() for task in [pool.submit(open_it) for _ in range(4)]] == [2] * 4
 
 
 def test_many_may_make_the_file_at_once(tmp_path: Path) -> None:

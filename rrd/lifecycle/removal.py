@@ -1,0 +1,358 @@
+"""Taking a recording away from everywhere: somebody asks for it (erased), or retention does (expired).
+
+The order, in which each step may be the last before a crash, and is finished at the next start:
+
+1. a tombstone, on disk: from here on an erased recording takes nothing more (410);
+2. its senders are sent away, and what is open of it is closed;
+3. the index forgets it, on disk, its metadata overwritten: nobody finds it any more;
+4. its local files go: segments, copies of torn tails, unfinished objects; their directories are synced;
+5. its objects go, all versions of them, by the prefix that they share;
+6. the tombstone says that it is done.
+
+While the object store is away the first four steps are taken, and the fifth waits: ``run`` tries it again.
+
+Roll-up and eviction claim a recording for themselves while they change where it lies, so this waits for them:
+an object that is on its way is in the store by the time that step 5 looks.
+
+An expired recording may begin anew, with the next event that comes for it. So that what is being removed and
+what is new never meet, nobody opens it during the steps 2 to 4, nor as long as both lives would share a
+prefix in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol, TypeVar
+
+from rrd import layout
+from rrd.claims import Claims
+from rrd.clock import Clock
+from rrd.config import Config
+from rrd.errors import NotFound, ObjectError, RefusedError, RrdError, StoreAway
+from rrd.index.index import Index
+from rrd.index.rows import RecordingRow, RemovedRecording
+from rrd.lifecycle.local_files import remove_files
+from rrd.log import event
+from rrd.objects.store import ObjectStore
+from rrd.segment.disk import Disk
+from rrd.tombstones import Reason, Tombstone, Tombstones
+
+_PAGE = 100
+_AT_ONCE = 4
+"""Recordings erased at a time where a filter names many: their syncs and requests overlap."""
+
+RETRY_FIRST_S, RETRY_MAX_S = 1.0, 60.0
+
+_T = TypeVar("_T")
+
+logger = logging.getLogger(__name__)
+
+
+class Receipt(NamedTuple):
+    """What one removal removed."""
+
+    recordings: int = 0
+    events: int = 0
+    bytes: int = 0
+    """What they took at rest, by the index."""
+    objects: int = 0
+    """Objects that went, each old version counted as one."""
+    pending: int = 0
+    """Recordings of which objects are still to go, since the store is away."""
+
+    def plus(self, other: Receipt) -> Receipt:
+        """Return the sum of both."""
+        return Receipt(*map(sum, zip(self, other, strict=True)))
+
+
+class Senders(Protocol):
+    """Of the registry, what a removal needs."""
+
+    async def expel(self, tenant: str, recording: str) -> None: ...
+
+
+class Cache(Protocol):
+    """Of the cache of objects, what a removal needs."""
+
+    def forget(self, prefix: str) -> None: ...
+
+
+class Remover:
+    """Removes recordings. One for a data directory; on the loop, except for ``is_erased``."""
+
+    def __init__(  # noqa: PLR0917 - each is the only one of its kind
+        self,
+        config: Config,
+        disk: Disk,
+        index: Index,
+        registry: Senders,
+        store: ObjectStore,
+        files: Cache,
+        claims: Claims,
+        tombstones: Tombstones,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._disk = disk
+        self._index = index
+        self._registry = registry
+        self._store = store
+        self._files = files
+        self._claims = claims
+        self._tombstones = tombstones
+        self._clock = clock
+        self._leaving: Counter[tuple[str, str]] = Counter()
+        self._is_away = False
+        self._something = asyncio.Event()
+        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        # Of its own: syncs of directories must not wait behind commits, nor commits behind them.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="removal")
+
+    async def close(self) -> None:
+        """Let go of the thread, when ``run`` has ended and nothing is being removed."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    def is_leaving(self, tenant: str, recording: str) -> bool:
+        """Tell whether a recording is being removed right now: to a reader it has gone already."""
+        return (tenant, recording) in self._leaving
+
+    def is_erased(self, tenant: str, recording: str) -> bool:
+        """Tell whether a recording was erased and must not come back. For threads: it reads a file.
+
+        Raises ``RefusedError`` while the recording is being removed because it expired, and ``StoreAway``
+        while what it would put into the store could not be told from what is still to be removed there.
+        """
+        lives = self._tombstones.lives(tenant, recording)
+        if any(life.reason == "erased" for life in lives):
+            return True
+        pending = [life for life in lives if life.state != "done"]
+        if self.is_leaving(tenant, recording) or any(life.state == "begun" for life in pending):
+            raise RefusedError(f"recording {recording} is being removed; send it again in a moment")
+        today = layout.object_prefix(tenant, recording, self._clock.now_ms())
+        if any(_prefix(life) == today for life in pending):
+            raise StoreAway(f"recording {recording} expired today, and its objects can't be removed yet")
+        return False
+
+    async def erase(self, tenant: str, recording: str) -> Receipt:
+        """Remove a recording for good, whether the API shows it or not.
+
+        When this returns it is gone, but for its objects if the receipt says so. Cancelled, it is finished by
+        ``run`` or at the next start. Raises ``NotFound`` if there is no such recording, ``RrdError`` or
+        ``OSError`` if something could not be removed, which is then done at the next start.
+        """
+        row = await self._index.recording(tenant, recording)
+        standing = None
+        if row is None:
+            standing = await self._in_thread(lambda: self._tombstones.erased(tenant, recording))
+            if standing is None or standing.state == "done":
+                raise NotFound(f"there is no recording {recording}")
+        with self._leaves(tenant, recording):
+            tombstone = standing if row is None else await self._bury(row, "erased")
+            assert tombstone is not None
+            # First, and once more below: whoever holds the claim may do so for a while.
+            await self._registry.expel(tenant, recording)
+            async with self._claims.exclusive(tenant, recording):
+                return await self._remove(tombstone)
+
+    async def erase_matching(self, tenant: str, filters: Sequence[tuple[str, str]]) -> Receipt:
+        """Erase every recording that has all of ``filters`` in its metadata, until none is left.
+
+        Raises like ``erase``, when all others of the same page are done with; ``BadRequest`` for too many
+        filters.
+        """
+        assert filters, "without a filter this would erase everything"
+        total = Receipt()
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def erase(recording: str) -> Receipt:
+            async with turns:
+                with contextlib.suppress(NotFound):  # Somebody else erased it in the meantime.
+                    return await self.erase(tenant, recording)
+                return Receipt()
+
+        while page := await self._index.list_recordings(tenant, filters=filters, limit=_PAGE, offset=0):
+            results = await asyncio.gather(
+                *(erase(found.recording) for found in page), return_exceptions=True
+            )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+                total = total.plus(result)
+        return total
+
+    async def expire(self, tenant: str, recording: str, *, last_stored_ms: int) -> Receipt:
+        """Remove a recording into which nothing was stored since ``last_stored_ms``; it may begin anew later.
+
+        Raises like ``erase``, and ``NotFound`` as well if something was stored in the meantime.
+        """
+        async with self._claims.exclusive(tenant, recording):
+            # Whoever writes to it is spared, unless it is too late for that.
+            await self._unchanged(tenant, recording, last_stored_ms)
+            with self._leaves(tenant, recording):
+                await self._registry.expel(tenant, recording)
+                row = await self._unchanged(tenant, recording, last_stored_ms)
+                tombstone = await self._bury(row, "expired")
+            return await self._remove(tombstone)
+
+    async def _unchanged(self, tenant: str, recording: str, last_stored_ms: int) -> RecordingRow:
+        row = await self._index.recording(tenant, recording)
+        if row is None or row.last_stored_ms > last_stored_ms:
+            raise NotFound(f"recording {recording} has gone, or was written to")
+        return row
+
+    async def resume(self) -> int:
+        """Finish, on this machine, what a crash interrupted. Return how many removals there were to finish.
+
+        For the start: after recovery, before anybody writes. The object store is left to ``run``.
+        """
+        begun = [found for found in await self._in_thread(self._tombstones.pending) if found.state == "begun"]
+        for tombstone in begun:
+            try:
+                await self._remove_here(tombstone)
+            except (OSError, RrdError) as error:
+                _log_failure(tombstone, error)
+        if begun:
+            event(logger, logging.INFO, "removals_resumed", recordings=len(begun))
+        self._something.set()
+        return len(begun)
+
+    async def run(self) -> None:
+        """Take the missing steps of removals, until cancelled; with backoff while the store is away."""
+        wait_s = RETRY_FIRST_S
+        while True:
+            if await self._round():
+                # Full jitter: what was refused together doesn't come back together.
+                await asyncio.sleep(self._random.uniform(0, wait_s))
+                wait_s = min(2 * wait_s, RETRY_MAX_S)
+                continue
+            wait_s = RETRY_FIRST_S
+            await self._something.wait()
+            self._something.clear()
+
+    async def _round(self) -> int:
+        try:
+            return await self.finish()
+        except (OSError, RrdError) as error:
+            event(logger, logging.ERROR, "removals_not_finished", error=error)
+            return 1
+
+    async def finish(self) -> int:
+        """Take the missing steps of all removals once; return how many are still not done."""
+        self._is_away = False
+        left = 0
+        for found in await self._in_thread(self._tombstones.pending):
+            if self.is_leaving(found.tenant, found.recording):
+                continue  # Somebody is at it just now, and owes a receipt for it.
+            try:
+                async with self._claims.exclusive(found.tenant, found.recording):
+                    left += await self._finish(found)
+            except (OSError, RrdError) as error:
+                _log_failure(found, error)
+                left += 1
+        return left
+
+    async def _finish(self, found: Tombstone) -> int:
+        # Looked at again: whoever had the claim before may have been just about to finish it.
+        lives = await self._in_thread(lambda: self._tombstones.lives(found.tenant, found.recording))
+        still = [life for life in lives if life.created_ms == found.created_ms and life.state != "done"]
+        return (await self._remove(still[0])).pending if still else 0
+
+    @contextlib.contextmanager
+    def _leaves(self, tenant: str, recording: str) -> Iterator[None]:
+        key = (tenant, recording)
+        self._leaving[key] += 1
+        try:
+            yield
+        finally:
+            self._leaving[key] -= 1
+            if not self._leaving[key]:
+                del self._leaving[key]
+
+    async def _bury(self, row: RecordingRow, reason: Reason) -> Tombstone:
+        at_ms = self._clock.now_ms()
+        return await self._in_thread(
+            lambda: self._tombstones.bury(
+                row.tenant, row.recording, created_ms=row.created_ms, reason=reason, at_ms=at_ms,
+                events=row.next_seq - 1, size=row.stored_bytes, objects=len(row.objects),
+            )
+        )  # fmt: skip
+
+    async def _remove(self, tombstone: Tombstone) -> Receipt:
+        """Take the steps from 2 on. Whoever calls holds the claim."""
+        removed: RemovedRecording | None = None
+        if tombstone.state == "begun":
+            with self._leaves(tombstone.tenant, tombstone.recording):
+                await self._registry.expel(tombstone.tenant, tombstone.recording)
+                removed = await self._remove_here(tombstone)
+        events, size = _counts(tombstone, removed)
+        objects = await self._remove_there(tombstone)
+        if objects is None:
+            self._something.set()
+        else:
+            # The answer to an earlier try may have been lost, and what it removed with it.
+            known = max(objects, tombstone.objects)
+            await self._in_thread(
+                lambda: self._tombstones.done(tombstone, events=events, size=size, objects=known)
+            )
+        event(
+            logger, logging.INFO, tombstone.reason, recording=tombstone.recording, events=events, bytes=size,
+            objects=objects, pending=objects is None,
+        )  # fmt: skip
+        mine = (1, removed.events, removed.stored_bytes) if removed is not None else (0, 0, 0)
+        return Receipt(*mine, objects or 0, int(objects is None))
+
+    async def _remove_here(self, tombstone: Tombstone) -> RemovedRecording | None:
+        """Steps 3 and 4. Return what the index knew; None if it had forgotten it before."""
+        tenant, recording = tombstone.tenant, tombstone.recording
+        removed = await self._index.remove(tenant, recording)
+        thorough = tombstone.reason == "erased"
+        await self._in_thread(
+            lambda: remove_files(self._disk, self._config.data_dir, tenant, recording, thorough=thorough)
+        )
+        # From here on an expired one may begin anew: what comes next must not be taken for what went.
+        events, size = _counts(tombstone, removed)
+        await self._in_thread(lambda: self._tombstones.gone_here(tombstone, events=events, size=size))
+        return removed
+
+    async def _remove_there(self, tombstone: Tombstone) -> int | None:
+        """Step 5. Return how many objects went; None if the store is away."""
+        prefix = _prefix(tombstone)
+        self._files.forget(prefix)
+        if self._is_away:  # As of a moment ago. Whoever asks for a removal needn't wait for that again.
+            return None
+        try:
+            removed = await self._store.delete_prefix(prefix)
+        except (OSError, ObjectError) as error:
+            self._is_away = True
+            event(logger, logging.WARNING, "objects_not_removed", store=self._store.name, error=error)
+            return None
+        # Once more: somebody who was reading may have put a part of it back.
+        self._files.forget(prefix)
+        return removed.objects
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _prefix(tombstone: Tombstone) -> str:
+    return layout.object_prefix(tombstone.tenant, tombstone.recording, tombstone.created_ms)
+
+
+def _counts(tombstone: Tombstone, removed: RemovedRecording | None) -> tuple[int, int]:
+    """Return events and bytes: as the index told them, or as they were when the tombstone was laid."""
+    return (
+        (removed.events, removed.stored_bytes) if removed is not None else (tombstone.events, tombstone.size)
+    )
+
+
+def _log_failure(tombstone: Tombstone, error: Exception) -> None:
+    event(
+        logger, logging.ERROR, "removal_not_finished", recording=tombstone.recording, error=error,
+        next_step="it is tried again; see what the error says about the disk",
+    )  # fmt: skip

@@ -1,0 +1,285 @@
+"""``tombstones.sqlite``: which recordings were removed, and why. Nothing can rebuild it.
+
+A tombstone is laid, durably, before anything of a recording goes, so that a removal which a crash interrupts
+is finished at the next start. One that says *erased* stays for ``tombstone_days`` and keeps late events from
+bringing the recording back; one that says *expired* keeps nothing out, and stays to tell where the recording
+went.
+
+A recording that expired may begin anew under its old id, so a tombstone belongs to one life of it: to the
+time at which it began, which is in every segment and in the prefix of its objects.
+
+The way of a tombstone: *begun*, then *gone here* (nothing of it is left in the index and in local files, for
+good; what is in the object store is still to go), then *done*.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Self
+
+from rrd.errors import DiskFull, RrdError
+
+Reason = Literal["erased", "expired"]
+State = Literal["begun", "gone_here", "done"]
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 5.0  # A write takes milliseconds; a lock held longer is somebody's shell in the file.
+
+_SELECT = (
+    "SELECT tenant, recording, created_ms, reason, state, at_ms, events, size, objects, late_lines"
+    " FROM tombstones"
+)
+_BURY = """
+INSERT INTO tombstones VALUES (?, ?, ?, ?, 'begun', ?, ?, ?, ?, 0)
+ON CONFLICT DO UPDATE SET
+  state = 'begun',
+  at_ms = excluded.at_ms,
+  reason = CASE reason WHEN 'erased' THEN reason ELSE excluded.reason END
+"""
+
+_SCHEMA = (
+    """
+CREATE TABLE tombstones (
+  tenant TEXT NOT NULL,
+  recording TEXT NOT NULL,
+  created_ms INTEGER NOT NULL,   -- when the recording began
+  reason TEXT NOT NULL CHECK (reason IN ('erased', 'expired')),
+  state TEXT NOT NULL CHECK (state IN ('begun', 'gone_here', 'done')),
+  at_ms INTEGER NOT NULL,        -- when its removal began
+  events INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  objects INTEGER NOT NULL,
+  late_lines INTEGER NOT NULL,
+  PRIMARY KEY (tenant, recording, created_ms)
+) STRICT, WITHOUT ROWID
+""",
+    "CREATE INDEX unfinished ON tombstones (at_ms) WHERE state <> 'done'",
+)
+_GONE_HERE = """
+UPDATE tombstones SET state = 'gone_here', events = ?, size = ?
+WHERE (tenant, recording, created_ms) = (?, ?, ?) AND state = 'begun'
+"""
+_DONE = """
+UPDATE tombstones SET state = 'done', events = ?, size = ?, objects = ?
+WHERE (tenant, recording, created_ms) = (?, ?, ?)
+"""
+
+
+class Tombstone(NamedTuple):
+    """What is left of a recording that was removed."""
+
+    tenant: str
+    recording: str
+    created_ms: int
+    """When the recording began."""
+    reason: Reason
+    state: State
+    at_ms: int
+    """When its removal began."""
+    events: int
+    size: int
+    """Bytes that it took at rest."""
+    objects: int
+    """Objects that were removed from the store; until it is done, that the index knew of."""
+    late_lines: int
+    """Lines that came for it since, and were refused."""
+
+
+class Tombstones:
+    """The open file. Safe to use from several threads; every call may block for a few milliseconds.
+
+    All methods raise ``RrdError`` when SQLite can't read or write the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open ``path``; make it, and its directory, if it isn't there."""
+        self.path = path
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        _make_private(path)
+        with _explained(path):
+            self._writer = self._connect()
+            try:
+                self._prepare()
+                # Whoever only asks doesn't wait while somebody else's write is synced.
+                self._reader = self._connect()
+            except BaseException:
+                self._writer.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def bury(
+        self,
+        tenant: str,
+        recording: str,
+        *,
+        created_ms: int,
+        reason: Reason,
+        at_ms: int,
+        events: int = 0,
+        size: int = 0,
+        objects: int = 0,
+    ) -> Tombstone:
+        """Lay a tombstone; the removal may begin when this returns. ``events`` and so on: as far as is known.
+
+        One that stands already is begun again, and keeps its counts; *erased* is never lowered to *expired*.
+        """
+        with self._transaction() as db:
+            db.execute(_BURY, (tenant, recording, created_ms, reason, at_ms, events, size, objects))
+            (row,) = db.execute(
+                f"{_SELECT} WHERE (tenant, recording, created_ms) = (?, ?, ?)",
+                (tenant, recording, created_ms),
+            )
+        return Tombstone(*row)
+
+    def gone_here(self, tombstone: Tombstone, *, events: int, size: int) -> None:
+        """Note, durably, that nothing is left of it on this machine: only its objects are still to go."""
+        with self._transaction() as db:
+            db.execute(
+                _GONE_HERE,
+                (events, size, *_life(tombstone)),
+            )
+
+    def done(self, tombstone: Tombstone, *, events: int, size: int, objects: int) -> None:
+        """Note, durably, that nothing is left of it anywhere."""
+        with self._transaction() as db:
+            db.execute(
+                _DONE,
+                (events, size, objects, *_life(tombstone)),
+            )
+
+    def pending(self) -> list[Tombstone]:
+        """Return those that are not done, in the order in which they were begun."""
+        return self._select("state <> 'done' ORDER BY at_ms, tenant, recording, created_ms")
+
+    def erased(self, tenant: str, recording: str) -> Tombstone | None:
+        """Return the tombstone that keeps a recording from coming back; None if it is free to come."""
+        found = self._select("(tenant, recording) = (?, ?) AND reason = 'erased'", tenant, recording)
+        return found[-1] if found else None
+
+    def get(self, tenant: str, recording: str) -> Tombstone | None:
+        """Return what is known about a recording's end: one that says *erased*, else the latest."""
+        return self.erased(tenant, recording) or next(reversed(self.lives(tenant, recording)), None)
+
+    def lives(self, tenant: str, recording: str) -> list[Tombstone]:
+        """Return all tombstones of one id, the oldest life first."""
+        return self._select("(tenant, recording) = (?, ?) ORDER BY created_ms", tenant, recording)
+
+    def covers(self, tenant: str, recording: str, created_ms: int) -> bool:
+        """Tell whether files and objects of the recording that began at ``created_ms`` must not be here."""
+        lives = self.lives(tenant, recording)
+        return any(life.reason == "erased" or life.created_ms == created_ms for life in lives)
+
+    def count_late(self, tenant: str, recording: str, lines: int) -> None:
+        """Count lines that came for an erased recording. Not synced: a power cut may take some off again."""
+        with self._transaction(synced=False) as db:
+            db.execute(
+                "UPDATE tombstones SET late_lines = late_lines + ?3"
+                " WHERE (tenant, recording, created_ms) = (?1, ?2, (SELECT max(created_ms) FROM tombstones"
+                " WHERE (tenant, recording) = (?1, ?2) AND reason = 'erased'))",
+                (tenant, recording, lines),
+            )
+
+    def forget(self, before_ms: int) -> int:
+        """Remove those that are done, and were begun before ``before_ms``. Return how many."""
+        with self._transaction() as db:
+            return db.execute(
+                "DELETE FROM tombstones WHERE state = 'done' AND at_ms < ?", (before_ms,)
+            ).rowcount
+
+    def _select(self, where: str, *values: str | int) -> list[Tombstone]:
+        with self._reading, _explained(self.path):
+            rows = self._reader.execute(f"{_SELECT} WHERE {where}", values)
+            return [Tombstone(*row) for row in rows]
+
+    @contextlib.contextmanager
+    def _transaction(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction, on disk when it ends if ``synced``; undone when its body raises."""
+        db = self._writer
+        with self._writing, _explained(self.path):
+            db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+
+    def _prepare(self) -> None:
+        if self._user_version() == SCHEMA_VERSION:
+            return
+        # A mode that the file keeps: readers and the one writer don't wait for each other.
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        with self._transaction() as db:
+            # Asked again, now that nobody else can be doing the same.
+            version = self._user_version()
+            if version > SCHEMA_VERSION:
+                raise RrdError(f"{self.path}: made by a newer rrd (version {version}). Use that one")
+            if version == 0:
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _user_version(self) -> int:
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+
+def _life(tombstone: Tombstone) -> tuple[str, str, int]:
+    return tombstone.tenant, tombstone.recording, tombstone.created_ms
+
+
+def _make_private(path: str) -> None:
+    """Make an empty file that only the owner of the directory reads, unless there is one."""
+    directory = os.path.dirname(path) or "."
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if os.geteuid() == 0:
+                # `sudo rrd erase` must not lock the daemon out, which runs as the directory's owner.
+                owner = os.stat(directory)
+                os.fchown(handle, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours, with the file's name and what to do."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:  # Used after it was closed, or the like: a bug of ours.
+        raise
+    except sqlite3.OperationalError as error:
+        # The low byte is the primary code (https://www.sqlite.org/rescode.html#pve).
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise DiskFull(f"{path}: {error}") from error
+        raise RrdError(
+            f"{path}: {error}. Check the disk, and that the file is yours to read and write"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise RrdError(
+            f"{path}: {error}. Restore it from a backup: without it, late events bring erased recordings back"
+        ) from error
