@@ -1,8 +1,14 @@
-"""Making index and files agree: at start after a crash, and from nothing (``rrd reindex``).
+"""Making index and files agree at start after a crash; and from nothing, if need be (``rrd reindex``).
 
 Files are the truth. A block is in its file before the index hears of it, so the index can only be behind,
-and only for segments in ``active/``: sealing syncs the index first. Start-up therefore looks at
-those files alone, and only at what lies beyond the size that the index knows. A rebuild walks all.
+and only for segments in ``active/``: sealing syncs the index first, and so does each step of the roll-up.
+Start-up therefore looks at those files alone, and only at what lies beyond the size that the index knows:
+neither at ``sealed/`` nor at the object store, however much is there. What the roll-up, an eviction or a
+removal left half done is in the index or on a tombstone, and is gone on with from there.
+
+Without an index, ``rebuild`` walks all. It can't guess what a store that is away holds: which recordings
+there are, and which sequenceIds were given. So a start waits for it, not ready, and says so; ``rrd
+reindex`` fails with the reason.
 """
 
 from __future__ import annotations
@@ -14,61 +20,26 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
 
 from rrd import layout
+from rrd.care.census import Patience
+from rrd.care.survey import File, Recovered, Survey, Surveyed
 from rrd.config import Config
-from rrd.errors import ConfigError, CorruptSegment, IndexDamaged, RrdError
+from rrd.errors import ConfigError, IndexDamaged, RrdError
 from rrd.index.index import Index
-from rrd.index.rows import Commit, MetadataChange, RecordingRow, SegmentState
+from rrd.index.rows import Commit, RecordingRow
 from rrd.layout import SegmentName
 from rrd.log import event
-from rrd.registry import move_to_sealed
+from rrd.objects.store import ObjectStore
+from rrd.rebuild import APPLY_MAX
+from rrd.rebuild import rebuild as rebuild_all
 from rrd.segment.disk import Disk, OsDisk
-from rrd.segment.format import IDENTITY_READ_SIZE, BlockHeader, Identity, decode_identity
-from rrd.segment.reader import read_notes
-from rrd.segment.repair import cut_torn_tail
-from rrd.segment.scan import Scan, scan
+from rrd.tombstones import Tombstones
 
-_APPLY_MAX = 2000
-"""Blocks told to the index at a time."""
+__all__ = ["Recovered", "lock_data_dir", "open_index", "recover", "reindex", "set_index_aside"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Recovered:
-    """What recovery did, for the log and for ``rrd reindex``."""
-
-    recordings: int = 0
-    segments: int = 0
-    blocks: int = 0
-    torn: int = 0
-    corrupt: int = 0
-    missing: int = 0
-
-
-class _File(NamedTuple):
-    """A segment file, and which of the two places it is in."""
-
-    name: SegmentName
-    state: SegmentState
-
-    def path(self, data_dir: str) -> str:
-        place = layout.active_path if self.state == "active" else layout.sealed_path
-        return place(data_dir, self.name)
-
-
-class _Block(NamedTuple):
-    """A block that the index has not heard of."""
-
-    number: int
-    created_ms: int
-    size_before: int
-    header: BlockHeader
-    metadata: tuple[MetadataChange, ...]
 
 
 async def open_index(config: Config) -> tuple[Index, bool]:
@@ -121,260 +92,162 @@ def _remove_half_rebuilt(index_path: str) -> None:
         _remove_index(index_path)
 
 
-async def recover(config: Config, disk: Disk, index: Index, *, rebuild: bool) -> Recovered:
+async def recover(
+    config: Config,
+    disk: Disk,
+    index: Index,
+    *,
+    rebuild: bool,
+    store: ObjectStore | None = None,
+    tombstones: Tombstones | None = None,
+    patience: Patience | None = None,
+) -> Recovered:
     """Bring the index up to what the files hold, and cut off torn tails.
 
-    With ``rebuild`` (the index is empty) sealed segments are walked, too. Safe to do again after a
-    crash at any point. Raises ``OSError`` if the data directory can't be read.
+    With ``rebuild`` (the index is empty) everything is walked, objects in ``store`` too, which is not touched
+    otherwise. While it is away that waits, unless ``patience`` says not to (``StoreAway`` then). None:
+    there never were objects, or tombstones. Safe to do again after a crash at any point. Raises ``OSError``
+    if the data directory can't be read.
     """
-    worker = _Worker(config, disk)
-    files = await asyncio.to_thread(worker.list_files, everything=rebuild)
+    survey = Survey(config.data_dir, disk)
+    if rebuild:
+        await rebuild_all(survey, index, store, tombstones, patience=patience or Patience(wait=True))
+    else:
+        await _catch_up(survey, index, tombstones)
+    # What a start would not find again, the index has been told to keep on disk.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_rebuild_note(index.path))
+    return survey.result
+
+
+async def _catch_up(survey: Survey, index: Index, tombstones: Tombstones | None) -> None:
+    """Tell the index of blocks in ``active/`` that it lacks."""
+    files = await asyncio.to_thread(survey.list_active)
     known = {
         SegmentName(tenant, recording, segment.number): segment.size
         for tenant, recording, _, segment in await index.active_segments()
     }
-    suspects = await asyncio.to_thread(worker.not_as_known, files, known)
+    suspects = await asyncio.to_thread(survey.not_as_known, files, known)
     commits: list[Commit] = []
-    touched: list[list[_File]] = []
+    touched: list[list[Surveyed]] = []
     for (tenant, recording), group in groupby(suspects, key=lambda file: file.name[:2]):
-        segments = list(group)
-        touched.append(segments)
         row = await index.recording(tenant, recording)
-        blocks = await asyncio.to_thread(worker.find_blocks, segments, row)
-        if blocks:
+        segments = await asyncio.to_thread(_that_count, survey, list(group), row, tombstones)
+        sizes = {segment.number: segment.size for segment in row.segments} if row is not None else {}
+        surveyed = await asyncio.to_thread(survey.look, segments, sizes)
+        touched.append(surveyed)
+        if any(found.blocks for found in surveyed):
             row_id = row.row_id if row is not None else index.take_row_id()
-            commits += [_commit(tenant, recording, row_id, row, block) for block in blocks]
-            worker.result.recordings += 1
-        if len(commits) >= _APPLY_MAX:
+            began = next(found.identity.created_ms for found in surveyed if found.identity is not None)
+            created_ms = row.created_ms if row is not None else began
+            for found in surveyed:
+                commits += found.commits(row_id=row_id, created_ms=created_ms)
+            survey.result.recordings += 1
+        if len(commits) >= APPLY_MAX:
             await index.apply(commits)
             commits.clear()
     await index.apply(commits)
-    for segments in touched:
-        await _agree_on_states(worker, index, segments)
-    await _find_missing(worker, index, known.keys() - {file.name for file in files})
-    # What recovery would not find again, the sealed segments, the index has been told to keep on disk.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_rebuild_note(index.path))
-    return worker.result
+    for surveyed in touched:
+        await _agree_on_states(survey, index, surveyed)
+    await _find_missing(survey, index, known.keys() - {file.name for file in files})
 
 
-class _Worker:
-    """The blocking part: everything that touches segment files."""
+def _that_count(
+    survey: Survey, files: list[File], row: RecordingRow | None, tombstones: Tombstones | None
+) -> list[File]:
+    """Return the files of one recording, without those that have no business in ``active/`` any more.
 
-    def __init__(self, config: Config, disk: Disk) -> None:
-        self._data_dir = config.data_dir
-        self._disk = disk
-        self.result = Recovered()
-        self.corrupt: set[SegmentName] = set()
-
-    def list_files(self, *, everything: bool) -> list[_File]:
-        """List segment files, those of a recording together; ``everything``: the oldest recording first."""
-        for directory in (layout.active_dir(self._data_dir), layout.sealed_root(self._data_dir)):
-            self._disk.make_dirs(directory)
-        # What a killed daemon wrote and did not sync is whole to look at, and would be taken for safe.
-        self._disk.sync_all(layout.active_dir(self._data_dir))
-        files = {name: _File(name, "active") for name in self._list_active()}
-        if not everything:
-            return sorted(files.values())
-        for name in self._list_sealed():
-            if name in files:
-                # A power cut in the middle of a rename can leave a file in both places.
-                self._disk.unlink(files[name].path(self._data_dir))
-            files[name] = _File(name, "sealed")
-        # One time for all segments of a recording, whatever became of some of them: they stay together.
-        created: dict[tuple[str, str], int] = {}
-        for file in files.values():
-            identity = self._identity(file)
-            if identity is not None:
-                key = file.name[:2]
-                created[key] = min(identity.created_ms, created.get(key, identity.created_ms))
-        return sorted(files.values(), key=lambda file: (created.get(file.name[:2], 0), file))
-
-    def _list_active(self) -> Iterator[SegmentName]:
-        names = map(layout.parse_active, self._disk.list_dir(layout.active_dir(self._data_dir)))
-        return filter(None, names)
-
-    def _list_sealed(self) -> Iterator[SegmentName]:
-        root = layout.sealed_root(self._data_dir)
-        for tenant in self._disk.list_dir(root):
-            for directory in self._disk.list_dir(f"{root}/{tenant}"):
-                for file_name in self._disk.list_dir(f"{root}/{tenant}/{directory}"):
-                    name = layout.parse_sealed(tenant, file_name)
-                    if name is not None:
-                        yield name
-
-    def _identity(self, file: _File) -> Identity | None:
-        found = decode_identity(self._disk.read(file.path(self._data_dir), 0, IDENTITY_READ_SIZE))
-        return found[0] if found is not None else None
-
-    def not_as_known(self, files: list[_File], known: dict[SegmentName, int]) -> list[_File]:
-        """Return the files of each recording that has one which is not just as large as the index says."""
-        suspects = {
-            file.name[:2]
-            for file in files
-            if file.name not in known or self._disk.size(file.path(self._data_dir)) != known[file.name]
-        }
-        return [file for file in files if file.name[:2] in suspects]
-
-    def find_blocks(self, files: list[_File], row: RecordingRow | None) -> list[_Block]:
-        """Return the blocks of one recording that the index lacks, in order; repair torn tails."""
-        sizes = {segment.number: segment.size for segment in row.segments} if row is not None else {}
-        blocks: list[_Block] = []
-        for index, file in enumerate(files):
-            limit = None
-            if index + 1 < len(files) and files[index + 1].name.number == file.name.number + 1:
-                following = self._identity(files[index + 1])
-                limit = following.previous_size if following is not None else None
-            blocks += self._find_blocks(file, limit, sizes.get(file.name.number, 0))
-        return blocks
-
-    def _find_blocks(self, file: _File, limit: int | None, known_size: int) -> list[_Block]:
-        path = file.path(self._data_dir)
-        self.result.segments += 1
-        if limit == 0 and not known_size:
-            # Its first write failed, and the next segment was begun instead: nothing in it was ever acked.
+    An erasure that is under way is finished by whoever began it, and must find nothing taken up anew. A
+    segment in a published object is there twice only if its move out of ``active/`` was cut off.
+    """
+    if row is None and tombstones is not None:
+        identities = filter(None, map(survey.identity, files))
+        if any(tombstones.covers(*files[0].name[:2], identity.created_ms) for identity in identities):
+            survey.result.buried += 1
             return []
-        found = scan(self._disk, path, limit=limit, durable_size=known_size, start=known_size)
-        may_change = file.state == "active" and limit is None
-        if found.verdict == "torn" and may_change:
-            self._cut(path, found)
-        elif found.verdict != "clean":
-            self.result.corrupt += 1
-            self.corrupt.add(file.name)
-            error = CorruptSegment("damage", path=path, offset=found.damaged_at[0])
-            event(
-                logger, logging.ERROR, "segment_corrupt", error=error, next_step=f"rrd inspect {path}",
-                good_blocks=len(found.blocks),
-            )  # fmt: skip
-        if found.identity is None:
-            return []
-        if found.verdict != "corrupt" and may_change and not found.blocks and not known_size:
-            # An identity alone: the segment was being made, and its number is still free.
-            self._disk.unlink(path)
-            self._disk.sync_dir(layout.active_dir(self._data_dir))
-        blocks: list[_Block] = []
-        size_before = known_size
-        for header in found.blocks:
-            changes = self._metadata_changes(file, header)
-            blocks.append(_Block(file.name.number, found.identity.created_ms, size_before, header, changes))
-            size_before = header.limit_offset
-        self.result.blocks += len(blocks)
-        return blocks
-
-    def _metadata_changes(self, file: _File, header: BlockHeader) -> tuple[MetadataChange, ...]:
-        if not header.notes_size:
-            return ()
-        try:
-            notes, _ = read_notes(self._disk, file.path(self._data_dir), header)
-        except CorruptSegment as error:
-            # One damaged block must not keep everything else from being served.
-            self.result.corrupt += 1
-            self.corrupt.add(file.name)
-            event(logger, logging.ERROR, "block_corrupt", error=error)
-            return ()
-        return tuple(MetadataChange(note.key, note.value, note.at_ms) for note in notes)
-
-    def _cut(self, path: str, found: Scan) -> None:
-        torn_dir = layout.torn_dir(self._data_dir)
-        copy = cut_torn_tail(self._disk, path, found, torn_dir=torn_dir)
-        self.result.torn += 1
-        event(
-            logger, logging.WARNING, "torn_tail_cut", path=path, offset=found.good_size,
-            bytes=found.file_size - found.good_size, copy=copy,
-        )  # fmt: skip
-
-    def is_sealed(self, name: SegmentName) -> bool:
-        try:
-            self._disk.size(layout.sealed_path(self._data_dir, name))
-        except FileNotFoundError:
-            return False
-        return True
-
-    def move(self, names: list[SegmentName]) -> None:
-        move_to_sealed(self._disk, self._data_dir, names)
+    here = {segment.number for segment in row.segments} if row is not None else set()
+    rolled = [
+        file
+        for file in files
+        if row is not None
+        and file.name.number not in here
+        and any(
+            entry.state == "published" and entry.first_number <= file.name.number <= entry.last_number
+            for entry in row.objects
+        )
+    ]
+    survey.remove_active([file.name for file in rolled])
+    return [file for file in files if file not in rolled]
 
 
-def _commit(tenant: str, recording: str, row_id: int, row: RecordingRow | None, block: _Block) -> Commit:
-    header = block.header
-    return Commit(
-        row_id=row_id,
-        tenant=tenant,
-        recording=recording,
-        created_ms=row.created_ms if row is not None else block.created_ms,
-        segment=block.number,
-        segment_size=header.limit_offset,
-        block_offset=header.offset,
-        stored_ms=header.stored_ms,
-        next_seq=header.limit_seq,
-        event_count=header.event_count,
-        first_ts=header.first_ts,
-        last_ts=header.last_ts,
-        raw_size=header.raw_size,
-        block_size=header.limit_offset - block.size_before,
-        duplicate_count=header.duplicate_count,
-        quarantine_count=header.quarantine_count,
-        metadata=block.metadata,
-    )
-
-
-async def _agree_on_states(worker: _Worker, index: Index, files: list[_File]) -> None:
+async def _agree_on_states(survey: Survey, index: Index, surveyed: list[Surveyed]) -> None:
     """Finish what sealing had begun; seal what is damaged, so that it is never appended to."""
-    row = await index.recording(*files[0].name[:2])
+    row = await index.recording(*surveyed[0].file.name[:2]) if surveyed else None
     if row is None:
         return
     states = {segment.number: segment.state for segment in row.segments}
     to_seal = [
-        file.name
-        for file in files
-        if states.get(file.name.number) == "active"
-        and (file.state == "sealed" or file.name in worker.corrupt)
+        found.file.name
+        for found in surveyed
+        if states.get(found.file.name.number) == "active" and not found.is_whole
     ]
     await index.seal([(row.row_id, name.number) for name in to_seal])
     to_move = [
-        file.name
-        for file in files
-        if file.state == "active" and (file.name in to_seal or states.get(file.name.number) == "sealed")
+        found.file.name
+        for found in surveyed
+        if found.file.name in to_seal or states.get(found.file.name.number) in {"sealed", "rolled"}
     ]
     if to_move:
-        await asyncio.to_thread(worker.move, to_move)
+        await asyncio.to_thread(survey.move, to_move)
 
 
-async def _find_missing(worker: _Worker, index: Index, names: set[SegmentName]) -> None:
+async def _find_missing(survey: Survey, index: Index, names: set[SegmentName]) -> None:
     """Segments that the index has as active, and ``active/`` doesn't hold."""
     for name in sorted(names):
         row = await index.recording(name.tenant, name.recording)
-        if row is not None and await asyncio.to_thread(worker.is_sealed, name):
+        if row is not None and await asyncio.to_thread(survey.is_sealed, name):
             await index.seal([(row.row_id, name.number)])
         else:
-            worker.result.missing += 1
+            survey.result.missing += 1
             event(
                 logger, logging.ERROR, "segment_missing", recording=name.recording, segment=name.number,
                 next_step="restore the file from a backup, or run rrd reindex to forget it",
             )  # fmt: skip
 
 
-async def reindex(config: Config) -> int:
-    """``rrd reindex``: build the index anew from the segment files, beside the old one, then swap.
+async def reindex(config: Config, store: ObjectStore | None = None) -> int:
+    """``rrd reindex``: build the index anew from segments and objects, beside the old one, then swap.
 
     Prints a line with what was found. Returns the exit code. Raises ``ConfigError`` if a daemon
-    serves the data directory.
+    serves the data directory, ``StoreAway`` if the store can't be reached: the index is as it was then.
     """
     path = layout.index_path(config.data_dir)
-    with lock_data_dir(config.data_dir):
+    with lock_data_dir(config.data_dir), Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
         fresh = f"{path}.new"
         _remove_index(fresh)
         index = await Index.open(fresh)
         try:
-            result = await recover(config, OsDisk(), index, rebuild=True)
-        finally:
+            result = await recover(
+                config,
+                OsDisk(),
+                index,
+                rebuild=True,
+                store=store,
+                tombstones=tombstones,
+                patience=Patience(wait=False),
+            )
+        except BaseException:
             await index.close()
+            _remove_index(fresh)
+            raise
+        await index.close()
         _remove_index(path)
         os.rename(fresh, path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_rebuild_note(path))
     print(
-        f"{path}: {result.recordings} recordings, {result.segments} segments, {result.blocks} blocks; "
-        f"{result.torn} torn tails cut, {result.corrupt} segments damaged"
+        f"{path}: {result.recordings} recordings, {result.segments} segments, {result.blocks} blocks, "
+        f"{result.objects} objects; {result.torn} torn tails cut, {result.corrupt} segments damaged"
     )
     return 0
 

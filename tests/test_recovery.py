@@ -8,14 +8,17 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
 
-from rrd import layout, recovery
+from rrd import layout
+from rrd import rebuild as rebuilding
 from rrd.config import Config
 from rrd.errors import ConfigError, CorruptSegment
 from rrd.index.index import Index
+from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import Snapshot, plan
@@ -29,6 +32,10 @@ from tests.power.machine import LIMITS, ManualClock, recording_id
 
 TENANTS = ("t", "other")
 A, B = recording_id(0), recording_id(1)
+
+
+_NO_OBJECTS = cast(ObjectFiles, None)
+"""What reads objects, where there are none."""
 
 
 def event(number: int) -> bytes:
@@ -128,8 +135,8 @@ async def _answers(index: Index, data_dir: str) -> dict[str, object]:
             row = await index.recording(tenant, entry.recording)
             assert row is not None
             answers[f"{key} row"] = row._replace(row_id=0)
-            table = plan(OsDisk(), data_dir, Snapshot(tenant, entry.recording, row.segments))
-            chunks = read_in_order(OsDisk(), table, form=NDJSON, bytes_max=1 << 20)
+            table = plan(OsDisk(), _NO_OBJECTS, data_dir, Snapshot.of(row))
+            chunks = read_in_order(table, form=NDJSON, bytes_max=1 << 20)
             answers[f"{key} events"] = b"".join(chunks)
     return answers
 
@@ -201,7 +208,7 @@ async def test_a_rebuild_that_was_cut_off_is_begun_again(
     before = await _answers_of(tmp_path)
     _delete_index(tmp_path)
     # A transaction for each recording, so that a crash can come between them.
-    monkeypatch.setattr(recovery, "_APPLY_MAX", 1)
+    monkeypatch.setattr(rebuilding, "APPLY_MAX", 1)
     config = _config(tmp_path)
     index, rebuild = await open_index(config)
     assert rebuild
@@ -308,7 +315,7 @@ async def test_damage_below_what_the_index_knows_is_told_to_readers_and_the_reco
         assert row is not None
         assert row.next_seq == 5
         with pytest.raises(CorruptSegment, match="at byte"):
-            plan(OsDisk(), str(tmp_path / "data"), Snapshot("t", A, row.segments))
+            plan(OsDisk(), _NO_OBJECTS, str(tmp_path / "data"), Snapshot.of(row))
 
 
 async def test_a_segment_shorter_than_what_was_acked_is_damage_and_not_torn(tmp_path: Path) -> None:

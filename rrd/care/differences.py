@@ -1,0 +1,200 @@
+"""What can be wrong with one recording, told in words: what, where, and which command mends it.
+
+Plain functions over what was found; ``examine`` does the finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from rrd import layout
+from rrd.care.census import Entry
+from rrd.index.rows import ObjectRow, RecordingRow
+from rrd.layout import SegmentName
+
+Mend = Literal["remove_file", "remove_object", "by_hand", "move"]
+"""What ``rrd verify --mend`` does: unlink a file, delete an object, nothing, move a file to ``sealed/``."""
+
+REINDEX = "rrd reindex (with the daemon stopped) makes the index anew from what is there"
+MEND = "rrd verify --mend (with the daemon stopped) removes it"
+MOVE = "rrd verify --mend, or the next start of the daemon, moves it"
+RESTART = "restart rrd: its start takes it up"
+LOST = (
+    "put it back from a backup or an older version of the bucket; if there is none, `rrd erase` removes what"
+    " is left of the recording"
+)
+
+
+class Difference(NamedTuple):
+    """One thing that is not as it should be."""
+
+    kind: str
+    """A stable word for it."""
+    tenant: str
+    recording: str
+    """Empty where it is not one recording's."""
+    where: str
+    """A path, an object's key, or ``index``."""
+    what: str
+    """A sentence without a full stop."""
+    next_step: str
+    mend: Mend = "by_hand"
+    proofs: tuple[str, ...] = ()
+    """Objects' keys and files' paths that must be found whole before ``mend`` is done: they hold the same."""
+
+    def __str__(self) -> str:
+        whose = f" ({self.tenant} {self.recording})" if self.recording else ""
+        return f"{self.kind}: {self.where}{whose}: {self.what}. Next: {self.next_step}."
+
+
+def key_of(row: RecordingRow, entry: ObjectRow) -> str:
+    """Return the key of a published object."""
+    name = SegmentName(row.tenant, row.recording, entry.first_number)
+    return layout.object_key(
+        name, created_ms=row.created_ms, first_seq=entry.first_seq, event_count=entry.event_count
+    )
+
+
+def published(row: RecordingRow) -> list[ObjectRow]:
+    return [entry for entry in row.objects if entry.state == "published"]
+
+
+def covering(row: RecordingRow, number: int) -> ObjectRow | None:
+    """Return the published object that holds a segment."""
+    return next(
+        (entry for entry in published(row) if entry.first_number <= number <= entry.last_number), None
+    )
+
+
+def in_index(row: RecordingRow) -> Iterator[Difference]:
+    """Tell where the index contradicts itself."""
+    own = [segment for segment in row.segments if segment.state != "rolled"]
+    stored = sum(entry.size for entry in published(row)) + sum(segment.size for segment in own)
+    if stored != row.stored_bytes:
+        yield _of_index(
+            row, "counters-off", f"it counts {row.stored_bytes} bytes stored, and lists {stored}", REINDEX
+        )
+    if not row.objects and not row.segments:
+        yield _of_index(row, "nothing-there", "the index knows it, but no file and no object of it", REINDEX)
+    next_seq: int | None = 1
+    parts = sorted(
+        [(entry.first_number, entry) for entry in published(row)]
+        + [(segment.number, None) for segment in own],
+        key=lambda part: part[0],
+    )
+    for _, entry in parts:
+        if entry is None:
+            # How many events a segment has, its file alone says.
+            next_seq = None
+            continue
+        if next_seq is not None and entry.first_seq > next_seq:
+            yield gap(row, next_seq, entry.first_seq)
+        next_seq = entry.first_seq + entry.event_count
+    if next_seq is None or not parts:
+        return
+    if row.next_seq > next_seq:
+        yield gap(row, next_seq, row.next_seq)
+    if row.next_seq < next_seq:
+        what = f"the next event would get sequenceId {row.next_seq}, which was given before"
+        yield _of_index(row, "counters-off", what, REINDEX)
+
+
+def gap(row: RecordingRow, first_seq: int, limit_seq: int) -> Difference:
+    """Events that were acked, and of which nothing is there."""
+    what = f"events {first_seq} to {limit_seq - 1} are neither in a file nor in an object"
+    return _of_index(row, "events-missing", what, LOST)
+
+
+def in_store(row: RecordingRow, sizes: Mapping[str, int]) -> Iterator[Difference]:
+    """Tell which published objects are not in the store as they should be. ``sizes``: what it has, by key."""
+    for entry in published(row):
+        key = key_of(row, entry)
+        size = sizes.get(key)
+        if size == entry.size:
+            continue
+        if size is None:
+            kind, what = "object-missing", "the index has it, and the store doesn't"
+        else:
+            kind, what = "object-size", f"it has {size} bytes in the store, and {entry.size} in the index"
+        next_step = LOST
+        if is_all_here(row, entry):
+            what += "; all its segments are still here"
+            next_step = f"{REINDEX}; it is then rolled up again"
+        yield Difference(kind, row.tenant, row.recording, key, what, next_step)
+
+
+def is_all_here(row: RecordingRow, entry: ObjectRow) -> bool:
+    """Tell whether all segments of an object are still local."""
+    here = {segment.number for segment in row.segments}
+    return all(number in here for number in range(entry.first_number, entry.last_number + 1))
+
+
+def unknown_keys(row: RecordingRow | None, sizes: Mapping[str, int]) -> list[str]:
+    """Return which objects of the store the index doesn't know as published."""
+    known = {key_of(row, entry) for entry in published(row)} if row is not None else set()
+    return [key for key in sizes if key not in known]
+
+
+def unknown_object(
+    row: RecordingRow | None, key: str, found: Entry | None, *, data_dir: str
+) -> Difference | None:
+    """Judge an object that the index doesn't know as published, and no tombstone covers.
+
+    ``found``: what it says about itself; None if it can't be read. Returns None if it is being published.
+    """
+    name = layout.parse_object_key(key)
+    assert name is not None
+    if row is None:
+        kind, what = "object-not-indexed", "the index doesn't know its recording"
+        if found is None:
+            return _unreadable(key, name.tenant, name.recording)
+        return Difference(kind, name.tenant, name.recording, key, what, REINDEX)
+    if found is None:
+        return _unreadable(key, row.tenant, row.recording)
+    run = (found.first_number, found.last_number)
+    planned = [entry for entry in row.objects if entry.state == "planned"]
+    if any(run == (entry.first_number, entry.last_number) for entry in planned):
+        return None
+    proofs: set[str] = set()
+    here = {segment.number: segment for segment in row.segments}
+    for number in range(found.first_number, found.last_number + 1):
+        entry = covering(row, number)
+        if entry is not None:
+            proofs.add(key_of(row, entry))
+        elif number in here:
+            proofs.add(layout.sealed_path(data_dir, SegmentName(row.tenant, row.recording, number)))
+        elif found.created_ms == row.created_ms:
+            what = "it holds what nothing else holds, and the index doesn't know it"
+            return Difference("object-not-indexed", row.tenant, row.recording, key, what, REINDEX)
+    what = "nobody refers to it: what it holds is elsewhere, too"
+    if found.created_ms != row.created_ms:
+        what = "nobody refers to it: the recording began anew after this object's life of it was removed"
+        proofs.clear()
+    return Difference(
+        "object-orphan", row.tenant, row.recording, key, what, MEND, "remove_object", tuple(sorted(proofs))
+    )
+
+
+def _unreadable(key: str, tenant: str, recording: str) -> Difference:
+    what = "the index doesn't know it, and it can't be read: neither its table nor its first bytes are whole"
+    return Difference(
+        "object-unreadable", tenant, recording, key, what,
+        "copy it away if it may be of use, then delete it from the store by hand",
+    )  # fmt: skip
+
+
+def _of_index(row: RecordingRow, kind: str, what: str, next_step: str) -> Difference:
+    return Difference(kind, row.tenant, row.recording, "index", what, next_step)
+
+
+def damaged_file(row: RecordingRow, path: str, number: int, what: str) -> Difference:
+    """A local segment that is not what was acked."""
+    entry = covering(row, number)
+    if entry is not None:
+        return Difference(
+            "copy-damaged", row.tenant, row.recording, path, f"{what}; the object has it, too", MEND,
+            "remove_file", (key_of(row, entry),),
+        )  # fmt: skip
+    next_step = f"rrd inspect {path} tells what can still be read; put the file back from a backup"
+    return Difference("segment-damaged", row.tenant, row.recording, path, what, next_step)

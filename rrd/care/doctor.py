@@ -1,0 +1,195 @@
+"""``rrd doctor``: the story of one recording, in words. Reads, changes nothing.
+
+What visitors chose is shown escaped, so that it can play no tricks with a terminal; lines themselves,
+events and quarantined ones, are not shown at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+from rrd import layout
+from rrd.care import differences
+from rrd.care.examine import Examiner
+from rrd.care.kept_aside import notes_of
+from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
+from rrd.index.rows import ObjectRow, QuarantineRow, RecordingRow, SegmentRow
+from rrd.layout import SegmentName
+from rrd.segment.scan import scan
+from rrd.tombstones import Tombstone
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VALUE_CHARS_SHOWN = 80
+_BLOCKS_READ_MAX = 200
+"""Blocks with quarantined lines that are read for their reasons."""
+
+
+async def story(examiner: Examiner, tenant: str, recording: str) -> AsyncIterator[str]:
+    """Tell all that is known about a recording, line by line."""
+    row = await examiner.index.recording(tenant, recording)
+    lives = examiner.tombstones.lives(tenant, recording)
+    yield f"recording    {recording} of tenant {tenant}"
+    if row is None:
+        for line in _nothing(lives):
+            yield line
+    else:
+        for line in _stored(row):
+            yield line
+        for known in await examiner.index.metadata(tenant, recording):
+            value = known.value[:_VALUE_CHARS_SHOWN]
+            more = "…" if len(known.value) > len(value) else ""
+            yield (
+                f"metadata     {known.key!r} = {value!r}{more}, version {known.version}, {_time(known.at_ms)}"
+            )
+        async for line in _quarantined(examiner, row):
+            yield line
+        for line in await examiner.blocking(lambda: list(_places(examiner, row))):
+            yield line
+    for life in lives:
+        for line in _removed(life):
+            yield line
+    try:
+        found = await examiner.examine(tenant, recording)
+    except StoreAway as error:
+        yield f"damage       can't be told now, since the object store is away: {error}"
+        return
+    for difference in found:
+        yield f"damage       {difference}"
+    if not found:
+        yield "damage       none found by sizes and counters; `rrd verify --deep` reads every byte"
+
+
+def _nothing(lives: list[Tombstone]) -> Iterator[str]:
+    if not lives:
+        yield "             never seen: nothing of it was ever stored here"
+        yield (
+            "             Is the id right, and the tenant? Did its page get as far as sending? A sender that"
+            " is refused is told why; a body without any good line leaves a recording known here."
+        )
+    elif lives[-1].reason == "erased":
+        yield "             it was here, and was erased"
+    else:
+        yield "             it was here, and expired; if events come for it again, it begins anew"
+
+
+def _stored(row: RecordingRow) -> Iterator[str]:
+    events = row.next_seq - 1
+    yield f"began        {_time(row.created_ms)}"
+    yield f"last stored  {_time(row.last_stored_ms)}"
+    seqs = f", sequenceIds 1 to {events}" if events else ""
+    yield f"events       {events:,}{seqs}; {_bytes(row.raw_bytes)}, {_bytes(row.stored_bytes)} at rest"
+    if row.last_ts is not None:
+        yield f"latest       {_time(row.last_ts)}, by its page's clock"
+    if not row.visible:
+        yield "             not shown by the API: nothing but quarantined lines came for it"
+    yield f"repeats      {_count(row.duplicates, 'line')} came again, and were stored once"
+
+
+async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[str]:
+    yield f"quarantined  {_count(row.quarantined, 'line')}"
+    blocks = await examiner.index.quarantine(tenant=row.tenant, recording=row.recording)
+    reasons: Counter[str] = Counter()
+    for block in blocks[:_BLOCKS_READ_MAX]:
+        try:
+            reasons += await examiner.blocking(_reasons, examiner, row.created_ms, block)
+        except (CorruptSegment, ObjectMissing, StoreAway, OSError) as error:
+            yield f"             {block.line_count:,} can't be read: {error}"
+    for reason, count in reasons.most_common():
+        yield f"             {count:,} for {reason!r}"
+    if len(blocks) > _BLOCKS_READ_MAX:
+        yield f"             and more in {len(blocks) - _BLOCKS_READ_MAX:,} other blocks"
+    if blocks:
+        yield f"             `rrd quarantine show {row.recording}` prints them"
+
+
+def _reasons(examiner: Examiner, created_ms: int, block: QuarantineRow) -> Counter[str]:
+    notes = notes_of(
+        block, disk=examiner.disk, data_dir=examiner.data_dir, objects=examiner.files, created_ms=created_ms
+    )
+    return Counter(note.reason for note in notes)
+
+
+def _places(examiner: Examiner, row: RecordingRow) -> Iterator[str]:
+    """Where each range of it lies, in order. Blocking."""
+    lines = [(entry.first_number, _object(row, entry)) for entry in differences.published(row)]
+    lines += [
+        (
+            entry.last_number,
+            f"             segments {entry.first_number} to {entry.last_number} are to become an object",
+        )
+        for entry in row.objects
+        if entry.state == "planned"
+    ]
+    lines += [
+        (segment.number, _segment(examiner, row, segment))
+        for segment in row.segments
+        if segment.state != "rolled"
+    ]
+    for _, line in sorted(lines):
+        yield line
+
+
+def _object(row: RecordingRow, entry: ObjectRow) -> str:
+    local = ", local copies of its segments are still here" if entry.has_local else ""
+    return (
+        f"stored       {_range(entry.first_seq, entry.event_count)}{_between(entry.first_ts, entry.last_ts)}:"
+        f" object {differences.key_of(row, entry)}, {_bytes(entry.size)},"
+        f" segments {entry.first_number} to {entry.last_number}, published {_time(entry.published_ms)}{local}"
+    )
+
+
+def _segment(examiner: Examiner, row: RecordingRow, segment: SegmentRow) -> str:
+    name = SegmentName(row.tenant, row.recording, segment.number)
+    path_of = layout.active_path if segment.state == "active" else layout.sealed_path
+    path = path_of(examiner.data_dir, name)
+    what = "events"
+    try:
+        found = scan(examiner.disk, path, limit=segment.size)
+        if found.identity is not None:
+            what = _range(found.identity.first_seq, sum(block.event_count for block in found.blocks))
+    except OSError as error:
+        what = f"can't be read ({error.strerror})"
+    times = _between(segment.first_ts, segment.last_ts)
+    return f"stored       {what}{times}: segment {path}, {segment.state}, {_bytes(segment.size)}"
+
+
+def _removed(life: Tombstone) -> Iterator[str]:
+    held = f"{_count(life.events, 'event')} and {_bytes(life.size)}"
+    began = f"the life that began {_time(life.created_ms)}, with {held}"
+    state = {
+        "begun": "; that is not done: the daemon finishes it",
+        "gone_here": "; its objects are still to go: the daemon removes them when it reaches the store",
+        "done": f"; {_count(life.objects, 'object')} went",
+    }[life.state]
+    yield f"{life.reason:<12} {_time(life.at_ms)}: {began}{state}"
+    if life.reason == "erased":
+        yield f"refused      {_count(life.late_lines, 'line')} since, which came for it too late"
+
+
+def _range(first_seq: int, event_count: int) -> str:
+    return f"events {first_seq} to {first_seq + event_count - 1}" if event_count else "no events"
+
+
+def _between(first_ts: float | None, last_ts: float | None) -> str:
+    if first_ts is None or last_ts is None:
+        return ""
+    return f", {_time(first_ts)} to {_time(last_ts)}"
+
+
+def _time(ms: float) -> str:
+    try:
+        moment = _EPOCH + timedelta(milliseconds=ms)
+    except (OverflowError, ValueError):
+        # Visitors' clocks say anything; not all of it is a date.
+        return f"{ms} ms"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _bytes(size: int) -> str:
+    return _count(size, "byte")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

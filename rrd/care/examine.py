@@ -1,0 +1,284 @@
+"""One recording, looked at from all sides: index, local files, objects, tombstones.
+
+Nothing is changed here, and nothing is locked, so a daemon may be at work meanwhile: what is
+found then may be a step that is just being taken. ``verify`` looks twice before it says anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from rrd import layout
+from rrd.care import differences
+from rrd.care.census import LastRead, StoreFiles, describe
+from rrd.care.contents import READ_AHEAD_BYTES, Contents
+from rrd.care.differences import MEND, MOVE, REINDEX, RESTART, Difference
+from rrd.errors import ObjectMissing
+from rrd.index.index import Index
+from rrd.index.rows import RecordingRow
+from rrd.layout import SegmentName
+from rrd.objects.store import ObjectInfo, ObjectStore
+from rrd.segment.disk import Disk
+from rrd.segment.format import IDENTITY_READ_SIZE, Identity, decode_identity
+from rrd.segment.scan import scan
+from rrd.tombstones import Tombstones
+
+_T = TypeVar("_T")
+
+
+class Here(NamedTuple):
+    """Local files of one recording, by their paths."""
+
+    active: dict[int, str]
+    sealed: dict[int, str]
+    rolling: dict[int, str]
+    torn: list[str]
+
+
+class Examiner:
+    """Examines recordings of one data directory. ``close`` lets go of its threads."""
+
+    def __init__(
+        self,
+        data_dir: str,
+        disk: Disk,
+        index: Index,
+        store: ObjectStore,
+        tombstones: Tombstones,
+        *,
+        is_served: bool,
+    ) -> None:
+        """``is_served``: a daemon runs, so what its next start would mend is worth telling."""
+        self.data_dir = data_dir
+        self.disk = disk
+        self.index = index
+        self.store = store
+        self.tombstones = tombstones
+        self.is_served = is_served
+        self.files = StoreFiles(store, asyncio.get_running_loop())
+        """The objects, for worker threads."""
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="examine")
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def blocking(self, function: Callable[..., _T], *args: object) -> _T:
+        """Return ``function(*args)``, called in a thread that may wait for the store."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args))
+
+    async def examine(
+        self, tenant: str, recording: str, *, prefixes: Collection[str] = (), deep: bool = False
+    ) -> list[Difference]:
+        """Return all that is wrong with a recording.
+
+        ``prefixes``: where in the store objects of it were seen, beside where they belong. ``deep``: read
+        all bytes. Raises ``StoreAway``.
+        """
+        row = await self.index.recording(tenant, recording)
+        here = await self.blocking(self.files_of, tenant, recording)
+        lives = self.tombstones.lives(tenant, recording)
+        began = {life.created_ms for life in lives}
+        if row is not None:
+            began.add(row.created_ms)
+        else:
+            began |= await self.blocking(self._began, here)
+        below = {layout.object_prefix(tenant, recording, created_ms) for created_ms in began}
+        infos = await self._listed(below | set(prefixes))
+        sizes = {key: info.size for key, info in infos.items()}
+        if row is not None and self.tombstones.covers(tenant, recording, row.created_ms):
+            what = "its removal was begun, and is not done"
+            next_step = "a running rrd finishes it by itself, once it reaches the object store; start it"
+            return [Difference("removal-unfinished", tenant, recording, "index", what, next_step)]
+        found: list[Difference] = []
+        if row is not None:
+            found += differences.in_index(row)
+            found += differences.in_store(row, sizes)
+            found += await self.blocking(lambda: list(self.in_files(row, here)))
+        found += await self.blocking(lambda: list(self._unknown_files(tenant, recording, row, here)))
+        for key in differences.unknown_keys(row, sizes):
+            difference = await self._unknown_object(tenant, recording, row, infos[key])
+            if difference is not None:
+                found.append(difference)
+        if deep and row is not None:
+            whole = [
+                entry
+                for entry in differences.published(row)
+                if sizes.get(differences.key_of(row, entry)) == entry.size
+            ]
+            contents = Contents(self.disk, self.files, row)
+            found += await self.blocking(contents.read, {**here.active, **here.sealed}, whole, bool(found))
+            if contents.is_complete:
+                metadata = await self.index.metadata(tenant, recording)
+                found += contents.against(metadata)
+        return found
+
+    async def _listed(self, prefixes: Collection[str]) -> dict[str, ObjectInfo]:
+        infos: dict[str, ObjectInfo] = {}
+        for prefix in prefixes:
+            async for info in self.store.list(prefix):
+                if layout.parse_object_key(info.key) is not None:
+                    infos[info.key] = info
+        return infos
+
+    # Local files
+
+    def files_of(self, tenant: str, recording: str) -> Here:
+        """List a recording's local files. Blocking."""
+        name = SegmentName(tenant, recording, 1)
+        start = f"{tenant}.{recording}."
+        here = Here({}, {}, {}, [])
+        for file_name in self.disk.list_dir(layout.sealed_dir(self.data_dir, name)):
+            found = layout.parse_sealed(tenant, file_name)
+            if found is not None and found.recording == recording:
+                here.sealed[found.number] = layout.sealed_path(self.data_dir, found)
+        for file_name in self.disk.list_dir(layout.active_dir(self.data_dir)):
+            found = layout.parse_active(file_name)
+            if found is not None and found[:2] == (tenant, recording):
+                here.active[found.number] = layout.active_path(self.data_dir, found)
+        for file_name in self.disk.list_dir(layout.rolling_dir(self.data_dir)):
+            rolling = parse_rolling(file_name)
+            if rolling is not None and rolling[:2] == (tenant, recording):
+                here.rolling[rolling.number] = layout.rolling_path(self.data_dir, rolling)
+        torn = layout.torn_dir(self.data_dir)
+        here.torn.extend(
+            f"{torn}/{file_name}" for file_name in self.disk.list_dir(torn) if file_name.startswith(start)
+        )
+        return here
+
+    def in_files(self, row: RecordingRow, here: Here | None = None) -> Iterator[Difference]:
+        """Tell which segments of the index are not on disk as they should be. Blocking.
+
+        Without ``here`` their sizes are asked for one by one, which is quicker for a recording that has few.
+        """
+        for segment in row.segments:
+            name = SegmentName(row.tenant, row.recording, segment.number)
+            proper = (
+                layout.active_path(self.data_dir, name)
+                if segment.state == "active"
+                else layout.sealed_path(self.data_dir, name)
+            )
+            other = (
+                layout.sealed_path(self.data_dir, name)
+                if segment.state == "active"
+                else layout.active_path(self.data_dir, name)
+            )
+            size = self._size(proper)
+            if size is None and segment.state == "rolled":
+                # An eviction is under way. The object has it.
+                continue
+            if size is None:
+                size = self._size(other)
+                if size is not None and (self.is_served or segment.state == "sealed"):
+                    what = f"it is {segment.state} in the index, and its file is in the other place"
+                    is_sealed = segment.state == "sealed"
+                    yield Difference(
+                        "segment-not-moved", row.tenant, row.recording, other, what,
+                        MOVE if is_sealed else RESTART, "move" if is_sealed else "by_hand",
+                    )  # fmt: skip
+            if size is None:
+                next_step = f"put it back from a backup; if there is none, {REINDEX}, and forgets it"
+                what = "the index has this segment, and there is no such file"
+                yield Difference("segment-missing", row.tenant, row.recording, proper, what, next_step)
+            elif size < segment.size:
+                what = f"it ends at byte {size}, and was acked up to byte {segment.size}"
+                yield differences.damaged_file(row, proper, segment.number, what)
+
+    def _size(self, path: str) -> int | None:
+        try:
+            return self.disk.size(path)
+        except FileNotFoundError:
+            return None
+
+    def _unknown_files(
+        self, tenant: str, recording: str, row: RecordingRow | None, here: Here
+    ) -> Iterator[Difference]:
+        """Tell of local files that the index doesn't refer to. Blocking."""
+        known = {segment.number: segment for segment in row.segments} if row is not None else {}
+        for number, path in sorted(here.active.items()):
+            # A start looks into active/ by itself, and takes up or removes what it finds.
+            if number not in known and self.is_served:
+                difference = self._unknown_file(tenant, recording, row, number, path)
+                yield difference._replace(next_step=RESTART) if difference.mend == "by_hand" else difference
+            elif number in here.sealed and self.is_served:
+                what = "it is in both places: its move was cut off by a power cut"
+                yield Difference("segment-twice", tenant, recording, path, what, RESTART)
+        for number, path in sorted(here.sealed.items()):
+            if number not in known:
+                yield self._unknown_file(tenant, recording, row, number, path)
+        planned = {entry.first_number for entry in row.objects if entry.state == "planned"} if row else set()
+        for number, path in sorted(here.rolling.items()):
+            if number not in planned:
+                what = "nobody makes this object any more"
+                yield Difference("rolling-leftover", tenant, recording, path, what, MEND, "remove_file")
+        if row is None and self.tombstones.erased(tenant, recording) is not None:
+            for path in here.torn:
+                what = "its recording was erased"
+                yield Difference("erased-leftover", tenant, recording, path, what, MEND, "remove_file")
+
+    def _unknown_file(
+        self, tenant: str, recording: str, row: RecordingRow | None, number: int, path: str
+    ) -> Difference:
+        identity = self._identity(path)
+        created_ms = identity.created_ms if identity is not None else -1
+        if row is None and self.tombstones.covers(tenant, recording, created_ms):
+            what = "its recording was removed"
+            return Difference("erased-leftover", tenant, recording, path, what, MEND, "remove_file")
+        entry = differences.covering(row, number) if row is not None else None
+        if row is not None and entry is not None:
+            what = "nobody refers to it: it went into an object"
+            proofs = (differences.key_of(row, entry),)
+            return Difference("copy-leftover", tenant, recording, path, what, MEND, "remove_file", proofs)
+        if identity is not None and not scan(self.disk, path).blocks:
+            what = "nobody refers to it, and it holds nothing"
+            return Difference("segment-empty", tenant, recording, path, what, MEND, "remove_file")
+        what = "the index doesn't know this segment"
+        next_step = REINDEX if identity is not None else f"rrd inspect {path} tells what it holds"
+        return Difference("segment-not-indexed", tenant, recording, path, what, next_step)
+
+    def _began(self, here: Here) -> set[int]:
+        """When the lives of the recording began that local files are of. Blocking."""
+        identities = map(self._identity, (*here.active.values(), *here.sealed.values()))
+        return {identity.created_ms for identity in identities if identity is not None}
+
+    def _identity(self, path: str) -> Identity | None:
+        with contextlib.suppress(FileNotFoundError):
+            found = decode_identity(self.disk.read(path, 0, IDENTITY_READ_SIZE))
+            return found[0] if found is not None else None
+        return None
+
+    # Objects
+
+    async def _unknown_object(
+        self, tenant: str, recording: str, row: RecordingRow | None, info: ObjectInfo
+    ) -> Difference | None:
+        found = await self.blocking(describe, self.files, info)
+        created_ms = found.created_ms if found is not None else -1
+        is_living = row is not None and row.created_ms == created_ms
+        if not is_living and self.tombstones.covers(tenant, recording, created_ms):
+            what = "its recording was removed"
+            return Difference("erased-leftover", tenant, recording, info.key, what, MEND, "remove_object")
+        return differences.unknown_object(row, info.key, found, data_dir=self.data_dir)
+
+    # All bytes
+
+    def is_whole(self, place: str) -> bool:
+        """Read all of an object or of a local file, and tell whether nothing is wrong with it. Blocking."""
+        try:
+            if layout.parse_object_key(place) is not None:
+                reader = LastRead(self.files, self.files.size(place), window=READ_AHEAD_BYTES)
+                return scan(reader, place, deep=True).verdict == "clean"
+            return scan(self.disk, place, deep=True).verdict == "clean"
+        except (ObjectMissing, FileNotFoundError):
+            return False
+
+
+def parse_rolling(file_name: str) -> SegmentName | None:
+    """Read the name of a file in ``rolling/``; None if it is not an object's that is being made."""
+    parts = file_name.removesuffix(".object").split(".")
+    if not file_name.endswith(".object") or len(parts) != 3 or not parts[2].isdecimal():
+        return None
+    return SegmentName(parts[0], parts[1], int(parts[2]))

@@ -1,0 +1,245 @@
+"""Segment files as they lie on disk: which there are, which of their blocks the index lacks, what is torn.
+
+The blocking part of start-up and rebuild, for a worker thread. It changes three things only: a torn tail is
+cut off (a copy is kept), a file that holds nothing but an identity is unlinked, and one that a power cut
+left in both places is unlinked in one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rrd import layout
+from rrd.errors import CorruptSegment
+from rrd.index.rows import Commit, MetadataChange
+from rrd.layout import SegmentName
+from rrd.log import event
+from rrd.registry import move_to_sealed
+from rrd.segment.disk import Disk
+from rrd.segment.format import IDENTITY_READ_SIZE, BlockHeader, Identity, decode_identity
+from rrd.segment.reader import read_notes
+from rrd.segment.repair import cut_torn_tail
+from rrd.segment.scan import Scan, scan
+
+Place = Literal["active", "sealed"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What recovery did, for the log and for ``rrd reindex``."""
+
+    recordings: int = 0
+    segments: int = 0
+    blocks: int = 0
+    torn: int = 0
+    corrupt: int = 0
+    missing: int = 0
+    objects: int = 0
+    """Taken from the store's tables."""
+    buried: int = 0
+    """Recordings left out because they were erased, or are about to be."""
+
+
+class File(NamedTuple):
+    """A segment file, and which of the two places it is in."""
+
+    name: SegmentName
+    place: Place
+
+    def path(self, data_dir: str) -> str:
+        path_of = layout.active_path if self.place == "active" else layout.sealed_path
+        return path_of(data_dir, self.name)
+
+
+class Block(NamedTuple):
+    """A block that the index has not heard of."""
+
+    size_before: int
+    """Durable size of its segment before it; 0 for the first, which the identity's bytes go with."""
+    header: BlockHeader
+    metadata: tuple[MetadataChange, ...]
+
+
+class Surveyed(NamedTuple):
+    """A segment file that was looked at."""
+
+    file: File
+    identity: Identity | None
+    """None if it is damaged, or if nothing in the file was ever acked."""
+    blocks: list[Block]
+    is_whole: bool
+    """No damage was found."""
+
+    def commits(self, *, row_id: int, created_ms: int) -> Iterator[Commit]:
+        """Yield what the index must be told about the blocks."""
+        for block in self.blocks:
+            header = block.header
+            yield Commit(
+                row_id=row_id,
+                tenant=self.file.name.tenant,
+                recording=self.file.name.recording,
+                created_ms=created_ms,
+                segment=self.file.name.number,
+                segment_size=header.limit_offset,
+                block_offset=header.offset,
+                stored_ms=header.stored_ms,
+                next_seq=header.limit_seq,
+                event_count=header.event_count,
+                first_ts=header.first_ts,
+                last_ts=header.last_ts,
+                raw_size=header.raw_size,
+                block_size=header.limit_offset - block.size_before,
+                duplicate_count=header.duplicate_count,
+                quarantine_count=header.quarantine_count,
+                metadata=block.metadata,
+            )
+
+
+class Survey:
+    """Looks at the segment files of one data directory; ``result`` counts what it found."""
+
+    def __init__(self, data_dir: str, disk: Disk) -> None:
+        self._data_dir = data_dir
+        self._disk = disk
+        self.result = Recovered()
+
+    def list_active(self) -> list[File]:
+        """Return the files in ``active/`` by name. What a killed daemon did not sync is synced first."""
+        for directory in (layout.active_dir(self._data_dir), layout.sealed_root(self._data_dir)):
+            self._disk.make_dirs(directory)
+        # What was written and not synced is whole to look at, and would be taken for safe.
+        self._disk.sync_all(layout.active_dir(self._data_dir))
+        names = map(layout.parse_active, self._disk.list_dir(layout.active_dir(self._data_dir)))
+        return sorted(File(name, "active") for name in names if name is not None)
+
+    def list_all(self) -> dict[tuple[str, str], list[File]]:
+        """Return all segment files of each recording, by number."""
+        files = {file.name: file for file in self.list_active()}
+        for name in sealed_names(self._disk, self._data_dir):
+            if name in files:
+                # A power cut in the middle of a rename can leave a file in both places.
+                self._disk.unlink(files[name].path(self._data_dir))
+            files[name] = File(name, "sealed")
+        found: dict[tuple[str, str], list[File]] = {}
+        for file in sorted(files.values()):
+            found.setdefault(file.name[:2], []).append(file)
+        return found
+
+    def identity(self, file: File) -> Identity | None:
+        """Return the identity that a file begins with; None if it is damaged."""
+        found = decode_identity(self._disk.read(file.path(self._data_dir), 0, IDENTITY_READ_SIZE))
+        return found[0] if found is not None else None
+
+    def not_as_known(self, files: list[File], known: dict[SegmentName, int]) -> list[File]:
+        """Return the files of each recording that has one which is not just as large as the index says."""
+        suspects = {
+            file.name[:2]
+            for file in files
+            if file.name not in known or self._disk.size(file.path(self._data_dir)) != known[file.name]
+        }
+        return [file for file in files if file.name[:2] in suspects]
+
+    def look(self, files: Sequence[File], sizes: dict[int, int]) -> list[Surveyed]:
+        """Look at segments of one recording, in order; repair torn tails.
+
+        ``sizes``: by number, the durable size that the index knows. What lies below is not looked at.
+        """
+        found: list[Surveyed] = []
+        for index, file in enumerate(files):
+            limit = None
+            if index + 1 < len(files) and files[index + 1].name.number == file.name.number + 1:
+                following = self.identity(files[index + 1])
+                limit = following.previous_size if following is not None else None
+            found.append(self._look(file, limit, sizes.get(file.name.number, 0)))
+        return found
+
+    def _look(self, file: File, limit: int | None, known_size: int) -> Surveyed:
+        path = file.path(self._data_dir)
+        self.result.segments += 1
+        if limit == 0 and not known_size:
+            # Its first write failed, and the next segment was begun instead: nothing in it was ever acked.
+            return Surveyed(file, None, [], is_whole=True)
+        found = scan(self._disk, path, limit=limit, durable_size=known_size, start=known_size)
+        is_whole = found.verdict == "clean"
+        may_change = file.place == "active" and limit is None
+        if found.verdict == "torn" and may_change:
+            self._cut(path, found)
+            is_whole = True
+        elif not is_whole:
+            self.result.corrupt += 1
+            error = CorruptSegment("damage", path=path, offset=found.damaged_at[0])
+            event(
+                logger, logging.ERROR, "segment_corrupt", error=error, next_step=f"rrd inspect {path}",
+                good_blocks=len(found.blocks),
+            )  # fmt: skip
+        if found.identity is None:
+            return Surveyed(file, None, [], is_whole)
+        if is_whole and may_change and not found.blocks and not known_size:
+            # An identity alone: the segment was being made, and its number is still free.
+            self._disk.unlink(path)
+            self._disk.sync_dir(layout.active_dir(self._data_dir))
+        blocks: list[Block] = []
+        size_before = known_size
+        for header in found.blocks:
+            metadata = self._metadata(path, header)
+            is_whole = is_whole and metadata is not None
+            blocks.append(Block(size_before, header, metadata or ()))
+            size_before = header.limit_offset
+        self.result.blocks += len(blocks)
+        return Surveyed(file, found.identity, blocks, is_whole)
+
+    def _metadata(self, path: str, header: BlockHeader) -> tuple[MetadataChange, ...] | None:
+        """Return what a block says about metadata; None if that is damaged."""
+        if not header.notes_size:
+            return ()
+        try:
+            notes, _ = read_notes(self._disk, path, header)
+        except CorruptSegment as error:
+            # One damaged block must not keep everything else from being served.
+            self.result.corrupt += 1
+            event(logger, logging.ERROR, "block_corrupt", error=error)
+            return None
+        return tuple(MetadataChange(note.key, note.value, note.at_ms) for note in notes)
+
+    def _cut(self, path: str, found: Scan) -> None:
+        copy = cut_torn_tail(self._disk, path, found, torn_dir=layout.torn_dir(self._data_dir))
+        self.result.torn += 1
+        event(
+            logger, logging.WARNING, "torn_tail_cut", path=path, offset=found.good_size,
+            bytes=found.file_size - found.good_size, copy=copy,
+        )  # fmt: skip
+
+    def is_sealed(self, name: SegmentName) -> bool:
+        """Tell whether a segment's file is below ``sealed/``."""
+        try:
+            self._disk.size(layout.sealed_path(self._data_dir, name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def move(self, names: list[SegmentName]) -> None:
+        """Move files from ``active/`` to below ``sealed/``; on disk when this returns."""
+        move_to_sealed(self._disk, self._data_dir, names)
+
+    def remove_active(self, names: Sequence[SegmentName]) -> None:
+        """Unlink files in ``active/``; on disk when this returns."""
+        for name in names:
+            self._disk.unlink(layout.active_path(self._data_dir, name))
+        if names:
+            self._disk.sync_dir(layout.active_dir(self._data_dir))
+
+
+def sealed_names(disk: Disk, data_dir: str) -> Iterator[SegmentName]:
+    """Yield the names of all segments below ``sealed/``, those of a recording together and by number."""
+    root = layout.sealed_root(data_dir)
+    for tenant in sorted(disk.list_dir(root)):
+        for directory in sorted(disk.list_dir(f"{root}/{tenant}")):
+            names = [
+                layout.parse_sealed(tenant, name) for name in disk.list_dir(f"{root}/{tenant}/{directory}")
+            ]
+            yield from sorted(filter(None, names))

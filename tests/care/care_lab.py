@@ -1,0 +1,297 @@
+"""A daemon's core on a real disk, with a store in memory: everything that changes where a recording lies.
+
+Method
+------
+``life`` is one life of the core, from start-up to its end: registry, roll-up, evictor and remover as
+the daemon has them, without network. ``answers`` is all that can be asked of it; ``settled`` first lets the
+roll-up do what it still owes, so that two lives can be compared by bytes at rest, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rrd import layout
+from rrd.care.differences import Difference
+from rrd.care.examine import Examiner
+from rrd.care.verify import Verifier
+from rrd.claims import Claims
+from rrd.config import Config
+from rrd.errors import Gone, NotFound, StoreAway
+from rrd.index.index import Index
+from rrd.index.rows import RecordingRow
+from rrd.lifecycle.removal import Remover
+from rrd.objects.files import ObjectFiles
+from rrd.playback.splice import NDJSON
+from rrd.playback.stream import read_in_order
+from rrd.playback.table import Snapshot, plan
+from rrd.recording import Tally
+from rrd.recovery import Recovered, lock_data_dir, open_index, recover
+from rrd.registry import Registry
+from rrd.rollup.evict import Evictor
+from rrd.rollup.worker import RollUp, empty_rolling_dir
+from rrd.segment.disk import OsDisk
+from rrd.tombstones import Tombstones
+from rrd.wire.events import check_lines
+from tests.objects.memory_store import MemoryStore
+from tests.power.machine import LIMITS, ManualClock, recording_id
+
+TENANTS = ("t", "other")
+A, B, C = (recording_id(number) for number in range(3))
+
+
+def event(number: int) -> bytes:
+    return b'{"type":3,"timestamp":%d,"data":{"n":%d}}' % (number, number)
+
+
+def metadata(key: str, value: str) -> bytes:
+    template = '{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":{"%s":"%s"}}}'
+    return (template % (key, value)).encode()
+
+
+def settings(folder: Path, **changes: Any) -> Config:
+    """Segments of one or two blocks, kept for a while after the roll-up."""
+    small = Config(
+        data_dir=str(folder / "data"),
+        object_store="s3",
+        s3_bucket="in-memory",
+        keep_local_s=1_000_000_000,
+        rollup_tasks=1,
+        rollup_level=1,
+        rollup_delay_s=0,
+        seal_idle_s=100,
+    )
+    return msgspec.structs.replace(small, segment_bytes_max=300, **changes)
+
+
+class Life:
+    """One life. Use ``life``."""
+
+    def __init__(self, config: Config, index: Index, store: Any, tombstones: Tombstones) -> None:
+        self.config = config
+        self.disk = OsDisk()
+        self.index = index
+        self.store = store
+        self.tombstones = tombstones
+        self.clock = ManualClock()
+        self.recovered = Recovered()
+        claims = Claims()
+        loop = asyncio.get_running_loop()
+        self.files = ObjectFiles(store, loop, cache_bytes_max=1 << 20, deadline_s=20)
+        self.registry = Registry(
+            config, self.disk, index, self.clock, LIMITS, files=self.files,
+            is_erased=lambda tenant, recording: tombstones.erased(tenant, recording) is not None,
+        )  # fmt: skip
+        self.evictor = Evictor(config, self.disk, index, claims, self.clock, is_low=lambda: False)
+        self.rollup = RollUp(
+            config, self.disk, index, store, claims, self.clock,
+            live_sources=self.registry.live_sources, evictor=self.evictor, retry_s=(0.001, 0.01),
+        )  # fmt: skip
+        self.remover = Remover(
+            config, self.disk, index, self.registry, store, self.files, claims, tombstones, self.clock
+        )
+
+    async def send(self, *lines: bytes, recording: str = A, tenant: str = "t") -> Tally:
+        source = await self.registry.open_source(tenant, recording)
+        try:
+            source.put(check_lines(lines, LIMITS, first_line=1))
+            return await source.flush()
+        finally:
+            self.registry.close_source(source)
+
+    async def rest(self) -> None:
+        """Let time pass, and have everything sealed."""
+        self.clock.seconds += 1000
+        await self.registry.seal_idle()
+
+    async def roll_up(self, *, evict: bool = False) -> None:
+        await self.rest()
+        await self.rollup.drain()
+        if evict:
+            await self.evictor.evict_now(everything=True)
+
+    async def row(self, recording: str = A, tenant: str = "t") -> RecordingRow:
+        row = await self.index.recording(tenant, recording)
+        assert row is not None
+        return row
+
+    async def answers(self) -> dict[str, object]:
+        """Everything that the API can say, and the counters behind it."""
+        answers: dict[str, object] = {}
+        for tenant in TENANTS:
+            listed = await self.index.list_recordings(tenant, filters=[], limit=100, offset=0)
+            answers[f"{tenant} list"] = listed
+            answers[f"{tenant} found"] = await self.index.list_recordings(
+                tenant, filters=[("user", "2")], limit=100, offset=0
+            )
+            month_start_ms = 1_698_796_800_000
+            answers[f"{tenant} statistics"] = await self.index.statistics(
+                tenant, month_start_ms=month_start_ms
+            )
+        for _, tenant, recording in await self.index.all_recordings(after_row_id=0, limit=1000):
+            key = f"{tenant} {recording}"
+            row = await self.row(recording, tenant)
+            answers[f"{key} metadata"] = await self.index.metadata(tenant, recording)
+            answers[key] = (
+                row.created_ms, row.next_seq, row.last_ts, row.visible, row.metadata_keys, row.last_stored_ms,
+                row.raw_bytes, row.stored_bytes, row.duplicates, row.quarantined,
+            )  # fmt: skip
+            answers[f"{key} quarantined"] = sum(
+                block.line_count for block in await self.index.quarantine(tenant=tenant, recording=recording)
+            )
+            answers[f"{key} events"] = await asyncio.to_thread(self._events, row)
+        return answers
+
+    def _events(self, row: RecordingRow) -> bytes:
+        table = plan(self.disk, self.files, self.config.data_dir, Snapshot.of(row))
+        return b"".join(read_in_order(table, form=NDJSON, bytes_max=1 << 20))
+
+    async def settled(self) -> dict[str, object]:
+        await self.roll_up()
+        return await self.answers()
+
+    async def verify(
+        self,
+        *,
+        deep: bool = True,
+        is_served: bool = False,
+        mend: bool = False,
+        look_again_s: float = 0.0,
+    ) -> list[Difference]:
+        """Return the differences; with ``mend``, those that are left."""
+        examiner = Examiner(
+            self.config.data_dir, self.disk, self.index, self.store, self.tombstones, is_served=is_served
+        )
+        with contextlib.closing(examiner):
+            verifier = Verifier(
+                examiner, deep=deep, told=lambda _what, _count: None, look_again_s=look_again_s
+            )
+            found = [difference async for difference in verifier.all()]
+            if mend:
+                found = [difference for difference in found if not await verifier.mend(difference)]
+            return found
+
+
+@contextlib.asynccontextmanager
+async def life(folder: Path, store: Any, *, resume: bool = True, **changes: Any) -> AsyncIterator[Life]:
+    """A life in ``folder``, begun as the daemon begins one. ``resume``: unfinished removals are finished."""
+    config = settings(folder, **changes)
+    with lock_data_dir(config.data_dir), Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
+        index, rebuild = await open_index(config)
+        made = Life(config, index, store, tombstones)
+        try:
+            empty_rolling_dir(made.disk, config.data_dir)
+            made.recovered = await recover(
+                config, made.disk, index, rebuild=rebuild, store=store, tombstones=tombstones
+            )
+            if resume:
+                await made.remover.resume()
+                await made.remover.finish()
+            made.registry.start()
+            yield made
+        finally:
+            await made.registry.stop()
+            made.rollup.close()
+            made.evictor.close()
+            await made.remover.close()
+            made.files.close()
+            await index.close()
+
+
+def index_path(folder: Path) -> Path:
+    return Path(layout.index_path(str(folder / "data")))
+
+
+def delete_index(folder: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{index_path(folder)}{suffix}").unlink(missing_ok=True)
+
+
+# What a life may consist of, in any order
+
+Step = str
+STEPS: tuple[Step, ...] = (
+    "send A", "send B", "send other", "metadata", "repeat", "bad line", "bad lines alone",
+    "rest", "roll up", "lost answer", "store away", "evict", "evict half", "erase", "restart",
+)  # fmt: skip
+
+
+async def play(folder: Path, store: MemoryStore, steps: list[Step]) -> None:
+    """Live by ``steps``, over as many lives as they say, all of which end in good order."""
+    number = 0
+    seconds = 0.0
+    rest = list(steps)
+    while True:
+        async with life(folder, store) as now:
+            now.clock.seconds = max(seconds, now.clock.seconds)
+            while rest:
+                step = rest.pop(0)
+                number += 1
+                # Recordings begin at different moments, so that their order is clear.
+                now.clock.seconds += 1
+                seconds = now.clock.seconds
+                if step == "restart":
+                    break
+                await _do(now, step, number)
+            else:
+                return
+
+
+async def _do(now: Life, step: Step, number: int) -> None:
+    with contextlib.suppress(StoreAway, NotFound, Gone):
+        match step:
+            case "send A":
+                await now.send(event(2 * number), event(2 * number + 1))
+            case "send B":
+                await now.send(event(number), recording=B)
+            case "send other":
+                await now.send(event(number), tenant="other")
+            case "metadata":
+                await now.send(metadata("user", str(number % 3)), metadata("step", str(number)))
+            case "repeat":
+                await now.send(event(2), event(2), event(1000 + number))
+            case "bad line":
+                await now.send(event(number), b"no event")
+            case "bad lines alone":
+                await now.send(b"junk %d" % number, recording=C)
+            case "rest":
+                await now.rest()
+            case "roll up":
+                await now.roll_up()
+            case "lost answer":
+                now.store.lose_answers("put", times=1)
+                await now.roll_up()
+            case "store away":
+                now.store.fail("put", times=1)
+                await now.roll_up()
+            case "evict":
+                await now.evictor.evict_now(everything=True)
+            case "evict half":
+                await _evict_half(now)
+            case "erase":
+                await now.remover.erase("t", B)
+    now.store.heal()
+
+
+async def _evict_half(now: Life) -> None:
+    """An eviction that a crash cut off when one file was gone."""
+    for path in await rolled(now):
+        with contextlib.suppress(FileNotFoundError):
+            now.disk.unlink(path)
+            return
+
+
+async def rolled(now: Life) -> list[str]:
+    """Where local copies of rolled segments are, or were a moment ago."""
+    return [
+        layout.sealed_path(now.config.data_dir, layout.SegmentName(tenant, recording, segment.number))
+        for _, tenant, recording in await now.index.all_recordings(after_row_id=0, limit=1000)
+        for segment in (await now.row(recording, tenant)).segments
+        if segment.state == "rolled"
+    ]
