@@ -1,0 +1,123 @@
+"""A recording's events as lines, just as their senders wrote them, in a replayer's order.
+
+What the API answers is for programs that read JSON: white space around an event goes. An export is for
+keeping, and what is imported again must be recognised as what it was; so here a line keeps every byte,
+a carriage return at its end included.
+
+With ``ids`` each event gets ``sequenceId`` and ``recordingId`` as the API gives them, marked by a tab in
+front (``reading`` says why)::
+
+    {"type":3,"timestamp":1,"data":{}<TAB>,"sequenceId":7,"recordingId":"0b1c…"}
+
+An event with a ``recordingId`` of its own keeps it and gets no second one. If that is not where it is from, a
+member ``inRecording`` says so.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from rrd.errors import CorruptSegment
+from rrd.playback.bodies import Events, take_apart
+from rrd.playback.order import EVENT_OVERHEAD, Merge
+from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE
+from rrd.playback.table import Table
+from rrd.wire.events import without_lone_surrogates
+
+IN_RECORDING = b"inRecording"
+
+_SPACE = b" \t\r"
+
+
+class _Own(msgspec.Struct):
+    recording: msgspec.Raw = msgspec.field(name="recordingId", default=msgspec.Raw())
+
+
+_own = msgspec.json.Decoder(_Own).decode
+
+
+def own_recording(line: bytes) -> str | None:
+    """Return an event's ``recordingId``; None if it has none, or it is no string."""
+    try:
+        return msgspec.json.decode(bytes(_own(without_lone_surrogates(line)).recording), type=str)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def read_lines(table: Table, *, ids: bool, bytes_max: int) -> Iterator[list[bytes]]:
+    """Yield the lines of a table's range without their LFs, by (timestamp, arrival), many at a time.
+    Blocking.
+
+    ``bytes_max``: budget for decoded blocks (``playback.order``); besides, about three times the largest
+    block. Raises ``CorruptSegment`` where a block is not what was acked, ``OSError`` or ``StoreAway`` if it
+    can't be read; everything yielded before is good.
+    """
+    blocks = _Blocks(table)
+    merge = Merge(
+        table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
+    )
+    for run in merge.runs():
+        if run.bodies:
+            yield _with_ids(run, table.recording) if ids else run.bodies
+        # Not to be kept alive while the next block is decoded.
+        del run
+
+
+class _Blocks:
+    """A table's blocks, less what is not in its range, with whole lines in place of bodies."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def load(self, block: int, *, timed: bool) -> Events:
+        source, header = self._table.block(block)
+        between = self._table.between
+        is_whole = between.holds(header.first_ts, header.last_ts)
+        raw = source.events(header)
+        try:
+            events = take_apart(raw, header, timed=timed or not is_whole)
+        except ValueError as error:
+            raise CorruptSegment(f"{error}, in the block", path=source.path, offset=header.offset) from error
+        events = _whole_lines(raw, events, header.first_seq)
+        if is_whole:
+            return events
+        start = bisect_left(events.times, between.start)
+        return events.slice(start, bisect_left(events.times, between.limit))
+
+    def cost_of(self, block: int) -> int:
+        _, header = self._table.block(block)
+        return header.raw_size + EVENT_OVERHEAD * header.event_count
+
+
+def _whole_lines(raw: bytes, events: Events, first_seq: int) -> Events:
+    """Put the lines as they are stored in the place of the bodies that were made of them."""
+    lines = raw.split(b"\n")
+    lines.pop()
+    if isinstance(events.seqs, range):
+        return events._replace(bodies=lines)
+    return events._replace(bodies=[lines[seq - first_seq] for seq in events.seqs])
+
+
+def _with_ids(events: Events, recording: str) -> list[bytes]:
+    own: Sequence[int] = events.own or bytes(len(events.bodies))
+    name = msgspec.json.encode(recording)
+    member = b',"recordingId":' + name
+    lines = []
+    for line, seq, marks in zip(events.bodies, events.seqs, own, strict=True):
+        added = b"" if marks & OWN_SEQUENCE else b',"sequenceId":%d' % seq
+        if not marks & OWN_RECORDING:
+            added += member
+        elif own_recording(line) != recording:
+            added += b',"%s":%s' % (IN_RECORDING, name)
+        lines.append(_add(line, added))
+    return lines
+
+
+def _add(line: bytes, members: bytes) -> bytes:
+    if not members:
+        return line
+    event = line.rstrip(_SPACE)
+    return b"".join((event[:-1], b"\t", members, b"}", line[len(event) :]))

@@ -1,0 +1,112 @@
+"""Hard links of segment files, so that they stay while a backup is made.
+
+The daemon moves, evicts and erases segments as it pleases. A link keeps a file's bytes whatever becomes of
+its name: links are made first, then the index is copied, and what the copy knows is looked for here. They lie
+in the data directory, since a link can't lead to another file system. Until they are gone, the bytes of what
+is erased meanwhile are still on the disk: the backup removes them when it ends, and a backup that was killed
+leaves them to the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+
+from rrd import layout
+from rrd.layout import SegmentName
+from rrd.segment.disk import OsDisk
+
+_PREFIX = "backing-up."
+
+
+def remove_leftovers(data_dir: str) -> None:
+    """Remove the links of backups that were killed: they would keep the bytes of what is erased."""
+    for name in os.listdir(data_dir):
+        if name.startswith(_PREFIX) and not _is_alive(name.removeprefix(_PREFIX)):
+            shutil.rmtree(f"{data_dir}/{name}")
+
+
+class Staging:
+    """Links to the segments of one data directory. Use as a context manager. Blocking."""
+
+    def __init__(self, data_dir: str) -> None:
+        self._data_dir = data_dir
+        self._root = f"{data_dir}/{_PREFIX}{os.getpid()}"
+        self._disk = OsDisk()
+        self._found_active: set[SegmentName] = set()
+
+    def __enter__(self) -> Staging:
+        remove_leftovers(self._data_dir)
+        os.mkdir(self._root, mode=0o700)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._root)
+
+    def link_all(self) -> None:
+        """Link every segment that is not linked yet."""
+        # In this order: a file that is sealed meanwhile is met twice rather than never.
+        for name in self._active():
+            if self.link(name):
+                self._found_active.add(name)
+        for name in self._sealed():
+            self.link(name)
+
+    def link(self, name: SegmentName) -> bool:
+        """Link one segment; return whether it is linked now."""
+        target = self.path(name)
+        if os.path.exists(target):
+            return True
+        # The first once more, for a file that was moved from there to here meanwhile.
+        for place in (layout.active_path, layout.sealed_path, layout.active_path):
+            source = place(self._data_dir, name)
+            with contextlib.suppress(FileNotFoundError):
+                try:
+                    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+                    os.link(source, target)
+                except FileExistsError:
+                    pass
+                except PermissionError:
+                    # A file system without hard links (EPERM), or somebody else's file.
+                    shutil.copyfile(source, target)
+                return True
+        return False
+
+    def drop(self, name: SegmentName) -> None:
+        """Forget a link, if there is one."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(name))
+
+    def left_active(self) -> list[SegmentName]:
+        """Return the segments found in ``active/`` whose links are still here, in order."""
+        return sorted(name for name in self._found_active if os.path.exists(self.path(name)))
+
+    def path(self, name: SegmentName) -> str:
+        """Return where a segment's link is, or would be."""
+        directory = f"{self._root}/{name.tenant}/{name.recording[-2:].lower()}"
+        return f"{directory}/{name.recording}.{name.number:06d}"
+
+    def _active(self) -> Iterator[SegmentName]:
+        names = map(layout.parse_active, self._disk.list_dir(layout.active_dir(self._data_dir)))
+        yield from filter(None, names)
+
+    def _sealed(self) -> Iterator[SegmentName]:
+        root = layout.sealed_root(self._data_dir)
+        for tenant in self._disk.list_dir(root):
+            for directory in self._disk.list_dir(f"{root}/{tenant}"):
+                for file_name in self._disk.list_dir(f"{root}/{tenant}/{directory}"):
+                    name = layout.parse_sealed(tenant, file_name)
+                    if name is not None:
+                        yield name
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
