@@ -13,20 +13,21 @@ import errno
 import logging
 import secrets
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import zstandard
 
 from rrd import layout
 from rrd.clock import Clock
 from rrd.config import Config
-from rrd.errors import CorruptSegment, DiskFull, RefusedError, RrdError, StorageFailed
-from rrd.history import History, LineKeys
+from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
+from rrd.history import History, LineKeys, StaleHistory
 from rrd.index.index import Index
-from rrd.index.rows import Commit, MetadataChange
+from rrd.index.rows import Commit, MetadataChange, RecordingRow
 from rrd.log import event
 from rrd.recording import Recording, Tally, Work
 from rrd.segment.commit import Append, Stored, commit
-from rrd.segment.disk import Disk
+from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
 
@@ -34,15 +35,22 @@ _GROUP_BLOCKS_MAX = 2048
 _GROUP_BYTES_MAX = 64 << 20
 """A group stays small enough that the next one needn't wait long."""
 
+_LOOKUP_THREADS = 4
+"""Of their own: a lookup may wait for the object store, and commits must not wait with it."""
+
 logger = logging.getLogger(__name__)
 
 
 class Committer:
     """The one writer of segments. ``run`` is its task; ``wake`` may be called from the loop any time."""
 
-    def __init__(self, config: Config, disk: Disk, index: Index, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, disk: Disk, index: Index, clock: Clock, *, files: Readable | None = None
+    ) -> None:
+        """``files``: objects, to be read from worker threads; needed once there are some."""
         self._config = config
         self._disk = disk
+        self._files = files
         self._index = index
         self._clock = clock
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
@@ -50,11 +58,14 @@ class Committer:
         self._ready: OrderedDict[Recording, None] = OrderedDict()
         self._looked_up: list[tuple[Recording, Work]] = []
         self._lookups: set[asyncio.Task[None]] = set()
+        self._lookup_threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
         self._something = asyncio.Event()
         self._group_done: asyncio.Future[None] | None = None
         self._open_writers: OrderedDict[SegmentWriter, None] = OrderedDict()
         self._unindexed: list[Commit] = []
         """Blocks on disk that the index would not take yet."""
+        self.finished: dict[layout.SegmentName, int] = {}
+        """Segments that are written to no more and to be sealed, with their recordings' row ids."""
         self._indexing = asyncio.Lock()
         self._bug: BaseException | None = None
         """What ended a lookup that should not have ended it."""
@@ -106,12 +117,19 @@ class Committer:
 
     async def _look_up(self, recording: Recording, work: Work) -> None:
         try:
-            filtered = await asyncio.to_thread(self._filter, recording, work)
-        except (OSError, CorruptSegment) as error:
+            filtered = await self._filter(recording, work)
+        except StoreAway as error:
+            event(logger, logging.WARNING, "lookup_failed", recording=recording.recording, error=error)
+            if recording.may_repeat_events(work):
+                self._settle(recording, work, 0, error)
+                return
+            # Metadata alone: set once more, it does no harm, and visitors come back to old recordings.
+            filtered = work
+        except (OSError, RrdError) as error:
             event(logger, logging.ERROR, "lookup_failed", recording=recording.recording, error=error)
             self._settle(recording, work, 0, StorageFailed("stored events can't be read to find repeats"))
-        else:
-            self._looked_up.append((recording, filtered))
+            return
+        self._looked_up.append((recording, filtered))
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._lookups.discard(task)
@@ -121,25 +139,54 @@ class Committer:
         # A failed one, too: whoever waits for room or for the end waits for the next group.
         self._something.set()
 
-    def _filter(self, recording: Recording, work: Work) -> Work:
-        if recording.history is None:
-            history = History(self._disk, self._line_keys)
-            for number, size in recording.segments:
-                name = layout.SegmentName(recording.tenant, recording.recording, number)
-                try:
-                    history.load(layout.active_path(self._config.data_dir, name), size)
-                except FileNotFoundError:
-                    self._load_sealed(history, name, size)
-            recording.history = history
-        return recording.filter_repeats(work)
+    async def _filter(self, recording: Recording, work: Work) -> Work:
+        loop = asyncio.get_running_loop()
+        while True:
+            if recording.history is None:
+                await self.index_leftovers()
+                row = await self._index.recording(recording.tenant, recording.recording)
+                recording.history = await loop.run_in_executor(self._lookup_threads, self._load_history, row)
+            try:
+                return await loop.run_in_executor(self._lookup_threads, recording.filter_repeats, work)
+            except StaleHistory:
+                # Its events lie elsewhere by now: they were sealed, or rolled up.
+                recording.history = None
 
-    def _load_sealed(self, history: History, name: layout.SegmentName, size: int) -> None:
+    def _load_history(self, row: RecordingRow | None) -> History:
+        history = History(self._disk, self._line_keys)
+        if row is None:
+            return history
+        local = {segment.number: segment for segment in row.segments}
+        for rolled in row.objects:
+            numbers = range(rolled.first_number, rolled.last_number + 1)
+            if rolled.state == "published" and not all(number in local for number in numbers):
+                for number in numbers:
+                    local.pop(number, None)
+                first = layout.SegmentName(row.tenant, row.recording, rolled.first_number)
+                key = layout.object_key(
+                    first,
+                    created_ms=row.created_ms,
+                    first_seq=rolled.first_seq,
+                    event_count=rolled.event_count,
+                )
+                assert self._files is not None, "objects, and nothing to read them with"
+                history.load_object(self._files, key, rolled.size)
+        for number, segment in local.items():
+            self._load_segment(history, layout.SegmentName(row.tenant, row.recording, number), segment.size)
+        return history
+
+    def _load_segment(self, history: History, name: layout.SegmentName, size: int) -> None:
+        # Sealing moves a file from the one place to the other, perhaps just now.
+        places = (layout.active_path, layout.sealed_path, layout.sealed_path)
+        for place in places:
+            try:
+                history.load(place(self._config.data_dir, name), size)
+            except FileNotFoundError:
+                continue
+            return
+        # What is gone can't be compared. Its readers are told, and new events are welcome all the same.
         path = layout.sealed_path(self._config.data_dir, name)
-        try:
-            history.load(path, size)
-        except FileNotFoundError:
-            # What is gone can't be compared. Its readers are told, and new events are welcome all the same.
-            event(logger, logging.ERROR, "segment_missing", path=path)
+        event(logger, logging.ERROR, "segment_missing", path=path)
 
     async def _commit(self, group: list[tuple[Recording, Work]]) -> None:
         now_ms = self._clock.now_ms()
@@ -174,6 +221,8 @@ class Committer:
         for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Stored):
                 self._settle(recording, work, len(draft.quarantine), None)
+                if outcome.size >= self._config.segment_bytes_max:
+                    self.finish_segment(recording)
             else:
                 event(logger, logging.ERROR, "store_failed", recording=recording.recording, error=outcome)
                 self._settle(recording, work, 0, _refusal(outcome))
@@ -188,6 +237,15 @@ class Committer:
             if self._unindexed:
                 await self._index.apply(self._unindexed)
                 self._unindexed = []
+
+    async def drop_leftovers(self, tenant: str, recording: str) -> None:
+        """Forget blocks of a recording that is being removed: told later, they would bring it back.
+
+        Nothing of them was acked.
+        """
+        async with self._indexing:
+            key = (tenant, recording)
+            self._unindexed = [block for block in self._unindexed if (block.tenant, block.recording) != key]
 
     def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
         refusal = error if isinstance(error, RefusedError) else _refusal(error)
@@ -211,13 +269,12 @@ class Committer:
     def _writer(self, recording: Recording, now_ms: int) -> SegmentWriter:
         """Return the writer for the next block: of a new segment where there is none to go on with."""
         writer = recording.writer
-        if writer is None or not writer.usable or writer.size >= self._config.segment_bytes_max:
+        if writer is None or not writer.usable:
+            number, previous_size = recording.last_segment
             if writer is not None:
-                self.forget(writer)
-            number, previous_size = recording.segments[-1] if recording.segments else (0, 0)
-            if writer is not None and not writer.usable:
                 number = max(number, writer.identity.number)
                 previous_size = writer.size
+                self.finish_segment(recording)
             identity = Identity(
                 tenant=recording.tenant,
                 recording=recording.recording,
@@ -238,6 +295,19 @@ class Committer:
         """Return a writer that goes on with a segment of ``size`` durable bytes."""
         return SegmentWriter(self._disk, path, identity, size=size, compressor=self._compressor)
 
+    def finish_segment(self, recording: Recording) -> None:
+        """Write no more to a recording's segment: the next block begins another, this one is to be sealed."""
+        writer, recording.writer = recording.writer, None
+        if writer is None:
+            return
+        self.forget(writer)
+        if writer.size and recording.row_id is not None:
+            self.finished[writer.identity.name] = recording.row_id
+
+    def close(self) -> None:
+        """Let go of the threads. Call it when ``run`` has ended."""
+        self._lookup_threads.shutdown(wait=False)
+
     def forget(self, writer: SegmentWriter) -> None:
         """Close a writer that is not needed any more. Never raises."""
         self._open_writers.pop(writer, None)
@@ -252,7 +322,7 @@ class Committer:
     def _stored(self, recording: Recording, work: Work, draft: BlockDraft, stored: Stored) -> Commit:
         assert recording.writer is not None
         before = recording.writer.identity
-        is_first = not recording.segments or recording.segments[-1][0] != before.number
+        is_first = recording.last_segment[0] != before.number
         block_start = 0 if is_first else stored.offset
         if recording.row_id is None:
             recording.row_id = self._index.take_row_id()

@@ -2,19 +2,25 @@
 
 A ``History`` is loaded when the first event comes that could be a repeat, by hopping over block
 headers, and kept up to date until the recording is let go. Blocking: used in worker threads.
+
+It reads segments and objects alike, and remembers where they lie. When one has moved, sealed or rolled up
+meanwhile, it says so with ``StaleHistory``: then another is to be loaded from a fresh row of the index.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from typing import NamedTuple
 
-from rrd.errors import CorruptSegment
-from rrd.segment.disk import Disk
+from rrd.errors import CorruptSegment, ObjectMissing, RrdError
+from rrd.log import event
+from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
     IDENTITY_READ_SIZE,
@@ -24,11 +30,20 @@ from rrd.segment.format import (
 )
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
+from rrd.segment.table import read_table
+
+logger = logging.getLogger(__name__)
 
 LINE_KEYS_BYTES_MAX = 64 << 20
 """Memory for the keys of lines in blocks that were looked up lately, over all recordings."""
 
 _METADATA_DIGESTS_MAX = 10_000
+
+
+class StaleHistory(RrdError):
+    """A file that the history knows of is where it was no more."""
+
+    code = "stale_history"
 
 
 def line_keys(lines: Sequence[bytes]) -> list[int]:
@@ -41,33 +56,59 @@ def metadata_digest(line: bytes) -> str:
     return blake2b(line, digest_size=8).hexdigest()
 
 
+class BlockKeys(NamedTuple):
+    """Who sent a block, and the keys of its lines."""
+
+    source: int
+    keys: array[int]
+
+
 class LineKeys:
     """Least-recently-used cache of blocks' line keys, bounded in bytes. Threads may share it."""
 
     def __init__(self, *, bytes_max: int = LINE_KEYS_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
-        self._blocks: OrderedDict[tuple[str, int], array[int]] = OrderedDict()
+        # By salt, not by path: a file moves, and after a recording was removed another one may have its name.
+        self._blocks: OrderedDict[tuple[bytes, int], BlockKeys] = OrderedDict()
         self._lock = threading.Lock()
         self.held_bytes = 0
 
-    def get(self, disk: Disk, path: str, header: BlockHeader) -> Sequence[int]:
-        """Return the keys of a block's lines, from memory or from its file."""
-        place = (path, header.offset)
+    def get(self, files: Readable, path: str, salt: bytes, offset: int) -> BlockKeys:
+        """Return what is known of the block at ``offset``, from memory or from its file.
+
+        Raises ``CorruptSegment``, and what ``files`` raises.
+        """
+        place = (salt, offset)
         with self._lock:
-            keys = self._blocks.get(place)
-            if keys is not None:
+            found = self._blocks.get(place)
+            if found is not None:
                 self._blocks.move_to_end(place)
-                return keys
-        keys = array("q", line_keys(read_events(disk, path, header)[:-1].split(b"\n")))
-        size = keys.itemsize * len(keys)
+                return found
+        header = decode_header(files.read(path, offset, BLOCK_OVERHEAD), salt=salt, offset=offset)
+        if header is None:
+            raise CorruptSegment("no valid block", path=path, offset=offset)
+        keys = array("q", line_keys(read_events(files, path, header)[:-1].split(b"\n")))
+        found = BlockKeys(header.source, keys)
         with self._lock:
-            if size <= self._bytes_max and place not in self._blocks:
-                self._blocks[place] = keys
-                self.held_bytes += size
+            if _size(found) <= self._bytes_max and place not in self._blocks:
+                self._blocks[place] = found
+                self.held_bytes += _size(found)
             while self.held_bytes > self._bytes_max:
                 _, dropped = self._blocks.popitem(last=False)
-                self.held_bytes -= dropped.itemsize * len(dropped)
-        return keys
+                self.held_bytes -= _size(dropped)
+        return found
+
+
+def _size(block: BlockKeys) -> int:
+    return block.keys.itemsize * len(block.keys)
+
+
+class _File(NamedTuple):
+    """A segment or an object."""
+
+    files: Readable
+    path: str
+    salt: bytes
 
 
 class History:
@@ -80,28 +121,40 @@ class History:
         self._last_ts = array("d")
         self._offsets = array("Q")
         self._segments = array("Q")
-        self._files: list[tuple[str, bytes]] = []
+        self._files: list[_File] = []
         self.metadata_digests: OrderedDict[str, None] = OrderedDict()
         """Digests of the ``recording-meta`` lines that were applied, the latest 10,000."""
 
     def load(self, path: str, size: int) -> None:
         """Take up all blocks of a segment up to its durable size. Raises ``OSError``."""
         found = scan(self._disk, path, limit=size)
-        if found.identity is None:
-            return
-        for header in found.blocks:
+        if found.identity is not None:
+            self._load(_File(self._disk, path, bytes.fromhex(found.identity.salt)), found.blocks)
+
+    def load_object(self, files: Readable, key: str, size: int) -> None:
+        """Take up all blocks of an object of ``size`` bytes. Raises ``StoreAway``."""
+        try:
+            identity, headers = read_table(files, key, size)
+        except (CorruptSegment, ObjectMissing) as error:
+            # What is gone can't be compared. Readers are told, and new events are welcome all the same.
+            event(logger, logging.ERROR, "object_damaged", key=key, error=error)
+        else:
+            self._load(_File(files, key, bytes.fromhex(identity.salt)), headers)
+
+    def _load(self, file: _File, headers: Iterable[BlockHeader]) -> None:
+        for header in headers:
             if header.event_count:
-                self.add(path, bytes.fromhex(found.identity.salt), header)
+                self._add(file, header)
             if header.notes_size:
                 # As for lines: what can't be read can't be compared.
-                with contextlib.suppress(CorruptSegment):
-                    for note in read_notes(self._disk, path, header)[0]:
+                with contextlib.suppress(CorruptSegment, ObjectMissing):
+                    for note in read_notes(file.files, file.path, header)[0]:
                         self.add_digest(note.event)
 
-    def add(self, path: str, salt: bytes, header: BlockHeader) -> None:
+    def _add(self, file: _File, header: BlockHeader) -> None:
         """Take up a block that has events."""
-        if not self._files or self._files[-1][0] != path:
-            self._files.append((path, salt))
+        if not self._files or self._files[-1].path != file.path:
+            self._files.append(file)
         self._first_ts.append(header.first_ts)
         self._last_ts.append(header.last_ts)
         self._offsets.append(header.offset)
@@ -116,7 +169,7 @@ class History:
         header = decode_header(self._disk.read(path, offset, BLOCK_OVERHEAD), salt=salt, offset=offset)
         assert header is not None
         if header.event_count:
-            self.add(path, salt, header)
+            self._add(_File(self._disk, path, salt), header)
 
     def add_digest(self, digest: str) -> None:
         """Remember a ``recording-meta`` line that was applied."""
@@ -126,19 +179,17 @@ class History:
                 self.metadata_digests.popitem(last=False)
 
     def blocks_between(self, first_ts: float, last_ts: float) -> Iterator[tuple[int, Sequence[int]]]:
-        """Yield sender and line keys of each block whose time range meets ``[first_ts, last_ts]``."""
+        """Yield sender and line keys of each block whose time range meets ``[first_ts, last_ts]``.
+
+        Raises ``StaleHistory``, after which this history is of no more use, ``StoreAway``, ``OSError``.
+        """
         for index in range(len(self._offsets)):
             if self._first_ts[index] <= last_ts and self._last_ts[index] >= first_ts:
-                path, salt = self._files[self._segments[index]]
-                offset = self._offsets[index]
-                header = decode_header(
-                    self._disk.read(path, offset, BLOCK_OVERHEAD), salt=salt, offset=offset
-                )
-                if header is None:
-                    continue
+                file = self._files[self._segments[index]]
                 try:
-                    keys = self._cache.get(self._disk, path, header)
-                except CorruptSegment:
+                    yield self._cache.get(file.files, file.path, file.salt, self._offsets[index])
+                except FileNotFoundError:
+                    raise StaleHistory(f"{file.path} was moved or removed") from None
+                except (CorruptSegment, ObjectMissing):
                     # What can't be read can't be compared. Readers of the recording are told.
                     continue
-                yield header.source, keys

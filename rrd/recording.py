@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
-from rrd.errors import RrdError, ShuttingDown, WireError
+from rrd.errors import Gone, RrdError, ShuttingDown, WireError
 from rrd.history import History, line_keys, metadata_digest
 from rrd.index.rows import RecordingRow
 from rrd.repeats import Recognised, find_new
@@ -47,10 +47,13 @@ class TooManyBadLines(WireError):
 
 
 class Waiting:
-    """Bytes of batches that are in memory and not safe yet, over all recordings."""
+    """What is counted over all recordings."""
 
     def __init__(self) -> None:
         self.bytes = 0
+        """Bytes of batches that are in memory and not safe yet."""
+        self.late_lines: Counter[tuple[str, str]] = Counter()
+        """Lines that came for each (tenant, recording) that is erased, since somebody took this."""
 
 
 class Tally(NamedTuple):
@@ -182,8 +185,8 @@ class Recording:
         self.next_seq = row.next_seq if row else 1
         self.metadata_keys = set(row.metadata_keys) if row else set()
         self.writer: SegmentWriter | None = None
-        self.segments = [(segment.number, segment.size) for segment in row.segments] if row else []
-        """Number and durable size of each segment, the writer's too."""
+        self.last_segment = _last_segment(row)
+        """Number and durable size of the newest segment, the writer's once it has a block; (0, 0) without."""
         self.history: History | None = None
         self.busy = False
         """A block of it is on its way."""
@@ -200,12 +203,20 @@ class Recording:
         self._others_ts = row.last_ts if row and row.last_ts is not None else float("-inf")
         self._live_ts: dict[int, float] = {}
         self._has_stored = row is not None
+        self.is_over = False
+        """The page has said so (``close-permanent``), and nothing came after."""
         self.closed = False
+        self.refusal: RrdError | None = None
+        """Why nothing more is taken, once ``closed``; None while the daemon stops."""
 
     def put(self, pending: Pending) -> None:
-        """Take something to be stored. Raises ``ShuttingDown`` once the recording was let go."""
+        """Take something to be stored. Once let go, it raises ``refusal``, or ``ShuttingDown``."""
         if self.closed:
-            raise ShuttingDown("the daemon is stopping, and takes nothing more")
+            batch = pending.batch
+            lines = batch.event_count + len(batch.metadata) + len(batch.rejected)
+            if isinstance(self.refusal, Gone):
+                self._waiting.late_lines[self.tenant, self.recording] += max(lines, 1)
+            raise self.refusal or ShuttingDown("the daemon is stopping, and takes nothing more")
         self._pending.append(pending)
         size = _size(pending.batch)
         self.pending_bytes += size
@@ -215,6 +226,23 @@ class Recording:
 
     def is_idle(self) -> bool:
         return not (self.sources or self.busy or self._pending)
+
+    def is_silent(self) -> bool:
+        """Tell whether nothing is waiting or on its way, though senders may still be there."""
+        return not (self.busy or self._pending)
+
+    def refuse_pending(self, failure: RrdError) -> None:
+        """Give up what waits; its sources are told ``failure``."""
+        while self._pending:
+            pending = self._pending.popleft()
+            size = _size(pending.batch)
+            self.pending_bytes -= size
+            self._waiting.bytes -= size
+            pending.source.settle(1, Tally(), failure)
+
+    def live_sources(self) -> frozenset[int]:
+        """Ids of the senders that have stored events and are still there."""
+        return frozenset(self._live_ts)
 
     def has_pending(self) -> bool:
         return bool(self._pending)
@@ -241,8 +269,10 @@ class Recording:
 
     def needs_history(self, work: Work) -> bool:
         """Tell whether something in ``work`` may be a repeat, so that ``filter_repeats`` must look."""
-        if work.batch.metadata and self._has_stored:
-            return True
+        return (bool(work.batch.metadata) and self._has_stored) or self.may_repeat_events(work)
+
+    def may_repeat_events(self, work: Work) -> bool:
+        """Tell whether an event in ``work`` may be a repeat."""
         return bool(work.batch.event_count) and work.batch.first_ts <= self._ceiling(work.source)
 
     def _ceiling(self, source: Source) -> float:
@@ -313,10 +343,7 @@ class Recording:
     def stored(self, work: Work, draft: BlockDraft, stored: Stored) -> None:
         """The block is on disk: go on behind it."""
         assert self.writer is not None
-        number = self.writer.identity.number
-        if self.segments and self.segments[-1][0] == number:
-            self.segments.pop()
-        self.segments.append((number, stored.size))
+        self.last_segment = (self.writer.identity.number, stored.size)
         self.next_seq += draft.event_count
         self.duplicates = 0
         self._has_stored = True
@@ -324,6 +351,8 @@ class Recording:
         if self.history is not None:
             for note in draft.metadata:
                 self.history.add_digest(note.event)
+        if draft.event_count:
+            self.is_over = work.batch.closes
         if draft.event_count and work.source.closed:
             self._others_ts = max(self._others_ts, draft.last_ts)
         elif draft.event_count:
@@ -337,6 +366,13 @@ class Recording:
         stamp = self._live_ts.pop(source.id, None)
         if stamp is not None:
             self._others_ts = max(self._others_ts, stamp)
+
+
+def _last_segment(row: RecordingRow | None) -> tuple[int, int]:
+    if row is None:
+        return 0, 0
+    local = [(segment.number, segment.size) for segment in row.segments]
+    return max([(0, 0), *local, *((rolled.last_number, rolled.last_segment_size) for rolled in row.objects)])
 
 
 def _notes(values: dict[str, str], source: Source, now_ms: int, digest: str) -> list[MetadataNote]:
@@ -369,4 +405,5 @@ def _join(batches: list[Batch]) -> Batch:
         metadata=tuple(event for batch in batches for event in batch.metadata),
         rejected=tuple(bad for batch in batches for bad in batch.rejected),
         limit_line=batches[-1].limit_line,
+        closes=any(batch.closes for batch in batches),
     )

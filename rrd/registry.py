@@ -7,21 +7,23 @@ have one owner. While one is being let go, whoever wants it waits, and then find
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 from rrd import layout
 from rrd.clock import Clock
 from rrd.committer import Committer
 from rrd.config import Config
-from rrd.errors import CorruptSegment, RefusedError, RrdError, ShuttingDown, StorageFailed
+from rrd.errors import CorruptSegment, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.recording import Recording, Source, Waiting
-from rrd.segment.disk import Disk
+from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.wire.limits import Limits
 
@@ -43,7 +45,24 @@ class TooManyRecordings(RefusedError):
 class Registry:
     """Opens sources, holds recordings, lets them go."""
 
-    def __init__(self, config: Config, disk: Disk, index: Index, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        config: Config,
+        disk: Disk,
+        index: Index,
+        clock: Clock,
+        limits: Limits,
+        *,
+        files: Readable | None = None,
+        refusal: Callable[[], RefusedError | None] = lambda: None,
+        is_erased: Callable[[str, str], bool] | None = None,
+    ) -> None:
+        """``files``: objects, for worker threads. ``refusal``: why nothing new is taken now, or None."""
+        self._refusal = refusal
+        self.is_erased = is_erased
+        """Blocking: tells whether a recording must not come back."""
+        self.on_sealed: Callable[[], None] = lambda: None
+        """Called when there are sealed segments that were active before."""
         self._config = config
         self._disk = disk
         self._index = index
@@ -51,11 +70,16 @@ class Registry:
         self._limits = limits
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
         self._opening: dict[_Key, asyncio.Task[Recording]] = {}
+        self._wanted: Counter[_Key] = Counter()
         self._leaving: dict[_Key, asyncio.Future[None]] = {}
         self._waiting = Waiting()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
-        self.committer = Committer(config, disk, index, clock)
+        self._sealing = asyncio.Lock()
+        self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
+        """Segments that were active at the start, until their recordings are opened or they are sealed."""
+        self._started_at = clock.monotonic()
+        self.committer = Committer(config, disk, index, clock, files=files)
 
     def start(self) -> list[asyncio.Task[None]]:
         """Start committing and sweeping. A task that ends by itself has failed, and the daemon with it."""
@@ -82,6 +106,7 @@ class Registry:
             recording.closed = True
             if recording.writer is not None:
                 self.committer.forget(recording.writer)
+        self.committer.close()
 
     async def open_source(
         self,
@@ -90,12 +115,19 @@ class Registry:
         *,
         origin: str | None = None,
         visitor: dict[str, str] | None = None,
+        lines: int = 1,
     ) -> Source:
         """Return a new source for a recording, which is made if there is none. ``close_source`` is owed.
 
-        Raises ``ShuttingDown``, ``TooManyRecordings``, ``StorageFailed``.
+        ``lines``: how many the sender has brought along, to be counted if the recording is erased. Raises
+        ``ShuttingDown``, ``TooManyRecordings``, ``StorageFailed``, ``DiskFull``, ``Gone``.
         """
-        recording = await self._open((tenant, recording_id))
+        self.check_room_on_disk()
+        try:
+            recording = await self._open((tenant, recording_id))
+        except Gone:
+            self._waiting.late_lines[tenant, recording_id] += lines
+            raise
         recording.sources += 1
         recording.used_at = self._clock.monotonic()
         return Source(recording, origin=origin, visitor=visitor)
@@ -105,13 +137,60 @@ class Registry:
         source.recording.source_closed(source)
 
     async def room(self, source: Source) -> None:
-        """Wait until there is room for more from ``source``: this is the backpressure on senders."""
+        """Wait until there is room for more from ``source``: this is the backpressure on senders.
+
+        Raises ``DiskFull`` when the disk's reserve is reached; what was put before is stored all the same.
+        """
+        self.check_room_on_disk()
         recording = source.recording
         while (
             recording.pending_bytes > self._config.recording_buffer_bytes_max
             or self._waiting.bytes > self._config.buffer_bytes_max
         ):
             await self.committer.next_group()
+
+    def check_room_on_disk(self) -> None:
+        """Raise ``DiskFull`` while the disk's reserve is reached: nothing new is taken."""
+        refusal = self._refusal()
+        if refusal is not None:
+            raise refusal
+
+    def take_late_lines(self) -> dict[_Key, int]:
+        """Return how many lines came for recordings that are erased since the last call."""
+        late = dict(self._waiting.late_lines)
+        self._waiting.late_lines.clear()
+        return late
+
+    def live_sources(self, tenant: str, recording_id: str) -> frozenset[int]:
+        """Return the ids of the senders that are writing to a recording now."""
+        recording = self._recordings.get((tenant, recording_id))
+        return recording.live_sources() if recording is not None else frozenset()
+
+    async def expel(self, tenant: str, recording_id: str) -> None:
+        """Close a recording that is being removed: its senders hear that it is gone, its files are let go.
+
+        Whoever opens it after that finds it anew, unless ``is_erased`` says otherwise.
+        """
+        key = (tenant, recording_id)
+        while (opening := self._opening.get(key)) is not None or key in self._leaving:
+            await asyncio.wait([opening if opening is not None else self._leaving[key]])
+        recording = self._recordings.get(key)
+        if recording is not None:
+            recording.refusal = Gone(f"recording {recording_id} was erased, and takes nothing more")
+            recording.closed = True
+            recording.refuse_pending(recording.refusal)
+            while recording.busy:
+                await self.committer.next_group()
+            if recording.writer is not None:
+                self.committer.forget(recording.writer)
+            if self._recordings.get(key) is recording:
+                del self._recordings[key]
+        await self.committer.drop_leftovers(*key)
+        # Not in the middle of sealing: what is sealed must be in the index.
+        async with self._sealing:
+            self._left_active.pop(key, None)
+            for name in [name for name in self.committer.finished if name[:2] == key]:
+                del self.committer.finished[name]
 
     def _all(self) -> list[Recording]:
         return list(self._recordings.values())
@@ -135,13 +214,24 @@ class Registry:
             if task is None:
                 task = asyncio.create_task(self._load(key))
                 self._opening[key] = task
-            # Shielded: whoever asked first may be cancelled, the others still want it. Then look again: to
-            # make place for another, it may have been let go between its opening and this waking up.
-            await asyncio.shield(task)
+            self._wanted[key] += 1
+            try:
+                # Shielded: whoever asked first may be cancelled, the others still want it.
+                await asyncio.shield(task)
+            finally:
+                self._wanted[key] -= 1
+                if not self._wanted[key]:
+                    del self._wanted[key]
 
     async def _make_place(self) -> None:
         """Let go of recordings that nobody is writing to, those first that were used longest ago."""
-        idle = list(itertools.islice(filter(Recording.is_idle, self._recordings.values()), _SEAL_MAX))
+        candidates = (
+            recording
+            for key, recording in self._recordings.items()
+            # One that was just opened for somebody, who has yet to wake up, would be opened for nothing.
+            if recording.is_idle() and key not in self._wanted
+        )
+        idle = list(itertools.islice(candidates, _SEAL_MAX))
         if not idle:
             raise TooManyRecordings(f"{self._config.recordings_max} recordings are being written at once")
         try:
@@ -151,27 +241,45 @@ class Registry:
 
     async def _load(self, key: _Key) -> Recording:
         try:
-            row = await self._index.recording(*key)
-            recording = Recording(
-                tenant=key[0],
-                recording=key[1],
-                created_ms=self._clock.now_ms(),
-                used_at=self._clock.monotonic(),
-                row=row,
-                limits=self._limits,
-                waiting=self._waiting,
-                wake=self.committer.wake,
-            )
-            if row is not None and row.segments and row.segments[-1].state == "active":
-                await asyncio.to_thread(self._resume, recording, row)
-            self._recordings[key] = recording
-            return recording
+            if self.is_erased is not None and await asyncio.to_thread(self.is_erased, *key):
+                raise Gone(f"recording {key[1]} was erased, and takes nothing more")
+            # A segment that could not be sealed may be gone on with, but not while that is tried again.
+            unsealed = any(name[:2] == key for name in self.committer.finished)
+            async with self._sealing if unsealed else contextlib.nullcontext():
+                return await self._make(key)
         finally:
             del self._opening[key]
 
+    async def _make(self, key: _Key) -> Recording:
+        row = await self._index.recording(*key)
+        recording = Recording(
+            tenant=key[0],
+            recording=key[1],
+            created_ms=self._clock.now_ms(),
+            used_at=self._clock.monotonic(),
+            row=row,
+            limits=self._limits,
+            waiting=self._waiting,
+            wake=self.committer.wake,
+        )
+        self._left_active.pop(key, None)
+        active = [segment for segment in row.segments if segment.state == "active"] if row else []
+        if row is not None and active:
+            await asyncio.to_thread(self._resume, recording, row)
+            for segment in active:
+                # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
+                name = layout.SegmentName(*key, segment.number)
+                self.committer.finished[name] = row.row_id
+            if recording.writer is not None:
+                del self.committer.finished[recording.writer.identity.name]
+        self._recordings[key] = recording
+        return recording
+
     def _resume(self, recording: Recording, row: RecordingRow) -> None:
         """Take up the active segment where it ends."""
-        last = row.segments[-1]
+        last = max(segment for segment in row.segments if segment.state == "active")
+        if row.segments[-1].number != last.number:
+            return
         name = layout.SegmentName(row.tenant, row.recording, last.number)
         path = layout.active_path(self._config.data_dir, name)
         try:
@@ -191,26 +299,60 @@ class Registry:
         recording.writer = self.committer.resume(path, found[0], last.size)
 
     async def _sweep(self) -> None:
+        self._started_at = self._clock.monotonic()
+        for tenant, recording, row_id, segment in await self._index.active_segments():
+            if (tenant, recording) not in self._recordings:
+                name = layout.SegmentName(tenant, recording, segment.number)
+                self._left_active.setdefault((tenant, recording), {})[name] = row_id
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
             await self.seal_idle()
 
     async def seal_idle(self) -> None:
-        """Let go of the recordings that have been silent for ``seal_idle_s``.
+        """Seal what is finished or has been silent for ``seal_idle_s``; let go of what nobody writes to.
 
-        A failure is logged, and the next call tries again.
+        A recording whose page has said that it is over needs to be silent for ``seal_closed_s`` only. A
+        failure is logged, and the next call tries again.
         """
-        silent_since = self._clock.monotonic() - self._config.seal_idle_s
-        idle = [
+        now = self._clock.monotonic()
+        since = {False: now - self._config.seal_idle_s, True: now - self._config.seal_closed_s}
+        silent = [
             recording
             for recording in self._all()
-            if recording.is_idle() and recording.used_at <= silent_since
+            if recording.used_at <= since[recording.is_over] and recording.is_silent()
         ]
         try:
+            idle = [recording for recording in silent if recording.is_idle()]
             for start in range(0, len(idle), _SEAL_MAX):
                 await self._let_go(idle[start : start + _SEAL_MAX])
+            for recording in silent:
+                # Somebody still has it open: a page left in its tab. The next event begins another segment.
+                if recording.is_silent() and not recording.closed:
+                    self.committer.finish_segment(recording)
+            if self._started_at <= since[False]:
+                await self._seal_left_active()
+            await self._seal_finished()
         except (OSError, RrdError) as error:
-            event(logger, logging.ERROR, "seal_failed", recordings=len(idle), error=error)
+            event(logger, logging.ERROR, "seal_failed", recordings=len(silent), error=error)
+
+    async def _seal_left_active(self) -> None:
+        """Seal what was active at the start, and has not been opened since."""
+        for key in self._left_active.keys() & self._recordings.keys():
+            del self._left_active[key]
+        busy = self._opening.keys() | self._leaving.keys()
+        keys = list(itertools.islice((key for key in self._left_active if key not in busy), _SEAL_MAX))
+        if not keys:
+            return
+        done = asyncio.get_running_loop().create_future()
+        for key in keys:
+            self._leaving[key] = done
+            self.committer.finished.update(self._left_active.pop(key))
+        try:
+            await self._seal_finished()
+        finally:
+            for key in keys:
+                del self._leaving[key]
+            done.set_result(None)
 
     async def _let_go(self, recordings: list[Recording]) -> None:
         """Seal the segments of recordings and forget them.
@@ -227,36 +369,33 @@ class Registry:
             recording.closed = True
             del self._recordings[key]
             self._leaving[key] = done
-            if recording.writer is not None:
-                self.committer.forget(recording.writer)
+            self.committer.finish_segment(recording)
         try:
-            await self._seal([recording for recording in leaving if recording.row_id is not None])
+            await self._seal_finished()
         finally:
             for recording in leaving:
                 del self._leaving[recording.tenant, recording.recording]
             done.set_result(None)
 
-    async def _seal(self, recordings: list[Recording]) -> None:
-        rows: list[tuple[int, int]] = []
-        moves: list[layout.SegmentName] = []
-        try:
-            for recording in recordings:
-                row = await self._index.recording(recording.tenant, recording.recording)
-                for segment in row.segments if row is not None else ():
-                    if row is not None and segment.state == "active":
-                        rows.append((row.row_id, segment.number))
-                        moves.append(layout.SegmentName(row.tenant, row.recording, segment.number))
-            # The index first, and on disk: recovery looks for lost blocks in active/ only.
-            await self._index.seal(rows)
-            await asyncio.to_thread(move_to_sealed, self._disk, self._config.data_dir, moves)
-        except (OSError, RrdError) as error:
-            # Nothing is lost: start-up finishes what is half done.
-            event(logger, logging.ERROR, "seal_failed", segments=len(moves), error=error)
-            return
-        for name in moves:
-            event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
-        if moves:
-            event(logger, logging.INFO, "sealed", recordings=len(recordings), segments=len(moves))
+    async def _seal_finished(self) -> None:
+        """Seal the segments that are written to no more. What fails is tried again with the next ones."""
+        async with self._sealing:
+            await self.committer.index_leftovers()
+            while finished := dict(itertools.islice(self.committer.finished.items(), _SEAL_MAX)):
+                names = list(finished)
+                try:
+                    # The index first, and on disk: recovery looks for lost blocks in active/ only.
+                    await self._index.seal([(row_id, name.number) for name, row_id in finished.items()])
+                    await asyncio.to_thread(move_to_sealed, self._disk, self._config.data_dir, names)
+                except (OSError, RrdError) as error:
+                    # Nothing is lost: what is half done is done again, here or at the next start.
+                    event(logger, logging.ERROR, "seal_failed", segments=len(names), error=error)
+                    return
+                for name in names:
+                    del self.committer.finished[name]
+                    event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
+                event(logger, logging.INFO, "sealed", segments=len(names))
+                self.on_sealed()
 
 
 def move_to_sealed(disk: Disk, data_dir: str, names: list[layout.SegmentName]) -> None:
@@ -267,7 +406,11 @@ def move_to_sealed(disk: Disk, data_dir: str, names: list[layout.SegmentName]) -
         if directory not in directories:
             disk.make_dirs(directory)
             directories.add(directory)
-        disk.rename(layout.active_path(data_dir, name), layout.sealed_path(data_dir, name))
+        try:
+            disk.rename(layout.active_path(data_dir, name), layout.sealed_path(data_dir, name))
+        except FileNotFoundError:
+            # Moved the last time, when something after it failed; it may be rolled up and gone by now.
+            continue
     # The new entries before the old directory: a crash between may leave a file in both, never in none.
     for directory in sorted(directories):
         disk.sync_dir(directory)

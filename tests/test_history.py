@@ -9,12 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.history import History, LineKeys, line_keys, metadata_digest
+from rrd.errors import CorruptSegment, StoreAway
+from rrd.history import History, LineKeys, StaleHistory, line_keys, metadata_digest
 from rrd.segment.format import BlockDraft, MetadataNote
+from rrd.segment.pack import pack
+from rrd.segment.run import PackSource
 from rrd.segment.scan import scan
+from tests.objects.file_lab import files_of
+from tests.objects.memory_store import MemoryStore
 from tests.playback.recordings import encode_drafts
 from tests.simdisk import SimDisk
 
+SALT = (1).to_bytes(16, "big")
+"""Of segment 1, as ``encode_drafts`` makes it."""
 PATH = "/data/active/t.00000000-0000-4000-8000-0000000000ab.000001.ndjson.zst"
 
 
@@ -134,13 +141,17 @@ def test_line_keys_are_read_once_while_they_fit() -> None:
     disk.make_dirs(posixpath.dirname(PATH))
     disk.put(PATH, source.files()[PATH])
     cache = LineKeys()
-    header = scan(disk, PATH).blocks[0]
+    offset = scan(disk, PATH).blocks[0].offset
     before = disk.bytes_read
-    first = list(cache.get(disk, PATH, header))
+    first = cache.get(disk, PATH, SALT, offset)
     after = disk.bytes_read
     assert after > before
-    assert list(cache.get(disk, PATH, header)) == first
+    assert cache.get(disk, PATH, SALT, offset) == first
     assert disk.bytes_read == after
+    # A file that was moved is known by its salt, and so is another one in its place.
+    assert cache.get(disk, "/elsewhere", SALT, offset) == first
+    with pytest.raises(CorruptSegment):
+        cache.get(disk, PATH, SALT[::-1], offset)
 
 
 @given(st.lists(st.integers(0, 9), max_size=40), st.integers(0, 100))
@@ -149,9 +160,10 @@ def test_the_cache_of_line_keys_never_holds_more_than_its_bound(lookups: list[in
     headers = scan(disk, PATH).blocks
     cache = LineKeys(bytes_max=bytes_max)
     for number in lookups:
-        assert len(cache.get(disk, PATH, headers[number])) == number + 1
+        found = cache.get(disk, PATH, SALT, headers[number].offset)
+        assert (found.source, len(found.keys)) == (number, number + 1)
         assert cache.held_bytes <= bytes_max
-    assert cache.held_bytes == sum(8 * len(keys) for keys in cache._blocks.values())
+    assert cache.held_bytes == sum(8 * len(block.keys) for block in cache._blocks.values())
 
 
 def test_a_file_that_is_no_segment_has_no_history() -> None:
@@ -165,3 +177,98 @@ def test_a_missing_file_is_an_error() -> None:
     disk.unlink(PATH)
     with pytest.raises(FileNotFoundError):
         loaded(disk, size)
+
+
+def test_a_file_that_went_away_makes_a_history_stale() -> None:
+    disk, size = on_disk([[1], [2]])
+    history = loaded(disk, size)
+    disk.unlink(PATH)
+    with pytest.raises(StaleHistory):
+        list(history.blocks_between(0, 9))
+
+
+# Objects
+
+KEY = "t/1970/01/01/x/00000001-00000009.ndjson.zst"
+
+
+def rolled_up(
+    blocks: list[list[int]], *, notes: tuple[MetadataNote, ...] = (), keep: tuple[int, ...] = ()
+) -> tuple[MemoryStore, int]:
+    disk, size = on_disk(blocks, notes=notes)
+    pack(disk, [PackSource(PATH, size)], "/data/x", level=1, block_bytes=60, keep_sources=keep)
+    data = disk.read("/data/x", 0, 1 << 20)
+    return MemoryStore({KEY: data}), len(data)
+
+
+@given(_BLOCKS, st.integers(0, 20), st.integers(0, 20))
+def test_an_object_is_as_good_as_its_segments(blocks: list[list[int]], one: int, other: int) -> None:
+    store, size = rolled_up(blocks)
+    first, last = min(one, other), max(one, other)
+    with files_of(store) as files:
+        history = History(SimDisk(), LineKeys())
+        history.load_object(files, KEY, size)
+        found = [key for _, keys in history.blocks_between(first, last) for key in keys]
+    stamps = [stamp for block in blocks for stamp in block if first <= stamp <= last]
+    wanted = line_keys([b'{"type":3,"timestamp":%d}' % stamp for stamp in stamps])
+    assert [key for key in found if key in wanted] == wanted
+
+
+def test_senders_who_are_kept_apart_in_an_object_are_told_apart() -> None:
+    store, size = rolled_up([[1], [2], [3]], keep=(1,))
+    with files_of(store) as files:
+        history = History(SimDisk(), LineKeys())
+        history.load_object(files, KEY, size)
+        found = {source: len(keys) for source, keys in history.blocks_between(0, 9)}
+    assert found[1] == 1
+    assert sum(found.values()) == 3
+
+
+def test_digests_are_found_in_objects() -> None:
+    notes = (MetadataNote("key", "value", 0, "0123456789abcdef"),)
+    store, size = rolled_up([[1], [2]], notes=notes)
+    with files_of(store) as files:
+        history = History(SimDisk(), LineKeys())
+        history.load_object(files, KEY, size)
+    assert list(history.metadata_digests) == ["0123456789abcdef"]
+
+
+def test_a_lookup_in_an_object_waits_for_nobody_once_it_is_in_memory() -> None:
+    store, size = rolled_up([[1], [2], [3]])
+    with files_of(store) as files:
+        history = History(SimDisk(), LineKeys())
+        history.load_object(files, KEY, size)
+        first = list(history.blocks_between(0, 9))
+        files.forget("")
+        store.fail()
+        assert list(history.blocks_between(0, 9)) == first
+
+
+def test_a_store_that_is_away_is_told() -> None:
+    store, size = rolled_up([[1], [2], [3]])
+    with files_of(store) as files:
+        history = History(SimDisk(), LineKeys())
+        history.load_object(files, KEY, size)
+        files.forget("")
+        store.fail()
+        with pytest.raises(StoreAway):
+            history.load_object(files, KEY, size)
+        with pytest.raises(StoreAway):
+            list(history.blocks_between(0, 9))
+
+
+@pytest.mark.parametrize("what", ["missing", "table", "block"])
+def test_a_damaged_object_is_passed_over(what: str) -> None:
+    store, size = rolled_up([[1], [2], [3]])
+    if what == "missing":
+        store.objects.clear()
+    else:
+        store.damage(KEY, -60 if what == "table" else 350)
+    disk, segment_size = on_disk([[4]])
+    with files_of(store) as files:
+        history = History(disk, LineKeys())
+        history.load_object(files, KEY, size)
+        history.load(PATH, segment_size)
+        found = [key for _, keys in history.blocks_between(0, 9) for key in keys]
+    assert found[-1:] == line_keys([b'{"type":3,"timestamp":4}'])
+    assert len(found) < 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rrd import layout, registry
-from rrd.errors import RefusedError, ShuttingDown
+from rrd.errors import Gone, RefusedError, ShuttingDown
 from rrd.recording import Source, Tally
 from rrd.registry import TooManyRecordings
 from rrd.wire.events import Batch, check_lines
@@ -130,13 +130,85 @@ async def test_an_idle_recording_is_sealed_and_its_file_moved(tmp_path: Path) ->
         assert not life.registry._recordings
 
 
-async def test_a_recording_with_an_open_source_is_not_sealed(tmp_path: Path) -> None:
+async def test_a_silent_recording_that_somebody_has_open_is_sealed_and_goes_on(tmp_path: Path) -> None:
     async with lived(_disk(), config(), tmp_path, None, first=True) as life:
         source = await _source(life)
         source.put(batch(event(1)))
         await source.flush()
         await _rest(life)
-        assert await _states(life) == ["active"]
+        assert await _states(life) == ["sealed"]
+        source.put(batch(event(2)))
+        assert (await source.flush()).stored == 2
+        assert await _states(life) == ["sealed", "active"]
+
+
+async def test_a_recording_that_is_over_is_sealed_after_a_short_grace(tmp_path: Path) -> None:
+    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+        closing = b'{"type":5,"timestamp":2,"data":{"tag":"close-permanent","payload":{}}}'
+        await _send(life, event(1), closing)
+        life.clock.seconds += 4
+        await life.registry.seal_idle()
+        assert await _states(life) == ["active"], "what is on its way may still join it"
+        life.clock.seconds += 2
+        await life.registry.seal_idle()
+        assert await _states(life) == ["sealed"]
+        await _send(life, event(3))
+        life.clock.seconds += 6
+        await life.registry.seal_idle()
+        assert await _states(life) == ["sealed", "active"], "it went on after all"
+
+
+async def test_what_was_active_at_the_start_is_sealed_though_nobody_comes_back(tmp_path: Path) -> None:
+    disk = _disk()
+    async with lived(disk, config(), tmp_path, None, first=True) as life:
+        await _send(life, event(1))
+        await _send(life, event(1), recording=recording_id(1))
+    async with lived(disk, config(), tmp_path, None, first=False) as life:
+        # One of them is gone on with.
+        await _send(life, event(2), recording=recording_id(1))
+        life.clock.seconds += 6
+        await _send(life, event(3), recording=recording_id(1))
+        life.clock.seconds += 6
+        await _until_swept(life)
+        assert await _states(life) == ["sealed"]
+        assert await _states(life, recording_id(1)) == ["active"]
+
+
+async def _until_swept(life: Life) -> None:
+    """Seal until something was: the sweep has to find out first what is there."""
+    async with asyncio.timeout(20):
+        while "active" in await _states(life):
+            await life.registry.seal_idle()
+            await asyncio.sleep(0)
+
+
+async def test_an_expelled_recording_tells_its_senders_that_it_is_gone(tmp_path: Path) -> None:
+    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+        source = await _source(life)
+        source.put(batch(event(1)))
+        await source.flush()
+        source.put(batch(event(2)))
+        await life.registry.expel(TENANT, A)
+        with pytest.raises(Gone):
+            source.put(batch(event(3)))
+        with pytest.raises(Gone):
+            await source.flush()
+        assert life.registry.take_late_lines() == {(TENANT, A): 1}
+        life.registry.close_source(source)
+        await life.registry.expel(TENANT, recording_id(3))
+
+
+async def test_a_recording_that_could_not_be_sealed_is_gone_on_with(tmp_path: Path) -> None:
+    disk = _disk()
+    async with lived(disk, config(), tmp_path, None, first=True) as life:
+        await _send(life, event(1))
+        disk.fail_at(disk.operations, errno.EIO)
+        await _rest(life)
+        for number in range(2, 6):
+            assert await _send(life, event(number)) == Tally(stored=1)
+            await life.registry.seal_idle()
+        await _rest(life)
+        assert set(await _states(life)) == {"sealed"}
 
 
 async def test_the_sweep_seals_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Recordings read back: every event in order, with the two members that readers expect.
 
+``sources`` where a block is: a segment's local file or an object, the one standing in for the other
 ``table``   which blocks a recording has, from their headers alone
 ``bodies``  a block's lines taken apart as far as reading needs
 ``order``   blocks merged by (timestamp, arrival) in bounded memory; pure

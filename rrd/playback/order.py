@@ -35,16 +35,19 @@ _NOTHING = Events([], (), None, ())
 
 class Load(Protocol):
     def __call__(self, block: int, *, timed: bool) -> Events:
-        """Return all events of a block in playback order; with ``timed``, their timestamps too."""
+        """Return the wanted events of a block in playback order; with ``timed``, their timestamps too.
+
+        The same each time.
+        """
         ...
 
 
 class Merge:
     """One pass over the events of many blocks.
 
-    ``first_ts`` and ``last_ts``: least and greatest timestamp of each block, ms. ``cost_of``: how many
-    bytes a block takes when its events are held, ``EVENT_OVERHEAD`` an event included. ``held_bytes`` is
-    never more than ``bytes_max``, or one block's cost if that is more.
+    ``first_ts`` and ``last_ts``: bounds of each block's timestamps, ms; the closer they are, the less is
+    held. ``cost_of``: how many bytes a block takes when its events are held, ``EVENT_OVERHEAD`` an event
+    included. ``held_bytes`` is never more than ``bytes_max``, or one block's cost if that is more.
     """
 
     def __init__(
@@ -85,9 +88,11 @@ class Merge:
             if cursor.held_count == 0:
                 self._make_room(self._cost_of(cursor.block))
                 self.held_bytes += cursor.fill(self._load(cursor.block, timed=True))
-            yield cursor.take(limit)
-            if cursor.held_count == 0:
-                self.held_bytes -= cursor.keep(0)
+            # Its first event may be later than the bound said, and there may be none.
+            if not cursor.is_done and (cursor.next_ts, cursor.block) < limit:
+                yield cursor.take(limit)
+                if cursor.held_count == 0:
+                    self.held_bytes -= cursor.keep(0)
             if not cursor.is_done:
                 heapq.heappush(heap, (cursor.next_ts, cursor.block, cursor))
 
@@ -126,7 +131,7 @@ class _Cursor:
     def __init__(self, block: int, first_ts: float) -> None:
         self.block = block
         self._position = 0
-        self._total = 1  # Not known before ``fill``, but there is one.
+        self._total = 1  # Not known before ``fill``.
         self._held = _NOTHING
         self._at = 0
         self._bytes = 0
@@ -152,7 +157,7 @@ class _Cursor:
         return self._held.times[-1]
 
     def fill(self, events: Events) -> int:
-        """Hold what was not taken yet of ``events``, which are all of the block; return its bytes."""
+        """Hold what was not taken yet of ``events``, all that ``load`` gives; return its bytes."""
         self._total = len(events.bodies)
         self._hold(events.slice(self._position, self._total) if self._position else events)
         return self._bytes

@@ -1,25 +1,28 @@
 """A recording's events as the bytes of a response: blocks read, merged, spliced, cut into chunks.
 
-``read_in_order`` is a plain generator that blocks on the disk; ``stream`` runs it in a worker thread a few
-chunks at a time. Memory: the merge's budget, and about twice the largest block while it is decoded.
+``read_in_order`` is a plain generator that blocks on the disk or the object store; ``stream`` runs it in a
+worker thread a few chunks at a time. Memory: the merge's budget, and about twice the largest block while it
+is decoded; for objects what ``objects.files`` holds, all readers together; where local files went away
+meanwhile, two blocks of an object more.
 
-A damaged block raises ``CorruptSegment`` in the middle of a response. The caller breaks the
-connection then, since an answer that looks whole would leave events out in silence.
+A damaged block raises ``CorruptSegment`` in the middle of a response, and a store that went away
+``StoreAway``. The caller breaks the connection then, since an answer that looks whole would leave events
+out in silence.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, Generator, Iterator
+from concurrent.futures import Executor
 
 from rrd.errors import CorruptSegment
 from rrd.playback.bodies import Events, take_apart
 from rrd.playback.order import EVENT_OVERHEAD, Merge
 from rrd.playback.splice import Form, Splicer
-from rrd.playback.table import Table
-from rrd.segment.disk import Disk
-from rrd.segment.reader import read_events
+from rrd.playback.table import ALWAYS, Table
 
 CHUNK_BYTES = 64 << 10
 """About the size of a chunk. Joining costs 30 ns an event at this size and 150 at four times as much, where
@@ -32,46 +35,51 @@ _HOP_BYTES = 512 << 10
 """What one visit to the worker thread brings back: a hop costs 0.1 ms, and a chunk hardly more."""
 
 
-def read_in_order(disk: Disk, table: Table, *, form: Form, bytes_max: int) -> Generator[bytes, None, None]:
-    """Yield all events of a recording by (timestamp, arrival) as chunks, whose edges mean nothing.
+def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[bytes, None, None]:
+    """Yield the events of a table's range by (timestamp, arrival) as chunks, whose edges mean nothing.
 
     ``bytes_max``: budget for decoded blocks (``order``). Blocking. Raises ``CorruptSegment`` where a block is
-    not what was acked, ``OSError`` if it can't be read; everything yielded before is good.
+    not what was acked, ``OSError`` or ``StoreAway`` if it can't be read; everything yielded before is good.
     """
-    if table.event_count == 0:
-        if form.empty:
-            yield form.empty
-        return
-    blocks = _Blocks(disk, table)
+    blocks = _Blocks(table)
     merge = Merge(
         table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
     )
     splicer = Splicer(table.recording, form)
-    pieces, size, left = [form.opening], 0, table.event_count
+    pieces, size, count = [form.opening], 0, 0
     for run in merge.runs():
         for part, part_size in _parts(run, splicer.tail_size):
             pieces += splicer.splice(part.bodies, part.seqs, part.own)
-            left -= len(part.bodies)
+            count += len(part.bodies)
             size += part_size
-            if left == 0:
-                splicer.close(pieces)
-            if size >= CHUNK_BYTES or left == 0:
+            if size >= CHUNK_BYTES:
+                # What ends an event is another thing if it is the last one, so it waits for the next.
+                end = pieces.pop()
                 yield from _cut(b"".join(pieces))
-                pieces, size = [], 0
+                pieces, size = [end], 0
         # Not to be kept alive while the next block is decoded.
         del run, part
-    assert left == 0
+    assert count == table.event_count or table.between != ALWAYS
+    if count:
+        splicer.close(pieces)
+        yield from _cut(b"".join(pieces))
+    elif form.empty:
+        yield form.empty
 
 
-async def stream(disk: Disk, table: Table, *, form: Form, bytes_max: int) -> AsyncGenerator[bytes, None]:
-    """``read_in_order`` in a worker thread, so that the event loop is never held up.
+async def stream(
+    table: Table, *, form: Form, bytes_max: int, threads: Executor
+) -> AsyncGenerator[bytes, None]:
+    """``read_in_order`` in one of ``threads``, so that the event loop is never held up.
 
-    Close it (``contextlib.aclosing``) to free everything early. Cancelled while a thread reads, it
-    returns at once; the thread ends after its hop and frees everything then.
+    They should be readers' own: a visit may last as long as the object store takes. Close it
+    (``contextlib.aclosing``) to free everything early. Cancelled while a thread reads, it returns at once;
+    the thread ends after its hop and frees everything then.
     """
-    chunks = read_in_order(disk, table, form=form, bytes_max=bytes_max)
+    loop = asyncio.get_running_loop()
+    chunks = read_in_order(table, form=form, bytes_max=bytes_max)
     try:
-        while hop := await asyncio.to_thread(_take, chunks):
+        while hop := await loop.run_in_executor(threads, _take, chunks):
             for chunk in hop:
                 yield chunk
     finally:
@@ -113,24 +121,24 @@ def _cut(data: bytes) -> Iterator[bytes]:
 
 
 class _Blocks:
-    """A table's blocks, read from disk and taken apart."""
+    """A table's blocks, read and taken apart, less what is not in its range."""
 
-    def __init__(self, disk: Disk, table: Table) -> None:
-        self._disk = disk
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     def load(self, block: int, *, timed: bool) -> Events:
-        file, header = self._table.block(block)
-
-        def read(path: str) -> Events:
-            raw = read_events(self._disk, path, header)
-            try:
-                return take_apart(raw, header, timed=timed)
-            except ValueError as error:
-                message = f"{error}, in the block"
-                raise CorruptSegment(message, path=path, offset=header.offset) from error
-
-        return file.read(read)
+        source, header = self._table.block(block)
+        between = self._table.between
+        is_whole = between.holds(header.first_ts, header.last_ts)
+        raw = source.events(header)
+        try:
+            events = take_apart(raw, header, timed=timed or not is_whole)
+        except ValueError as error:
+            raise CorruptSegment(f"{error}, in the block", path=source.path, offset=header.offset) from error
+        if is_whole:
+            return events
+        start = bisect_left(events.times, between.start)
+        return events.slice(start, bisect_left(events.times, between.limit))
 
     def cost_of(self, block: int) -> int:
         _, header = self._table.block(block)

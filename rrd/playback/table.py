@@ -1,22 +1,30 @@
 """The blocks of one recording, as a compact table read from their headers.
 
 A recording that trickles for a day has a hundred thousand blocks, so a row is 124 bytes in a buffer
-rather than objects (0.6 kB a block), and headers are read in hops: nothing of a payload is read here.
+rather than objects (0.6 kB a block), and headers are read in hops: nothing of a payload is read here. Of
+an object its own table is read, which is one request.
 
-A table is a snapshot. Segments may grow meanwhile (the table ends at their durable sizes) and may be
-sealed, which moves their files: ``SegmentFile`` looks in both places.
+A table is a snapshot. Segments may grow meanwhile (the table ends at their durable sizes), may be sealed,
+which moves their files, and once they are rolled up, their files may go: ``sources`` finds their events all
+the same.
+
+Where an object is published and its segments are still here, the local files are read, which is faster and
+needs no bucket; anything wrong with them, and the object is read instead.
 """
 
 from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from math import inf
+from typing import NamedTuple
 
 from rrd.errors import CorruptSegment
-from rrd.index.rows import SegmentRow, SegmentState
-from rrd.layout import SegmentName, active_path, sealed_path
+from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
+from rrd.layout import SegmentName
+from rrd.objects.files import ObjectFiles
+from rrd.playback.sources import BlockSource, ObjectFile, SegmentFile, tell_of_local_copy
 from rrd.segment.disk import Disk
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
@@ -27,8 +35,6 @@ from rrd.segment.format import (
     decode_identity,
 )
 
-_T = TypeVar("_T")
-
 _ROW = struct.Struct("<IQIIQddQqQQIIIII")
 """Number of the file in the table, then the fields of a ``BlockHeader`` in order."""
 
@@ -37,110 +43,209 @@ _WINDOW_BYTES = 16 << 10
 assert _WINDOW_BYTES >= IDENTITY_READ_SIZE
 
 
+class Between(NamedTuple):
+    """A range of timestamps, in ms: from ``start`` on, and before ``limit``."""
+
+    start: float
+    limit: float
+
+    def meets(self, first_ts: float, last_ts: float) -> bool:
+        """Tell whether there may be an event in it where the least and greatest timestamps are these."""
+        return first_ts < self.limit and last_ts >= self.start
+
+    def holds(self, first_ts: float, last_ts: float) -> bool:
+        """Tell whether all such events are in it."""
+        return first_ts >= self.start and last_ts < self.limit
+
+
+ALWAYS = Between(-inf, inf)
+
+
 class Snapshot(NamedTuple):
-    """What to read: a recording's segments in order, each up to its durable size."""
+    """What to read: a recording's objects, and segments, in order, each up to its durable size."""
 
     tenant: str
     recording: str
     segments: tuple[SegmentRow, ...]
+    objects: tuple[ObjectRow, ...] = ()
+    created_ms: int = 0
 
-
-class SegmentFile:
-    """The file of one segment, wherever it lies at the moment."""
-
-    __slots__ = ("_paths", "name")
-
-    def __init__(self, data_dir: str, name: SegmentName, state: SegmentState) -> None:
-        paths = active_path(data_dir, name), sealed_path(data_dir, name)
-        self._paths = paths if state == "active" else paths[::-1]
-        self.name = name
+    @classmethod
+    def of(cls, row: RecordingRow) -> Snapshot:
+        return cls(row.tenant, row.recording, row.segments, row.objects, row.created_ms)
 
     @property
-    def path(self) -> str:
-        """Where it was found last."""
-        return self._paths[0]
-
-    def read(self, read: Callable[[str], _T]) -> _T:
-        """Return ``read(path)`` for the path at which the file is found.
-
-        Raises ``FileNotFoundError`` if it is at neither, and whatever else ``read`` raises.
-        """
-        here, there = self._paths
-        # The first is tried again, for a file that was moved from there to here meanwhile.
-        for path in (here, there):
-            try:
-                found = read(path)
-            except FileNotFoundError:
-                continue
-            self._paths = (here, there) if path == here else (there, here)
-            return found
-        return read(here)
+    def is_local(self) -> bool:
+        """Nothing but local files is needed, as far as the index knows."""
+        return all(run.is_local for run in _runs(self))
 
 
 class Table:
-    """Blocks with events, numbered from 0 in the order of their arrival."""
+    """Blocks with events in a range of time, numbered from 0 in the order of their arrival."""
 
-    __slots__ = ("_rows", "event_count", "files", "first_ts", "last_ts", "recording")
+    __slots__ = ("_rows", "between", "event_count", "files", "first_ts", "last_ts", "recording")
 
-    def __init__(self, recording: str) -> None:
+    def __init__(self, recording: str, between: Between = ALWAYS) -> None:
         self._rows = bytearray()
         self.recording = recording
-        self.files: list[SegmentFile] = []
+        self.between = between
+        self.files: list[BlockSource] = []
         self.event_count = 0
-        """Events of all blocks together."""
+        """Events of all these blocks together, those outside the range included."""
         self.first_ts = array("d")
-        """Least timestamp of each block, ms."""
+        """Least timestamp of each block, ms, or where the range begins if that is more."""
         self.last_ts = array("d")
+        """Greatest timestamp of each block, or where the range ends if that is less."""
 
     def __len__(self) -> int:
         return len(self.first_ts)
 
     def add(self, header: BlockHeader) -> None:
-        """Append a block of the file that ``files`` ends with. A block without events is left out."""
-        if header.event_count == 0:
+        """Append a block of the file that ``files`` ends with. One without events in range is left out."""
+        if header.event_count == 0 or not self.between.meets(header.first_ts, header.last_ts):
             return
         self._rows += _ROW.pack(len(self.files) - 1, *header)
         self.event_count += header.event_count
-        self.first_ts.append(header.first_ts)
-        self.last_ts.append(header.last_ts)
+        self.first_ts.append(max(header.first_ts, self.between.start))
+        self.last_ts.append(min(header.last_ts, self.between.limit))
 
-    def block(self, number: int) -> tuple[SegmentFile, BlockHeader]:
+    def block(self, number: int) -> tuple[BlockSource, BlockHeader]:
         file, *fields = _ROW.unpack_from(self._rows, number * _ROW.size)
         return self.files[file], BlockHeader(*fields)
 
+    @property
+    def is_local(self) -> bool:
+        """No block is read from an object, unless local files go away meanwhile."""
+        return not any(isinstance(file, ObjectFile) for file in self.files)
 
-def plan(disk: Disk, data_dir: str, snapshot: Snapshot) -> Table:
-    """Read the headers of all blocks of a recording. Blocking: some 5 µs a block.
+    def cut(self, blocks: int, files: int) -> None:
+        """Take away all but the first so many blocks and files."""
+        for number in range(blocks, len(self)):
+            self.event_count -= self.block(number)[1].event_count
+        del self._rows[blocks * _ROW.size :]
+        del self.first_ts[blocks:]
+        del self.last_ts[blocks:]
+        del self.files[files:]
 
-    Raises ``CorruptSegment`` if anything is not as it was when it was acked: a header that doesn't
-    check out, a file that is too short, events missing before or between segments. Raises ``OSError`` if a
-    file can't be read.
+
+def plan(
+    disk: Disk, files: ObjectFiles, data_dir: str, snapshot: Snapshot, *, between: Between = ALWAYS
+) -> Table:
+    """Read the headers of all blocks of a recording. Blocking: some 5 µs a local block, a request an object.
+
+    With ``between``, only blocks that may have such events are listed, and of objects without any not
+    even the table is read. Raises ``CorruptSegment`` if anything is not as it was when it was acked: a header
+    that doesn't check out, a file that is too short or an object that is missing, events missing before or
+    between them. Raises ``StoreAway`` if an object is needed and the store is away, ``OSError`` if a file
+    can't be read and no object stands for it: ``FileNotFoundError`` may mean that the snapshot is too old.
     """
-    table = Table(snapshot.recording)
-    next_seq = 1
-    for row in snapshot.segments:
-        if row.size == 0:
+    planner = _Planner(disk, data_dir, Table(snapshot.recording, between))
+    for run in _runs(snapshot):
+        name = SegmentName(snapshot.tenant, snapshot.recording, run.first_number)
+        if run.object is None:
+            planner.add_segments(name, run, None)
+        else:
+            rolled = ObjectFile(files, name, run.object, created_ms=snapshot.created_ms)
+            if not (run.is_local and planner.try_segments(name, run, rolled)):
+                planner.add_object(rolled)
+    return planner.table
+
+
+class _Run(NamedTuple):
+    """What a published object holds, or else a single segment."""
+
+    first_number: int
+    segments: tuple[SegmentRow, ...]
+    """Of which there is a local file. A number may be missing: that of a segment whose first write failed."""
+    object: ObjectRow | None
+
+    @property
+    def is_local(self) -> bool:
+        if self.object is None:
+            return True
+        ends = {row.number for row in self.segments}
+        return {self.object.first_number, self.object.last_number} <= ends
+
+
+def _runs(snapshot: Snapshot) -> Iterator[_Run]:
+    """Yield a recording's runs in order; each segment is in one."""
+    at = 0
+    for row in snapshot.objects:
+        if row.state != "published":
             continue
-        name = SegmentName(snapshot.tenant, snapshot.recording, row.number)
-        table.files.append(SegmentFile(data_dir, name, row.state))
-        next_seq = _read_headers(disk, table, row.size, next_seq)
-    return table
+        start = at
+        while at < len(snapshot.segments) and snapshot.segments[at].number < row.first_number:
+            at += 1
+        for segment in snapshot.segments[start:at]:
+            yield _Run(segment.number, (segment,), None)
+        start = at
+        while at < len(snapshot.segments) and snapshot.segments[at].number <= row.last_number:
+            at += 1
+        yield _Run(row.first_number, snapshot.segments[start:at], row)
+    for segment in snapshot.segments[at:]:
+        yield _Run(segment.number, (segment,), None)
 
 
-def _read_headers(disk: Disk, table: Table, size: int, next_seq: int) -> int:
-    """Add one segment's blocks and return the sequenceId after its last event."""
-    windows = _Windows(disk, table.files[-1], size)
-    identity, offset = windows.identity()
-    if identity.first_seq != next_seq:
-        raise windows.corrupt(f"begins with sequenceId {identity.first_seq} where {next_seq} should stand", 0)
-    for header in windows.headers(bytes.fromhex(identity.salt), offset):
-        if header.first_seq != next_seq:
-            raise windows.corrupt(
-                f"sequenceId {header.first_seq} where {next_seq} should stand", header.offset
-            )
-        table.add(header)
-        next_seq = header.limit_seq
-    return next_seq
+class _Planner:
+    """A table that is being filled, run by run."""
+
+    def __init__(self, disk: Disk, data_dir: str, table: Table) -> None:
+        self.table = table
+        self._disk = disk
+        self._data_dir = data_dir
+        self._next_seq = 1
+
+    def add_object(self, rolled: ObjectFile) -> None:
+        """Add the blocks of an object."""
+        row, between = rolled.row, self.table.between
+        if row.first_seq != self._next_seq:
+            raise _out_of_order(rolled.path, row.first_seq, self._next_seq)
+        if row.first_ts is not None and row.last_ts is not None and between.meets(row.first_ts, row.last_ts):
+            self.table.files.append(rolled)
+            for header in rolled.headers():
+                self.table.add(header)
+        self._next_seq += row.event_count
+
+    def try_segments(self, name: SegmentName, run: _Run, rolled: ObjectFile) -> bool:
+        """Add the blocks of an object's segments, or return False and add nothing."""
+        blocks, files, next_seq = len(self.table), len(self.table.files), self._next_seq
+        try:
+            self.add_segments(name, run, rolled)
+            if self._next_seq == rolled.row.first_seq + rolled.row.event_count:
+                return True
+        except (OSError, CorruptSegment) as error:
+            # Evicted just now, or damaged; the object has it all.
+            tell_of_local_copy(error, rolled)
+        self.table.cut(blocks, files)
+        self._next_seq = next_seq
+        return False
+
+    def add_segments(self, name: SegmentName, run: _Run, rolled: ObjectFile | None) -> None:
+        """Add the blocks of a run's local files."""
+        for row in run.segments:
+            if row.size > 0:
+                name = name._replace(number=row.number)
+                file = SegmentFile(self._disk, self._data_dir, name, row.state, rolled=rolled)
+                self.table.files.append(file)
+                self._add_segment(file, row.size)
+
+    def _add_segment(self, file: SegmentFile, size: int) -> None:
+        windows = _Windows(self._disk, file, size)
+        identity, offset = windows.identity()
+        if identity.first_seq != self._next_seq:
+            raise _out_of_order(file.path, identity.first_seq, self._next_seq)
+        for header in windows.headers(bytes.fromhex(identity.salt), offset):
+            if header.first_seq != self._next_seq:
+                raise windows.corrupt(
+                    f"sequenceId {header.first_seq} where {self._next_seq} should stand", header.offset
+                )
+            self.table.add(header)
+            self._next_seq = header.limit_seq
+
+
+def _out_of_order(path: str, first_seq: int, next_seq: int) -> CorruptSegment:
+    message = f"begins with sequenceId {first_seq} where {next_seq} should stand"
+    return CorruptSegment(message, path=path, offset=0)
 
 
 class _Windows:
@@ -157,7 +262,7 @@ class _Windows:
         if file_size < self._size:
             raise self.corrupt(f"acked up to byte {self._size}, but the file ends", file_size)
         found = decode_identity(self._read(0))
-        if found is None or found[0].name != self._file.name:
+        if found is None or found[0].name != self._file.name or found[0].is_object:
             raise self.corrupt("identity is damaged or another segment's", 0)
         return found
 

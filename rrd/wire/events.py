@@ -79,6 +79,7 @@ _string = msgspec.json.Decoder(str)
 _PART_BYTES = 1 << 20
 _CUSTOM = 5
 _METADATA_TAG = "recording-meta"
+_CLOSE_TAG = "close-permanent"
 
 # From its second page on, the rrweb client sends its whole cookie where the visitor's id is meant.
 _VISITOR_COOKIE, _OLD_VISITOR_COOKIE = "rrweb-browser-client-visitor-id=", "rrweb-cloud-visitor-id="
@@ -122,6 +123,8 @@ class Batch(NamedTuple):
     rejected: tuple[Rejected, ...]
     limit_line: int
     """Number of the line after the last."""
+    closes: bool = False
+    """A ``close-permanent`` event is among the events: the page says that the recording is over."""
 
 
 def check_messages(messages: Sequence[bytes], limits: Limits, *, first_line: int) -> Batch:
@@ -188,6 +191,7 @@ def _batch(
     own_ids: bool = False,
     metadata: tuple[MetadataEvent, ...] = (),
     rejected: tuple[Rejected, ...] = (),
+    closes: bool = False,
 ) -> Batch:
     if not stamps:
         return Batch(b"", 0, 0.0, 0.0, True, False, metadata, rejected, limit_line)
@@ -202,6 +206,7 @@ def _batch(
         metadata,
         rejected,
         limit_line,
+        closes,
     )
 
 
@@ -228,6 +233,7 @@ def _check_carefully(
         own_ids=careful.own_ids,
         metadata=tuple(careful.metadata),
         rejected=tuple(careful.rejected),
+        closes=careful.closes,
     )
 
 
@@ -241,6 +247,7 @@ class _Careful:
         self.metadata: list[MetadataEvent] = []
         self.rejected: list[Rejected] = []
         self.own_ids = False
+        self.closes = False
         self.unpacked_bytes = 0
 
     def take(self, number: int, line: bytes) -> None:
@@ -268,10 +275,13 @@ class _Careful:
         event = _parse(line)
         if nests_deeper_than(line, self._limits.nesting_max):
             raise _Refusal("too_deep")
-        payload = _metadata_payload(event) if event.type == _CUSTOM else None
-        if payload is not None:
-            self.metadata.append(MetadataEvent(number, _metadata(payload, self._limits), line))
-            return
+        if event.type == _CUSTOM:
+            tagged = _tagged_data(event)
+            if tagged is not None and tagged.tag == _METADATA_TAG:
+                values = _metadata(bytes(tagged.payload), self._limits)
+                self.metadata.append(MetadataEvent(number, values, line))
+                return
+            self.closes = self.closes or (tagged is not None and tagged.tag == _CLOSE_TAG)
         self.kept.append(line)
         self.stamps.append(event.timestamp)
         self.own_ids = self.own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
@@ -335,19 +345,19 @@ def _reason(message: str) -> Reason:
     return "not_an_object"
 
 
-def _metadata_payload(event: _Event) -> bytes | None:
-    """Return the payload of a ``recording-meta`` event; None for any other custom event."""
+def _tagged_data(event: _Event) -> _Tagged | None:
+    """Return tag and payload of a custom event; None if it is somebody else's, without such."""
     if event.data is UNSET:
         return None
     data = bytes(event.data)
     for text in (data, without_lone_surrogates(data)):
         try:
-            tagged = _tagged.decode(text)
+            tagged: _Tagged | None = _tagged.decode(text)
         except msgspec.ValidationError:
-            return None  # A tag that is no string is somebody else's custom event.
+            return None  # A tag that is no string.
         except msgspec.DecodeError:
             continue
-        return bytes(tagged.payload) if tagged is not None and tagged.tag == _METADATA_TAG else None
+        return tagged
     return None
 
 

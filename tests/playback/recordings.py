@@ -2,22 +2,29 @@
 
 Method. A ``Line`` is made from parts, so the model knows its timestamp and its own members without
 parsing it, and adds what is missing by the letter of the rule. Times come from a small pool, so that
-blocks overlap, touch and tie all the time.
+blocks overlap, touch and tie all the time. Objects are made as roll-up makes them, by packing segments.
 """
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from math import inf
+from typing import Literal, NamedTuple
 
 import zstandard
 from hypothesis import strategies as st
 
-from rrd.index.rows import SegmentRow, SegmentState
-from rrd.layout import SegmentName, active_path, sealed_path
-from rrd.playback.table import Snapshot
+from rrd.index.rows import ObjectRow, SegmentRow, SegmentState
+from rrd.layout import SegmentName, active_path, object_key, sealed_path
+from rrd.objects.files import ObjectFiles
+from rrd.playback.table import ALWAYS, Between, Snapshot
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, encode_block, encode_identity
+from rrd.segment.pack import pack
+from rrd.segment.run import PackSource
+from tests.objects.file_lab import files_of
+from tests.objects.memory_store import MemoryStore
 from tests.simdisk import SimDisk
 
 DATA = "/data"
@@ -49,11 +56,20 @@ def block(*timestamps: float, pad: int = 0) -> Block:
     return [line(timestamp, pad=pad) for timestamp in timestamps]
 
 
-def answer(segments: Sequence[Segment]) -> list[bytes]:
-    """Every event of a recording as a reader must get it."""
+@contextlib.contextmanager
+def no_objects() -> Iterator[ObjectFiles]:
+    """For recordings that are local: whoever asks the store fails."""
+    store = MemoryStore()
+    store.fail()
+    with files_of(store) as files:
+        yield files
+
+
+def answer(segments: Sequence[Segment], between: Between = ALWAYS) -> list[bytes]:
+    """Every event of a recording in a range of time as a reader must get it."""
     lines = [line for blocks in segments for block in blocks for line in block]
     numbered = sorted(enumerate(lines, 1), key=lambda item: (item[1].timestamp, item[0]))
-    return [_spliced(line, seq) for seq, line in numbered]
+    return [_spliced(line, seq) for seq, line in numbered if between.start <= line.timestamp < between.limit]
 
 
 def _spliced(line: Line, seq: int) -> bytes:
@@ -81,17 +97,17 @@ def draft(block: Block, first_seq: int) -> BlockDraft:
     )
 
 
-def encode(blocks: Segment, *, number: int, first_seq: int) -> bytes:
+def encode(blocks: Segment, *, number: int, first_seq: int, previous_size: int = 0) -> bytes:
     """Return a segment file."""
     drafts = []
     seq = first_seq
     for block in blocks:
         drafts.append(draft(block, seq))
         seq += len(block)
-    return encode_drafts(drafts, number=number, first_seq=first_seq)
+    return encode_drafts(drafts, number=number, first_seq=first_seq, previous_size=previous_size)
 
 
-def encode_drafts(drafts: list[BlockDraft], *, number: int, first_seq: int) -> bytes:
+def encode_drafts(drafts: list[BlockDraft], *, number: int, first_seq: int, previous_size: int = 0) -> bytes:
     identity = Identity(
         tenant=TENANT,
         recording=RECORDING,
@@ -99,7 +115,7 @@ def encode_drafts(drafts: list[BlockDraft], *, number: int, first_seq: int) -> b
         salt=f"{number:032x}",
         created_ms=0,
         first_seq=first_seq,
-        previous_size=0,
+        previous_size=previous_size,
     )
     data = encode_identity(identity)
     for draft in drafts:
@@ -119,9 +135,9 @@ def put(disk: SimDisk, segments: Sequence[Segment]) -> Snapshot:
     for state in ("active", "sealed"):
         disk.make_dirs(posixpath.dirname(path_of(1, state)))
     rows: list[SegmentRow] = []
-    first_seq = 1
+    first_seq, data = 1, b""
     for number, blocks in enumerate(segments, 1):
-        data = encode(blocks, number=number, first_seq=first_seq)
+        data = encode(blocks, number=number, first_seq=first_seq, previous_size=len(data))
         state = "active" if number == len(segments) else "sealed"
         disk.put(path_of(number, state), data)
         rows.append(SegmentRow(number, state, len(data), None, None))
@@ -132,6 +148,94 @@ def put(disk: SimDisk, segments: Sequence[Segment]) -> Snapshot:
 def seal(disk: SimDisk, number: int) -> None:
     """Move a segment as sealing does."""
     disk.rename(path_of(number, "active"), path_of(number, "sealed"))
+
+
+Place = Literal["local", "planned", "rolled", "evicted", "half evicted"]
+"""Where a run of segments is: in local files alone; there, and a promise to roll it up was made; in an object
+and local files; in an object alone; and the same while the files are being removed, which the index doesn't
+know yet."""
+
+
+class Run(NamedTuple):
+    """Segments next to each other, all but the active one, and where they are."""
+
+    length: int
+    place: Place
+
+
+def roll_up(
+    disk: SimDisk,
+    store: MemoryStore,
+    snapshot: Snapshot,
+    first: int,
+    last: int,
+    *,
+    block_bytes: int = 2 << 20,
+) -> Snapshot:
+    """Make an object of the segments from number ``first`` to ``last`` and publish it."""
+    rows = snapshot.segments[first - 1 : last]
+    sources = [PackSource(path_of(row.number, row.state), row.size) for row in rows]
+    packed = pack(disk, sources, f"{DATA}/rolling/x", level=1, block_bytes=block_bytes)
+    row = ObjectRow(
+        first, last, rows[-1].size, packed.first_seq, packed.event_count, packed.size, packed.crc32c,
+        packed.raw_size, packed.first_ts, packed.last_ts, "published", 1, True,
+    )  # fmt: skip
+    store.objects[key_of(row)] = disk.read(f"{DATA}/rolling/x", 0, packed.size)
+    disk.unlink(f"{DATA}/rolling/x")
+    segments = tuple(
+        segment._replace(state="rolled") if first <= segment.number <= last else segment
+        for segment in snapshot.segments
+    )
+    return snapshot._replace(segments=segments, objects=(*snapshot.objects, row))
+
+
+def key_of(row: ObjectRow) -> str:
+    name = SegmentName(TENANT, RECORDING, row.first_number)
+    return object_key(name, created_ms=0, first_seq=row.first_seq, event_count=row.event_count)
+
+
+def remove_files(disk: SimDisk, row: ObjectRow) -> None:
+    """Remove the local copies of an object's segments, as the first half of evicting them."""
+    for number in range(row.first_number, row.last_number + 1):
+        disk.unlink(path_of(number, "sealed"))
+
+
+def evict(disk: SimDisk, snapshot: Snapshot, row: ObjectRow) -> Snapshot:
+    """Remove the local copies of an object's segments, and have the index know."""
+    remove_files(disk, row)
+    kept = tuple(s for s in snapshot.segments if not row.first_number <= s.number <= row.last_number)
+    objects = tuple(o._replace(has_local=False) if o == row else o for o in snapshot.objects)
+    return snapshot._replace(segments=kept, objects=objects)
+
+
+def spread(
+    disk: SimDisk,
+    store: MemoryStore,
+    segments: Sequence[Segment],
+    runs: Sequence[Run],
+    *,
+    block_bytes: int = 2 << 20,
+) -> Snapshot:
+    """Put a recording on a disk and into a store. What ``runs`` don't reach is local."""
+    snapshot = put(disk, segments)
+    planned: list[ObjectRow] = []
+    first, evicted = 1, []
+    for run in runs:
+        last = min(first + run.length, len(segments)) - 1
+        if last < first:
+            break
+        if run.place == "planned":
+            planned.append(ObjectRow(first, last, 0, 0, 0, 0, 0, 0, None, None, "planned", 0, True))
+        elif run.place != "local":
+            snapshot = roll_up(disk, store, snapshot, first, last, block_bytes=block_bytes)
+            if run.place == "evicted":
+                evicted.append(snapshot.objects[-1])
+            if run.place == "half evicted":
+                disk.unlink(path_of(last, "sealed"))
+        first = last + 1
+    for row in evicted:
+        snapshot = evict(disk, snapshot, row)
+    return snapshot._replace(objects=tuple(sorted((*snapshot.objects, *planned))))
 
 
 _TIMES = st.one_of(
@@ -180,3 +284,22 @@ def _blocks(draw: st.DrawFn) -> Block:
 
 any_recording = st.lists(st.lists(_blocks(), max_size=5), min_size=1, max_size=3)
 """Segments of blocks of lines; some blocks have no events, some recordings neither."""
+
+longer_recording = st.lists(st.lists(_blocks(), max_size=3), min_size=1, max_size=6)
+
+any_runs = st.lists(
+    st.builds(
+        Run,
+        st.integers(1, 3),
+        st.sampled_from(["local", "planned", "rolled", "evicted", "half evicted"]),
+    ),
+    max_size=5,
+)
+
+any_block_bytes = st.sampled_from([1, 100, 1000, 20_000])
+"""Of objects: down to one event a block."""
+
+any_range = st.builds(
+    lambda one, other: Between(min(one, other), max(one, other)),
+    *([st.one_of(st.sampled_from([-inf, inf]), st.integers(-1, 10), st.floats(-1, 10))] * 2),
+)

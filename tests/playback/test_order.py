@@ -95,6 +95,41 @@ def test_within_the_budget_each_block_is_loaded_once(drawn: list[list[float]]) -
     assert blocks.loads == Counter(range(len(drawn)))
 
 
+@given(
+    _blocks,
+    st.integers(0, 50),
+    st.integers(0, 50),
+    st.booleans(),
+    st.sampled_from([1, 5 * COST, 20 * COST, 1 << 30]),
+)
+def test_bounds_may_be_wide_and_blocks_may_turn_out_to_be_empty(
+    drawn: list[list[float]], one: int, other: int, clipped: bool, bytes_max: int
+) -> None:
+    least, greatest = min(one, other) - 0.5, max(one, other) + 0.5
+    blocks = Blocks(*drawn)
+
+    def load(block: int, *, timed: bool) -> Events:
+        events = blocks.load(block, timed=True)
+        kept = [at for at, ts in enumerate(events.times) if least <= ts <= greatest]
+        return Events(
+            [BODY] * len(kept),
+            [events.seqs[at] for at in kept],
+            None,
+            array("d", [events.times[at] for at in kept]) if timed else (),
+        )
+
+    merge = Merge(
+        [max(min(times), least) if clipped else min(times) for times in drawn],
+        [min(max(times), greatest) if clipped else max(times) for times in drawn],
+        load=load,
+        cost_of=blocks.cost_of,
+        bytes_max=bytes_max,
+    )
+    wanted = [times for block in drawn for times in block]
+    assert read(merge) == [seq for seq in blocks.in_order() if least <= wanted[seq - 1] <= greatest]
+    assert merge.held_bytes == 0
+
+
 def test_blocks_that_lie_apart_go_through_whole() -> None:
     blocks = Blocks([5, 6, 6], [6, 7], [9], [1, 2])
     runs = [list(run.seqs) for run in blocks.merge().runs()]

@@ -186,7 +186,8 @@ def _lines_in_files(data_dir: str, recordings: set[str]) -> set[bytes]:
     """What a plain zstd reader makes of the segment files."""
     lines: set[bytes] = set()
     for path in Path(data_dir).rglob(f"*{layout.SUFFIX}"):
-        if any(recording in path.name for recording in recordings):
+        # A segment says in its name whose it is, an object in its directory's.
+        if any(recording in f"{path.parent.name}/{path.name}" for recording in recordings):
             with zstandard.ZstdDecompressor().stream_reader(
                 io.BytesIO(path.read_bytes()), read_across_frames=True
             ) as reader:
@@ -254,7 +255,7 @@ async def _kill_many_times(folder: Path, *, generations: int, seed: int) -> None
     rng = random.Random(seed)
     total = Count(0, 0, 0)
     daemon = DaemonProcess(
-        folder, flush_age_ms=20, flush_bytes=4096, segment_bytes_max=1 << 20, seal_idle_s=1
+        folder, flush_age_ms=20, flush_bytes=4096, segment_bytes_max=1 << 20, seal_idle_s=1, rollup_delay_s=0
     )
     with daemon:
         key = daemon.key()

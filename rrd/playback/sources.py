@@ -1,0 +1,213 @@
+"""Where the blocks of a table are read from: a segment's local file, or an object.
+
+A local file whose object is published may go at any time, in the middle of reading too. Then the same
+events are taken from the object. Its blocks are others: what was several blocks is one there, or the
+reverse. But events keep their numbers, so the lines of any block are found again by those, byte for byte,
+and whoever reads block by block goes on where it was and sees no difference. Damage to a local copy is got
+round in the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from rrd.errors import CorruptSegment, ObjectMissing
+from rrd.index.rows import ObjectRow, SegmentState
+from rrd.layout import SegmentName, active_path, object_key, sealed_path
+from rrd.log import event
+from rrd.objects.files import ObjectFiles
+from rrd.segment.disk import Disk
+from rrd.segment.format import BlockHeader
+from rrd.segment.reader import read_events
+from rrd.segment.table import read_table
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_HELD_BLOCKS = 2
+"""Blocks of an object held decoded while its segments' blocks are taken from it: neighbours, at a border."""
+
+
+class BlockSource(Protocol):
+    """A file with blocks."""
+
+    @property
+    def path(self) -> str:
+        """Where it is, for people: a path, or an object's key."""
+        ...
+
+    def events(self, header: BlockHeader) -> bytes:
+        """Return the events of a block of it, as ``segment.reader.read_events`` does."""
+        ...
+
+
+class ObjectFile:
+    """A published object. What it does not hold is an error: ``CorruptSegment``, whose path is the key."""
+
+    def __init__(self, files: ObjectFiles, name: SegmentName, row: ObjectRow, *, created_ms: int) -> None:
+        """``name``: of its first segment. ``created_ms``: when the recording began."""
+        self.path = object_key(
+            name, created_ms=created_ms, first_seq=row.first_seq, event_count=row.event_count
+        )
+        self.row = row
+        self._files = files
+        self._name = name
+        self._with_events: list[BlockHeader] | None = None
+        self._held: OrderedDict[int, _Lines] = OrderedDict()
+        files.expect(self.path, row.size)
+
+    def headers(self) -> list[BlockHeader]:
+        """Read the headers of all blocks, some 600 bytes of memory each.
+
+        Blocking, like all here. Raises ``CorruptSegment`` if the object is missing, damaged or another than
+        the index means, ``StoreAway`` if there is no telling.
+        """
+        identity, headers = self._read(lambda: read_table(self._files, self.path, self.row.size))
+        row = self.row
+        if (identity.name, identity.last_number) != (self._name, row.last_number):
+            raise self._corrupt("identity is another object's", 0)
+        limit_seq = headers[-1].limit_seq if headers else identity.first_seq
+        if (identity.first_seq, limit_seq) != (row.first_seq, row.first_seq + row.event_count):
+            raise self._corrupt(f"events {identity.first_seq} to {limit_seq - 1} are not those expected,", 0)
+        return headers
+
+    def events(self, header: BlockHeader) -> bytes:
+        """Return the events of one of its own blocks."""
+        return self._read(lambda: read_events(self._files, self.path, header))
+
+    def lines(self, first_seq: int, limit_seq: int) -> bytes:
+        """Return the events of these numbers, as they would stand in a block."""
+        if self._with_events is None:
+            self._with_events = [header for header in self.headers() if header.event_count]
+        parts = []
+        while first_seq < limit_seq:
+            at = bisect_right(self._with_events, first_seq, key=lambda header: header.first_seq) - 1
+            if at < 0 or self._with_events[at].limit_seq <= first_seq:
+                raise self._corrupt(f"event {first_seq} is not in the object,", 0)
+            header = self._with_events[at]
+            limit = min(limit_seq, header.limit_seq)
+            parts.append(self._lines_of(header).slice(first_seq - header.first_seq, limit - header.first_seq))
+            first_seq = limit
+        return b"".join(parts)
+
+    def _lines_of(self, header: BlockHeader) -> _Lines:
+        found = self._held.get(header.offset)
+        if found is None:
+            while len(self._held) >= _HELD_BLOCKS:
+                self._held.popitem(last=False)
+            found = self._held[header.offset] = _Lines(self.events(header))
+            if found.count != header.event_count:
+                raise self._corrupt(
+                    f"{found.count} lines, not as many as counted, in the block", header.offset
+                )
+        self._held.move_to_end(header.offset)
+        return found
+
+    def _read(self, read: Callable[[], _T]) -> _T:
+        try:
+            try:
+                return read()
+            except CorruptSegment:
+                # It may have been damaged on its way: what was fetched is dropped, and fetched once more.
+                self._files.forget(self.path)
+                self._files.expect(self.path, self.row.size)
+                return read()
+        except ObjectMissing:
+            raise self._corrupt("the object is missing, which should begin", 0) from None
+
+    def _corrupt(self, message: str, offset: int) -> CorruptSegment:
+        return CorruptSegment(message, path=self.path, offset=offset)
+
+
+class SegmentFile:
+    """The file of one segment, wherever it lies at the moment.
+
+    ``rolled``: the published object that holds the segment, for when the file can't be read.
+    """
+
+    __slots__ = ("_disk", "_paths", "_rolled", "name")
+
+    def __init__(
+        self,
+        disk: Disk,
+        data_dir: str,
+        name: SegmentName,
+        state: SegmentState,
+        *,
+        rolled: ObjectFile | None = None,
+    ) -> None:
+        paths = active_path(data_dir, name), sealed_path(data_dir, name)
+        self._disk = disk
+        self._paths = paths if state == "active" else paths[::-1]
+        self._rolled = rolled
+        self.name = name
+
+    @property
+    def path(self) -> str:
+        """Where it was found last."""
+        return self._paths[0]
+
+    def read(self, read: Callable[[str], _T]) -> _T:
+        """Return ``read(path)`` for the path at which the file is found.
+
+        Raises ``FileNotFoundError`` if it is at neither, and whatever else ``read`` raises.
+        """
+        here, there = self._paths
+        # The first is tried again, for a file that was moved from there to here meanwhile.
+        for path in (here, there):
+            try:
+                found = read(path)
+            except FileNotFoundError:
+                continue
+            self._paths = (here, there) if path == here else (there, here)
+            return found
+        return read(here)
+
+    def events(self, header: BlockHeader) -> bytes:
+        """Return the events of one of its blocks, from the object if need be."""
+        try:
+            return self.read(lambda path: read_events(self._disk, path, header))
+        except (OSError, CorruptSegment) as error:
+            if self._rolled is None:
+                raise
+            tell_of_local_copy(error, self._rolled)
+        raw = self._rolled.lines(header.first_seq, header.limit_seq)
+        if len(raw) != header.raw_size:
+            raise CorruptSegment(
+                f"events {header.first_seq} to {header.limit_seq - 1} are not what was rolled up,",
+                path=self._rolled.path,
+                offset=0,
+            )
+        return raw
+
+
+def tell_of_local_copy(error: Exception, rolled: ObjectFile) -> None:
+    """Log what is wrong with the local copy of an object. That it has gone is no news."""
+    if not isinstance(error, FileNotFoundError):
+        event(logger, logging.WARNING, "local_copy_unreadable", key=rolled.path, error=error)
+
+
+class _Lines:
+    """The decoded events of a block, to be cut by their number."""
+
+    __slots__ = ("_limits", "_raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._limits = array("Q", [0])
+        limit = 0
+        while (limit := raw.find(b"\n", limit) + 1) > 0:
+            self._limits.append(limit)
+
+    @property
+    def count(self) -> int:
+        return len(self._limits) - 1
+
+    def slice(self, start: int, limit: int) -> bytes:
+        return self._raw[self._limits[start] : self._limits[limit]]
