@@ -2,15 +2,17 @@
 
 PYTHON ?= python3
 VENV := .venv
+VENV_SWIFT := .venv-swift
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-slow check format lint types clean
+.PHONY: help serve test test-slow test-s3 check format lint types clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
 	@echo "make test       run the tests (ARGS='tests/wire -k gzip' to choose)"
 	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs"
+	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
 	@echo "make format     put the code into its canonical form"
 
@@ -18,10 +20,13 @@ serve: $(VENV)/installed
 	@exec $(BIN)/rrd serve $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-s3: $(VENV)/installed-dev $(VENV_SWIFT)/installed
+	$(BIN)/python -m pytest -m "s3 and not slow" $(ARGS)
 
 check: lint types test
 
@@ -37,7 +42,7 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
+	rm -rf $(VENV) $(VENV_SWIFT) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -52,3 +57,9 @@ $(VENV)/installed: $(BIN)/python pyproject.toml
 $(VENV)/installed-dev: $(BIN)/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/installed
+
+# A server for tests, with packages of its own.
+$(VENV_SWIFT)/installed: Makefile
+	@$(PYTHON) -m venv $(VENV_SWIFT)
+	$(VENV_SWIFT)/bin/pip install --quiet --disable-pip-version-check 'swift>=2.38,<3'
+	@touch $@

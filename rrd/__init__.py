@@ -3,20 +3,24 @@
 The way of an event, and where to read about each step::
 
     socket ─▶ http.ingest_ws ─message─▶ wire.decoder ─batch─▶ recording ─block─▶ segment ─▶ index ─▶ ack
-    body   ─▶ http.ingest_post ─chunk─▶      "
-    reader ◀─ http.reads ◀─ playback (order, splice, stream) ◀─ segment.reader ◀─ segment files
+    body   ─▶ http.ingest_post ─chunk─▶      "                                       │
+                                                   rollup: write, verify, publish, delete
+                                                                                     ▼
+    reader ◀─ http.reads ◀─ playback (order, splice, stream) ◀─ segment.reader ◀─ segments, objects
 
 Modules, from the bottom up; a layer imports only from layers above it in this list, and the
 packages of the second line never import each other (``tests/test_layers.py`` holds it):
 
 1. words that everyone shares, no I/O: ``errors ids layout clock config log``
-2. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite
-   view, async) · ``access`` (keys and signatures)
+2. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite view,
+   async) · ``access`` (keys and signatures) · ``objects`` (object stores) · ``tombstones`` (what was erased)
 3. ``repeats`` and ``history`` (exact de-duplication: the rule, and what the files hold) · ``recording``
-   (one open recording) · ``committer`` (group commit) · ``registry`` (all open recordings) ·
-   ``recovery`` (start after a crash, reindex) · ``playback`` (reading in order)
+   (one open recording) · ``committer`` (group commit) · ``registry`` (all open recordings) · ``claims`` (who
+   is busy with a recording's files) · ``recovery`` and ``rebuild`` (start after a crash, reindex) ·
+   ``playback`` (reading in order) · ``rollup`` (segments → objects) · ``lifecycle`` (disk guard, retention,
+   erasure) · ``care`` (verify, doctor) · ``transfer`` (export, import, backup)
 4. ``http`` (thin shells around the above)
-5. ``daemon`` (puts the parts together), ``cli``
+5. ``assembly`` (puts the parts together) · ``daemon`` (start, stop, signals) · ``cli``
 
 ``async def`` begins where waiting begins: decoding, scanning, ordering and planning are plain functions.
 """

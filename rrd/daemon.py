@@ -17,6 +17,8 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import aiohttp
 import uvloop
@@ -24,23 +26,19 @@ from aiohttp import web
 from isal import isal_zlib
 
 from rrd import __version__, layout
-from rrd.access.gate import Gate
 from rrd.access.keys import KeyStore
-from rrd.clock import SystemClock
+from rrd.assembly import bring_up_to_date, make_parts, start_tasks
 from rrd.config import Config
 from rrd.errors import ConfigError, IndexDamaged
 from rrd.http.app import make_app
-from rrd.http.budget import Budget
 from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
-from rrd.http.sockets import Sockets
 from rrd.log import event
-from rrd.recovery import lock_data_dir, open_index, recover, set_index_aside
-from rrd.registry import Registry
-from rrd.segment.disk import OsDisk
-from rrd.wire.limits import Limits
+from rrd.recovery import lock_data_dir, set_index_aside
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SHUTDOWN_TIMEOUT_S = 20.0
 """How long a stop waits for requests under way."""
@@ -50,9 +48,6 @@ _CUT_OFF_TIMEOUT_S = 2.0
 
 _KEEPALIVE_TIMEOUT_S = 120.0
 """How long a connection may wait for its next request; a little longer than proxies hold theirs."""
-
-_READERS_MAX = 8
-"""How many recordings are read at once; the others wait."""
 
 _SWITCH_INTERVAL_S = 0.0005
 """A thread that comes back from the disk waits so long for the interpreter while the loop is busy.
@@ -87,16 +82,18 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
         first_keys = _mint_first_keys(store) if mint_first_keys else []
-        services, rebuild = await make_services(config, store, stack)
+        parts = await make_parts(config, store, stack)
+        services = parts.services
         port = await listen(config, services, stack)
-        recovered = await recover(config, services.disk, services.index, rebuild=rebuild)
+        recovered = await _unless_stopped(bring_up_to_date(parts), stop)
+        if recovered is None:
+            return 0
         event(
             logger, logging.INFO, "recovered", segments=recovered.segments, blocks=recovered.blocks,
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
-        tasks = services.registry.start()
-        tasks.append(asyncio.create_task(services.sockets.run(), name="sockets"))
-        tasks.append(asyncio.create_task(watch_keys(services), name="keys"))
+        writing = services.registry.start()
+        tasks = start_tasks(parts)
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
@@ -107,40 +104,15 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
             data_dir=config.data_dir, took_ms=round((time.monotonic() - started) * 1000),
         )  # fmt: skip
         _greet(config, port, first_keys)
-        await _until_told(stop, tasks)
+        await _until_told(config, stop, [*writing, *tasks])
         _notify("STOPPING=1")
         event(logger, logging.INFO, "stopping", sockets=len(services.sockets))
         services.is_stopping = True
-        for task in tasks[2:]:
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     event(logger, logging.INFO, "stopped")
     return 0
-
-
-async def make_services(
-    config: Config, store: KeyStore, stack: contextlib.AsyncExitStack
-) -> tuple[Services, bool]:
-    clock, disk = SystemClock(), OsDisk()
-    limits = limits_of(config)
-    index, rebuild = await open_index(config)
-    stack.push_async_callback(index.close)
-    registry = Registry(config, disk, index, clock, limits)
-    stack.push_async_callback(registry.stop)
-    services = Services(
-        config=config,
-        clock=clock,
-        disk=disk,
-        gate=Gate(store),
-        limits=limits,
-        index=index,
-        registry=registry,
-        sockets=Sockets(
-            clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
-        ),
-        unfinished=Budget(max(config.buffer_bytes_max, config.event_bytes_max)),
-        readers=asyncio.Semaphore(_READERS_MAX),
-    )
-    return services, rebuild
 
 
 async def listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
@@ -175,33 +147,19 @@ async def _finish_requests(services: Services) -> None:
             await services.requests.none()
 
 
-def limits_of(config: Config) -> Limits:
-    """Return the decoder's share of the settings."""
-    return Limits(
-        event_bytes_max=config.event_bytes_max,
-        document_bytes_max=config.message_bytes_max,
-        body_bytes_max=config.body_bytes_max,
-        nesting_max=config.nesting_max,
-        zstd_window_bytes_max=config.zstd_window_bytes_max,
-        metadata_keys_max=config.metadata_keys_max,
-        metadata_key_bytes_max=config.metadata_key_bytes_max,
-        metadata_value_bytes_max=config.metadata_value_bytes_max,
-        batch_bytes=config.flush_bytes,
-    )
+async def _unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+    """Return what ``work`` returns; None if the signal to stop comes first, which cancels it."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return None
 
 
-async def watch_keys(services: Services) -> None:
-    dropping: set[asyncio.Task[None]] = set()
-
-    def drop_revoked() -> None:
-        task = asyncio.create_task(services.sockets.drop_revoked(services.gate))
-        dropping.add(task)
-        task.add_done_callback(dropping.discard)
-
-    await services.gate.watch(on_change=drop_revoked)
-
-
-async def _until_told(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+async def _until_told(config: Config, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
     """Wait for the signal to stop."""
     waiting = asyncio.create_task(stop.wait(), name="signal")
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -211,6 +169,8 @@ async def _until_told(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> N
             # fresh start knows how to go on from there; a daemon without this task doesn't.
             problem = task.exception()
             event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
+            if isinstance(problem, IndexDamaged):
+                set_index_aside(config, problem)  # So that the next start makes it anew.
             logging.shutdown()
             os._exit(1)
 

@@ -22,12 +22,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rrd import daemon as assembly
-from rrd import layout
+from rrd import assembly, daemon, layout
 from rrd.access.keys import KeyStore, Scope, SigningKeyRow
 from rrd.config import Config
-from rrd.http.services import Services
-from rrd.recovery import lock_data_dir, recover
+from rrd.recovery import lock_data_dir
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 20.0
@@ -94,10 +92,11 @@ class LocalDaemon(Keys):
     Keys count at once: minting and revoking refresh the gate; ``Keys(daemon.data_dir)`` doesn't do so.
     """
 
-    def __init__(self, config: Config, services: Services, port: int) -> None:
-        super().__init__(config.data_dir)
-        self.config = config
-        self.services = services
+    def __init__(self, parts: assembly.Parts, port: int) -> None:
+        super().__init__(parts.config.data_dir)
+        self.parts = parts
+        self.config = parts.config
+        self.services = parts.services
         self.port = port
 
     @property
@@ -145,19 +144,17 @@ async def running(
     with lock_data_dir(config.data_dir):
         async with contextlib.AsyncExitStack() as stack:
             store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
-            services, rebuild = await assembly.make_services(config, store, stack)
-            port = await assembly.listen(config, services, stack)
-            local = LocalDaemon(config, services, port)
+            parts = await assembly.make_parts(config, store, stack)
+            services = parts.services
+            port = await daemon.listen(config, services, stack)
+            local = LocalDaemon(parts, port)
             if before_recovery is not None:
                 waiting = before_recovery(local)
                 if asyncio.iscoroutine(waiting):
                     await waiting
-            await recover(config, services.disk, services.index, rebuild=rebuild)
+            await assembly.bring_up_to_date(parts)
             tasks = services.registry.start()
-            mine = [
-                asyncio.create_task(services.sockets.run()),
-                asyncio.create_task(assembly.watch_keys(services)),
-            ]
+            mine = assembly.start_tasks(parts)
             services.ready.set()
             try:
                 yield local

@@ -11,7 +11,24 @@ import sys
 from collections.abc import Sequence
 
 from rrd import __version__
-from rrd.cli import check_config, common, inspect, keys, quarantine, reindex, serve, signing
+from rrd.cli import (
+    backup,
+    check_config,
+    common,
+    doctor,
+    erase,
+    export,
+    import_,
+    inspect,
+    keys,
+    quarantine,
+    reindex,
+    restore,
+    retention,
+    serve,
+    signing,
+    verify,
+)
 from rrd.errors import RrdError
 
 
@@ -50,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rrd {__version__}")
     common.add_shared_flags(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for family in (serve, keys, signing, inspect, check_config, reindex, quarantine):
+    families = (
+        *(serve, keys, signing, check_config),
+        *(export, import_, backup, restore, erase, retention),
+        *(doctor, verify, reindex, inspect, quarantine),
+    )
+    for family in families:
         family.register(commands)
     return parser
 

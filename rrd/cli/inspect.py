@@ -1,23 +1,59 @@
-"""``rrd inspect FILE``: what a segment holds. Reads it, changes nothing."""
+"""``rrd inspect FILE``: what a segment or an object holds. Reads it, changes nothing."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 
+from rrd import layout
 from rrd.cli import common
+from rrd.config import Config
+
+_READ_BYTES = 8 << 20
 
 
 def register(commands: common.Commands) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("inspect", help="tell what a segment file holds, and whether it is whole")
-    parser.add_argument("file", metavar="FILE", help="a .ndjson.zst file in active/ or sealed/")
+    parser = commands.add_parser(
+        "inspect", help="tell what a segment or object holds, and whether it is whole"
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="a .ndjson.zst file, or the key of an object, which is fetched"
+    )
     parser.set_defaults(run=_inspect)
     common.add_shared_flags(parser)
 
 
 def _inspect(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    if os.path.exists(args.file) or layout.parse_object_key(args.file) is None:
+        _describe(args.file)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="rrd-inspect-") as directory:
+        path = f"{directory}/object{layout.SUFFIX}"
+        asyncio.run(_fetch(common.settings(args), args.file, path))
+        print(f"object       {args.file}, fetched into a temporary file")
+        _describe(path)
+    return 0
+
+
+def _describe(path: str) -> None:
     from rrd.segment.inspect import describe  # noqa: PLC0415 - zstandard takes a while to load
 
-    for line in describe(args.file):
+    for line in describe(path):
         print(line)
-    return 0
+
+
+async def _fetch(config: Config, key: str, path: str) -> None:
+    """Copy an object of the store into a file, piece by piece. Raises ``ObjectMissing``, ``StoreAway``."""
+    from rrd.objects.choose import open_store  # noqa: PLC0415 - aiobotocore, perhaps
+    from rrd.segment.disk import OsDisk  # noqa: PLC0415
+
+    async with open_store(config, OsDisk()) as store:
+        size = await store.size(key)
+        with open(path, "wb") as file:  # noqa: ASYNC230 - nobody else waits for this loop
+            for offset in range(0, size, _READ_BYTES):
+                part = await store.read(key, offset, min(_READ_BYTES, size - offset))
+                file.write(part)

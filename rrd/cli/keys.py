@@ -15,7 +15,10 @@ def register(commands: common.Commands) -> None:
     create = actions.add_parser("create", help="make a key and print it, once")
     create.add_argument("--tenant", type=common.tenant, required=True)
     create.add_argument(
-        "--scope", choices=["ingest", "read", "all"], required=True, help="what its bearer may do"
+        "--scope",
+        choices=["ingest", "read", "all", "erase"],
+        required=True,
+        help='what its bearer may do; "all" is to ingest and read, not to erase',
     )
     create.add_argument(
         "--origin",

@@ -6,13 +6,16 @@ import argparse
 import base64
 import json
 import os
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rrd import layout
 from rrd.cli import common
-from rrd.errors import CorruptSegment, NotFound
+from rrd.config import Config
+from rrd.errors import NotFound
 from rrd.index.rows import QuarantineRow
-from rrd.layout import SegmentName
+
+if TYPE_CHECKING:
+    from rrd.index.index import Index
 
 
 def register(commands: common.Commands) -> None:
@@ -27,7 +30,7 @@ def register(commands: common.Commands) -> None:
     show.add_argument("--tenant", type=common.tenant)
     show.add_argument("recording", metavar="ID")
 
-    for parser, action in ((family, None), (listing, _list), (show, _show)):
+    for parser, action in ((family, None), (listing, "list"), (show, "show")):
         parser.set_defaults(run=run, action=action)
         common.add_shared_flags(parser)
 
@@ -36,26 +39,29 @@ def run(args: argparse.Namespace) -> int:
     """Print what was asked for, as the index finds it."""
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    data_dir = common.settings(args).data_dir
-    path = layout.index_path(data_dir)
+    config = common.settings(args)
+    path = layout.index_path(config.data_dir)
     if not os.path.exists(path):
         raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
-    rows = asyncio.run(_rows(path, args.tenant, args.recording))
-    code: int = args.action(data_dir, rows, args)
-    return code
+    return asyncio.run(_run(config, args))
 
 
-async def _rows(path: str, tenant: str | None, recording: str | None) -> list[QuarantineRow]:
+async def _run(config: Config, args: argparse.Namespace) -> int:
     from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
 
-    index = await Index.open(path)
+    index = await Index.open(layout.index_path(config.data_dir))
     try:
-        return await index.quarantine(tenant=tenant, recording=recording)
+        rows = await index.quarantine(tenant=args.tenant, recording=args.recording)
+        if args.action == "list":
+            _list(rows)
+        else:
+            await _show(config, index, rows, args.recording)
     finally:
         await index.close()
+    return 0
 
 
-def _list(_: str, rows: list[QuarantineRow], __: argparse.Namespace) -> int:
+def _list(rows: list[QuarantineRow]) -> None:
     common.print_table(
         ("TENANT", "RECORDING", "SEGMENT", "STORED", "LINES"),
         [
@@ -69,42 +75,35 @@ def _list(_: str, rows: list[QuarantineRow], __: argparse.Namespace) -> int:
             for row in rows
         ],
     )
-    return 0
 
 
-def _show(data_dir: str, rows: list[QuarantineRow], args: argparse.Namespace) -> int:
+async def _show(config: Config, index: Index, rows: list[QuarantineRow], recording: str) -> None:
+    import asyncio  # noqa: PLC0415
+
+    from rrd.care.census import StoreFiles  # noqa: PLC0415 - all that reads segments and objects
+    from rrd.care.kept_aside import notes_of  # noqa: PLC0415
+    from rrd.objects.choose import open_store  # noqa: PLC0415
+    from rrd.segment.disk import OsDisk  # noqa: PLC0415
+
     if not rows:
-        raise NotFound(f"nothing of {args.recording!r} is quarantined. `rrd quarantine list` shows what is")
-    for row in rows:
-        for line in _lines(data_dir, row):
-            print(json.dumps(line))
-    return 0
-
-
-def _lines(data_dir: str, row: QuarantineRow) -> Iterator[dict[str, object]]:
-    """Yield the lines that one block holds, with where and why."""
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415 - zstandard; most commands start without it
-    from rrd.segment.reader import read_notes  # noqa: PLC0415
-    from rrd.segment.scan import scan  # noqa: PLC0415
-
-    name = SegmentName(row.tenant, row.recording, row.segment)
-    paths = (layout.active_path(data_dir, name), layout.sealed_path(data_dir, name))
-    # Asked of the disk, not of the row: the daemon may have sealed it since.
-    path = next((path for path in paths if os.path.exists(path)), paths[row.state == "sealed"])
+        raise NotFound(f"nothing of {recording!r} is quarantined. `rrd quarantine list` shows what is")
     disk = OsDisk()
-    blocks = scan(disk, path, start=row.block_offset).blocks
-    if not blocks or blocks[0].offset != row.block_offset:
-        raise CorruptSegment("there should be a block", path=path, offset=row.block_offset)
-    for note in read_notes(disk, path, blocks[0])[1]:
-        yield {
-            "tenant": row.tenant,
-            "recording": row.recording,
-            "segment": row.segment,
-            "line": note.line,
-            "reason": note.reason,
-            "at_ms": note.at_ms,
-            **_raw(note.raw),
-        }
+    async with open_store(config, disk) as store:
+        objects = StoreFiles(store, asyncio.get_running_loop())
+        for row in rows:
+            known = await index.recording(row.tenant, row.recording)
+            notes = await asyncio.to_thread(
+                notes_of,
+                row,
+                disk=disk,
+                data_dir=config.data_dir,
+                objects=objects,
+                created_ms=known.created_ms if known is not None else 0,
+            )
+            for note in notes:
+                where = {"tenant": row.tenant, "recording": row.recording, "segment": row.segment}
+                what = {"line": note.line, "reason": note.reason, "at_ms": note.at_ms}
+                print(json.dumps(where | what | _raw(note.raw)))
 
 
 def _raw(raw: bytes) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""``rrd reindex``: make the index again from the segments alone."""
+"""``rrd reindex``: make the index again from segments and objects."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import argparse
 
 from rrd import log
 from rrd.cli import common
+from rrd.config import Config
 
 
 def register(commands: common.Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "reindex", help="make the index again from the segment files (daemon stopped)"
+        "reindex",
+        help="make the index again from segments and objects (daemon stopped)",
+        description="Makes the index again from nothing but local segments and the objects in the store. The "
+        "old one stays until the new one is whole. It fails if the store can't be reached: without it nobody "
+        "knows which recordings there are.",
     )
     parser.set_defaults(run=_reindex)
     common.add_shared_flags(parser)
@@ -22,6 +27,13 @@ def _reindex(args: argparse.Namespace) -> int:
 
     config = common.settings(args)
     log.setup(config)
-    from rrd.recovery import reindex  # noqa: PLC0415 - all that reads segments
+    return asyncio.run(_run(config))
 
-    return asyncio.run(reindex(config))
+
+async def _run(config: Config) -> int:
+    from rrd.objects.choose import open_store  # noqa: PLC0415 - aiobotocore, perhaps
+    from rrd.recovery import reindex  # noqa: PLC0415 - all that reads segments
+    from rrd.segment.disk import OsDisk  # noqa: PLC0415
+
+    async with open_store(config, OsDisk()) as store:
+        return await reindex(config, store)

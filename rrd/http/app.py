@@ -11,6 +11,7 @@ from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
 from rrd.http.problems import add_cors_headers, json_response, problem, shared_manners
 from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
+from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
 
 _HEALTH = "/-/"
@@ -25,6 +26,7 @@ def make_app(services: Services) -> web.Application:
     router.add_get("/-/healthy", _healthy)
     router.add_get("/-/ready", _ready)
     router.add_get("/recordings", list_recordings)
+    router.add_delete("/recordings", delete_recordings)
     router.add_get("/statistics", get_statistics)
     # A serverUrl without the id in its path: the client then says ?recordingId=.
     for prefix in ("", "/recordings"):
@@ -34,6 +36,7 @@ def make_app(services: Services) -> web.Application:
     router.add_post("/", ingest_post)
     router.add_get("/ws", ingest_ws, allow_head=False)
     router.add_get("/recordings/{recording:[^/]+}", get_recording)
+    router.add_delete("/recordings/{recording:[^/]+}", delete_recording)
     router.add_post("/recordings/{recording:[^/]+}/ingest", ingest_post)
     router.add_get("/recordings/{recording:[^/]+}/ingest/ws", ingest_ws, allow_head=False)
     router.add_post("/recordings/{recording:[^/]+}/events", ingest_post)

@@ -24,6 +24,7 @@ async def ingest_post(request: web.Request) -> web.Response:
     """``POST /recordings/{id}/ingest``: 200 when every good line of the body is on disk."""
     services = request.app[SERVICES]
     sender = sender_of(request, services)
+    services.registry.check_room_on_disk()
     decoder = Decoder(
         kind=kind_of(request.headers.get(hdrs.CONTENT_TYPE, "")),
         encoding=encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, "")),
@@ -134,7 +135,11 @@ class _Pump:
         if self.source is None:
             recording = self._sender.recording or recording_in(batch, self._services)
             self.source = await self._services.registry.open_source(
-                self._sender.grant.tenant, recording, origin=self._sender.origin, visitor=self._sender.visitor
+                self._sender.grant.tenant,
+                recording,
+                origin=self._sender.origin,
+                visitor=self._sender.visitor,
+                lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
             )
         self.rejected += batch.rejected[: _ERRORS_TOLD - len(self.rejected)]
         self.source.put(batch)

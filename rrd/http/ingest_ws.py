@@ -50,6 +50,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
             "this path takes WebSockets; to send events by POST, leave the /ws out", code="not_a_websocket"
         )
     sender = sender_of(request, services)
+    services.registry.check_room_on_disk()
     kind = kind_of(request.query.get("contentType", ""))
     encoding = encoding_of(request.query.get("contentEncoding", ""))
     if len(services.sockets) >= services.config.sockets_max:
@@ -138,6 +139,9 @@ class _SocketIngest:
             event(logger, logging.ERROR, "socket_crashed", exc_info=True)
             await self._fail(RrdError("something went wrong here; the log says what"))
         finally:
+            if self._ended and self._saying:
+                # Somebody else is just telling the end: the connection must not go before that is said.
+                await asyncio.wait(self._saying, timeout=_GOODBYE_TIMEOUT_S)
             sockets.remove(self)
             if self._source is not None:
                 # Cancelled or not, what was received goes on its way to the disk.
@@ -155,7 +159,11 @@ class _SocketIngest:
                 return
             recording = recording_in(batch, self._services)
         self._source = await self._services.registry.open_source(
-            self.grant.tenant, recording, origin=self._sender.origin, visitor=self._sender.visitor
+            self.grant.tenant,
+            recording,
+            origin=self._sender.origin,
+            visitor=self._sender.visitor,
+            lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
         )
         self._source.on_commit = self._on_commit
         if batch is not None:
@@ -258,6 +266,7 @@ class _SocketIngest:
     def _put(self, batch: Batch) -> None:
         if self._source is None:
             return
+        self._services.registry.check_room_on_disk()
         self._source.put(batch)
         # Whoever doesn't read its echo gets no more of it.
         if self.wants_echo and batch.payload and len(self._saying) < _ECHOES_MAX:

@@ -18,6 +18,7 @@ async def post_metadata(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     sender = sender_of(request, services)
     assert sender.recording is not None, "the route has the id in its path"
+    services.registry.check_room_on_disk()
     body = await _read_body(request, services)
     try:
         values = parse_metadata(body, services.limits, flat=True)

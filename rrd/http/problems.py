@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from rrd.errors import BadRequest, RefusedError, RrdError
+from rrd.errors import BadRequest, DiskFull, RefusedError, RrdError
 from rrd.log import event
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def preflight() -> web.Response:
     return web.Response(
         status=204,
         headers={
-            "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
+            "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE, OPTIONS",
             "Access-Control-Allow-Headers": (
                 "authorization, content-type, content-encoding, accept, if-none-match"
             ),
@@ -73,6 +73,8 @@ async def shared_manners(
         return await handler(request)
     except RrdError as error:
         level = logging.WARNING if isinstance(error, RefusedError) or error.status >= 500 else logging.INFO
+        if isinstance(error, DiskFull):
+            level = logging.DEBUG  # The guard has said so once; thousands of senders needn't repeat it.
         _log(level, request, error.status, error.code)
         return problem_of(error)
     except web.HTTPException as error:

@@ -3,98 +3,113 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import partial
+from math import inf
 from urllib.parse import quote
 
-import brotli
-import zstandard
 from aiohttp import hdrs, web
-from isal import isal_zlib
 
 from rrd.access.gate import Grant
 from rrd.access.signing import RECORDINGS_PATH, STATISTICS_PATH, recording_path, sign
-from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
+from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError, StoreAway
+from rrd.http.answer import EventsAnswer
 from rrd.http.caller import authorize, forwarded_scheme, recording_of
-from rrd.http.negotiate import best_of
-from rrd.http.problems import json_response
+from rrd.http.problems import json_response, problem
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import ListedRecording, RecordingRow
 from rrd.log import event
-from rrd.playback.splice import JSON_ARRAY, NDJSON, Form
-from rrd.playback.stream import stream
-from rrd.playback.table import Snapshot, Table, plan
+from rrd.playback.table import Between, Snapshot, Table, plan
 
 logger = logging.getLogger(__name__)
 
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 50, 100
 _OFFSET_MAX = 2**31
 _SIGNED_URL_LIFETIME_S = 3600
-_FORMS = {"application/json": JSON_ARRAY, "application/x-ndjson": NDJSON, "application/ndjson": NDJSON}
 _FILTER = re.compile(r"meta\[(.*)\]", re.DOTALL)
+_TIME = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,9})?")
+_RETRY_AFTER_S = "10"
 
 
 async def get_events(request: web.Request) -> web.StreamResponse:
-    """``GET /recordings/{id}/events``: all events, in a replayer's order."""
+    """``GET /recordings/{id}/events``: all events in a replayer's order, or those of a range of time."""
     if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         raise BadRequest(
             "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
         )
     services = request.app[SERVICES]
-    row = await _visible_recording(request, services)
-    media_type = best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
-    encoding = best_of(request.headers.get(hdrs.ACCEPT_ENCODING), ("identity", *_COMPRESSORS))
-    # What is stored is only ever added to, so the last number names the whole answer.
-    tag = f"{row.created_ms:x}-{row.next_seq - 1}-{media_type.rpartition('/')[2]}-{encoding}"
-    headers = {
-        hdrs.ETAG: f'"{tag}"',
-        hdrs.VARY: "Accept, Accept-Encoding",
-        hdrs.CACHE_CONTROL: "private, no-cache",
-    }
-    if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
-        return web.Response(status=304, headers=headers)
-    data_dir = services.config.data_dir
-    snapshot = Snapshot(row.tenant, row.recording, row.segments)
-    try:
-        table = await asyncio.to_thread(plan, services.disk, data_dir, snapshot)
-    except CorruptSegment as error:
-        event(logger, logging.ERROR, "recording_damaged", recording=row.recording, error=error)
-        raise _Damaged("a part of this recording is damaged on disk; the log says where") from None
-    response = web.StreamResponse(headers=headers)
-    response.content_type = media_type
-    if encoding != "identity":
-        response.headers[hdrs.CONTENT_ENCODING] = encoding
-    await response.prepare(request)
-    if request.method == hdrs.METH_HEAD:
-        return response
-    async with services.readers:
-        return await _send(request, response, table, _FORMS[media_type], encoding)
+    recording, grant = _may_read(request, services)
+    between = _between(request)
+    # From before the files are looked up in the index: what is being read is not evicted.
+    with services.claims.reading(grant.tenant, recording):
+        row = await _visible(services, grant, recording)
+        answer = EventsAnswer(request, row, between)
+        if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=answer.headers)
+        try:
+            return await answer.send(await _plan(services, row, between))
+        except StoreAway as error:
+            event(logger, logging.WARNING, "object_store_away", recording=recording, error=error)
+            response = problem(error.status, error.code, "the object store that has these events is away")
+            response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
+            return response
+        except (CorruptSegment, OSError) as error:
+            await _check_that_it_is_there(services, row)
+            if isinstance(error, OSError):
+                raise
+            event(logger, logging.ERROR, "recording_damaged", recording=recording, error=error)
+            raise _Damaged("a part of this recording is damaged; the log says where") from None
 
 
-async def _send(
-    request: web.Request, response: web.StreamResponse, table: Table, form: Form, encoding: str
-) -> web.StreamResponse:
-    services = request.app[SERVICES]
-    chunks = stream(services.disk, table, form=form, bytes_max=services.config.read_bytes_max)
-    try:
-        async with contextlib.aclosing(_compressed(chunks, encoding)) as parts:
-            async for part in parts:
-                # Whoever doesn't take the answer must not keep others from theirs.
-                async with asyncio.timeout(services.config.body_idle_timeout_s):
-                    await response.write(part)
-    except (CorruptSegment, OSError, TimeoutError) as error:
-        # Too late for a status. A broken connection is the one sign left that this is not the whole.
-        level = logging.ERROR if isinstance(error, CorruptSegment) else logging.WARNING
-        event(logger, level, "read_broken_off", recording=table.recording, error=repr(error))
-        if request.transport is not None:
-            request.transport.abort()
-        return response
-    await response.write_eof()
-    return response
+async def _check_that_it_is_there(services: Services, row: RecordingRow) -> RecordingRow:
+    """Return what the index says of a recording now. Raises ``NotFound`` if it was erased meanwhile."""
+    fresh = await services.index.recording(row.tenant, row.recording)
+    if fresh is None or fresh.row_id != row.row_id:
+        raise NotFound(f"there is no recording {row.recording}")
+    return fresh
+
+
+async def _plan(services: Services, row: RecordingRow, between: Between) -> Table:
+    """Return the table of a recording's blocks, as of ``row`` or later."""
+    while True:
+        snapshot = Snapshot.of(row)
+        # Who has to wait for the object store does it where nobody else has to wait for him.
+        threads = services.reading_threads if snapshot.is_local else services.files.threads
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                threads,
+                partial(
+                    plan, services.disk, services.files, services.config.data_dir, snapshot, between=between
+                ),
+            )
+        except (CorruptSegment, OSError):
+            # Its files may have moved since they were looked up.
+            fresh = await _check_that_it_is_there(services, row)
+            if _places(fresh) == _places(row):
+                raise
+            row = fresh
+
+
+def _places(row: RecordingRow) -> list[tuple[int, str]]:
+    """Return what tells where a recording's files are: it changes a few times in its life."""
+    return [(found.number, found.state) for found in row.segments] + [
+        (found.first_number, found.state) for found in row.objects
+    ]
+
+
+def _between(request: web.Request) -> Between:
+    bounds = []
+    for name, default in (("from", -inf), ("to", inf)):
+        text = request.query.get(name)
+        if text is not None and _TIME.fullmatch(text) is None:
+            raise BadRequest(f"{name} must be a time in ms since the epoch", parameter=name)
+        bounds.append(default if text is None else float(text))
+    if bounds[0] > bounds[1]:
+        raise BadRequest("from must not be later than to", parameter="from")
+    return Between(*bounds)
 
 
 class _Damaged(RrdError):
@@ -102,48 +117,11 @@ class _Damaged(RrdError):
     status = 500
 
 
-class _Brotli:
-    def __init__(self) -> None:
-        self._stream = brotli.Compressor(quality=4)
-
-    def compress(self, data: bytes) -> bytes:
-        part: bytes = self._stream.process(data)
-        return part
-
-    def flush(self) -> bytes:
-        part: bytes = self._stream.finish()
-        return part
-
-
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
-_COMPRESSORS: dict[str, Callable[[], _Compressor]] = {
-    "zstd": lambda: zstandard.ZstdCompressor(level=3).compressobj(),
-    "br": _Brotli,
-    "gzip": lambda: isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31),
-}
-
-
-async def _compressed(chunks: AsyncIterator[bytes], encoding: str) -> AsyncGenerator[bytes, None]:
-    if encoding == "identity":
-        async for chunk in chunks:
-            yield chunk
-        return
-    compressor = _COMPRESSORS[encoding]()
-    async for chunk in chunks:
-        part = await asyncio.to_thread(compressor.compress, chunk)
-        if part:
-            yield part
-    yield compressor.flush()
-
-
 async def get_recording(request: web.Request) -> web.Response:
     """``GET /recordings/{id}``: its metadata."""
     services = request.app[SERVICES]
-    row = await _visible_recording(request, services)
+    recording, grant = _may_read(request, services)
+    row = await _visible(services, grant, recording)
     rows = await services.index.metadata(row.tenant, row.recording)
     shape = request.query.get("shape", services.config.metadata_shape)
     if shape == "object":
@@ -158,12 +136,16 @@ async def get_recording(request: web.Request) -> web.Response:
     )
 
 
-async def _visible_recording(request: web.Request, services: Services) -> RecordingRow:
+def _may_read(request: web.Request, services: Services) -> tuple[str, Grant]:
     recording = recording_of(request, services.config)
     assert recording is not None, "the route has the id in its path"
-    grant = authorize(request, services, right="read", scope_path=recording_path(recording))
+    return recording, authorize(request, services, right="read", scope_path=recording_path(recording))
+
+
+async def _visible(services: Services, grant: Grant, recording: str) -> RecordingRow:
     row = await services.index.recording(grant.tenant, recording)
-    if row is None or not row.visible:
+    is_leaving = services.remover.is_leaving(grant.tenant, recording)
+    if row is None or not row.visible or is_leaving:
         raise NotFound(f"there is no recording {recording}")
     return row
 

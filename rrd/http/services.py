@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from rrd.access.gate import Gate
+from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.http.budget import Budget
 from rrd.http.sockets import Sockets
 from rrd.index.index import Index
+from rrd.lifecycle.removal import Remover
+from rrd.objects.files import ObjectFiles
 from rrd.registry import Registry
 from rrd.segment.disk import Disk
 from rrd.wire.limits import Limits
@@ -56,6 +60,11 @@ class Services:
     """Memory for large events that are still coming in, by POST or in compressed messages."""
     readers: asyncio.Semaphore
     """Held while events are read: each reader may hold ``read_bytes_max``."""
+    reading_threads: Executor
+    """For readers alone: one that waits for the object store must not hold up a commit."""
+    files: ObjectFiles
+    claims: Claims
+    remover: Remover
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False

@@ -6,6 +6,7 @@ The browser is driven by ``driver.mjs`` over a pipe, one JSON command a line.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -42,7 +43,12 @@ def install_packages() -> None:
     lock = HERE / "package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return
-    done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, check=False)
+    with (HERE / "package-lock.json").open() as held:
+        # Test processes side by side: one installs, the others find it done.
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+            return
+        done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"npm ci failed:\n{done.stdout}{done.stderr}")
 

@@ -167,6 +167,68 @@ async def test_head_tells_what_get_would_without_the_body(api: Api) -> None:
     assert (await api.request("HEAD", f"/recordings/{new_id()}/events")).status == 404
 
 
+async def test_a_range_of_time_is_half_open(api: Api) -> None:
+    recording = new_id()
+    stamps = [-5, 0, 1, 1.5, 2, 2, 10, 1e12]
+    await api.post(recording, ndjson([an_event(stamp, n=n) for n, stamp in enumerate(stamps)]))
+    await api.post(recording, ndjson([an_event(1.75)]))
+    path = f"/recordings/{recording}/events"
+    everything = (await api.get(path)).json()
+    for query, least, limit in [
+        ("from=1&to=2", 1, 2),
+        ("from=1.5&to=2.0", 1.5, 2),
+        ("from=2", 2, 1e99),
+        ("to=2", -1e99, 2),
+        ("from=-5&to=0", -5, 0),
+        ("from=2&to=2", 2, 2),
+        ("to=1000000000001&from=10", 10, 1e12 + 1),
+        ("from=20&to=30", 20, 30),
+    ]:
+        wanted = [event for event in everything if least <= event["timestamp"] < limit]
+        assert (query, (await api.get(f"{path}?{query}")).json()) == (query, wanted)
+        lines = await api.get(f"{path}?{query}", headers={"Accept": NDJSON})
+        assert [json.loads(line) for line in lines.body.splitlines()] == wanted
+
+
+@pytest.mark.parametrize("name", ["from", "to"])
+async def test_a_bound_that_is_no_time_is_named(api: Api, name: str) -> None:
+    recording = new_id()
+    await api.post(recording, ndjson(some_events(3)))
+    bad = ["", "x", "1e3", "nan", "inf", "%2B1", "0x1", "1.", ".5", "--1", "1_0", "٣", "9" * 17, "2024-01-01"]
+    for value in bad:
+        reply = await api.get(f"/recordings/{recording}/events?{name}={quote(value, safe='%')}")
+        assert (reply.status, reply.error["code"], reply.error["parameter"]) == (400, "bad_request", name)
+
+
+async def test_a_range_that_ends_before_it_begins_is_an_error(api: Api) -> None:
+    recording = new_id()
+    await api.post(recording, ndjson(some_events(3)))
+    reply = await api.get(f"/recordings/{recording}/events?from=2&to=1")
+    assert (reply.status, reply.error["parameter"]) == (400, "from")
+
+
+async def test_each_range_has_its_own_etag(api: Api) -> None:
+    recording = new_id()
+    await api.post(recording, ndjson(some_events(3)))
+    path = f"/recordings/{recording}/events"
+    queries = ["", "?from=1", "?to=1", "?from=1&to=2", "?from=1&to=2.5"]
+    tags = [(await api.get(path + query)).headers["ETag"] for query in queries]
+    assert len(set(tags)) == len(tags)
+    for query, tag in zip(queries, tags, strict=True):
+        assert (await api.get(path + query, headers={"If-None-Match": tag})).status == 304
+    assert (await api.get(f"{path}?to=2.0&from=1.0", headers={"If-None-Match": tags[3]})).status == 304
+
+
+async def test_a_signed_url_reads_any_range(api: Api) -> None:
+    recording = new_id()
+    await api.post(recording, ndjson([an_event(stamp) for stamp in (1, 2, 3)]))
+    api.daemon.signing_key()
+    (row,) = (await api.get("/recordings?includeSignedUrls=true")).json()["recordings"]
+    signed = row["links"]["eventsSigned"].removeprefix(api.daemon.url)
+    reply = await api.get(f"{signed}&from=2&to=3", key="")
+    assert [event["timestamp"] for event in reply.json()] == [2]
+
+
 # The list
 
 

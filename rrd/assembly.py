@@ -1,0 +1,218 @@
+"""The parts of a daemon, put together: what is made of what, and which tasks keep it going."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from rrd import layout
+from rrd.access.gate import Gate
+from rrd.access.keys import KeyStore
+from rrd.claims import Claims
+from rrd.clock import Clock, SystemClock
+from rrd.config import Config
+from rrd.errors import RrdError
+from rrd.http.budget import Budget
+from rrd.http.services import Services
+from rrd.http.sockets import Sockets
+from rrd.index.index import Index
+from rrd.lifecycle.guard import Guard
+from rrd.lifecycle.removal import Remover
+from rrd.lifecycle.retention import Retention
+from rrd.log import event
+from rrd.objects.choose import open_store
+from rrd.objects.files import ObjectFiles
+from rrd.objects.store import ObjectStore
+from rrd.recovery import Recovered, open_index, recover
+from rrd.registry import Registry
+from rrd.rollup.evict import Evictor
+from rrd.rollup.worker import RollUp, empty_rolling_dir
+from rrd.segment.disk import Disk, OsDisk
+from rrd.tombstones import Tombstones
+from rrd.transfer.staging import remove_leftovers
+from rrd.wire.limits import Limits
+
+logger = logging.getLogger(__name__)
+
+READERS_MAX = 8
+"""How many recordings are read at once; the others wait."""
+
+_LATE_INTERVAL_S = 5.0
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a daemon is made of. The API sees ``services`` only."""
+
+    config: Config
+    clock: Clock
+    disk: Disk
+    index: Index
+    store: ObjectStore
+    tombstones: Tombstones
+    guard: Guard
+    rollup: RollUp
+    evictor: Evictor
+    retention: Retention
+    services: Services
+    must_rebuild: bool
+    """The index was lost, so ``recovered`` looks at everything."""
+
+
+async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExitStack) -> Parts:
+    """Make the parts; ``stack`` takes them apart again, in the reverse order.
+
+    Raises ``ConfigError`` for settings that can't be used, ``OSError`` if the data directory can't be.
+    """
+    loop = asyncio.get_running_loop()
+    clock, disk, claims = SystemClock(), OsDisk(), Claims()
+    limits = limits_of(config)
+    tombstones = stack.enter_context(Tombstones(layout.tombstones_path(config.data_dir)))
+    store = await stack.enter_async_context(open_store(config, disk))
+    files = ObjectFiles(
+        store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
+    )
+    stack.callback(files.close)
+    reading_threads = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="reading")
+    stack.callback(reading_threads.shutdown, wait=False, cancel_futures=True)
+    index, must_rebuild = await open_index(config)
+    stack.push_async_callback(index.close)
+    guard = Guard(config.data_dir, config.disk_reserve_bytes)
+    evictor = Evictor(config, disk, index, claims, clock, is_low=guard.is_low)
+    stack.callback(evictor.close)
+    registry = Registry(
+        config,
+        disk,
+        index,
+        clock,
+        limits,
+        files=files,
+        refusal=guard.refusal,
+    )
+    rollup = RollUp(
+        config,
+        disk,
+        index,
+        store,
+        claims,
+        clock,
+        live_sources=registry.live_sources,
+        evictor=evictor,
+    )
+    registry.on_sealed = rollup.nudge
+    stack.callback(rollup.close)
+    stack.push_async_callback(registry.stop)
+    remover = Remover(config, disk, index, registry, store, files, claims, tombstones, clock)
+    stack.push_async_callback(remover.close)
+    registry.is_erased = remover.is_erased
+    services = Services(
+        config=config,
+        clock=clock,
+        disk=disk,
+        gate=Gate(keys),
+        limits=limits,
+        index=index,
+        registry=registry,
+        sockets=Sockets(
+            clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
+        ),
+        unfinished=Budget(max(config.buffer_bytes_max, config.event_bytes_max)),
+        readers=asyncio.Semaphore(READERS_MAX),
+        reading_threads=reading_threads,
+        files=files,
+        claims=claims,
+        remover=remover,
+    )
+    return Parts(
+        config=config,
+        clock=clock,
+        disk=disk,
+        index=index,
+        store=store,
+        tombstones=tombstones,
+        guard=guard,
+        rollup=rollup,
+        evictor=evictor,
+        retention=Retention(config, index, remover, clock),
+        services=services,
+        must_rebuild=must_rebuild,
+    )
+
+
+async def bring_up_to_date(parts: Parts) -> Recovered:
+    """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before."""
+    await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
+    await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
+    recovered = await recover(
+        parts.config,
+        parts.disk,
+        parts.index,
+        rebuild=parts.must_rebuild,
+        store=parts.store,
+        tombstones=parts.tombstones,
+    )
+    await parts.services.remover.resume()
+    return recovered
+
+
+def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
+    """Start what runs as long as the daemon does; a task that ends by itself has failed.
+
+    The registry's own tasks come first: they are ended by its ``stop``, when everything is safe.
+    """
+    services = parts.services
+    jobs = {
+        "sockets": services.sockets.run(),
+        "keys": _watch_keys(services),
+        "guard": parts.guard.run(),
+        "rollup": parts.rollup.run(),
+        "evictor": parts.evictor.run(),
+        "removal": services.remover.run(),
+        "retention": parts.retention.run(),
+        "tombstones": _keep_tombstones(parts),
+    }
+    return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+
+
+async def _watch_keys(services: Services) -> None:
+    dropping: set[asyncio.Task[None]] = set()
+
+    def drop_revoked() -> None:
+        task = asyncio.create_task(services.sockets.drop_revoked(services.gate))
+        dropping.add(task)
+        task.add_done_callback(dropping.discard)
+
+    await services.gate.watch(on_change=drop_revoked)
+
+
+async def _keep_tombstones(parts: Parts) -> None:
+    """Count what came too late, and forget tombstones that have stood long enough."""
+    while True:
+        await asyncio.sleep(_LATE_INTERVAL_S)
+        late = parts.services.registry.take_late_lines()
+        before_ms = parts.clock.now_ms() - parts.config.tombstone_days * _DAY_MS
+        try:
+            for (tenant, recording), lines in late.items():
+                await asyncio.to_thread(parts.tombstones.count_late, tenant, recording, lines)
+            await asyncio.to_thread(parts.tombstones.forget, before_ms)
+        except RrdError as error:
+            event(logger, logging.WARNING, "tombstones_not_kept", error=error)
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the decoder's share of the settings."""
+    return Limits(
+        event_bytes_max=config.event_bytes_max,
+        document_bytes_max=config.message_bytes_max,
+        body_bytes_max=config.body_bytes_max,
+        nesting_max=config.nesting_max,
+        zstd_window_bytes_max=config.zstd_window_bytes_max,
+        metadata_keys_max=config.metadata_keys_max,
+        metadata_key_bytes_max=config.metadata_key_bytes_max,
+        metadata_value_bytes_max=config.metadata_value_bytes_max,
+        batch_bytes=config.flush_bytes,
+    )

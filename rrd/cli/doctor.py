@@ -1,0 +1,60 @@
+"""``rrd doctor RECORDING``: the story of one recording. Changes nothing; a running daemon doesn't mind."""
+
+from __future__ import annotations
+
+import argparse
+
+from rrd import ids
+from rrd.cli import common, verify
+from rrd.config import Config
+from rrd.errors import ConfigError
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "doctor",
+        help="tell the story of one recording",
+        description="Tells when a recording began, what was stored, repeated, quarantined and refused, where "
+        "each range of it lives, what is damaged, and why something is missing.",
+    )
+    parser.add_argument("recording", metavar="RECORDING")
+    parser.add_argument("--tenant", type=common.tenant, help="whose (by default, everybody's)")
+    parser.set_defaults(run=_doctor)
+    common.add_shared_flags(parser)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    config = common.settings(args)
+    verify.require_index(config)
+    return asyncio.run(_run(config, args))
+
+
+async def _run(config: Config, args: argparse.Namespace) -> int:
+    from rrd.care.doctor import story  # noqa: PLC0415 - all that reads segments
+    from rrd.recovery import lock_data_dir  # noqa: PLC0415
+
+    recording = ids.parse_recording_id(args.recording, "any") or args.recording
+    try:
+        with lock_data_dir(config.data_dir):
+            is_served = False
+    except ConfigError:
+        is_served = True
+    async with verify.examining(config, is_served=is_served) as examiner:
+        tenants = await verify.tenants_of(examiner, recording, args.tenant)
+        others = await verify.tenants_of(examiner, recording, None) if not tenants else []
+        if not tenants and not args.tenant:
+            print(f"recording    {recording}: never seen, by no tenant; is the id right?")
+            if ids.parse_recording_id(recording, config.recording_ids) is None:
+                print("             it is not an id that `recording_ids` admits, so it would be refused")
+            return 1
+        for number, tenant in enumerate(tenants or [args.tenant]):
+            if number:
+                print()
+            async for line in story(examiner, tenant, recording):
+                print(line)
+        if others:
+            print(f"             tenant {', '.join(others)} has a recording of this id")
+    return 0 if tenants else 1

@@ -1,0 +1,296 @@
+"""``rrd erase``: recordings, gone for good. Through the daemon where one runs, else right here."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, urlencode
+
+from rrd import ids, layout
+from rrd.access.keys import KeyStore
+from rrd.cli import common
+from rrd.config import Config
+from rrd.errors import BadRequest, ConfigError, NotFound, RrdError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from rrd.index.index import Index
+    from rrd.lifecycle.removal import Receipt, Remover
+
+_SHOWN_MAX = 20
+_PAGE = 100
+_ADMISSION_TIMEOUT_S = 10.0
+"""A key that was just made counts within a second. A machine may be busy."""
+_ADMISSION_INTERVAL_S = 0.1
+
+
+class Wanted(NamedTuple):
+    """What was asked for: recordings by their ids, or all that match filters."""
+
+    tenant: str | None
+    recordings: tuple[str, ...]
+    filters: tuple[tuple[str, str], ...]
+
+
+class Found(NamedTuple):
+    """A recording that is to go."""
+
+    tenant: str
+    recording: str
+    events: int
+    size: int
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "erase",
+        help="erase recordings for good",
+        description="Erases recordings wherever they lie: segments, objects with all versions, metadata. "
+        "Late events for them are refused from then on. Nothing brings them back but a backup.",
+    )
+    parser.add_argument("recordings", nargs="*", metavar="RECORDING")
+    parser.add_argument(
+        "--meta",
+        action="append",
+        default=[],
+        type=_filter,
+        metavar="KEY=VALUE",
+        help="recordings with this metadata (repeatable: all of them)",
+    )
+    parser.add_argument("--tenant", type=common.tenant, help="whose; needed where several tenants are meant")
+    parser.add_argument("--yes", action="store_true", help="don't ask")
+    parser.add_argument("--dry-run", action="store_true", help="say what would go, and leave it")
+    parser.add_argument("--url", default="", help="the daemon; by default the one that the settings tell")
+    parser.set_defaults(run=_erase)
+    common.add_shared_flags(parser)
+
+
+def _filter(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: write it like userId=u-123")
+    return key, value
+
+
+def _erase(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    from rrd.recovery import lock_data_dir  # noqa: PLC0415
+
+    config = common.settings(args)
+    wanted = _wanted(args, config)
+    path = layout.index_path(config.data_dir)
+    if not os.path.exists(path):
+        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
+    with contextlib.ExitStack() as stack:
+        is_served = False
+        try:
+            stack.enter_context(lock_data_dir(config.data_dir))
+        except ConfigError:
+            is_served = True
+        if not is_served and not args.dry_run:
+            # What a killed daemon has stored and not indexed is to be found as well.
+            asyncio.run(_catch_up(config))
+        found = asyncio.run(_find(path, wanted))
+        _show(found)
+        if args.dry_run or not found:
+            return 0 if found else 1
+        if not args.yes and not _agreed(found):
+            print("rrd: nothing was erased.", file=sys.stderr)
+            return 1
+        if is_served:
+            receipt = asyncio.run(_through_daemon(config, args.url or _url(config), wanted, found))
+        else:
+            receipt = asyncio.run(_here(config, wanted, found))
+    _tell(receipt)
+    return 0
+
+
+def _wanted(args: argparse.Namespace, config: Config) -> Wanted:
+    if bool(args.recordings) == bool(args.meta):
+        raise BadRequest("say which recordings: their ids, or --meta KEY=VALUE")
+    recordings = []
+    for text in args.recordings:
+        recording = ids.parse_recording_id(text, config.recording_ids)
+        if recording is None:
+            raise BadRequest(
+                f'{text!r} is not a recording id: a UUID, or more where `recording_ids` is "any"'
+            )
+        recordings.append(recording)
+    return Wanted(args.tenant, tuple(dict.fromkeys(recordings)), tuple(args.meta))
+
+
+async def _find(path: str, wanted: Wanted) -> list[Found]:
+    """Return what there is of what is wanted. Raises ``NotFound``, ``BadRequest`` if it isn't clear whose."""
+    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
+
+    index = await Index.open(path)
+    try:
+        tenants = [wanted.tenant] if wanted.tenant else [tenant.name for tenant in await index.tenants()]
+        if wanted.filters:
+            if len(tenants) > 1:
+                raise BadRequest("there are several tenants. Say whose recordings are meant: --tenant")
+            return [found async for found in _matching(index, tenants, wanted)]
+        return [await _one(index, tenants, recording) for recording in wanted.recordings]
+    finally:
+        await index.close()
+
+
+async def _one(index: Index, tenants: Sequence[str], recording: str) -> Found:
+    rows = [row for tenant in tenants if (row := await index.recording(tenant, recording)) is not None]
+    if not rows:
+        raise NotFound(f"there is no recording {recording}. Nothing was erased")
+    if len(rows) > 1:
+        names = ", ".join(row.tenant for row in rows)
+        raise BadRequest(f"recording {recording} is there for several tenants ({names}). Say which: --tenant")
+    return Found(rows[0].tenant, recording, rows[0].next_seq - 1, rows[0].stored_bytes)
+
+
+async def _matching(index: Index, tenants: Sequence[str], wanted: Wanted) -> AsyncIterator[Found]:
+    for tenant in tenants:
+        offset = 0
+        while page := await index.list_recordings(tenant, filters=wanted.filters, limit=_PAGE, offset=offset):
+            for listed in page:
+                row = await index.recording(tenant, listed.recording)
+                if row is not None:
+                    yield Found(tenant, listed.recording, row.next_seq - 1, row.stored_bytes)
+            offset += len(page)
+
+
+def _show(found: Sequence[Found]) -> None:
+    if not found:
+        print("rrd: no recording matches.", file=sys.stderr)
+        return
+    rows = [(row.tenant, row.recording, str(row.events), str(row.size)) for row in found[:_SHOWN_MAX]]
+    common.print_table(("TENANT", "RECORDING", "EVENTS", "BYTES"), rows)
+    if len(found) > _SHOWN_MAX:
+        print(f"... and {len(found) - _SHOWN_MAX} more")
+
+
+def _agreed(found: Sequence[Found]) -> bool:
+    if not sys.stdin.isatty():
+        raise BadRequest("there is nobody to ask here. Add --yes if it is meant")
+    events = sum(row.events for row in found)
+    print(f"Erase {len(found)} recordings with {events} events for good? Type yes: ", end="", file=sys.stderr)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == "yes"
+
+
+def _tell(receipt: Receipt) -> None:
+    print(
+        f"erased {receipt.recordings} recordings: {receipt.events} events, {receipt.bytes} bytes,"
+        f" {receipt.objects} objects"
+    )
+    if receipt.pending:
+        print(
+            f"rrd: the object store is away: objects of {receipt.pending} recordings are still there."
+            " The daemon removes them when it is back.",
+            file=sys.stderr,
+        )
+
+
+# Without a daemon
+
+
+@contextlib.asynccontextmanager
+async def _remover(config: Config) -> AsyncIterator[Remover]:
+    """Put a daemon's parts together, without serving anything."""
+    from rrd.assembly import bring_up_to_date, make_parts  # noqa: PLC0415 - all of the daemon
+
+    async with contextlib.AsyncExitStack() as stack:
+        keys = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
+        parts = await make_parts(config, keys, stack)
+        await bring_up_to_date(parts)
+        yield parts.services.remover
+
+
+async def _catch_up(config: Config) -> None:
+    async with _remover(config):
+        pass
+
+
+async def _here(config: Config, wanted: Wanted, found: Sequence[Found]) -> Receipt:
+    from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
+
+    total = Receipt()
+    async with _remover(config) as remover:
+        if wanted.filters:
+            return await remover.erase_matching(found[0].tenant, wanted.filters)
+        for row in found:
+            total = total.plus(await remover.erase(row.tenant, row.recording))
+    return total
+
+
+# Through the daemon
+
+
+def _url(config: Config) -> str:
+    if not config.port:
+        raise BadRequest("a daemon runs here, and the settings don't tell its port. Say where it is: --url")
+    # An address that stands for all of them can be listened on, not called.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - never bound
+    return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+
+
+async def _through_daemon(config: Config, url: str, wanted: Wanted, found: Sequence[Found]) -> Receipt:
+    """Ask the daemon that holds the data directory, with a key made for it, and revoked in the end."""
+    import aiohttp  # noqa: PLC0415
+
+    from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
+
+    total = Receipt()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)) as session:
+        with KeyStore(layout.keys_path(config.data_dir)) as store:
+            for tenant in dict.fromkeys(row.tenant for row in found):
+                key_id, key = store.create_key(tenant=tenant, scope="erase", label="rrd erase")
+                try:
+                    for path in _paths(wanted, [row for row in found if row.tenant == tenant]):
+                        total = total.plus(await _delete(session, url.rstrip("/") + path, key))
+                finally:
+                    store.revoke_key(key_id)
+    return total
+
+
+def _paths(wanted: Wanted, found: Sequence[Found]) -> list[str]:
+    if wanted.filters:
+        return [f"/recordings?{urlencode([(f'meta[{key}]', value) for key, value in wanted.filters])}"]
+    return [f"/recordings/{quote(row.recording)}" for row in found]
+
+
+async def _delete(session: aiohttp.ClientSession, url: str, key: str) -> Receipt:
+    import asyncio  # noqa: PLC0415
+
+    import aiohttp  # noqa: PLC0415
+    import msgspec  # noqa: PLC0415
+
+    from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
+
+    deadline = asyncio.get_running_loop().time() + _ADMISSION_TIMEOUT_S
+    while True:
+        try:
+            async with session.delete(url, headers={"Authorization": f"Bearer {key}"}) as response:
+                status, body = response.status, await response.read()
+        except aiohttp.ClientError as error:
+            raise RrdError(
+                f"{url}: {error}. A daemon holds the data directory: say where with --url"
+            ) from error
+        if status != 401 or asyncio.get_running_loop().time() > deadline:
+            break
+        # The key is young: the daemon looks for new ones a few times a second.
+        await asyncio.sleep(_ADMISSION_INTERVAL_S)
+    try:
+        answer = msgspec.json.decode(body)
+        if status in {200, 202}:
+            return Receipt(**answer)
+        message = answer["error"]["message"]
+    except (ValueError, TypeError, KeyError):
+        raise RrdError(f"{url}: answered {status}, and not as rrd does. Check --url") from None
+    if status == 404:  # It expired, or somebody else erased it, since it was found.
+        return Receipt()
+    raise RrdError(f"{url}: {status}: {message}")

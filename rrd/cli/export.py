@@ -1,0 +1,130 @@
+"""``rrd export``: recordings as files. A daemon may run meanwhile."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from math import inf
+
+from rrd import ids
+from rrd.cli import common
+from rrd.errors import BadRequest
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "export",
+        help="write recordings to files, or to stdout",
+        description="Events come line by line as their senders wrote them, in a replayer's order. Metadata "
+        "comes along in the form `dir` alone, quarantined lines in none.",
+    )
+    parser.add_argument("recordings", nargs="*", metavar="RECORDING")
+    parser.add_argument("--all", action="store_true", help="all recordings")
+    parser.add_argument(
+        "--meta",
+        action="append",
+        default=[],
+        type=_filter,
+        metavar="KEY=VALUE",
+        help="recordings with this metadata (repeatable: all of them)",
+    )
+    parser.add_argument("--tenant", type=common.tenant)
+    parser.add_argument(
+        "--format",
+        choices=["ndjson", "json", "dir"],
+        default="ndjson",
+        help="lines (the default); an array, or an object of arrays by id; a directory with two files each",
+    )
+    parser.add_argument("--output", default="-", metavar="PATH", help="file or directory; - is stdout")
+    parser.add_argument(
+        "--from", dest="start", type=_time, default=-inf, metavar="MS", help="events from then on"
+    )
+    parser.add_argument(
+        "--to", dest="limit", type=_time, default=inf, metavar="MS", help="events before then"
+    )
+    parser.add_argument(
+        "--with-ids",
+        action="store_true",
+        help="add sequenceId and recordingId to each event; always so where recordings share a stream",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="with `dir`: leave alone what is there and has not changed"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_export)
+    common.add_shared_flags(parser)
+
+
+def _export(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    from rrd.playback.table import Between  # noqa: PLC0415
+    from rrd.transfer.export import Wanted, run_export  # noqa: PLC0415
+    from rrd.transfer.progress import Progress  # noqa: PLC0415
+    from rrd.transfer.targets import DirectoryTarget, StreamTarget, Target  # noqa: PLC0415
+
+    config = common.settings(args)
+    _check(args)
+    wanted = Wanted(
+        tuple(dict.fromkeys(_canonical(text, config.recording_ids) for text in args.recordings)),
+        tuple(args.meta),
+        args.tenant,
+    )
+    shares_stream = args.format == "ndjson" and not wanted.is_one
+    with Progress(quiet=args.quiet or (args.output == "-" and sys.stdout.isatty())) as progress:
+        target: Target
+        if args.format == "dir":
+            target = DirectoryTarget(args.output, progress, resume=args.resume)
+        else:
+            target = StreamTarget(args.output, progress, is_json=args.format == "json", is_one=wanted.is_one)
+        outcome = asyncio.run(
+            run_export(
+                config,
+                wanted,
+                target,
+                progress,
+                ids=args.with_ids or shares_stream,
+                between=Between(args.start, args.limit),
+            )
+        )
+    skipped = f", {outcome.skipped} were there already" if outcome.skipped else ""
+    failed = f", {outcome.failed} could not be read" if outcome.failed else ""
+    common.hint(f"{outcome.exported} recordings exported{skipped}{failed}")
+    return 1 if outcome.failed else 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if sum((bool(args.recordings), args.all, bool(args.meta))) != 1:
+        raise BadRequest("say which recordings: their ids, or --meta KEY=VALUE, or --all")
+    if args.format == "dir" and args.output == "-":
+        raise BadRequest("a directory can't go to stdout. Use --output DIR")
+    if args.format != "dir" and os.path.isdir(args.output):
+        raise BadRequest(f"{args.output} is a directory. Use --format dir, or name a file")
+    if args.resume and args.format != "dir":
+        raise BadRequest("--resume is for --format dir: a stream can only be written anew")
+
+
+def _canonical(text: str, form: ids.RecordingIdForm) -> str:
+    recording = ids.parse_recording_id(text, form)
+    if recording is None:
+        raise BadRequest(
+            f'{text!r} is not a recording id: a UUID, or more where `recording_ids` is "any"',
+            code="bad_recording_id",
+        )
+    return recording
+
+
+def _filter(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r}: use KEY=VALUE")
+    return key, value
+
+
+def _time(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: use milliseconds since the epoch") from None

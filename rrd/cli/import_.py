@@ -1,0 +1,61 @@
+"""``rrd import``: files of events into a running daemon."""
+
+from __future__ import annotations
+
+import argparse
+
+from rrd.cli import common
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "import",
+        help="send files of events to a running daemon",
+        description="Takes what `rrd export` writes, and any file of rrweb events: NDJSON, JSON arrays, "
+        '{"events":[…]}; plain, gzip, brotli (.br) or zstd. Done again, it stores nothing again.',
+    )
+    parser.add_argument("paths", nargs="+", metavar="FILE|DIR", help="- is stdin")
+    parser.add_argument(
+        "--tenant",
+        type=common.tenant,
+        help="whose they are, whatever an export says; not needed where there is one tenant alone",
+    )
+    parser.add_argument("--recording", metavar="ID", help="where all events go, whatever else says")
+    parser.add_argument(
+        "--ids",
+        choices=["auto", "keep", "strip"],
+        default="auto",
+        help="sequenceId and recordingId at an event's end: take off what `rrd export --with-ids` added "
+        "(auto), keep all, or strip them as well where the API added them",
+    )
+    parser.add_argument("--url", default="", help="the daemon; by default the one that the settings tell")
+    parser.add_argument("--key", default="", help="a key that may write; by default one is made and revoked")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, and totals alone")
+    parser.set_defaults(run=_import)
+    common.add_shared_flags(parser)
+
+
+def _import(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    from rrd.transfer.intake import Choice, check_choice, find_files, run_import  # noqa: PLC0415 - aiohttp
+    from rrd.transfer.progress import Progress  # noqa: PLC0415
+
+    config = common.settings(args)
+    choice = check_choice(Choice(args.tenant, args.recording, args.ids, args.url, args.key), config)
+    with Progress(quiet=args.quiet) as progress:
+        outcome = asyncio.run(run_import(config, list(find_files(args.paths)), choice, progress))
+    if not args.quiet:
+        for (tenant, recording), answer in outcome.answers.items():
+            of = f"{tenant}/{recording}" if tenant else recording
+            print(f"{of}: {_counts(answer.stored, answer.repeated, answer.quarantined)}")
+    totals = [sum(column) for column in zip(*outcome.answers.values(), strict=True)] or [0, 0, 0]
+    refused = f", {outcome.refused} refused" if outcome.refused else ""
+    print(f"{len(outcome.answers)} recordings: {_counts(*totals)}{refused}")
+    return 1 if outcome.failed or outcome.refused or totals[2] else 0
+
+
+def _counts(stored: int, repeated: int, quarantined: int) -> str:
+    more = f", {quarantined} quarantined" if quarantined else ""
+    return f"{stored} stored, {repeated} repeated{more}"

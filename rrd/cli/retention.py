@@ -1,0 +1,98 @@
+"""``rrd retention``: what would go by now, and why. Changes nothing; a daemon may run meanwhile."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rrd import layout
+from rrd.cli import common
+from rrd.clock import SystemClock
+from rrd.config import Config
+from rrd.errors import NotFound
+
+if TYPE_CHECKING:
+    from rrd.index.rows import TenantRow
+    from rrd.lifecycle.retention import Expiry
+
+_COUNT_MAX = 1_000_000
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "retention",
+        help="say which recordings would go by now, and why",
+        description="A dry run: the daemon removes these, oldest first, within a minute or so of their time.",
+    )
+    parser.add_argument("--list", action="store_true", help="name each recording")
+    parser.set_defaults(run=_retention)
+    common.add_shared_flags(parser)
+
+
+def _retention(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    config = common.settings(args)
+    path = layout.index_path(config.data_dir)
+    if not os.path.exists(path):
+        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
+    goes, tenants = asyncio.run(_look(path, config))
+    if args.list:
+        common.print_table(
+            ("TENANT", "RECORDING", "LAST EVENT STORED", "EVENTS", "BYTES", "WHY"),
+            [
+                (
+                    row.tenant,
+                    row.recording,
+                    common.show_time(row.last_stored_ms),
+                    str(row.events),
+                    str(row.stored_bytes),
+                    why,
+                )
+                for row, why in goes
+            ],
+        )
+        return 0
+    common.print_table(
+        ("TENANT", "HAS RECORDINGS", "BYTES", "WOULD LOSE", "BYTES", "WHY"), _sums(goes, tenants)
+    )
+    return 0
+
+
+async def _look(path: str, config: Config) -> tuple[list[Expiry], list[TenantRow]]:
+    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
+    from rrd.lifecycle.retention import limits_of, look  # noqa: PLC0415
+
+    limits = limits_of(config)
+    index = await Index.open(path)
+    try:
+        goes = await look(index, limits, now_ms=SystemClock().now_ms(), count_max=_COUNT_MAX)
+        return goes, await index.tenants()
+    finally:
+        await index.close()
+
+
+def _sums(goes: Sequence[Expiry], tenants: Sequence[TenantRow]) -> list[Sequence[str]]:
+    """Return a line for each tenant and reason; for a tenant that loses nothing, one that says so."""
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for row, why in goes:
+        count, size = sums.get((row.tenant, why), (0, 0))
+        sums[row.tenant, why] = (count + 1, size + row.stored_bytes)
+    lines: list[Sequence[str]] = []
+    for tenant in tenants:
+        mine = [(why, *both) for (name, why), both in sums.items() if name == tenant.name] or [("", 0, 0)]
+        lines += [
+            (
+                tenant.name,
+                str(tenant.recordings),
+                str(tenant.storage_bytes),
+                str(count),
+                str(size),
+                why,
+            )
+            for why, count, size in mine
+        ]
+    return lines

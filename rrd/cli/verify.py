@@ -1,0 +1,177 @@
+"""``rrd verify``: whether index, local files and objects agree, and which command mends it if not."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from rrd import layout
+from rrd.cli import common
+from rrd.config import Config
+from rrd.errors import ConfigError, NotFound
+
+if TYPE_CHECKING:
+    from rrd.care.differences import Difference
+    from rrd.care.examine import Examiner
+    from rrd.care.verify import Verifier
+
+_REDRAW_INTERVAL_S = 0.1
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "verify",
+        help="tell whether index, local files and objects agree",
+        description="Walks index, local files and objects, and prints a line for each difference: what, "
+        "where, and which command mends it. A running daemon doesn't mind. Exit code 0: none is left; "
+        "1: some.",
+    )
+    parser.add_argument("recordings", nargs="*", metavar="RECORDING", help="only these (all by default)")
+    parser.add_argument(
+        "--tenant", type=common.tenant, help="whose, where several tenants have such a recording"
+    )
+    parser.add_argument("--deep", action="store_true", help="read every byte and check it, objects too")
+    parser.add_argument(
+        "--mend",
+        action="store_true",
+        help="remove what nobody refers to, where what it held is elsewhere, too, and whole (daemon stopped)",
+    )
+    parser.set_defaults(run=_verify)
+    common.add_shared_flags(parser)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    from rrd.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
+
+    config = common.settings(args)
+    require_index(config)
+    with contextlib.ExitStack() as held:
+        is_served = False
+        try:
+            held.enter_context(lock_data_dir(config.data_dir))
+        except ConfigError:
+            if args.mend:
+                raise
+            is_served = True
+        if not args.mend:
+            # Looking is no reason to keep a daemon from starting.
+            held.close()
+        return asyncio.run(_run(config, args, is_served=is_served))
+
+
+def require_index(config: Config) -> None:
+    """Raise ``NotFound`` if there is no index, which opening it would make."""
+    path = layout.index_path(config.data_dir)
+    if not os.path.exists(path):
+        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
+
+
+@contextlib.asynccontextmanager
+async def examining(config: Config, *, is_served: bool) -> AsyncIterator[Examiner]:
+    """Open everything that there is to look at."""
+    from rrd.care.examine import Examiner  # noqa: PLC0415 - all that reads segments
+    from rrd.index.index import Index  # noqa: PLC0415
+    from rrd.objects.choose import open_store  # noqa: PLC0415
+    from rrd.segment.disk import OsDisk  # noqa: PLC0415
+    from rrd.tombstones import Tombstones  # noqa: PLC0415
+
+    disk = OsDisk()
+    index = await Index.open(layout.index_path(config.data_dir))
+    try:
+        async with open_store(config, disk) as store:
+            with Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
+                examiner = Examiner(config.data_dir, disk, index, store, tombstones, is_served=is_served)
+                with contextlib.closing(examiner):
+                    yield examiner
+    finally:
+        await index.close()
+
+
+async def _run(config: Config, args: argparse.Namespace, *, is_served: bool) -> int:
+    from rrd.care.verify import Verifier  # noqa: PLC0415
+    from rrd.recovery import recover  # noqa: PLC0415
+
+    count = left = 0
+    async with examining(config, is_served=is_served) as examiner:
+        if args.mend:
+            # What the next start would do, so that what is left is not just on its way.
+            await recover(
+                config, examiner.disk, examiner.index, rebuild=False, tombstones=examiner.tombstones
+            )
+        progress = _Progress()
+        verifier = Verifier(examiner, deep=args.deep, told=progress.show)
+        found = verifier.all()
+        if args.recordings:
+            found = verifier.some(await _keys(examiner, args.recordings, args.tenant))
+        async for difference in found:
+            progress.clear()
+            count += 1
+            left += not await _told(verifier, difference, mend=args.mend)
+        progress.clear()
+    looked_at = ", ".join(f"{number:,} {what}" for what, number in verifier.counts.items() if number)
+    mended = f"{count - left:,} mended, " if args.mend and count else ""
+    print(f"{looked_at or 'nothing there'}: {mended}{left or 'no'} difference{'' if left == 1 else 's'}")
+    return 1 if left else 0
+
+
+async def _told(verifier: Verifier, difference: Difference, *, mend: bool) -> bool:
+    """Print a difference, mended if that is wanted and can be done. Return whether it was."""
+    done = await verifier.mend(difference) if mend else ""
+    if done:
+        print(f"{difference.kind}: {difference.where}: {done}, since {difference.what}")
+        return True
+    print(difference)
+    if mend and difference.mend != "by_hand":
+        print(f"  left alone: {', '.join(difference.proofs)} should hold the same, and can't be read whole")
+    return False
+
+
+async def _keys(examiner: Examiner, recordings: Sequence[str], tenant: str | None) -> list[tuple[str, str]]:
+    """Return (tenant, recording) of each, in every tenant that knows it. Raises ``NotFound``."""
+    keys: list[tuple[str, str]] = []
+    for recording in recordings:
+        tenants = await tenants_of(examiner, recording, tenant)
+        if not tenants:
+            raise NotFound(f"nothing is known of recording {recording!r}. `rrd doctor {recording}` says more")
+        keys += [(name, recording) for name in tenants]
+    return keys
+
+
+async def tenants_of(examiner: Examiner, recording: str, tenant: str | None) -> list[str]:
+    """Return the tenants, or the one asked for, whose index or tombstones know a recording."""
+    names = [tenant] if tenant else [row.name for row in await examiner.index.tenants()]
+    return [
+        name
+        for name in names
+        if await examiner.index.recording(name, recording) or examiner.tombstones.lives(name, recording)
+    ]
+
+
+class _Progress:
+    """How far it is, on a terminal alone: one line that is written over."""
+
+    def __init__(self) -> None:
+        self._is_shown = sys.stderr.isatty()
+        self._drawn_at = float("-inf")
+        self._is_drawn = False
+
+    def show(self, what: str, count: int) -> None:
+        now = time.monotonic()
+        if self._is_shown and now - self._drawn_at >= _REDRAW_INTERVAL_S:
+            self._drawn_at = now
+            self._is_drawn = True
+            # Erase to the end of the line (ECMA-48, 8.3.41).
+            print(f"\r\x1b[K{what}: {count:,}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._is_drawn:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._is_drawn = False

@@ -1,0 +1,154 @@
+"""The events of one recording as a response: in the form and the compression that were asked for.
+
+A status is told once the first events are there, since most of what can go wrong does so with the first
+block. What goes wrong later breaks the connection: an answer that looks whole would leave events out in
+silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor
+from typing import Protocol
+
+import brotli
+import zstandard
+from aiohttp import hdrs, web
+from isal import isal_zlib
+
+from rrd.errors import CorruptSegment, StoreAway
+from rrd.http.negotiate import best_of
+from rrd.http.services import SERVICES
+from rrd.index.rows import RecordingRow
+from rrd.log import event
+from rrd.playback.splice import JSON_ARRAY, NDJSON
+from rrd.playback.stream import stream
+from rrd.playback.table import ALWAYS, Between, Table
+
+logger = logging.getLogger(__name__)
+
+_FORMS = {"application/json": JSON_ARRAY, "application/x-ndjson": NDJSON, "application/ndjson": NDJSON}
+
+
+class EventsAnswer:
+    """The events of one recording, about to be sent."""
+
+    def __init__(self, request: web.Request, row: RecordingRow, between: Between) -> None:
+        self._request = request
+        self._row = row
+        self._services = request.app[SERVICES]
+        self._media_type = best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
+        self._encoding = best_of(request.headers.get(hdrs.ACCEPT_ENCODING), ("identity", *_COMPRESSORS))
+        # What is stored is only ever added to, so the last number names the whole answer.
+        self.tag = "-".join(
+            [
+                f"{row.created_ms:x}",
+                str(row.next_seq - 1),
+                self._media_type.rpartition("/")[2],
+                self._encoding,
+            ]
+            + ([] if between == ALWAYS else [f"{between.start:.17g}", f"{between.limit:.17g}"])
+        )
+        self.headers = {
+            hdrs.ETAG: f'"{self.tag}"',
+            hdrs.VARY: "Accept, Accept-Encoding",
+            hdrs.CACHE_CONTROL: "private, no-cache",
+        }
+
+    async def send(self, table: Table) -> web.StreamResponse:
+        """Send it. Raises ``CorruptSegment``, ``StoreAway`` and ``OSError`` while nothing has been sent."""
+        response = web.StreamResponse(headers=self.headers)
+        response.content_type = self._media_type
+        if self._encoding != "identity":
+            response.headers[hdrs.CONTENT_ENCODING] = self._encoding
+        if self._request.method == hdrs.METH_HEAD:
+            await response.prepare(self._request)
+            return response
+        files, readers = self._services.files, self._services.readers
+        async with contextlib.AsyncExitStack() as stack:
+            if not table.is_local:
+                # A store that hangs must not take all the readers' places.
+                await stack.enter_async_context(files.turns)
+            await stack.enter_async_context(readers)
+            parts = await stack.enter_async_context(contextlib.aclosing(self._parts(table)))
+            first = await anext(parts, b"")
+            await response.prepare(self._request)
+            try:
+                await self._write(response, first)
+                async for part in parts:
+                    await self._write(response, part)
+            except (CorruptSegment, StoreAway, OSError, TimeoutError) as error:
+                # A broken connection is the one sign left that this is not the whole.
+                if self._request.transport is not None:
+                    self._request.transport.abort()
+                await self._log_break(error)
+                return response
+        await response.write_eof()
+        return response
+
+    def _parts(self, table: Table) -> AsyncGenerator[bytes, None]:
+        services = self._services
+        threads = services.reading_threads if table.is_local else services.files.threads
+        form, bytes_max = _FORMS[self._media_type], services.config.read_bytes_max
+        chunks = stream(table, form=form, bytes_max=bytes_max, threads=threads)
+        return _compressed(chunks, self._encoding, services.reading_threads)
+
+    async def _write(self, response: web.StreamResponse, part: bytes) -> None:
+        # Whoever doesn't take the answer must not keep others from theirs.
+        async with asyncio.timeout(self._services.config.body_idle_timeout_s):
+            if part:
+                await response.write(part)
+
+    async def _log_break(self, error: Exception) -> None:
+        row = self._row
+        level = logging.WARNING
+        if isinstance(error, CorruptSegment):
+            # What was erased while it was read is no damage.
+            fresh = await self._services.index.recording(row.tenant, row.recording)
+            level = logging.ERROR if fresh is not None else logging.INFO
+        event(logger, level, "read_broken_off", recording=row.recording, error=repr(error))
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._stream = brotli.Compressor(quality=4)
+
+    def compress(self, data: bytes) -> bytes:
+        part: bytes = self._stream.process(data)
+        return part
+
+    def flush(self) -> bytes:
+        part: bytes = self._stream.finish()
+        return part
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+_COMPRESSORS: dict[str, Callable[[], _Compressor]] = {
+    "zstd": lambda: zstandard.ZstdCompressor(level=3).compressobj(),
+    "br": _Brotli,
+    "gzip": lambda: isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31),
+}
+
+
+async def _compressed(
+    chunks: AsyncGenerator[bytes, None], encoding: str, threads: Executor
+) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(chunks):
+        if encoding == "identity":
+            async for chunk in chunks:
+                yield chunk
+            return
+        compressor = _COMPRESSORS[encoding]()
+        loop = asyncio.get_running_loop()
+        async for chunk in chunks:
+            part = await loop.run_in_executor(threads, compressor.compress, chunk)
+            if part:
+                yield part
+        yield compressor.flush()
