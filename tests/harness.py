@@ -139,7 +139,8 @@ async def running(
     ``settings`` are those of ``Config``; flushes come early by default, so that tests needn't wait.
     ``before_recovery`` is called, and awaited if need be, when the daemon listens but is not ready yet.
     """
-    settings = {"flush_age_ms": 20, "port": 0, "data_dir": str(data_dir)} | settings
+    # No reserve: a test machine whose disk happens to be nearly full is not what is tested.
+    settings = {"flush_age_ms": 20, "port": 0, "data_dir": str(data_dir), "disk_reserve_bytes": 0} | settings
     config = msgspec.convert(settings, Config)
     with lock_data_dir(config.data_dir):
         async with contextlib.AsyncExitStack() as stack:
@@ -198,6 +199,7 @@ class DaemonProcess(Keys):
         # INVOCATION_ID keeps it from minting keys and printing them, which a service doesn't do.
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RRD_")},
+            "RRD_DISK_RESERVE_BYTES": "0",
             **{f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()},
             "INVOCATION_ID": "tests",
             "PYTHONPATH": str(ROOT),

@@ -17,6 +17,7 @@ import functools
 import itertools
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, TypeVar
@@ -33,6 +34,8 @@ _PAGE_SIZE = 1000
 _HIDDEN = ".new"
 _TRIES = 10
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+"""A link can't be made between these places: another file system, or one that has none (link(2))."""
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
@@ -74,6 +77,8 @@ class LocalStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rrd-objects")
         # Of those who change something, one at a time: no directory may go while a file is put into it.
         self._changing = asyncio.Lock()
+        # Puts take turns in their threads as well: one that was cancelled may still be at it.
+        self._in_thread = threading.Lock()
         disk.make_dirs(root)
 
     # ObjectStore
@@ -138,6 +143,11 @@ class LocalStore:
     # In threads
 
     def _put(self, call: _Call, path: str, target: str) -> None:
+        with self._in_thread:
+            call.go_on()
+            self._link_and_rename(call, path, target)
+
+    def _link_and_rename(self, call: _Call, path: str, target: str) -> None:
         directory, hidden = os.path.dirname(target), _hidden(target)
         for tries_left in reversed(range(_TRIES)):
             self._find_root()
@@ -146,6 +156,9 @@ class LocalStore:
                 self._place(path, hidden)
                 call.go_on()
                 self._disk.rename(hidden, target)
+                with contextlib.suppress(FileNotFoundError):
+                    # Still there if the same file was put before: then renaming does nothing (rename(2)).
+                    self._disk.unlink(hidden)
                 break
             except FileNotFoundError:
                 if not os.path.exists(path):
@@ -166,7 +179,8 @@ class LocalStore:
         try:
             os.link(path, hidden)
         except OSError as error:
-            if error.errno in _NO_ROOM | {errno.ENOENT}:
+            # Never where ``hidden`` is there after all: it may be a link to ``path``, which copying empties.
+            if error.errno not in _NO_LINK:
                 raise
             self._disk.copy(path, hidden, offset=0)
             return
