@@ -352,7 +352,8 @@ async def test_what_a_killed_daemon_left_unsynced_is_not_acked_unless_it_is_safe
 
 
 @pytest.mark.slow
-@given(steps=workloads, conf=settings_drawn, failures=_FAILURES, rng=st.randoms(use_true_random=False))
+# A true random: how often it is asked depends on threads, which what Hypothesis draws may not.
+@given(steps=workloads, conf=settings_drawn, failures=_FAILURES, rng=st.randoms(use_true_random=True))
 @settings(_FUZZ, max_examples=40)
 async def test_a_power_cut_at_every_operation_of_random_workloads_loses_nothing_acked(
     tmp_path: Path, steps: list[Step], conf: Config, failures: list[Failure], rng: random.Random
