@@ -6,13 +6,14 @@ VENV_SWIFT := .venv-swift
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-slow test-s3 check format lint types clean
+.PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
 	@echo "make test       run the tests (ARGS='tests/wire -k gzip' to choose)"
 	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs"
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
+	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
 	@echo "make format     put the code into its canonical form"
 
@@ -41,8 +42,18 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: $(VENV)/installed-dev peers
+	$(BIN)/python -m bench.run $(ARGS)
+
+bench-quick: $(VENV)/installed-dev peers
+	$(BIN)/python -m bench.run --quick $(ARGS)
+
+# What the benches compare with, each with packages of its own.
+peers: $(VENV)/installed-dev
+	$(BIN)/python -m bench.peers install
+
 clean:
-	rm -rf $(VENV) $(VENV_SWIFT) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
+	rm -rf $(VENV) $(VENV_SWIFT) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -30,14 +30,22 @@ class Daemon(NamedTuple):
 
 
 @contextlib.contextmanager
-def daemon(settings: dict[str, str] | None = None) -> Iterator[Daemon]:
+def daemon(
+    settings: dict[str, str] | None = None,
+    *,
+    core: int | None = None,
+    data_dir: str | None = None,
+    start_timeout_s: float = _START_TIMEOUT_S,
+) -> Iterator[Daemon]:
     """Start ``rrd serve`` and stop it on leaving.
 
-    ``settings`` go into its environment (``RRD_FLUSH_AGE_MS`` and the like). Raises ``RuntimeError``
-    with its log if it doesn't come up, or doesn't stop cleanly.
+    ``settings`` go into its environment (``RRD_FLUSH_AGE_MS`` and the like). ``core`` is the only one that
+    it may use; None leaves it those of the caller. ``data_dir`` may hold something already, and stays; None
+    takes a directory that goes with the daemon. Raises ``RuntimeError`` with its log if it doesn't listen
+    within ``start_timeout_s``, or doesn't stop cleanly.
     """
     with tempfile.TemporaryDirectory(prefix="rrd-bench-") as directory:
-        data_dir, log_path = f"{directory}/data", f"{directory}/log"
+        data_dir, log_path = data_dir or f"{directory}/data", f"{directory}/log"
         rrd = [sys.executable, "-m", "rrd"]
         key = subprocess.check_output(
             [*rrd, "keys", "create", "--data-dir", data_dir, "--tenant", TENANT, "--scope", "all"], text=True
@@ -50,7 +58,10 @@ def daemon(settings: dict[str, str] | None = None) -> Iterator[Daemon]:
                 env=os.environ | (settings or {}),
             )
         try:
-            host, port = _address(process, log_path)
+            if core is not None:
+                # It has one thread yet; those that it starts later inherit this.
+                os.sched_setaffinity(process.pid, {core})
+            host, port = _address(process, log_path, start_timeout_s)
             yield Daemon(host, port, key, process.pid)
         finally:
             process.terminate()
@@ -63,13 +74,15 @@ def daemon(settings: dict[str, str] | None = None) -> Iterator[Daemon]:
             raise RuntimeError(f"the daemon ended with status {status}:\n{_read(log_path)[-2000:]}")
 
 
-def _address(process: subprocess.Popen[bytes], log_path: str) -> tuple[str, int]:
-    deadline = time.monotonic() + _START_TIMEOUT_S
+def _address(process: subprocess.Popen[bytes], log_path: str, timeout_s: float) -> tuple[str, int]:
+    deadline = time.monotonic() + timeout_s
     while process.poll() is None and time.monotonic() < deadline:
         if found := _LISTENING.search(_read(log_path)):
             return found[1], int(found[2])
         time.sleep(0.02)
-    raise RuntimeError(f"the daemon doesn't listen:\n{_read(log_path)[-2000:]}")
+    status = process.poll()
+    state = f"doesn't listen after {timeout_s:.0f} s" if status is None else f"ended with status {status}"
+    raise RuntimeError(f"the daemon {state}:\n{_read(log_path)[-2000:]}")
 
 
 def _read(path: str) -> str:

@@ -1,6 +1,6 @@
 """What do objects cost to make, how large are they, and how fast are they read?
 
-Three tables, from the recordings in ``tests/data``:
+Three tables, from the recordings in ``bench/corpus``:
 
 - *At rest*: bytes of segments and of objects, beside ``zstd -19`` of the same NDJSON in one frame (which can
   be read from its beginning only).
@@ -38,6 +38,7 @@ from typing import Any, NamedTuple
 import msgspec
 import zstandard
 
+from bench.corpus import recordings
 from rrd import layout
 from rrd.assembly import limits_of
 from rrd.claims import Claims
@@ -57,7 +58,6 @@ from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp
 from rrd.segment.disk import OsDisk
 from rrd.wire.events import check_lines
-from tests.corpus import recordings
 from tests.s3_servers import S3Server, moto
 
 TENANT = "bench"

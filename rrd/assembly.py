@@ -209,7 +209,6 @@ def limits_of(config: Config) -> Limits:
         event_bytes_max=config.event_bytes_max,
         document_bytes_max=config.message_bytes_max,
         body_bytes_max=config.body_bytes_max,
-        nesting_max=config.nesting_max,
         zstd_window_bytes_max=config.zstd_window_bytes_max,
         metadata_keys_max=config.metadata_keys_max,
         metadata_key_bytes_max=config.metadata_key_bytes_max,

@@ -84,7 +84,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     event_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
     message_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
     body_bytes_max: Annotated[int, Meta(ge=KIB)] = GIB
-    nesting_max: Annotated[int, Meta(ge=8, le=900)] = 512
     zstd_window_bytes_max: Annotated[int, Meta(ge=KIB, le=128 * MIB)] = 8 * MIB
     metadata_keys_max: Positive = 100
     metadata_key_bytes_max: Positive = 256

@@ -58,7 +58,6 @@ def test_the_shipped_file_states_the_bounds_of_sizes_and_times() -> None:
         "segment_bytes_max": (2**20, 4 * 2**30),
         "event_bytes_max": (1024, 2**30),
         "message_bytes_max": (1024, 2**30),
-        "nesting_max": (8, 900),
         "zstd_window_bytes_max": (1024, 128 * 2**20),
         "port": (0, 65535),
     }

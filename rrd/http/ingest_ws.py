@@ -1,7 +1,8 @@
 """Events over a WebSocket.
 
-The hot path of rrd: for each message nothing is done but to append it to a list and add up its size.
-Everything else happens once for some 256 KB, or when the oldest message has waited ``flush_age_ms``.
+The hot path of rrd: for each message nothing is done but to append it to a list and add up its size
+(``gathering``). Everything else happens once for some 256 KB, or when the oldest message has waited
+``flush_age_ms``.
 
 The rrweb client logs whatever the server says, and gives the socket up for good on any error or close.
 So the server is quiet: one summary at the end, and one after each flush for those who ask for it
@@ -14,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Literal
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
@@ -22,6 +22,7 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from rrd.errors import BadRequest, RrdError, TooLarge, TooManySockets, WireError
 from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
+from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in
 from rrd.http.services import SERVICES, Services
 from rrd.log import event
@@ -57,13 +58,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
         raise TooManySockets(
             f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
         )
-    socket = _Socket(
-        # The last flush and the summary come between the client's close and ours.
-        autoclose=False,
-        max_msg_size=services.config.message_bytes_max,
-        # UTF-8 is checked for a whole block at once.
-        decode_text=False,
-    )
+    socket = _Socket(run_bytes=services.config.flush_bytes, max_msg_size=services.config.message_bytes_max)
     await socket.prepare(request)
     ingest = _SocketIngest(
         services,
@@ -78,7 +73,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-class _Socket(web.WebSocketResponse[Literal[False]]):
+class _Socket(GatheringSocket):
     """aiohttp closes by itself where a frame is damaged or a message too large: here it asks first."""
 
     before_refusal: Callable[[int], Awaitable[None]]
@@ -112,12 +107,12 @@ class _SocketIngest:
         self._is_document = kind == "json"
         self._decoder = decoder
         self._source: Source | None = None
-        self._messages: list[bytes] = []
         self._line = 1
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
         self._hold = Hold(services.unfinished)
-        self._is_decoding = False
+        self._is_busy = False
+        """Something received is just being taken in: nothing younger may overtake it."""
         self._has_news = False
         self._is_telling = False
         self._ended = False
@@ -183,80 +178,71 @@ class _SocketIngest:
                 return batch
 
     async def _receive(self) -> None:
-        receive = self._socket.receive
-        messages = self._messages
-        decoder = self._decoder
-        gathers = self._services.sockets.gathers
-        flush_bytes = self._services.config.flush_bytes
-        text = WSMsgType.TEXT
-        size = 0
+        self._socket.gather(self._gathers)
         while True:
-            message = await receive()
-            if message.type is text:
-                data = message.data
-                if not messages:
-                    if decoder.waiting_bytes:
-                        self.flush()  # Binary messages that came before.
-                    size = 0
-                    gathers(self)
-                messages.append(data)
-                size += len(data)
-                if size >= flush_bytes:
-                    await self._flush_full(size)
-            elif message.type is WSMsgType.BINARY:
-                self.flush()
-                await self._take_binary(message.data)
-            else:
-                return
+            message = await self._socket.receive()
+            self._is_busy = True  # So that no timed flush comes between.
+            try:
+                if message.type is WSMsgType.TEXT:
+                    # A run, but for messages that came before there were any.
+                    await self._take_text(message.data if type(message.data) is list else [message.data])
+                elif message.type is WSMsgType.BINARY:
+                    await self._take_binary(message.data)
+                else:
+                    return
+            finally:
+                self._is_busy = False
+            if self._decoder.waiting_bytes:
+                self._services.sockets.gathers(self)
             if self._failure is not None:
                 raise self._failure
 
-    async def _flush_full(self, size: int) -> None:
-        if size >= LARGE_EVENT_BYTES:
-            self._put(await asyncio.to_thread(self._check, self._take_messages()))
+    def _gathers(self) -> None:
+        if not self._decoder.waiting_bytes:  # Otherwise a flush is due already, and earlier.
+            self._services.sockets.gathers(self)
+
+    async def _take_text(self, messages: list[bytes]) -> None:
+        self._flush_decoder()
+        if sum(map(len, messages)) >= LARGE_EVENT_BYTES:
+            self._put(await asyncio.to_thread(self._check, messages))
         else:
-            self.flush()
+            self._put(self._check(messages))
         await self._room()
 
     async def _take_binary(self, data: bytes) -> None:
         decoder = self._decoder
         decoder.feed(data, ends_message=True)
         is_large = len(data) >= _LARGE_MESSAGE_BYTES or decoder.unfinished_bytes >= LARGE_EVENT_BYTES
-        self._is_decoding = True  # So that no timed flush comes between.
-        try:
-            while True:
-                batch = await asyncio.to_thread(decoder.next_batch) if is_large else decoder.next_batch()
-                if batch is None:
-                    break
-                self._put(batch)
-                await self._room()
-        finally:
-            self._is_decoding = False
+        while True:
+            batch = await asyncio.to_thread(decoder.next_batch) if is_large else decoder.next_batch()
+            if batch is None:
+                break
+            self._put(batch)
+            await self._room()
         await self._hold.resize(decoder.unfinished_bytes)
-        if decoder.waiting_bytes:
-            self._services.sockets.gathers(self)
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
+        if self._is_busy:
+            self._socket.hand_out()
+            return
         try:
-            if self._messages:
-                self._put(self._check(self._take_messages()))
-            while self._decoder.waiting_bytes and not self._is_decoding:
-                batch = self._decoder.next_batch(flush=True)
-                if batch is not None:
-                    self._put(batch)
+            self._flush_decoder()
+            if messages := self._socket.take_out():
+                self._put(self._check(messages))
         except RrdError as error:
             self._fail_soon(error)
 
-    def _take_messages(self) -> list[bytes]:
-        taken = self._messages.copy()
-        self._messages.clear()
-        return taken
+    def _flush_decoder(self) -> None:
+        while self._decoder.waiting_bytes:
+            batch = self._decoder.next_batch(flush=True)
+            if batch is not None:
+                self._put(batch)
 
     def _check(self, messages: list[bytes]) -> Batch:
         limits = self._services.limits
         if self._is_document:
-            lines = [line for message in messages for line in split_document(message)]
+            lines = [line for message in messages for line in split_document(bytes(message))]
             batch = check_lines(lines, limits, first_line=self._line)
         else:
             batch = check_messages(messages, limits, first_line=self._line)

@@ -204,7 +204,6 @@ def limits_of(config: Config) -> Limits:
         event_bytes_max=config.event_bytes_max,
         document_bytes_max=config.event_bytes_max,
         body_bytes_max=None,
-        nesting_max=config.nesting_max,
         zstd_window_bytes_max=128 << 20,  # What `zstd --long` asks for, and one reader can have.
         metadata_keys_max=config.metadata_keys_max,
         metadata_key_bytes_max=config.metadata_key_bytes_max,

@@ -5,7 +5,6 @@
 ``documents``  a JSON document → its events, each on a line
 ``events``     lines → a batch: checked, metadata taken out, bad lines set aside
 ``packed``     events that ``@rrweb/packer`` has compressed
-``nesting``    how deep a line nests
 ``values``     where JSON values end, for text that is no good as a whole
 ``decoder``    all of these behind ``feed`` and ``next_batch``
 """

@@ -13,7 +13,6 @@ class Limits(NamedTuple):
     """A JSON document (array, ``{"events":…}``) is held whole, so it has a limit of its own."""
     body_bytes_max: int | None
     """All of a body together, or of one message of a socket, which may stay open for days. None: no limit."""
-    nesting_max: int
     zstd_window_bytes_max: int
     metadata_keys_max: int
     metadata_key_bytes_max: int

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from bench.corpus import NAMES, lines_of
 from rrd.access.keys import KeyStore
 from rrd.cli import main
 from rrd.layout import keys_path
-from tests.corpus import NAMES, lines_of
 from tests.harness import DEADLINE_S, DaemonProcess
 from tests.transfer.transfer_lab import Client, event, in_order, ndjson, new_id
 

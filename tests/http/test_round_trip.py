@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.corpus import NAMES, lines_of
+from bench.corpus import NAMES, lines_of
 from tests.http.api import (
     COMPRESS,
     JSON,

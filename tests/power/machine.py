@@ -49,7 +49,7 @@ from tests.simdisk import PowerCut, SimDisk
 
 DATA = "/data"
 TENANT = "t"
-LIMITS = Limits(1 << 20, 1 << 20, None, 64, 1 << 20, 100, 256, 4096, 1 << 16)
+LIMITS = Limits(1 << 20, 1 << 20, None, 1 << 20, 100, 256, 4096, 1 << 16)
 
 _T = TypeVar("_T")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.corpus import recordings
+from bench.corpus import recordings
 from tests.harness import LocalDaemon, eventually, running, until
 from tests.http.api import Api, by_time, ndjson, new_id, visiting
 from tests.s3_servers import S3Server, ceph, moto, swift

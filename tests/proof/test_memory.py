@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.corpus import recordings
+from bench.corpus import recordings
 from tests.harness import DaemonProcess, until
 from tests.s3_servers import moto
 

@@ -20,13 +20,13 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.corpus import lines_of
 from rrd.errors import CorruptSegment
 from rrd.segment.disk import OsDisk
 from rrd.segment.format import BlockDraft, BlockHeader, MetadataNote, QuarantineNote
 from rrd.segment.pack import Packed, PackSource, object_identity, pack
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
-from tests.corpus import lines_of
 from tests.segment.samples import (
     EMPTY,
     IDENTITY,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.corpus import lines_of
 from rrd.segment.format import encode_block, encode_identity
-from tests.corpus import lines_of
 from tests.segment.samples import COMPRESSOR, IDENTITY, events
 
 MIB = 1 << 20

@@ -12,13 +12,13 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.corpus import lines_of
 from rrd.config import Config
 from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.ids import parse_recording_id
 from rrd.transfer.lines import _add
 from rrd.transfer.reading import Ids, Source, limits_of, read_pieces
 from rrd.wire.limits import Limits
-from tests.corpus import lines_of
 
 LIMITS = limits_of(Config())
 ID, OTHER = "3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e6f", "3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e70"

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.corpus import recordings
 from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.inflate import Encoding
-from tests.corpus import recordings
 from tests.wire import bombs
 from tests.wire.packer import pack
 from tests.wire.wire_lab import (

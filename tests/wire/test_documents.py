@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.corpus import recordings
 from rrd.wire.documents import split_document
 from rrd.wire.events import check_lines
-from tests.corpus import recordings
 from tests.wire.packer import pack
 from tests.wire.wire_lab import JSON_VALUES, LIMITS, MIB, event, events_of, good_lines, json_text
 

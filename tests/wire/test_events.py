@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.corpus import recordings
 from rrd.wire.events import Batch, MetadataEvent, Rejected, check_lines, check_messages, parse_metadata
-from tests.corpus import recordings
 from tests.wire.packer import pack
 from tests.wire.wire_lab import (
     JSON_VALUES,

@@ -25,7 +25,6 @@ LIMITS = Limits(
     event_bytes_max=64 * MIB,
     document_bytes_max=64 * MIB,
     body_bytes_max=GIB,
-    nesting_max=512,
     zstd_window_bytes_max=8 * MIB,
     metadata_keys_max=100,
     metadata_key_bytes_max=256,
@@ -163,7 +162,11 @@ TIME_MAX = 8_640_000_000_000_000
 Verdict = Literal["event", "metadata", "refused", "not_json"]
 
 
-def verdict(line: bytes, nesting_max: int = LIMITS.nesting_max) -> Verdict:
+NESTING_MAX = 512
+"""So deep may an event nest in any case; where the parser gives up is its own affair."""
+
+
+def verdict(line: bytes, nesting_max: int = NESTING_MAX) -> Verdict:
     """Say what becomes of ``line``, which is no packed event."""
     try:
         value = json.loads(line.decode(), parse_constant=_refuse, object_pairs_hook=_Members)
