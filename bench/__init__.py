@@ -9,6 +9,6 @@
 
 ``stage`` puts servers and clients on their cores and lets them take turns, ``payloads`` makes the bytes,
 ``blast`` sends them, ``lanes`` are the servers to send them to. ``daemon`` starts an ``rrd serve`` to be
-measured, ``frames`` is the client's half of RFC 6455. Nothing here is imported by ``rrd``, and nothing is timed
-in the test suite.
+measured, ``frames`` is the client's half of RFC 6455. Nothing here is imported by ``rrd``, and nothing is
+timed in the test suite.
 """

@@ -11,7 +11,7 @@ counts for every event that it delays. Closed loop: each recording sends as fast
 ``events``      what is sent: a function of seed, recording and number, so that nothing is remembered
 ``messages``    events → frames and bodies, compressed or not
 ``schedule``    when each message is due
-``senders``     a recording over a connection, ``sockets`` and ``posts`` the two kinds; ``answers`` reads HTTP's
+``senders``     a recording over a connection; ``sockets`` and ``posts`` are the kinds, ``answers`` reads HTTP
 ``worker``      a load process, ``coordinate`` the run as a whole
 ``verify``      what was read back, held against what was sent
 ``outcome``     latencies, counts, findings; ``report`` prints them

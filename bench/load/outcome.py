@@ -13,6 +13,7 @@ BUSY_SHARE = 0.9
 """A load process that uses more of a core than this is at its limit."""
 LATE_S = 0.02
 LATE_SHARE_MAX = 0.01
+WAIT_SHARE_MAX = 0.05
 
 _LATENCY_US_MAX = 3_600_000_000
 _DIGITS = 3
@@ -118,6 +119,7 @@ class Part:
     late_messages: int = 0
     late_s: float = 0.0
     cpu_share: float = 0.0
+    wait_share: float = 0.0
     failed: int = 0
     problems: list[str] = dataclasses.field(default_factory=list)
     latencies: bytes = b""
@@ -156,6 +158,8 @@ class Outcome:
     """Of messages that the load itself sent more than ``LATE_S`` late."""
     cpu_shares: list[float]
     """Of a core, of each load process while it sent."""
+    wait_shares: list[float]
+    """Of the time that each wanted to run, and had to wait since others had its core."""
     findings: Findings | None = None
     """What was read back; None if nothing was."""
 
@@ -184,6 +188,7 @@ class Outcome:
                 sum(part.late_messages for part in parts), sum(part.messages for part in parts)
             ),
             cpu_shares=[part.cpu_share for part in parts],
+            wait_shares=[part.wait_share for part in parts],
             findings=findings,
         )
 
@@ -207,9 +212,11 @@ class Outcome:
                 f"a load process used {busiest:.0%} of a core, so that the server could perhaps do more"
             )
         if self.late_share > LATE_SHARE_MAX:
+            waited = max(self.wait_shares)
+            others = f" (others had its core for {waited:.0%} of the time)" if waited > WAIT_SHARE_MAX else ""
             found.append(
                 f"{self.late_share:.1%} of the messages were sent more than {LATE_S * 1000:.0f} ms late, "
-                f"up to {self.late_s:.3f} s: the latencies hold the load's own delays"
+                f"up to {self.late_s:.3f} s{others}: the latencies hold the load's own delays"
             )
         return found
 

@@ -53,7 +53,9 @@ def lines_of(outcome: Outcome) -> list[str]:
     lines.append(f"connections {opened}, {outcome.failed:,} refused, cut or failed")
     lines += [f"            {problem}" for problem in outcome.problems[:_SHOWN_MAX]]
     shares = ", ".join(f"{share:.0%}" for share in outcome.cpu_shares)
-    lines.append(f"load        {shares} of a core, at most {outcome.late_s * 1000:.0f} ms late")
+    waits = ", ".join(f"{share:.0%}" for share in outcome.wait_shares)
+    late = f"at most {outcome.late_s * 1000:.0f} ms late"
+    lines.append(f"load        {shares} of a core, waited for it {waits} of the time; {late}")
     lines += _verified(outcome.findings)
     lines += [f"THE LOAD WAS THE LIMIT: {limit}" for limit in outcome.limits]
     return lines

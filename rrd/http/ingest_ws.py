@@ -113,6 +113,8 @@ class _SocketIngest:
         self._hold = Hold(services.unfinished)
         self._is_busy = False
         """Something received is just being taken in: nothing younger may overtake it."""
+        self._is_flush_due = False
+        """``Sockets`` will call ``flush`` in time for all that gathers now."""
         self._has_news = False
         self._is_telling = False
         self._ended = False
@@ -193,12 +195,13 @@ class _SocketIngest:
             finally:
                 self._is_busy = False
             if self._decoder.waiting_bytes:
-                self._services.sockets.gathers(self)
+                self._gathers()
             if self._failure is not None:
                 raise self._failure
 
     def _gathers(self) -> None:
-        if not self._decoder.waiting_bytes:  # Otherwise a flush is due already, and earlier.
+        if not self._is_flush_due:  # What is younger must not put it off.
+            self._is_flush_due = True
             self._services.sockets.gathers(self)
 
     async def _take_text(self, messages: list[bytes]) -> None:
@@ -223,6 +226,7 @@ class _SocketIngest:
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
+        self._is_flush_due = False
         if self._is_busy:
             self._socket.hand_out()
             return

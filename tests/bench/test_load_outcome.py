@@ -69,6 +69,8 @@ def test_anything_wrong_makes_an_outcome_bad(changes: dict[str, Any], findings: 
 def test_the_load_says_when_it_is_the_limit() -> None:
     assert outcome(Part(cpu_share=0.5, messages=1000, late_messages=5)).limits == []
     assert "97%" in outcome(Part(cpu_share=0.97)).limits[0]
+    late = Part(messages=1000, late_messages=50, wait_share=0.3)
+    assert "others had its core for 30%" in outcome(late).limits[0]
     assert "5.0%" in outcome(Part(messages=1000, late_messages=50, late_s=0.4)).limits[0]
 
 

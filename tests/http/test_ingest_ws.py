@@ -69,6 +69,21 @@ async def test_acks_count_what_is_on_disk(api: Api) -> None:
     assert (await socket.finish()).last == RESULT | {"final": True} | counts(40)
 
 
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+async def test_messages_that_keep_coming_do_not_put_their_flush_off(tmp_path: Path, opcode: int) -> None:
+    async with running(tmp_path, flush_age_ms=300) as daemon, visiting(daemon) as api:
+        socket = await api.socket(new_id(), ack="true")
+        ack = asyncio.create_task(socket.next_json())
+        for event in some_events(600):  # Far more often than every 300 ms, and never enough for a block.
+            await socket.send(opcode, event)
+            await asyncio.wait([ack], timeout=0.005)
+            if ack.done():
+                break
+        assert ack.done(), "nothing was acked while messages kept coming"
+        assert (await ack)["successful_rows"] > 0
+        await socket.finish()
+
+
 async def test_debug_echoes_what_was_decoded_as_lines(api: Api) -> None:
     recording, sent = new_id(), some_events(6)
     socket = await api.socket(recording, debug="true", contentEncoding="gzip")
