@@ -2,7 +2,7 @@
 
 An event is a JSON object with an integer ``type`` and a numeric ``timestamp``; nothing else of it is
 built, and its bytes are passed on untouched. Almost all lines are *plain*: no custom event, no number of
-their own. A batch of plain lines is checked by one parser call (``_Plain`` refuses whatever is not plain);
+their own. A batch of plain lines is checked by one parser call a line (``_Plain`` refuses whatever is not plain);
 only where that fails does each line take the careful way, which knows ``recording-meta``, packed events,
 lone surrogates and what to say about a bad line.
 
@@ -72,7 +72,7 @@ class _Tagged(msgspec.Struct):
     payload: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_plain_lines = msgspec.json.Decoder(_Plain).decode_lines
+_plain = msgspec.json.Decoder(_Plain).decode
 _event = msgspec.json.Decoder(_Event).decode
 _tagged = msgspec.json.Decoder(_Tagged | None)  # data may be null
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -161,11 +161,11 @@ def check_lines(
         payload = b"\n".join(lines) + b"\n" if lines else b""
     try:
         _check_utf8(payload)
-        # In one call: half as fast again as a call a line.
-        stamps = [event.timestamp for event in _plain_lines(payload)]
+        # A call a line: ``decode_lines`` is half as fast again, but to it a line's end is any white space.
+        stamps = [event.timestamp for event in map(_plain, lines)]
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return _check_carefully(lines, limits, first_line, may_end_early=may_end_early)
-    if len(stamps) != len(lines) or max(map(len, lines), default=0) > limits.event_bytes_max:
+    if max(map(len, lines), default=0) > limits.event_bytes_max:
         return _check_carefully(lines, limits, first_line, may_end_early=may_end_early)
     return _batch(payload, stamps, limit_line=first_line + len(lines))
 

@@ -466,3 +466,10 @@ def test_junk_is_refused_and_raises_nothing(junk: list[bytes], first_line: int) 
     assert events_of(batch)[-1] == event(1)
     # The same junk in a batch of its own says the same.
     assert check_messages(junk, LIMITS, first_line=first_line).rejected == batch.rejected
+
+
+def test_values_run_together_and_values_cut_in_two_do_not_make_up_for_each_other() -> None:
+    whole = b'{"type":3,"timestamp":1}'
+    batch = check_lines([whole + whole, b'{"type":3,', b'"timestamp":1}'], LIMITS, first_line=1)
+    assert (batch.payload, batch.event_count) == ((whole + b"\n") * 2, 2)
+    assert [bad.line for bad in batch.rejected] == [2, 3]
