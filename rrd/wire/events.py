@@ -2,9 +2,9 @@
 
 An event is a JSON object with an integer ``type`` and a numeric ``timestamp``; nothing else of it is
 built, and its bytes are passed on untouched. Almost all lines are *plain*: no custom event, no number of
-their own. A batch of plain lines is checked by one parser call a line (``_Plain`` refuses whatever is not plain);
-only where that fails does each line take the careful way, which knows ``recording-meta``, packed events,
-lone surrogates and what to say about a bad line.
+their own. A batch of plain lines is checked by one parser call a line (``_Plain`` refuses whatever is not
+plain); only where that fails does each line take the careful way, which knows ``recording-meta``, packed
+events, lone surrogates and what to say about a bad line.
 
 How deep an event may nest is the parser's own affair: it gives up near Python's recursion limit, some 950
 levels, and DOM trees of real pages stay below 200. Counting levels exactly took as long as all the rest.
