@@ -126,21 +126,17 @@ class Target(NamedTuple):
 def over_connections(target: Target, paths: list[list[str]], payload: Bodies) -> Sent:
     """Send all of a payload's bodies to each of the paths, a connection for each list of them.
 
-    A connection takes its paths one after the other. It begins each with another body than its neighbours, so
-    that they don't all send the same at the same time.
+    A connection takes its paths one after the other, and the bodies of each in order.
     """
     made = bodies(payload)
     encoding = () if payload.encoding == "identity" else (f"Content-Encoding: {payload.encoding}",)
     lines = (f"Host: {HOST}", "Content-Type: application/x-ndjson", *encoding, *target.headers)
-    queues = []
-    for number, own_paths in enumerate(paths):
-        first = number % len(made.pieces)
-        order = made.pieces[first:] + made.pieces[:first]
-        queues.append(
-            deque(
-                (_head(target.method, path, lines, len(body)), body) for path in own_paths for body in order
-            )
+    queues = [
+        deque(
+            (_head(target.method, path, lines, len(body)), body) for path in own_paths for body in made.pieces
         )
+        for own_paths in paths
+    ]
     with selectors.DefaultSelector() as selector:
         connections = [_Connection(target.port, queue) for queue in queues]
         try:

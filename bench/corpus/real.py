@@ -6,7 +6,8 @@ import lzma
 from functools import cache
 from pathlib import Path
 
-NAMES = ("code_editor", "data_grid", "docs_browse", "docs_search")
+NAMES = ("docs_search", "docs_browse", "code_editor", "data_grid")
+"""In the order in which they were recorded: one after the other they are what a single visitor sends."""
 SMALL_BYTES_MAX = 1000
 
 _DIRECTORY = Path(__file__).parent

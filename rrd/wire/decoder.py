@@ -17,7 +17,7 @@ from typing import Literal
 
 from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.wire.documents import split_document
-from rrd.wire.events import Batch, Rejected, check_lines
+from rrd.wire.events import Batch, Line, Rejected, check_lines, split_lines
 from rrd.wire.inflate import Encoding, inflater
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter
@@ -44,7 +44,7 @@ class Decoder:
         self._document = bytearray()
         self._events: Iterator[bytes] | None = None
         """Events out of documents, which wait to be put in a batch."""
-        self._unchecked: list[bytes] = []
+        self._unchecked: list[Line] = []
         """Lines of a batch that ended early."""
         self._line = first_line
         self._message_ended = False
@@ -89,7 +89,7 @@ class Decoder:
         waiting, ending = self._splitter.whole_bytes, self._finished or flush or self._error is not None
         if waiting >= self._limits.batch_bytes or (waiting and ending):
             payload = self._splitter.take()
-            return self._check(payload.split(b"\n")[:-1], payload)
+            return self._check(split_lines(payload), payload)
         if self._left_over:
             rejected = (Rejected(self._line, "cut_off", self._left_over),)
             self._left_over = b""
@@ -217,7 +217,7 @@ class Decoder:
             rest = self._splitter.drop_partial()
             self._left_over = b"" if rest.isspace() else rest
 
-    def _check(self, lines: list[bytes], payload: bytes | None = None) -> Batch:
+    def _check(self, lines: list[Line], payload: bytes | None = None) -> Batch:
         if len(lines) > _LINES_MAX:
             lines, self._unchecked, payload = lines[:_LINES_MAX], lines[_LINES_MAX:], None
         batch = check_lines(lines, self._limits, first_line=self._line, payload=payload, may_end_early=True)

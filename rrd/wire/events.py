@@ -78,7 +78,16 @@ _tagged = msgspec.json.Decoder(_Tagged | None)  # data may be null
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 
+Line = bytes | bytearray | memoryview
+"""An event's bytes, without the LF."""
+
 _PART_BYTES = 16 << 10
+_VIEWS_MAX = 1 << 14
+"""A view takes 200 bytes, and junk may be lines of one."""
+
+_LONG_MESSAGE_BYTES = 1 << 10
+"""From this mean on it costs less to search messages one by one than to put them together first."""
+
 _CUSTOM = 5
 _METADATA_TAG = "recording-meta"
 _CLOSE_TAG = "close-permanent"
@@ -136,15 +145,37 @@ def check_messages(messages: Sequence[bytes], limits: Limits, *, first_line: int
     ``limits.batch_bytes``. A larger message is better fed to a ``Decoder``. A message may be a bytearray,
     too; what is returned holds bytes only.
     """
-    if b"\n" not in b"".join(messages):  # Copying and searching is faster than counting what is found.
-        payload = b"\n".join(messages) + b"\n"
+    payload = b"\n".join((*messages, b""))
+    if not _has_line_feed(messages, len(payload)):
         return check_lines(messages, limits, first_line=first_line, payload=payload)
     payload = b"".join([message if message[-1:] == b"\n" else message + b"\n" for message in messages])
-    return check_lines(payload.split(b"\n")[:-1], limits, first_line=first_line, payload=payload)
+    return check_lines(split_lines(payload), limits, first_line=first_line, payload=payload)
+
+
+def _has_line_feed(messages: Sequence[bytes], size: int) -> bool:
+    if size < _LONG_MESSAGE_BYTES * len(messages):
+        return b"\n" in b"".join(messages)  # Copying and searching is faster than counting what is found.
+    return any(b"\n" in message for message in messages)
+
+
+def split_lines(payload: bytes) -> list[Line]:
+    """Return the lines of ``payload``, each ended by LF, as views without it.
+
+    (``bytes.split`` looks at bytes one by one and copies them: on the corpus a third as fast.)
+    """
+    view, find = memoryview(payload), payload.find
+    lines: list[Line] = []
+    start = 0
+    while (limit := find(b"\n", start)) >= 0:
+        lines.append(view[start:limit])
+        start = limit + 1
+        if len(lines) > _VIEWS_MAX:
+            return list(payload.split(b"\n")[:-1])
+    return lines
 
 
 def check_lines(
-    lines: Sequence[bytes],
+    lines: Sequence[Line],
     limits: Limits,
     *,
     first_line: int,
@@ -213,14 +244,12 @@ class _Refusal(Exception):
         self.reason: Reason = reason
 
 
-def _check_carefully(
-    lines: Sequence[bytes], limits: Limits, first_line: int, *, may_end_early: bool
-) -> Batch:
+def _check_carefully(lines: Sequence[Line], limits: Limits, first_line: int, *, may_end_early: bool) -> Batch:
     careful = _Careful(limits)
     limit_line = first_line
-    for line in lines:
+    for line in map(bytes, lines):
         if line and not line.isspace():
-            careful.take(limit_line, bytes(line))
+            careful.take(limit_line, line)
         limit_line += 1
         if may_end_early and careful.unpacked_bytes >= limits.batch_bytes:
             break

@@ -15,7 +15,7 @@ class LineSplitter:
 
     def __init__(self, *, line_bytes_max: int) -> None:
         self._line_bytes_max = line_bytes_max
-        self._whole: list[bytes] = []
+        self._whole: list[bytes | bytearray | memoryview] = []
         self._partial = bytearray()
         self.whole_bytes = 0
         """Bytes of whole lines that wait to be taken."""
@@ -26,29 +26,38 @@ class LineSplitter:
         return len(self._partial)
 
     def feed(self, window: bytes) -> None:
-        """Take text in. Raises ``TooLarge`` if a line has grown over its limit; whole lines stay good."""
+        """Take text in. Raises ``TooLarge`` if a line has grown over its limit; whole lines stay good.
+
+        What ends lines is not copied before ``take``.
+        """
         limit = window.rfind(b"\n") + 1
         if limit:
-            whole = window[:limit]
+            if len(self._partial) + limit > self._line_bytes_max:
+                self._refuse_long_line(b"".join((self._partial, window[:limit])))
             if self._partial:
-                whole = b"".join((self._partial, whole))
-                self._partial.clear()
-            window = window[limit:]
-            if len(whole) > self._line_bytes_max:
-                self._refuse_long_line(whole)
-            self._whole.append(whole)
-            self.whole_bytes += len(whole)
-        if window:
+                self._add(self._partial)
+                self._partial = bytearray()
+            if limit == len(window):
+                self._add(window)
+                return
+            view = memoryview(window)
+            self._add(view[:limit])
+            self._partial += view[limit:]
+        else:
             self._partial += window
-            if len(self._partial) > self._line_bytes_max:
-                raise self._too_large()
+        if len(self._partial) > self._line_bytes_max:
+            raise self._too_large()
+
+    def _add(self, piece: bytes | bytearray | memoryview) -> None:
+        self._whole.append(piece)
+        self.whole_bytes += len(piece)
 
     def _refuse_long_line(self, whole: bytes) -> None:
         start = 0
         for line in whole[:-1].split(b"\n"):
             if len(line) > self._line_bytes_max:
-                self._whole.append(whole[:start])
-                self.whole_bytes += start
+                self._partial.clear()
+                self._add(whole[:start])
                 raise self._too_large()
             start += len(line) + 1
 
@@ -57,15 +66,16 @@ class LineSplitter:
 
     def take(self) -> bytes:
         """Return all whole lines, each ended by LF."""
-        whole = b"".join(self._whole) if len(self._whole) != 1 else self._whole[0]
+        first = self._whole[0] if len(self._whole) == 1 else None
+        whole = first if isinstance(first, bytes) else b"".join(self._whole)
         self._whole.clear()
         self.whole_bytes = 0
         return whole
 
     def add_line(self, line: bytes) -> None:
         """Put a line in that is known to be one, however long."""
-        self._whole += (line, b"\n")
-        self.whole_bytes += len(line) + 1
+        self._add(line)
+        self._add(b"\n")
 
     def end_line(self) -> None:
         """End the current line, if there is one."""
