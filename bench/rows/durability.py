@@ -26,7 +26,7 @@ def cpus() -> frozenset[int] | None:
 
 def limits_of(outcome: load.Outcome) -> list[str]:
     """Say what was wrong with a load, for the notes; nothing if it was as it should be."""
-    said = [f"the load used {max(outcome.cpu_shares):.0%} of its core"] if outcome.cpu_shares else []
+    said = [f"the load used {max(outcome.cpu_shares):.0%} of its core", *outcome.limits]
     if outcome.failed or outcome.refused or outcome.problems:
         said.append(f"{outcome.failed} connections failed, {outcome.refused} events refused")
         said += outcome.problems[:3]
@@ -75,8 +75,10 @@ def measure_sync(options: Options) -> Row:
 
 
 def closed_maximum(target: Daemon, *, recordings: int, for_s: float) -> load.Outcome:
-    """Return what a closed loop of small events reaches."""
-    plan = load.Plan(recordings=recordings, for_s=for_s, is_closed=True, verify=False, cpus=cpus())
+    """Return what a closed loop of the corpus's events reaches, one a message."""
+    plan = load.Plan(
+        recordings=recordings, for_s=for_s, is_closed=True, events="all", verify=False, cpus=cpus()
+    )
     return load.run(load.Target.of(target), plan)
 
 
@@ -91,7 +93,7 @@ def measure_latency(options: Options) -> Row:
         notes += [f"closed loop: {most.events_s:,.0f} events/s", *limits_of(most)]
         for share in (0.25, 0.5, 0.75):
             plan = load.Plan(
-                recordings=recordings, for_s=for_s, rate=share * most.events_s / recordings,
+                recordings=recordings, for_s=for_s, rate=share * most.events_s / recordings, events="all",
                 verify=False, cpus=cpus(),
             )  # fmt: skip
             outcome = load.run(load.Target.of(target), plan)
@@ -104,7 +106,6 @@ def measure_latency(options: Options) -> Row:
                         Check(f"p{percentile} of an ack", took, "ms", FLUSH_AGE_MS + more_ms, "at most")
                     )
                 notes += [f"at half: {note}" for note in limits_of(outcome)]
-                notes.append(f"{outcome.late_share:.1%} of the messages were sent late by the load itself")
     series = [Series(f"p{percentile:.0f}", points) for percentile, points in percentiles.items()]
     plot = Plot("ack latency against load", "events a second", "ms", series)
     return Row(6, "ack latency, open loop at half the closed-loop maximum", checks, plots=[plot], notes=notes)
