@@ -35,6 +35,9 @@ _GROUP_BLOCKS_MAX = 2048
 _GROUP_BYTES_MAX = 64 << 20
 """A group stays small enough that the next one needn't wait long."""
 
+_STALE_S = 10.0
+"""An open file that was not written to for so long makes room for others."""
+
 _LOOKUP_THREADS = 4
 """Of their own: a lookup may wait for the object store, and commits must not wait with it."""
 
@@ -61,7 +64,8 @@ class Committer:
         self._lookup_threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
         self._something = asyncio.Event()
         self._group_done: asyncio.Future[None] | None = None
-        self._open_writers: OrderedDict[SegmentWriter, None] = OrderedDict()
+        self._open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
+        """With when each was last written to, monotonic seconds; the oldest first."""
         self._unindexed: list[Commit] = []
         """Blocks on disk that the index would not take yet."""
         self.finished: dict[layout.SegmentName, int] = {}
@@ -226,7 +230,7 @@ class Committer:
             else:
                 event(logger, logging.ERROR, "store_failed", recording=recording.recording, error=outcome)
                 self._settle(recording, work, 0, _refusal(outcome))
-        self._close_old_writers()
+        self._close_writers()
 
     async def index_leftovers(self) -> None:
         """Tell the index of blocks that it would not take before. Raises as ``Index.apply`` does.
@@ -287,7 +291,7 @@ class Committer:
             path = layout.active_path(self._config.data_dir, identity.name)
             writer = SegmentWriter(self._disk, path, identity, size=0, compressor=self._compressor)
             recording.writer = writer
-        self._open_writers[writer] = None
+        self._open_writers[writer] = self._clock.monotonic()
         self._open_writers.move_to_end(writer)
         return writer
 
@@ -315,9 +319,13 @@ class Committer:
         with contextlib.suppress(OSError):
             writer.close()
 
-    def _close_old_writers(self) -> None:
+    def _close_writers(self) -> None:
+        stale_since = self._clock.monotonic() - _STALE_S
         while len(self._open_writers) > self._config.open_segments_max:
-            self.forget(next(iter(self._open_writers)))
+            oldest, used_at = next(iter(self._open_writers.items()))
+            # Where more write in turns than can be open, who wrote first is the next to write again. Closing
+            # always the oldest would open every file anew each time.
+            self.forget(oldest if used_at < stale_since else next(reversed(self._open_writers)))
 
     def _stored(self, recording: Recording, work: Work, draft: BlockDraft, stored: Stored) -> Commit:
         assert recording.writer is not None

@@ -387,6 +387,36 @@ async def test_open_files_are_bounded(tmp_path: Path) -> None:
         assert await _send(life, event(2)) == Tally(stored=1)
 
 
+class CountingDisk(SimDisk):
+    opened = 0
+
+    def open_append(self, path: str, *, create: bool) -> int:
+        self.opened += 1
+        return super().open_append(path, create=create)
+
+
+async def test_those_that_write_in_turns_keep_their_files_open_while_there_is_room(tmp_path: Path) -> None:
+    disk = CountingDisk(random.Random(0))
+    async with lived(disk, config(), tmp_path, None, first=True) as life:
+        for turn in range(3):
+            for number in range(3):
+                await _send(life, event(turn), recording=recording_id(number))
+        # Two may stay open, so that only the third is opened each time.
+        assert disk.opened == 3 + 2
+
+
+async def test_an_idle_file_makes_room_for_busy_ones(tmp_path: Path) -> None:
+    disk = CountingDisk(random.Random(0))
+    async with lived(disk, config(), tmp_path, None, first=True) as life:
+        for number in range(2):
+            await _send(life, event(1), recording=recording_id(number))
+        life.clock.seconds += 11
+        for turn in range(3):
+            for number in (2, 3):
+                await _send(life, event(turn), recording=recording_id(number))
+        assert disk.opened == 4
+
+
 async def test_a_segment_is_rolled_at_its_size(tmp_path: Path) -> None:
     async with lived(
         SimDisk(random.Random(0)), config(segment_bytes_max=1), tmp_path, None, first=True
