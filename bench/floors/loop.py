@@ -3,7 +3,8 @@
 The fastest competent use of the same libraries: each message inflated in one call to a whole, its UTF-8
 looked at, its lines parsed for ``type`` and ``timestamp`` alone, and about as much as a block of the daemon's
 compressed at its level. It knows of no limits, no metadata, no repeats, and would crash at the first bad
-byte.
+byte. Like the daemon it parses a line a call: parsing a whole text in one is faster by a tenth, and takes two
+events on one line and one event on two for good lines.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from isal import igzip_lib, isal_zlib
 from bench.payloads import Bodies, Compressed, Encoding, bodies, messages
 from bench.stage import Turn
 from rrd.config import Config
+from rrd.wire.events import split_lines
 
 _config = Config()
 _T = TypeVar("_T")
@@ -32,7 +34,7 @@ class _Event(msgspec.Struct, gc=False):
     timestamp: int | float
 
 
-_decode_lines = msgspec.json.Decoder(_Event).decode_lines
+_decode = msgspec.json.Decoder(_Event).decode
 _PART_BYTES = 16 << 10
 
 
@@ -99,7 +101,7 @@ def _check_utf8(text: bytes) -> None:
 
 
 def _parse(text: bytes) -> list[int | float]:
-    return [event.timestamp for event in _decode_lines(text)]
+    return [event.timestamp for event in map(_decode, split_lines(text))]
 
 
 def _compress(texts: Iterable[bytes]) -> None:
