@@ -24,24 +24,39 @@ from rrd.http.negotiate import best_of
 from rrd.http.services import SERVICES
 from rrd.index.rows import RecordingRow
 from rrd.log import event
+from rrd.playback.hops import in_thread
 from rrd.playback.splice import JSON_ARRAY, NDJSON
-from rrd.playback.stream import stream
+from rrd.playback.stored import read_stored
+from rrd.playback.stream import read_in_order
 from rrd.playback.table import ALWAYS, Between, Table
 
 logger = logging.getLogger(__name__)
 
 _FORMS = {"application/json": JSON_ARRAY, "application/x-ndjson": NDJSON, "application/ndjson": NDJSON}
 
+STORED_ENCODING = "zstd"
+"""What recordings lie on the disk in."""
+
+_STORED_TYPE = "application/x-ndjson"
+_STORED_HOP_BYTES = 2 << 20
+"""More than of other answers: nothing but reading is done in a hop, which takes 1 ms for so much."""
+
 
 class EventsAnswer:
     """The events of one recording, about to be sent."""
 
-    def __init__(self, request: web.Request, row: RecordingRow, between: Between) -> None:
+    def __init__(self, request: web.Request, row: RecordingRow, between: Between, *, is_stored: bool) -> None:
+        """``is_stored``: as they are stored, which the caller must accept; not for a range of time."""
         self._request = request
         self._row = row
         self._services = request.app[SERVICES]
-        self._media_type = best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
-        self._encoding = best_of(request.headers.get(hdrs.ACCEPT_ENCODING), ("identity", *_COMPRESSORS))
+        self._is_stored = is_stored
+        if is_stored:
+            self._media_type, self._encoding = _STORED_TYPE, STORED_ENCODING
+        else:
+            accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
+            self._media_type = best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
+            self._encoding = best_of(accepted, ("identity", *_COMPRESSORS))
         # What is stored is only ever added to, so the last number names the whole answer.
         self.tag = "-".join(
             [
@@ -50,10 +65,12 @@ class EventsAnswer:
                 self._media_type.rpartition("/")[2],
                 self._encoding,
             ]
+            + (["stored"] if is_stored else [])
             + ([] if between == ALWAYS else [f"{between.start:.17g}", f"{between.limit:.17g}"])
         )
         self.headers = {
-            hdrs.ETAG: f'"{self.tag}"',
+            # Rolled up, the same lines are stored in other frames, and a weak tag (RFC 9110, 8.8.1) says so.
+            hdrs.ETAG: f'W/"{self.tag}"' if is_stored else f'"{self.tag}"',
             hdrs.VARY: "Accept, Accept-Encoding",
             hdrs.CACHE_CONTROL: "private, no-cache",
         }
@@ -92,8 +109,10 @@ class EventsAnswer:
     def _parts(self, table: Table) -> AsyncGenerator[bytes, None]:
         services = self._services
         threads = services.reading_threads if table.is_local else services.files.threads
+        if self._is_stored:
+            return in_thread(read_stored(table), threads=threads, hop_bytes=_STORED_HOP_BYTES)
         form, bytes_max = _FORMS[self._media_type], services.config.read_bytes_max
-        chunks = stream(table, form=form, bytes_max=bytes_max, threads=threads)
+        chunks = in_thread(read_in_order(table, form=form, bytes_max=bytes_max), threads=threads)
         return _compressed(chunks, self._encoding, services.reading_threads)
 
     async def _write(self, response: web.StreamResponse, part: bytes) -> None:

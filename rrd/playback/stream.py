@@ -1,9 +1,8 @@
 """A recording's events as the bytes of a response: blocks read, merged, spliced, cut into chunks.
 
-``read_in_order`` is a plain generator that blocks on the disk or the object store; ``stream`` runs it in a
-worker thread a few chunks at a time. Memory: the merge's budget, and about twice the largest block while it
-is decoded; for objects what ``objects.files`` holds, all readers together; where local files went away
-meanwhile, two blocks of an object more.
+``read_in_order`` is a plain generator that blocks on the disk or the object store. Memory: the merge's
+budget, and about twice the largest block while it is decoded; for objects what ``objects.files`` holds, all
+readers together; where local files went away meanwhile, two blocks of an object more.
 
 A damaged block raises ``CorruptSegment`` in the middle of a response, and a store that went away
 ``StoreAway``. The caller breaks the connection then, since an answer that looks whole would leave events
@@ -12,11 +11,8 @@ out in silence.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Generator, Iterator
-from concurrent.futures import Executor
+from collections.abc import Generator, Iterator
 
 from rrd.errors import CorruptSegment
 from rrd.playback.bodies import Events, take_apart
@@ -30,9 +26,6 @@ malloc maps fresh pages each time (glibc's M_MMAP_THRESHOLD is 128 KiB)."""
 
 CHUNK_BYTES_MAX = 256 << 10
 """No chunk is larger: an event of 20 MB goes out in pieces, so that compressing one piece holds up nobody."""
-
-_HOP_BYTES = 512 << 10
-"""What one visit to the worker thread brings back: a hop costs 0.1 ms, and a chunk hardly more."""
 
 
 def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[bytes, None, None]:
@@ -65,38 +58,6 @@ def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[byte
         yield from _cut(b"".join(pieces))
     elif form.empty:
         yield form.empty
-
-
-async def stream(
-    table: Table, *, form: Form, bytes_max: int, threads: Executor
-) -> AsyncGenerator[bytes, None]:
-    """``read_in_order`` in one of ``threads``, so that the event loop is never held up.
-
-    They should be readers' own: a visit may last as long as the object store takes. Close it
-    (``contextlib.aclosing``) to free everything early. Cancelled while a thread reads, it returns at once;
-    the thread ends after its hop and frees everything then.
-    """
-    loop = asyncio.get_running_loop()
-    chunks = read_in_order(table, form=form, bytes_max=bytes_max)
-    try:
-        while hop := await loop.run_in_executor(threads, _take, chunks):
-            for chunk in hop:
-                yield chunk
-    finally:
-        # "Generator already executing": a thread is still in it, and drops it when it leaves.
-        with contextlib.suppress(ValueError):
-            chunks.close()
-
-
-def _take(chunks: Iterator[bytes]) -> list[bytes]:
-    hop: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        hop.append(chunk)
-        size += len(chunk)
-        if size >= _HOP_BYTES:
-            break
-    return hop
 
 
 def _parts(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
