@@ -26,7 +26,7 @@ from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.playback.hops import in_thread
 from rrd.playback.splice import JSON_ARRAY, NDJSON
-from rrd.playback.stored import read_stored
+from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import ALWAYS, Between, Table
 
@@ -81,6 +81,8 @@ class EventsAnswer:
         response.content_type = self._media_type
         if self._encoding != "identity":
             response.headers[hdrs.CONTENT_ENCODING] = self._encoding
+        if self._is_stored:
+            response.content_length = stored_size(table)
         if self._request.method == hdrs.METH_HEAD:
             await response.prepare(self._request)
             return response
@@ -94,9 +96,7 @@ class EventsAnswer:
             first = await anext(parts, b"")
             await response.prepare(self._request)
             try:
-                await self._write(response, first)
-                async for part in parts:
-                    await self._write(response, part)
+                await self._write_all(response, first, parts)
             except (CorruptSegment, StoreAway, OSError, TimeoutError) as error:
                 # A broken connection is the one sign left that this is not the whole.
                 if self._request.transport is not None:
@@ -113,13 +113,24 @@ class EventsAnswer:
             return in_thread(read_stored(table), threads=threads, hop_bytes=_STORED_HOP_BYTES)
         form, bytes_max = _FORMS[self._media_type], services.config.read_bytes_max
         chunks = in_thread(read_in_order(table, form=form, bytes_max=bytes_max), threads=threads)
-        return _compressed(chunks, self._encoding, services.reading_threads)
+        if self._encoding == "identity":
+            return chunks
+        return _compressed(chunks, _COMPRESSORS[self._encoding](), services.reading_threads)
 
-    async def _write(self, response: web.StreamResponse, part: bytes) -> None:
-        # Whoever doesn't take the answer must not keep others from theirs.
-        async with asyncio.timeout(self._services.config.body_idle_timeout_s):
-            if part:
-                await response.write(part)
+    async def _write_all(
+        self, response: web.StreamResponse, first: bytes, parts: AsyncGenerator[bytes, None]
+    ) -> None:
+        # Whoever doesn't take the answer must not keep others from theirs. One timeout for all parts, set
+        # anew for each: making one costs 17 µs, half of what it takes to write 64 KiB.
+        clock, patience_s = asyncio.get_running_loop().time, self._services.config.body_idle_timeout_s
+        part: bytes | None = first
+        async with asyncio.timeout(None) as timeout:
+            while part is not None:
+                if part:
+                    timeout.reschedule(clock() + patience_s)
+                    await response.write(part)
+                    timeout.reschedule(None)
+                part = await anext(parts, None)
 
     async def _log_break(self, error: Exception) -> None:
         row = self._row
@@ -157,14 +168,9 @@ _COMPRESSORS: dict[str, Callable[[], _Compressor]] = {
 
 
 async def _compressed(
-    chunks: AsyncGenerator[bytes, None], encoding: str, threads: Executor
+    chunks: AsyncGenerator[bytes, None], compressor: _Compressor, threads: Executor
 ) -> AsyncGenerator[bytes, None]:
     async with contextlib.aclosing(chunks):
-        if encoding == "identity":
-            async for chunk in chunks:
-                yield chunk
-            return
-        compressor = _COMPRESSORS[encoding]()
         loop = asyncio.get_running_loop()
         async for chunk in chunks:
             part = await loop.run_in_executor(threads, compressor.compress, chunk)

@@ -47,6 +47,11 @@ class BlockSource(Protocol):
         """Where it is, for people: a path, or an object's key."""
         ...
 
+    @property
+    def has_stand_in(self) -> bool:
+        """Where it can't be read, its events are taken from another file, whose frames are others."""
+        ...
+
     def events(self, header: BlockHeader) -> bytes:
         """Return the events of a block of it, as ``segment.reader.read_events`` does."""
         ...
@@ -70,6 +75,10 @@ class ObjectFile:
         self._with_events: list[BlockHeader] | None = None
         self._held: OrderedDict[int, _Lines] = OrderedDict()
         files.expect(self.path, row.size)
+
+    @property
+    def has_stand_in(self) -> bool:
+        return False
 
     def headers(self) -> list[BlockHeader]:
         """Read the headers of all blocks, some 600 bytes of memory each.
@@ -165,6 +174,10 @@ class SegmentFile:
     def path(self) -> str:
         """Where it was found last."""
         return self._paths[0]
+
+    @property
+    def has_stand_in(self) -> bool:
+        return self._rolled is not None
 
     def read(self, read: Callable[[str], _T]) -> _T:
         """Return ``read(path)`` for the path at which the file is found.

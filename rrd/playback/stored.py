@@ -43,6 +43,13 @@ def read_stored(table: Table) -> Generator[bytes, None]:
         yield _NO_EVENTS
 
 
+def stored_size(table: Table) -> int | None:
+    """Return how many bytes ``read_stored`` yields. None if others may have to stand in for some of them."""
+    if any(file.has_stand_in for file in table.files):
+        return None
+    return table.data_size if len(table) else len(_NO_EVENTS)
+
+
 def _spans(table: Table) -> Iterator[tuple[BlockSource, list[BlockHeader]]]:
     """Yield runs of neighbouring blocks in one file, as many as are worth one read."""
     span: list[BlockHeader] = []

@@ -224,8 +224,9 @@ async def test_head_tells_what_get_would_without_the_body(api: Api) -> None:
     told = await api.get(path_of(recording), headers=ZSTD)
     head = await api.request("HEAD", path_of(recording), headers=ZSTD)
     assert (head.status, head.body) == (200, b"")
-    for name in ("ETag", "Content-Type", "Content-Encoding", "Vary"):
+    for name in ("ETag", "Content-Type", "Content-Encoding", "Content-Length", "Vary"):
         assert head.headers[name] == told.headers[name]
+    assert int(told.headers["Content-Length"]) == len(told.body)
 
 
 async def test_who_may_not_read_may_not_read_what_is_stored(api: Api) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rrd.errors import CorruptSegment, StoreAway
 from rrd.objects.files import ObjectFiles
-from rrd.playback.stored import CHUNK_BYTES_MAX, SPAN_BYTES, read_stored
+from rrd.playback.stored import CHUNK_BYTES_MAX, SPAN_BYTES, read_stored, stored_size
 from rrd.playback.table import Snapshot, Table, plan
 from rrd.segment.scan import scan
 from tests.objects.file_lab import files_of
@@ -77,8 +77,10 @@ def test_the_frames_in_the_files_are_what_is_sent(files: ObjectFiles, segments: 
         for header in scan(disk, path).blocks
         if header.event_count
     ]
-    body = read(plan(disk, files, DATA, snapshot))
+    table = plan(disk, files, DATA, snapshot)
+    body = read(table)
     assert b"".join(frames_of(body)) == sent(segments)
+    assert stored_size(table) == len(body)
     if in_files:
         assert body == b"".join(in_files)
 
@@ -98,7 +100,10 @@ def test_it_makes_no_difference_where_events_are(
     disk, store = SimDisk(), MemoryStore()
     snapshot = spread(disk, store, segments, runs, block_bytes=block_bytes)
     with files_of(store) as objects:
-        assert b"".join(frames_of(read(plan(disk, objects, DATA, snapshot)))) == sent(segments)
+        table = plan(disk, objects, DATA, snapshot)
+        body = read(table)
+        assert b"".join(frames_of(body)) == sent(segments)
+        assert stored_size(table) in {None, len(body)}
 
 
 @given(longer_recording, st.lists(st.integers(1, 3), max_size=5), any_block_bytes, st.integers(0, 20))
@@ -119,6 +124,8 @@ def test_a_damaged_local_copy_is_made_good_for_by_its_object() -> None:
     snapshot = spread(disk, store, segments, [Run(3, "rolled")])
     with files_of(store) as objects:
         table = plan(disk, objects, DATA, snapshot)
+        # Frames made anew are as long as they come out.
+        assert stored_size(table) is None
         flip(disk, path_of(2, "sealed"), table.block(2)[1].data_offset + 20)
         assert b"".join(frames_of(read(table))) == sent(segments)
 
