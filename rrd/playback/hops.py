@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import Executor
 
 HOP_BYTES = 512 << 10
@@ -44,3 +44,12 @@ def _take(chunks: Generator[bytes, None], hop_bytes: int) -> tuple[list[bytes], 
         if size >= hop_bytes:
             return hop, False
     return hop, True
+
+
+def cut(data: bytes, bytes_max: int) -> Iterator[bytes]:
+    """Yield ``data`` in pieces of at most ``bytes_max``."""
+    if len(data) <= bytes_max:
+        yield data
+        return
+    for start in range(0, len(data), bytes_max):
+        yield data[start : start + bytes_max]

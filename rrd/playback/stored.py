@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 
 import zstandard
 
+from rrd.playback.hops import cut
 from rrd.playback.sources import BlockSource
 from rrd.playback.table import ALWAYS, Table
 from rrd.segment.format import BlockHeader
@@ -38,7 +39,7 @@ def read_stored(table: Table) -> Generator[bytes, None]:
     assert table.between == ALWAYS, "a block is stored as a whole"
     for source, headers in _spans(table):
         frames = source.data(headers)
-        yield from _cut(frames[0] if len(frames) == 1 else b"".join(frames))
+        yield from cut(frames[0] if len(frames) == 1 else b"".join(frames), CHUNK_BYTES_MAX)
     if not len(table):
         yield _NO_EVENTS
 
@@ -65,11 +66,3 @@ def _spans(table: Table) -> Iterator[tuple[BlockSource, list[BlockHeader]]]:
         span.append(header)
     if source is not None:
         yield source, span
-
-
-def _cut(data: bytes) -> Iterator[bytes]:
-    if len(data) <= CHUNK_BYTES_MAX:
-        yield data
-        return
-    for start in range(0, len(data), CHUNK_BYTES_MAX):
-        yield data[start : start + CHUNK_BYTES_MAX]

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator
 
 from rrd.errors import CorruptSegment
 from rrd.playback.bodies import Events, take_apart
+from rrd.playback.hops import cut
 from rrd.playback.order import EVENT_OVERHEAD, Merge
 from rrd.playback.splice import Form, Splicer
 from rrd.playback.table import ALWAYS, Table
@@ -48,14 +49,14 @@ def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[byte
             if size >= CHUNK_BYTES:
                 # What ends an event is another thing if it is the last one, so it waits for the next.
                 end = pieces.pop()
-                yield from _cut(b"".join(pieces))
+                yield from cut(b"".join(pieces), CHUNK_BYTES_MAX)
                 pieces, size = [end], 0
         # Not to be kept alive while the next block is decoded.
         del run, part
     assert count == table.event_count or table.between != ALWAYS
     if count:
         splicer.close(pieces)
-        yield from _cut(b"".join(pieces))
+        yield from cut(b"".join(pieces), CHUNK_BYTES_MAX)
     elif form.empty:
         yield form.empty
 
@@ -71,14 +72,6 @@ def _parts(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
     for start in range(0, count, step):
         part = run.slice(start, start + step)
         yield part, sum(map(len, part.bodies)) + tail_size * len(part.bodies)
-
-
-def _cut(data: bytes) -> Iterator[bytes]:
-    if len(data) <= CHUNK_BYTES_MAX:
-        yield data
-        return
-    for start in range(0, len(data), CHUNK_BYTES_MAX):
-        yield data[start : start + CHUNK_BYTES_MAX]
 
 
 class _Blocks:

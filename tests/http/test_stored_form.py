@@ -13,14 +13,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import zstandard
 
 from tests.harness import LocalDaemon, running, until
 from tests.http.api import NDJSON, Api, Reply, an_event, meta_event, ndjson, new_id, some_events, visiting
 from tests.http.test_reads_from_objects import closing, elsewhere, large_events, roll_up
+from tests.playback.frames import frames_of
 
 ZSTD = {"Accept-Encoding": "zstd"}
-DATA_MAGIC = b"\x28\xb5\x2f\xfd"
 SECRET = "nobody-elses-business"
 
 
@@ -58,18 +57,6 @@ async def stored(api: Api, recording: str) -> bytes:
     else:
         assert os.environ.get("TESTS_REQUIRE_TOOLS") != "1"
     return lines
-
-
-def frames_of(data: bytes) -> list[bytes]:
-    """Decode a body frame by frame: there must be none but of data, so that nothing else is in it."""
-    found = []
-    while data:
-        assert data.startswith(DATA_MAGIC)
-        decoder = zstandard.ZstdDecompressor().decompressobj()
-        found.append(decoder.decompress(data))
-        assert decoder.eof
-        data = decoder.unused_data
-    return found
 
 
 def batches(count: int) -> list[list[bytes]]:

@@ -6,7 +6,6 @@ import random
 import tracemalloc
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from rrd.playback.table import Snapshot, Table, plan
 from rrd.segment.scan import scan
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
+from tests.playback.frames import frames_of
 from tests.playback.recordings import (
     DATA,
     Block,
@@ -37,23 +37,9 @@ from tests.playback.recordings import (
 )
 from tests.simdisk import SimDisk
 
-DATA_MAGIC = b"\x28\xb5\x2f\xfd"
-
 
 def read(table: Table) -> bytes:
     return b"".join(read_stored(table))
-
-
-def frames_of(data: bytes) -> list[bytes]:
-    """Decode frame by frame; each must be one of data, whole, with nothing before or behind it."""
-    found = []
-    while data:
-        assert data.startswith(DATA_MAGIC)
-        decoder = zstandard.ZstdDecompressor().decompressobj()
-        found.append(decoder.decompress(data))
-        assert decoder.eof
-        data = decoder.unused_data
-    return found
 
 
 def sent(segments: list[Segment]) -> bytes:
