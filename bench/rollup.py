@@ -50,8 +50,9 @@ from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
 from rrd.objects.store import ObjectStore
+from rrd.playback.hops import in_thread
 from rrd.playback.splice import NDJSON
-from rrd.playback.stream import stream
+from rrd.playback.stream import read_in_order
 from rrd.playback.table import Snapshot, plan
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
@@ -199,7 +200,8 @@ async def read_with_rrd(config: Config, store: ObjectStore, row: RecordingRow) -
         table = await loop.run_in_executor(
             files.threads, plan, OsDisk(), files, config.data_dir, Snapshot.of(row)
         )
-        answer = stream(table, form=NDJSON, bytes_max=config.read_bytes_max, threads=files.threads)
+        made = read_in_order(table, form=NDJSON, bytes_max=config.read_bytes_max)
+        answer = in_thread(made, threads=files.threads)
         async with contextlib.aclosing(answer) as chunks:
             return await _drink(chunks, started)
     finally:

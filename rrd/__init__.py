@@ -6,7 +6,7 @@ The way of an event, and where to read about each step::
     body   ─▶ http.ingest_post ─chunk─▶      "                                       │
                                                    rollup: write, verify, publish, delete
                                                                                      ▼
-    reader ◀─ http.reads ◀─ playback (order, splice, stream) ◀─ segment.reader ◀─ segments, objects
+    reader ◀─ http.reads ◀─ playback (order, splice, stream; stored) ◀─ segment.reader ◀─ segments, objects
 
 Modules, from the bottom up; a layer imports only from layers above it in this list, and the
 packages of the second line never import each other (``tests/test_layers.py`` holds it):

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import uvloop
-from aiohttp import web
+from aiohttp import http_writer, web
 from isal import isal_zlib
 
 from rrd import __version__, layout
@@ -65,6 +65,9 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     # aiohttp decompresses permessage-deflate with this one: three times as fast as zlib.
     aiohttp.set_zlib_backend(isal_zlib)
+    # aiohttp copies what it is to write in one go, since asyncio's writelines, before Python 3.12.9, doesn't
+    # tell when to pause (CVE-2024-12254). uvloop's does, and a long answer costs a tenth less to write so.
+    http_writer.SKIP_WRITELINES = False
     _raise_file_limit()
     with lock_data_dir(config.data_dir):
         try:

@@ -9,6 +9,7 @@
     ├── RequestError         the request: parameters, paths, types
     │   ├── BadRequest           400
     │   ├── NotFound             404
+    │   ├── NotAcceptable        406
     │   ├── Gone                 410  erased, and not to come back
     │   └── UnsupportedType      415
     ├── AccessError          who may do what
@@ -84,6 +85,13 @@ class NotFound(RequestError):
 
     code = "not_found"
     status = 404
+
+
+class NotAcceptable(RequestError):
+    """What was asked for comes in one encoding, which the caller doesn't accept (RFC 9110, 15.5.7)."""
+
+    code = "not_acceptable"
+    status = 406
 
 
 class Gone(RequestError):

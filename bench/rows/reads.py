@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import math
 import tempfile
 import time
 import uuid
@@ -110,18 +109,13 @@ def measure(options: Options) -> Row:
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(nginx())
         subjects: list[Subject] = []
-        missing: list[Check] = []
         for place, settings in _PLACES.items():
             target = stack.enter_context(_holder(recording, lines, settings))
-            for form in FORMS:
-                name = f"{form.name}, {place}"
-                subject = _subject(name, form, target, recording, lines, files)
-                if subject is None:
-                    missing.append(Check(_share_of(name), math.nan, "%", form.bar))
-                else:
-                    subjects.append(subject)
+            subjects += [
+                _subject(f"{form.name}, {place}", form, target, recording, lines, files) for form in FORMS
+            ]
         client = stack.enter_context(stage.worker(client_core()))
-        return _compare(options, subjects, missing, files, client, lines)
+        return _compare(options, subjects, files, client, lines)
 
 
 # The scene
@@ -165,11 +159,8 @@ def _wait_for_object(data_dir: str) -> None:
 
 def _subject(
     name: str, form: Form, target: Daemon, recording: str, lines: list[bytes], files: Nginx
-) -> Subject | None:
-    """Fetch a body, look whether it holds the recording, and give it to nginx.
-
-    Returns None if the daemon doesn't have the form. Raises ``RuntimeError`` if it is not the recording.
-    """
+) -> Subject:
+    """Fetch a body and give it to nginx. Raises ``RuntimeError`` if it doesn't hold the recording."""
     headers = {
         "Authorization": f"Bearer {target.key}",
         "Accept": form.media_type,
@@ -178,8 +169,6 @@ def _subject(
     asked = request(f"/recordings/{recording}/events{form.query}", headers)
     answer, body = fetch(target.port, asked)
     if not _is_whole(form, answer, body, recording, lines):
-        if form is STORED:
-            return None
         raise RuntimeError(f"{name} is not the recording that was sent: {answer}")
     file = f"{name.replace(' ', '-').replace(',', '')}.body"
     (files.files / file).write_bytes(body)
@@ -216,7 +205,6 @@ class _Sent(msgspec.Struct):
 def _compare(
     options: Options,
     subjects: list[Subject],
-    missing: list[Check],
     files: Nginx,
     client: Worker,
     lines: list[bytes],
@@ -236,21 +224,17 @@ def _compare(
     checks: list[Check] = []
     for subject in subjects:
         if subject.form.bar is not None:
-            what = _share_of(subject.name)
+            what = f"of nginx sending the same bytes: {subject.name}"
             checks += stage.compare(laps, subject.name, subject.theirs, what, bar=subject.form.bar)
-    checks += [*missing, *(_first_byte(name, found) for name, found in waits.items())]
+    checks += [_first_byte(name, found) for name, found in waits.items()]
     raw = sum(len(line) + 1 for line in lines) / MB
     return Row(
         9,
         TITLE,
         checks,
         rates=[*stage.rates(laps, "MB"), *_event_rates(subjects, laps, raw)],
-        notes=[*_notes(subjects, missing, raw, len(lines)), *_crowd(laps), *stage.notes(laps)],
+        notes=[_note(subjects, raw, len(lines)), *_crowd(laps), *stage.notes(laps)],
     )
-
-
-def _share_of(name: str) -> str:
-    return f"of nginx sending the same bytes: {name}"
 
 
 def _first_byte(name: str, waits_s: list[float]) -> Check:
@@ -285,12 +269,9 @@ def _event_rates(subjects: list[Subject], laps: dict[str, stage.Lap], raw: float
     ]
 
 
-def _notes(subjects: list[Subject], missing: list[Check], raw: float, count: int) -> list[str]:
+def _note(subjects: list[Subject], raw: float, count: int) -> str:
     sizes = ", ".join(f"{subject.name} {subject.body_bytes / MB:.2f}" for subject in subjects)
-    notes = [f"{count:,} events, {raw:.1f} MB as they were sent; MB of the bodies: {sizes}."]
-    if missing:
-        notes.append(f"This rrd doesn't answer {STORED.query}: there is nothing to measure.")
-    return notes
+    return f"{count:,} events, {raw:.1f} MB as they were sent; MB of the bodies: {sizes}."
 
 
 def _crowd(laps: dict[str, stage.Lap]) -> list[str]:

@@ -24,24 +24,39 @@ from rrd.http.negotiate import best_of
 from rrd.http.services import SERVICES
 from rrd.index.rows import RecordingRow
 from rrd.log import event
+from rrd.playback.hops import in_thread
 from rrd.playback.splice import JSON_ARRAY, NDJSON
-from rrd.playback.stream import stream
+from rrd.playback.stored import read_stored, stored_size
+from rrd.playback.stream import read_in_order
 from rrd.playback.table import ALWAYS, Between, Table
 
 logger = logging.getLogger(__name__)
 
 _FORMS = {"application/json": JSON_ARRAY, "application/x-ndjson": NDJSON, "application/ndjson": NDJSON}
 
+STORED_ENCODING = "zstd"
+"""What recordings lie on the disk in."""
+
+_STORED_TYPE = "application/x-ndjson"
+_STORED_HOP_BYTES = 2 << 20
+"""More than of other answers: nothing but reading is done in a hop, which takes 1 ms for so much."""
+
 
 class EventsAnswer:
     """The events of one recording, about to be sent."""
 
-    def __init__(self, request: web.Request, row: RecordingRow, between: Between) -> None:
+    def __init__(self, request: web.Request, row: RecordingRow, between: Between, *, is_stored: bool) -> None:
+        """``is_stored``: as they are stored, which the caller must accept; not for a range of time."""
         self._request = request
         self._row = row
         self._services = request.app[SERVICES]
-        self._media_type = best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
-        self._encoding = best_of(request.headers.get(hdrs.ACCEPT_ENCODING), ("identity", *_COMPRESSORS))
+        self._is_stored = is_stored
+        if is_stored:
+            self._media_type, self._encoding = _STORED_TYPE, STORED_ENCODING
+        else:
+            accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
+            self._media_type = best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
+            self._encoding = best_of(accepted, ("identity", *_COMPRESSORS))
         # What is stored is only ever added to, so the last number names the whole answer.
         self.tag = "-".join(
             [
@@ -50,10 +65,12 @@ class EventsAnswer:
                 self._media_type.rpartition("/")[2],
                 self._encoding,
             ]
+            + (["stored"] if is_stored else [])
             + ([] if between == ALWAYS else [f"{between.start:.17g}", f"{between.limit:.17g}"])
         )
         self.headers = {
-            hdrs.ETAG: f'"{self.tag}"',
+            # Rolled up, the same lines are stored in other frames, and a weak tag (RFC 9110, 8.8.1) says so.
+            hdrs.ETAG: f'W/"{self.tag}"' if is_stored else f'"{self.tag}"',
             hdrs.VARY: "Accept, Accept-Encoding",
             hdrs.CACHE_CONTROL: "private, no-cache",
         }
@@ -64,6 +81,8 @@ class EventsAnswer:
         response.content_type = self._media_type
         if self._encoding != "identity":
             response.headers[hdrs.CONTENT_ENCODING] = self._encoding
+        if self._is_stored:
+            response.content_length = stored_size(table)
         if self._request.method == hdrs.METH_HEAD:
             await response.prepare(self._request)
             return response
@@ -77,9 +96,7 @@ class EventsAnswer:
             first = await anext(parts, b"")
             await response.prepare(self._request)
             try:
-                await self._write(response, first)
-                async for part in parts:
-                    await self._write(response, part)
+                await self._write_all(response, first, parts)
             except (CorruptSegment, StoreAway, OSError, TimeoutError) as error:
                 # A broken connection is the one sign left that this is not the whole.
                 if self._request.transport is not None:
@@ -92,15 +109,28 @@ class EventsAnswer:
     def _parts(self, table: Table) -> AsyncGenerator[bytes, None]:
         services = self._services
         threads = services.reading_threads if table.is_local else services.files.threads
+        if self._is_stored:
+            return in_thread(read_stored(table), threads=threads, hop_bytes=_STORED_HOP_BYTES)
         form, bytes_max = _FORMS[self._media_type], services.config.read_bytes_max
-        chunks = stream(table, form=form, bytes_max=bytes_max, threads=threads)
-        return _compressed(chunks, self._encoding, services.reading_threads)
+        chunks = in_thread(read_in_order(table, form=form, bytes_max=bytes_max), threads=threads)
+        if self._encoding == "identity":
+            return chunks
+        return _compressed(chunks, _COMPRESSORS[self._encoding](), services.reading_threads)
 
-    async def _write(self, response: web.StreamResponse, part: bytes) -> None:
-        # Whoever doesn't take the answer must not keep others from theirs.
-        async with asyncio.timeout(self._services.config.body_idle_timeout_s):
-            if part:
-                await response.write(part)
+    async def _write_all(
+        self, response: web.StreamResponse, first: bytes, parts: AsyncGenerator[bytes, None]
+    ) -> None:
+        # Whoever doesn't take the answer must not keep others from theirs. One timeout for all parts, set
+        # anew for each: making one costs 17 µs, half of what it takes to write 64 KiB.
+        clock, patience_s = asyncio.get_running_loop().time, self._services.config.body_idle_timeout_s
+        part: bytes | None = first
+        async with asyncio.timeout(None) as timeout:
+            while part is not None:
+                if part:
+                    timeout.reschedule(clock() + patience_s)
+                    await response.write(part)
+                    timeout.reschedule(None)
+                part = await anext(parts, None)
 
     async def _log_break(self, error: Exception) -> None:
         row = self._row
@@ -138,14 +168,9 @@ _COMPRESSORS: dict[str, Callable[[], _Compressor]] = {
 
 
 async def _compressed(
-    chunks: AsyncGenerator[bytes, None], encoding: str, threads: Executor
+    chunks: AsyncGenerator[bytes, None], compressor: _Compressor, threads: Executor
 ) -> AsyncGenerator[bytes, None]:
     async with contextlib.aclosing(chunks):
-        if encoding == "identity":
-            async for chunk in chunks:
-                yield chunk
-            return
-        compressor = _COMPRESSORS[encoding]()
         loop = asyncio.get_running_loop()
         async for chunk in chunks:
             part = await loop.run_in_executor(threads, compressor.compress, chunk)

@@ -15,6 +15,12 @@ def best_of(header: str | None, offered: Sequence[str]) -> str:
     return ranked[0] if weights.get(ranked[0], 0.0) > 0 else offered[0]
 
 
+def accepts(header: str | None, name: str) -> bool:
+    """Tell whether a header like ``gzip;q=0, *`` takes ``name``: by name, or else by its wildcard."""
+    weights = _weights(header or "")
+    return weights.get(name, weights.get("*", 0.0)) > 0
+
+
 def _weights(header: str) -> dict[str, float]:
     weights: dict[str, float] = {}
     for part in header.split(","):

@@ -15,9 +15,10 @@ from aiohttp import hdrs, web
 
 from rrd.access.gate import Grant
 from rrd.access.signing import RECORDINGS_PATH, STATISTICS_PATH, recording_path, sign
-from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError, StoreAway
-from rrd.http.answer import EventsAnswer
+from rrd.errors import BadRequest, CorruptSegment, NotAcceptable, NotFound, RrdError, StoreAway
+from rrd.http.answer import STORED_ENCODING, EventsAnswer
 from rrd.http.caller import authorize, forwarded_scheme, recording_of
+from rrd.http.negotiate import accepts
 from rrd.http.problems import json_response, problem
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import ListedRecording, RecordingRow
@@ -35,18 +36,18 @@ _RETRY_AFTER_S = "10"
 
 
 async def get_events(request: web.Request) -> web.StreamResponse:
-    """``GET /recordings/{id}/events``: all events in a replayer's order, or those of a range of time."""
+    """``GET /recordings/{id}/events``: a replayer's order, all or a range of time, or as stored."""
     if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         raise BadRequest(
             "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
         )
     services = request.app[SERVICES]
     recording, grant = _may_read(request, services)
-    between = _between(request)
+    between, is_stored = _between(request), _is_stored(request)
     # From before the files are looked up in the index: what is being read is not evicted.
     with services.claims.reading(grant.tenant, recording):
         row = await _visible(services, grant, recording)
-        answer = EventsAnswer(request, row, between)
+        answer = EventsAnswer(request, row, between, is_stored=is_stored)
         if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
             return web.Response(status=304, headers=answer.headers)
         try:
@@ -110,6 +111,20 @@ def _between(request: web.Request) -> Between:
     if bounds[0] > bounds[1]:
         raise BadRequest("from must not be later than to", parameter="from")
     return Between(*bounds)
+
+
+def _is_stored(request: web.Request) -> bool:
+    form = request.query.get("form")
+    if form is None:
+        return False
+    if form != "stored":
+        raise BadRequest("form must be stored, or left out", parameter="form")
+    for name in ("from", "to"):
+        if name in request.query:
+            raise BadRequest(f"form=stored is the whole recording: leave {name} out", parameter=name)
+    if not accepts(request.headers.get(hdrs.ACCEPT_ENCODING), STORED_ENCODING):
+        raise NotAcceptable("form=stored comes as zstd, so Accept-Encoding must name zstd")
+    return True
 
 
 class _Damaged(RrdError):

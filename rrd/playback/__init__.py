@@ -5,5 +5,7 @@
 ``bodies``  a block's lines taken apart as far as reading needs
 ``order``   blocks merged by (timestamp, arrival) in bounded memory; pure
 ``splice``  ``sequenceId`` and ``recordingId`` added to lines that are otherwise untouched; pure
-``stream``  all of it together: chunks for a response, blocking and async
+``stream``  all of it together: chunks for a response
+``stored``  the blocks as they stand in the files, for a response too
+``hops``    either of them run in worker threads
 """

@@ -13,8 +13,10 @@ import logging
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
+
+import zstandard
 
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.index.rows import ObjectRow, SegmentState
@@ -23,12 +25,15 @@ from rrd.log import event
 from rrd.objects.files import ObjectFiles
 from rrd.segment.disk import Disk
 from rrd.segment.format import BlockHeader
-from rrd.segment.reader import read_events
+from rrd.segment.reader import read_data, read_events
 from rrd.segment.table import read_table
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+_LEVEL = 1
+"""Of zstd, for frames that are made anew. Nobody waits for them often enough to want them smaller."""
 
 _HELD_BLOCKS = 2
 """Blocks of an object held decoded while its segments' blocks are taken from it: neighbours, at a border."""
@@ -42,8 +47,17 @@ class BlockSource(Protocol):
         """Where it is, for people: a path, or an object's key."""
         ...
 
+    @property
+    def has_stand_in(self) -> bool:
+        """Where it can't be read, its events are taken from another file, whose frames are others."""
+        ...
+
     def events(self, header: BlockHeader) -> bytes:
         """Return the events of a block of it, as ``segment.reader.read_events`` does."""
+        ...
+
+    def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
+        """Return the zstd frames of blocks of it, as ``segment.reader.read_data`` does."""
         ...
 
 
@@ -61,6 +75,10 @@ class ObjectFile:
         self._with_events: list[BlockHeader] | None = None
         self._held: OrderedDict[int, _Lines] = OrderedDict()
         files.expect(self.path, row.size)
+
+    @property
+    def has_stand_in(self) -> bool:
+        return False
 
     def headers(self) -> list[BlockHeader]:
         """Read the headers of all blocks, some 600 bytes of memory each.
@@ -80,6 +98,10 @@ class ObjectFile:
     def events(self, header: BlockHeader) -> bytes:
         """Return the events of one of its own blocks."""
         return self._read(lambda: read_events(self._files, self.path, header))
+
+    def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
+        """Return the zstd frames of some of its own blocks."""
+        return self._read(lambda: read_data(self._files, self.path, headers))
 
     def lines(self, first_seq: int, limit_seq: int) -> bytes:
         """Return the events of these numbers, as they would stand in a block."""
@@ -153,6 +175,10 @@ class SegmentFile:
         """Where it was found last."""
         return self._paths[0]
 
+    @property
+    def has_stand_in(self) -> bool:
+        return self._rolled is not None
+
     def read(self, read: Callable[[str], _T]) -> _T:
         """Return ``read(path)`` for the path at which the file is found.
 
@@ -177,14 +203,31 @@ class SegmentFile:
             if self._rolled is None:
                 raise
             tell_of_local_copy(error, self._rolled)
-        raw = self._rolled.lines(header.first_seq, header.limit_seq)
-        if len(raw) != header.raw_size:
-            raise CorruptSegment(
-                f"events {header.first_seq} to {header.limit_seq - 1} are not what was rolled up,",
-                path=self._rolled.path,
-                offset=0,
-            )
-        return raw
+        return _events_of(self._rolled, header)
+
+    def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
+        """Return the zstd frames of some of its blocks: others, of the same events, if need be."""
+        try:
+            return self.read(lambda path: read_data(self._disk, path, headers))
+        except (OSError, CorruptSegment) as error:
+            if self._rolled is None:
+                raise
+            tell_of_local_copy(error, self._rolled)
+        # The object has frames of its own, which begin and end elsewhere.
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        return [compressor.compress(_events_of(self._rolled, header)) for header in headers]
+
+
+def _events_of(rolled: ObjectFile, header: BlockHeader) -> bytes:
+    """Return the events of a segment's block from the object that holds the segment."""
+    raw = rolled.lines(header.first_seq, header.limit_seq)
+    if len(raw) != header.raw_size:
+        raise CorruptSegment(
+            f"events {header.first_seq} to {header.limit_seq - 1} are not what was rolled up,",
+            path=rolled.path,
+            offset=0,
+        )
+    return raw
 
 
 def tell_of_local_copy(error: Exception, rolled: ObjectFile) -> None:

@@ -1,9 +1,8 @@
 """A recording's events as the bytes of a response: blocks read, merged, spliced, cut into chunks.
 
-``read_in_order`` is a plain generator that blocks on the disk or the object store; ``stream`` runs it in a
-worker thread a few chunks at a time. Memory: the merge's budget, and about twice the largest block while it
-is decoded; for objects what ``objects.files`` holds, all readers together; where local files went away
-meanwhile, two blocks of an object more.
+``read_in_order`` is a plain generator that blocks on the disk or the object store. Memory: the merge's
+budget, and about twice the largest block while it is decoded; for objects what ``objects.files`` holds, all
+readers together; where local files went away meanwhile, two blocks of an object more.
 
 A damaged block raises ``CorruptSegment`` in the middle of a response, and a store that went away
 ``StoreAway``. The caller breaks the connection then, since an answer that looks whole would leave events
@@ -12,27 +11,22 @@ out in silence.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Generator, Iterator
-from concurrent.futures import Executor
+from collections.abc import Generator, Iterator
 
 from rrd.errors import CorruptSegment
 from rrd.playback.bodies import Events, take_apart
+from rrd.playback.hops import cut
 from rrd.playback.order import EVENT_OVERHEAD, Merge
 from rrd.playback.splice import Form, Splicer
 from rrd.playback.table import ALWAYS, Table
 
-CHUNK_BYTES = 64 << 10
-"""About the size of a chunk. Joining costs 30 ns an event at this size and 150 at four times as much, where
-malloc maps fresh pages each time (glibc's M_MMAP_THRESHOLD is 128 KiB)."""
+CHUNK_BYTES = 112 << 10
+"""About the size of a chunk. Writing one costs 20 µs whatever its size. But from 128 KiB on malloc maps fresh
+pages each time (glibc's M_MMAP_THRESHOLD): small events took a third longer at 256 KiB."""
 
 CHUNK_BYTES_MAX = 256 << 10
 """No chunk is larger: an event of 20 MB goes out in pieces, so that compressing one piece holds up nobody."""
-
-_HOP_BYTES = 512 << 10
-"""What one visit to the worker thread brings back: a hop costs 0.1 ms, and a chunk hardly more."""
 
 
 def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[bytes, None, None]:
@@ -55,48 +49,16 @@ def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[byte
             if size >= CHUNK_BYTES:
                 # What ends an event is another thing if it is the last one, so it waits for the next.
                 end = pieces.pop()
-                yield from _cut(b"".join(pieces))
+                yield from cut(b"".join(pieces), CHUNK_BYTES_MAX)
                 pieces, size = [end], 0
         # Not to be kept alive while the next block is decoded.
         del run, part
     assert count == table.event_count or table.between != ALWAYS
     if count:
         splicer.close(pieces)
-        yield from _cut(b"".join(pieces))
+        yield from cut(b"".join(pieces), CHUNK_BYTES_MAX)
     elif form.empty:
         yield form.empty
-
-
-async def stream(
-    table: Table, *, form: Form, bytes_max: int, threads: Executor
-) -> AsyncGenerator[bytes, None]:
-    """``read_in_order`` in one of ``threads``, so that the event loop is never held up.
-
-    They should be readers' own: a visit may last as long as the object store takes. Close it
-    (``contextlib.aclosing``) to free everything early. Cancelled while a thread reads, it returns at once;
-    the thread ends after its hop and frees everything then.
-    """
-    loop = asyncio.get_running_loop()
-    chunks = read_in_order(table, form=form, bytes_max=bytes_max)
-    try:
-        while hop := await loop.run_in_executor(threads, _take, chunks):
-            for chunk in hop:
-                yield chunk
-    finally:
-        # "Generator already executing": a thread is still in it, and drops it when it leaves.
-        with contextlib.suppress(ValueError):
-            chunks.close()
-
-
-def _take(chunks: Iterator[bytes]) -> list[bytes]:
-    hop: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        hop.append(chunk)
-        size += len(chunk)
-        if size >= _HOP_BYTES:
-            break
-    return hop
 
 
 def _parts(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
@@ -110,14 +72,6 @@ def _parts(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
     for start in range(0, count, step):
         part = run.slice(start, start + step)
         yield part, sum(map(len, part.bodies)) + tail_size * len(part.bodies)
-
-
-def _cut(data: bytes) -> Iterator[bytes]:
-    if len(data) <= CHUNK_BYTES_MAX:
-        yield data
-        return
-    for start in range(0, len(data), CHUNK_BYTES_MAX):
-        yield data[start : start + CHUNK_BYTES_MAX]
 
 
 class _Blocks:

@@ -83,7 +83,7 @@ class Snapshot(NamedTuple):
 class Table:
     """Blocks with events in a range of time, numbered from 0 in the order of their arrival."""
 
-    __slots__ = ("_rows", "between", "event_count", "files", "first_ts", "last_ts", "recording")
+    __slots__ = ("_rows", "between", "data_size", "event_count", "files", "first_ts", "last_ts", "recording")
 
     def __init__(self, recording: str, between: Between = ALWAYS) -> None:
         self._rows = bytearray()
@@ -92,6 +92,8 @@ class Table:
         self.files: list[BlockSource] = []
         self.event_count = 0
         """Events of all these blocks together, those outside the range included."""
+        self.data_size = 0
+        """Bytes of all these blocks' data, as it is stored."""
         self.first_ts = array("d")
         """Least timestamp of each block, ms, or where the range begins if that is more."""
         self.last_ts = array("d")
@@ -106,6 +108,7 @@ class Table:
             return
         self._rows += _ROW.pack(len(self.files) - 1, *header)
         self.event_count += header.event_count
+        self.data_size += header.data_size
         self.first_ts.append(max(header.first_ts, self.between.start))
         self.last_ts.append(min(header.last_ts, self.between.limit))
 
@@ -121,7 +124,9 @@ class Table:
     def cut(self, blocks: int, files: int) -> None:
         """Take away all but the first so many blocks and files."""
         for number in range(blocks, len(self)):
-            self.event_count -= self.block(number)[1].event_count
+            header = self.block(number)[1]
+            self.event_count -= header.event_count
+            self.data_size -= header.data_size
         del self._rows[blocks * _ROW.size :]
         del self.first_ts[blocks:]
         del self.last_ts[blocks:]

@@ -1,14 +1,22 @@
-"""Events and notes of one block, checked before anything of them is returned."""
+"""Events and notes of blocks, checked before anything of them is returned."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import zstandard
 
 from rrd.errors import CorruptSegment
 from rrd.segment.disk import Readable
-from rrd.segment.format import BlockHeader, MetadataNote, QuarantineNote, decode_notes, payload_is_intact
+from rrd.segment.format import (
+    BlockHeader,
+    MetadataNote,
+    QuarantineNote,
+    decode_notes,
+    payload_crc,
+    payload_is_intact,
+)
 
 
 class _Contexts(threading.local):
@@ -34,6 +42,25 @@ def read_events(files: Readable, path: str, header: BlockHeader) -> bytes:
         return b""
     payload = _read_payload(files, path, header)
     return _inflate(payload[header.notes_size :], header.raw_size, path, header)
+
+
+def read_data(files: Readable, path: str, headers: Sequence[BlockHeader]) -> list[bytes]:
+    """Return the data of blocks as it stands in the file, a zstd frame each, out of one read.
+
+    ``headers``: of blocks with events, in the order of the file; what lies between them is read, too. Raises
+    like ``read_events``, before anything is returned, but for what only decoding would show.
+    """
+    start = headers[0].notes_offset
+    window = files.read(path, start, headers[-1].limit_offset - start)
+    found = []
+    for header in headers:
+        notes = window[header.notes_offset - start : header.data_offset - start]
+        # All of the window, if it is one block without notes, and then no copy of it.
+        data = window[header.data_offset - start : header.limit_offset - start]
+        if len(data) != header.data_size or payload_crc(notes, data) != header.payload_crc:
+            raise _checksum_error(path, header)
+        found.append(data)
+    return found
 
 
 def read_notes(
@@ -69,8 +96,12 @@ def read_raw(files: Readable, path: str, header: BlockHeader) -> tuple[bytes, by
 def _read_payload(files: Readable, path: str, header: BlockHeader) -> bytes:
     payload = files.read(path, header.notes_offset, header.notes_size + header.data_size)
     if not payload_is_intact(header, payload):
-        raise CorruptSegment("checksum doesn't match in the block", path=path, offset=header.offset)
+        raise _checksum_error(path, header)
     return payload
+
+
+def _checksum_error(path: str, header: BlockHeader) -> CorruptSegment:
+    return CorruptSegment("checksum doesn't match in the block", path=path, offset=header.offset)
 
 
 def _inflate(data: bytes, raw_size: int, path: str, header: BlockHeader) -> bytes:

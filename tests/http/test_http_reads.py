@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 
-from tests.harness import running
+from tests.harness import running, until
 from tests.http.api import (
     JSON,
     NDJSON,
@@ -227,6 +228,25 @@ async def test_a_signed_url_reads_any_range(api: Api) -> None:
     signed = row["links"]["eventsSigned"].removeprefix(api.daemon.url)
     reply = await api.get(f"{signed}&from=2&to=3", key="")
     assert [event["timestamp"] for event in reply.json()] == [2]
+
+
+async def test_who_does_not_take_the_answer_is_cut_off(tmp_path: Path, logged: list[str]) -> None:
+    async with running(tmp_path, body_idle_timeout_s=1) as daemon, visiting(daemon) as api:
+        recording, noise = new_id(), random.Random(3)
+        # More than the buffers of both sides hold.
+        lines = [an_event(number, text=noise.randbytes(500_000).hex()) for number in range(30)]
+        await api.post(recording, ndjson(lines))
+        headers = {"Authorization": f"Bearer {api.key}"}
+        url = f"{daemon.url}/recordings/{recording}/events"
+        async with api.session.get(url, headers=headers) as answer:
+            assert answer.status == 200
+            await until(
+                lambda: any("read_broken_off" in line and "TimeoutError" in line for line in logged),
+                what="the read to be broken off",
+            )
+            with pytest.raises(aiohttp.ClientError):
+                await answer.content.read()
+        assert await api.events(recording) == lines
 
 
 # The list

@@ -200,6 +200,24 @@ def remove_files(disk: SimDisk, row: ObjectRow) -> None:
         disk.unlink(path_of(number, "sealed"))
 
 
+class VanishingDisk(SimDisk):
+    """Removes the local copies of some objects right before the n-th read from now."""
+
+    def __init__(self, moment: int) -> None:
+        super().__init__()
+        self.doomed: list[ObjectRow] | None = None
+        self._moment = moment
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        if self.doomed is not None:
+            if self._moment == 0:
+                doomed, self.doomed = self.doomed, None
+                for row in doomed:
+                    remove_files(self, row)
+            self._moment -= 1
+        return super().read(path, offset, size)
+
+
 def evict(disk: SimDisk, snapshot: Snapshot, row: ObjectRow) -> Snapshot:
     """Remove the local copies of an object's segments, and have the index know."""
     remove_files(disk, row)

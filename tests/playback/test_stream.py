@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
 import random
-import threading
-import time
 import tracemalloc
-import weakref
-from concurrent.futures import Executor
-from contextlib import aclosing
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -20,12 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.errors import CorruptSegment, StoreAway
-from rrd.index.rows import ObjectRow
 from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import JSON_ARRAY, NDJSON, Form
-from rrd.playback.stream import CHUNK_BYTES, CHUNK_BYTES_MAX, read_in_order, stream
+from rrd.playback.stream import CHUNK_BYTES, CHUNK_BYTES_MAX, read_in_order
 from rrd.playback.table import ALWAYS, Between, Table, plan
-from rrd.segment.disk import OsDisk
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
 from tests.playback.recordings import (
@@ -33,6 +23,7 @@ from tests.playback.recordings import (
     Place,
     Run,
     Segment,
+    VanishingDisk,
     answer,
     any_block_bytes,
     any_range,
@@ -47,7 +38,6 @@ from tests.playback.recordings import (
     longer_recording,
     path_of,
     put,
-    remove_files,
     seal,
     spread,
 )
@@ -181,108 +171,6 @@ def test_a_recording_that_grows_is_read_as_of_its_snapshot(files: ObjectFiles) -
     assert read(table) == ndjson(segments)
 
 
-class LazyDisk(OsDisk):
-    """A real disk that remembers who reads, and whose reads can be held up.
-
-    Method. ``gate`` is open unless a test closes it; ``entered`` tells that a reader stands before it.
-    """
-
-    def __init__(self) -> None:
-        self.readers: set[int] = set()
-        self.reads = 0
-        self.gate = threading.Event()
-        self.gate.set()
-        self.entered = threading.Event()
-
-    def read(self, path: str, offset: int, size: int) -> bytes:
-        self.readers.add(threading.get_ident())
-        self.reads += 1
-        self.entered.set()
-        assert self.gate.wait(10)
-        return super().read(path, offset, size)
-
-
-BIG: list[Segment] = [[block(*range(start, start + 100), pad=10_000) for start in range(0, 600, 100)]]
-
-
-def lazy(tmp_path: Path, files: ObjectFiles, segments: list[Segment]) -> tuple[LazyDisk, Table]:
-    disk = LazyDisk()
-    model = SimDisk()
-    snapshot = put(model, segments)
-    for path, data in model.files().items():
-        target = tmp_path / path.removeprefix(DATA + "/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-    table = plan(disk, files, str(tmp_path), snapshot)
-    disk.readers.clear()
-    disk.reads = 0
-    disk.entered.clear()
-    return disk, table
-
-
-async def test_async_reading_gives_the_same_without_holding_up_the_loop(
-    files: ObjectFiles, tmp_path: Path, threads: Executor
-) -> None:
-    disk, table = lazy(tmp_path, files, BIG)
-    chunks = [chunk async for chunk in stream(table, form=NDJSON, bytes_max=PLENTY, threads=threads)]
-    assert b"".join(chunks) == ndjson(BIG)
-    assert disk.readers
-    assert threading.get_ident() not in disk.readers
-
-
-async def test_damage_reaches_the_async_reader(files: ObjectFiles, tmp_path: Path, threads: Executor) -> None:
-    _, table = lazy(tmp_path, files, [[block(1)]])
-    path = next((tmp_path / "active").iterdir())
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(CorruptSegment):
-        async for _ in stream(table, form=NDJSON, bytes_max=PLENTY, threads=threads):
-            pass
-
-
-async def test_closing_early_reads_no_further_and_frees_everything(
-    files: ObjectFiles, tmp_path: Path, threads: Executor
-) -> None:
-    disk, table = lazy(tmp_path, files, BIG)
-    async with aclosing(stream(table, form=NDJSON, bytes_max=PLENTY, threads=threads)) as chunks:
-        async for _ in chunks:
-            break
-    assert 0 < disk.reads < len(table)
-    kept = weakref.ref(disk)
-    del chunks, disk, table
-    assert await _dies(kept)
-
-
-async def test_cancelling_returns_at_once_and_frees_everything_when_the_thread_is_done(
-    files: ObjectFiles, tmp_path: Path, threads: Executor
-) -> None:
-    disk, table = lazy(tmp_path, files, BIG)
-    disk.gate.clear()
-
-    async def reads(table: Table) -> None:
-        async with aclosing(stream(table, form=NDJSON, bytes_max=PLENTY, threads=threads)) as chunks:
-            async for _ in chunks:
-                pass
-
-    task = asyncio.create_task(reads(table))
-    assert await asyncio.to_thread(disk.entered.wait, 10)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    disk.gate.set()
-    kept = weakref.ref(disk)
-    del reads, task, disk, table
-    assert await _dies(kept)
-
-
-async def _dies(kept: weakref.ref[LazyDisk]) -> bool:
-    """Wait until nobody refers to the disk any more: then nobody reads it either."""
-    deadline = time.monotonic() + 10
-    while kept() is not None and time.monotonic() < deadline:
-        gc.collect()
-        await asyncio.sleep(0)
-    return kept() is None
-
-
 # Objects
 
 RUNS = {place: [Run(1, "local"), Run(2, place), Run(1, "rolled"), Run(1, place)] for place in get_args(Place)}
@@ -326,24 +214,6 @@ def test_local_files_may_go_at_any_moment_of_reading(
     with files_of(store) as objects:
         table = plan(disk, objects, DATA, snapshot, between=between)
         assert read(table, NDJSON, 5000) == ndjson(segments, between)
-
-
-class VanishingDisk(SimDisk):
-    """Removes the local copies of some objects right before the n-th read from now."""
-
-    def __init__(self, moment: int) -> None:
-        super().__init__()
-        self.doomed: list[ObjectRow] | None = None
-        self._moment = moment
-
-    def read(self, path: str, offset: int, size: int) -> bytes:
-        if self.doomed is not None:
-            if self._moment == 0:
-                doomed, self.doomed = self.doomed, None
-                for row in doomed:
-                    remove_files(self, row)
-            self._moment -= 1
-        return super().read(path, offset, size)
 
 
 @pytest.mark.parametrize("place", ["local", "planned", "rolled"])

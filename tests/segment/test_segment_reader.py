@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrd.errors import CorruptSegment
 from rrd.segment.disk import OsDisk
 from rrd.segment.format import BlockHeader, decode_notes
-from rrd.segment.reader import read_events, read_notes, read_raw
+from rrd.segment.reader import read_data, read_events, read_notes, read_raw
 from tests.segment.samples import (
     NOTES,
     PATH,
@@ -133,3 +134,36 @@ def test_a_block_that_is_damaged_is_not_read_raw() -> None:
         data = BOTH.data[:at] + bytes([BOTH.data[at] ^ 1]) + BOTH.data[at + 1 :]
         with pytest.raises(CorruptSegment, match="checksum"):
             read_raw(disk_with(data), PATH, header)
+
+
+THREE = sample(
+    events(1, 2), NOTES, events(3)._replace(metadata=NOTES.metadata, quarantine=NOTES.quarantine), events(4)
+)
+
+
+def with_events(made: Sample) -> list[BlockHeader]:
+    return [header for header in scanned(made.data).blocks if header.event_count]
+
+
+def test_data_of_neighbouring_blocks_comes_as_it_stands_there_and_nothing_else() -> None:
+    headers = with_events(THREE)
+    frames = read_data(disk_with(THREE.data), PATH, headers)
+    assert frames == [THREE.data[header.data_offset : header.limit_offset] for header in headers]
+    assert [read_data(disk_with(THREE.data), PATH, [header])[0] for header in headers] == frames
+    # Each is a frame of its own, and no other.
+    decoded = [zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False) for frame in frames]
+    assert decoded == [event(1) + event(2), event(3), event(4)]
+
+
+def test_no_damaged_byte_of_data_or_notes_is_passed_on() -> None:
+    headers = with_events(THREE)
+    for header in headers:
+        for offset in range(header.notes_offset, header.limit_offset):
+            data = bytearray(THREE.data)
+            data[offset] ^= 1
+            with pytest.raises(CorruptSegment) as caught:
+                read_data(disk_with(bytes(data)), PATH, headers)
+            assert caught.value.offset == header.offset
+    for cut in (1, headers[-1].data_size, len(THREE.data)):
+        with pytest.raises(CorruptSegment):
+            read_data(disk_with(THREE.data[:-cut]), PATH, headers)
