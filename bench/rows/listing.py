@@ -198,8 +198,7 @@ def _row(
     ]
     if count < 1_000_000:
         notes.append(f"The index had {count:,} recordings, not 1,000,000.")
-    if stage.cores() is None:
-        notes.append("There was only one core: daemon and load shared it.")
+    notes += stage.core_note()
     return Row(
         number=10,
         title=f"List by two filters, newest first, {count:,} recordings × 8 keys",
