@@ -66,6 +66,9 @@ def build(data_dir: str, count: int) -> None:
         db.execute(trigger)
         db.execute("COMMIT")
         db.execute("PRAGMA journal_mode = WAL").fetchall()
+    # A daemon's first syncfs would otherwise have all of it to write.
+    with open(path, "rb") as file:
+        os.fsync(file)
 
 
 async def _touch(path: str) -> None:
