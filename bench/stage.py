@@ -211,13 +211,18 @@ def compare(
 
 def notes(laps: dict[str, Lap]) -> list[str]:
     """Say what a reader of the figures must know about the stage: cores, and how busy the load was."""
-    found = [] if cores() else ["There was only one core: servers and load shared it."]
+    found = core_note()
     name, share = max(((name, max(lap.client)) for name, lap in laps.items()), key=lambda pair: pair[1])
     found.append(f"The load used at most {share:.0%} of its core (against {name}).")
     limited = [name for name, lap in laps.items() if max(lap.client) > _BUSY_SHARE]
     if limited:
         found.append(f"The load was the limit for {', '.join(limited)}: they could have been faster.")
     return found
+
+
+def core_note() -> list[str]:
+    """Say so if there was but one core."""
+    return [] if cores() else ["There was only one core: servers and load shared it."]
 
 
 def disk_note(directory: str) -> list[str]:

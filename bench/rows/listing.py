@@ -189,17 +189,19 @@ def _row(
 ) -> Row:
     paced = [answers.paced for answers in loaded if answers.paced]
     sent = statistics.median(load.events_s for load in paced)
+    interval_ms = options.pick(100, 100, 10)
+    busy = statistics.median(answers.daemon_ms for answers in loaded) / interval_ms
     notes = [
-        f"{len(wanted):,} requests without ingest and as many with, one each "
-        f"{options.pick(100, 100, 10)} ms; whiskers of single cases reach from the median to p99.",
+        f"{len(wanted):,} requests without ingest and as many with, one each {interval_ms} ms; whiskers of "
+        "single cases reach from the median to p99.",
         f"Ingest: {sent:,.0f} small events a second of the {greatest:,.0f} that the daemon took at most, "
         f"over {half_load.SOCKETS} sockets; at most {1e3 * max(load.late_s for load in paced):.0f} ms late; "
-        f"the load used at most {max(load.client_share for load in paced):.0%} of a core.",
+        f"the load used at most {max(load.client_share for load in paced):.0%} of a core, the daemon "
+        f"{busy:.0%} of its own, lists included.",
     ]
     if count < 1_000_000:
         notes.append(f"The index had {count:,} recordings, not 1,000,000.")
-    if stage.cores() is None:
-        notes.append("There was only one core: daemon and load shared it.")
+    notes += stage.core_note()
     return Row(
         number=10,
         title=f"List by two filters, newest first, {count:,} recordings × 8 keys",

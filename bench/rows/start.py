@@ -88,8 +88,7 @@ def _row(left: LeftBehind, starts: dict[Ending, list[Started]], empty: Sequence[
         f"{left.torn:,} of these blocks were torn.",
         "The time is from the start of the process, the interpreter's own start and all imports included.",
     ]
-    if stage.cores() is None:
-        notes.append("There was only one core.")
+    notes += stage.core_note()
     return Row(
         number=11,
         title=f"Start to ready, {left.size.active:,} active segments, {left.bytes / 1e9:.2g} GB sealed",

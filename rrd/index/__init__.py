@@ -8,6 +8,7 @@ read from them again. Keys are no view, and live elsewhere.
 ``rows.py``        what it is told and what it answers
 ``schema.sql``     tables, and the triggers that keep counters and filter sets true
 ``v2.sql``         objects and removal: the same for the second version
+``v3.sql``         wider rows for the filter sets
 ``migrations.py``  versions of the file
 ``connections.py`` who writes, who reads, and how removed content leaves the file
 ``queries.py``     the statements

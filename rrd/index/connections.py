@@ -22,9 +22,9 @@ import logging
 import os
 import sqlite3
 from asyncio import Lock, to_thread
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -41,6 +41,8 @@ _SCRUB_PAUSE_S = 1.0  # Between two scrubs, however many removals there are: eac
 _SCRUB_PAUSE_MAX_S = 60.0
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 class Connections:
@@ -96,19 +98,17 @@ class Connections:
             with translated(self.path):
                 return await fetch(self.reader, sql, parameters)
 
-    @asynccontextmanager
-    async def one_state(self) -> AsyncIterator[aiosqlite.Connection]:
-        """Let several statements read one state of the index. Other reads wait, so be short.
+    async def read_with(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Let ``function`` read one state of the index, with several statements, in the reader's thread.
 
-        Without it a facet_id found by one statement could name another facet in the next.
+        Other reads wait, so it should be short. Called at once, since each way to the thread and back is a
+        wait for the event loop and one for the interpreter.
         """
         async with self._reading:
             with translated(self.path):
-                try:
-                    await self.reader.execute("BEGIN")
-                    yield self.reader
-                finally:
-                    await self.reader.rollback()
+                # aiosqlite knows no public way to call a function in its thread.
+                call: Callable[..., Awaitable[_T]] = self.reader._execute
+                return await call(_in_one_state, self.reader._conn, function)
 
     @asynccontextmanager
     async def transaction(self, *, synced: bool) -> AsyncIterator[aiosqlite.Connection]:
@@ -189,6 +189,14 @@ class Connections:
             event(logger, logging.WARNING, "index_log_not_cut", error=error)
             return False
         return not is_busy
+
+
+def _in_one_state(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], _T]) -> _T:
+    try:
+        db.execute("BEGIN")
+        return function(db)
+    finally:
+        db.rollback()
 
 
 async def fetch(

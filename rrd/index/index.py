@@ -9,12 +9,9 @@ object, removing a recording. Eviction told twice is harmless.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Self
-
-import aiosqlite
 
 from rrd.errors import BadRequest
 from rrd.index import listing, queries
@@ -39,7 +36,6 @@ from rrd.index.values import (
     Row,
     block_values,
     evict_rows,
-    filter_values,
     found_values,
     metadata_values,
     object_row,
@@ -299,20 +295,9 @@ class Index:
                 code="too_many_filters",
                 parameter="meta",
             )
-        async with self._db.one_state() as db:
-            sets = await _filter_sets(db, tenant, wanted)
-            if not sets:
-                return []
-            chunk_limit = listing.chunk_limit(limit, offset)
-            chunks = await fetch(db, listing.chunks_sql(len(sets)), (*sets, chunk_limit))
-            row_ids = listing.newest(chunks, limit=limit, offset=offset)
-            rows = await fetch(db, listing.LISTED, (json.dumps(row_ids),))
-        listed: dict[int, ListedRecording] = {}
-        for row_id, name, created_ms, key, value in rows:
-            entry = listed.setdefault(row_id, ListedRecording(name, created_ms, {}))
-            if key is not None:
-                entry.metadata[to_text(key)] = to_text(value)
-        return [listed[row_id] for row_id in row_ids]
+        return await self._db.read_with(
+            lambda db: listing.find(db, tenant, wanted, limit=limit, offset=offset)
+        )
 
     async def statistics(self, tenant: str, *, month_start_ms: int) -> Statistics:
         """Return a tenant's counters; all 0 for an unknown one.
@@ -334,15 +319,3 @@ class Index:
         sql = queries.QUARANTINE if recording is None else queries.QUARANTINE_OF_RECORDING
         rows = await self._db.read(sql, {"tenant": tenant, "recording": recording})
         return [quarantine_row(row) for row in rows]
-
-
-async def _filter_sets(
-    db: aiosqlite.Connection, tenant: str, filters: Sequence[tuple[str, str]]
-) -> list[int]:
-    """Return the ids of the sets to be intersected, the smallest first; none if one doesn't exist."""
-    if not filters:
-        return [set_id for set_id, _ in await fetch(db, listing.TENANT_SET, (tenant,))]
-    found = await fetch(db, listing.filter_sets_sql(len(filters)), filter_values(tenant, filters))
-    if len(found) < len(filters):
-        return []
-    return [set_id for set_id, _ in sorted(found, key=lambda row: row[1])]

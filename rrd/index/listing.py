@@ -1,29 +1,41 @@
-"""How the list of recordings is found: sets of row ids as bits, joined 64 at a time.
+"""How the list of recordings is found: sets of row ids as bits, joined 512 at a time.
 
-The table ``posting`` holds a set of recordings for each (tenant, key, value), and one of all visible
+The table ``members`` holds a set of recordings for each (tenant, key, value), and one of all visible
 recordings for each tenant. Row ids grow as recordings are created, so newest first is the order
 of the table's key, backwards. A list with filters is the intersection of their sets:
 
 1. Look up the filters' sets, and which of them is small.
 2. Walk the smallest from its newest chunk down. For each chunk look up the others' bits and AND
-   them; a chunk that comes to nothing is passed over. Stop when there are enough.
+   them; a chunk that comes to nothing is passed over. Stop when there are enough: how many chunks that
+   takes is guessed from those before, so a deep offset is walked in a few pieces.
 3. Read the recordings so found, with their metadata.
 
 Why bits and not a row for each recording: filters that each match much and together match little
-(``browser=Safari`` and ``os=Windows``) make any such join walk one of them to its end. With 64
-recordings a step a million are walked in some 15,000 steps; deep offsets count bits. Sets of one
-recording, as unique values have, cost some five bytes more.
+(``browser=Safari`` and ``os=Windows``) make any such join walk one of them to its end. With 512
+recordings a step, in eight words, a million are walked in some 2,000 steps; deep offsets count bits. Sets of
+one recording, as unique values have, cost some twelve bytes more.
+
+Why each statement answers with one row, a JSON array: sqlite3 lets go of the interpreter for every row
+that it fetches, and beside a busy event loop each way back to it is a wait of up to the switch interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from rrd.index.rows import ListedRecording
+from rrd.index.values import filter_values, to_text
 
 FILTERS_MAX = 50  # SQLite joins at most 64 tables.
-PROBE_CHUNKS_MAX = 1000  # Counting this far costs 50 µs. Among larger sets the order matters little.
-_LIMIT_MAX = 2**62  # Within SQLite's integers, beyond any recording.
-_BITS = 64
-_MASK = 2**_BITS - 1
+PROBE_CHUNKS_MAX = 250  # Counting this far costs 15 µs. Among larger sets the order matters little.
+_CHUNK_MAX = 2**62  # Within SQLite's integers, beyond any recording.
+_PIECE_CHUNKS_MIN = 64
+_PIECE_CHUNKS_MAX = 1024
+_WORDS = 8
+_BITS = 64 * _WORDS
+_HEX_SIZE = _BITS // 4
 
 # The set of all visible recordings of a tenant. Parameter: tenant.
 TENANT_SET = "SELECT -tenant_id, 0 FROM tenant WHERE name = ?"
@@ -31,19 +43,120 @@ TENANT_SET = "SELECT -tenant_id, 0 FROM tenant WHERE name = ?"
 # Sets and (bounded) chunk counts of one filter. Parameters: digest, value, tenant, key.
 _FILTER_SET = f"""
 SELECT f.facet_id,
-       (SELECT count(*) FROM (SELECT 1 FROM posting WHERE set_id = f.facet_id LIMIT {PROBE_CHUNKS_MAX}))
+       (SELECT count(*) FROM (SELECT 1 FROM members WHERE set_id = f.facet_id LIMIT {PROBE_CHUNKS_MAX}))
   FROM facet AS f CROSS JOIN tenant AS t CROSS JOIN metadata_key AS k
  WHERE f.digest = ? AND f.value = ?
    AND t.tenant_id = f.tenant_id AND t.name = ? AND k.key_id = f.key_id AND k.key = ?"""  # noqa: S608 -- the number is ours
 
-# The recordings that a JSON array of row ids names, a row for each pair of metadata, in no order.
+# The recordings that a JSON array of row ids names: JSON, an array for each pair of metadata, in no order.
+# What visitors choose may hold lone surrogates, so it must not leave SQLite as text.
 LISTED = """
-SELECT r.row_id, r.name, r.created_ms, k.key, f.value
+SELECT CAST(json_group_array(json_array(r.row_id, r.name, r.created_ms,
+                                        CAST(k.key AS TEXT), CAST(f.value AS TEXT))) AS BLOB)
   FROM json_each(?) AS wanted
  CROSS JOIN recording AS r ON r.row_id = wanted.value
   LEFT JOIN metadata AS m ON m.row_id = r.row_id
   LEFT JOIN metadata_key AS k ON k.key_id = m.key_id
   LEFT JOIN facet AS f ON f.facet_id = m.facet_id"""
+
+
+def find(
+    db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]], *, limit: int, offset: int
+) -> list[ListedRecording]:
+    """Return visible recordings, newest first, that have every (key, value) of ``filters``.
+
+    ``filters`` differ from each other. ``db`` must stay with one state of the index meanwhile: a facet_id
+    found by one statement could name another facet in the next.
+    """
+    sets = _sets(db, tenant, filters)
+    row_ids = _row_ids(db, sets, limit=limit, offset=offset) if sets else []
+    if not row_ids:
+        return []
+    ((found,),) = db.execute(LISTED, (json.dumps(row_ids),))
+    listed: dict[int, ListedRecording] = {}
+    for row_id, name, created_ms, key, value in json.loads(to_text(found)):
+        entry = listed.get(row_id)
+        if entry is None:
+            entry = listed[row_id] = ListedRecording(name, created_ms, {})
+        if key is not None:
+            entry.metadata[key] = value
+    return [listed[row_id] for row_id in row_ids]
+
+
+def _sets(db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]]) -> list[int]:
+    """Return the ids of the sets to be intersected, the smallest first; none if one doesn't exist."""
+    if not filters:
+        return [set_id for set_id, _ in db.execute(TENANT_SET, (tenant,)).fetchall()]
+    sql = filter_sets_sql(len(filters))
+    found = db.execute(sql, filter_values(tenant, filters)).fetchall()
+    if len(found) < len(filters):
+        return []
+    return [set_id for set_id, _ in sorted(found, key=lambda row: row[1])]
+
+
+def _row_ids(db: sqlite3.Connection, sets: Sequence[int], *, limit: int, offset: int) -> list[int]:
+    sql = chunks_sql(len(sets))
+    newest = Newest(limit=limit, offset=offset)
+    while chunk_count := newest.chunks_wanted():
+        ((chunks, bits),) = db.execute(sql, (*sets, newest.before_chunk, chunk_count))
+        newest.take(read_chunks(chunks, bits), chunk_count)
+    return newest.row_ids
+
+
+def read_chunks(chunks: str, bits: str | None) -> list[tuple[int, int]]:
+    """Read what ``chunks_sql`` finds."""
+    bits = bits or ""
+    each = (int(bits[start : start + _HEX_SIZE], 16) for start in range(0, len(bits), _HEX_SIZE))
+    return list(zip(json.loads(chunks), each, strict=True))
+
+
+class Newest:
+    """Takes row ids out of an intersection that comes in pieces: skip ``offset``, then up to ``limit``."""
+
+    def __init__(self, *, limit: int, offset: int) -> None:
+        self.row_ids: list[int] = []
+        self.before_chunk = _CHUNK_MAX
+        """Where the next piece begins: below this chunk."""
+        self._limit = limit
+        self._skip = offset
+        self._bits = self._chunks = 0
+        """In all pieces so far."""
+        self._is_done = limit <= 0
+
+    def chunks_wanted(self) -> int:
+        """Return how many chunks the next piece should have; 0 when no more are wanted."""
+        if self._is_done:
+            return 0
+        # Each chunk holds one at least, so that this many would do for sure.
+        most = self._skip + self._limit - len(self.row_ids)
+        if most <= _PIECE_CHUNKS_MIN:
+            return most
+        density = self._bits / self._chunks if self._chunks else _BITS
+        return min(most, _PIECE_CHUNKS_MIN + int(most / density), _PIECE_CHUNKS_MAX)
+
+    def take(self, chunks: Sequence[tuple[int, int]], chunk_count: int) -> None:
+        """Take in a piece, newest first, of ``chunk_count`` chunks; fewer if these were the last ones."""
+        self._is_done = len(chunks) < chunk_count
+        for chunk, all_bits in chunks:
+            bits = all_bits
+            count = bits.bit_count()
+            self._bits += count
+            if count <= self._skip:
+                self._skip -= count
+                continue
+            while bits:
+                highest = bits.bit_length() - 1
+                bits ^= 1 << highest
+                if self._skip > 0:
+                    self._skip -= 1
+                    continue
+                self.row_ids.append(chunk * _BITS + highest)
+                if len(self.row_ids) == self._limit:
+                    self._is_done = True
+                    return
+        self._chunks += len(chunks)
+        if chunks:
+            self.before_chunk = chunks[-1][0]
 
 
 def filter_sets_sql(filter_count: int) -> str:
@@ -52,44 +165,25 @@ def filter_sets_sql(filter_count: int) -> str:
 
 
 def chunks_sql(set_count: int) -> str:
-    """SQL for the intersection of sets, newest chunk first, as rows (chunk, bits).
+    """SQL for a piece of the intersection of sets: one row, a JSON array of chunks, and all bits in hex.
 
-    Parameters: the set ids, the one to walk first; then how many chunks are wanted at most.
+    Parameters: the set ids, the one to walk first; the chunk before which the piece begins; how many chunks
+    are wanted at most. The newest chunk comes first, as ``read_chunks`` returns them.
     CROSS JOIN because SQLite keeps to its order (https://www.sqlite.org/optoverview.html#crossjoin).
     """
-    tables = " CROSS JOIN ".join(f"posting AS p{i}" for i in range(set_count))
-    bits = " & ".join(f"p{i}.bits" for i in range(set_count))
+    tables = " CROSS JOIN ".join(f"members AS p{i}" for i in range(set_count))
+    words = [" & ".join(f"p{i}.bits{word}" for i in range(set_count)) for word in range(_WORDS)]
     terms = [f"p{i}.set_id = ?" for i in range(set_count)]
     terms += [f"p{i}.chunk = p0.chunk" for i in range(1, set_count)]
+    terms.append("p0.chunk < ?")
     if set_count > 1:
-        terms.append(f"{bits} <> 0")
-    return f"SELECT p0.chunk, {bits} FROM {tables} WHERE {' AND '.join(terms)} ORDER BY p0.chunk DESC LIMIT ?"  # noqa: S608 -- numbers only
-
-
-def chunk_limit(limit: int, offset: int) -> int:
-    """How many chunks hold enough recordings for sure: each holds at least one."""
-    return min(limit + offset, _LIMIT_MAX)
-
-
-def newest(chunks: Iterable[tuple[int, int]], *, limit: int, offset: int) -> list[int]:
-    """Take the row ids out of chunks that come newest first: skip ``offset``, then up to ``limit``."""
-    row_ids: list[int] = []
-    if limit <= 0:
-        return row_ids
-    for chunk, signed in chunks:
-        # SQLite's integers are signed: bit 63 comes as the sign.
-        bits = signed & _MASK
-        count = bits.bit_count()
-        if count <= offset:
-            offset -= count
-            continue
-        while bits:
-            highest = bits.bit_length() - 1
-            bits ^= 1 << highest
-            if offset > 0:
-                offset -= 1
-                continue
-            row_ids.append(chunk * _BITS + highest)
-            if len(row_ids) == limit:
-                return row_ids
-    return row_ids
+        terms.append(f"({' OR '.join(f'{bits} <> 0' for bits in words)})")
+    columns = ", ".join(f"{bits} AS bits{word}" for word, bits in enumerate(words))
+    highest_first = ", ".join(f"bits{word}" for word in reversed(range(_WORDS)))
+    return f"""
+SELECT json_group_array(chunk), group_concat(printf('{"%016x" * _WORDS}', {highest_first}), '')
+  FROM (SELECT p0.chunk AS chunk, {columns}
+          FROM {tables}
+         WHERE {" AND ".join(terms)}
+         ORDER BY p0.chunk DESC
+         LIMIT ?)"""  # noqa: S608 -- numbers only

@@ -19,7 +19,7 @@ APPLICATION_ID = 0x72726469  # "rrdi", set by schema.sql, shown by file(1).
 
 def scripts() -> list[str]:
     """Return the SQL scripts: the n-th one, from 0, makes version n + 1 out of version n."""
-    names = ("schema.sql", "v2.sql")
+    names = ("schema.sql", "v2.sql", "v3.sql")
     return [files("rrd.index").joinpath(name).read_text(encoding="utf-8") for name in names]
 
 

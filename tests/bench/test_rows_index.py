@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from bench.rows.starts import start as start_daemon
 from rrd import layout
 from rrd.index.index import Index
 
-COUNT = 700
+COUNT = 1100
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,31 @@ async def test_a_built_index_leaves_a_start_nothing_to_do(built: str) -> None:
         assert tenants == {TENANT: COUNT - COUNT // 100, "small": COUNT // 100}
     finally:
         await index.close()
+
+
+async def test_a_built_index_is_row_for_row_what_a_daemon_would_have_written(
+    built: str, tmp_path: Path
+) -> None:
+    path = f"{tmp_path}/index.sqlite"
+    index = await Index.open(path)
+    try:
+        for commit in many_recordings.commits(COUNT):
+            await index.apply([commit])
+            await index.seal([(commit.row_id, 1)])
+            await index.plan_object(commit.row_id, 1, 1)
+            await index.publish_object(commit.row_id, many_recordings.object_of(commit), ())
+            await index.evicted(commit.row_id, 1)
+    finally:
+        await index.close()
+    assert contents(layout.index_path(built)) == contents(path)
+
+
+def contents(path: str) -> dict[str, list[tuple[object, ...]]]:
+    """Return the schema, and all rows of all tables in the order of their keys."""
+    with closing(sqlite3.connect(path)) as db:
+        found = {"schema": db.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()}
+        tables = [name for kind, name, _ in found["schema"] if kind == "table"]
+        return found | {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
 
 
 async def test_filters_find_what_the_metadata_say(built: str) -> None:

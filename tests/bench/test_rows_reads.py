@@ -17,7 +17,7 @@ from bench.result import Options
 from bench.stage import Lap
 
 RECORDING = str(uuid.uuid4())
-LINES = long_recording(50_000)
+LINES = long_recording(1_500_000)
 
 
 def test_it_runs() -> None:

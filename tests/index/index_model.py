@@ -602,3 +602,40 @@ async def _assert_same_work(index: Index, model: Model) -> None:
             assert await index.to_evict(
                 published_before_ms=published_before_ms, limit=limit
             ) == model.to_evict(published_before_ms, limit)
+
+
+# Places in a set
+
+_PLACES = (1, 2, 62, 63, 64, 127, 128, 447, 448, 511, 512, 513, 575, 576, 1023, 1024, 5000, 40_000, 40_001)
+
+
+def spread_blocks() -> list[Commit]:
+    """Return blocks of recordings whose row ids stand at the edges of words and chunks of a set."""
+    return [
+        with_metadata(
+            commit(row_id, recording=f"00000000-0000-4000-8000-{row_id:012d}"),
+            all="x",
+            odd=str(row_id % 2),
+            half=str(2 * place // len(_PLACES)),
+        )
+        for place, row_id in enumerate(_PLACES)
+    ]
+
+
+async def assert_sets(index: Index, blocks: Sequence[Commit]) -> None:
+    """Ask for recordings by their sets, and for what two sets have in common."""
+    for wanted in (
+        {},
+        {"all": "x"},
+        {"odd": "1"},
+        {"half": "0"},
+        {"all": "x", "odd": "0"},
+        {"odd": "1", "half": "1"},
+    ):
+        listed = await index.list_recordings("alpha", filters=list(wanted.items()), limit=1000, offset=0)
+        expected = [
+            block.recording
+            for block in reversed(blocks)
+            if wanted.items() <= {change.key: change.value for change in block.metadata}.items()
+        ]
+        assert [entry.recording for entry in listed] == expected, wanted

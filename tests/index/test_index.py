@@ -41,6 +41,7 @@ from tests.index.index_model import (
     Model,
     Step,
     assert_same,
+    assert_sets,
     commit,
     filters,
     groups,
@@ -48,6 +49,7 @@ from tests.index.index_model import (
     live_on,
     opened,
     rebuild,
+    spread_blocks,
     steps,
     with_metadata,
 )
@@ -141,7 +143,7 @@ def test_filtered_lists_are_those_of_a_naive_model(
 
 @given(groups, st.randoms(use_true_random=False))
 @settings(max_examples=25, deadline=None)
-def test_facets_and_postings_are_exactly_those_in_use(workload: list[list[Step]], rnd: random.Random) -> None:
+def test_facets_and_sets_are_exactly_those_in_use(workload: list[list[Step]], rnd: random.Random) -> None:
     """Values that nobody has any more must not pile up: a page's address changes with each page."""
 
     async def proof(path: str) -> None:
@@ -193,8 +195,14 @@ def _sets(path: str) -> tuple[dict[tuple[str, bytes, bytes], set[int]], dict[str
     """Read the filter sets by themselves, bit by bit: those of facets, those of tenants."""
     with closing(sqlite3.connect(path)) as db:
         members: dict[int, set[int]] = {}
-        for set_id, chunk, bits in db.execute("SELECT set_id, chunk, bits FROM posting"):
-            row_ids = {chunk * 64 + bit for bit in range(64) if bits >> bit & 1}
+        for set_id, chunk, *words in db.execute("SELECT * FROM members"):
+            row_ids = {
+                (8 * chunk + place) * 64 + bit
+                for place, word in enumerate(words)
+                for bit in range(64)
+                if word >> bit & 1
+            }
+            assert row_ids, "a row without a bit"
             members.setdefault(set_id, set()).update(row_ids)
         facets = db.execute(
             "SELECT facet_id, name, key, value"
@@ -203,7 +211,7 @@ def _sets(path: str) -> tuple[dict[tuple[str, bytes, bytes], set[int]], dict[str
         of_facets = {tuple(names): members.pop(facet_id) for facet_id, *names in facets}
         tenants = db.execute("SELECT tenant_id, name FROM tenant")
         of_tenants = {name: members.pop(-tenant_id) for tenant_id, name in tenants if -tenant_id in members}
-    assert members == {}, "postings of sets that don't exist"
+    assert members == {}, "members of sets that don't exist"
     return of_facets, of_tenants
 
 
@@ -291,6 +299,22 @@ async def test_row_ids_are_never_given_twice(path: str) -> None:
         await index.apply([commit(3)])
     async with opened(path) as index:
         assert index.take_row_id() == 4
+
+
+async def test_sets_hold_recordings_at_the_edges_of_words_and_chunks(index: Index) -> None:
+    blocks = spread_blocks()
+    await index.apply(blocks)
+    await assert_sets(index, blocks)
+    # The neighbours of one that goes stay, and so do its own other sets when a value changes.
+    for place in (2, 4, 7, 9):
+        await index.remove("alpha", blocks.pop(place).recording)
+        await assert_sets(index, blocks)
+    changed = [with_metadata(block._replace(segment_size=9000), odd="neither") for block in blocks[5:9]]
+    await index.apply(changed)
+    listed = await index.list_recordings(
+        "alpha", filters=[("odd", "neither"), ("all", "x")], limit=9, offset=0
+    )
+    assert [entry.recording for entry in listed] == [block.recording for block in reversed(changed)]
 
 
 async def test_more_filters_than_can_be_joined_are_refused(index: Index) -> None:

@@ -48,6 +48,9 @@ SCANS_ALLOWED = {
     "to evict": {"SCAN o"},
     "is empty": {"SCAN CONSTANT ROW", "SCAN recording USING COVERING INDEX sqlite_autoindex_recording_1"},
     "list: sets of filters": {"SCAN (subquery-1)", "SCAN (subquery-4)"},
+    "list: chunks, no filter": {"SCAN (subquery-1)"},
+    "list: chunks, two filters": {"SCAN (subquery-1)"},
+    "list: chunks, as many filters as possible": {"SCAN (subquery-1)"},
     "list: recordings found": {"SCAN wanted VIRTUAL TABLE INDEX 1:"},
 }
 
@@ -101,7 +104,16 @@ def test_work_is_found_by_an_index_of_what_waits(db: sqlite3.Connection, name: s
 
 
 # Found by the number of a row, or by keys that begin with it.
-STEPS = ("put_block", "put_plan", "put_published", "put_found", "put_evicted", "put_metadata")
+STEPS = (
+    "put_block",
+    "put_plan",
+    "put_published",
+    "put_found",
+    "put_evicted",
+    "put_metadata",
+    "put_member",
+    "take_member",
+)
 
 
 @pytest.mark.parametrize("view", STEPS)
@@ -145,24 +157,42 @@ def test_list_of_all_quarantine_is_sorted_by_its_key(db: sqlite3.Connection) -> 
 
 def test_intersection_walks_the_first_set_and_probes_the_others(db: sqlite3.Connection) -> None:
     assert plan(db, listing.chunks_sql(3)) == [
-        "SEARCH p0 USING PRIMARY KEY (set_id=?)",
+        "CO-ROUTINE (subquery-1)",
+        "SEARCH p0 USING PRIMARY KEY (set_id=? AND chunk<?)",
         "SEARCH p1 USING PRIMARY KEY (set_id=? AND chunk=?)",
         "SEARCH p2 USING PRIMARY KEY (set_id=? AND chunk=?)",
+        "SCAN (subquery-1)",
     ]
 
 
-@given(st.sets(st.integers(0, 1000)), st.integers(0, 70), st.integers(0, 70))
-def test_newest_counts_bits_as_a_sorted_list_would(row_ids: set[int], limit: int, offset: int) -> None:
+def as_chunks(row_ids: set[int]) -> list[tuple[int, int]]:
+    """Return the chunks of a set, newest first."""
     chunks: dict[int, int] = {}
     for row_id in row_ids:
-        chunks[row_id // 64] = chunks.get(row_id // 64, 0) | 1 << row_id % 64
-    # As SQLite has them: newest first, 64 bits signed.
-    rows = [
-        (chunk, bits - 2**64 if bits >= 2**63 else bits)
-        for chunk, bits in sorted(chunks.items(), reverse=True)
-    ]
-    expected = sorted(row_ids, reverse=True)[offset : offset + limit]
-    assert listing.newest(rows, limit=limit, offset=offset) == expected
-    # The chunks that the list asks for are always enough.
-    enough = rows[: listing.chunk_limit(limit, offset)]
-    assert listing.newest(enough, limit=limit, offset=offset) == expected
+        chunks[row_id // 512] = chunks.get(row_id // 512, 0) | 1 << row_id % 512
+    return sorted(chunks.items(), reverse=True)
+
+
+@given(st.sets(st.integers(0, 8000)), st.integers(0, 70), st.integers(0, 70), st.integers(1, 10))
+def test_newest_counts_bits_as_a_sorted_list_would(
+    row_ids: set[int], limit: int, offset: int, piece_max: int
+) -> None:
+    """However large the pieces are."""
+    rows = as_chunks(row_ids)
+    newest = listing.Newest(limit=limit, offset=offset)
+    while wanted := min(newest.chunks_wanted(), piece_max):
+        newest.take([row for row in rows if row[0] < newest.before_chunk][:wanted], wanted)
+    assert newest.row_ids == sorted(row_ids, reverse=True)[offset : offset + limit]
+
+
+def test_deep_offset_is_walked_in_few_pieces_and_hardly_beyond_its_end() -> None:
+    rows = as_chunks(set(range(0, 2_000_000, 3)))
+    newest = listing.Newest(limit=50, offset=100_000)
+    sizes = []
+    while wanted := newest.chunks_wanted():
+        sizes.append(wanted)
+        newest.take([row for row in rows if row[0] < newest.before_chunk][:wanted], wanted)
+    assert len(newest.row_ids) == 50
+    needed = 100_050 * 3 // 512
+    assert len(sizes) <= 4
+    assert sum(sizes) < 1.2 * needed
