@@ -21,6 +21,7 @@ from rrd.index.migrations import scripts
 READS = {
     "is empty": queries.IS_EMPTY,
     "recording": queries.RECORDING,
+    "recordings": queries.RECORDINGS,
     "metadata": queries.METADATA,
     "statistics": queries.STATISTICS,
     "active segments": queries.ACTIVE_SEGMENTS,
@@ -48,6 +49,7 @@ SCANS_ALLOWED = {
     "to evict": {"SCAN o"},
     "is empty": {"SCAN CONSTANT ROW", "SCAN recording USING COVERING INDEX sqlite_autoindex_recording_1"},
     "list: sets of filters": {"SCAN (subquery-1)", "SCAN (subquery-4)"},
+    "recordings": {"SCAN w VIRTUAL TABLE INDEX 1:"},
     "list: recordings found": {"SCAN wanted VIRTUAL TABLE INDEX 1:"},
 }
 
@@ -64,6 +66,7 @@ def plan(db: sqlite3.Connection, sql: str) -> list[str]:
     names = (
         "tenant",
         "recording",
+        "names",
         "month_start_ms",
         "settled_before_ms",
         "full_size",
