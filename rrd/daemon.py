@@ -56,13 +56,15 @@ The default of 5 ms, for each of a group's writes, would hold up every ack."""
 GC_THRESHOLDS = (20_000, 5, 5)
 """A busy second holds thousands of objects for a moment, and each open socket a hundred while it lasts.
 By the default (700, 10, 10) the collector takes them for old ones, and walks everything again and again: with
-5,000 sockets ten times while they open, for up to 0.4 s, and whoever waits for the loop waits for it."""
+5,000 sockets ten times while they open, for up to 0.4 s, and whoever waits for the loop waits for it. So it
+does at a start that has much to take up."""
 
 
 def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.set_threshold(*GC_THRESHOLDS)
     # aiohttp decompresses permessage-deflate with this one: three times as fast as zlib.
     aiohttp.set_zlib_backend(isal_zlib)
     # aiohttp copies what it is to write in one go, since asyncio's writelines, before Python 3.12.9, doesn't
@@ -100,7 +102,6 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
         _notify("READY=1")
         event(
             logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,

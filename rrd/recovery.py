@@ -3,8 +3,8 @@
 Files are the truth. A block is in its file before the index hears of it, so the index can only be behind,
 and only for segments in ``active/``: sealing syncs the index first, and so does each step of the roll-up.
 Start-up therefore looks at those files alone, and only at what lies beyond the size that the index knows:
-neither at ``sealed/`` nor at the object store, however much is there. What the roll-up, an eviction or a
-removal left half done is in the index or on a tombstone, and is gone on with from there.
+neither at ``sealed/`` nor at the object store, however much is there (``catch_up``). What the roll-up, an
+eviction or a removal left half done is in the index or on a tombstone, and is gone on with from there.
 
 Without an index, ``rebuild`` walks all. It can't guess what a store that is away holds: which recordings
 there are, and which sequenceIds were given. So a start waits for it, not ready, and says so; ``rrd
@@ -13,26 +13,22 @@ reindex`` fails with the reason.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import logging
 import os
 import time
 from collections.abc import Iterator
-from itertools import groupby
 
 from rrd import layout
 from rrd.care.census import Patience
-from rrd.care.survey import File, Recovered, Survey, Surveyed
+from rrd.care.survey import Recovered, Survey
+from rrd.catch_up import catch_up
 from rrd.config import Config
 from rrd.errors import ConfigError, IndexDamaged, RrdError
 from rrd.index.index import Index
-from rrd.index.rows import Commit, RecordingRow
-from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.objects.store import ObjectStore
-from rrd.rebuild import APPLY_MAX
 from rrd.rebuild import rebuild as rebuild_all
 from rrd.segment.disk import Disk, OsDisk
 from rrd.tombstones import Tombstones
@@ -113,106 +109,11 @@ async def recover(
     if rebuild:
         await rebuild_all(survey, index, store, tombstones, patience=patience or Patience(wait=True))
     else:
-        await _catch_up(survey, index, tombstones)
+        await catch_up(survey, index, tombstones)
     # What a start would not find again, the index has been told to keep on disk.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_rebuild_note(index.path))
     return survey.result
-
-
-async def _catch_up(survey: Survey, index: Index, tombstones: Tombstones | None) -> None:
-    """Tell the index of blocks in ``active/`` that it lacks."""
-    files = await asyncio.to_thread(survey.list_active)
-    known = {
-        SegmentName(tenant, recording, segment.number): segment.size
-        for tenant, recording, _, segment in await index.active_segments()
-    }
-    suspects = await asyncio.to_thread(survey.not_as_known, files, known)
-    commits: list[Commit] = []
-    touched: list[list[Surveyed]] = []
-    for (tenant, recording), group in groupby(suspects, key=lambda file: file.name[:2]):
-        row = await index.recording(tenant, recording)
-        segments = await asyncio.to_thread(_that_count, survey, list(group), row, tombstones)
-        sizes = {segment.number: segment.size for segment in row.segments} if row is not None else {}
-        surveyed = await asyncio.to_thread(survey.look, segments, sizes)
-        touched.append(surveyed)
-        if any(found.blocks for found in surveyed):
-            row_id = row.row_id if row is not None else index.take_row_id()
-            began = next(found.identity.created_ms for found in surveyed if found.identity is not None)
-            created_ms = row.created_ms if row is not None else began
-            for found in surveyed:
-                commits += found.commits(row_id=row_id, created_ms=created_ms)
-            survey.result.recordings += 1
-        if len(commits) >= APPLY_MAX:
-            await index.apply(commits)
-            commits.clear()
-    await index.apply(commits)
-    for surveyed in touched:
-        await _agree_on_states(survey, index, surveyed)
-    await _find_missing(survey, index, known.keys() - {file.name for file in files})
-
-
-def _that_count(
-    survey: Survey, files: list[File], row: RecordingRow | None, tombstones: Tombstones | None
-) -> list[File]:
-    """Return the files of one recording, without those that have no business in ``active/`` any more.
-
-    An erasure that is under way is finished by whoever began it, and must find nothing taken up anew. A
-    segment in a published object is there twice only if its move out of ``active/`` was cut off.
-    """
-    if row is None and tombstones is not None:
-        identities = filter(None, map(survey.identity, files))
-        if any(tombstones.covers(*files[0].name[:2], identity.created_ms) for identity in identities):
-            survey.result.buried += 1
-            return []
-    here = {segment.number for segment in row.segments} if row is not None else set()
-    rolled = [
-        file
-        for file in files
-        if row is not None
-        and file.name.number not in here
-        and any(
-            entry.state == "published" and entry.first_number <= file.name.number <= entry.last_number
-            for entry in row.objects
-        )
-    ]
-    survey.remove_active([file.name for file in rolled])
-    return [file for file in files if file not in rolled]
-
-
-async def _agree_on_states(survey: Survey, index: Index, surveyed: list[Surveyed]) -> None:
-    """Finish what sealing had begun; seal what is damaged, so that it is never appended to."""
-    row = await index.recording(*surveyed[0].file.name[:2]) if surveyed else None
-    if row is None:
-        return
-    states = {segment.number: segment.state for segment in row.segments}
-    to_seal = [
-        found.file.name
-        for found in surveyed
-        if states.get(found.file.name.number) == "active" and not found.is_whole
-    ]
-    await index.seal([(row.row_id, name.number) for name in to_seal])
-    to_move = [
-        found.file.name
-        for found in surveyed
-        if found.file.name in to_seal or states.get(found.file.name.number) in {"sealed", "rolled"}
-    ]
-    if to_move:
-        await asyncio.to_thread(survey.move, to_move)
-
-
-async def _find_missing(survey: Survey, index: Index, names: set[SegmentName]) -> None:
-    """Segments that the index has as active, and ``active/`` doesn't hold."""
-    for name in sorted(names):
-        row = await index.recording(name.tenant, name.recording)
-        if row is not None and await asyncio.to_thread(survey.is_sealed, name):
-            await index.seal([(row.row_id, name.number)])
-        else:
-            survey.result.missing += 1
-            event(
-                logger, logging.ERROR, "segment_missing", recording=name.recording, segment=name.number,
-                next_step="restore the file from a backup, or run rrd reindex to forget it",
-            )  # fmt: skip
 
 
 async def reindex(config: Config, store: ObjectStore | None = None) -> int:

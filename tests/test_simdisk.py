@@ -214,6 +214,47 @@ def test_a_write_on_a_full_disk_leaves_a_prefix_and_only_that_operation_fails() 
     assert sizes == {0, 1, 2, 3}
 
 
+def test_what_an_unsynced_truncation_took_may_come_back_and_what_it_left_stays() -> None:
+    left = set()
+    for seed in SEEDS:
+        disk = SimDisk(random.Random(seed))
+        disk.put("/f", b"kept" + b"x" * 100)
+        disk.truncate("/f", 4, sync=False)
+        assert disk.files()["/f"] == b"kept"
+        disk.power_cut()
+        data = disk.files()["/f"]
+        assert data[:4] == b"kept"
+        left.add("all" if data[4:] == b"x" * 100 else "none" if not data[4:] else "part")
+    assert left == {"all", "none", "part"}
+
+
+def test_nothing_is_appended_behind_an_unsynced_truncation() -> None:
+    disk = SimDisk()
+    disk.put("/f", b"abc")
+    handle = disk.open_append("/f", create=False)
+    disk.truncate("/f", 1, sync=False)
+    with pytest.raises(AssertionError):
+        disk.write(handle, b"x")
+    disk.sync_all("/")
+    disk.write(handle, b"x")
+    assert disk.files()["/f"] == b"ax"
+
+
+def test_a_copy_without_a_sync_is_a_new_file_like_any_other() -> None:
+    def prepare(disk: SimDisk) -> None:
+        disk.put("/d/f", b"abc")
+        disk.copy("/d/f", "/d/g", offset=1, sync=False)
+
+    found = {files.get("/d/g") for files in after_cuts(prepare)}
+    assert {None, b"", b"bc"} <= found
+
+    def prepare_synced(disk: SimDisk) -> None:
+        prepare(disk)
+        disk.sync_all("/d")
+
+    assert {files.get("/d/g") for files in after_cuts(prepare_synced)} == {b"bc"}
+
+
 def test_a_copy_cut_off_leaves_its_source_alone_and_a_part_at_most() -> None:
     for seed in SEEDS:
         disk = SimDisk(random.Random(seed))

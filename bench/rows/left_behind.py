@@ -85,7 +85,9 @@ class LeftBehind:
     def put_back(self, ending: Ending) -> None:
         """Make the directory what it was at one of the endings. No daemon may serve it."""
         self._restore_index(ending)
-        shutil.rmtree(layout.torn_dir(self.data_dir), ignore_errors=True)
+        # Put aside and not deleted, or ext4 would make the next copies slowly (bench/README.md, traps).
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(layout.torn_dir(self.data_dir), f"{self._copies}/torn-{uuid.uuid4()}")
         for path, (content, torn_size) in self._torn.items():
             Path(path).write_bytes(content if ending == "killed" else content[:torn_size])
 

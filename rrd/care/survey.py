@@ -8,7 +8,7 @@ left in both places is unlinked in one of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,8 +21,8 @@ from rrd.registry import move_to_sealed
 from rrd.segment.disk import Disk
 from rrd.segment.format import IDENTITY_READ_SIZE, BlockHeader, Identity, decode_identity
 from rrd.segment.reader import read_notes
-from rrd.segment.repair import cut_torn_tail
-from rrd.segment.scan import Scan, scan
+from rrd.segment.repair import Torn, cut_torn_tails
+from rrd.segment.scan import scan
 
 Place = Literal["active", "sealed"]
 
@@ -100,6 +100,14 @@ class Surveyed(NamedTuple):
             )
 
 
+class _Mending(NamedTuple):
+    """What is to be done about files that were looked at."""
+
+    torn: list[Torn]
+    empty: list[str]
+    """Paths of those that hold nothing but an identity."""
+
+
 class Survey:
     """Looks at the segment files of one data directory; ``result`` counts what it found."""
 
@@ -144,21 +152,33 @@ class Survey:
         }
         return [file for file in files if file.name[:2] in suspects]
 
-    def look(self, files: Sequence[File], sizes: dict[int, int]) -> list[Surveyed]:
+    def look(self, files: Sequence[File], sizes: Mapping[int, int]) -> list[Surveyed]:
         """Look at segments of one recording, in order; repair torn tails.
 
         ``sizes``: by number, the durable size that the index knows. What lies below is not looked at.
         """
+        return self.look_at_all([(files, sizes)])[0]
+
+    def look_at_all(
+        self, recordings: Iterable[tuple[Sequence[File], Mapping[int, int]]]
+    ) -> list[list[Surveyed]]:
+        """``look`` at several recordings. All torn tails are repaired together, which takes few syncs."""
+        mending = _Mending([], [])
+        found = [self._look_at(files, sizes, mending) for files, sizes in recordings]
+        self._mend(mending)
+        return found
+
+    def _look_at(self, files: Sequence[File], sizes: Mapping[int, int], mending: _Mending) -> list[Surveyed]:
         found: list[Surveyed] = []
         for index, file in enumerate(files):
             limit = None
             if index + 1 < len(files) and files[index + 1].name.number == file.name.number + 1:
                 following = self.identity(files[index + 1])
                 limit = following.previous_size if following is not None else None
-            found.append(self._look(file, limit, sizes.get(file.name.number, 0)))
+            found.append(self._look(file, limit, sizes.get(file.name.number, 0), mending))
         return found
 
-    def _look(self, file: File, limit: int | None, known_size: int) -> Surveyed:
+    def _look(self, file: File, limit: int | None, known_size: int, mending: _Mending) -> Surveyed:
         path = file.path(self._data_dir)
         self.result.segments += 1
         if limit == 0 and not known_size:
@@ -168,7 +188,7 @@ class Survey:
         is_whole = found.verdict == "clean"
         may_change = file.place == "active" and limit is None
         if found.verdict == "torn" and may_change:
-            self._cut(path, found)
+            mending.torn.append(Torn(path, found))
             is_whole = True
         elif not is_whole:
             self.result.corrupt += 1
@@ -181,8 +201,7 @@ class Survey:
             return Surveyed(file, None, [], is_whole)
         if is_whole and may_change and not found.blocks and not known_size:
             # An identity alone: the segment was being made, and its number is still free.
-            self._disk.unlink(path)
-            self._disk.sync_dir(layout.active_dir(self._data_dir))
+            mending.empty.append(path)
         blocks: list[Block] = []
         size_before = known_size
         for header in found.blocks:
@@ -206,16 +225,24 @@ class Survey:
             return None
         return tuple(MetadataChange(note.key, note.value, note.at_ms) for note in notes)
 
-    def _cut(self, path: str, found: Scan) -> None:
-        copy = cut_torn_tail(self._disk, path, found, torn_dir=layout.torn_dir(self._data_dir))
-        self.result.torn += 1
-        event(
-            logger, logging.WARNING, "torn_tail_cut", path=path, offset=found.good_size,
-            bytes=found.file_size - found.good_size, copy=copy,
-        )  # fmt: skip
+    def _mend(self, mending: _Mending) -> None:
+        copies = cut_torn_tails(self._disk, mending.torn, torn_dir=layout.torn_dir(self._data_dir))
+        for (path, found), copy in zip(mending.torn, copies, strict=True):
+            self.result.torn += 1
+            event(
+                logger, logging.WARNING, "torn_tail_cut", path=path, offset=found.good_size,
+                bytes=found.file_size - found.good_size, copy=copy,
+            )  # fmt: skip
+        for path in mending.empty:
+            self._disk.unlink(path)
+        if mending.empty:
+            self._disk.sync_dir(layout.active_dir(self._data_dir))
 
-    def is_sealed(self, name: SegmentName) -> bool:
-        """Tell whether a segment's file is below ``sealed/``."""
+    def are_sealed(self, names: Iterable[SegmentName]) -> list[bool]:
+        """Tell of each segment whether its file is below ``sealed/``."""
+        return [self._is_sealed(name) for name in names]
+
+    def _is_sealed(self, name: SegmentName) -> bool:
         try:
             self._disk.size(layout.sealed_path(self._data_dir, name))
         except FileNotFoundError:

@@ -9,6 +9,7 @@ object, removing a recording. Eviction told twice is harmless.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Self
@@ -33,16 +34,14 @@ from rrd.index.rows import (
     TenantRow,
 )
 from rrd.index.values import (
-    Row,
     block_values,
     evict_rows,
     found_values,
     metadata_values,
-    object_row,
     published_values,
     quarantine_row,
     quarantine_values,
-    recording_row,
+    recording_rows,
     rolled_values,
     segment_row,
     to_text,
@@ -255,23 +254,13 @@ class Index:
 
     async def recording(self, tenant: str, recording: str) -> RecordingRow | None:
         """Return what is known of a recording, visible or not; None if nothing is."""
-        found: Row | None = None
-        segments: list[SegmentRow] = []
-        objects: list[ObjectRow] = []
-        keys: list[str] = []
         rows = await self._db.read(queries.RECORDING, {"tenant": tenant, "recording": recording})
-        for kind, *values in rows:
-            if kind == 0:
-                found = tuple(values)
-            elif kind == 1:
-                segments.append(segment_row(values[:5]))
-            elif kind == 2:
-                keys.append(to_text(values[0]))
-            else:
-                objects.append(object_row(values))
-        if found is None:
-            return None
-        return recording_row(tenant, recording, found, metadata_keys=keys, segments=segments, objects=objects)
+        return recording_rows([(tenant, recording)], rows)[0]
+
+    async def recordings(self, names: Sequence[tuple[str, str]]) -> list[RecordingRow | None]:
+        """Return what is known of each (tenant, recording), as ``recording`` does: all in one state."""
+        rows = await self._db.read(queries.RECORDINGS, {"names": json.dumps(names)})
+        return recording_rows(names, rows)
 
     async def metadata(self, tenant: str, recording: str) -> list[MetadataRow]:
         """Return a recording's metadata, sorted by key; nothing for an unknown recording."""

@@ -54,25 +54,40 @@ _OBJECT = """o.first_number, o.last_number, o.last_segment_size, o.first_seq, o.
        o.raw_size, o.first_ts, o.last_ts, o.state, o.published_ms, o.has_local"""
 
 # One statement, so one state of the index. The first column tells what a row is: 0 the recording
-# itself, 1 a segment, 2 a metadata key, 3 an object. Parameters: :recording, :tenant.
-RECORDING = f"""
-SELECT 0, r.row_id, r.created_ms, r.next_seq, r.last_ts, r.visible, r.last_stored_ms, r.raw_bytes,
+# itself, 1 a segment, 2 a metadata key, 3 an object; the second, which of those asked for it is about.
+_RECORDING = f"""
+SELECT 0, {{which}}, r.row_id, r.created_ms, r.next_seq, r.last_ts, r.visible, r.last_stored_ms, r.raw_bytes,
        r.stored_bytes, r.duplicates, r.quarantined, NULL, NULL, NULL
-  FROM tenant AS t CROSS JOIN recording AS r
- WHERE t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id
+  FROM {{wanted}}tenant AS t CROSS JOIN recording AS r
+ WHERE {{terms}}
 UNION ALL
-SELECT 1, s.number, s.state, s.size, s.first_ts, s.last_ts, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-  FROM tenant AS t CROSS JOIN recording AS r CROSS JOIN segment AS s
- WHERE t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id AND s.row_id = r.row_id
+SELECT 1, {{which}}, s.number, s.state, s.size, s.first_ts, s.last_ts,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM {{wanted}}tenant AS t CROSS JOIN recording AS r CROSS JOIN segment AS s
+ WHERE {{terms}} AND s.row_id = r.row_id
 UNION ALL
-SELECT 2, k.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-  FROM tenant AS t CROSS JOIN recording AS r CROSS JOIN metadata AS m CROSS JOIN metadata_key AS k
- WHERE t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id AND m.row_id = r.row_id
-   AND k.key_id = m.key_id
+SELECT 2, {{which}}, k.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+  FROM {{wanted}}tenant AS t CROSS JOIN recording AS r CROSS JOIN metadata AS m CROSS JOIN metadata_key AS k
+ WHERE {{terms}} AND m.row_id = r.row_id AND k.key_id = m.key_id
 UNION ALL
-SELECT 3, {_OBJECT}
-  FROM tenant AS t CROSS JOIN recording AS r CROSS JOIN object AS o
- WHERE t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id AND o.row_id = r.row_id"""  # noqa: S608 -- columns of ours
+SELECT 3, {{which}}, {_OBJECT}
+  FROM {{wanted}}tenant AS t CROSS JOIN recording AS r CROSS JOIN object AS o
+ WHERE {{terms}} AND o.row_id = r.row_id"""  # noqa: S608 -- columns of ours
+
+# Parameters: :recording, :tenant.
+RECORDING = _RECORDING.format(
+    which="0",
+    wanted="",
+    terms="t.name = :tenant AND r.name = :recording AND r.tenant_id = t.tenant_id",
+)
+
+# Parameter: :names, a JSON array of pairs (tenant, recording), whose places in it are the second column.
+RECORDINGS = _RECORDING.format(
+    which="w.key",
+    wanted="json_each(:names) AS w CROSS JOIN ",
+    terms="""t.name = json_extract(w.value, '$[0]') AND r.name = json_extract(w.value, '$[1]')
+   AND r.tenant_id = t.tenant_id""",
+)
 
 METADATA = """
 SELECT k.key, f.value, m.version, m.at_ms

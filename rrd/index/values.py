@@ -127,16 +127,39 @@ def object_row(values: Sequence[Any]) -> ObjectRow:
     return row._replace(state=OBJECT_STATES[values[10]], has_local=bool(row.has_local))
 
 
-def recording_row(
-    tenant: str,
-    recording: str,
-    values: Row,
-    *,
-    metadata_keys: Iterable[str],
-    segments: Iterable[SegmentRow],
-    objects: Iterable[ObjectRow],
-) -> RecordingRow:
-    """Put together what the rows of ``queries.RECORDING`` say; ``values`` are those of kind 0."""
+def recording_rows(names: Sequence[tuple[str, str]], rows: Iterable[Row]) -> list[RecordingRow | None]:
+    """Put together what the rows of ``queries.RECORDING`` or ``queries.RECORDINGS`` say of ``names``."""
+    found = [_Found() for _ in names]
+    for kind, which, *values in rows:
+        parts = found[which]
+        if kind == 0:
+            parts.values = tuple(values)
+        elif kind == 1:
+            parts.segments.append(segment_row(values[:5]))
+        elif kind == 2:
+            parts.metadata_keys.append(to_text(values[0]))
+        else:
+            parts.objects.append(object_row(values))
+    return [
+        _recording_row(tenant, recording, parts.values, parts) if parts.values is not None else None
+        for (tenant, recording), parts in zip(names, found, strict=True)
+    ]
+
+
+class _Found:
+    """What was found of one recording so far."""
+
+    __slots__ = ("metadata_keys", "objects", "segments", "values")
+
+    def __init__(self) -> None:
+        self.values: Row | None = None
+        """Those of kind 0."""
+        self.segments: list[SegmentRow] = []
+        self.metadata_keys: list[str] = []
+        self.objects: list[ObjectRow] = []
+
+
+def _recording_row(tenant: str, recording: str, values: Row, parts: _Found) -> RecordingRow:
     row_id, created_ms, next_seq, last_ts, visible, stored_ms, raw_bytes, stored_bytes, repeats, bad, *_ = (
         values
     )
@@ -148,9 +171,9 @@ def recording_row(
         next_seq=next_seq,
         last_ts=last_ts,
         visible=bool(visible),
-        metadata_keys=frozenset(metadata_keys),
-        segments=tuple(sorted(segments)),
-        objects=tuple(sorted(objects)),
+        metadata_keys=frozenset(parts.metadata_keys),
+        segments=tuple(sorted(parts.segments)),
+        objects=tuple(sorted(parts.objects)),
         last_stored_ms=stored_ms,
         raw_bytes=raw_bytes,
         stored_bytes=stored_bytes,

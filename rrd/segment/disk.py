@@ -52,8 +52,12 @@ class Disk(Readable, Protocol):
 
     def close(self, handle: int) -> None: ...
 
-    def truncate(self, path: str, size: int) -> None:
-        """Cut a file to ``size`` bytes, and sync it."""
+    def truncate(self, path: str, size: int, *, sync: bool = True) -> None:
+        """Cut a file to ``size`` bytes, and sync it.
+
+        Without ``sync`` a power cut may bring back what was cut off, or part of it. ``sync_all`` must follow
+        before anything is appended.
+        """
         ...
 
     def rename(self, source: str, target: str) -> None:
@@ -62,8 +66,11 @@ class Disk(Readable, Protocol):
 
     def unlink(self, path: str) -> None: ...
 
-    def copy(self, source: str, target: str, *, offset: int) -> None:
-        """Copy a file's bytes from ``offset`` on into a new synced file."""
+    def copy(self, source: str, target: str, *, offset: int, sync: bool = True) -> None:
+        """Copy a file's bytes from ``offset`` on into a new file, which is synced, its entry too.
+
+        Without ``sync`` that is left to ``sync_all``.
+        """
         ...
 
     def make_dirs(self, path: str) -> None:
@@ -118,11 +125,12 @@ class OsDisk:
     def close(self, handle: int) -> None:
         os.close(handle)
 
-    def truncate(self, path: str, size: int) -> None:
+    def truncate(self, path: str, size: int, *, sync: bool = True) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.ftruncate(handle, size)
-            os.fsync(handle)
+            if sync:
+                os.fsync(handle)
         finally:
             os.close(handle)
 
@@ -132,13 +140,15 @@ class OsDisk:
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
-    def copy(self, source: str, target: str, *, offset: int) -> None:
+    def copy(self, source: str, target: str, *, offset: int, sync: bool = True) -> None:
         with open(source, "rb") as reader, open(target, "wb", opener=_private) as writer:
             reader.seek(offset)
             shutil.copyfileobj(reader, writer)
             writer.flush()
-            os.fsync(writer.fileno())
-        self.sync_dir(os.path.dirname(target))
+            if sync:
+                os.fsync(writer.fileno())
+        if sync:
+            self.sync_dir(os.path.dirname(target))
 
     def make_dirs(self, path: str) -> None:
         # A relative path's first part lies in "", which is the current directory.

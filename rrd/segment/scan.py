@@ -70,12 +70,13 @@ def scan(
     if limit is not None:
         file_size = min(file_size, limit)
     durable_size = max(durable_size, start)
-    head = files.read(path, 0, min(IDENTITY_READ_SIZE, file_size))
+    window = _Window(files, path, file_size)
+    head = window.read(0, IDENTITY_READ_SIZE)
     found = decode_identity(head)
     table = _find_table(files, path, file_size) if found is None or found[0].is_object else None
     if table is not None and (found is None or table.identity_json == head[IDENTITY_START : found[1]]):
         result = Scan(table.identity, "clean", file_size=file_size, damaged_at=[] if found else [0])
-        if _walk_by_table(files, path, result, table, start, deep=deep):
+        if _walk_by_table(window, result, table, start, deep=deep):
             return _judge_object(result, durable_size)
     if found is None:
         # Nothing in the file can be trusted without its salt.
@@ -84,7 +85,7 @@ def scan(
     identity, offset = found
     result = Scan(identity, "clean", file_size=file_size)
     first_seq = identity.first_seq if start <= offset else None
-    in_sequence = _walk(files, path, result, identity, max(offset, start), deep=deep, first_seq=first_seq)
+    in_sequence = _walk(window, result, identity, max(offset, start), deep=deep, first_seq=first_seq)
     if identity.is_object:
         # It has no good table, which should follow at the latest where all blocks are whole.
         result.damaged_at = result.damaged_at or [result.good_size]
@@ -114,10 +115,9 @@ def _find_table(files: Readable, path: str, file_size: int) -> Table | None:
         return None
 
 
-def _walk_by_table(files: Readable, path: str, result: Scan, table: Table, start: int, *, deep: bool) -> bool:
+def _walk_by_table(window: _Window, result: Scan, table: Table, start: int, *, deep: bool) -> bool:
     """Hold each block from ``start`` on against the table. Return False if it is not these blocks' table."""
     salt = bytes.fromhex(table.identity.salt)
-    window = _Window(files, path)
     result.table_offset = table.offset
     for header in table.headers:
         if header.offset < start:
@@ -125,7 +125,7 @@ def _walk_by_table(files: Readable, path: str, result: Scan, table: Table, start
         found = decode_header(window.read(header.offset, BLOCK_OVERHEAD), salt=salt, offset=header.offset)
         if found is not None and found != header:
             return False
-        if found is None or (deep and not _payload_is_good(files, path, header)):
+        if found is None or (deep and not _payload_is_good(window, header)):
             result.damaged_at.append(header.offset)
         else:
             result.blocks.append(header)
@@ -134,8 +134,7 @@ def _walk_by_table(files: Readable, path: str, result: Scan, table: Table, start
 
 
 def _walk(
-    files: Readable,
-    path: str,
+    window: _Window,
     result: Scan,
     identity: Identity,
     offset: int,
@@ -145,7 +144,6 @@ def _walk(
 ) -> bool:
     """Go through the blocks from ``offset`` on. Return False if a whole header contradicts the sequence."""
     salt = bytes.fromhex(identity.salt)
-    window = _Window(files, path)
     expected_seq = first_seq
     in_sequence = True
     result.good_size = min(offset, result.file_size)
@@ -158,7 +156,7 @@ def _walk(
         if (
             header is not None
             and expected_seq in (None, header.first_seq)
-            and (not look or _payload_is_good(files, path, header))
+            and (not look or _payload_is_good(window, header))
         ):
             result.blocks.append(header)
             offset = header.limit_offset
@@ -171,9 +169,7 @@ def _walk(
             # No power cut makes a header with a good checksum and a wrong number.
             in_sequence = False
         # A header that checks out tells where the next block begins though its payload is damaged.
-        following = _find_block(
-            files, path, salt, header.limit_offset if header else offset + 1, result.file_size
-        )
+        following = _find_block(window, salt, header.limit_offset if header else offset + 1, result.file_size)
         if following is None:
             break
         offset = following
@@ -182,42 +178,48 @@ def _walk(
 
 
 class _Window:
-    """A read-ahead for headers, which in a trickle stand close together."""
+    """A read-ahead in one file: in a trickle blocks stand close together, and most segments are small.
 
-    def __init__(self, files: Readable, path: str) -> None:
+    A file of a few kB is opened once, which after a power cut is most of what looking at it takes.
+    """
+
+    def __init__(self, files: Readable, path: str, limit: int) -> None:
         self._files = files
         self._path = path
+        self._limit = limit
         self._offset = 0
         self._data = b""
 
     def read(self, offset: int, size: int) -> bytes:
+        """Read up to ``size`` bytes from ``offset``; fewer only at the limit."""
+        size = max(0, min(size, self._limit - offset))
         at = offset - self._offset
         if not 0 <= at <= len(self._data) - size:
-            self._offset = offset
-            self._data = self._files.read(self._path, offset, _WINDOW_BYTES)
-            at = 0
+            if size >= _WINDOW_BYTES:
+                return self._files.read(self._path, offset, size)
+            self._data = self._files.read(self._path, offset, min(_WINDOW_BYTES, self._limit - offset))
+            self._offset, at = offset, 0
         return self._data[at : at + size]
 
 
-def _payload_is_good(files: Readable, path: str, header: BlockHeader) -> bool:
-    size = header.notes_size + header.data_size
-    return payload_is_intact(header, files.read(path, header.notes_offset, size))
+def _payload_is_good(window: _Window, header: BlockHeader) -> bool:
+    return payload_is_intact(header, window.read(header.notes_offset, header.notes_size + header.data_size))
 
 
-def _find_block(files: Readable, path: str, salt: bytes, offset: int, limit: int) -> int | None:
+def _find_block(window: _Window, salt: bytes, offset: int, limit: int) -> int | None:
     """Search for the next whole and valid block at or after ``offset``."""
     while offset < limit:
-        # Windows overlap by a header, so that one across the edge is found.
-        window = files.read(path, offset, min(_SEARCH_BYTES, limit - offset))
-        at = window.find(BLOCK_START)
+        # Stretches overlap by a header, so that one across the edge is found.
+        stretch = window.read(offset, min(_SEARCH_BYTES, limit - offset))
+        at = stretch.find(BLOCK_START)
         while at >= 0:
-            header = decode_header(window, salt=salt, offset=offset + at, at=at)
-            if header is None and at + BLOCK_OVERHEAD > len(window):
+            header = decode_header(stretch, salt=salt, offset=offset + at, at=at)
+            if header is None and at + BLOCK_OVERHEAD > len(stretch):
                 break
-            if header is not None and header.limit_offset <= limit and _payload_is_good(files, path, header):
+            if header is not None and header.limit_offset <= limit and _payload_is_good(window, header):
                 return offset + at
-            at = window.find(BLOCK_START, at + 1)
-        step = len(window) - (BLOCK_OVERHEAD - 1)
+            at = stretch.find(BLOCK_START, at + 1)
+        step = len(stretch) - (BLOCK_OVERHEAD - 1)
         if step <= 0:
             return None
         offset += step

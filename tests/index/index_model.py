@@ -562,6 +562,8 @@ async def assert_same(index: Index, model: Model) -> None:
         for recording in RECORDINGS:
             assert await index.recording(tenant, recording) == model.recording(tenant, recording)
             assert await index.metadata(tenant, recording) == model.metadata(tenant, recording)
+    names = [(tenant, recording) for tenant in ("nobody", *TENANTS) for recording in RECORDINGS]
+    assert await index.recordings(names) == [model.recording(*name) for name in names]
     for some_tenant in (None, *TENANTS, "nobody"):
         for some_recording in (None, RECORDINGS[0]):
             found = await index.quarantine(tenant=some_tenant, recording=some_recording)

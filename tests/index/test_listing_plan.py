@@ -21,6 +21,7 @@ from rrd.index.migrations import scripts
 READS = {
     "is empty": queries.IS_EMPTY,
     "recording": queries.RECORDING,
+    "recordings": queries.RECORDINGS,
     "metadata": queries.METADATA,
     "statistics": queries.STATISTICS,
     "active segments": queries.ACTIVE_SEGMENTS,
@@ -51,6 +52,7 @@ SCANS_ALLOWED = {
     "list: chunks, no filter": {"SCAN (subquery-1)"},
     "list: chunks, two filters": {"SCAN (subquery-1)"},
     "list: chunks, as many filters as possible": {"SCAN (subquery-1)"},
+    "recordings": {"SCAN w VIRTUAL TABLE INDEX 1:"},
     "list: recordings found": {"SCAN wanted VIRTUAL TABLE INDEX 1:"},
 }
 
@@ -67,6 +69,7 @@ def plan(db: sqlite3.Connection, sql: str) -> list[str]:
     names = (
         "tenant",
         "recording",
+        "names",
         "month_start_ms",
         "settled_before_ms",
         "full_size",

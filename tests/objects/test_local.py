@@ -63,9 +63,9 @@ class TellingDisk(OsDisk):
         self._tell("unlink", path)
         super().unlink(path)
 
-    def copy(self, source: str, target: str, *, offset: int) -> None:
+    def copy(self, source: str, target: str, *, offset: int, sync: bool = True) -> None:
         self._tell("copy", target)
-        super().copy(source, target, offset=offset)
+        super().copy(source, target, offset=offset, sync=sync)
 
 
 @pytest.fixture

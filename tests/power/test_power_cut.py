@@ -376,10 +376,10 @@ class _BreakingDisk(SimDisk):
         if self.is_broken:
             raise OSError(errno.ENOSPC, "full")
 
-    def truncate(self, path: str, size: int) -> None:
+    def truncate(self, path: str, size: int, *, sync: bool = True) -> None:
         if self.is_broken:
             raise OSError(errno.EIO, "broken")
-        super().truncate(path, size)
+        super().truncate(path, size, sync=sync)
 
 
 @pytest.mark.parametrize("loses_index", [False, True])

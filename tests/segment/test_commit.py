@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from rrd.segment.commit import Append, Stored, SyncMode, commit
 from rrd.segment.format import BlockDraft
-from rrd.segment.repair import cut_torn_tail
+from rrd.segment.repair import Torn, cut_torn_tails
 from rrd.segment.scan import scan
 from rrd.segment.writer import SegmentWriter
 from tests.segment.samples import COMPRESSOR, IDENTITY, NOTES, events, read_back
@@ -124,7 +124,7 @@ def check(disk: SimDisk, accounts: dict[int, Account]) -> dict[int, SegmentWrite
         blocks = [read_back(disk, path, header) for header in found.blocks]
         assert blocks in [account.stored, *([*account.stored, draft] for draft in account.possible)]
         if found.verdict == "torn":
-            cut_torn_tail(disk, path, found, torn_dir="/torn")
+            cut_torn_tails(disk, [Torn(path, found)], torn_dir="/torn")
         account.stored, account.size = blocks, found.good_size
         account.possible.clear()
         if found.identity is not None:

@@ -169,10 +169,10 @@ DATA = st.binary(max_size=40)
 STEPS = st.one_of(
     st.tuples(st.just("create"), NAMES, DATA),
     st.tuples(st.just("append"), NAMES, DATA),
-    st.tuples(st.just("truncate"), NAMES, st.integers(0, 60)),
+    st.tuples(st.just("truncate"), NAMES, st.integers(0, 60), st.booleans()),
     st.tuples(st.just("rename"), NAMES, NAMES),
     st.tuples(st.just("unlink"), NAMES),
-    st.tuples(st.just("copy"), NAMES, NAMES, st.integers(0, 60)),
+    st.tuples(st.just("copy"), NAMES, NAMES, st.integers(0, 60), st.booleans()),
     st.tuples(st.just("sync_dir"), st.sampled_from([".", "d", "f", "absent"])),
     st.tuples(st.just("make_dirs"), st.sampled_from(["d", "d/d", "absent/d"])),
     st.tuples(st.just("read"), NAMES, st.integers(0, 60), st.integers(1, 60)),
@@ -188,16 +188,23 @@ def do(disk: Disk, root: str, step: tuple[Any, ...]) -> object:
         disk.sync(handle)
         disk.close(handle)
 
+    def truncate(path: str, size: int, *, is_synced: bool) -> None:
+        disk.truncate(path, size, sync=is_synced)
+        if not is_synced:
+            disk.sync_all(root)  # As it must, before anything is appended.
+
     def at(name: str) -> str:
         return root if name == "." else f"{root}/{name}"
 
     calls: dict[str, Callable[..., object]] = {
         "create": lambda name, data: append(at(name), data, create=True),
         "append": lambda name, data: append(at(name), data, create=False),
-        "truncate": lambda name, size: disk.truncate(at(name), size),
+        "truncate": lambda name, size, is_synced: truncate(at(name), size, is_synced=is_synced),
         "rename": lambda source, target: disk.rename(at(source), at(target)),
         "unlink": lambda name: disk.unlink(at(name)),
-        "copy": lambda source, target, offset: disk.copy(at(source), at(target), offset=offset),
+        "copy": lambda source, target, offset, is_synced: disk.copy(
+            at(source), at(target), offset=offset, sync=is_synced
+        ),
         "sync_dir": lambda name: disk.sync_dir(at(name)),
         "make_dirs": lambda name: disk.make_dirs(at(name)),
         "read": lambda name, offset, size: disk.read(at(name), offset, size),

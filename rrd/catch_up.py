@@ -1,0 +1,170 @@
+"""What a start does where there is an index: telling it of the blocks in ``active/`` that it lacks.
+
+After ``kill -9`` these are few. After a power cut it may be the last block of each recording there is, since
+a commit of blocks isn't synced, and each of these blocks may be torn. So recordings are taken together, many
+at a time: one question to the index at most, one look at the files in one thread, one transaction. A crash in
+between leaves those behind that were not told yet, and the next start finds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from rrd.care.survey import File, Survey, Surveyed
+from rrd.index.index import Index
+from rrd.index.rows import Commit, ObjectRow, SegmentRow
+from rrd.layout import SegmentName
+from rrd.log import event
+from rrd.tombstones import Tombstones
+
+_TOGETHER_MAX = 1000
+"""Recordings taken up at a time: a few MB of memory. More gains nothing."""
+
+logger = logging.getLogger(__name__)
+
+
+async def catch_up(survey: Survey, index: Index, tombstones: Tombstones | None) -> None:
+    """Bring the index up to what ``active/`` holds; ``survey.result`` counts what that was."""
+    files = await asyncio.to_thread(survey.list_active)
+    active = {
+        SegmentName(tenant, recording, segment.number): (row_id, segment)
+        for tenant, recording, row_id, segment in await index.active_segments()
+    }
+    sizes = {name: segment.size for name, (_, segment) in active.items()}
+    suspects = await asyncio.to_thread(survey.not_as_known, files, sizes)
+    recordings = [list(group) for _, group in groupby(suspects, key=lambda file: file.name[:2])]
+    for start in range(0, len(recordings), _TOGETHER_MAX):
+        behind = await _what_is_known(index, active, recordings[start : start + _TOGETHER_MAX])
+        await _take_up(survey, index, await asyncio.to_thread(_look, survey, behind, tombstones))
+    missing = {name: active[name][0] for name in sorted(active.keys() - {file.name for file in files})}
+    await _seal_or_tell(survey, index, missing)
+
+
+class _Behind(NamedTuple):
+    """A recording of which the index may lack something, and what it knows."""
+
+    files: list[File]
+    """Its segments in ``active/``, by number."""
+    row_id: int | None
+    """None if it is not known."""
+    segments: Mapping[int, SegmentRow]
+    """By number; all that are known, of those in ``files`` at least."""
+    objects: Sequence[ObjectRow]
+
+
+async def _what_is_known(
+    index: Index, active: Mapping[SegmentName, tuple[int, SegmentRow]], recordings: Sequence[list[File]]
+) -> list[_Behind]:
+    """Return what the index knows of recordings, given their files. ``active``: its active segments."""
+    behind: list[_Behind] = []
+    # Mostly a segment has just grown. The index is asked once more only about those with another file.
+    others = [files for files in recordings if any(file.name not in active for file in files)]
+    rows = await index.recordings([files[0].name[:2] for files in others])
+    row_of = {files[0].name[:2]: row for files, row in zip(others, rows, strict=True)}
+    for files in recordings:
+        key = files[0].name[:2]
+        if key not in row_of:
+            row_id = active[files[0].name][0]
+            segments = {file.name.number: active[file.name][1] for file in files}
+            behind.append(_Behind(files, row_id, segments, ()))
+        elif (row := row_of[key]) is not None:
+            segments = {segment.number: segment for segment in row.segments}
+            behind.append(_Behind(files, row.row_id, segments, row.objects))
+        else:
+            behind.append(_Behind(files, None, {}, ()))
+    return behind
+
+
+def _look(
+    survey: Survey, behind: Sequence[_Behind], tombstones: Tombstones | None
+) -> list[tuple[_Behind, list[Surveyed]]]:
+    """Look at the segments of recordings: blocking."""
+    rolled: list[SegmentName] = []
+    here: list[tuple[_Behind, list[File]]] = []
+    for recording in behind:
+        if _is_buried(survey, recording, tombstones):
+            survey.result.buried += 1
+            continue
+        gone = _rolled(recording)
+        rolled += [file.name for file in gone]
+        here.append((recording, [file for file in recording.files if file not in gone]))
+    survey.remove_active(rolled)
+    surveyed = survey.look_at_all(
+        (files, {number: segment.size for number, segment in recording.segments.items()})
+        for recording, files in here
+    )
+    return [(recording, found) for (recording, _), found in zip(here, surveyed, strict=True)]
+
+
+def _is_buried(survey: Survey, recording: _Behind, tombstones: Tombstones | None) -> bool:
+    """Tell whether it was erased: whoever began that finishes it, and must find nothing taken up anew."""
+    if recording.row_id is not None or tombstones is None:
+        return False
+    identities = filter(None, map(survey.identity, recording.files))
+    key = recording.files[0].name[:2]
+    return any(tombstones.covers(*key, identity.created_ms) for identity in identities)
+
+
+def _rolled(recording: _Behind) -> list[File]:
+    """Return the files that are in a published object: there only because their move was cut off."""
+    return [
+        file
+        for file in recording.files
+        if file.name.number not in recording.segments
+        and any(
+            entry.state == "published" and entry.first_number <= file.name.number <= entry.last_number
+            for entry in recording.objects
+        )
+    ]
+
+
+async def _take_up(survey: Survey, index: Index, looked_at: Sequence[tuple[_Behind, list[Surveyed]]]) -> None:
+    """Tell the index of the blocks found, finish what sealing had begun, and seal what is damaged."""
+    commits: list[Commit] = []
+    to_seal: list[tuple[int, int]] = []
+    to_move: list[SegmentName] = []
+    for recording, surveyed in looked_at:
+        row_id = recording.row_id
+        if any(found.blocks for found in surveyed):
+            row_id = index.take_row_id() if row_id is None else row_id
+            # Looked at only where the recording is new to the index.
+            created_ms = next(found.identity.created_ms for found in surveyed if found.identity is not None)
+            for found in surveyed:
+                commits += found.commits(row_id=row_id, created_ms=created_ms)
+            survey.result.recordings += 1
+        if row_id is None:
+            continue
+        for found in surveyed:
+            name = found.file.name
+            segment = recording.segments.get(name.number)
+            is_active = segment.state == "active" if segment is not None else bool(found.blocks)
+            if is_active and not found.is_whole:
+                # So that it is never appended to.
+                to_seal.append((row_id, name.number))
+                to_move.append(name)
+            elif segment is not None and not is_active:
+                to_move.append(name)
+    await index.apply(commits)
+    await index.seal(to_seal)
+    if to_move:
+        await asyncio.to_thread(survey.move, to_move)
+
+
+async def _seal_or_tell(survey: Survey, index: Index, missing: Mapping[SegmentName, int]) -> None:
+    """See to segments that the index has as active, and ``active/`` doesn't hold; with their row ids."""
+    are_sealed = await asyncio.to_thread(survey.are_sealed, missing)
+    to_seal: list[tuple[int, int]] = []
+    for (name, row_id), is_sealed in zip(missing.items(), are_sealed, strict=True):
+        if is_sealed:
+            to_seal.append((row_id, name.number))
+        else:
+            survey.result.missing += 1
+            event(
+                logger, logging.ERROR, "segment_missing", recording=name.recording, segment=name.number,
+                next_step="restore the file from a backup, or run rrd reindex to forget it",
+            )  # fmt: skip
+    await index.seal(to_seal)
