@@ -17,7 +17,7 @@ LAYERS = (
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {
         *("repeats", "history", "recording", "committer", "registry", "claims"),
-        *("recovery", "rebuild", "playback", "rollup", "lifecycle", "care", "transfer"),
+        *("recovery", "catch_up", "rebuild", "playback", "rollup", "lifecycle", "care", "transfer"),
     },
     {"http"},
     {"assembly", "daemon", "cli", "__main__"},
