@@ -83,7 +83,11 @@ def closed_maximum(target: Daemon, *, recordings: int, for_s: float) -> load.Out
 
 
 def measure_latency(options: Options) -> Row:
-    """Ack latency in an open loop, at a quarter, half and three quarters of the closed-loop maximum."""
+    """Ack latency in an open loop, at a quarter, half and three quarters of the closed-loop maximum.
+
+    Recordings begin spread over ``flush_age_ms``, as visitors come: those that begin at once come of age at
+    once, too, and the last of them waits until all are stored.
+    """
     recordings, for_s = options.pick(200, 200, 10), options.pick(20, 6, 2)
     percentiles: dict[float, list[tuple[float, float]]] = {50: [], 99: []}
     checks: list[Check] = []
@@ -94,7 +98,7 @@ def measure_latency(options: Options) -> Row:
         for share in (0.25, 0.5, 0.75):
             plan = load.Plan(
                 recordings=recordings, for_s=for_s, rate=share * most.events_s / recordings, events="all",
-                verify=False, cpus=cpus(),
+                ramp_s=FLUSH_AGE_MS / 1000, verify=False, cpus=cpus(),
             )  # fmt: skip
             outcome = load.run(load.Target.of(target), plan)
             for percentile, points in percentiles.items():
