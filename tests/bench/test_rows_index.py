@@ -112,6 +112,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert listing.percentile([7.0], 1.0) == 7.0
 
 
+@pytest.mark.slow
 def test_row_10_runs() -> None:
     row = listing.measure(Options("smoke"))
     assert row.number == 10
@@ -121,6 +122,7 @@ def test_row_10_runs() -> None:
     assert any("500" in note for note in row.notes)
 
 
+@pytest.mark.slow
 def test_row_11_runs() -> None:
     row = start.measure(Options("smoke"))
     assert row.number == 11

@@ -16,6 +16,7 @@ def values(row: Row) -> dict[str, float]:
     return {check.what: check.value for check in row.checks}
 
 
+@pytest.mark.slow
 def test_the_row_on_many_sockets_loses_nothing() -> None:
     row = many_sockets.measure(SMOKE)
     assert values(row)["events lost or not acked"] == 0
@@ -29,6 +30,7 @@ def test_without_its_library_the_row_on_syncs_says_what_to_install(monkeypatch: 
     assert "apt-get install" in row.notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "measure", [large_event.measure, steady.measure, many_sockets.measure_deflate], ids=lambda m: m.__module__
 )
