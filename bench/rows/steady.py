@@ -29,9 +29,7 @@ def measure(options: Options) -> Row:
     )  # fmt: skip
     samples: list[tuple[float, float, float]] = []
     outcomes: list[load.Outcome] = []
-    # By default roll-up begins after five minutes, which would be a step in the middle. It belongs to both
-    # of the minutes that are compared.
-    with daemon({"RRD_ROLLUP_DELAY_S": str(for_s // 30)}, core=stage.server_core()) as target:
+    with daemon(core=stage.server_core()) as target:
         pid = target.pid
         assert pid is not None
         loads = [
