@@ -69,7 +69,7 @@ class Connections:
                 await _prepare_writer(writer, path)
                 reader = await _connect_reader(path)
             except BaseException:
-                await writer.close()
+                await _close(writer)
                 raise
         connections = cls(path, writer, reader)
         if has_log:
@@ -85,12 +85,12 @@ class Connections:
         async with self._writing, self._reading:
             with translated(self.path):
                 try:
-                    await self.reader.close()
+                    await _close(self.reader)
                     # Waiting for readers in other processes would keep a daemon's writes waiting, too.
                     await self.writer.execute("PRAGMA busy_timeout = 0")
                     await self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 finally:
-                    await self.writer.close()
+                    await _close(self.writer)
 
     async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         """Run one statement, which is one state of the index by itself."""
@@ -147,7 +147,7 @@ class Connections:
                     await db.execute("VACUUM INTO ?", (path,))
                 finally:
                     await db.interrupt()
-                    await db.close()
+                    await _close(db)
             except BaseException:
                 _unlink(path)
                 raise
@@ -183,7 +183,7 @@ class Connections:
                     async with self._writing, self._reading:
                         ((is_busy, _, _),) = await fetch(db, "PRAGMA wal_checkpoint(TRUNCATE)")
                 finally:
-                    await db.close()
+                    await _close(db)
         except (RrdError, sqlite3.Error) as error:
             # It is tried again; what fails for good fails where somebody waits for it, too.
             event(logger, logging.WARNING, "index_log_not_cut", error=error)
@@ -230,10 +230,24 @@ async def _connect(path: str, *, uri: bool = False) -> aiosqlite.Connection:
     try:
         return await connection
     except BaseException:
-        # Its thread has yet to tell this loop that it ends; nobody waits for that, and the loop may be
-        # closed by then.
-        await to_thread(connection._thread.join)
+        await _join(connection)
         raise
+
+
+async def _close(connection: aiosqlite.Connection) -> None:
+    try:
+        await connection.close()
+    except BaseException:
+        await _join(connection)
+        raise
+
+
+async def _join(connection: aiosqlite.Connection) -> None:
+    """Wait for the thread of a connection that was given up.
+
+    It has yet to tell this loop that it ends. Nobody else waits for that, and the loop may be closed by then.
+    """
+    await to_thread(connection._thread.join)
 
 
 async def _connect_reader(path: str) -> aiosqlite.Connection:
@@ -241,7 +255,7 @@ async def _connect_reader(path: str) -> aiosqlite.Connection:
     try:
         await reader.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except BaseException:
-        await reader.close()
+        await _close(reader)
         raise
     return reader
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -176,3 +177,27 @@ async def test_cancelled_copy_leaves_nothing_or_a_whole_one(index: Index, tmp_pa
     await asyncio.wait([task])
     assert task.cancelled() == (not Path(copy).exists())  # noqa: ASYNC240 -- a test
     assert await index.recording("alpha", UUID) is not None
+
+
+_SLOW = """
+WITH RECURSIVE count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < 1000000)
+SELECT max(n) FROM count"""
+
+
+def test_a_close_that_was_cancelled_leaves_no_thread_that_outlives_its_loop(path: str) -> None:
+    """Such a thread finds the loop closed, and a traceback follows whatever a command has said."""
+
+    async def proof() -> None:
+        db = await connections._connect(path)
+        slow = asyncio.create_task(db.execute(_SLOW))
+        closing = asyncio.create_task(connections._close(db))
+        # The first time it waits for its turn, the second time for the thread's end.
+        for _ in range(2):
+            await asyncio.sleep(0)
+            closing.cancel()
+        await asyncio.wait([closing])
+        slow.cancel()
+
+    threads = threading.active_count()
+    asyncio.run(proof())
+    assert threading.active_count() == threads
