@@ -34,6 +34,7 @@ from rrd.http.app import make_app
 from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.log import event
+from rrd.memory import set_up_malloc
 from rrd.recovery import lock_data_dir, set_index_aside
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    set_up_malloc()
     gc.set_threshold(*GC_THRESHOLDS)
     # aiohttp decompresses permessage-deflate with this one: three times as fast as zlib.
     aiohttp.set_zlib_backend(isal_zlib)

@@ -25,7 +25,7 @@ from rrd.log import event
 from rrd.objects.files import ObjectFiles
 from rrd.segment.disk import Disk
 from rrd.segment.format import BlockHeader
-from rrd.segment.reader import read_data, read_events
+from rrd.segment.reader import Room, read_data, read_events, read_events_into
 from rrd.segment.table import read_table
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,10 @@ class BlockSource(Protocol):
 
     def events(self, header: BlockHeader) -> bytes:
         """Return the events of a block of it, as ``segment.reader.read_events`` does."""
+        ...
+
+    def events_into(self, header: BlockHeader, room: Room) -> None:
+        """Put the events of a block at the start of ``room``, as ``segment.reader.read_events_into`` does."""
         ...
 
     def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
@@ -98,6 +102,10 @@ class ObjectFile:
     def events(self, header: BlockHeader) -> bytes:
         """Return the events of one of its own blocks."""
         return self._read(lambda: read_events(self._files, self.path, header))
+
+    def events_into(self, header: BlockHeader, room: Room) -> None:
+        """Put the events of one of its own blocks at the start of ``room``."""
+        self._read(lambda: read_events_into(self._files, self.path, header, room))
 
     def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
         """Return the zstd frames of some of its own blocks."""
@@ -204,6 +212,16 @@ class SegmentFile:
                 raise
             tell_of_local_copy(error, self._rolled)
         return _events_of(self._rolled, header)
+
+    def events_into(self, header: BlockHeader, room: Room) -> None:
+        """Put the events of one of its blocks at the start of ``room``, from the object if need be."""
+        try:
+            self.read(lambda path: read_events_into(self._disk, path, header, room))
+        except (OSError, CorruptSegment) as error:
+            if self._rolled is None:
+                raise
+            tell_of_local_copy(error, self._rolled)
+            room.make(header.raw_size)[: header.raw_size] = _events_of(self._rolled, header)
 
     def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
         """Return the zstd frames of some of its blocks: others, of the same events, if need be."""

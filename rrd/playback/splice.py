@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 import msgspec
 
+Body = bytes | memoryview
+"""A line without surrounding white space and the closing brace."""
+
 OWN_SEQUENCE = 1
 OWN_RECORDING = 2
 """Marks of an event, added up: it has a top-level ``sequenceId``, ``recordingId`` of its own."""
@@ -51,13 +54,13 @@ class Splicer:
         self.tail_size = len(self._numbered[0])
         """About how many bytes each event gets."""
 
-    def splice(self, bodies: Sequence[bytes], seqs: Sequence[int], own: Sequence[int] | None) -> list[bytes]:
+    def splice(self, bodies: Sequence[Body], seqs: Sequence[int], own: Sequence[int] | None) -> list[Body]:
         """Return the pieces of these events, two each, to be joined: a body, and what ends it.
 
         ``seqs``: arrival number of each. ``own``: marks of each; None if no event has any.
         """
         # Two pieces that one join puts together: 30 % faster on small events than a line at a time.
-        pieces = [b""] * (2 * len(bodies))
+        pieces: list[Body] = [b""] * (2 * len(bodies))
         pieces[0::2] = bodies
         if own is None:
             tail = self._numbered[0]
@@ -69,6 +72,6 @@ class Splicer:
             ]
         return pieces
 
-    def close(self, pieces: list[bytes]) -> None:
+    def close(self, pieces: list[Body]) -> None:
         """End a response: ``pieces`` end with its last event."""
-        pieces[-1] = pieces[-1].removesuffix(self._form.between) + self._form.closing
+        pieces[-1] = bytes(pieces[-1]).removesuffix(self._form.between) + self._form.closing

@@ -1,7 +1,7 @@
 """A recording's events as the bytes of a response: blocks read, merged, spliced, cut into chunks.
 
 ``read_in_order`` is a plain generator that blocks on the disk or the object store. Memory: the merge's
-budget, and about twice the largest block while it is decoded; for objects what ``objects.files`` holds, all
+budget, and about twice the largest block; for objects what ``objects.files`` holds, all
 readers together; where local files went away meanwhile, two blocks of an object more.
 
 A damaged block raises ``CorruptSegment`` in the middle of a response, and a store that went away
@@ -15,17 +15,16 @@ from bisect import bisect_left
 from collections.abc import Generator, Iterator
 
 from rrd.errors import CorruptSegment
-from rrd.playback.bodies import Events, take_apart
-from rrd.playback.hops import cut
+from rrd.playback.bodies import Events, are_long, is_plain, take_apart, view
 from rrd.playback.order import EVENT_OVERHEAD, Merge
-from rrd.playback.splice import Form, Splicer
+from rrd.playback.splice import Body, Form, Splicer
 from rrd.playback.table import ALWAYS, Table
+from rrd.segment.reader import Room
 
-CHUNK_BYTES = 112 << 10
-"""About the size of a chunk. Writing one costs 20 µs whatever its size. But from 128 KiB on malloc maps fresh
-pages each time (glibc's M_MMAP_THRESHOLD): small events took a third longer at 256 KiB."""
+CHUNK_BYTES = 240 << 10
+"""About the size of a chunk. Writing one costs 20 µs whatever its size; twice this is no faster."""
 
-CHUNK_BYTES_MAX = 256 << 10
+CHUNK_BYTES_MAX = 512 << 10
 """No chunk is larger: an event of 20 MB goes out in pieces, so that compressing one piece holds up nobody."""
 
 
@@ -40,7 +39,8 @@ def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[byte
         table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
     )
     splicer = Splicer(table.recording, form)
-    pieces, size, count = [form.opening], 0, 0
+    pieces: list[Body] = [form.opening]
+    size = count = 0
     for run in merge.runs():
         for part, part_size in _parts(run, splicer.tail_size):
             pieces += splicer.splice(part.bodies, part.seqs, part.own)
@@ -49,16 +49,36 @@ def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[byte
             if size >= CHUNK_BYTES:
                 # What ends an event is another thing if it is the last one, so it waits for the next.
                 end = pieces.pop()
-                yield from cut(b"".join(pieces), CHUNK_BYTES_MAX)
+                yield from _chunks(pieces)
                 pieces, size = [end], 0
+        if blocks.are_lent:
+            pieces[:-1] = [b"".join(pieces[:-1])]
         # Not to be kept alive while the next block is decoded.
         del run, part
     assert count == table.event_count or table.between != ALWAYS
     if count:
         splicer.close(pieces)
-        yield from cut(b"".join(pieces), CHUNK_BYTES_MAX)
+        yield from _chunks(pieces)
     elif form.empty:
         yield form.empty
+
+
+def _chunks(pieces: list[Body]) -> Iterator[bytes]:
+    """Yield pieces as chunks of ``CHUNK_BYTES_MAX`` at most. Each byte is copied once."""
+    if sum(map(len, pieces)) <= CHUNK_BYTES_MAX:
+        yield b"".join(pieces)
+        return
+    chunk: list[Body] = []
+    size = 0
+    for piece in pieces:
+        rest = memoryview(piece)
+        while size + len(rest) > CHUNK_BYTES_MAX:
+            limit = CHUNK_BYTES_MAX - size
+            yield b"".join((*chunk, rest[:limit]))
+            chunk, size, rest = [], 0, rest[limit:]
+        chunk.append(rest)
+        size += len(rest)
+    yield b"".join(chunk)
 
 
 def _parts(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
@@ -79,14 +99,22 @@ class _Blocks:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._room = Room()
+        self.are_lent = False
+        """The events loaded last are views, good until the next are loaded."""
 
     def load(self, block: int, *, timed: bool) -> Events:
         source, header = self._table.block(block)
         between = self._table.between
         is_whole = between.holds(header.first_ts, header.last_ts)
-        raw = source.events(header)
+        timed = timed or not is_whole
+        # Small blocks are not worth it: what is left of one is joined before the next.
+        self.are_lent = not timed and is_plain(header) and are_long(header) and header.raw_size >= CHUNK_BYTES
         try:
-            events = take_apart(raw, header, timed=timed or not is_whole)
+            if self.are_lent:
+                source.events_into(header, self._room)
+                return view(self._room.data, header)
+            events = take_apart(source.events(header), header, timed=timed)
         except ValueError as error:
             raise CorruptSegment(f"{error}, in the block", path=source.path, offset=header.offset) from error
         if is_whole:

@@ -61,7 +61,9 @@ def read_lines(table: Table, *, ids: bool, bytes_max: int) -> Iterator[list[byte
     )
     for run in merge.runs():
         if run.bodies:
-            yield _with_ids(run, table.recording) if ids else run.bodies
+            # None is copied: whole lines are bytes already.
+            lines = list(map(bytes, run.bodies))
+            yield _with_ids(lines, run, table.recording) if ids else lines
         # Not to be kept alive while the next block is decoded.
         del run
 
@@ -101,19 +103,19 @@ def _whole_lines(raw: bytes, events: Events, first_seq: int) -> Events:
     return events._replace(bodies=[lines[seq - first_seq] for seq in events.seqs])
 
 
-def _with_ids(events: Events, recording: str) -> list[bytes]:
-    own: Sequence[int] = events.own or bytes(len(events.bodies))
+def _with_ids(lines: list[bytes], events: Events, recording: str) -> list[bytes]:
+    own: Sequence[int] = events.own or bytes(len(lines))
     name = msgspec.json.encode(recording)
     member = b',"recordingId":' + name
-    lines = []
-    for line, seq, marks in zip(events.bodies, events.seqs, own, strict=True):
+    made = []
+    for line, seq, marks in zip(lines, events.seqs, own, strict=True):
         added = b"" if marks & OWN_SEQUENCE else b',"sequenceId":%d' % seq
         if not marks & OWN_RECORDING:
             added += member
         elif own_recording(line) != recording:
             added += b',"%s":%s' % (IN_RECORDING, name)
-        lines.append(_add(line, added))
-    return lines
+        made.append(_add(line, added))
+    return made
 
 
 def _add(line: bytes, members: bytes) -> bytes:

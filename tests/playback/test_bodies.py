@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rrd.playback.bodies import take_apart
+from rrd.playback.bodies import is_plain, take_apart, view
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE
 from rrd.segment.format import BlockHeader
 from tests.playback.recordings import Block, Line, any_recording, block, draft, line
@@ -62,6 +62,25 @@ def test_every_event_comes_once_in_order_with_its_number_and_marks(
         assert events.own is None
     if timed:
         assert list(events.times) == [line.timestamp for _, line in ordered]
+
+
+@given(any_block.filter(bool), st.integers(0, 300))
+def test_views_are_what_copies_are(lines: Block, room: int) -> None:
+    header = header_of(lines)
+    assume(is_plain(header))
+    raw = raw_of(lines)
+    # What a longer block before it left behind.
+    events = view(bytearray(raw + b"{}\n" * room), header)
+    assert events._replace(bodies=[bytes(body) for body in events.bodies]) == take_apart(
+        raw, header, timed=False
+    )
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_viewed_lines_are_counted(count: int) -> None:
+    lines = block(1, 2, 3)
+    with pytest.raises(ValueError, match="header says"):
+        view(bytearray(raw_of(lines)), header_of(lines)._replace(event_count=count))
 
 
 @given(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import tracemalloc
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrd.errors import CorruptSegment, StoreAway
@@ -20,6 +21,7 @@ from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
 from tests.playback.recordings import (
     DATA,
+    Line,
     Place,
     Run,
     Segment,
@@ -115,12 +117,12 @@ def test_memory_follows_the_largest_block_not_the_recording(files: ObjectFiles) 
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # The block and its lines, then the lines and the chunk: two of each, and small change.
-    assert peak < 2.25 * size
+    # The block and a chunk, and small change.
+    assert peak < 1.5 * size
 
 
 def test_a_damaged_block_breaks_the_stream_after_the_good_ones(files: ObjectFiles) -> None:
-    blocks = [block(*range(start, start + 400), pad=200) for start in (0, 400, 800)]
+    blocks = [block(*range(start, start + 400), pad=600) for start in (0, 400, 800)]
     disk = SimDisk()
     table = planned(disk, files, [blocks])
     _, header = table.block(2)
@@ -214,6 +216,32 @@ def test_local_files_may_go_at_any_moment_of_reading(
     with files_of(store) as objects:
         table = plan(disk, objects, DATA, snapshot, between=between)
         assert read(table, NDJSON, 5000) == ndjson(segments, between)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.sampled_from(get_args(Place)), st.integers(0, 40))
+def test_long_events_of_large_blocks_are_not_mixed_up(seed: int, place: Place, moment: int) -> None:
+    # Such blocks are decoded into the same memory one after the other, and small ones are not.
+    rng = random.Random(seed)
+
+    def random_line(at: int) -> Line:
+        noise = rng.randbytes(rng.choice((5, 3000, 40_000))).hex().encode()
+        return Line(b'{"type":3,"timestamp":%d,"data":"%s"}%s' % (at, noise, rng.choice((b"", b" "))), at)
+
+    starts = iter(range(0, 100_000, 100))
+    segments = [
+        [
+            [random_line(start + index) for index in range(rng.choice((1, 3, 20)))]
+            for start in itertools.islice(starts, rng.randrange(1, 5))
+        ]
+        for _ in range(6)
+    ]
+    disk, store = VanishingDisk(moment), MemoryStore()
+    snapshot = spread(disk, store, segments, RUNS[place], block_bytes=200_000)
+    disk.doomed = [row for row in snapshot.objects if row.state == "published"]
+    with files_of(store) as objects:
+        table = plan(disk, objects, DATA, snapshot)
+        assert read(table) == ndjson(segments)
 
 
 @pytest.mark.parametrize("place", ["local", "planned", "rolled"])

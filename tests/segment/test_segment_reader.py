@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import OsDisk
+from rrd.segment.disk import OsDisk, Readable
 from rrd.segment.format import BlockHeader, decode_notes
-from rrd.segment.reader import read_data, read_events, read_notes, read_raw
+from rrd.segment.reader import Room, read_data, read_events, read_events_into, read_notes, read_raw
 from tests.segment.samples import (
     NOTES,
     PATH,
@@ -32,6 +32,32 @@ BOTH = sample(events(1, 2, 3)._replace(metadata=NOTES.metadata, quarantine=NOTES
 def only_header(made: Sample) -> BlockHeader:
     [header] = scanned(made.data).blocks
     return header
+
+
+def into_buffer(files: Readable, path: str, header: BlockHeader) -> bytes:
+    """``read_events_into``, into room that held more before."""
+    room = Room()
+    room.make(10_000)[:10_000] = b"z" * 10_000
+    read_events_into(files, path, header, room)
+    return bytes(room.data[: header.raw_size])
+
+
+@settings(deadline=None)
+@given(any_samples)
+def test_room_gets_what_is_read_and_grows_if_need_be(made: Sample) -> None:
+    room = Room()
+    for header in scanned(made.data).blocks:
+        if header.event_count:
+            read_events_into(disk_with(made.data), PATH, header, room)
+            assert room.data[: header.raw_size] == read_events(disk_with(made.data), PATH, header)
+
+
+@given(st.lists(st.integers(0, 3 << 20), min_size=1))
+def test_room_is_as_large_as_need_be_and_little_more(sizes: list[int]) -> None:
+    room = Room()
+    for size in sizes:
+        assert len(room.make(size)) >= size
+    assert len(room.data) < max(sizes) + (64 << 10)
 
 
 @settings(deadline=None)
@@ -60,7 +86,7 @@ def test_blocks_without_events_or_notes_read_as_nothing() -> None:
 )
 def test_a_file_that_changed_since_the_scan_is_refused(data: bytes) -> None:
     header = only_header(BOTH)
-    for read in (read_events, read_notes):
+    for read in (read_events, into_buffer, read_notes):
         with pytest.raises(CorruptSegment) as caught:
             read(disk_with(data), PATH, header)
         assert (caught.value.path, caught.value.offset) == (PATH, header.offset)
@@ -70,7 +96,7 @@ def test_a_file_that_changed_since_the_scan_is_refused(data: bytes) -> None:
 def test_an_absent_file_is_an_os_error() -> None:
     disk = disk_with(BOTH.data)
     disk.unlink(PATH)
-    for read in (read_events, read_notes):
+    for read in (read_events, into_buffer, read_notes):
         with pytest.raises(FileNotFoundError):
             read(disk, PATH, only_header(BOTH))
 
@@ -78,8 +104,9 @@ def test_an_absent_file_is_an_os_error() -> None:
 @pytest.mark.parametrize("more", [1, -1])
 def test_a_header_with_wrong_sizes_is_refused_though_its_checksums_are_right(more: int) -> None:
     header = only_header(BOTH)
-    with pytest.raises(CorruptSegment):
-        read_events(disk_with(BOTH.data), PATH, header._replace(raw_size=header.raw_size + more))
+    for read in (read_events, into_buffer):
+        with pytest.raises(CorruptSegment):
+            read(disk_with(BOTH.data), PATH, header._replace(raw_size=header.raw_size + more))
     with pytest.raises(CorruptSegment):
         read_notes(disk_with(BOTH.data), PATH, header._replace(notes_raw_size=header.notes_raw_size + more))
 
@@ -108,8 +135,9 @@ def test_a_second_frame_in_a_block_is_refused() -> None:
     header = only_header(both)
     joined = header._replace(notes_size=0, data_size=header.notes_size + header.data_size)
     lied = joined._replace(raw_size=header.notes_raw_size)
-    with pytest.raises(CorruptSegment):
-        read_events(disk_with(both.data), PATH, lied)
+    for read in (read_events, into_buffer):
+        with pytest.raises(CorruptSegment):
+            read(disk_with(both.data), PATH, lied)
 
 
 @settings(deadline=None)
