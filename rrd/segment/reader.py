@@ -19,6 +19,7 @@ from rrd.segment.format import (
 )
 
 _ROOM_STEP_BYTES = 64 << 10
+"""So that a block a little longer than those before it does not want another room."""
 
 
 class _Contexts(threading.local):
