@@ -291,14 +291,21 @@ def _lines(draw: st.DrawFn, *, own: bool) -> Line:
     return Line(raw, float(time), own_sequence, own_recording)
 
 
+def _in_order(block: Block) -> Block:
+    return sorted(block, key=lambda line: line.timestamp)
+
+
 @st.composite
 def _blocks(draw: st.DrawFn) -> Block:
-    own = draw(st.booleans())
-    lines = draw(st.lists(_lines(own=own), max_size=5))
-    if draw(st.booleans()):
-        lines.sort(key=lambda line: line.timestamp)
-    return lines
+    lines = draw(st.lists(_lines(own=draw(st.booleans())), max_size=5))
+    return _in_order(lines) if draw(st.booleans()) else lines
 
+
+any_lines = st.lists(st.booleans().flatmap(lambda own: _lines(own=own)), min_size=1, max_size=40)
+"""A block with events."""
+
+plain_lines = st.lists(_lines(own=False), min_size=1, max_size=40).map(_in_order)
+"""A block with events, in order, none with members of our names."""
 
 any_recording = st.lists(st.lists(_blocks(), max_size=5), min_size=1, max_size=3)
 """Segments of blocks of lines; some blocks have no events, some recordings neither."""
