@@ -34,7 +34,7 @@ from rrd.http.app import make_app
 from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.log import event
-from rrd.memory import set_up_malloc
+from rrd.memory import set_up_malloc, trim_malloc_in_time
 from rrd.recovery import lock_data_dir, set_index_aside
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
         writing = services.registry.start()
-        tasks = start_tasks(parts)
+        tasks = [*start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()

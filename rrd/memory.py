@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 
 # mallopt(3); the numbers are those of glibc's malloc.h.
@@ -15,6 +16,12 @@ the time of ``form=stored``, a tenth of that of JSON."""
 MMAP_BYTES = 8 << 20
 """Pieces from this size on are mapped one by one, and go back as soon as they are free."""
 
+TRIM_INTERVAL_S = 30.0
+"""How long what is free in the middle of the heap may stay there. Large events leave holes, more of them with
+time, and only ``malloc_trim`` gives these back; it takes some milliseconds."""
+
+_libc = ctypes.CDLL(None)
+
 
 def set_up_malloc() -> None:
     """Keep what is freed at hand, within bounds, and all threads in one arena.
@@ -22,9 +29,18 @@ def set_up_malloc() -> None:
     An arena a thread keeps each thread's worst case in memory, and rrd's threads hold the interpreter's lock
     whenever they allocate. To be called before threads are started. Without glibc it does nothing.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(_libc, "mallopt", None)
     if mallopt is None:
         return
     mallopt(_M_ARENA_MAX, 1)
     mallopt(_M_TRIM_THRESHOLD, TRIM_BYTES)
     mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)
+
+
+async def trim_malloc_in_time() -> None:
+    """Give back what is free now and then, until cancelled."""
+    trim = getattr(_libc, "malloc_trim", None)
+    while True:
+        await asyncio.sleep(TRIM_INTERVAL_S)
+        if trim is not None:
+            await asyncio.to_thread(trim, 0)

@@ -38,8 +38,6 @@ STORED_ENCODING = "zstd"
 """What recordings lie on the disk in."""
 
 _STORED_TYPE = "application/x-ndjson"
-_STORED_HOP_BYTES = 2 << 20
-"""More than of other answers: nothing but reading is done in a hop, which takes 1 ms for so much."""
 
 
 class EventsAnswer:
@@ -110,7 +108,7 @@ class EventsAnswer:
         services = self._services
         threads = services.reading_threads if table.is_local else services.files.threads
         if self._is_stored:
-            return in_thread(read_stored(table), threads=threads, hop_bytes=_STORED_HOP_BYTES)
+            return read_stored(table, threads=threads)
         form, bytes_max = _FORMS[self._media_type], services.config.read_bytes_max
         chunks = in_thread(read_in_order(table, form=form, bytes_max=bytes_max), threads=threads)
         if self._encoding == "identity":

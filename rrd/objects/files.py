@@ -62,8 +62,8 @@ _TURNS = 6
 class ObjectFiles:
     """A ``Readable`` (``segment.disk``) whose paths are keys of objects in ``store``.
 
-    ``loop`` is the one that the store belongs to; ``read`` and ``size`` are called from any other thread, all
-    else from anywhere. ``deadline_s``: how long one fetch may take.
+    ``loop`` is the one that the store belongs to; ``read`` and ``size`` are called from any other thread,
+    ``read_now`` on it, all else from anywhere. ``deadline_s``: how long one fetch may take.
     """
 
     def __init__(
@@ -121,13 +121,32 @@ class ObjectFiles:
 
         Raises ``ObjectMissing``, ``StoreAway``, and the ``OSError`` of a local store.
         """
+        found = self._read(path, offset, size, lambda window: self._wait(window.data, window))
+        assert found is not None
+        return found
+
+    def read_now(self, path: str, offset: int, size: int) -> bytes | None:
+        """Return what ``read`` would, or None if it would have to wait, or raise. Only on the loop.
+
+        What is not at hand is being fetched then, for ``read`` to wait for.
+        """
+        try:
+            return self._read(path, offset, size, lambda window: window.at_hand)
+        except StoreAway:
+            return None
+
+    def _read(
+        self, path: str, offset: int, size: int, get: Callable[[_Window], bytes | None]
+    ) -> bytes | None:
         limit = offset + size
         parts: list[bytes] = []
         while offset < limit:
             window = self._window(path, offset, limit)
             if window is None:
                 break
-            data = self._wait(window.data, window)
+            data = get(window)
+            if data is None:
+                return None
             part = data[offset - window.start : limit - window.start]
             if not part:
                 break
@@ -361,6 +380,12 @@ class _Window:
     @property
     def size(self) -> int:
         return self.limit - self.start
+
+    @property
+    def at_hand(self) -> bytes | None:
+        """``data`` if it has come; None as long as it has not, and if it never will."""
+        is_here = self.data.done() and self.data.exception() is None
+        return self.data.result() if is_here else None
 
     @property
     def pages(self) -> list[tuple[str, int]]:

@@ -1,10 +1,10 @@
-"""Chunks made in a worker thread, a few at a time: the async side of ``stream`` and ``stored``."""
+"""Chunks made in a worker thread, a few at a time: the async side of ``stream``."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Executor
 
 HOP_BYTES = 512 << 10
@@ -12,9 +12,7 @@ HOP_BYTES = 512 << 10
 was no faster: a core's own cache holds so much, and what is written next should still be in it."""
 
 
-async def in_thread(
-    chunks: Generator[bytes, None], *, threads: Executor, hop_bytes: int = HOP_BYTES
-) -> AsyncGenerator[bytes, None]:
+async def in_thread(chunks: Generator[bytes, None], *, threads: Executor) -> AsyncGenerator[bytes, None]:
     """Run a generator that blocks in one of ``threads``, so that the event loop is never held up.
 
     They should be readers' own: a visit may last as long as the object store takes. Close it
@@ -25,7 +23,7 @@ async def in_thread(
     try:
         is_last = False
         while not is_last:
-            hop, is_last = await loop.run_in_executor(threads, _take, chunks, hop_bytes)
+            hop, is_last = await loop.run_in_executor(threads, _take, chunks)
             for chunk in hop:
                 yield chunk
     finally:
@@ -34,22 +32,13 @@ async def in_thread(
             chunks.close()
 
 
-def _take(chunks: Generator[bytes, None], hop_bytes: int) -> tuple[list[bytes], bool]:
+def _take(chunks: Generator[bytes, None]) -> tuple[list[bytes], bool]:
     """Return some chunks, and whether they are the last; to be told so alone would take one more hop."""
     hop: list[bytes] = []
     size = 0
     for chunk in chunks:
         hop.append(chunk)
         size += len(chunk)
-        if size >= hop_bytes:
+        if size >= HOP_BYTES:
             return hop, False
     return hop, True
-
-
-def cut(data: bytes, bytes_max: int) -> Iterator[bytes]:
-    """Yield ``data`` in pieces of at most ``bytes_max``."""
-    if len(data) <= bytes_max:
-        yield data
-        return
-    for start in range(0, len(data), bytes_max):
-        yield data[start : start + bytes_max]

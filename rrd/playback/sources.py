@@ -25,7 +25,7 @@ from rrd.log import event
 from rrd.objects.files import ObjectFiles
 from rrd.segment.disk import Disk
 from rrd.segment.format import BlockHeader
-from rrd.segment.reader import Room, read_data, read_events, read_events_into
+from rrd.segment.reader import Room, read_data, read_data_now, read_events, read_events_into
 from rrd.segment.table import read_table
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,10 @@ class BlockSource(Protocol):
 
     def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
         """Return the zstd frames of blocks of it, as ``segment.reader.read_data`` does."""
+        ...
+
+    def data_now(self, headers: Sequence[BlockHeader]) -> list[bytes] | None:
+        """Return what ``data`` would, or None if that would take longer. Only on the event loop."""
         ...
 
 
@@ -110,6 +114,10 @@ class ObjectFile:
     def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
         """Return the zstd frames of some of its own blocks."""
         return self._read(lambda: read_data(self._files, self.path, headers))
+
+    def data_now(self, headers: Sequence[BlockHeader]) -> list[bytes] | None:
+        """Return the zstd frames of some of its own blocks, if they are at hand and sound."""
+        return read_data_now(self._files, self.path, headers)
 
     def lines(self, first_seq: int, limit_seq: int) -> bytes:
         """Return the events of these numbers, as they would stand in a block."""
@@ -234,6 +242,10 @@ class SegmentFile:
         # The object has frames of its own, which begin and end elsewhere.
         compressor = zstandard.ZstdCompressor(level=_LEVEL)
         return [compressor.compress(_events_of(self._rolled, header)) for header in headers]
+
+    def data_now(self, headers: Sequence[BlockHeader]) -> list[bytes] | None:
+        """Return the zstd frames of some of its blocks, if they are at hand and sound."""
+        return read_data_now(self._disk, self.path, headers)
 
 
 def _events_of(rolled: ObjectFile, header: BlockHeader) -> bytes:

@@ -13,6 +13,9 @@ from typing import Protocol
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_NOW_BYTES_MAX = 512 << 10
+"""No more is read on the event loop at once: this takes 0.1 ms."""
+
 
 class Readable(Protocol):
     """Where bytes of segments and objects are read from: a disk's files, or an object store's objects.
@@ -27,7 +30,15 @@ class Readable(Protocol):
         ...
 
 
-class Disk(Readable, Protocol):
+class ReadableNow(Readable, Protocol):
+    """Where some bytes may be at hand."""
+
+    def read_now(self, path: str, offset: int, size: int) -> bytes | None:
+        """Return what ``read`` would, or None if it would have to wait, or fail. Only on the event loop."""
+        ...
+
+
+class Disk(ReadableNow, Protocol):
     """What rrd asks of a file system. Every method raises ``OSError`` on failure."""
 
     def open_append(self, path: str, *, create: bool) -> int:
@@ -87,6 +98,7 @@ class OsDisk:
 
     def __init__(self) -> None:
         self._roots: dict[str, int] = {}
+        self._scratch = memoryview(bytearray(_NOW_BYTES_MAX))
 
     def open_append(self, path: str, *, create: bool) -> int:
         # 0600: recordings show what visitors did, so nobody else on the machine reads them.
@@ -179,6 +191,22 @@ class OsDisk:
             return b"".join(parts)
         finally:
             os.close(handle)
+
+    def read_now(self, path: str, offset: int, size: int) -> bytes | None:
+        if size > _NOW_BYTES_MAX:
+            return None
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            # Only what is in the page cache (preadv2(2)); some file systems don't tell.
+            count = os.preadv(handle, [self._scratch[:size]], offset, os.RWF_NOWAIT)
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+        return bytes(self._scratch[:size]) if count == size else None
 
 
 def _private(path: str, flags: int) -> int:

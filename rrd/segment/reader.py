@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import zstandard
 
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import Readable
+from rrd.segment.disk import Readable, ReadableNow
 from rrd.segment.format import (
     BlockHeader,
     MetadataNote,
@@ -86,8 +86,28 @@ def read_data(files: Readable, path: str, headers: Sequence[BlockHeader]) -> lis
     ``headers``: of blocks with events, in the order of the file; what lies between them is read, too. Raises
     like ``read_events``, before anything is returned, but for what only decoding would show.
     """
+    return _frames(files.read(path, *_window(headers)), path, headers)
+
+
+def read_data_now(files: ReadableNow, path: str, headers: Sequence[BlockHeader]) -> list[bytes] | None:
+    """Return what ``read_data`` would, or None if it would have to wait, or raise. Only on the event loop."""
+    window = files.read_now(path, *_window(headers))
+    if window is None:
+        return None
+    try:
+        return _frames(window, path, headers)
+    except CorruptSegment:
+        return None
+
+
+def _window(headers: Sequence[BlockHeader]) -> tuple[int, int]:
+    """Return offset and size of what blocks cover, without the first one's header."""
     start = headers[0].notes_offset
-    window = files.read(path, start, headers[-1].limit_offset - start)
+    return start, headers[-1].limit_offset - start
+
+
+def _frames(window: bytes, path: str, headers: Sequence[BlockHeader]) -> list[bytes]:
+    start = headers[0].notes_offset
     found = []
     for header in headers:
         notes = window[header.notes_offset - start : header.data_offset - start]

@@ -216,6 +216,22 @@ def test_what_is_in_memory_is_read_while_the_store_is_away() -> None:
         assert files.read("t/a", 100_000, 10) == store.objects["t/a"][100_000:100_010]
 
 
+def test_what_is_not_at_hand_is_fetched_and_is_at_hand_then() -> None:
+    store = MemoryStore({"t/a": noise(MIB)})
+    with files_of(store) as files:
+        assert files.read_now("t/a", 1000, 200_000) is None
+        settled(files)
+        assert files.read_now("t/a", 1000, 200_000) == store.objects["t/a"][1000:201_000]
+        assert files.read("t/a", 1000, 200_000) == store.objects["t/a"][1000:201_000]
+        # What is missing or can't be asked for is for ``read`` to tell.
+        assert files.read_now("t/b", 0, 1) is None
+        store.fail()
+        assert files.read_now("t/a", 900_000, 10) is None
+        settled(files)
+        for _ in range(2):
+            assert files.read_now("t/a", 900_000, 10) is None
+
+
 def test_a_missing_object_is_missing_and_the_store_is_there() -> None:
     store = MemoryStore({"t/b": b"y"})
     with files_of(store) as files:

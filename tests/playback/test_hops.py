@@ -38,6 +38,7 @@ class LazyDisk(OsDisk):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.readers: set[int] = set()
         self.reads = 0
         self.gate = threading.Event()

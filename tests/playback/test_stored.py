@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import tracemalloc
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -38,8 +41,23 @@ from tests.playback.recordings import (
 from tests.simdisk import SimDisk
 
 
+def chunks_of(table: Table) -> Iterator[bytes]:
+    """Read it, a chunk at a time. ``SimDisk`` has half of what is asked for at hand."""
+    with ThreadPoolExecutor(1) as threads, asyncio.Runner() as runner:
+        chunks = read_stored(table, threads=threads)
+        try:
+            while (chunk := runner.run(following(chunks))) is not None:
+                yield chunk
+        finally:
+            runner.run(chunks.aclose())
+
+
+async def following(chunks: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(chunks, None)
+
+
 def read(table: Table) -> bytes:
-    return b"".join(read_stored(table))
+    return b"".join(chunks_of(table))
 
 
 def sent(segments: list[Segment]) -> bytes:
@@ -119,7 +137,7 @@ def test_a_damaged_local_copy_is_made_good_for_by_its_object() -> None:
 def test_a_segment_sealed_in_the_middle_of_reading_is_read(files: ObjectFiles) -> None:
     segments: list[Segment] = [[noisy(start, 2 * SPAN_BYTES) for start in range(10)]]
     disk = SimDisk()
-    chunks = read_stored(plan(disk, files, DATA, put(disk, segments)))
+    chunks = chunks_of(plan(disk, files, DATA, put(disk, segments)))
     first = next(chunks)
     seal(disk, 1)
     assert b"".join(frames_of(first + b"".join(chunks))) == sent(segments)
@@ -138,7 +156,7 @@ def test_a_flipped_bit_breaks_it_off_after_good_blocks(files: ObjectFiles, size:
             flip(disk, path_of(1, "active"), offset)
             good: list[bytes] = []
             with pytest.raises(CorruptSegment) as caught:
-                good.extend(read_stored(table))
+                good.extend(chunks_of(table))
             assert caught.value.offset == header.offset
             assert whole.startswith(b"".join(good))
             assert len(frames_of(b"".join(good))) <= number
@@ -153,10 +171,10 @@ def flip(disk: SimDisk, path: str, offset: int) -> None:
 
 def test_a_store_that_goes_away_breaks_it_off() -> None:
     disk, store = SimDisk(), MemoryStore()
-    segments: list[Segment] = [[noisy(start, 500_000) for start in range(20)], []]
+    segments: list[Segment] = [[noisy(start, 500_000) for start in range(60)], []]
     snapshot = spread(disk, store, segments, [Run(1, "evicted")], block_bytes=400_000)
     with files_of(store) as objects:
-        chunks = read_stored(plan(disk, objects, DATA, snapshot))
+        chunks = chunks_of(plan(disk, objects, DATA, snapshot))
         good = [next(chunks)]
         store.fail()
         with pytest.raises(StoreAway):
@@ -179,7 +197,7 @@ def test_a_trickle_takes_few_reads_and_comes_in_few_chunks(files: ObjectFiles) -
     segments: list[Segment] = [[block(start) for start in range(5000)]]
     table = plan(disk, files, DATA, put(disk, segments))
     disk.reads = 0
-    chunks = list(read_stored(table))
+    chunks = list(chunks_of(table))
     assert b"".join(frames_of(b"".join(chunks))) == sent(segments)
     size = disk.size(path_of(1, "active"))
     assert disk.reads == len(chunks) <= size // SPAN_BYTES + 1
@@ -202,7 +220,7 @@ def test_memory_follows_the_largest_block_not_the_recording(files: ObjectFiles) 
     table = plan(disk, files, DATA, put(disk, segments))
     tracemalloc.start()
     try:
-        most = max(map(len, read_stored(table)))
+        most = max(map(len, chunks_of(table)))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -283,3 +284,15 @@ def test_no_handle_is_left_open_but_the_one_that_hears_of_write_back_errors(tmp_
     with pytest.raises(OSError, match="directory"):
         disk.copy(f"{tmp_path}/d/f", f"{tmp_path}/d", offset=0)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_what_was_just_written_is_at_hand_and_the_same(tmp_path: Path) -> None:
+    disk, path = OsDisk(), str(tmp_path / "file")
+    data = random.Random(1).randbytes(300_000)
+    (tmp_path / "file").write_bytes(data)
+    for offset, size in ((0, 300_000), (1, 1), (4095, 200_000), (299_999, 1), (5, 0)):
+        # Some file systems never tell.
+        assert disk.read_now(path, offset, size) in {data[offset : offset + size], None}
+    assert disk.read_now(path, 299_999, 2) is None
+    assert disk.read_now(str(tmp_path / "other"), 0, 1) is None
+    assert disk.read_now(path, 0, 1 << 30) is None

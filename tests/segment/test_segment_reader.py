@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from rrd.errors import CorruptSegment
 from rrd.segment.disk import OsDisk, Readable
 from rrd.segment.format import BlockHeader, decode_notes
-from rrd.segment.reader import Room, read_data, read_events, read_events_into, read_notes, read_raw
+from rrd.segment.reader import (
+    Room,
+    read_data,
+    read_data_now,
+    read_events,
+    read_events_into,
+    read_notes,
+    read_raw,
+)
 from tests.segment.samples import (
     NOTES,
     PATH,
@@ -25,6 +33,7 @@ from tests.segment.samples import (
     sample,
     scanned,
 )
+from tests.simdisk import SimDisk
 
 BOTH = sample(events(1, 2, 3)._replace(metadata=NOTES.metadata, quarantine=NOTES.quarantine))
 
@@ -192,6 +201,23 @@ def test_no_damaged_byte_of_data_or_notes_is_passed_on() -> None:
             with pytest.raises(CorruptSegment) as caught:
                 read_data(disk_with(bytes(data)), PATH, headers)
             assert caught.value.offset == header.offset
+            assert read_data_now(at_hand(bytes(data)), PATH, headers) is None
     for cut in (1, headers[-1].data_size, len(THREE.data)):
         with pytest.raises(CorruptSegment):
             read_data(disk_with(THREE.data[:-cut]), PATH, headers)
+        assert read_data_now(at_hand(THREE.data[:-cut]), PATH, headers) is None
+
+
+def test_data_at_hand_is_what_waiting_for_it_gives() -> None:
+    headers = with_events(THREE)
+    disk = at_hand(THREE.data)
+    assert read_data_now(disk, PATH, headers) == read_data(disk, PATH, headers)
+    # The simulated disk's next answer is that it would have to wait.
+    assert read_data_now(disk, PATH, headers) is None
+
+
+def at_hand(data: bytes) -> SimDisk:
+    """Return a disk that will have what it is asked for next."""
+    disk = disk_with(data)
+    assert disk.read_now(PATH, 0, 1) is None
+    return disk
