@@ -39,6 +39,7 @@ from tests.care.care_lab import (
 )
 from tests.harness import until
 from tests.objects.memory_store import MemoryStore
+from tests.thoroughness import examples
 
 # The rule, by tables
 
@@ -159,7 +160,7 @@ _OFTEN = ["metadata", "bad line", "roll up", "evict", "send A", "lost answer", "
 @example(_OFTEN)
 @example([*_OFTEN, "roll up", "evict half", "metadata", "rest"])
 @example(["send B", "roll up", "send A", "erase", "bad lines alone", "roll up", "evict"])
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_happened_a_rebuilt_index_gives_the_same_answers(steps: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(_rebuilt_or_not(Path(name), steps))

@@ -110,6 +110,18 @@ class Connections:
                 call: Callable[..., Awaitable[_T]] = self.reader._execute
                 return await call(_in_one_state, self.reader._conn, function)
 
+    async def write_with(self, function: Callable[[sqlite3.Connection], None]) -> None:
+        """Let ``function`` write in one transaction, in the writer's thread: all that it does, or nothing.
+
+        For what ingest waits for: one way to the thread and back, not one a statement. Not synced. Cancelled,
+        it still happens, before anything that is asked for later.
+        """
+        async with self._writing:
+            with translated(self.path):
+                # As above.
+                call: Callable[..., Awaitable[None]] = self.writer._execute
+                await call(_in_one_transaction, self.writer._conn, function)
+
     @asynccontextmanager
     async def transaction(self, *, synced: bool) -> AsyncIterator[aiosqlite.Connection]:
         """Commit what the block does, whole, or roll it back.
@@ -197,6 +209,16 @@ def _in_one_state(db: sqlite3.Connection, function: Callable[[sqlite3.Connection
         return function(db)
     finally:
         db.rollback()
+
+
+def _in_one_transaction(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], None]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        function(db)
+        db.execute("COMMIT")
+    except BaseException:
+        db.rollback()
+        raise
 
 
 async def fetch(

@@ -104,10 +104,13 @@ class Index:
             return
         blocks = [block_values(commit) for commit in commits]
         changes = [values for commit in commits for values in metadata_values(commit)]
-        async with self._db.transaction(synced=False) as db:
-            await db.executemany(queries.PUT_BLOCK, blocks)
+
+        def put(db: sqlite3.Connection) -> None:
+            db.executemany(queries.PUT_BLOCK, blocks)
             if changes:
-                await db.executemany(queries.PUT_METADATA, changes)
+                db.executemany(queries.PUT_METADATA, changes)
+
+        await self._db.write_with(put)
 
     async def seal(self, sealed: Sequence[tuple[int, int]]) -> None:
         """Mark segments, given as (row_id, number), as sealed: all or none, on disk when this returns.

@@ -42,6 +42,7 @@ async def test_a_built_index_leaves_a_start_nothing_to_do(built: str) -> None:
         await index.close()
 
 
+@pytest.mark.slow
 async def test_a_built_index_is_row_for_row_what_a_daemon_would_have_written(
     built: str, tmp_path: Path
 ) -> None:

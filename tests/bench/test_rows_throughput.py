@@ -27,12 +27,14 @@ def _bars(row: Row) -> list[tuple[str, float]]:
     return [(check.what, check.bar) for check in row.checks if check.bar is not None]
 
 
+@pytest.mark.slow
 def test_row_1_small_events() -> None:
     row = one_socket.measure_small(SMOKE)
     assert _bars(row) == [("of the fastest bare aiohttp receiver (`receive()`)", 0.7)]
     assert len(row.checks) == 4
 
 
+@pytest.mark.slow
 def test_row_2_leaves_out_the_peers_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "missing", lambda name: f"no {name} here")
     row = one_socket.measure_all(SMOKE)
@@ -53,6 +55,7 @@ def test_row_3_compressed_messages() -> None:
     assert sum("one stream" in check.what for check in row.checks) == 6
 
 
+@pytest.mark.slow
 def test_row_4_bodies() -> None:
     row = posts.measure(SMOKE)
     wanted = [("of the bare loop: gzip", 0.75)]

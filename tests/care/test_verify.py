@@ -26,12 +26,13 @@ from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity, encode_ident
 from rrd.segment.pack import PackSource, pack
 from tests.care.care_lab import STEPS, A, B, C, Life, delete_index, event, life, metadata, play
 from tests.objects.memory_store import MemoryStore
+from tests.thoroughness import examples
 
 
 @given(st.lists(st.sampled_from(STEPS), max_size=14))
 @example(["send A", "roll up", "send A", "lost answer", "evict", "evict half", "send A", "restart"])
 @example(["send B", "metadata", "store away", "bad lines alone", "roll up", "erase", "send B"])
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 def test_nothing_is_told_of_what_a_normal_life_leaves_behind(steps: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(_silent(Path(name), steps))

@@ -113,7 +113,7 @@ def test_ids_are_added_as_the_api_does(
     "how",
     [
         ["--format", "ndjson"],
-        ["--format", "json"],
+        pytest.param(["--format", "json"], marks=pytest.mark.slow),
         ["--format", "json", "--with-ids"],
         ["--format", "dir"],
     ],

@@ -36,6 +36,7 @@ def test_browser_that_is_killed_leaves_all_that_it_had_sent(daemon: Daemon, open
     assert_stored(daemon, recording, emitted)
 
 
+@pytest.mark.slow
 def test_page_that_closes_in_mid_stream_leaves_all_that_it_had_sent(
     daemon: Daemon, open_tab: OpenTab
 ) -> None:
@@ -88,6 +89,7 @@ def test_restart_of_the_daemon_loses_and_doubles_nothing(own_daemon: Daemon, ope
     assert largest_body(tab.seen()) > BODY_UNITS_WITHOUT_REPEATS
 
 
+@pytest.mark.slow
 def test_restart_in_mid_stream_keeps_what_was_acked(own_daemon: Daemon, open_tab: OpenTab) -> None:
     """The page doesn't rest. Then the browser loses a few events that it emits while its socket closes.
 

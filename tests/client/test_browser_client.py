@@ -47,7 +47,9 @@ META = {"sessionId": "s-1", "premium": True, "ratio": 1.5}
 META_STORED = {"sessionId": "s-1", "premium": "true", "ratio": "1.5", "includePii": "false"}
 
 
-@pytest.mark.parametrize("path", [SOCKET, *OTHER_SOCKETS])
+@pytest.mark.parametrize(
+    "path", [SOCKET, *(pytest.param(path, marks=pytest.mark.slow) for path in OTHER_SOCKETS)]
+)
 def test_recording_over_the_socket_comes_back_as_emitted(
     daemon: Daemon, open_tab: OpenTab, path: str
 ) -> None:
@@ -98,6 +100,7 @@ def test_recording_over_post_comes_back_as_emitted(daemon: Daemon, open_tab: Ope
         assert seen.complaints(REFUSED_SOCKET) == []
 
 
+@pytest.mark.slow
 def test_refusal_of_a_post_can_be_read_by_the_page(daemon: Daemon, open_tab: OpenTab) -> None:
     """An error without CORS headers, or one that isn't JSON, would be another error in the page."""
     tab = open_tab()
@@ -147,6 +150,7 @@ def test_stop_for_good_adds_one_close_event_and_the_next_start_is_another_record
     assert tab.seen().complaints() == []
 
 
+@pytest.mark.slow
 def test_stop_for_good_adds_one_close_event_over_post_too(daemon: Daemon, open_tab: OpenTab) -> None:
     """The recording is stored first, since the client throws away on stop what it hasn't sent."""
     tab = open_tab()
@@ -197,6 +201,7 @@ def test_event_too_large_for_a_message_is_posted_and_takes_its_place(
     assert seen.complaints() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [SOCKET, POST])
 def test_pages_in_a_row_of_one_tab_are_one_recording(daemon: Daemon, open_tab: OpenTab, path: str) -> None:
     """sessionStorage keeps the id; ``page-hidden`` is emitted and sent while each page unloads.

@@ -21,7 +21,7 @@ from tests.client.client_lab import Daemon, OpenTab
 pytestmark = pytest.mark.client
 
 
-@pytest.mark.parametrize("include_pii", [False, True])
+@pytest.mark.parametrize("include_pii", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_address_and_user_agent_are_kept_only_with_permission(
     own_daemon: Daemon, open_tab: OpenTab, include_pii: bool
 ) -> None:

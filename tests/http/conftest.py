@@ -10,15 +10,15 @@ import uvloop
 
 from tests.harness import LocalDaemon, running
 from tests.http.api import VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
+from tests.thoroughness import IS_THOROUGH
 
-LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
+if IS_THOROUGH:
+    LOOPS["asyncio"] = asyncio.new_event_loop
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test in this directory runs on both loops."""
+    """The daemon runs on uvloop; where time is no object, every test in this directory does on both."""
     return LOOPS
 
 

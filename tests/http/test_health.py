@@ -24,7 +24,7 @@ from tests.http.api import (
 from tests.http.raw_client import Connection, Socket
 
 # The daemon is a process of its own in these; one loop to talk to it is enough.
-from_outside = pytest.mark.asyncio(loop_factories=["asyncio"])
+from_outside = pytest.mark.asyncio(loop_factories=["uvloop"])
 
 
 async def ask(url: str, method: str, target: str, headers: dict[str, str] | None = None) -> tuple[int, Any]:

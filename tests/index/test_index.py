@@ -53,6 +53,7 @@ from tests.index.index_model import (
     steps,
     with_metadata,
 )
+from tests.thoroughness import examples
 
 
 def read(path: str) -> bytes:
@@ -82,7 +83,7 @@ async def index(path: str) -> AsyncIterator[Index]:
 
 
 @given(groups, st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_answers_are_those_of_a_naive_model(workload: list[list[Step]], rnd: random.Random) -> None:
     async def proof(path: str) -> None:
         model = Model()
@@ -100,7 +101,7 @@ def test_answers_are_those_of_a_naive_model(workload: list[list[Step]], rnd: ran
 
 
 @given(groups, st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_index_told_anew_what_there_is_says_the_same(workload: list[list[Step]], rnd: random.Random) -> None:
     async def proof(path: str) -> None:
         model = Model()
@@ -120,7 +121,7 @@ def test_index_told_anew_what_there_is_says_the_same(workload: list[list[Step]],
 
 
 @given(groups, st.lists(st.tuples(filters, st.integers(0, 5), st.integers(0, 5)), min_size=5, max_size=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_filtered_lists_are_those_of_a_naive_model(
     workload: list[list[Step]], questions: list[tuple[list[tuple[str, str]], int, int]]
 ) -> None:
@@ -142,7 +143,7 @@ def test_filtered_lists_are_those_of_a_naive_model(
 
 
 @given(groups, st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_facets_and_sets_are_exactly_those_in_use(workload: list[list[Step]], rnd: random.Random) -> None:
     """Values that nobody has any more must not pile up: a page's address changes with each page."""
 
@@ -158,7 +159,7 @@ def test_facets_and_sets_are_exactly_those_in_use(workload: list[list[Step]], rn
 
 
 @given(groups, st.randoms(use_true_random=False))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_removing_everything_leaves_nothing(workload: list[list[Step]], rnd: random.Random) -> None:
     async def proof(path: str) -> None:
         model = Model()
@@ -386,7 +387,7 @@ async def test_sealing_an_unknown_segment_seals_none(index: Index) -> None:
 
 
 @given(st.lists(steps, min_size=1, max_size=4), st.lists(steps, min_size=1, max_size=4), st.integers(0, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_cancelled_apply_is_whole_or_nothing(first: list[Step], second: list[Step], turns: int) -> None:
     async def proof(path: str) -> None:
         without, whole = Model(), Model()
@@ -412,7 +413,7 @@ def test_cancelled_apply_is_whole_or_nothing(first: list[Step], second: list[Ste
 
 
 @given(groups, st.randoms(use_true_random=False), st.floats(0, 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_crash_leaves_a_whole_number_of_steps(
     workload: list[list[Step]], rnd: random.Random, cut: float
 ) -> None:

@@ -31,6 +31,7 @@ from tests.index.index_model import (
     opened,
     spread_blocks,
 )
+from tests.thoroughness import examples
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def make_version_1(path: str, workload: list[list[Step]], sealed: list[tuple[int
 
 
 @given(groups, st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_migrated_index_says_what_it_knew_and_lives_on(
     workload: list[list[Step]], rnd: random.Random
 ) -> None:

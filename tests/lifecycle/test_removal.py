@@ -130,7 +130,7 @@ async def test_a_removal_waits_for_an_object_that_is_on_its_way(tmp_path: Path) 
         rolling = asyncio.create_task(life.rollup.drain())
         await until(lambda: life.store.waiting, what="the store to be asked")
         erasing = asyncio.create_task(life.remover.erase(TENANT, A))
-        await until(lambda: life.remover.is_leaving(TENANT, A), what="the removal to begin")
+        await until(lambda: life.tombstones.lives(TENANT, A), what="the removal to begin")
         # Nothing more is taken at once, though it can't go yet.
         with pytest.raises(Gone):
             await life.registry.open_source(TENANT, A)

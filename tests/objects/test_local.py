@@ -23,6 +23,7 @@ from rrd.objects.store import Removed
 from rrd.segment.disk import OsDisk
 from tests.harness import until
 from tests.objects.conftest import MakeFile
+from tests.thoroughness import examples
 
 
 class TellingDisk(OsDisk):
@@ -108,7 +109,7 @@ def files_of(root: Path) -> list[str]:
 
 
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from("./\\\0")))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_no_key_leads_out_of_the_directory(key: str) -> None:
     root = "/nowhere/objects"
     store = LocalStore.__new__(LocalStore)
@@ -437,4 +438,4 @@ def _temporary_directory() -> Iterator[str]:
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestModel.settings = settings(max_examples=examples(25), stateful_step_count=30, deadline=None)

@@ -44,6 +44,7 @@ from tests.playback.recordings import (
     spread,
 )
 from tests.simdisk import SimDisk
+from tests.thoroughness import examples
 
 PLENTY = 64 << 20
 
@@ -218,7 +219,7 @@ def test_local_files_may_go_at_any_moment_of_reading(
         assert read(table, NDJSON, 5000) == ndjson(segments, between)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.integers(0, 2**32), st.sampled_from(get_args(Place)), st.integers(0, 40))
 def test_long_events_of_large_blocks_are_not_mixed_up(seed: int, place: Place, moment: int) -> None:
     # Such blocks are decoded into the same memory one after the other, and small ones are not.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.power.machine import Account, Close, Flush, Open, Put, Rest, Step, check, config, lived
 from tests.simdisk import SimDisk
+from tests.thoroughness import examples
 
 _FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -35,7 +36,7 @@ _STEPS: st.SearchStrategy[Step] = st.one_of(
     segment_bytes_max=st.sampled_from([400, 1 << 20]),
     loses_index=st.booleans(),
 )
-@settings(_FUZZ, max_examples=40)
+@settings(_FUZZ, max_examples=examples(40))
 async def test_sources_interleaved_and_restarts_store_each_line_as_often_as_its_busiest_sender(
     tmp_path: Path, lives: list[list[Step]], segment_bytes_max: int, loses_index: bool
 ) -> None:

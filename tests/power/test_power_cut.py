@@ -31,6 +31,7 @@ from tests.power.machine import (
     survivors,
 )
 from tests.simdisk import PowerCut, SimDisk, When
+from tests.thoroughness import IS_THOROUGH, examples
 
 WHENS: tuple[When, ...] = ("before", "halfway", "after")
 
@@ -158,7 +159,7 @@ async def check_rebuild(files: dict[str, bytes], accounts: list[Account], conf: 
     lag=st.sampled_from([0, 1, 2, 100]),
     seed=st.integers(0, 2**32),
 )
-@settings(_FUZZ, max_examples=100)
+@settings(_FUZZ, max_examples=examples(100))
 async def test_acked_events_survive_a_power_cut(
     tmp_path: Path,
     steps: list[Step],
@@ -313,7 +314,7 @@ async def _cut_recovery(ended: Ended, conf: Config, folder: Path, state: bytes |
 
 @pytest.mark.parametrize("name", EXHAUSTIVE)
 async def test_a_power_cut_at_any_operation_loses_nothing_acked(tmp_path: Path, name: str) -> None:
-    assert await _cut_everywhere(tmp_path, name, seeds=[0], every=5) > 20
+    assert await _cut_everywhere(tmp_path, name, seeds=[0], every=5 if IS_THOROUGH else 15) > 6
 
 
 @pytest.mark.slow
@@ -324,7 +325,7 @@ async def test_a_power_cut_at_every_operation_loses_nothing_acked(tmp_path: Path
 
 
 @given(steps=workloads, kill_share=st.floats(0, 1), when=st.sampled_from(WHENS), seed=st.integers(0, 2**32))
-@settings(_FUZZ, max_examples=25)
+@settings(_FUZZ, max_examples=examples(25))
 async def test_what_a_killed_daemon_left_unsynced_is_not_acked_unless_it_is_safe(
     tmp_path: Path, steps: list[Step], kill_share: float, when: When, seed: int
 ) -> None:
@@ -354,7 +355,7 @@ async def test_what_a_killed_daemon_left_unsynced_is_not_acked_unless_it_is_safe
 @pytest.mark.slow
 # A true random: how often it is asked depends on threads, which what Hypothesis draws may not.
 @given(steps=workloads, conf=settings_drawn, failures=_FAILURES, rng=st.randoms(use_true_random=True))
-@settings(_FUZZ, max_examples=40)
+@settings(_FUZZ, max_examples=examples(40))
 async def test_a_power_cut_at_every_operation_of_random_workloads_loses_nothing_acked(
     tmp_path: Path, steps: list[Step], conf: Config, failures: list[Failure], rng: random.Random
 ) -> None:

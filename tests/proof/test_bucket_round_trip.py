@@ -125,6 +125,7 @@ async def test_the_corpus_comes_back_byte_for_byte(tmp_path: Path, store_setting
         await check_all(api, sent)
 
 
+@pytest.mark.slow
 async def test_reads_of_what_is_in_a_bucket_that_is_away_say_so_and_all_else_goes_on(tmp_path: Path) -> None:
     async with moto() as server:
         await server.make_bucket("recordings")

@@ -20,6 +20,7 @@ from rrd.config import Config
 from rrd.errors import StoreAway
 from tests.rollup.rollup_lab import A, B, C, Lab, Step, World, event, lab, power_cut, settings
 from tests.simdisk import When
+from tests.thoroughness import IS_THOROUGH
 
 WHENS: tuple[Literal["before", "after"], ...] = ("before", "after")
 CALLS = ("plan_object", "put", "publish_object", "evicted")
@@ -148,7 +149,7 @@ async def cut_everywhere(
 async def test_a_power_cut_at_any_operation_of_the_disk_is_finished_by_the_next_start(
     tmp_path: Path, world: World, name: str
 ) -> None:
-    assert await cut_everywhere(tmp_path, CONFIGS[name], world, every=9, seeds=[0]) > 10
+    assert await cut_everywhere(tmp_path, CONFIGS[name], world, every=9 if IS_THOROUGH else 27, seeds=[0]) > 3
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from rrd.segment.scan import scan
 from rrd.segment.writer import SegmentWriter
 from tests.segment.samples import COMPRESSOR, IDENTITY, NOTES, events, read_back
 from tests.simdisk import PowerCut, SimDisk, When
+from tests.thoroughness import examples
 
 MODES: tuple[SyncMode, ...] = ("auto", "each", "filesystem")
 
@@ -135,7 +136,7 @@ def check(disk: SimDisk, accounts: dict[int, Account]) -> dict[int, SegmentWrite
 groups_of_segments = st.lists(st.frozensets(st.integers(1, 6), min_size=1), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(groups_of_segments, st.sampled_from(MODES), st.integers(0, 2**32))
 def test_a_power_cut_at_any_operation_loses_nothing_that_was_stored(
     groups: list[frozenset[int]], mode: SyncMode, seed: int
@@ -166,7 +167,7 @@ FAULTS = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(groups_of_segments, st.sampled_from(MODES), FAULTS, st.randoms(use_true_random=False))
 def test_a_failing_disk_loses_nothing_that_was_stored(
     groups: list[frozenset[int]], mode: SyncMode, faults: dict[int, int], rng: random.Random
@@ -192,7 +193,7 @@ def test_a_failing_disk_loses_nothing_that_was_stored(
     check(disk, accounts)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     groups_of_segments,
     st.sampled_from(MODES),

@@ -41,6 +41,7 @@ from tests.segment.samples import (
     with_raw_notes,
 )
 from tests.simdisk import PowerCut, SimDisk, When
+from tests.thoroughness import examples
 
 META = b'{"type":4,"timestamp":%d,"data":{"href":"https://example.org/"}}\n'
 LINES = st.one_of(
@@ -116,7 +117,7 @@ def blocks_of(disk: SimDisk, made: Packed) -> list[tuple[BlockHeader, BlockDraft
     return [(header, read_back(disk, OBJECT_PATH, header)) for header in headers]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(RUNS, BLOCK_BYTES, st.sets(st.integers(1, 3)))
 def test_an_object_holds_what_its_segments_held(
     run: list[Sample], block_bytes: int, keep_sources: set[int]
@@ -145,7 +146,7 @@ def test_an_object_holds_what_its_segments_held(
     assert found.identity == object_identity(run[0].identity, run[-1].identity.number)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(RUNS, BLOCK_BYTES, st.sets(st.integers(1, 3)))
 def test_headers_say_what_is_in_their_blocks(
     run: list[Sample], block_bytes: int, keep_sources: set[int]
@@ -173,7 +174,7 @@ def test_headers_say_what_is_in_their_blocks(
         assert header.stored_ms in {member.stored_ms for member in drafts_of(run)}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(RUNS, BLOCK_BYTES)
 def test_what_packing_returns_is_what_it_made(run: list[Sample], block_bytes: int) -> None:
     disk, made = packed(run, block_bytes)
@@ -199,7 +200,7 @@ def test_what_packing_returns_is_what_it_made(run: list[Sample], block_bytes: in
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(RUNS, BLOCK_BYTES)
 def test_any_zstd_prints_the_events_of_an_object(run: list[Sample], block_bytes: int) -> None:
     disk, _ = packed(run, block_bytes)
@@ -208,7 +209,7 @@ def test_any_zstd_prints_the_events_of_an_object(run: list[Sample], block_bytes:
         assert reader.read() == b"".join(lines_in(drafts_of(run)))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(RUNS, BLOCK_BYTES, st.sets(st.integers(1, 3)))
 def test_packing_again_makes_the_same_bytes(
     run: list[Sample], block_bytes: int, keep_sources: set[int]
@@ -220,7 +221,7 @@ def test_packing_again_makes_the_same_bytes(
     assert (again, disk.files()) == (made, before)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(RUNS, BLOCK_BYTES)
 def test_a_block_ends_only_for_want_of_room_or_where_a_page_view_begins(
     run: list[Sample], block_bytes: int

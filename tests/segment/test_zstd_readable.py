@@ -12,6 +12,7 @@ from hypothesis import given, settings
 
 from rrd.segment.format import encode_identity
 from tests.segment.samples import IDENTITY, NOTES, Sample, an_object, any_samples, events, sample
+from tests.thoroughness import examples
 
 ZSTD = shutil.which("zstd")
 
@@ -63,7 +64,7 @@ def test_the_library_prints_the_events_of_any_segment(made: Sample) -> None:
 
 
 @needs_zstd
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(any_samples)
 def test_the_zstd_command_prints_the_events_of_any_segment(made: Sample) -> None:
     assert by_tool(made.data) == ndjson(made)

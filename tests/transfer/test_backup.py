@@ -142,6 +142,7 @@ class Load:
         self.acked[recording] += count
 
 
+@pytest.mark.slow
 def test_a_backup_under_load_has_all_that_was_acked_before_once_and_nothing_else(tmp_path: Path) -> None:
     backups = []
     with daemon_in(tmp_path / "a", **BUSY) as daemon, Load(daemon, senders=3, seed=1) as load:

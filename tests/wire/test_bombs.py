@@ -21,7 +21,12 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = ("blank-lines", "elements", "packed-many", "lines-gzip", "lines-br", "lines-zstd")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES]
+)
 def test_bomb_stops_at_its_limit_in_flat_memory(name: str) -> None:
     case = CASES[name]
     run = subprocess.run(

@@ -15,6 +15,7 @@ from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.inflate import Encoding
+from tests.thoroughness import examples
 from tests.wire import bombs
 from tests.wire.packer import pack
 from tests.wire.wire_lab import (
@@ -101,7 +102,7 @@ def in_parts(encoding: Encoding, body: bytes, parts: list[bytes]) -> bytes:
 
 @every_encoding
 @every_kind
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.data())
 def test_nothing_depends_on_cuts_or_coding(
     kind: ContentKind, encoding: Encoding, data: st.DataObject
@@ -253,7 +254,7 @@ def same(found: Outcome, lines: Sequence[bytes]) -> bool:
 
 @every_encoding
 @given(lines=message_bodies(), breaks=st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_stream_a_message_ends_a_line_with_each(encoding: Encoding, lines: list[bytes], breaks: bool) -> None:
     messages = [compress(encoding, line + b"\n" * breaks) for line in lines]
     found = decode(messages, encoding=encoding, messages=True)
@@ -264,7 +265,7 @@ def test_stream_a_message_ends_a_line_with_each(encoding: Encoding, lines: list[
 @pytest.mark.parametrize("encoding", COMPRESSED)
 @pytest.mark.parametrize("separator", [b"\n", b"", b" "], ids=["lines", "nothing between", "space between"])
 @given(lines=message_bodies(), finished=st.booleans(), data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_one_stream_over_all_messages(
     encoding: Encoding, separator: bytes, lines: list[bytes], finished: bool, data: st.DataObject
 ) -> None:
