@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from typing import NamedTuple
 
@@ -36,6 +37,8 @@ _ENCODINGS: dict[str, Encoding] = {
     "br": "br",
     "zstd": "zstd",
 }
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Sender(NamedTuple):
@@ -125,7 +128,7 @@ def client_address(peer: str, forwarded_for: list[str] | tuple[str, ...], truste
     Read from the right, the first address that is not a trusted proxy's is the client's; what stands
     left of it anyone may have made up.
     """
-    networks = [ipaddress.ip_network(network) for network in trusted]
+    networks = _networks(trusted)
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
     address = peer
     while hops and _is_in(address, networks):
@@ -136,11 +139,17 @@ def client_address(peer: str, forwarded_for: list[str] | tuple[str, ...], truste
 def forwarded_scheme(request: web.Request, config: Config) -> str | None:
     """Return the scheme that the client used, as a trusted proxy says it; None if none says."""
     scheme = request.headers.get("X-Forwarded-Proto", "").strip().lower()
-    networks = [ipaddress.ip_network(network) for network in config.trusted_proxies]
-    return scheme if scheme in {"http", "https"} and _is_in(request.remote or "", networks) else None
+    if scheme not in {"http", "https"}:
+        return None
+    return scheme if _is_in(request.remote or "", _networks(config.trusted_proxies)) else None
 
 
-def _is_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+@functools.cache  # The settings' own: one for as long as the daemon lives.
+def _networks(trusted: tuple[str, ...]) -> tuple[_Network, ...]:
+    return tuple(ipaddress.ip_network(network) for network in trusted)
+
+
+def _is_in(address: str, networks: tuple[_Network, ...]) -> bool:
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)
 
