@@ -28,6 +28,7 @@ from bench.corpus import (
     small_events,
 )
 from bench.corpus.scaled import ids_of
+from tests.client.client_lab import install_packages
 
 CORPUS = Path(__file__).parents[2] / "bench" / "corpus"
 META, FULL_SNAPSHOT, INCREMENT = 4, 2, 3
@@ -157,11 +158,10 @@ def recorder() -> list[str]:
     """The command that records, its packages installed."""
     if missing := [name for name in ("chromium", "node", "npm", "xz") if shutil.which(name) is None]:
         unavailable(f"not installed: {', '.join(missing)}")
-    installed, lock = CORPUS / "node_modules" / ".package-lock.json", CORPUS / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        done = subprocess.run(["npm", "ci"], cwd=CORPUS, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            unavailable(f"npm ci failed:\n{done.stdout}{done.stderr}")
+    try:
+        install_packages(CORPUS)
+    except RuntimeError as error:
+        unavailable(str(error))
     return ["node", str(CORPUS / "record.mjs"), "--chromium", str(shutil.which("chromium"))]
 
 

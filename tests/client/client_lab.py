@@ -36,19 +36,16 @@ def missing_tools() -> list[str]:
     return [name for name in ("chromium", "node", "npm") if shutil.which(name) is None]
 
 
-def install_packages() -> None:
-    """Install what the lock file names, unless that was done since the lock file last changed."""
+def install_packages(directory: Path = HERE) -> None:
+    """Install what a lock file names, unless that was done since it last changed. Raises ``RuntimeError``."""
     # npm writes this file last, so a broken installation is not taken for a whole one.
-    installed = HERE / "node_modules" / ".package-lock.json"
-    lock = HERE / "package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    with (HERE / "package-lock.json").open() as held:
+    installed, lock = directory / "node_modules" / ".package-lock.json", directory / "package-lock.json"
+    with lock.open() as held:
         # Test processes side by side: one installs, the others find it done.
         fcntl.flock(held, fcntl.LOCK_EX)
         if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
             return
-        done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, check=False)
+        done = subprocess.run(["npm", "ci"], cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"npm ci failed:\n{done.stdout}{done.stderr}")
 
