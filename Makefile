@@ -24,7 +24,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow --timeout 900 $(ARGS)
 
 test-s3: $(VENV)/installed-dev $(VENV_SWIFT)/installed
 	$(BIN)/python -m pytest -m "s3 and not slow" $(ARGS)
