@@ -22,8 +22,8 @@ import logging
 import os
 import sqlite3
 from asyncio import Lock, to_thread
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -110,40 +110,22 @@ class Connections:
                 call: Callable[..., Awaitable[_T]] = self.reader._execute
                 return await call(_in_one_state, self.reader._conn, function)
 
-    async def write_with(self, function: Callable[[sqlite3.Connection], None]) -> None:
+    async def write_with(self, function: Callable[[sqlite3.Connection], _T], *, synced: bool) -> _T:
         """Let ``function`` write in one transaction, in the writer's thread: all that it does, or nothing.
 
-        For what ingest waits for: one way to the thread and back, not one a statement. Not synced. Cancelled,
-        it still happens, before anything that is asked for later.
+        ``synced``: on disk when this returns, with all that was committed before. Cancelled, it still
+        happens, and has happened when this raises ``CancelledError``.
         """
         async with self._writing:
             with translated(self.path):
                 # As above.
-                call: Callable[..., Awaitable[None]] = self.writer._execute
-                await call(_in_one_transaction, self.writer._conn, function)
-
-    @asynccontextmanager
-    async def transaction(self, *, synced: bool) -> AsyncIterator[aiosqlite.Connection]:
-        """Commit what the block does, whole, or roll it back.
-
-        Safe against cancellation at each await: what was asked of the connection's thread still
-        happens there, in the order asked for, and the rollback comes last.
-        """
-        db = self.writer
-        async with self._writing:
-            with translated(self.path):
+                call: Callable[..., Awaitable[_T]] = self.writer._execute
                 try:
-                    if synced:
-                        await db.execute("PRAGMA synchronous = FULL")
-                    await db.execute("BEGIN IMMEDIATE")
-                    yield db
-                    await db.execute("COMMIT")
-                except BaseException:
-                    await db.rollback()
+                    return await call(_in_one_transaction, self.writer._conn, function, synced)
+                except asyncio.CancelledError:
+                    # There is nothing to roll back; but the thread's next call ends after the one before.
+                    await self.writer.rollback()
                     raise
-                finally:
-                    if synced:
-                        await db.execute("PRAGMA synchronous = NORMAL")
 
     async def copy_to(self, path: str) -> None:
         """Write the file's state of one moment to ``path``, where nothing may be. Not synced.
@@ -211,14 +193,22 @@ def _in_one_state(db: sqlite3.Connection, function: Callable[[sqlite3.Connection
         db.rollback()
 
 
-def _in_one_transaction(db: sqlite3.Connection, function: Callable[[sqlite3.Connection], None]) -> None:
-    db.execute("BEGIN IMMEDIATE")
+def _in_one_transaction(
+    db: sqlite3.Connection, function: Callable[[sqlite3.Connection], _T], synced: bool
+) -> _T:
     try:
-        function(db)
+        if synced:
+            db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        result = function(db)
         db.execute("COMMIT")
     except BaseException:
         db.rollback()
         raise
+    finally:
+        if synced:
+            db.execute("PRAGMA synchronous = NORMAL")
+    return result
 
 
 async def fetch(

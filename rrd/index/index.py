@@ -16,7 +16,7 @@ from typing import Self
 
 from rrd.errors import BadRequest
 from rrd.index import listing, queries
-from rrd.index.connections import Connections, fetch
+from rrd.index.connections import Connections
 from rrd.index.rows import (
     AgeRow,
     Backlog,
@@ -110,7 +110,7 @@ class Index:
             if changes:
                 db.executemany(queries.PUT_METADATA, changes)
 
-        await self._db.write_with(put)
+        await self._db.write_with(put, synced=False)
 
     async def seal(self, sealed: Sequence[tuple[int, int]]) -> None:
         """Mark segments, given as (row_id, number), as sealed: all or none, on disk when this returns.
@@ -120,10 +120,12 @@ class Index:
         """
         if not sealed:
             return
-        async with self._db.transaction(synced=True) as db:
-            cursor = await db.executemany(queries.SEAL, sealed)
-            if cursor.rowcount != len(sealed):
+
+        def mark(db: sqlite3.Connection) -> None:
+            if db.executemany(queries.SEAL, sealed).rowcount != len(sealed):
                 raise sqlite3.IntegrityError("a segment to be sealed is not in the index")
+
+        await self._db.write_with(mark, synced=True)
 
     async def plan_object(self, row_id: int, first_number: int, last_number: int) -> None:
         """Promise to make one object of exactly the segments ``first_number`` to ``last_number``.
@@ -131,8 +133,8 @@ class Index:
         Synced. Promised already, it stays so. Raises ``sqlite3.IntegrityError`` if these are not all
         sealed, or some of them are in another object.
         """
-        async with self._db.transaction(synced=True) as db:
-            await db.execute(queries.PLAN_OBJECT, (row_id, first_number, last_number))
+        run = (row_id, first_number, last_number)
+        await self._db.write_with(lambda db: db.execute(queries.PLAN_OBJECT, run), synced=True)
 
     async def publish_object(
         self, row_id: int, row: ObjectRow, quarantine: Sequence[tuple[int, int, int]]
@@ -144,19 +146,21 @@ class Index:
         ``has_local`` of ``row`` are not looked at: it is published now, and its segments are still local.
         Raises ``sqlite3.IntegrityError``, and changes nothing, if no object of that run is planned.
         """
-        async with self._db.transaction(synced=True) as db:
-            await db.execute(queries.PUBLISH_OBJECT, (row_id, *published_values(row)))
-            await db.executemany(
-                queries.ADD_QUARANTINE, quarantine_values(row_id, row.first_number, quarantine)
-            )
+
+        def publish(db: sqlite3.Connection) -> None:
+            db.execute(queries.PUBLISH_OBJECT, (row_id, *published_values(row)))
+            db.executemany(queries.ADD_QUARANTINE, quarantine_values(row_id, row.first_number, quarantine))
+
+        await self._db.write_with(publish, synced=True)
 
     async def evicted(self, row_id: int, first_number: int) -> None:
         """Take in that the local copies of a published object's segments are gone. Not synced.
 
         Told again, or of an object that is not known or not published, it changes nothing.
         """
-        async with self._db.transaction(synced=False) as db:
-            await db.execute(queries.EVICTED, (row_id, first_number))
+        await self._db.write_with(
+            lambda db: db.execute(queries.EVICTED, (row_id, first_number)), synced=False
+        )
 
     async def add_object(self, commit: ObjectCommit) -> None:
         """Take in an object that the store was found to have, while a lost index is rebuilt. Not synced.
@@ -166,13 +170,14 @@ class Index:
         is known already, or the row id or the name belongs to another recording.
         """
         row_id, first_number = commit.row_id, commit.object.first_number
-        async with self._db.transaction(synced=False) as db:
-            await db.execute(queries.ADD_OBJECT, found_values(commit))
-            await db.executemany(queries.ADD_ROLLED_SEGMENT, rolled_values(commit))
-            await db.executemany(
-                queries.ADD_QUARANTINE, quarantine_values(row_id, first_number, commit.quarantine)
-            )
-            await db.executemany(queries.PUT_METADATA, metadata_values(commit))
+
+        def add(db: sqlite3.Connection) -> None:
+            db.execute(queries.ADD_OBJECT, found_values(commit))
+            db.executemany(queries.ADD_ROLLED_SEGMENT, rolled_values(commit))
+            db.executemany(queries.ADD_QUARANTINE, quarantine_values(row_id, first_number, commit.quarantine))
+            db.executemany(queries.PUT_METADATA, metadata_values(commit))
+
+        await self._db.write_with(add, synced=False)
 
     async def remove(self, tenant: str, recording: str) -> RemovedRecording | None:
         """Forget all of a recording, and tell what there was; None if it is not known. Synced.
@@ -181,16 +186,20 @@ class Index:
         row id may be used again after the index has been opened anew. Nobody may ``apply`` blocks of it any
         more: they would make it anew.
         """
-        removed: RemovedRecording | None = None
+
+        def remove(db: sqlite3.Connection) -> RemovedRecording | None:
+            row = db.execute(queries.REMOVED, (tenant, recording)).fetchone()
+            if row is None:
+                return None
+            removed = RemovedRecording(*row)
+            db.execute(queries.REMOVE, (removed.row_id,))
+            return removed
+
         try:
-            async with self._db.transaction(synced=True) as db:
-                for row in await fetch(db, queries.REMOVED, (tenant, recording)):
-                    removed = RemovedRecording(*row)
-                    await db.execute(queries.REMOVE, (removed.row_id,))
+            return await self._db.write_with(remove, synced=True)
         finally:
-            # Whatever became of it: cancelled, it may have happened.
+            # Whatever became of it: cancelled, it happens all the same.
             self._db.scrub()
-        return removed
 
     # Reading
 

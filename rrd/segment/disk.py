@@ -13,8 +13,8 @@ from typing import Protocol
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-_NOW_BYTES_MAX = 512 << 10
-"""No more is read on the event loop at once: this takes 0.1 ms."""
+NOW_BYTES_MAX = 512 << 10
+"""No more is to be read on the event loop at once: this takes 0.1 ms, its checksum half as much."""
 
 
 class Readable(Protocol):
@@ -34,7 +34,10 @@ class ReadableNow(Readable, Protocol):
     """Where some bytes may be at hand."""
 
     def read_now(self, path: str, offset: int, size: int) -> bytes | None:
-        """Return what ``read`` would, or None if it would have to wait, or fail. Only on the event loop."""
+        """Return what ``read`` would, or None if it would have to wait, or fail. Only on the event loop.
+
+        ``size``: up to ``NOW_BYTES_MAX``.
+        """
         ...
 
 
@@ -98,7 +101,7 @@ class OsDisk:
 
     def __init__(self) -> None:
         self._roots: dict[str, int] = {}
-        self._scratch = memoryview(bytearray(_NOW_BYTES_MAX))
+        self._scratch = memoryview(bytearray(NOW_BYTES_MAX))
 
     def open_append(self, path: str, *, create: bool) -> int:
         # 0600: recordings show what visitors did, so nobody else on the machine reads them.
@@ -193,8 +196,6 @@ class OsDisk:
             os.close(handle)
 
     def read_now(self, path: str, offset: int, size: int) -> bytes | None:
-        if size > _NOW_BYTES_MAX:
-            return None
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import zstandard
 
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import Readable, ReadableNow
+from rrd.segment.disk import NOW_BYTES_MAX, Readable, ReadableNow
 from rrd.segment.format import (
     BlockHeader,
     MetadataNote,
@@ -90,8 +90,9 @@ def read_data(files: Readable, path: str, headers: Sequence[BlockHeader]) -> lis
 
 
 def read_data_now(files: ReadableNow, path: str, headers: Sequence[BlockHeader]) -> list[bytes] | None:
-    """Return what ``read_data`` would, or None if it would have to wait, or raise. Only on the event loop."""
-    window = files.read_now(path, *_window(headers))
+    """Return what ``read_data`` would, or None if it would take long, or raise. Only on the event loop."""
+    start, size = _window(headers)
+    window = files.read_now(path, start, size) if size <= NOW_BYTES_MAX else None
     if window is None:
         return None
     try:

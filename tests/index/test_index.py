@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -473,10 +474,20 @@ async def test_steps_that_files_depend_on_are_synced_and_applying_is_not(index: 
 
 async def test_reads_do_not_wait_for_a_write_under_way(index: Index) -> None:
     await index.apply([commit()])
-    async with index._db.transaction(synced=False) as db:
-        await db.execute("UPDATE segment SET size = 5")
-        (row,) = await index.active_segments()
-        assert row[3].size == 1000
+    begun, may_end = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def write(db: sqlite3.Connection) -> None:
+        db.execute("UPDATE segment SET size = 5")
+        loop.call_soon_threadsafe(begun.set)
+        assert may_end.wait(10)
+
+    writing = asyncio.create_task(index._db.write_with(write, synced=False))
+    await begun.wait()
+    (row,) = await index.active_segments()
+    assert row[3].size == 1000
+    may_end.set()
+    await writing
 
 
 async def test_overlapping_calls_get_their_own_answers(index: Index) -> None:
