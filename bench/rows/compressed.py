@@ -33,10 +33,10 @@ def measure(options: Options) -> Row:
         events_max = options.pick(0, 0, 300) or None
         for stream in streams:
             for encoding in _ENCODINGS:
-                repeats = options.pick(4, 2, 1)
+                repeats = options.pick(4, 1, 1)
                 # A single stream can't be sent twice, so it is made longer instead.
                 payload = Compressed(encoding, stream, repeats if stream == "one" else 1, events_max)
-                times = 1 if stream == "one" else options.pick(10, 3, 1)
+                times = 1 if stream == "one" else options.pick(10, 1, 1)
                 work = socket_work(client, payload, "MB", times=times)
                 what = f"{encoding}, {'a stream a message' if stream == 'each' else 'one stream'}"
                 rrd_name, loop_name = f"rrd, {what}", f"bare loop, {what}"
@@ -44,7 +44,7 @@ def measure(options: Options) -> Row:
                     bare_loop(loop_name, looper, payload, work.raw_mb, times=work.times),
                     rrd_socket(rrd_name, client, rrd, work),
                 ]
-                pair = stage.in_turn(lanes, rounds=options.pick(7, 3, 1), warm_up=options.scale != "smoke")
+                pair = stage.in_turn(lanes, rounds=options.pick(7, 2, 1), warm_up=options.scale != "smoke")
                 bar = _BAR if stream == "each" else None
                 compared = stage.compare(pair, rrd_name, loop_name, f"of the bare loop: {what}", bar=bar)
                 (checks if stream == "each" else stated).extend(compared)

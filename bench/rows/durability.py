@@ -46,8 +46,8 @@ def measure_sync(options: Options) -> Row:
         check = Check("of the same without sync", float("nan"), "%", 0.8)
         return Row(5, title, [check], notes=["libeatmydata is missing: apt-get install libeatmydata1"])
     plan = load.Plan(
-        recordings=options.pick(1000, 1000, 20),
-        for_s=options.pick(6, 3, 1),
+        recordings=options.pick(1000, 300, 20),
+        for_s=options.pick(6, 1, 1),
         is_closed=True,
         window=2,
         batch=5,
@@ -61,7 +61,7 @@ def measure_sync(options: Options) -> Row:
         core = stage.server_core()
         synced = stack.enter_context(daemon(settings, core=core))
         unsynced = stack.enter_context(daemon(settings | {"LD_PRELOAD": library}, core=core))
-        for _ in range(options.pick(5, 2, 1)):
+        for _ in range(options.pick(5, 1, 1)):
             for name, target in (("rrd, synced", synced), ("rrd, not synced", unsynced)):
                 outcome = load.run(load.Target.of(target), plan)
                 rates[name].append(outcome.events_s)
@@ -88,14 +88,14 @@ def measure_latency(options: Options) -> Row:
     Recordings begin spread over ``flush_age_ms``, as visitors come: those that begin at once come of age at
     once, too, and the last of them waits until all are stored.
     """
-    recordings, for_s = options.pick(200, 200, 10), options.pick(20, 6, 2)
+    recordings, for_s = options.pick(200, 50, 10), options.pick(20, 2, 2)
     percentiles: dict[float, list[tuple[float, float]]] = {50: [], 99: []}
     checks: list[Check] = []
     notes: list[str] = []
     with daemon(core=stage.server_core()) as target:
-        most = closed_maximum(target, recordings=recordings, for_s=options.pick(8, 3, 1))
+        most = closed_maximum(target, recordings=recordings, for_s=options.pick(8, 1, 1))
         notes += [f"closed loop: {most.events_s:,.0f} events/s", *limits_of(most)]
-        for share in (0.25, 0.5, 0.75):
+        for share in (0.5,) if options.scale == "quick" else (0.25, 0.5, 0.75):
             plan = load.Plan(
                 recordings=recordings, for_s=for_s, rate=share * most.events_s / recordings, events="all",
                 ramp_s=FLUSH_AGE_MS / 1000, verify=False, cpus=cpus(),

@@ -28,9 +28,9 @@ def measure(options: Options) -> Row:
     """Compare the trickle's p99 with large events and without."""
     event = large_snapshot(options.pick(20, 20, 1) * 1_000_000)
     plan = load.Plan(
-        recordings=options.pick(1000, 1000, 20),
+        recordings=options.pick(1000, 500, 20),
         rate=1,
-        for_s=options.pick(12, 8, 3),
+        for_s=options.pick(12, 3, 3),
         verify=False,
         cpus=cpus(),
     )

@@ -27,13 +27,13 @@ def measure_small(options: Options) -> Row:
         bare = stack.enter_context(receivers.receiver())
         rrd = stack.enter_context(daemon(core=stage.server_core()))
         payload = Texts("small", events_max=options.pick(0, 0, 500) or None)
-        work = socket_work(client, payload, "events", events_min=options.pick(600_000, 100_000, 1))
+        work = socket_work(client, payload, "events", events_min=options.pick(600_000, 50_000, 1))
         lanes = [
             bare_socket(_ASYNC_FOR, client, bare, receivers.ASYNC_FOR, work),
             bare_socket(_RECEIVE, client, bare, receivers.RECEIVE, work),
             rrd_socket("rrd", client, rrd, work),
         ]
-        laps = stage.in_turn(lanes, rounds=options.pick(7, 3, 1), warm_up=options.scale != "smoke")
+        laps = stage.in_turn(lanes, rounds=options.pick(7, 2, 1), warm_up=options.scale != "smoke")
     mean_bytes = work.raw_mb * 1e6 / work.events
     return Row(
         number=1,
@@ -60,7 +60,7 @@ def measure_all(options: Options) -> Row:
         rrd = stack.enter_context(daemon(core=stage.server_core()))
         rivals = [stack.enter_context(peers.peer(name)) for name in peers.NAMES if not peers.missing(name)]
         payload = Texts("all", events_max=options.pick(0, 0, 300) or None)
-        work = socket_work(client, payload, "MB", times=options.pick(10, 3, 1))
+        work = socket_work(client, payload, "MB", times=options.pick(10, 1, 1))
         lanes = [
             bare_socket(_ASYNC_FOR, client, bare, receivers.ASYNC_FOR, work),
             bare_socket(_RECEIVE, client, bare, receivers.RECEIVE, work),

@@ -24,9 +24,9 @@ _APPEND = "append and fdatasync, blocks as rrd writes them"
 def measure(options: Options) -> Row:
     """Measure plain bodies, then those in gzip."""
     checks: list[Check] = []
-    connections = options.pick(16, 16, 2)
+    connections = options.pick(16, 4, 2)
     events_max = options.pick(0, 0, 300) or None
-    rounds, warm_up = options.pick(7, 3, 1), options.scale != "smoke"
+    rounds, warm_up = options.pick(7, 1, 1), options.scale != "smoke"
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(stage.worker(stage.client_core()))
         looper = stack.enter_context(stage.worker(stage.server_core()))

@@ -104,7 +104,7 @@ def measure(options: Options) -> Row:
             [],
             notes=["nginx is missing (Debian: nginx-light), so there is nothing to compare with."],
         )
-    lines = long_recording(options.pick(100_000_000, 100_000_000, 1_000_000))
+    lines = long_recording(options.pick(100_000_000, 20_000_000, 1_000_000))
     recording = str(uuid.uuid4())
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(nginx())
@@ -209,7 +209,7 @@ def _compare(
     client: Worker,
     lines: list[bytes],
 ) -> Row:
-    rounds = options.pick(9, 3, 1)
+    rounds = options.pick(9, 2, 1)
     waits: dict[str, list[float]] = {}
     lanes = []
     for subject in subjects:

@@ -28,7 +28,7 @@ _ENDINGS: tuple[Ending, ...] = ("killed", "power cut")
 def size(options: Options) -> Size:
     """Return how much lies there."""
     return Size(
-        active=options.pick(full=10_000, quick=2_000, smoke=20),
+        active=options.pick(full=10_000, quick=500, smoke=20),
         sealed=options.pick(full=10_000, quick=1_000, smoke=20),
         sealed_bytes=options.pick(full=1_000_000, quick=1_000_000, smoke=50_000),
     )
@@ -36,14 +36,14 @@ def size(options: Options) -> Size:
 
 def measure(options: Options) -> Row:
     """Make the state, start on it again and again, and check each time that the right things were found."""
-    rounds = options.pick(full=5, quick=3, smoke=1)
+    rounds = options.pick(full=5, quick=1, smoke=1)
     core = stage.server_core()
     with tempfile.TemporaryDirectory(prefix="rrd-bench-") as directory:
         left = leave(directory, size(options))
         starts: dict[Ending, list[Started]] = {ending: [] for ending in _ENDINGS}
         empty: list[Started] = []
         # The first round warms up.
-        for number in range(-1, rounds):
+        for number in range(0 if options.scale == "quick" else -1, rounds):
             for ending in _ENDINGS:
                 left.put_back(ending)
                 started = _start(left.data_dir, core)

@@ -19,7 +19,7 @@ PERIODS = 10
 
 def measure(options: Options) -> Row:
     """Sample the daemon every hundredth of the run."""
-    for_s = options.pick(600, 60, 5)
+    for_s = options.pick(600, 5, 5)
     sockets = load.Plan(
         recordings=options.pick(300, 200, 10), rate=5, for_s=for_s, thinks=True, verify=False, cpus=cpus()
     )
