@@ -20,7 +20,7 @@ class Options(msgspec.Struct, frozen=True):
     """How much to measure."""
 
     scale: Scale = "full"
-    """``quick``: the whole table in a minute or two, with more noise. ``smoke``: does it run at all?"""
+    """``quick``: the whole table in two minutes, with more noise. ``smoke``: does it run at all?"""
 
     def pick(self, full: int, quick: int, smoke: int) -> int:
         """Return the number for this scale."""

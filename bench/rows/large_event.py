@@ -30,7 +30,7 @@ def measure(options: Options) -> Row:
     plan = load.Plan(
         recordings=options.pick(1000, 500, 20),
         rate=1,
-        for_s=options.pick(12, 3, 3),
+        for_s=options.pick(12, 2, 2),
         verify=False,
         cpus=cpus(),
     )

@@ -150,7 +150,7 @@ class _Scene:
 def measure(options: Options) -> Row:
     count = options.pick(full=1_000_000, quick=10_000, smoke=500)
     rounds = options.pick(full=5, quick=1, smoke=1)
-    each = options.pick(full=20, quick=2, smoke=2)
+    each = options.pick(full=20, quick=1, smoke=2)
     interval_s = options.pick(full=100, quick=100, smoke=10) / 1e3
     burst_s = options.pick(full=4000, quick=1000, smoke=100) / 1e3
     with tempfile.TemporaryDirectory(prefix="rrd-bench-") as directory:

@@ -97,7 +97,7 @@ def measure_deflate(options: Options) -> Row:
                 recordings=sockets,
                 rate=10,
                 for_s=for_s,
-                idle_s=1,
+                idle_s=options.pick(1, 0, 0),
                 deflate=kind.deflate,
                 verify=False,
                 cpus=cpus(),

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 def measure(options: Options) -> Row:
     """Sample the daemon every hundredth of the run."""
-    for_s = options.pick(600, 5, 5)
+    for_s = options.pick(600, 3, 3)
     sockets = load.Plan(
         recordings=options.pick(300, 200, 10), rate=5, for_s=for_s, thinks=True, verify=False, cpus=cpus()
     )
