@@ -17,6 +17,7 @@ from typing import Protocol
 import brotli
 import zstandard
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 from isal import isal_zlib
 
 from rrd.errors import CorruptSegment, StoreAway
@@ -39,8 +40,9 @@ STORED_ENCODING = "zstd"
 
 _STORED_TYPE = "application/x-ndjson"
 
-_AHEAD_BYTES = 1 << 20
-"""How far writing may be ahead of its taker: each wait for him is a turn of the event loop."""
+_AHEAD_BYTES, _IDLE_BYTES = 1 << 20, 64 << 10
+"""How far writing may be ahead of its taker, since each wait for him is a turn of the event loop; and how far
+it stays when all is written."""
 
 
 class EventsAnswer:
@@ -95,9 +97,10 @@ class EventsAnswer:
             await stack.enter_async_context(readers)
             parts = await stack.enter_async_context(contextlib.aclosing(self._parts(table)))
             first = await anext(parts, b"")
-            await response.prepare(self._request)
+            writer = await response.prepare(self._request)
+            assert writer is not None, "it is only prepared once"
             try:
-                await self._write_all(response, first, parts)
+                await self._write_all(writer, first, parts)
             except (CorruptSegment, StoreAway, OSError, TimeoutError) as error:
                 # A broken connection is the one sign left that this is not the whole.
                 if self._request.transport is not None:
@@ -119,7 +122,7 @@ class EventsAnswer:
         return _compressed(chunks, _COMPRESSORS[self._encoding](), services.reading_threads)
 
     async def _write_all(
-        self, response: web.StreamResponse, first: bytes, parts: AsyncGenerator[bytes, None]
+        self, writer: AbstractStreamWriter, first: bytes, parts: AsyncGenerator[bytes, None]
     ) -> None:
         # Whoever doesn't take the answer must not keep others from theirs. One timeout for all parts, set
         # anew for each that may have to wait: setting it costs a third of what it takes to write 64 KiB.
@@ -136,10 +139,16 @@ class EventsAnswer:
                 if may_wait:
                     timeout.reschedule(clock() + patience_s)
                 if part:
-                    await response.write(part)
+                    await writer.write(part)
                 if may_wait:
                     timeout.reschedule(None)
                 part = await anext(parts, None)
+            # A connection that idles must not hold so much. In steps no larger than a chunk, since each has
+            # the time of one to be taken.
+            for high in (_AHEAD_BYTES // 2, _IDLE_BYTES):
+                transport.set_write_buffer_limits(high=high, low=high)
+                timeout.reschedule(clock() + patience_s)
+                await writer.drain()
 
     async def _log_break(self, error: Exception) -> None:
         row = self._row

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import random
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -247,6 +250,59 @@ async def test_who_does_not_take_the_answer_is_cut_off(tmp_path: Path, logged: l
             with pytest.raises(aiohttp.ClientError):
                 await answer.content.read()
         assert await api.events(recording) == lines
+
+
+def small_socket() -> socket.socket:
+    taker = socket.socket()
+    taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    taker.setblocking(False)
+    return taker
+
+
+async def kernel_holds() -> int:
+    """Return how many bytes the kernel takes for ``small_socket`` when nobody reads from it."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as server, small_socket() as taker:
+        await loop.sock_connect(taker, server.getsockname())
+        sender, _ = server.accept()
+        with sender:
+            sender.setblocking(False)
+            held = 0
+            for _ in range(20):
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        held += sender.send(bytes(10_000))
+                await asyncio.sleep(0.01)
+            return held
+
+
+@pytest.mark.parametrize("form", ["", "?form=stored"])
+async def test_nor_is_the_end_kept_for_who_does_not_take_it(
+    tmp_path: Path, logged: list[str], form: str
+) -> None:
+    async with running(tmp_path, body_idle_timeout_s=1) as daemon, visiting(daemon) as api:
+        recording, noise = new_id(), random.Random(3)
+        # Less than is written ahead is left when the kernel takes no more. Stored, hex takes half the bytes.
+        size = await kernel_holds() + 600_000
+        lines = [
+            an_event(number, text=noise.randbytes(25_000 if not form else 50_000).hex())
+            for number in range(size // 50_000)
+        ]
+        await api.post(recording, ndjson(lines))
+        with small_socket() as taker:
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(taker, (daemon.config.host, daemon.port))
+            request = [
+                f"GET /recordings/{recording}/events{form} HTTP/1.1",
+                "Host: localhost",
+                f"Authorization: Bearer {api.key}",
+                f"Accept-Encoding: {'zstd' if form else 'identity'}",
+            ]
+            await loop.sock_sendall(taker, "\r\n".join([*request, "", ""]).encode())
+            await until(
+                lambda: any("read_broken_off" in line and "TimeoutError" in line for line in logged),
+                what="the read to be broken off",
+            )
 
 
 # The list
