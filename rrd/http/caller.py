@@ -56,6 +56,8 @@ def sender_of(request: web.Request, services: Services) -> Sender:
     scope = recording_path(recording) if recording else request.path
     grant = authorize(request, services, right="ingest", scope_path=scope)
     origin = _header_text(request.headers.get(hdrs.ORIGIN, ""), services.config)
+    # "null" hides an origin (RFC 6454, 7.3): that is nothing to keep as the place of a recording.
+    origin = "" if origin == "null" else origin
     return Sender(grant, recording, origin or None, _visitor(request, services.config))
 
 

@@ -225,9 +225,9 @@ class Tab:
     def do(self, command: str, **fields: object) -> Any:
         return self._driver.do(command, tab=self._name, **fields)
 
-    def visit(self, *, autostart: dict[str, object] | None = None) -> None:
+    def visit(self, page: str = "page.html", *, autostart: dict[str, object] | None = None) -> None:
         """Go to the recorded page. With ``autostart`` the script tag holds that and starts by itself."""
-        self.do("goto", url=f"{self.origin}/page.html", autostart=autostart)
+        self.do("goto", url=f"{self.origin}/{page}", autostart=autostart)
 
     def call(self, name: str, *args: object) -> Any:
         """Call a function of the page's ``lab``."""

@@ -219,6 +219,9 @@ async def test_the_pages_origin_is_kept(api: Api, way: str) -> None:
     assert await api.metadata(recording) == {"ingestOrigin": "https://shop.example"}
     await api.post(recording, ndjson(some_events(5)), headers=origin)
     assert await versions(api, recording) == {"ingestOrigin": ("https://shop.example", 1)}
+    # A page that hides its origin tells nothing that could take its place.
+    await api.post(recording, ndjson(some_events(6)), headers={"Origin": "null"})
+    assert await versions(api, recording) == {"ingestOrigin": ("https://shop.example", 1)}
 
 
 # What must not be kept
