@@ -19,8 +19,9 @@ MISSPELT = """
 metadata[userId] Meta[userId] META[userId] metas[userId] xmeta[userId] +meta[userId] meta[userId]+
 meta+[userId] meta.userId meta_userId meta:userId meta(userId) meta{userId} metaUserId meta-userId meta/userId
 meta meta[ meta[] meta[userId meta]userId[ metauserId] meta[user][id] meta[userId][] meta[][userId]
-meta[userId][eq] meta%5BuserId%5D mata%5buserId%5d metal[userId] met[userId] m[userId] [userId] userId[] filter[userId]
-filter[meta][userId] metadata.userId metadata includeMetadata Limit OFFSET +limit includesignedurls
+meta[userId][eq] meta%5BuserId%5D mata%5buserId%5d metal[userId] met[userId] m[userId] [userId] userId[]
+filter[userId] filter[meta][userId] metadata.userId metadata includeMetadata Limit OFFSET
++limit includesignedurls
 """.replace("\n", " ").split()
 MISSPELT = [name.replace("+", " ") for name in MISSPELT]
 FOREIGN = ["_", "utm_source", "fbclid", "cacheBuster", "unknown", "v", "T", ""]
