@@ -116,7 +116,7 @@ def unpacked(event: Any) -> Event:
 
 
 def run(daemon: Daemon, open_tab: OpenTab, names: list[str], page: str = "setups.html") -> None:
-    """Record with each set-up from each origin, side by side; check that exactly what was emitted is stored."""
+    """Record with each set-up from each origin, side by side; compare what was emitted and stored."""
     runs = [(SETUPS[name], open_tab(host=host), name) for name in names for host in HOSTS]
     recordings = [begin(daemon, tab, name, page) for _, tab, name in runs]
     flush(runs, which=0)
@@ -134,7 +134,7 @@ def run(daemon: Daemon, open_tab: OpenTab, names: list[str], page: str = "setups
 
 
 def flush(runs: list[tuple[Setup, Tab, str]], *, which: int) -> None:
-    """Let the pages that have a transport of their own send what they gathered: 0 the first time, 1 the last."""
+    """Let pages with a transport of their own send what they gathered: 0 the first time, 1 the last."""
     for setup, tab, _ in runs:
         if setup.flushes is not None:
             assert tab.call("flush", which == 1) == setup.flushes[which]
