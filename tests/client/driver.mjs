@@ -93,11 +93,15 @@ function watch(page) {
 }
 
 const commands = {
-  // Opens a tab of an empty profile; with `mortal` in a browser of its own, which can be killed.
-  async open({ tab, cookies, mortal }) {
-    const host = mortal ? await chromium.launchServer(launch) : null;
+  // Opens a tab of an empty profile; with `mortal` in a browser of its own, which can be killed. With
+  // `isPublic`, which needs that, the browser takes the pages' server for one of the public Internet, from
+  // which a visitor has allowed requests to this machine.
+  async open({ tab, cookies, mortal, isPublic }) {
+    const flags = isPublic ? [`--ip-address-space-overrides=127.0.0.1:${port}=public`] : [];
+    const host = mortal ? await chromium.launchServer({ ...launch, args: [...FLAGS, ...flags] }) : null;
     const context = await (host ? await chromium.connect(host.wsEndpoint()) : browser).newContext();
     context.setDefaultTimeout(WAIT_MS);
+    if (isPublic) await context.grantPermissions(['local-network-access']);
     await context.addCookies(cookies);
     const page = await context.newPage();
     tabs.set(tab, { host, context, page, seen: watch(page) });

@@ -115,9 +115,11 @@ def unpacked(event: Any) -> Event:
     return found
 
 
-def run(daemon: Daemon, open_tab: OpenTab, names: list[str], page: str = "setups.html") -> None:
+def run(
+    daemon: Daemon, open_tab: OpenTab, names: list[str], page: str = "setups.html", **opening: object
+) -> None:
     """Record with each set-up from each origin, side by side; compare what was emitted and stored."""
-    runs = [(SETUPS[name], open_tab(host=host), name) for name in names for host in HOSTS]
+    runs = [(SETUPS[name], open_tab(host=host, **opening), name) for name in names for host in HOSTS]
     recordings = [begin(daemon, tab, name, page) for _, tab, name in runs]
     flush(runs, which=0)
     for _, tab, _ in runs:
@@ -190,3 +192,14 @@ def test_what_a_page_emits_is_stored_whole_from_every_origin(
 def test_a_page_of_a_hidden_origin_is_stored_whole(daemon: Daemon, open_tab: OpenTab, name: str) -> None:
     """A sandboxed page sends ``Origin: null``. It has no storage, so the client won't start there."""
     run(daemon, open_tab, [name], "sandboxed.html")
+
+
+@pytest.mark.parametrize("name", ["fetch, credentials", "client, socket"])
+def test_a_page_of_the_public_internet_is_stored_whole_on_this_machine(
+    daemon: Daemon, open_tab: OpenTab, name: str
+) -> None:
+    """What a site's developer does: the page is public, rrd runs on the developer's machine.
+
+    Chromium 156 asks the visitor, and sends no ``Access-Control-Request-Private-Network``. Older ones do.
+    """
+    run(daemon, open_tab, [name], is_public=True)
