@@ -194,8 +194,15 @@ class Caddy(Proxy):
         return [self.binary, "run", *self._config()]
 
     def check(self) -> subprocess.CompletedProcess[str]:
-        command = [self.binary, "validate", *self._config()]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return self.judge((self.directory / "Caddyfile").read_text())
+
+    def judge(self, config: str) -> subprocess.CompletedProcess[str]:
+        """Let this version of Caddy judge a configuration."""
+        path = self.directory / "Caddyfile.judged"
+        path.write_text(config)
+        command = [self.binary, "validate", "--config", str(path), "--adapter", "caddyfile"]
+        environment = {**os.environ, "HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     def signal_reload(self) -> None:
         command = [self.binary, "reload", *self._config(), "--address", f"127.0.0.1:{self.admin_port}"]
