@@ -1,10 +1,10 @@
 """What senders were refused, so that an operator can ask why something is missing: counters, and log lines.
 
-A line that is no event is kept in quarantine. What is refused before that (no right, no recording, a type that
-is not known, a full disk) leaves nothing on disk but a count here: for the whole daemon by code, and, where
-the sender has a right and names a recording, for that recording. Senders can make neither memory nor file grow:
-codes are rrd's own, at most ``ROWS_MAX`` recordings are remembered (the one refused longest ago goes first,
-and is counted), and a sender without a right leaves only a count.
+A line that is no event is kept in quarantine. What is refused before that (no right, no recording, a type
+that is not known, a full disk) leaves nothing on disk but a count here: for the whole daemon by code, and,
+where the sender has the right and names a recording, for that recording. Senders make neither memory nor
+file grow: codes are rrd's own, at most ``ROWS_MAX`` recordings are remembered (the one refused longest ago
+goes first, and is counted), and a sender without a right leaves only a count.
 
 The counts are kept in ``refusals.json``, replaced as a whole at most once a second, and only when they have
 changed. They are not in the index, since nothing could rebuild them from the segments. The file isn't synced:
@@ -83,7 +83,7 @@ class Refusals:
     """Counts and logs refusals. ``run`` keeps the counts in a file."""
 
     def __init__(self, data_dir: str, clock: Clock) -> None:
-        self._path = layout.refusals_path(data_dir)
+        self.path = layout.refusals_path(data_dir)
         self._clock = clock
         self._lines: dict[tuple[str, str], _Lines] = {}
         self._has_changed = False
@@ -141,11 +141,11 @@ class Refusals:
         return msgspec.json.encode(self.account())
 
     def _save(self, data: bytes) -> None:
-        fresh = f"{self._path}.new"
+        fresh = f"{self.path}.new"
         try:
             with open(fresh, "wb") as file:
                 file.write(data)
-            os.replace(fresh, self._path)
+            os.replace(fresh, self.path)
         except OSError as error:
             # Full, say. Recordings matter more; the next change tries again.
             with contextlib.suppress(OSError):

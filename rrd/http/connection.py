@@ -108,12 +108,14 @@ class Connection(RequestHandler):
         self._ended = False
         """The client has sent all that it will, and may still read."""
         self._has_said_end = False
-        self._gone = asyncio.Event()
+        self._gone: asyncio.Event | None = None
+        """Made when the end of the connection is awaited, and set by it."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._framing.end()
-        self._gone.set()
+        if self._gone is not None:
+            self._gone.set()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what was asked before the client closed its side; True keeps ours open until then."""
@@ -146,7 +148,7 @@ class Connection(RequestHandler):
         return True
 
     async def _skip_body(self, body: StreamReader, response: web.StreamResponse) -> None:
-        """Read what is left of a body that was answered before its end: clients may read when all is sent."""
+        """Read the rest of a body that was answered early: a client may read only once all is sent."""
         if not response.keep_alive:
             self._say_end()
         try:
@@ -158,6 +160,9 @@ class Connection(RequestHandler):
 
     async def _linger(self) -> None:
         self._say_end()
+        if self.transport is None:
+            return
+        self._gone = asyncio.Event()
         try:
             async with asyncio.timeout(_LINGER_S):
                 await self._gone.wait()
@@ -165,7 +170,7 @@ class Connection(RequestHandler):
             return  # It still sends; closing may now reset the connection.
 
     def _say_end(self) -> None:
-        """Close our side alone: the client sees where the last reply ends, and what it sends harms nothing."""
+        """Close our side alone: the client sees that the reply is over, and what it sends harms nothing."""
         transport = self.transport
         if not self._has_said_end and transport is not None and not transport.is_closing():
             self._has_said_end = True

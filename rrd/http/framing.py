@@ -57,6 +57,11 @@ class HeadRefused(RrdError):
 class Framing:
     """Takes the place of a connection's parser. ``failed``: nothing more is taken from this connection."""
 
+    __slots__ = (
+        *("_parser", "_head_bytes_max", "_queue_max", "_head", "_has_line", "_body", "_body_bytes_left"),
+        *("_edge", "_rest", "_segment", "_segment_start", "_is_paused", "failed"),
+    )
+
     def __init__(self, parser: Any, *, head_bytes_max: int, queue_max: int) -> None:
         """``queue_max``: as many requests come out of one ``feed_data``; the rest waits for the next."""
         self._parser = parser

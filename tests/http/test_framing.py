@@ -187,12 +187,13 @@ async def test_a_bad_head_takes_nothing_from_the_request_before_it(api: Api, nam
     data, status, code = BAD_HEADS[name]
     events = some_events(3)
     body = ndjson(events)
-    for before in (
-        lambda recording: post(api, recording, body=body, length=len(body)),
-        lambda recording: post(api, recording, "Transfer-Encoding: chunked", body=chunk(body) + b"0\r\n\r\n"),
-    ):
+    for is_chunked in (False, True):
         recording = new_id()
-        first = before(recording)
+        first = (
+            post(api, recording, "Transfer-Encoding: chunked", body=chunk(body) + b"0\r\n\r\n")
+            if is_chunked
+            else post(api, recording, body=body, length=len(body))
+        )
         good, bad = await exchange(api, [first + data])
         assert (good.status, good.json()["successful_rows"]) == (200, 3)
         check_error(
@@ -219,8 +220,7 @@ async def test_heads_up_to_the_limit_are_taken(api: Api) -> None:
     socket = await api.socket(recording, headers={"Cookie": "x" * 30_000})
     await socket.send_text(an_event(2))
     assert (await socket.finish()).code == 1000
-    reply = await api.get(f"/recordings?meta[note]={'%D1%8F' * 2048}")
-    assert reply.status == 200
+    assert (await api.get(f"/recordings?meta[note]={'%D1%8F' * 2048}")).status == 200
 
 
 async def test_the_limit_of_heads_is_a_setting(tmp_path: Path) -> None:
@@ -398,11 +398,12 @@ class _Outcome(NamedTuple):
 
 def _outcome(data: bytes, cuts: Sequence[int], loop: asyncio.AbstractEventLoop) -> _Outcome:
     protocol = BaseProtocol(loop)
-    limits = {"max_line_size": 2048, "max_field_size": 2048, "max_headers": 128}
-    parser = HttpRequestParser(protocol, loop, 1 << 20, payload_exception=ValueError, **limits)
+    parser = HttpRequestParser(
+        protocol, loop, 1 << 20, payload_exception=ValueError, max_line_size=2048, max_field_size=2048
+    )
     framing = Framing(parser, head_bytes_max=2048, queue_max=1000)
-    protocol._parser = framing
-    found = []
+    protocol._parser = framing  # type: ignore[assignment]
+    found: list[Any] = []
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, limit in itertools.pairwise(edges):
         found += framing.feed_data(data[start:limit])[0]
