@@ -148,17 +148,27 @@ def _client_hop(peer: str, forwarded_for: Sequence[str], trusted: tuple[str, ...
 
 
 def forwarded_scheme(request: web.Request, config: Config) -> str | None:
-    """Return the scheme that the client used, as a trusted proxy says it; None if none says.
+    """Return the scheme that the client used, as a trusted proxy says it; None if none says."""
+    return client_scheme(
+        request.remote or "",
+        request.headers.getall("X-Forwarded-Proto", ()),
+        request.headers.getall("X-Forwarded-For", ()),
+        config.trusted_proxies,
+    )
 
-    Where each proxy has added its own, as to X-Forwarded-For, it is the one of the proxy that saw the client.
+
+def client_scheme(
+    peer: str, forwarded_proto: Sequence[str], forwarded_for: Sequence[str], trusted: tuple[str, ...]
+) -> str | None:
+    """Return ``http`` or ``https``: what the proxy that saw the client says, if ``peer`` is trusted.
+
+    Where each proxy has added its own, as to X-Forwarded-For, it stands as far from the right as the client's
+    address does there. Where there are fewer, one has replaced what others said: the first is the client's.
     """
-    if not _is_in(_parse(request.remote or ""), _networks(config.trusted_proxies)):
+    schemes = [scheme.lower() for scheme in _list_of(forwarded_proto)]
+    if not schemes or not _is_in(_parse(peer), _networks(trusted)):
         return None
-    schemes = [scheme.lower() for scheme in _list_of(request.headers.getall("X-Forwarded-Proto", ()))]
-    if not schemes:
-        return None
-    forwarded_for = request.headers.getall("X-Forwarded-For", ())
-    _, told = _client_hop(request.remote or "", forwarded_for, config.trusted_proxies)
+    _, told = _client_hop(peer, forwarded_for, trusted)
     return _SCHEMES.get(schemes[-told] if 0 < told <= len(schemes) else schemes[0])
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.http.caller import client_address
+from rrd.http.caller import client_address, client_scheme
 from tests.harness import running
 from tests.http.api import Api, an_event, meta_event, ndjson, new_id, some_events, visiting
 
@@ -52,6 +52,29 @@ CHAINS = {
 def test_the_client_is_found_behind_proxies(name: str) -> None:
     peer, forwarded, address = CHAINS[name]
     assert client_address(peer, forwarded, TRUSTED) == address
+
+
+# Peer, X-Forwarded-Proto, X-Forwarded-For, the client's scheme.
+SCHEMES = {
+    "none": ("127.0.0.1", [], ["203.0.113.7"], None),
+    "empty": ("127.0.0.1", ["", " , "], ["203.0.113.7"], None),
+    "not trusted": ("203.0.113.7", ["https"], [], None),
+    "one": ("127.0.0.1", ["https"], ["203.0.113.7"], "https"),
+    "one, no address": ("127.0.0.1", ["HTTPS"], [], "https"),
+    "each proxy's": ("127.0.0.1", ["https, http"], ["203.0.113.7, 10.1.2.3"], "https"),
+    "each proxy's, two headers": ("127.0.0.1", ["https", "http"], ["203.0.113.7", "10.1.2.3"], "https"),
+    "made up by the client": ("127.0.0.1", ["https, http"], ["198.51.100.1, 203.0.113.7"], "http"),
+    "replaced by the last": ("127.0.0.1", ["https"], ["203.0.113.7, 10.1.2.3"], "https"),
+    "a list, no address": ("127.0.0.1", ["https,http"], [], "https"),
+    "of a socket": ("127.0.0.1", ["wss"], ["203.0.113.7"], "https"),
+    "junk": ("127.0.0.1", ["ftp"], ["203.0.113.7"], None),
+}
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_the_scheme_is_what_the_client_used(name: str) -> None:
+    peer, proto, forwarded, scheme = SCHEMES[name]
+    assert client_scheme(peer, proto, forwarded, TRUSTED) == scheme
 
 
 @given(st.ip_addresses(), st.integers(0, 65535))

@@ -238,6 +238,8 @@ BAD_CHUNKS = {
     "longer than said": b"5\r\nabcdeXX\r\n",
     "LF alone": b"5\nabcde\n",
     "bad trailer": b"0\r\nA b: c\r\n\r\n",
+    "many trailers": b"0\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    "long trailer": b"0\r\nA: " + b"b" * HEAD_BYTES_MAX + b"\r\n\r\n",
     "NUL": b"\0\0\0\0",
     "a head": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 }
@@ -254,6 +256,16 @@ async def test_lines_before_a_bad_chunk_are_stored_and_counted(api: Api, name: s
         error = check_error(reply, 400, "bad_framing")
         assert error["successful_rows"] == 3
         assert await api.events(recording) == events
+
+
+async def test_trailers_and_extensions_of_chunks_are_passed_over(api: Api) -> None:
+    body = b"%x;name=value\r\n%s\r\n0;last\r\nX-Checksum: 1\r\n\r\n" % (len(_EVENT), _EVENT)
+    for cut in ("at once", "in two", "by bytes"):
+        recording = new_id()
+        request = post(api, recording, "Transfer-Encoding: chunked", "Connection: close", body=body)
+        (reply,) = await exchange(api, _cuts(request)[cut])
+        assert (reply.status, reply.json()["successful_rows"]) == (200, 1)
+        assert await api.events(recording) == [_EVENT]
 
 
 async def test_a_bad_chunk_of_metadata_is_told(api: Api) -> None:
