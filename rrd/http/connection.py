@@ -28,7 +28,7 @@ from rrd.log import event
 logger = logging.getLogger(__name__)
 
 _LINGER_S = 5.0
-"""How long what comes after an error is read and thrown away, before the connection is closed."""
+"""How long what comes after the last response is read and thrown away, before the connection is closed."""
 
 _SKIP_S = 10.0
 """How long the rest of a body is read and thrown away that was answered before its end."""
@@ -130,22 +130,21 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response. The last one before the connection has to end says so, and arrives."""
-        self._close_after(resp)
+        self._mark_last(resp)
         sent, is_reset = await super().finish_response(request, resp, start_time)
-        if not is_reset:
+        if not is_reset and self._payload_parser is None:
             if not request.content.is_eof():
                 await self._skip_body(request.content, sent)
-            if self._close_after(sent) and not self._ended:
+            self._mark_last(sent)
+            if not sent.keep_alive and not self._ended:
                 await self._linger()
         if self._framing.failed:
             self._framing.drop_body()
         return sent, is_reset
 
-    def _close_after(self, response: web.StreamResponse) -> bool:
-        if not (self._framing.failed or self._ended) or self._messages:
-            return False
-        response.force_close()
-        return True
+    def _mark_last(self, response: web.StreamResponse) -> None:
+        if (self._framing.failed or self._ended) and not self._messages:
+            response.force_close()
 
     async def _skip_body(self, body: StreamReader, response: web.StreamResponse) -> None:
         """Read the rest of a body that was answered early: a client may read only once all is sent."""

@@ -223,7 +223,7 @@ _WRONG_VERSION: _Refusal = (505, "unsupported_version", "this server speaks HTTP
 _WRONG_CODING: _Refusal = (
     501,
     "unsupported_transfer_coding",
-    "of transfer codings only chunked is known here; say how a body is compressed by Content-Encoding",
+    "chunked is the one transfer coding known here; Content-Encoding says how a body is compressed",
 )
 _NO_HTTP = "this is no HTTP/1.1 request"
 _WRONG_METHOD: _Refusal = (501, "unsupported_method", "this method is not known here")

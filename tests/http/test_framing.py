@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.http.framing import Framing, HeadRefused
-from tests.harness import running
+from tests.harness import running, until
 from tests.http.api import Api, an_event, check_cors, ndjson, new_id, some_events, visiting
 from tests.http.raw_client import Connection, RawReply
 
@@ -173,6 +173,62 @@ def _cuts(data: bytes) -> dict[str, list[bytes]]:
     }
 
 
+ODD_TARGETS = [
+    "/%FF",
+    "/%00",
+    "/%zz",
+    "/%",
+    "/%2",
+    "/recordings/%FF/ingest",
+    "/recordings/%00/events",
+    "/recordings/%2e%2e/ingest",
+    "/recordings/../recordings",
+    "/./recordings",
+    "/recordings/;a=b/ingest",
+    "/recordings?%FF=%FF",
+    "/recordings?meta[%FF]=%00",
+    "/recordings?limit=%zz",
+    "/recordings?" + "a=b&" * 2000,
+    "/ingest?recordingId=%FF",
+    "/ingest?recordingId=",
+    "/ingest?recordingId",
+    "/ingest?token=%FF",
+    "/?",
+    "/??",
+    "/#",
+    "/recordings#x",
+    "/@",
+    "//",
+    "//@",
+    "//x:99999/",
+    "/" * 5000,
+    "http://x//",
+    "http://x",
+    "http://x?y",
+    "http://[::1]/recordings//",
+    "ftp://x/recordings",
+    "http://user:word@x/recordings",
+    "/:",
+    "/a:b",
+    "//a:b@c:d/",
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "TRACE", "PROPFIND"])
+async def test_odd_targets_are_answered_like_any_other(api: Api, method: str) -> None:
+    for target in ODD_TARGETS:
+        lines = [f"{method} {target} HTTP/1.1", "Host: x", f"Origin: {ORIGIN}", "Connection: close"]
+        connection = await Connection.open(api.daemon.url)
+        connection.writer.write("\r\n".join([*lines, "", ""]).encode())
+        reply = await connection.reply(method=method)
+        assert await connection.reader.read() == b""
+        await connection.hang_up()
+        assert reply.status in {200, 204, 400, 401, 404, 405, 501}, target
+        check_cors({name.title(): value for name, value in reply.headers.items()}, ORIGIN)
+        if reply.status >= 400 and method != "HEAD":
+            assert reply.json()["error"]["code"]
+
+
 @pytest.mark.parametrize("name", BAD_HEADS)
 async def test_a_bad_head_is_answered_at_once_and_as_json_wherever_it_is_cut(api: Api, name: str) -> None:
     data, status, code = BAD_HEADS[name]
@@ -319,6 +375,22 @@ async def test_a_length_that_counts_characters_costs_no_event_before_the_last(ap
         assert await api.events(recording) == events[:whole]
 
 
+async def test_what_comes_behind_the_last_request_costs_no_answer(api: Api) -> None:
+    """A body may be longer than its length says, and the rest come when the answer is on its way."""
+    for more, status in (([], 200), (["Content-Encoding: lzma"], 415)):
+        connection = await Connection.open(api.daemon.url)
+        request = post(api, new_id(), "Connection: close", *more, length=len(_EVENT), body=_EVENT)
+        connection.writer.write(request)
+        received = connection.reader._buffer.__len__  # type: ignore[attr-defined]
+        await until(received, what="the answer")
+        connection.writer.write(b'{"the":"rest"}\n' * 1000)
+        await connection.writer.drain()
+        connection.writer.write_eof()
+        assert (await connection.reply()).status == status
+        assert await connection.reader.read() == b""
+        await connection.hang_up()
+
+
 @pytest.mark.parametrize("expect", ["200-ok", "100-continue, more", "100-continued"])
 async def test_an_expectation_that_is_not_met_is_told(api: Api, expect: str) -> None:
     for path in (f"/recordings/{new_id()}/ingest", "/nowhere"):
@@ -374,7 +446,7 @@ async def test_requests_that_are_pipelined_are_all_answered(api: Api) -> None:
     data = b"".join(post(api, recording, length=len(event), body=event) for event in events)
     data += b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     for cut in ([data], [data[start : start + 997] for start in range(0, len(data), 997)]):
-        replies = await exchange(api, cut)
+        replies = await exchange(api, cut, ends=True)
         assert [reply.status for reply in replies] == [200] * 301
     assert await api.events(recording) == events
 
