@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from rrd.http.framing import Framing, HeadRefused
 from tests.harness import running, until
-from tests.http.api import Api, an_event, check_cors, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, an_event, check_cors, ndjson, new_id, one_stream, some_events, visiting
 from tests.http.raw_client import Connection, RawReply
 
 ORIGIN = "https://app.example"
@@ -312,6 +312,33 @@ async def test_lines_before_a_bad_chunk_are_stored_and_counted(api: Api, name: s
         error = check_error(reply, 400, "bad_framing")
         assert error["successful_rows"] == 3
         assert await api.events(recording) == events
+
+
+def _stream(encoding: str, lines: list[bytes]) -> list[bytes]:
+    return lines if encoding == "identity" else one_stream(encoding, lines)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "br", "zstd"])
+async def test_much_before_a_bad_chunk_is_stored_too(api: Api, encoding: str) -> None:
+    """More than the reader takes at once, so that the connection is paused in between."""
+    events = some_events(60, text="x" * 100_000)
+    body = b"".join(map(chunk, _stream(encoding, [event + b"\n" for event in events])))
+    recording = new_id()
+    head = post(api, recording, "Transfer-Encoding: chunked", f"Content-Encoding: {encoding}")
+    (reply,) = await exchange(api, [head + body + b"zz\r\n"])
+    error = check_error(reply, 400, "bad_framing")
+    assert error["successful_rows"] == len(events)
+    assert await api.events(recording) == events
+
+
+async def test_much_before_a_bad_head_is_stored_too(api: Api) -> None:
+    events = some_events(60, text="x" * 100_000)
+    body = ndjson(events)
+    recording = new_id()
+    good, bad = await exchange(api, [post(api, recording, length=len(body), body=body + b'"}}\n')])
+    assert (good.status, good.json()["successful_rows"]) == (200, len(events))
+    check_error(bad, 400, "bad_http", origin=None)
+    assert await api.events(recording) == events
 
 
 async def test_trailers_and_extensions_of_chunks_are_passed_over(api: Api) -> None:
