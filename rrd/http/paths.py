@@ -1,8 +1,8 @@
-"""Which path is meant: slashes too many are passed over, without a redirect, which would lose a POST's body.
+"""Which path a request means: extra slashes are dropped here, without a redirect, which loses a body.
 
-A ``serverUrl`` with a slash at its end, put before a path, makes ``//recordings/…``; one with a template
-makes ``…/ingest/``. A percent-encoded slash is part of a segment and stays so. A path of DELETE is taken to
-the letter: ``/recordings/`` with an id missing must not come to mean all recordings.
+A ``serverUrl`` that ends in a slash makes ``//recordings/…``; one with a template makes ``…/ingest/``. A
+percent-encoded slash is part of a segment and stays so. The path of a DELETE is taken to the letter:
+``/recordings/`` with a missing id must not come to mean all recordings.
 """
 
 from __future__ import annotations
