@@ -18,7 +18,7 @@ packages of the second line never import each other (``tests/test_layers.py`` ho
    (one open recording) · ``committer`` (group commit) · ``registry`` (all open recordings) · ``claims`` (who
    is busy with a recording's files) · ``recovery``, ``catch_up``, ``rebuild`` (start after a crash, and
    reindex) · ``playback`` (reading in order) · ``rollup`` (segments → objects) · ``lifecycle`` (disk guard,
-   retention, erasure) · ``care`` (verify, doctor) · ``transfer`` (export, import, backup)
+   retention, erasure) · ``care`` (verify, doctor, refusals) · ``transfer`` (export, import, backup)
 4. ``http`` (thin shells around the above)
 5. ``assembly`` (puts the parts together) · ``memory`` (malloc) · ``daemon`` (start, stop, signals) · ``cli``
 
