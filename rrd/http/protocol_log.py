@@ -28,8 +28,8 @@ class _Unnamed(logging.Filter):
 class _Unsaid(logging.Filter):
     """Drops records with arguments.
 
-    On the logger of sockets that is one: a client offers subprotocols, and none is spoken here. The client sees
-    that for itself in the reply (RFC 6455, 4.2.2).
+    The logger of sockets has one: a client offers subprotocols, and none is spoken here. The client sees that
+    for itself in the reply (RFC 6455, 4.2.2).
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
