@@ -17,6 +17,7 @@ from rrd.care import differences
 from rrd.care.census import LastRead, StoreFiles, describe
 from rrd.care.contents import READ_AHEAD_BYTES, Contents
 from rrd.care.differences import MEND, MOVE, REINDEX, RESTART, Difference
+from rrd.care.entries import names_in, sealed_in
 from rrd.errors import ObjectMissing
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
@@ -131,21 +132,21 @@ class Examiner:
         name = SegmentName(tenant, recording, 1)
         start = f"{tenant}.{recording}."
         here = Here({}, {}, {}, [])
-        for file_name in self.disk.list_dir(layout.sealed_dir(self.data_dir, name)):
-            found = layout.parse_sealed(tenant, file_name)
-            if found is not None and found.recording == recording:
+        for found in sealed_in(self.disk, tenant, layout.sealed_dir(self.data_dir, name)):
+            if found.recording == recording:
                 here.sealed[found.number] = layout.sealed_path(self.data_dir, found)
-        for file_name in self.disk.list_dir(layout.active_dir(self.data_dir)):
-            found = layout.parse_active(file_name)
-            if found is not None and found[:2] == (tenant, recording):
-                here.active[found.number] = layout.active_path(self.data_dir, found)
-        for file_name in self.disk.list_dir(layout.rolling_dir(self.data_dir)):
-            rolling = parse_rolling(file_name)
-            if rolling is not None and rolling[:2] == (tenant, recording):
-                here.rolling[rolling.number] = layout.rolling_path(self.data_dir, rolling)
+        for directory, parse, paths in (
+            (layout.active_dir(self.data_dir), layout.parse_active, here.active),
+            (layout.rolling_dir(self.data_dir), layout.parse_rolling, here.rolling),
+        ):
+            for file_name in names_in(self.disk, directory):
+                other = parse(file_name)
+                path = f"{directory}/{file_name}"
+                if other is not None and other[:2] == (tenant, recording) and self.disk.is_file(path):
+                    paths[other.number] = path
         torn = layout.torn_dir(self.data_dir)
         here.torn.extend(
-            f"{torn}/{file_name}" for file_name in self.disk.list_dir(torn) if file_name.startswith(start)
+            f"{torn}/{file_name}" for file_name in names_in(self.disk, torn) if file_name.startswith(start)
         )
         return here
 
@@ -274,11 +275,3 @@ class Examiner:
             return scan(self.disk, place, deep=True).verdict == "clean"
         except (ObjectMissing, FileNotFoundError):
             return False
-
-
-def parse_rolling(file_name: str) -> SegmentName | None:
-    """Read the name of a file in ``rolling/``; None if it is not an object's that is being made."""
-    parts = file_name.removesuffix(".object").split(".")
-    if not file_name.endswith(".object") or len(parts) != 3 or not parts[2].isdecimal():
-        return None
-    return SegmentName(parts[0], parts[1], int(parts[2]))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from rrd import layout
+from rrd.care.entries import Unexpected, active_names, log_unexpected, sealed_names
 from rrd.errors import CorruptSegment
 from rrd.index.rows import Commit, MetadataChange
 from rrd.layout import SegmentName
@@ -23,6 +24,8 @@ from rrd.segment.format import IDENTITY_READ_SIZE, BlockHeader, Identity, decode
 from rrd.segment.reader import read_notes
 from rrd.segment.repair import Torn, cut_torn_tails
 from rrd.segment.scan import scan
+
+_COMPARE_BYTES = 1 << 20
 
 Place = Literal["active", "sealed"]
 
@@ -122,21 +125,37 @@ class Survey:
             self._disk.make_dirs(directory)
         # What was written and not synced is whole to look at, and would be taken for safe.
         self._disk.sync_all(layout.active_dir(self._data_dir))
-        names = map(layout.parse_active, self._disk.list_dir(layout.active_dir(self._data_dir)))
-        return sorted(File(name, "active") for name in names if name is not None)
+        strays: list[Unexpected] = []
+        names = active_names(self._disk, self._data_dir, strays.append)
+        log_unexpected(strays)
+        return [File(name, "active") for name in names]
 
     def list_all(self) -> dict[tuple[str, str], list[File]]:
         """Return all segment files of each recording, by number."""
         files = {file.name: file for file in self.list_active()}
-        for name in sealed_names(self._disk, self._data_dir):
+        strays: list[Unexpected] = []
+        for name in sealed_names(self._disk, self._data_dir, strays.append):
+            sealed = File(name, "sealed")
             if name in files:
-                # A power cut in the middle of a rename can leave a file in both places.
-                self._disk.unlink(files[name].path(self._data_dir))
-            files[name] = File(name, "sealed")
+                active, path = files[name].path(self._data_dir), sealed.path(self._data_dir)
+                if not holds_the_same(self._disk, active, path):
+                    # Two different files: none may go. The one counts whose own words agree with its name.
+                    strays.append(Unexpected(path, f"{active} has the same name and other contents"))
+                    if not self._is_own(sealed):
+                        continue
+                else:
+                    # A power cut in the middle of a rename can leave a file in both places.
+                    self._disk.unlink(active)
+            files[name] = sealed
+        log_unexpected(strays)
         found: dict[tuple[str, str], list[File]] = {}
         for file in sorted(files.values()):
             found.setdefault(file.name[:2], []).append(file)
         return found
+
+    def _is_own(self, file: File) -> bool:
+        identity = self.identity(file)
+        return identity is not None and identity.name == file.name
 
     def identity(self, file: File) -> Identity | None:
         """Return the identity that a file begins with; None if it is damaged."""
@@ -261,12 +280,10 @@ class Survey:
             self._disk.sync_dir(layout.active_dir(self._data_dir))
 
 
-def sealed_names(disk: Disk, data_dir: str) -> Iterator[SegmentName]:
-    """Yield the names of all segments below ``sealed/``, those of a recording together and by number."""
-    root = layout.sealed_root(data_dir)
-    for tenant in sorted(disk.list_dir(root)):
-        for directory in sorted(disk.list_dir(f"{root}/{tenant}")):
-            names = [
-                layout.parse_sealed(tenant, name) for name in disk.list_dir(f"{root}/{tenant}/{directory}")
-            ]
-            yield from sorted(filter(None, names))
+def holds_the_same(disk: Disk, one: str, other: str) -> bool:
+    """Tell whether two files have the same bytes. Blocking. Raises ``OSError``."""
+    size = disk.size(one)
+    return size == disk.size(other) and all(
+        disk.read(one, offset, _COMPARE_BYTES) == disk.read(other, offset, _COMPARE_BYTES)
+        for offset in range(0, size, _COMPARE_BYTES)
+    )

@@ -33,6 +33,8 @@ _BYTES_PER_TIMEOUT = 100 << 20  # A put of that many bytes may take as long agai
 _PAGE_SIZE = 1000
 _HIDDEN = ".new"
 _TRIES = 10
+_FSCK_DIR = "lost+found/"
+"""Made by mkfs at the root of a file system, and root's alone: no object of ours is in it."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 """A link can't be made between these places: another file system, or one that has none (link(2))."""
@@ -226,6 +228,8 @@ class LocalStore:
             yield from self._walk_dir(below, prefix)
 
     def _walk_dir(self, below: str, prefix: str) -> Iterator[_File]:
+        if below == _FSCK_DIR:
+            return
         self._find_root()
         try:
             with os.scandir(f"{self._root}/{below}") as entries:

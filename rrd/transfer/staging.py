@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator
 
 from rrd import layout
+from rrd.care.entries import active_names, sealed_names
 from rrd.layout import SegmentName
 from rrd.segment.disk import OsDisk
 
@@ -24,8 +25,10 @@ _PREFIX = "backing-up."
 def remove_leftovers(data_dir: str) -> None:
     """Remove the links of backups that were killed: they would keep the bytes of what is erased."""
     for name in os.listdir(data_dir):
-        if name.startswith(_PREFIX) and not _is_alive(name.removeprefix(_PREFIX)):
-            shutil.rmtree(f"{data_dir}/{name}")
+        path, pid = f"{data_dir}/{name}", name.removeprefix(_PREFIX)
+        is_ours = name.startswith(_PREFIX) and pid.isascii() and pid.isdecimal()
+        if is_ours and os.path.isdir(path) and not os.path.islink(path) and not _is_alive(pid):
+            shutil.rmtree(path)
 
 
 class Staging:
@@ -89,17 +92,10 @@ class Staging:
         return f"{directory}/{name.recording}.{name.number:06d}"
 
     def _active(self) -> Iterator[SegmentName]:
-        names = map(layout.parse_active, self._disk.list_dir(layout.active_dir(self._data_dir)))
-        yield from filter(None, names)
+        yield from active_names(self._disk, self._data_dir)
 
     def _sealed(self) -> Iterator[SegmentName]:
-        root = layout.sealed_root(self._data_dir)
-        for tenant in self._disk.list_dir(root):
-            for directory in self._disk.list_dir(f"{root}/{tenant}"):
-                for file_name in self._disk.list_dir(f"{root}/{tenant}/{directory}"):
-                    name = layout.parse_sealed(tenant, file_name)
-                    if name is not None:
-                        yield name
+        yield from sealed_names(self._disk, self._data_dir)
 
 
 def _is_alive(pid: str) -> bool:
