@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from rrd import layout
-from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
+from rrd.errors import CorruptSegment, ObjectMissing, ObjectUnreadable, StoreAway
 from rrd.index.rows import MetadataChange
 from rrd.log import event
 from rrd.objects.store import ObjectInfo, ObjectStore
@@ -235,6 +235,9 @@ def describe(files: Readable, info: ObjectInfo) -> Entry | None:
         if not identity.is_object:
             raise CorruptSegment("a segment, not an object, begins", path=info.key, offset=0)
         return _entry(info, identity, headers, metadata, damage)
+    except ObjectUnreadable:
+        # It may be whole. What it holds must not be passed over: numbers would be given twice.
+        raise
     except (CorruptSegment, ObjectMissing, FileNotFoundError) as error:
         event(logger, logging.ERROR, "object_corrupt", error=error, next_step="rrd verify")
         return None

@@ -23,8 +23,10 @@ from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
 from rrd.objects.store import ObjectInfo, ObjectStore
+from rrd.playback.salvage import plan_salvage
 from rrd.segment.disk import Disk
-from rrd.segment.format import IDENTITY_READ_SIZE, Identity, decode_identity
+from rrd.segment.format import Identity
+from rrd.segment.salvage import identity_of
 from rrd.segment.scan import scan
 from rrd.tombstones import Tombstones
 
@@ -115,7 +117,15 @@ class Examiner:
             if contents.is_complete:
                 metadata = await self.index.metadata(tenant, recording)
                 found += contents.against(metadata)
+        if row is not None and any(difference.kind in differences.LOSSES for difference in found):
+            found = [difference for difference in found if difference.kind != "events-missing"]
+            found += await self._missing(row)
         return found
+
+    async def _missing(self, row: RecordingRow) -> list[Difference]:
+        """Return exactly which events are lost, run by run: reads all of the recording."""
+        found = await self.blocking(plan_salvage, self.disk, self.files, self.data_dir, row)
+        return [differences.missing(row, run, found.missing_events) for run in found.missing]
 
     async def _listed(self, prefixes: Collection[str]) -> dict[str, ObjectInfo]:
         infos: dict[str, ObjectInfo] = {}
@@ -181,7 +191,7 @@ class Examiner:
                         MOVE if is_sealed else RESTART, "move" if is_sealed else "by_hand",
                     )  # fmt: skip
             if size is None:
-                next_step = f"put it back from a backup; if there is none, {REINDEX}, and forgets it"
+                next_step = "put it back from a backup"
                 what = "the index has this segment, and there is no such file"
                 yield Difference("segment-missing", row.tenant, row.recording, proper, what, next_step)
             elif size < segment.size:
@@ -191,7 +201,7 @@ class Examiner:
     def _size(self, path: str) -> int | None:
         try:
             return self.disk.size(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _unknown_files(
@@ -233,12 +243,26 @@ class Examiner:
             what = "nobody refers to it: it went into an object"
             proofs = (differences.key_of(row, entry),)
             return Difference("copy-leftover", tenant, recording, path, what, MEND, "remove_file", proofs)
-        if identity is not None and not scan(self.disk, path).blocks:
-            what = "nobody refers to it, and it holds nothing"
-            return Difference("segment-empty", tenant, recording, path, what, MEND, "remove_file")
+        if identity is not None:
+            looked = scan(self.disk, path)
+            if looked.verdict == "clean" and not looked.blocks:
+                what = "nobody refers to it, and it holds nothing"
+                return Difference("segment-empty", tenant, recording, path, what, MEND, "remove_file")
+            if identity.name != (tenant, recording, number):
+                return self._misplaced(tenant, recording, path, identity)
         what = "the index doesn't know this segment"
         next_step = REINDEX if identity is not None else f"rrd inspect {path} tells what it holds"
         return Difference("segment-not-indexed", tenant, recording, path, what, next_step)
+
+    def _misplaced(self, tenant: str, recording: str, path: str, identity: Identity) -> Difference:
+        proper = layout.sealed_path(self.data_dir, identity.name)
+        what = f"it holds segment {identity.number} of {identity.tenant} {identity.recording}"
+        next_step = f"move it to {proper}, where it belongs"
+        if self.disk.is_file(proper):
+            next_step = (
+                f"{proper} is there, too; compare the two, and move this one elsewhere if it is a copy"
+            )
+        return Difference("segment-misplaced", tenant, recording, path, what, next_step)
 
     def _began(self, here: Here) -> set[int]:
         """When the lives of the recording began that local files are of. Blocking."""
@@ -246,9 +270,9 @@ class Examiner:
         return {identity.created_ms for identity in identities if identity is not None}
 
     def _identity(self, path: str) -> Identity | None:
-        with contextlib.suppress(FileNotFoundError):
-            found = decode_identity(self.disk.read(path, 0, IDENTITY_READ_SIZE))
-            return found[0] if found is not None else None
+        # What can't be read says nothing about itself.
+        with contextlib.suppress(OSError):
+            return identity_of(self.disk, path)
         return None
 
     # Objects
@@ -273,5 +297,5 @@ class Examiner:
                 reader = LastRead(self.files, self.files.size(place), window=READ_AHEAD_BYTES)
                 return scan(reader, place, deep=True).verdict == "clean"
             return scan(self.disk, place, deep=True).verdict == "clean"
-        except (ObjectMissing, FileNotFoundError):
+        except (ObjectMissing, OSError):
             return False

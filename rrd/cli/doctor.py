@@ -20,6 +20,11 @@ def register(commands: common.Commands) -> None:
     )
     parser.add_argument("recording", metavar="RECORDING")
     parser.add_argument("--tenant", type=common.tenant, help="whose (by default, everybody's)")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="look for damage by sizes and counters alone, rather than read every byte of the recording",
+    )
     parser.set_defaults(run=_doctor)
     common.add_shared_flags(parser)
 
@@ -53,7 +58,7 @@ async def _run(config: Config, args: argparse.Namespace) -> int:
         for number, tenant in enumerate(tenants or [args.tenant]):
             if number:
                 print()
-            async for line in story(examiner, tenant, recording):
+            async for line in story(examiner, tenant, recording, deep=not args.quick):
                 print(line)
         if others:
             print(f"             tenant {', '.join(others)} has a recording of this id")

@@ -48,6 +48,8 @@ class Recorded(Protocol):
     """Of all its lines, whatever the range."""
     between: Between
     metadata: list[MetadataValue]
+    missing_events: int
+    """Damaged or lost ones, where it is salvaged. Known once its lines are read."""
 
     def lines(self) -> Iterator[list[bytes]]:
         """Yield its lines without their LFs. Blocking; raises ``RrdError``."""
@@ -209,6 +211,7 @@ class DirectoryTarget(Target):
             size=size,
             between=_range(recorded.between),
             metadata=recorded.metadata,
+            missing_events=recorded.missing_events,
         )
         with open(part, "wb", opener=_private) as file:
             file.write(encode_sidecar(sidecar))
