@@ -39,6 +39,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # The API's choices
     recording_ids: Literal["uuid", "any"] = "uuid"
     metadata_shape: Literal["list", "object"] = "list"
+    reads_of_damage: Literal["refuse", "salvage"] = "refuse"
 
     # From socket to disk
     flush_bytes: Annotated[int, Meta(ge=4 * KIB, le=64 * MIB)] = 256 * KIB

@@ -59,7 +59,7 @@ def preflight() -> web.Response:
 async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Let any page read the reply. Keys, not origins, say who may; no cookie is ever used."""
     response.headers["Access-Control-Allow-Origin"] = "*"
-    response.headers["Access-Control-Expose-Headers"] = "ETag"
+    response.headers["Access-Control-Expose-Headers"] = "ETag, Rrd-Missing-Events"
 
 
 @web.middleware

@@ -109,6 +109,16 @@ def plan_salvage(
     return gathering.result(between)
 
 
+def check(table: Table) -> None:
+    """Read all blocks of a table and hold them against their checksums. Blocking.
+
+    Raises ``CorruptSegment``, ``OSError``, ``StoreAway``.
+    """
+    for number in range(len(table)):
+        source, header = table.block(number)
+        source.data([header])
+
+
 class _Place(NamedTuple):
     """A file that may hold events of the recording."""
 
