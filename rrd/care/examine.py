@@ -200,8 +200,9 @@ class Examiner:
 
     def _size(self, path: str) -> int | None:
         try:
-            return self.disk.size(path)
-        except (FileNotFoundError, NotADirectoryError):
+            # A directory in a file's place has a size, too.
+            return self.disk.size(path) if self.disk.is_file(path) else None
+        except FileNotFoundError:
             return None
 
     def _unknown_files(

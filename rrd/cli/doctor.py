@@ -7,7 +7,6 @@ import argparse
 from rrd import ids
 from rrd.cli import common, verify
 from rrd.config import Config
-from rrd.errors import ConfigError
 
 
 def register(commands: common.Commands) -> None:
@@ -39,14 +38,10 @@ def _doctor(args: argparse.Namespace) -> int:
 
 async def _run(config: Config, args: argparse.Namespace) -> int:
     from rrd.care.doctor import story  # noqa: PLC0415 - all that reads segments
-    from rrd.recovery import lock_data_dir  # noqa: PLC0415
+    from rrd.recovery import is_held  # noqa: PLC0415
 
     recording = ids.parse_recording_id(args.recording, "any") or args.recording
-    try:
-        with lock_data_dir(config.data_dir):
-            is_served = False
-    except ConfigError:
-        is_served = True
+    is_served = is_held(config.data_dir)
     async with verify.examining(config, is_served=is_served) as examiner:
         tenants = await verify.tenants_of(examiner, recording, args.tenant)
         others = await verify.tenants_of(examiner, recording, None) if not tenants else []

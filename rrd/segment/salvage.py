@@ -34,6 +34,7 @@ from rrd.segment.format import (
 )
 from rrd.segment.reader import read_raw
 from rrd.segment.scan import BLOCK_LOOKS, SEARCH_BYTES, Window, find_block, scan
+from rrd.segment.table import load_table
 
 _PAGE_BYTES = 4096
 _SALT_BYTES = 16
@@ -59,6 +60,8 @@ class Patched:
 
     def __init__(self, files: Readable) -> None:
         self._files = files
+        self.holes = 0
+        """Reads of a page that failed."""
 
     def size(self, path: str) -> int:
         return self._files.size(path)
@@ -83,6 +86,7 @@ class Patched:
         except (OSError, ObjectUnreadable) as error:
             if error.errno != errno.EIO:
                 raise
+            self.holes += 1
             return bytes(size)
 
 
@@ -95,7 +99,10 @@ def salvage(files: Readable, path: str, *, durable_size: int | None = None) -> S
     files = Patched(files)
     found = scan(files, path, limit=durable_size, durable_size=durable_size or 0, deep=True)
     headers, damaged_at = found.blocks, list(found.damaged_at)
-    if found.identity is None:
+    if found.table_offset is not None:
+        # The table has each header once more: one that is damaged in its place is not missed.
+        headers = load_table(files, path, found.file_size).headers
+    elif found.identity is None:
         headers = _without_identity(files, path, found.file_size)
     intact: list[BlockHeader] = []
     for header in headers:

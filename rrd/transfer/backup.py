@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -38,6 +37,7 @@ from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
 from rrd.objects.store import ObjectStore
+from rrd.readonly import copy_database, open_index
 from rrd.segment.disk import OsDisk
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.segment.scan import scan
@@ -58,12 +58,10 @@ from rrd.transfer.manifest import (
     write_manifest,
 )
 from rrd.transfer.progress import Progress
-from rrd.transfer.staging import Staging
+from rrd.transfer.staging import Staging, staging_of
 
 _ROUNDS_MAX = 5
 """Rounds of linking and copying the index. What is missing in two of them alike doesn't move: it is lost."""
-
-_BUSY_TIMEOUT_S = 5.0
 
 
 async def run_backup(config: Config, target: str, progress: Progress, *, with_objects: bool) -> Manifest:
@@ -75,7 +73,7 @@ async def run_backup(config: Config, target: str, progress: Progress, *, with_ob
     started_ms = SystemClock().now_ms()
     await asyncio.to_thread(_check, config, target)
     is_local = config.object_store == "local"
-    with Staging(config.data_dir) as staging:
+    with staging_of(config.data_dir) as staging:
         backup = _Backup(config, target, staging, progress)
         async with backup.copied_index() as index:
             async with open_store(config, OsDisk()) as store:
@@ -131,11 +129,8 @@ class _Backup:
         self._progress.begin("linking segments")
         for _ in range(_ROUNDS_MAX):
             await asyncio.to_thread(self._staging.link_all)
-            live = await Index.open(layout.index_path(self._data_dir))
-            try:
+            async with open_index(self._data_dir) as live:
                 await live.snapshot(path)
-            finally:
-                await live.close()
             os.chmod(path, 0o600)
             copy = await Index.open(path)
             try:
@@ -346,12 +341,4 @@ def _open_sums(path: str) -> TextIO:
 def _copy_database(source: str, target: str) -> None:
     """Copy an SQLite file as of one moment, whoever writes to it (https://www.sqlite.org/backup.html)."""
     NewFile(target).close()
-    reader = sqlite3.connect(source, timeout=_BUSY_TIMEOUT_S)
-    try:
-        writer = sqlite3.connect(target)
-        try:
-            reader.backup(writer)
-        finally:
-            writer.close()
-    finally:
-        reader.close()
+    copy_database(source, target)

@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from rrd import layout
 from rrd.config import Config
 from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
 from rrd.index.index import Index
@@ -33,6 +31,7 @@ from rrd.objects.choose import open_store
 from rrd.objects.files import Directly, ObjectFiles
 from rrd.playback.salvage import plan_salvage
 from rrd.playback.table import Between, Snapshot, Table, plan
+from rrd.readonly import open_index
 from rrd.segment.disk import OsDisk
 from rrd.transfer.lines import read_lines
 from rrd.transfer.progress import Progress
@@ -255,10 +254,8 @@ class _Recorded:
 
 @contextlib.asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[_Library]:
-    path = _index_path(config)
     async with contextlib.AsyncExitStack() as stack:
-        index = await Index.open(path)
-        stack.push_async_callback(index.close)
+        index = await stack.enter_async_context(open_index(config.data_dir))
         store = await stack.enter_async_context(open_store(config, OsDisk()))
         files = ObjectFiles(
             store,
@@ -268,10 +265,3 @@ async def _opened(config: Config) -> AsyncIterator[_Library]:
         )
         stack.callback(files.close)
         yield _Library(config, index, files)
-
-
-def _index_path(config: Config) -> str:
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
-    return path

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from rrd import layout
 from rrd.care.entries import active_names, sealed_names
 from rrd.layout import SegmentName
+from rrd.readonly import is_read_only
 from rrd.segment.disk import OsDisk
 
 _PREFIX = "backing-up."
@@ -106,3 +107,28 @@ def _is_alive(pid: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+class InPlace(Staging):
+    """The segments of a data directory that can't be written to: no link is needed where nothing changes."""
+
+    def __enter__(self) -> InPlace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def link(self, name: SegmentName) -> bool:
+        return os.path.exists(self.path(name))
+
+    def drop(self, name: SegmentName) -> None:
+        self._found_active.discard(name)
+
+    def path(self, name: SegmentName) -> str:
+        active = layout.active_path(self._data_dir, name)
+        return active if os.path.exists(active) else layout.sealed_path(self._data_dir, name)
+
+
+def staging_of(data_dir: str) -> Staging:
+    """Return the staging that a data directory allows."""
+    return InPlace(data_dir) if is_read_only(data_dir) else Staging(data_dir)
