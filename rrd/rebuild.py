@@ -204,7 +204,7 @@ def _began(survey: Survey, local: dict[_Key, list[File]]) -> dict[_Key, int]:
     """
     began: dict[_Key, int] = {}
     for key, files in local.items():
-        identities = filter(None, (survey.identity(file) for file in reversed(files)))
+        identities = filter(None, map(survey.own_identity, reversed(files)))
         newest = next(identities, None)
         began[key] = newest.created_ms if newest is not None else 0
     return began

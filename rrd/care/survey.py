@@ -148,7 +148,7 @@ class Survey:
                 if not holds_the_same(self._disk, active, path):
                     # Two different files: none may go. The one counts whose own words agree with its name.
                     strays.append(Unexpected(path, f"{active} has the same name and other contents"))
-                    if not self._is_own(sealed):
+                    if self.own_identity(sealed) is None:
                         continue
                 else:
                     # A power cut in the middle of a rename can leave a file in both places.
@@ -160,9 +160,10 @@ class Survey:
             found.setdefault(file.name[:2], []).append(file)
         return found
 
-    def _is_own(self, file: File) -> bool:
+    def own_identity(self, file: File) -> Identity | None:
+        """Return a file's identity; None if it is damaged, or is another segment's."""
         identity = self.identity(file)
-        return identity is not None and identity.name == file.name
+        return identity if identity is not None and identity.name == file.name else None
 
     def identity(self, file: File) -> Identity | None:
         """Return the identity that a file begins with; None if it is damaged."""
@@ -222,8 +223,8 @@ class Survey:
             row = known.get(file.name.number)
             limit = row.size if row is not None and row.state != "active" else None
             if index + 1 < len(files) and files[index + 1].name.number == file.name.number + 1:
-                following = self.identity(files[index + 1])
-                if following is not None and following.name == files[index + 1].name:
+                following = self.own_identity(files[index + 1])
+                if following is not None:
                     limit = following.previous_size
             start = sizes.get(file.name.number, 0)
             surveyed = self._look(file, limit, start, mending, row.size if row is not None else start)

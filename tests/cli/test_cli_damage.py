@@ -29,7 +29,7 @@ from rrd.segment.disk import OsDisk
 from rrd.segment.scan import scan
 from tests.care.care_lab import A, B, Life, life
 
-EVENTS = 60
+EVENTS = 80
 MISSING = re.compile(r"events-missing: .*?\(([\d,]+) events?\b")
 SUMMARY = re.compile(r"([\d,]+) of ([\d,]+) events are missing")
 
@@ -70,10 +70,12 @@ async def _fill(now: Life) -> None:
     await send(4)
     await now.rest()
     await now.roll_up(evict=True)
-    await send(4)
+    for _ in range(2):
+        await send(4)
+        await now.rest()
+    await now.send(line(1), recording=B)
     await now.rest()
     await send(4)
-    await now.send(line(1), recording=B)
     assert sent == EVENTS
 
 
@@ -259,7 +261,7 @@ def contents(root: Path) -> dict[str, str]:
     return found
 
 
-def salvaged(case: Case, capsys: pytest.CaptureFixture[str]) -> set[int]:
+def salvaged(case: Case, capsys: pytest.CaptureFixture[str], *, events: int = EVENTS) -> set[int]:
     code, _, err = case.run(
         capsys, "export", A, "--salvage", "--with-ids", "--output", str(case.root.parent / "salvaged")
     )
@@ -269,7 +271,7 @@ def salvaged(case: Case, capsys: pytest.CaptureFixture[str]) -> set[int]:
     assert [text.partition(b"\t")[0] + b"}" for text in lines] == [line(seq) for seq in seqs]
     assert len(set(seqs)) == len(seqs)
     if case.lost:
-        assert SUMMARY.findall(err) == [(str(len(case.lost)), str(EVENTS))]
+        assert SUMMARY.findall(err) == [(str(len(case.lost)), str(events))]
     return set(seqs)
 
 
@@ -323,3 +325,167 @@ def test_damage_is_told_by_number_and_all_that_is_intact_is_given(
         _, out, _ = case.run(capsys, *command)
         assert told(out) == count, (command, out)
     assert salvaged(case, capsys) == intact
+
+
+# Files that are whole, and not where they belong, or not there at all.
+
+
+class Places:
+    """Where the files of a copy are."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def sealed(self, number: int, recording: str = A) -> Path:
+        return Path(layout.sealed_path(str(self.root), layout.SegmentName("t", recording, number)))
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index.sqlite"
+
+
+def _swap(one: Path, other: Path) -> None:
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
+def _swapped(at: Places) -> None:
+    _swap(at.sealed(2), at.sealed(3))
+
+
+def _swapped_with_another(at: Places) -> None:
+    _swap(at.sealed(2), at.sealed(1, B))
+
+
+def _copied(at: Places) -> None:
+    shutil.copy(at.sealed(2), at.sealed(9))
+
+
+def _copied_to_active(at: Places) -> None:
+    shutil.copy(at.sealed(2), layout.active_path(str(at.root), layout.SegmentName("t", A, 9)))
+
+
+def _moved(at: Places) -> None:
+    at.sealed(2).rename(at.sealed(9))
+
+
+def _without_index(at: Places) -> None:
+    for path in at.root.glob("index.sqlite*"):
+        path.unlink()
+
+
+def _index_of_junk(at: Places) -> None:
+    _without_index(at)
+    at.index.write_bytes(b"junk" * 4096)
+
+
+def _without_index_and_a_segment(at: Places) -> None:
+    _without_index(at)
+    at.sealed(2).unlink()
+
+
+def _without_index_and_two_segments(at: Places) -> None:
+    _without_index_and_a_segment(at)
+    at.sealed(3).unlink()
+
+
+def _without_index_and_the_object(at: Places) -> None:
+    _without_index(at)
+    shutil.rmtree(at.root / "objects" / "t")
+
+
+def _without_anything_of_it(at: Places) -> None:
+    for path in at.root.rglob(f"*{layout.SUFFIX}"):
+        if A in str(path):
+            path.unlink()
+
+
+class Misplaced(NamedTuple):
+    change: Callable[[Places], None]
+    lost: frozenset[int] = frozenset()
+    """Events of recording A that are nowhere any more."""
+    lost_of_b: int = 0
+    told_by: tuple[str, ...] = ("verify", "doctor", "reindex")
+    kinds: frozenset[str] = frozenset()
+    """What else ``rrd verify --deep`` tells, before a reindex."""
+
+
+MISPLACED = {
+    "two segments swapped": Misplaced(_swapped, kinds=frozenset({"segment-damaged"})),
+    "two recordings' segments swapped": Misplaced(
+        _swapped_with_another, frozenset(range(21, 41)), 1, kinds=frozenset({"segment-damaged"})
+    ),
+    "a copy under another number": Misplaced(_copied, kinds=frozenset({"segment-misplaced"})),
+    "a copy in active": Misplaced(_copied_to_active),
+    "moved to another number": Misplaced(
+        _moved, kinds=frozenset({"segment-missing", "segment-misplaced"})
+    ),
+    "no index": Misplaced(_without_index, told_by=("reindex",)),
+    "an index of junk": Misplaced(_index_of_junk, told_by=("reindex",)),
+    "no index, and a segment gone": Misplaced(
+        _without_index_and_a_segment, frozenset(range(21, 41)), told_by=("reindex",)
+    ),
+    "no index, and two segments gone": Misplaced(
+        _without_index_and_two_segments, frozenset(range(21, 61)), told_by=("reindex",)
+    ),
+    "no index, and the object gone": Misplaced(
+        _without_index_and_the_object, frozenset(range(1, 21)), told_by=("reindex",)
+    ),
+    "nothing left": Misplaced(
+        _without_anything_of_it, frozenset(range(1, EVENTS + 1)),
+        kinds=frozenset({"segment-missing", "object-missing"}),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISPLACED)
+def test_what_is_not_where_it_belongs_is_told_and_nothing_of_it_is_lost(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    kind = MISPLACED[name]
+    shutil.copytree(world.folder / "data", tmp_path / "data")
+    kind.change(Places(tmp_path / "data"))
+    case = Case(tmp_path / "data", kind.lost, Path())
+    intact = set(range(1, EVENTS + 1)) - kind.lost
+    before = contents(case.root)
+
+    def tell(*commands: str) -> None:
+        for command in commands:
+            if command == "verify":
+                _, out, _ = case.run(capsys, "verify", "--deep")
+                assert told(out) == len(kind.lost) + kind.lost_of_b, out
+            if command == "doctor":
+                assert told(case.run(capsys, "doctor", A)[1]) == len(kind.lost)
+
+    if "verify" in kind.told_by:
+        assert salvaged(case, capsys) == intact
+        tell(*kind.told_by)
+        _, out, _ = case.run(capsys, "verify", "--deep")
+        kinds = {text.partition(":")[0] for text in out.splitlines()[:-1]}
+        assert kinds - {"events-missing"} == kind.kinds, out
+        assert contents(case.root) == before
+    else:
+        for command in (["verify"], ["doctor", A], ["export", A], ["export", A, "--salvage"]):
+            code, _, err = case.run(capsys, *command)
+            assert code == 1
+            assert "rrd reindex" in err
+    code, out, _ = case.run(capsys, "reindex")
+    assert told(out) == len(kind.lost) + kind.lost_of_b, out
+    assert set(before.values()) <= set(contents(case.root).values())
+    tell("verify", "doctor")
+    # It is remembered by the next one, too, and after the next start.
+    assert told(case.run(capsys, "reindex")[1]) == len(kind.lost) + kind.lost_of_b
+    asyncio.run(_lived_on(tmp_path))
+    case.run(capsys, "verify", "--deep")
+    tell("doctor")
+    seqs = salvaged(case._replace(lost=frozenset()), capsys, events=EVENTS + 1)
+    assert seqs == intact | {EVENTS + 1}
+
+
+async def _lived_on(folder: Path) -> None:
+    """One more life, in which an event comes: its number is not one that was given before."""
+    store = LocalStore(layout.objects_dir(str(folder / "data")), OsDisk())
+    async with life(folder, store, segment_bytes_max=1600, rollup_block_bytes=500) as now:
+        await now.send(line(EVENTS + 1))
+    await store.close()
