@@ -285,7 +285,7 @@ class Registry:
         try:
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
             intact = found is not None and self._disk.size(path) == last.size
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             found, intact = None, False
         except OSError as error:
             raise StorageFailed(f"the recording's segment can't be read: {error.strerror}") from error
