@@ -1,4 +1,4 @@
-"""A data directory that can't be written to: a snapshot, a read-only mount, a copy of someone else's.
+"""A data directory that can't be written to: a snapshot, a read-only mount, a copy that belongs to another user.
 
 Commands that only read must work there, too. SQLite can't read a database with a log where it can't write
 beside it (https://www.sqlite.org/wal.html#readonly), and an index of an older version must be migrated first.
@@ -47,7 +47,7 @@ def copy_database(source: str, target: str) -> None:
         # The low byte is the primary code (https://www.sqlite.org/rescode.html#pve).
         if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             raise
-    # It can't be opened without writing beside it. Then no one else has it open either.
+    # It can't be opened without writing beside it. Then no other process has it open.
     for suffix in _SUFFIXES:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(target + suffix)

@@ -24,6 +24,7 @@ from rrd.objects.store import ObjectInfo, ObjectStore
 from rrd.segment.disk import Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
+from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
 
@@ -213,7 +214,8 @@ def describe(files: Readable, info: ObjectInfo) -> Entry | None:
     If its table is damaged, its blocks are looked for one by one, and the key says how many events
     there should be: numbers that were given are never given again. Raises ``StoreAway``, ``OSError``.
     """
-    reader = LastRead(files, info.size)
+    # Pages that the disk can't read are damage; missing permission is none.
+    reader = LastRead(Patched(files), info.size)
     damage = ""
     try:
         try:

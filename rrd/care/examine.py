@@ -247,7 +247,7 @@ class Examiner:
         if identity is not None:
             looked = scan(self.disk, path)
             if looked.verdict == "clean" and not looked.blocks:
-                what = "nobody refers to it, and it holds nothing"
+                what = "the index does not refer to it, and it holds nothing"
                 return Difference("segment-empty", tenant, recording, path, what, MEND, "remove_file")
             if identity.name != (tenant, recording, number):
                 return self._misplaced(tenant, recording, path, identity)

@@ -15,7 +15,7 @@ from rrd.care.survey import Surveyed
 from rrd.index.rows import Kept, MetadataRow, ObjectRow, RecordingRow, SegmentRow
 
 _UNKNOWN_SIZE = 1
-"""Stands for the durable size of a segment that is gone where no one knows it any more."""
+"""Stands for the durable size of a segment that is gone, where nothing tells it any more."""
 
 
 class Shown(NamedTuple):

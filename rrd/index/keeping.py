@@ -1,6 +1,6 @@
 """What an index knew of a recording and its files no longer show, taken into the index that replaces it.
 
-The rows of segments and objects that are gone stay, as they were: so whoever looks later still learns that
+The rows of segments and objects that are gone stay, as they were: so a later look still learns that
 they are missing, and numbers that were given are not given again.
 """
 

@@ -282,7 +282,7 @@ class Cut:
     """Some events of an intact block, as a block of their own: the others come from elsewhere."""
 
     has_stand_in = True
-    """Its frames are made anew, so no one knows their size before."""
+    """Its frames are made anew, so their size is not known before."""
 
     def __init__(self, source: IntactFile, header: BlockHeader, first_seq: int, limit_seq: int) -> None:
         """Blocking: reads the block. Raises ``CorruptSegment`` if its lines are not what the header says."""

@@ -29,13 +29,13 @@ class Known(NamedTuple):
     """What others say of a file: the index, its name, the segment after it."""
 
     durable_size: int = 0
-    """What was acked, bytes; 0 if no one knows."""
+    """What was acked, bytes; 0 if that is not known."""
     first_seq: int | None = None
     """sequenceId of its first event."""
     limit_seq: int | None = None
     """sequenceId after its last event."""
     told_by: str = ""
-    """Who says so."""
+    """The source of ``durable_size``, for people."""
 
 
 def describe(path: str, known: Known | None = None) -> Iterator[str]:

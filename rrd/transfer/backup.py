@@ -40,6 +40,7 @@ from rrd.objects.store import ObjectStore
 from rrd.readonly import copy_database, open_index
 from rrd.segment.disk import OsDisk
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
+from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
 from rrd.tombstones import Tombstones
 from rrd.transfer.contents import Piece, all_rows, object_key, object_path, paths_of, pieces_of
@@ -51,6 +52,7 @@ from rrd.transfer.manifest import (
     Manifest,
     NewFile,
     Sum,
+    Unreadable,
     copy_file,
     file_sha256,
     private,
@@ -176,6 +178,8 @@ class _Backup:
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
         except FileNotFoundError:
             return False
+        except OSError:
+            return True  # No other file of its name is any better: copying it says what is wrong.
         # What is damaged is copied as it is: no copy of it is any better.
         return found is None or found[0].created_ms == created_ms
 
@@ -210,13 +214,13 @@ class _Backup:
             if piece is pieces[-1] and piece.row.state == "active":
                 size = self._whole_size(source, piece.row.size)
             place = layout.active_path if piece.row.state == "active" else layout.sealed_path
-            copied.append(self._copy(source, place(DATA, piece.name), size))
+            copied += self._copy(source, place(DATA, piece.name), size)
             self._staging.drop(piece.name)
         return copied
 
     def _whole_size(self, path: str, known_size: int) -> int | None:
         """Return where the last whole block ends; None, for all of the file, if it is damaged before."""
-        found = scan(self._disk, path, durable_size=known_size, start=known_size)
+        found = scan(Patched(self._disk), path, durable_size=known_size, start=known_size)
         return None if found.verdict == "corrupt" else max(found.good_size, known_size)
 
     async def _copy_object(self, store: ObjectStore, row: RecordingRow, found: ObjectRow) -> list[Sum]:
@@ -257,10 +261,16 @@ class _Backup:
         found = decode_identity(self._disk.read(source, 0, IDENTITY_READ_SIZE))
         size = self._whole_size(source, 0)
         self._unknown.append((name, found[0].created_ms if found is not None else 0, path))
-        return [self._copy(source, path, size)] if size != 0 else []
+        return self._copy(source, path, size) if size != 0 else []
 
-    def _copy(self, source: str, path: str, size: int | None) -> Sum:
-        return Sum(copy_file(source, f"{self._target}/{path}", size=size, add=self._progress.add), path)
+    def _copy(self, source: str, path: str, size: int | None) -> list[Sum]:
+        """Copy a file. One that can't be read is told as missing, and the others go on."""
+        try:
+            sha256 = copy_file(source, f"{self._target}/{path}", size=size, add=self._progress.add)
+        except Unreadable:
+            self._totals.missing.append(path)
+            return []
+        return [Sum(sha256, path)]
 
     # Step 5
 

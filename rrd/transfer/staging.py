@@ -73,8 +73,12 @@ class Staging:
                 except FileExistsError:
                     pass
                 except PermissionError:
-                    # A file system without hard links (EPERM), or somebody else's file.
-                    shutil.copyfile(source, target)
+                    # A file system without hard links (EPERM), or another user's file.
+                    try:
+                        shutil.copyfile(source, target)
+                    except OSError:
+                        os.unlink(target)
+                        return False
                 return True
         return False
 

@@ -12,13 +12,15 @@ move a file, but not lose its bytes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -27,6 +29,7 @@ from rrd.cli import main
 from rrd.objects.local import LocalStore
 from rrd.segment.disk import OsDisk
 from rrd.segment.scan import scan
+from rrd.transfer import manifest
 from tests.care.care_lab import A, B, Life, life
 
 EVENTS = 80
@@ -335,6 +338,79 @@ def test_damage_is_told_by_number_and_all_that_is_intact_is_given(
 def grown(case: Case, before: dict[str, str]) -> set[str]:
     """The hashes of active segments to which an event was appended since."""
     return {digest for name, digest in before.items() if name.startswith("active/")}
+
+
+# Files that are whole, and that this process can't read.
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES], ids=["EIO", "EACCES"])
+def test_a_file_that_can_not_be_read_is_told_and_the_others_go_on(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, place: str
+) -> None:
+    """Simulated below the disk module, where the system is called: root may read everything."""
+    shutil.copytree(world.folder / "data", tmp_path / "data")
+    blocks = [block for block in world.of(place) if block.path == world.of(place)[0].path]
+    bad = str(tmp_path / "data" / blocks[0].path)
+    lost = frozenset().union(*(block.seqs for block in blocks))
+    case = Case(tmp_path / "data", lost, blocks[0].path)
+    before, index = contents(case.root), (case.root / "index.sqlite").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        _make_unreadable(patch, bad, code)
+        assert salvaged(case, capsys) == set(range(1, EVENTS + 1)) - lost
+        _, out, _ = case.run(capsys, "verify", "--deep")
+        assert told(out) == len(lost)
+        assert os.strerror(code) in out
+        assert told(case.run(capsys, "doctor", A)[1]) == len(lost)
+        exit_code, _, err = case.run(capsys, "export", A, "--output", str(tmp_path / "plain"))
+        assert exit_code == 1
+        assert SUMMARY.findall(err) == [(str(len(lost)), str(EVENTS))]
+        exit_code, out, err = case.run(capsys, "backup", str(tmp_path / "backup"), "--quiet")
+        assert exit_code == 1
+        assert str(blocks[0].path) in err
+        exit_code, out, err = case.run(capsys, "reindex")
+        assert exit_code == 1
+        if code == errno.EACCES:
+            # It may be whole: without it the numbers that were given are not known.
+            assert "Permission denied" in err
+            assert (case.root / "index.sqlite").read_bytes() == index
+        else:
+            assert told(out) == len(lost)
+    assert set(before.values()) <= set(contents(case.root).values())
+    _, out, _ = case.run(capsys, "verify", "--deep")
+    assert told(out) == 0, "it is there again"
+
+
+def _make_unreadable(patch: pytest.MonkeyPatch, bad: str, code: int) -> None:
+    """As by a bad disk, reading fails; as by missing permission, opening does."""
+    real_open, real_pread = os.open, os.pread
+
+    def fail() -> None:
+        raise OSError(code, os.strerror(code), bad)
+
+    def open_(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
+        if code == errno.EACCES and os.path.realpath(path) in {bad, *_links_to(bad)}:
+            fail()
+        return real_open(path, flags, mode, **more)
+
+    def pread(handle: int, size: int, offset: int) -> bytes:
+        if code == errno.EIO and os.path.samestat(os.fstat(handle), os.stat(bad)):
+            fail()
+        return real_pread(handle, size, offset)
+
+    def open_file(path: Any, mode: str = "r", *more: Any, **others: Any) -> Any:
+        if "r" in mode and isinstance(path, str) and os.path.exists(path) and os.path.samefile(path, bad):
+            fail()
+        return open(path, mode, *more, **others)
+
+    patch.setattr(os, "open", open_)
+    patch.setattr(os, "pread", pread)
+    patch.setattr(manifest, "open", open_file, raising=False)
+
+
+def _links_to(path: str) -> set[str]:
+    root = Path(path.partition("/data/")[0]) / "data"
+    return {str(other) for other in root.glob("backing-up.*/*/*/*") if other.samefile(path)}
 
 
 # Files that are whole, and not where they belong, or not there at all.

@@ -13,6 +13,7 @@ from rrd import layout
 from rrd.care.survey import Survey
 from rrd.cli import main
 from rrd.objects.local import LocalStore
+from rrd.registry import move_to_sealed
 from rrd.segment.disk import OsDisk
 from tests.care.care_lab import A, Life, delete_index, event, life
 
@@ -142,3 +143,19 @@ def test_a_copy_in_both_places_goes_only_if_it_is_the_same(tmp_path: Path) -> No
     Survey(str(tmp_path), disk).list_all()
     assert active.exists()
     assert sealed.exists()
+
+
+def test_a_file_in_the_place_of_a_segment_to_come_is_displaced_and_not_destroyed(tmp_path: Path) -> None:
+    disk = OsDisk()
+    name = layout.SegmentName("t", A, 9)
+    active, sealed = tmp_path / f"active/t.{NAME}", tmp_path / PLACE / NAME
+    for path, data in ((active, b"the segment"), (sealed, b"put there by hand")):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    move_to_sealed(disk, str(tmp_path), [name])
+    assert sealed.read_bytes() == b"the segment"
+    assert Path(f"{sealed}.displaced").read_bytes() == b"put there by hand"
+    # What a power cut left in both places is one file still.
+    active.write_bytes(b"the segment")
+    move_to_sealed(disk, str(tmp_path), [name])
+    assert sorted(path.name for path in sealed.parent.iterdir()) == [NAME, f"{NAME}.displaced"]
