@@ -1,4 +1,4 @@
-"""A data directory that can't be written to: a snapshot, a read-only mount, a copy that belongs to another user.
+"""A data directory that can't be written to: a snapshot, a read-only mount, another user's copy.
 
 Commands that only read must work there, too. SQLite can't read a database with a log where it can't write
 beside it (https://www.sqlite.org/wal.html#readonly), and an index of an older version must be migrated first.
