@@ -19,7 +19,7 @@ packages of the second line never import each other (``tests/test_layers.py`` ho
    is busy with a recording's files) · ``readonly`` (data that can't be written to) · ``recovery``,
    ``catch_up``, ``rebuild`` (start after a crash, and reindex) · ``playback`` (reading in order) ·
    ``rollup`` (segments → objects) · ``lifecycle`` (disk guard, retention, erasure) · ``care`` (verify,
-   doctor) · ``transfer`` (export, import, backup)
+   doctor, refusals) · ``transfer`` (export, import, backup)
 4. ``http`` (thin shells around the above)
 5. ``assembly`` (puts the parts together) · ``memory`` (malloc) · ``daemon`` (start, stop, signals) · ``cli``
 

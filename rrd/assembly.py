@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rrd import layout
 from rrd.access.gate import Gate
 from rrd.access.keys import KeyStore
+from rrd.care.refusals import Refusals
 from rrd.claims import Claims
 from rrd.clock import Clock, SystemClock
 from rrd.config import Config
@@ -126,6 +127,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         files=files,
         claims=claims,
         remover=remover,
+        refusals=Refusals(config.data_dir, clock),
     )
     return Parts(
         config=config,
@@ -173,6 +175,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "evictor": parts.evictor.run(),
         "removal": services.remover.run(),
         "retention": parts.retention.run(),
+        "refusals": services.refusals.run(),
         "tombstones": _keep_tombstones(parts),
     }
     return [asyncio.create_task(job, name=name) for name, job in jobs.items()]

@@ -31,6 +31,7 @@ from rrd.assembly import bring_up_to_date, make_parts, start_tasks
 from rrd.config import Config
 from rrd.errors import ConfigError, IndexDamaged
 from rrd.http.app import make_app
+from rrd.http.connection import Runner
 from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.log import event
@@ -123,8 +124,9 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
 
 async def listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
     """Start to listen and return the port. Requests wait until recovery is done."""
-    runner = web.AppRunner(
+    runner = Runner(
         make_app(services),
+        services,
         access_log=None,  # It would hold visitors' addresses.
         logger=protocol_logger(),
         auto_decompress=False,

@@ -4,6 +4,7 @@
 
     RrdError
     ├── WireError            the sender's bytes: 4xx, what came before is kept
+    │   ├── BadFraming           400  a body whose end or chunks can't be made out
     │   ├── BrokenEncoding       400  compression that can't be decoded
     │   └── TooLarge             413  an event, message, document or body over its limit
     ├── RequestError         the request: parameters, paths, types
@@ -50,6 +51,12 @@ class WireError(RrdError):
 
     code = "bad_body"
     status = 400
+
+
+class BadFraming(WireError):
+    """A body breaks the rules of its transfer coding (RFC 9112, 7.1). What came before is good."""
+
+    code = "bad_framing"
 
 
 class BrokenEncoding(WireError):

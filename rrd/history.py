@@ -10,7 +10,6 @@ meanwhile, it says so with ``StaleHistory``: then another is to be loaded from a
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import threading
 from array import array
@@ -30,7 +29,6 @@ from rrd.segment.format import (
     decode_identity,
 )
 from rrd.segment.reader import read_events, read_notes
-from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
 
@@ -130,7 +128,7 @@ class History:
     def load(self, path: str, size: int) -> None:
         """Take up all blocks of a segment up to its durable size. Raises ``OSError``."""
         try:
-            found = scan(Patched(self._disk), path, limit=size)
+            found = scan(self._disk, path, limit=size)
         except IsADirectoryError as error:
             # As for objects below.
             event(logger, logging.ERROR, "segment_damaged", path=path, error=error)
@@ -199,9 +197,4 @@ class History:
                     raise StaleHistory(f"{file.path} was moved or removed") from None
                 except (CorruptSegment, ObjectMissing):
                     # What can't be read can't be compared. Readers of the recording are told.
-                    continue
-                except OSError as error:
-                    if error.errno != errno.EIO:
-                        raise
-                    event(logger, logging.ERROR, "segment_damaged", path=file.path, error=error)
                     continue

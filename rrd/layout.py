@@ -12,6 +12,7 @@
       sealed/{tenant}/{xx}/{recordingId}.{number}.ndjson.zst segments that never change again
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
       tombstones.sqlite                                      what was erased (not a view: back it up)
+      refusals.json                                          counts of what senders were refused
       backing-up.{pid}/                                      links that a backup under way holds
       rolling/{name}.object                                  objects being made; thrown away at start
       objects/{object key}                                   the object store, where no other is set
@@ -137,6 +138,10 @@ def parse_torn(file_name: str) -> SegmentName | None:
 
 def tombstones_path(data_dir: str) -> str:
     return f"{data_dir}/tombstones.sqlite"
+
+
+def refusals_path(data_dir: str) -> str:
+    return f"{data_dir}/refusals.json"
 
 
 def objects_dir(data_dir: str) -> str:

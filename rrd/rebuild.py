@@ -28,12 +28,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple
 
 from rrd.care.census import Entry, Patience, census
-from rrd.care.remembered import Known, Shown, what_is_gone
+from rrd.care.remembered import Shown, what_is_gone
 from rrd.care.spool import Spool, life_of, warn_unused
 from rrd.care.survey import File, Survey, Surveyed
 from rrd.errors import CorruptSegment
 from rrd.index.index import Index
-from rrd.index.rows import Kept, ObjectCommit, ObjectRow, RecordingRow, SegmentRow
+from rrd.index.rows import Kept, MetadataRow, ObjectCommit, ObjectRow, RecordingRow, SegmentRow
 from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.tombstones import Tombstones
@@ -158,27 +158,33 @@ async def rebuild(
         for key, (created_ms, _) in spool.places.items():
             began[key] = max(created_ms, began.get(key, created_ms))
         await _add_known(began, old)
-        telling = _Telling(index, survey)
-        for created_ms, key in sorted((created_ms, key) for key, created_ms in began.items()):
-            if tombstones is not None and tombstones.covers(*key, created_ms):
-                survey.result.buried += 1
-                continue
-            known = await _known(old, key, created_ms)
-            surveyed: list[Surveyed] = []
-            if key in local:
-                surveyed = await asyncio.to_thread(survey.look, local[key], _segments(known.row))
-            found = arrange(spool.read(key, created_ms), surveyed)
-            warn_unused(found.orphans)
-            await telling.tell(key, created_ms, found, known)
+        telling = _Telling(index, survey, old)
+        order = sorted((created_ms, key) for key, created_ms in began.items())
+        for start in range(0, len(order), _PAGE):
+            page = order[start : start + _PAGE]
+            rows = await _known(old, page)
+            for (created_ms, key), row in zip(page, rows, strict=True):
+                if tombstones is not None and tombstones.covers(*key, created_ms):
+                    survey.result.buried += 1
+                    continue
+                surveyed: list[Surveyed] = []
+                if key in local:
+                    surveyed = await asyncio.to_thread(survey.look, local[key], _segments(row))
+                found = arrange(spool.read(key, created_ms), surveyed)
+                warn_unused(found.orphans)
+                await telling.tell(key, created_ms, found, surveyed=surveyed, known=row)
         await telling.flush()
 
 
-async def _known(old: Index | None, key: _Key, created_ms: int) -> Known:
-    """Ask the replaced index about one life of a recording."""
-    row = await old.recording(*key) if old is not None else None
-    if old is None or row is None or row.created_ms != created_ms:
-        return Known(None, ())
-    return Known(row, await old.metadata(*key))
+async def _known(old: Index | None, page: Sequence[tuple[int, _Key]]) -> list[RecordingRow | None]:
+    """Return what the replaced index says of each life of a recording."""
+    if old is None:
+        return [None] * len(page)
+    rows = await old.recordings([key for _, key in page])
+    return [
+        row if row is not None and row.created_ms == created_ms else None
+        for (created_ms, _), row in zip(page, rows, strict=True)
+    ]
 
 
 async def _add_known(began: dict[_Key, int], old: Index | None) -> None:
@@ -234,8 +240,9 @@ async def _of_one_recording(entries: AsyncIterator[Entry | str]) -> AsyncIterato
 class _Telling:
     """Tells the index: many blocks in one transaction, and each recording's parts in order."""
 
-    def __init__(self, index: Index, survey: Survey) -> None:
+    def __init__(self, index: Index, survey: Survey, old: Index | None) -> None:
         self._index = index
+        self._old = old
         self._survey = survey
         self._blocks: list[tuple[int, int, Surveyed, bool]] = []
         """Row id, when it began, a segment, and whether an object is promised for it."""
@@ -245,10 +252,17 @@ class _Telling:
         self._lacking: set[int] = set()
         """Row ids of recordings of which something is gone."""
 
-    async def tell(self, key: _Key, created_ms: int, found: Arranged, known: Known) -> None:
-        """Tell of one recording."""
+    async def tell(
+        self,
+        key: _Key,
+        created_ms: int,
+        found: Arranged,
+        *,
+        surveyed: Sequence[Surveyed],
+        known: RecordingRow | None,
+    ) -> None:
+        """Tell of one recording. ``surveyed``: all its local files; ``known``: what the old index says."""
         row_id = self._index.next_row_id
-        surveyed = [step for step in found.steps if isinstance(step, Surveyed)]
         entries = [step.entry for step in found.steps if isinstance(step, Published)]
         kept = what_is_gone(row_id, key, created_ms, Shown(surveyed, entries), known)
         if not found.steps and kept is None:
@@ -272,8 +286,11 @@ class _Telling:
                 await self._move(step.local)
         self._plans += [(row_id, first, last) for first, last in found.planned]
         if kept is not None:
+            metadata: Sequence[MetadataRow] = ()
+            if self._old is not None and known is not None:
+                metadata = await self._old.metadata(*key)
             # After all that is there: blocks would lower the next number again.
-            self._kept.append(kept)
+            self._kept.append(kept._replace(metadata=tuple(metadata)))
         if self._count >= APPLY_MAX:
             await self.flush()
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rrd.care.census import Entry
 from rrd.care.survey import Surveyed
-from rrd.index.rows import Kept, MetadataRow, ObjectRow, RecordingRow, SegmentRow
+from rrd.index.rows import Kept, ObjectRow, RecordingRow, SegmentRow
 
 _UNKNOWN_SIZE = 1
 """Stands for the durable size of a segment that is gone, where nothing tells it any more."""
@@ -40,22 +40,14 @@ class Shown(NamedTuple):
         return 0
 
 
-class Known(NamedTuple):
-    """What the replaced index says of one recording."""
-
-    row: RecordingRow | None
-    """None if it can't be asked, or knows nothing."""
-    metadata: Sequence[MetadataRow]
-
-
 def what_is_gone(
-    row_id: int, key: tuple[str, str], created_ms: int, shown: Shown, known: Known
+    row_id: int, key: tuple[str, str], created_ms: int, shown: Shown, old: RecordingRow | None
 ) -> Kept | None:
     """Return what must be kept; None if all that was known is there.
 
-    Where the replaced index can't be asked, what the files say of each other is all that is known.
+    ``old``: what the replaced index says. Where it can't be asked, what the files say of each other is all
+    that is known. Metadata is for the caller to add.
     """
-    old, metadata = known
     segments = {row.number: row for row in _as_files_say(shown)}
     objects: list[ObjectRow] = []
     if old is not None:
@@ -80,7 +72,6 @@ def what_is_gone(
     if old is None:
         return kept
     return kept._replace(
-        metadata=tuple(metadata),
         next_seq=old.next_seq,
         last_ts=old.last_ts,
         visible=old.visible,

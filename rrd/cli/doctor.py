@@ -1,4 +1,4 @@
-"""``rrd doctor RECORDING``: the story of one recording. Changes nothing; a running daemon doesn't mind."""
+"""``rrd doctor``: the story of one recording, or of what senders were refused. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ def register(commands: common.Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "doctor",
-        help="tell the story of one recording",
+        help="tell the story of one recording, or what senders were refused",
         description="Tells when a recording began, what was stored, repeated, quarantined and refused, where "
-        "each range of it lives, what is damaged, and why something is missing.",
+        "each range of it lives, what is damaged, and why something is missing. Without RECORDING: what the "
+        "daemon refused to take, from any sender.",
     )
-    parser.add_argument("recording", metavar="RECORDING")
+    parser.add_argument("recording", metavar="RECORDING", nargs="?")
     parser.add_argument("--tenant", type=common.tenant, help="whose (by default, everybody's)")
     parser.add_argument(
         "--quick",
@@ -32,12 +33,18 @@ def _doctor(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
     config = common.settings(args)
+    if args.recording is None:
+        from rrd.care.doctor import refused_by_all  # noqa: PLC0415
+
+        for line in refused_by_all(config.data_dir, tenant=args.tenant):
+            print(line)
+        return 0
     verify.require_index(config)
     return asyncio.run(_run(config, args))
 
 
 async def _run(config: Config, args: argparse.Namespace) -> int:
-    from rrd.care.doctor import story  # noqa: PLC0415 - all that reads segments
+    from rrd.care.doctor import refused, story  # noqa: PLC0415 - all that reads segments
     from rrd.recovery import is_held  # noqa: PLC0415
 
     recording = ids.parse_recording_id(args.recording, "any") or args.recording
@@ -47,6 +54,8 @@ async def _run(config: Config, args: argparse.Namespace) -> int:
         others = await verify.tenants_of(examiner, recording, None) if not tenants else []
         if not tenants and not args.tenant:
             print(f"recording    {recording}: never seen, by no tenant; is the id right?")
+            for line in refused(config.data_dir, recording):
+                print(line)
             if ids.parse_recording_id(recording, config.recording_ids) is None:
                 print("             it is not an id that `recording_ids` admits, so it would be refused")
             return 1

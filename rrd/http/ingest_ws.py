@@ -304,10 +304,12 @@ class _SocketIngest:
         if self._ended:
             return
         self._ended = True
-        event(
-            logger, logging.WARNING, "socket_failed", code=error.code, status=error.status,
-            recording=self._source.recording.recording if self._source is not None else None,
-        )  # fmt: skip
+        recording = self._source.recording.recording if self._source is not None else self._sender.recording
+        refusals = self._services.refusals
+        refusals.tell("socket_failed", code=error.code, status=error.status, recording=recording)
+        refusals.count(
+            code=error.code, status=error.status, tenant=self.grant.tenant, recording=recording or ""
+        )
         if self._source is not None:
             with contextlib.suppress(RrdError):
                 await self._source.flush()  # What came before is good, and its sender may never come back.

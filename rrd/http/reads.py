@@ -17,7 +17,7 @@ from rrd.access.gate import Grant
 from rrd.access.signing import RECORDINGS_PATH, STATISTICS_PATH, recording_path, sign
 from rrd.errors import BadRequest, CorruptSegment, NotAcceptable, NotFound, StoreAway
 from rrd.http.answer import STORED_ENCODING, EventsAnswer
-from rrd.http.caller import authorize, forwarded_scheme, recording_of
+from rrd.http.caller import authorize, recording_of
 from rrd.http.damage import (
     MISSING_HEADER,
     check_all,
@@ -27,6 +27,7 @@ from rrd.http.damage import (
     salvaged,
     wants_salvage,
 )
+from rrd.http.filters import KEY_PARAMETERS, filters_of, refuse_filters
 from rrd.http.negotiate import accepts
 from rrd.http.problems import json_response, problem
 from rrd.http.services import SERVICES, Services
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 50, 100
 _OFFSET_MAX = 2**31
 _SIGNED_URL_LIFETIME_S = 3600
-_FILTER = re.compile(r"meta\[(.*)\]", re.DOTALL)
+_LIST_PARAMETERS = KEY_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
 _TIME = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,9})?")
 _RETRY_AFTER_S = "10"
 
@@ -192,15 +193,12 @@ async def list_recordings(request: web.Request) -> web.Response:
     """``GET /recordings``: newest first, filtered by metadata."""
     services = request.app[SERVICES]
     grant = authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
-    filters = [
-        (match[1], value)
-        for name, value in request.query.items()
-        if (match := _FILTER.fullmatch(name)) is not None
-    ]
+    filters = filters_of(request.query, known=_LIST_PARAMETERS, others_pass=True)
     limit = _number(request, "limit", LIST_LIMIT_DEFAULT, 1, LIST_LIMIT_MAX)
     offset = _number(request, "offset", 0, 0, _OFFSET_MAX)
     found = await services.index.list_recordings(grant.tenant, filters=filters, limit=limit, offset=offset)
-    base = _base_url(request, services)
+    # Paths, unless a setting says what the world calls this server: a proxy or a client may say otherwise.
+    base = services.config.public_url.rstrip("/")
     signer = _signer(request, services, grant)
     return json_response({"recordings": [_listed(recording, base, signer) for recording in found]})
 
@@ -253,17 +251,11 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
     return int(text)
 
 
-def _base_url(request: web.Request, services: Services) -> str:
-    if services.config.public_url:
-        return services.config.public_url.rstrip("/")
-    scheme = forwarded_scheme(request, services.config) or request.scheme
-    return f"{scheme}://{request.host}"
-
-
 async def get_statistics(request: web.Request) -> web.Response:
     """``GET /statistics``: of the key's tenant."""
     services = request.app[SERVICES]
     grant = authorize(request, services, right="read", scope_path=STATISTICS_PATH)
+    refuse_filters(request.query, known=KEY_PARAMETERS)
     now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     found = await services.index.statistics(grant.tenant, month_start_ms=int(month.timestamp() * 1000))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from rrd.access.gate import Gate
+from rrd.care.refusals import Refusals
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
@@ -65,6 +66,7 @@ class Services:
     files: ObjectFiles
     claims: Claims
     remover: Remover
+    refusals: Refusals
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False

@@ -45,6 +45,7 @@ Reason = Literal[
     "bad_packed_event",
     "bad_metadata",
     "cut_off",
+    "broken_encoding",
 ]
 
 

@@ -104,7 +104,7 @@ async def test_a_damaged_recording_is_refused_with_a_count_or_salvaged(
     assert (error["events"], error["missingEvents"]) == (30, len(missing))
     assert "salvage=true" in error["message"]
     assert str(path.parent) not in error["message"]
-    told = [line for line in logged if "recording_damaged" in line]
+    told = [line for line in logged if line.startswith("recording_damaged")]
     assert len(told) == 1
     assert path.name in told[0]
     assert "rrd doctor" in told[0]
