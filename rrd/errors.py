@@ -11,6 +11,7 @@
     │   ├── BadRequest           400
     │   ├── NotFound             404
     │   ├── NotAcceptable        406
+    │   ├── UpgradeRequired      426  a WebSocket of another version
     │   ├── Gone                 410  erased, and not to come back
     │   └── UnsupportedType      415
     ├── AccessError          who may do what
@@ -100,6 +101,13 @@ class NotAcceptable(RequestError):
 
     code = "not_acceptable"
     status = 406
+
+
+class UpgradeRequired(RequestError):
+    """A WebSocket handshake in a version that is not spoken here (RFC 6455, 4.4; RFC 9110, 15.5.22)."""
+
+    code = "websocket_version"
+    status = 426
 
 
 class Gone(RequestError):

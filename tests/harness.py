@@ -168,15 +168,22 @@ async def running(
                 assert not ended, f"a task of the daemon ended by itself: {ended}"
 
 
+_ON_ASYNCIO = (
+    "import asyncio, runpy, uvloop; uvloop.run = asyncio.run; "
+    "runpy.run_module('rrd', run_name='__main__', alter_sys=True)"
+)
+
+
 class DaemonProcess(Keys):
     """``rrd serve`` as a process of its own, on a free port that it keeps over restarts.
 
     ``settings`` become ``RRD_*`` variables. What it logs is in ``log()``. Blocking; end it with ``stop``,
-    ``kill`` or the ``with`` statement.
+    ``kill`` or the ``with`` statement. ``asyncio_loop`` has it run on asyncio's loop in place of uvloop's.
     """
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    def __init__(self, directory: Path, *, asyncio_loop: bool = False, **settings: object) -> None:
         super().__init__(str(directory / "data"))
+        self._program = ["-c", _ON_ASYNCIO] if asyncio_loop else ["-m", "rrd"]
         self.data_dir = str(directory / "data")
         self.log_path = directory / "rrd.log"
         self.settings = settings
@@ -207,7 +214,7 @@ class DaemonProcess(Keys):
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "rrd", "serve"),
+                    *(sys.executable, *self._program, "serve"),
                     *("--data-dir", self.data_dir, "--port", str(self.port)),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -238,6 +245,15 @@ class DaemonProcess(Keys):
         code = self.process.wait(timeout_s)
         self.process = None
         return code
+
+    def pause(self) -> None:
+        """Stop it where it is (SIGSTOP); return when it stands."""
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
+    def go_on(self) -> None:
+        """Let it run again after ``pause``."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """``kill -9``, if it runs."""

@@ -118,7 +118,10 @@ class Connection(RequestHandler):
             self._gone.set()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Answer what was asked before the client closed its side; True keeps ours open until then."""
+        """Answer what came before the client closed its side; True keeps ours open until then."""
+        if self._payload_parser is not None:  # A socket: it still hears what was stored.
+            self._payload_parser.feed_eof()
+            return True
         is_idle = self._request_count == 0 or (self._waiter is not None and not self._messages)
         if is_idle or self._upgraded or self._has_said_end or self._force_close:
             return None

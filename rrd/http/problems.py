@@ -50,6 +50,9 @@ def problem_of(error: RrdError, **more: object) -> web.Response:
     response = problem(error.status, error.code, str(error), **more)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
+    if error.status == 426:
+        response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, 4.4
+        response.headers["Upgrade"], response.headers["Connection"] = "websocket", "Upgrade"  # RFC 9110, 7.8
     return response
 
 

@@ -10,6 +10,11 @@ import logging
 
 _LOGGER = "rrd.http.protocol"
 
+_SOCKETS = "aiohttp.websocket"
+_LIBRARY = ("aiohttp.access", "aiohttp.internal", "aiohttp.server", "aiohttp.web")
+"""The loggers of aiohttp's server. A filter acts only on the very logger that a record is made with: one on
+``aiohttp`` would do nothing."""
+
 
 class _Unnamed(logging.Filter):
     """Rewrites a record in place: who it is about stands in its arguments."""
@@ -20,9 +25,27 @@ class _Unnamed(logging.Filter):
         return True
 
 
+class _Unsaid(logging.Filter):
+    """Drops records with arguments.
+
+    The logger of sockets has one: a client offers subprotocols, and none is spoken here. The client sees that
+    for itself in the reply (RFC 6455, 4.2.2).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.args
+
+
 def protocol_logger() -> logging.Logger:
-    """Return the logger to give to ``web.AppRunner``."""
+    """Return the logger to give to ``web.AppRunner``; make aiohttp's own as discreet."""
+    _add(logging.getLogger(_SOCKETS), _Unsaid())
+    for name in _LIBRARY:
+        _add(logging.getLogger(name), _Unnamed())
     logger = logging.getLogger(_LOGGER)
-    if not any(isinstance(known, _Unnamed) for known in logger.filters):
-        logger.addFilter(_Unnamed())
+    _add(logger, _Unnamed())
     return logger
+
+
+def _add(logger: logging.Logger, wanted: logging.Filter) -> None:
+    if not any(type(known) is type(wanted) for known in logger.filters):
+        logger.addFilter(wanted)
