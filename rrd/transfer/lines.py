@@ -34,6 +34,7 @@ _SPACE = b" \t\r"
 
 class _Own(msgspec.Struct):
     recording: msgspec.Raw = msgspec.field(name="recordingId", default=msgspec.Raw())
+    window: msgspec.Raw = msgspec.field(name="windowId", default=msgspec.Raw())
 
 
 _own = msgspec.json.Decoder(_Own).decode
@@ -43,6 +44,14 @@ def own_recording(line: bytes) -> str | None:
     """Return an event's ``recordingId``; None if it has none, or it is no string."""
     try:
         return msgspec.json.decode(bytes(_own(without_lone_surrogates(line)).recording), type=str)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def own_window(line: bytes) -> str | None:
+    """Return an event's ``windowId`` (PostHog writes it); None if it has none, or it is no string."""
+    try:
+        return msgspec.json.decode(bytes(_own(without_lone_surrogates(line)).window), type=str)
     except (msgspec.DecodeError, RecursionError):
         return None
 
