@@ -12,7 +12,7 @@ import re
 import zlib
 from typing import Any
 
-from rrd.wire.events import without_lone_surrogates
+from rrd.wire.values import without_lone_surrogates
 
 _COMPRESSED_MARK = re.compile(rb'"cv"\s*:\s*"2024-10"')
 _COMPRESSED_PARTS = ("texts", "attributes", "removes", "adds")

@@ -21,11 +21,12 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from rrd.errors import CorruptSegment
+from rrd.nesting import outermost
 from rrd.playback.bodies import Events, take_apart
 from rrd.playback.order import EVENT_OVERHEAD, Merge
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE
 from rrd.playback.table import Table
-from rrd.wire.events import without_lone_surrogates
+from rrd.wire.values import without_lone_surrogates
 
 IN_RECORDING = b"inRecording"
 
@@ -42,9 +43,14 @@ _own = msgspec.json.Decoder(_Own).decode
 
 def own_recording(line: bytes) -> str | None:
     """Return an event's ``recordingId``; None if it has none, or it is no string."""
+    text = without_lone_surrogates(line)
     try:
-        return msgspec.json.decode(bytes(_own(without_lone_surrogates(line)).recording), type=str)
-    except (msgspec.DecodeError, RecursionError):
+        try:
+            own = _own(text)
+        except RecursionError:
+            own = _own(outermost(text))
+        return msgspec.json.decode(bytes(own.recording), type=str)
+    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors.
         return None
 
 

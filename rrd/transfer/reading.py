@@ -194,8 +194,10 @@ def limits_of(config: Config) -> Limits:
         document_bytes_max=config.event_bytes_max,
         body_bytes_max=None,
         zstd_window_bytes_max=128 << 20,  # What `zstd --long` asks for, and one reader can have.
+        nesting_max=config.nesting_max,
         metadata_keys_max=config.metadata_keys_max,
         metadata_key_bytes_max=config.metadata_key_bytes_max,
         metadata_value_bytes_max=config.metadata_value_bytes_max,
+        metadata_value_too_long=config.metadata_value_too_long,
         batch_bytes=BATCH_BYTES,
     )
