@@ -213,8 +213,10 @@ def limits_of(config: Config) -> Limits:
         document_bytes_max=config.message_bytes_max,
         body_bytes_max=config.body_bytes_max,
         zstd_window_bytes_max=config.zstd_window_bytes_max,
+        nesting_max=config.nesting_max,
         metadata_keys_max=config.metadata_keys_max,
         metadata_key_bytes_max=config.metadata_key_bytes_max,
         metadata_value_bytes_max=config.metadata_value_bytes_max,
+        metadata_value_too_long=config.metadata_value_too_long,
         batch_bytes=config.flush_bytes,
     )

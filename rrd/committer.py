@@ -358,9 +358,7 @@ class Committer:
     def _settle(self, recording: Recording, work: Work, quarantined: int, failure: RrdError | None) -> None:
         recording.taken_out(work)
         recording.used_at = self._clock.monotonic()
-        batch = work.batch
-        applied = len(batch.metadata) + len(work.values) + len(batch.rejected) - quarantined
-        tally = Tally(batch.event_count + applied, work.duplicates, quarantined)
+        tally = Tally(work.batch.event_count + recording.applied, work.duplicates, quarantined)
         work.source.settle(work.puts, tally, failure)
         if recording.has_pending():
             self.wake(recording)

@@ -39,6 +39,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # The API's choices
     recording_ids: Literal["uuid", "any"] = "uuid"
     metadata_shape: Literal["list", "object"] = "list"
+    reads_of_damage: Literal["refuse", "salvage"] = "refuse"
 
     # From socket to disk
     flush_bytes: Annotated[int, Meta(ge=4 * KIB, le=64 * MIB)] = 256 * KIB
@@ -86,9 +87,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     message_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
     body_bytes_max: Annotated[int, Meta(ge=KIB)] = GIB
     zstd_window_bytes_max: Annotated[int, Meta(ge=KIB, le=128 * MIB)] = 8 * MIB
+    nesting_max: Annotated[int, Meta(ge=1_000, le=1_000_000)] = 10_000
     metadata_keys_max: Positive = 100
     metadata_key_bytes_max: Positive = 256
     metadata_value_bytes_max: Positive = 4 * KIB
+    metadata_value_too_long: Literal["quarantine", "cut"] = "quarantine"
 
     # Limits on memory, handles and patience
     sockets_max: Positive = 15_000

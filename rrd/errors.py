@@ -25,6 +25,7 @@
     ├── ObjectError          the object store
     │   ├── StoreAway            503  it can't be reached, refuses, or is too slow: try again later
     │   ├── ObjectMissing             there is no such object
+    │   │   └── ObjectUnreadable          it is there, and its bytes can't be had: a bad disk, permissions
     │   └── ObjectRejected            it is there, and what it holds is not what was put
     ├── SegmentError         our own files
     │   ├── TornTail                  unfinished last write: expected after a power cut
@@ -194,6 +195,19 @@ class ObjectMissing(ObjectError):
     """There is no object of this key."""
 
     code = "object_missing"
+
+
+class ObjectUnreadable(ObjectMissing):
+    """The object is there, and can't be read: a disk's fault, or missing permission. ``errno`` says which.
+
+    Until that changes it is as good as missing; asking again soon does not help.
+    """
+
+    code = "object_unreadable"
+
+    def __init__(self, message: str, *, errno: int) -> None:
+        super().__init__(message)
+        self.errno = errno
 
 
 class ObjectRejected(ObjectError):

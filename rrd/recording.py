@@ -11,10 +11,8 @@ import asyncio
 import itertools
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
-
-import msgspec
 
 from rrd.errors import Gone, RrdError, ShuttingDown, WireError
 from rrd.history import History, line_keys, metadata_digest
@@ -25,6 +23,7 @@ from rrd.segment.format import BlockDraft, MetadataNote, QuarantineNote
 from rrd.segment.writer import SegmentWriter
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
+from rrd.wire.metadata import BadPair, Metadata, over_the_limit
 
 BLOCK_BYTES_MAX = 4 << 20
 """A block takes in no further batch beyond this size: it is what a reader holds at once, and what
@@ -38,6 +37,10 @@ _NOTE_BYTES = 400
 BAD_LINES_MAX = 10_000
 """One body or socket with more lines than this that are no events is sending something else. Each is
 kept, so a few kilobytes of compressed line breaks could otherwise make gigabytes of notes."""
+
+
+SERVER_KEYS = frozenset({"ingestOrigin", "ipAddress", "userAgent"})
+"""Metadata that the server adds by itself. It takes no room from the page's own."""
 
 
 class TooManyBadLines(WireError):
@@ -84,6 +87,8 @@ class Source:
         self.tally = Tally()
         self.failure: RrdError | None = None
         """The first thing that went wrong; whatever came after the tally is not safe."""
+        self.refused_pairs: list[BadPair] = []
+        """Pairs of metadata that came by itself for which the recording had no room."""
         self.closed = False
         """Nothing more comes, though what was put may still be on its way."""
         self.on_commit: Callable[[], None] | None = None
@@ -101,13 +106,13 @@ class Source:
         if batch.event_count or batch.metadata or batch.rejected:
             self.recording.put(Pending(self, batch))
             self._waiting += 1
-        self._bad_lines += len(batch.rejected)
+        self._bad_lines += len(batch.rejected) + sum(len(event.bad) for event in batch.metadata)
         if self._bad_lines > BAD_LINES_MAX:
             raise TooManyBadLines(f"more than {BAD_LINES_MAX} lines are no events; the rest is not read")
 
-    def put_metadata(self, values: dict[str, str]) -> None:
+    def put_metadata(self, metadata: Metadata) -> None:
         """Hand over metadata that came by itself, not in an event. Raises like ``put``."""
-        self.recording.put(Pending(self, _NOTHING, values))
+        self.recording.put(Pending(self, _NOTHING, metadata))
         self._waiting += 1
 
     async def flush(self) -> Tally:
@@ -146,7 +151,7 @@ _NOTHING = Batch(b"", 0, 0.0, 0.0, True, False, (), (), 1)
 class Pending(NamedTuple):
     source: Source
     batch: Batch
-    values: dict[str, str] | None = None
+    metadata: Metadata | None = None
     """Metadata that came by itself."""
 
 
@@ -158,7 +163,8 @@ class Work(NamedTuple):
     size: int
     """Bytes that it took while it waited."""
     batch: Batch
-    values: tuple[dict[str, str], ...]
+    metadata: tuple[Metadata, ...]
+    """What came by itself, in no event."""
     duplicates: int = 0
 
 
@@ -194,6 +200,8 @@ class Recording:
         self.sources = 0
         self.used_at = used_at
         """Monotonic time, in seconds, when it was last written to."""
+        self.applied = 0
+        """Metadata, in events and by itself, of which the latest draft kept something."""
         self.duplicates = 0
         """Repeats since the last block, to be told in the next block's header."""
         self._limits = limits
@@ -258,8 +266,8 @@ class Recording:
             size += _size(following.batch)
             taken.append(following)
         self.busy = True
-        values = tuple(pending.values for pending in taken if pending.values is not None)
-        return Work(first.source, len(taken), size, _join([pending.batch for pending in taken]), values)
+        metadata = tuple(pending.metadata for pending in taken if pending.metadata is not None)
+        return Work(first.source, len(taken), size, _join([pending.batch for pending in taken]), metadata)
 
     def taken_out(self, work: Work) -> None:
         """The bytes of ``work`` are no longer waiting, whatever became of them."""
@@ -305,22 +313,21 @@ class Recording:
     def draft(self, work: Work, now_ms: int) -> BlockDraft | None:
         """Make the block of ``work``; None if nothing of it is to be stored."""
         batch, source = work.batch, work.source
-        keys = set(self.metadata_keys)
+        keys = self.metadata_keys - SERVER_KEYS
+        self.applied = 0
         notes: list[MetadataNote] = []
         quarantine = [QuarantineNote(bad.line, bad.reason, now_ms, bad.raw) for bad in batch.rejected]
         for event in batch.metadata:
-            if len(keys | event.values.keys()) > self._limits.metadata_keys_max:
-                quarantine.append(QuarantineNote(event.line, "too_many_metadata_keys", now_ms, event.raw))
-                continue
-            keys.update(event.values)
-            notes += _notes(event.values, source, now_ms, metadata_digest(event.raw))
-        for values in work.values:
-            if len(keys | values.keys()) > self._limits.metadata_keys_max:
-                raw = msgspec.json.encode(values)
-                quarantine.append(QuarantineNote(1, "too_many_metadata_keys", now_ms, raw))
-                continue
-            keys.update(values)
+            values, over = self._with_room(event.values, keys)
+            notes += _notes(values, source, now_ms, metadata_digest(event.raw))
+            quarantine += _set_aside(event.line, (*event.bad, *over), now_ms)
+            self.applied += bool(values) or not (event.bad or over)
+        for metadata in work.metadata:
+            values, over = self._with_room(metadata.values, keys)
+            source.refused_pairs += over
             notes += _notes(values, source, now_ms, "")
+            quarantine += _set_aside(1, (*metadata.bad, *over), now_ms)
+            self.applied += bool(values) or not (metadata.bad or over)
         if not (batch.event_count or notes or quarantine):
             return None
         if source.origin and "ingestOrigin" not in self.metadata_keys and (batch.event_count or notes):
@@ -339,6 +346,22 @@ class Recording:
             metadata=tuple(notes),
             quarantine=tuple(quarantine),
         )
+
+    def _with_room(self, values: dict[str, str], keys: set[str]) -> tuple[dict[str, str], list[BadPair]]:
+        """Return the pairs for which there is room, whose keys are added to ``keys``, and the others.
+
+        A key that the recording has can always be set again.
+        """
+        kept: dict[str, str] = {}
+        over: list[BadPair] = []
+        for key, value in values.items():
+            if key not in keys and key not in SERVER_KEYS:
+                if len(keys) >= self._limits.metadata_keys_max:
+                    over.append(over_the_limit(key, value))
+                    continue
+                keys.add(key)
+            kept[key] = value
+        return kept, over
 
     def stored(self, work: Work, draft: BlockDraft, stored: Stored) -> None:
         """The block is on disk: go on behind it."""
@@ -375,6 +398,10 @@ def _last_segment(row: RecordingRow | None) -> tuple[int, int]:
     return max([(0, 0), *local, *((rolled.last_number, rolled.last_segment_size) for rolled in row.objects)])
 
 
+def _set_aside(line: int, bad: Iterable[BadPair], now_ms: int) -> list[QuarantineNote]:
+    return [QuarantineNote(line, pair.reason, now_ms, pair.raw) for pair in bad]
+
+
 def _notes(values: dict[str, str], source: Source, now_ms: int, digest: str) -> list[MetadataNote]:
     if values.get("includePii") == "true":
         values = values | source.visitor
@@ -385,7 +412,10 @@ def _size(batch: Batch) -> int:
     return (
         len(batch.payload)
         + sum(len(bad.raw) + _NOTE_BYTES for bad in batch.rejected)
-        + sum(2 * len(event.raw) + _NOTE_BYTES for event in batch.metadata)
+        + sum(
+            2 * len(event.raw) + _NOTE_BYTES + sum(len(bad.raw) + _NOTE_BYTES for bad in event.bad)
+            for event in batch.metadata
+        )
     )
 
 

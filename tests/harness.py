@@ -168,22 +168,23 @@ async def running(
                 assert not ended, f"a task of the daemon ended by itself: {ended}"
 
 
-_ON_ASYNCIO = (
+ON_ASYNCIO = [
+    "-c",
     "import asyncio, runpy, uvloop; uvloop.run = asyncio.run; "
-    "runpy.run_module('rrd', run_name='__main__', alter_sys=True)"
-)
+    "runpy.run_module('rrd', run_name='__main__', alter_sys=True)",
+]
 
 
 class DaemonProcess(Keys):
     """``rrd serve`` as a process of its own, on a free port that it keeps over restarts.
 
     ``settings`` become ``RRD_*`` variables. What it logs is in ``log()``. Blocking; end it with ``stop``,
-    ``kill`` or the ``with`` statement. ``asyncio_loop`` has it run on asyncio's loop in place of uvloop's.
+    ``kill`` or the ``with`` statement. With ``program = ON_ASYNCIO`` it runs on asyncio's loop, not uvloop's.
     """
 
-    def __init__(self, directory: Path, *, asyncio_loop: bool = False, **settings: object) -> None:
+    def __init__(self, directory: Path, **settings: object) -> None:
         super().__init__(str(directory / "data"))
-        self._program = ["-c", _ON_ASYNCIO] if asyncio_loop else ["-m", "rrd"]
+        self.program = ["-m", "rrd"]
         self.data_dir = str(directory / "data")
         self.log_path = directory / "rrd.log"
         self.settings = settings
@@ -214,7 +215,7 @@ class DaemonProcess(Keys):
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, *self._program, "serve"),
+                    *(sys.executable, *self.program, "serve"),
                     *("--data-dir", self.data_dir, "--port", str(self.port)),
                 ],
                 stdin=subprocess.DEVNULL,

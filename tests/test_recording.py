@@ -10,6 +10,7 @@ from rrd.recording import BLOCK_BYTES_MAX, Recording, Source, Waiting
 from rrd.segment.format import BlockDraft
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
+from rrd.wire.metadata import Metadata
 from tests.power.machine import LIMITS
 
 
@@ -117,18 +118,33 @@ def test_a_batch_of_nothing_is_not_put() -> None:
     assert not woken.recording.has_pending()
 
 
-def test_metadata_beyond_the_limit_of_keys_is_quarantined_and_the_rest_kept() -> None:
+def test_pairs_beyond_the_limit_of_keys_are_quarantined_and_the_rest_kept() -> None:
     woken = Woken(limits=LIMITS._replace(metadata_keys_max=3))
     source = woken.source()
-    lines = metadata(a="1", b="1"), metadata(c="1", d="1"), metadata(a="2", c="2")
+    lines = metadata(a="1", b="1"), metadata(c="1", d="1"), metadata(e="1"), metadata(a="2", e="2", c="2")
     source.put(batch(*lines))
+    source.put_metadata(Metadata({"f": "1", "b": "3"}))
     draft = woken.draft()
     assert [(note.key, note.value) for note in draft.metadata] == [
-        ("a", "1"), ("b", "1"), ("a", "2"), ("c", "2"),
+        ("a", "1"), ("b", "1"), ("c", "1"), ("a", "2"), ("c", "2"), ("b", "3"),
     ]  # fmt: skip
     assert [(note.line, note.reason, note.raw) for note in draft.quarantine] == [
-        (2, "too_many_metadata_keys", lines[1])
+        (line, "too_many_metadata_keys", raw)
+        for line, raw in ((2, b'{"d":"1"}'), (3, b'{"e":"1"}'), (4, b'{"e":"2"}'), (1, b'{"f":"1"}'))
     ]
+    assert [pair.key for pair in source.refused_pairs] == ["f"]
+    # Each piece of metadata of which something was kept counts once; the third had nothing.
+    assert woken.recording.applied == 4
+
+
+def test_what_the_server_adds_takes_no_room_from_the_page() -> None:
+    woken = Woken(limits=LIMITS._replace(metadata_keys_max=2))
+    source = woken.source(origin="https://example.org", visitor={"ipAddress": "192.0.2.1"})
+    source.put(batch(metadata(includePii="true")))
+    woken.recording.metadata_keys.update(note.key for note in woken.draft().metadata)
+    assert woken.recording.metadata_keys == {"includePii", "ipAddress", "ingestOrigin"}
+    source.put(batch(metadata(a="1", b="1")))
+    assert [note.key for note in woken.draft().metadata] == ["a"]
 
 
 def test_what_is_known_of_the_visitor_is_stored_only_where_a_payload_permits_it() -> None:

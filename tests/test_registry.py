@@ -14,6 +14,7 @@ from rrd.errors import Gone, RefusedError, ShuttingDown
 from rrd.recording import Source, Tally
 from rrd.registry import TooManyRecordings
 from rrd.wire.events import Batch, check_lines
+from rrd.wire.metadata import Metadata
 from tests.power.machine import DATA, LIMITS, TENANT, Life, config, lived, recording_id
 from tests.simdisk import SimDisk
 
@@ -275,7 +276,7 @@ async def test_a_stopped_registry_refuses_sources_and_puts(tmp_path: Path) -> No
         with pytest.raises(ShuttingDown):
             source.put(batch(event(2)))
         with pytest.raises(ShuttingDown):
-            source.put_metadata({"key": "value"})
+            source.put_metadata(Metadata({"key": "value"}))
         # What was refused is not waited for.
         assert await asyncio.wait_for(source.flush(), 20) == Tally(stored=1)
         with pytest.raises(ShuttingDown):

@@ -12,6 +12,7 @@ from rrd import layout
 from rrd.care.census import Entry
 from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.layout import SegmentName
+from rrd.playback.salvage import Missing
 
 Mend = Literal["remove_file", "remove_object", "by_hand", "move"]
 """What ``rrd verify --mend`` does: unlink a file, delete an object, nothing, move a file to ``sealed/``."""
@@ -104,6 +105,31 @@ def gap(row: RecordingRow, first_seq: int, limit_seq: int) -> Difference:
     """Events that were acked, and of which nothing is there."""
     what = f"events {first_seq} to {limit_seq - 1} are neither in a file nor in an object"
     return _of_index(row, "events-missing", what, LOST)
+
+
+LOSSES = frozenset(
+    {
+        "events-missing",
+        "segment-missing",
+        "segment-damaged",
+        "object-missing",
+        "object-size",
+        "object-damaged",
+    }
+)
+"""Kinds of differences that may mean that events are lost. Which ones, reading all of the recording tells."""
+
+
+def missing(row: RecordingRow, run: Missing, missing_events: int) -> Difference:
+    """Events that no file gives back, as all files of the recording were read. ``missing_events``: in all."""
+    intact = row.next_seq - 1 - missing_events
+    next_step = LOST
+    if intact:
+        next_step = (
+            "put the damaged or missing file back from a backup;"
+            f" `rrd export --salvage {row.recording}` gives the other {intact:,} events"
+        )
+    return _of_index(row, "events-missing", f"{run} can't be read from any file or object", next_step)
 
 
 def in_store(row: RecordingRow, sizes: Mapping[str, int]) -> Iterator[Difference]:

@@ -42,8 +42,8 @@ _BLOCKS_READ_MAX = 200
 """Blocks with quarantined lines that are read for their reasons."""
 
 
-async def story(examiner: Examiner, tenant: str, recording: str) -> AsyncIterator[str]:
-    """Tell all that is known about a recording, line by line."""
+async def story(examiner: Examiner, tenant: str, recording: str, *, deep: bool = True) -> AsyncIterator[str]:
+    """Tell all that is known about a recording, line by line. ``deep``: read and check all of its bytes."""
     row = await examiner.index.recording(tenant, recording)
     lives = examiner.tombstones.lives(tenant, recording)
     yield f"recording    {recording} of tenant {tenant}"
@@ -66,14 +66,19 @@ async def story(examiner: Examiner, tenant: str, recording: str) -> AsyncIterato
     for line in (*refused(examiner.data_dir, recording, tenant=tenant), *chain(*map(_removed, lives))):
         yield line
     try:
-        found = await examiner.examine(tenant, recording)
+        found = await examiner.examine(tenant, recording, deep=deep)
     except StoreAway as error:
         yield f"damage       can't be told now, since the object store is away: {error}"
         return
     for difference in found:
         yield f"damage       {difference}"
     if not found:
-        yield "damage       none found by sizes and counters; `rrd verify --deep` reads every byte"
+        how = (
+            "every byte was read"
+            if deep
+            else "by sizes and counters alone: without --quick every byte is read"
+        )
+        yield f"damage       none found; {how}"
 
 
 def refused(data_dir: str, recording: str, *, tenant: str | None = None) -> Iterator[str]:

@@ -7,7 +7,6 @@ import argparse
 from rrd import ids
 from rrd.cli import common, verify
 from rrd.config import Config
-from rrd.errors import ConfigError
 
 
 def register(commands: common.Commands) -> None:
@@ -21,6 +20,11 @@ def register(commands: common.Commands) -> None:
     )
     parser.add_argument("recording", metavar="RECORDING", nargs="?")
     parser.add_argument("--tenant", type=common.tenant, help="whose (by default, everybody's)")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="look for damage by sizes and counters alone, rather than read every byte of the recording",
+    )
     parser.set_defaults(run=_doctor)
     common.add_shared_flags(parser)
 
@@ -41,14 +45,10 @@ def _doctor(args: argparse.Namespace) -> int:
 
 async def _run(config: Config, args: argparse.Namespace) -> int:
     from rrd.care.doctor import refused, story  # noqa: PLC0415 - all that reads segments
-    from rrd.recovery import lock_data_dir  # noqa: PLC0415
+    from rrd.recovery import is_held  # noqa: PLC0415
 
     recording = ids.parse_recording_id(args.recording, "any") or args.recording
-    try:
-        with lock_data_dir(config.data_dir):
-            is_served = False
-    except ConfigError:
-        is_served = True
+    is_served = is_held(config.data_dir)
     async with verify.examining(config, is_served=is_served) as examiner:
         tenants = await verify.tenants_of(examiner, recording, args.tenant)
         others = await verify.tenants_of(examiner, recording, None) if not tenants else []
@@ -62,7 +62,7 @@ async def _run(config: Config, args: argparse.Namespace) -> int:
         for number, tenant in enumerate(tenants or [args.tenant]):
             if number:
                 print()
-            async for line in story(examiner, tenant, recording):
+            async for line in story(examiner, tenant, recording, deep=not args.quick):
                 print(line)
         if others:
             print(f"             tenant {', '.join(others)} has a recording of this id")

@@ -16,7 +16,7 @@ _PREFLIGHT_AGE_S = "86400"
 
 _METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 _NAMED = ("authorization", "content-type", "content-encoding", "accept", "if-none-match")
-_EXPOSED = "ETag, Link, Location, Retry-After"
+_EXPOSED = "ETag, Link, Location, Retry-After, Rrd-Missing-Events"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, 5.6.2."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import operator
 from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, hdrs, web
@@ -45,21 +46,29 @@ async def ingest_post(request: web.Request) -> web.Response:
         return problem_of(error, **_counts(pump.source.tally))
     finally:
         pump.close()
-    return _answer(failure, tally, pump.rejected)
+    return _answer(failure, tally, pump.errors)
 
 
-def _answer(failure: WireError | None, tally: Tally, rejected: list[Rejected]) -> web.Response:
+def _answer(failure: WireError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
     counts = _counts(tally)
     if failure is not None:
         response = problem_of(failure, **counts)
         # What the sender still has to send is not wanted, and reading it would take for ever.
         response.force_close()
         return response
-    if rejected and not (tally.stored or tally.duplicates):
-        errors = [{"line": bad.line, "reason": bad.reason} for bad in rejected]
+    if tally.quarantined and not (tally.stored or tally.duplicates):
         message = "no line of the body is an event; the lines are kept in quarantine"
         return problem(400, "no_valid_events", message, errors=errors, **counts)
     return json_response(counts)
+
+
+def _errors_in(batch: Batch) -> list[dict[str, object]]:
+    lines: list[dict[str, object]] = [
+        {"line": bad.line, "reason": bad.reason} for bad in batch.rejected[:_ERRORS_TOLD]
+    ]
+    for event in batch.metadata:
+        lines += [{"line": event.line, **pair.told} for pair in event.bad[:_ERRORS_TOLD]]
+    return sorted(lines, key=operator.itemgetter("line"))[:_ERRORS_TOLD]
 
 
 def _counts(tally: Tally) -> dict[str, int]:
@@ -115,7 +124,8 @@ class _Pump:
         """How the body begins, as it was sent."""
         self._line = 1
         self.source: Source | None = None
-        self.rejected: list[Rejected] = []
+        self.errors: list[dict[str, object]] = []
+        """The first lines and pairs of metadata that were refused."""
 
     async def run(self, chunks: AsyncIterator[bytes]) -> WireError | None:
         """Take the whole body in. Return what is wrong with it; what came before is on its way."""
@@ -171,7 +181,8 @@ class _Pump:
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
             )
         self._line = batch.limit_line
-        self.rejected += batch.rejected[: _ERRORS_TOLD - len(self.rejected)]
+        if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
+            self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
         self.source.put(batch)
         await self._services.registry.room(self.source)
 

@@ -1,4 +1,4 @@
-"""Metadata by itself: ``POST /recordings/{id}/meta`` with a flat JSON object."""
+"""Metadata by itself: ``POST /recordings/{id}/meta`` with a flat JSON object; each pair counts by itself."""
 
 from __future__ import annotations
 
@@ -7,35 +7,48 @@ from aiohttp import hdrs, web
 from rrd.errors import BadRequest, TooLarge, WireError
 from rrd.http.caller import encoding_of, sender_of
 from rrd.http.ingest_post import CutOff, body_chunks
-from rrd.http.problems import json_response
+from rrd.http.problems import json_response, problem
 from rrd.http.services import SERVICES, Services
-from rrd.wire.events import parse_metadata
 from rrd.wire.inflate import inflater
+from rrd.wire.metadata import BadPair, read_metadata
+
+_ERRORS_TOLD = 100
 
 
 async def post_metadata(request: web.Request) -> web.Response:
-    """Set metadata of a recording; 200 when it is on disk."""
+    """Set metadata of a recording; 200 when some of it is on disk, or there was none.
+
+    Pairs that break a rule are quarantined, and the reply names them.
+    """
     services = request.app[SERVICES]
     sender = sender_of(request, services)
     assert sender.recording is not None, "the route has the id in its path"
     services.registry.check_room_on_disk()
     body = await _read_body(request, services)
     try:
-        values = parse_metadata(body, services.limits, flat=True)
+        metadata = read_metadata(body, services.limits, flat=True)
     except ValueError as error:
         raise BadRequest(str(error), code="bad_metadata") from None
     source = await services.registry.open_source(
         sender.grant.tenant, sender.recording, origin=sender.origin, visitor=sender.visitor
     )
     try:
-        source.put_metadata(values)
-        tally = await source.flush()
+        source.put_metadata(metadata)
+        await source.flush()
     finally:
         services.registry.close_source(source)
-    if tally.quarantined:
-        keys_max = services.limits.metadata_keys_max
-        raise BadRequest(f"a recording has at most {keys_max} keys", code="too_many_metadata_keys")
-    return json_response({"successful_keys": len(values)})
+    return _answer(len(metadata.values) - len(source.refused_pairs), [*metadata.bad, *source.refused_pairs])
+
+
+def _answer(kept: int, bad: list[BadPair]) -> web.Response:
+    counts = {"successful_keys": kept, "quarantined_keys": len(bad)}
+    told = [pair.told for pair in bad[:_ERRORS_TOLD]]
+    if bad and not kept:
+        is_full = all(pair.reason == "too_many_metadata_keys" for pair in bad)
+        code = "too_many_metadata_keys" if is_full else "bad_metadata"
+        message = "no pair of the metadata can be kept as it is; the pairs are in quarantine"
+        return problem(400, code, message, errors=told, **counts)
+    return json_response(counts | {"errors": told} if bad else counts)
 
 
 async def _read_body(request: web.Request, services: Services) -> bytes:

@@ -15,9 +15,18 @@ from aiohttp import hdrs, web
 
 from rrd.access.gate import Grant
 from rrd.access.signing import RECORDINGS_PATH, STATISTICS_PATH, recording_path, sign
-from rrd.errors import BadRequest, CorruptSegment, NotAcceptable, NotFound, RrdError, StoreAway
+from rrd.errors import BadRequest, CorruptSegment, NotAcceptable, NotFound, StoreAway
 from rrd.http.answer import STORED_ENCODING, EventsAnswer
 from rrd.http.caller import authorize, recording_of
+from rrd.http.damage import (
+    MISSING_HEADER,
+    check_all,
+    is_damage,
+    log_salvage,
+    refusal,
+    salvaged,
+    wants_salvage,
+)
 from rrd.http.filters import KEY_PARAMETERS, filters_of, refuse_filters
 from rrd.http.negotiate import accepts
 from rrd.http.problems import json_response, problem
@@ -49,21 +58,40 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     with services.claims.reading(grant.tenant, recording):
         row = await _visible(services, grant, recording)
         answer = EventsAnswer(request, row, between, is_stored=is_stored)
+        may_salvage = wants_salvage(request, services)
         if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
             return web.Response(status=304, headers=answer.headers)
         try:
-            return await answer.send(await _plan(services, row, between))
+            table = await _plan(services, row, between)
+            if may_salvage:
+                await check_all(services, table)
+                answer.headers[MISSING_HEADER] = "0"
+            return await answer.send(table)
         except StoreAway as error:
-            event(logger, logging.WARNING, "object_store_away", recording=recording, error=error)
-            response = problem(error.status, error.code, "the object store that has these events is away")
-            response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
-            return response
+            return _store_away(recording, error)
         except (CorruptSegment, OSError) as error:
-            await _check_that_it_is_there(services, row)
-            if isinstance(error, OSError):
+            row = await _check_that_it_is_there(services, row)
+            if not is_damage(error):
                 raise
-            event(logger, logging.ERROR, "recording_damaged", recording=recording, error=error)
-            raise _Damaged("a part of this recording is damaged; the log says where") from None
+            damage = error
+        try:
+            found = await salvaged(services, row, between)
+            if not may_salvage:
+                return refusal(row, found, damage)
+            log_salvage(row, found, damage)
+            answer = EventsAnswer(
+                request, row, between, is_stored=is_stored, missing_events=found.missing_events
+            )
+            return await answer.send(found.table)
+        except StoreAway as error:
+            return _store_away(recording, error)
+
+
+def _store_away(recording: str, error: StoreAway) -> web.Response:
+    event(logger, logging.WARNING, "object_store_away", recording=recording, error=error)
+    response = problem(error.status, error.code, "the object store that has these events is away")
+    response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
+    return response
 
 
 async def _check_that_it_is_there(services: Services, row: RecordingRow) -> RecordingRow:
@@ -126,11 +154,6 @@ def _is_stored(request: web.Request) -> bool:
     if not accepts(request.headers.get(hdrs.ACCEPT_ENCODING), STORED_ENCODING):
         raise NotAcceptable("form=stored comes as zstd, so Accept-Encoding must name zstd")
     return True
-
-
-class _Damaged(RrdError):
-    code = "recording_damaged"
-    status = 500
 
 
 async def get_recording(request: web.Request) -> web.Response:

@@ -7,7 +7,6 @@ it; then splitting at line ends is all there is to do, and where lines are long 
 
 from __future__ import annotations
 
-import threading
 from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,9 +14,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from rrd.nesting import outermost
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE, Body
 from rrd.segment.format import BlockHeader
-from rrd.wire.events import without_lone_surrogates
+from rrd.wire.values import without_lone_surrogates
 
 _LONG_LINE_BYTES = 2048
 """From this mean length on, one find and one slice a line beat ``split``, which copies each line once
@@ -159,34 +159,28 @@ def _marks(found: list[_Event]) -> bytes:
     )
 
 
+def line_times(raw: bytes) -> list[float]:
+    """Return the timestamps of lines, in ms, in their order. Raises ``ValueError`` if one is no event."""
+    return [event.timestamp for event in _inspect(raw)]
+
+
 def _inspect(raw: bytes) -> list[_Event]:
     try:
-        return _inspect_here(raw)
-    except RecursionError:
-        pass
-    # An event that nests as deep as the parser bore when it came: it was checked with less on the stack.
-    # Nothing has less than a new thread.
-    found: list[_Event] = []
-    thread = threading.Thread(target=lambda: found.extend(_inspect_here(raw)), name="deep")
-    thread.start()
-    thread.join()
-    return found
-
-
-def _inspect_here(raw: bytes) -> list[_Event]:
-    try:
         return _decoder.decode_lines(raw)
-    except msgspec.DecodeError:
-        # One line in it has a lone surrogate, most likely; the others can still go fast.
+    except (msgspec.DecodeError, RecursionError):
+        # One line in it has a lone surrogate or nests deep, most likely; the others can still go fast.
         return [_inspect_line(line) for line in raw[:-1].split(b"\n")]
 
 
 def _inspect_line(line: bytes) -> _Event:
     try:
         return _decoder.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         pass
-    # Lone surrogate escapes are valid JSON (RFC 8259, 8.2) that the parser refuses. The same parser has to
-    # read the rest, since it bears as much nesting as when the event was checked.
+    # Lone surrogate escapes are valid JSON (RFC 8259, 8.2) that the parser refuses.
     line.decode()
-    return _decoder.decode(without_lone_surrogates(line))
+    text = without_lone_surrogates(line)
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        return _decoder.decode(outermost(text))

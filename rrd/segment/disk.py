@@ -95,6 +95,14 @@ class Disk(ReadableNow, Protocol):
         """Names in a directory, in no order; an absent directory has none."""
         ...
 
+    def is_file(self, path: str) -> bool:
+        """Tell whether a regular file, or a link to one, is there."""
+        ...
+
+    def is_dir(self, path: str) -> bool:
+        """Tell whether a directory, or a link to one, is there."""
+        ...
+
 
 class OsDisk:
     """The real one."""
@@ -179,6 +187,12 @@ class OsDisk:
             return os.listdir(path)
         except FileNotFoundError:
             return []
+
+    def is_file(self, path: str) -> bool:
+        return os.path.isfile(path)
+
+    def is_dir(self, path: str) -> bool:
+        return os.path.isdir(path)
 
     def size(self, path: str) -> int:
         return os.stat(path).st_size

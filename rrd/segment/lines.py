@@ -7,6 +7,8 @@ import json
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from rrd.nesting import outermost
+
 META_TYPE = 4
 """``EventType.Meta`` of rrweb: a page, its address and its size. With it a page view begins."""
 
@@ -34,8 +36,8 @@ def look_at_lines(raw: bytes) -> list[Event]:
     """
     try:
         return _decoder.decode_lines(raw)
-    except msgspec.DecodeError:
-        # One line in it has a lone surrogate, most likely; the others can still go fast.
+    except (msgspec.DecodeError, RecursionError):
+        # One line in it has a lone surrogate or nests deep, most likely; the others can still go fast.
         return [_look_at(line) for line in raw[:-1].split(b"\n")]
 
 
@@ -44,9 +46,14 @@ def _look_at(line: bytes) -> Event:
         return _decoder.decode(line)
     except msgspec.DecodeError:
         pass
+    except RecursionError:
+        line = outermost(line)
     # The standard library takes lone surrogate escapes, which are valid JSON (RFC 8259, 8.2). Integers
     # are read as floats, since Python refuses those of more than 4,300 digits.
-    members = json.loads(line.decode(), parse_int=float)
+    try:
+        members = json.loads(line.decode(), parse_int=float)
+    except RecursionError:
+        members = json.loads(outermost(line).decode(), parse_int=float)
     if not isinstance(members, dict):
         raise ValueError("a line is not an event")  # noqa: TRY004  # the data is wrong, not an argument
     kind, timestamp = members.get("type"), members.get("timestamp")

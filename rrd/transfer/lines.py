@@ -21,11 +21,12 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from rrd.errors import CorruptSegment
+from rrd.nesting import outermost
 from rrd.playback.bodies import Events, take_apart
 from rrd.playback.order import EVENT_OVERHEAD, Merge
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE
 from rrd.playback.table import Table
-from rrd.wire.events import without_lone_surrogates
+from rrd.wire.values import without_lone_surrogates
 
 IN_RECORDING = b"inRecording"
 
@@ -34,6 +35,7 @@ _SPACE = b" \t\r"
 
 class _Own(msgspec.Struct):
     recording: msgspec.Raw = msgspec.field(name="recordingId", default=msgspec.Raw())
+    window: msgspec.Raw = msgspec.field(name="windowId", default=msgspec.Raw())
 
 
 _own = msgspec.json.Decoder(_Own).decode
@@ -41,8 +43,21 @@ _own = msgspec.json.Decoder(_Own).decode
 
 def own_recording(line: bytes) -> str | None:
     """Return an event's ``recordingId``; None if it has none, or it is no string."""
+    text = without_lone_surrogates(line)
     try:
-        return msgspec.json.decode(bytes(_own(without_lone_surrogates(line)).recording), type=str)
+        try:
+            own = _own(text)
+        except RecursionError:
+            own = _own(outermost(text))
+        return msgspec.json.decode(bytes(own.recording), type=str)
+    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors.
+        return None
+
+
+def own_window(line: bytes) -> str | None:
+    """Return an event's ``windowId`` (PostHog writes it); None if it has none, or it is no string."""
+    try:
+        return msgspec.json.decode(bytes(_own(without_lone_surrogates(line)).window), type=str)
     except (msgspec.DecodeError, RecursionError):
         return None
 

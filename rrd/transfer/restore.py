@@ -32,6 +32,7 @@ from rrd.transfer.manifest import (
     SUMS,
     Manifest,
     Sum,
+    Unreadable,
     copy_file,
     file_sha256,
     read_manifest,
@@ -123,7 +124,7 @@ class _Restore:
                         size=None,
                         add=self._progress.add,
                     )
-            except FileNotFoundError:
+            except (FileNotFoundError, Unreadable):
                 digest = ""
             if digest != found.sha256:
                 bad.append(found.path)

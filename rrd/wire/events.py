@@ -6,23 +6,25 @@ their own. A batch of plain lines is checked by one parser call a line (``_Plain
 plain); only where that fails does each line take the careful way, which knows ``recording-meta``, packed
 events, lone surrogates and what to say about a bad line.
 
-How deep an event may nest is the parser's own affair: it gives up near Python's recursion limit, some 950
-levels, and DOM trees of real pages stay below 200. Counting levels exactly took as long as all the rest.
+``Limits.nesting_max`` says to the level how deep an event may nest. The parser gives up long before (in
+CPython 3.11 at some 950 levels). Counting the levels of what it takes would cost as much as all the rest, so
+only a line that it gives up on is measured, and checked piece by piece (``rrd.nesting``).
 """
 
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from rrd.nesting import TooDeep, is_too_deep, outermost, parser_takes, pieces
 from rrd.wire.limits import Limits
+from rrd.wire.metadata import BadPair, read_metadata
 from rrd.wire.packed import unpack
-from rrd.wire.values import leading_values
+from rrd.wire.values import last_member, leading_values, without_lone_surrogates
 
 _TIME_MAX = 8_640_000_000_000_000
 """The greatest time value of ECMAScript (ECMA-262, "Time Values and Time Range"), ms either way:
@@ -75,9 +77,8 @@ class _Tagged(msgspec.Struct):
 
 _plain = msgspec.json.Decoder(_Plain).decode
 _event = msgspec.json.Decoder(_Event).decode
+_any = msgspec.json.Decoder(msgspec.Raw).decode
 _tagged = msgspec.json.Decoder(_Tagged | None)  # data may be null
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_string = msgspec.json.Decoder(str)
 
 Line = bytes | bytearray | memoryview
 """An event's bytes, without the LF."""
@@ -93,13 +94,6 @@ _CUSTOM = 5
 _METADATA_TAG = "recording-meta"
 _CLOSE_TAG = "close-permanent"
 
-# From its second page on, the rrweb client sends its whole cookie where the visitor's id is meant.
-_VISITOR_COOKIE, _OLD_VISITOR_COOKIE = "rrweb-browser-client-visitor-id=", "rrweb-cloud-visitor-id="
-# Escapes in the order in which they stand, so that \\ud83d (a backslash and text) is no surrogate.
-_SURROGATES = re.compile(
-    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-)
-
 
 class Rejected(NamedTuple):
     """A line kept out of the events: its number in its body or socket (from 1), why, and its bytes."""
@@ -110,11 +104,12 @@ class Rejected(NamedTuple):
 
 
 class MetadataEvent(NamedTuple):
-    """A ``recording-meta`` event: its line's number, its payload with values as strings, its bytes."""
+    """A ``recording-meta`` event: its line's number, the good pairs of it, its bytes, the bad pairs."""
 
     line: int
     values: dict[str, str]
     raw: bytes
+    bad: tuple[BadPair, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -197,9 +192,25 @@ def check_lines(
         stamps = [event.timestamp for event in map(_plain, lines)]
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return _check_carefully(lines, limits, first_line, may_end_early=may_end_early)
-    if max(map(len, lines), default=0) > limits.event_bytes_max:
+    line_bytes_max = max(map(len, lines), default=0)
+    if line_bytes_max > limits.event_bytes_max or _has_deep_line(lines, limits.nesting_max, line_bytes_max):
         return _check_carefully(lines, limits, first_line, may_end_early=may_end_early)
     return _batch(payload, stamps, limit_line=first_line + len(lines))
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        _check_utf8(text)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _has_deep_line(lines: Sequence[Line], nesting_max: int, line_bytes_max: int) -> bool:
+    """Tell whether a line that the parser took nests deeper than ``nesting_max``: never, if that is high."""
+    if line_bytes_max <= 2 * nesting_max or not parser_takes(nesting_max):
+        return False
+    return any(len(line) > 2 * nesting_max and is_too_deep(bytes(line), nesting_max) for line in lines)
 
 
 def _check_utf8(text: bytes) -> None:
@@ -296,21 +307,32 @@ class _Careful:
             raise _Refusal("too_large")
         if line.lstrip()[:1] == b'"':
             line = self._unpack(line)
+        is_utf8 = _is_utf8(line)
         try:
-            _check_utf8(line)
-        except UnicodeDecodeError:
-            raise _Refusal("invalid_utf8") from None
-        event = _parse(line)
+            event = _parse(line, self._limits.nesting_max)
+        except _Refusal:
+            if not is_utf8:
+                raise _Refusal("invalid_utf8") from None
+            raise
         if event.type == _CUSTOM:
             tagged = _tagged_data(event)
             if tagged is not None and tagged.tag == _METADATA_TAG:
-                values = _metadata(bytes(tagged.payload), self._limits)
-                self.metadata.append(MetadataEvent(number, values, line))
+                self._take_metadata(number, line, bytes(tagged.payload))
                 return
-            self.closes = self.closes or (tagged is not None and tagged.tag == _CLOSE_TAG)
+            self.closes = self.closes or (is_utf8 and tagged is not None and tagged.tag == _CLOSE_TAG)
+        if not is_utf8:
+            raise _Refusal("invalid_utf8")
         self.kept.append(line)
         self.stamps.append(event.timestamp)
         self.own_ids = self.own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
+
+    def _take_metadata(self, number: int, line: bytes, payload: bytes) -> None:
+        # Bytes that are no UTF-8 lose the pair that they stand in, and no other.
+        try:
+            values, bad = read_metadata(payload, self._limits, flat=False)
+        except ValueError:
+            raise _Refusal("bad_metadata") from None
+        self.metadata.append(MetadataEvent(number, values, line, bad))
 
     def _unpack(self, line: bytes) -> bytes:
         if self.unpacked_bytes >= self._limits.event_bytes_max:
@@ -337,15 +359,24 @@ def _separate(line: bytes) -> list[bytes]:
     return found if len(found) > 1 else []
 
 
-def _parse(line: bytes) -> _Event:
+def _parse(line: bytes, nesting_max: int) -> _Event:
+    try:
+        event = _parse_as_it_is(line)
+    except RecursionError:
+        event = _parse_deep(line, nesting_max)
+    else:
+        if parser_takes(nesting_max) and is_too_deep(line, nesting_max):
+            raise _Refusal("too_deep")
+    return event
+
+
+def _parse_as_it_is(line: bytes) -> _Event:
     try:
         return _event(line)
     except msgspec.ValidationError as error:
         raise _Refusal(_reason(str(error))) from None
     except msgspec.DecodeError:
         pass
-    except RecursionError:
-        raise _Refusal("too_deep") from None
     # A lone surrogate is valid JSON (RFC 8259, section 8.2) that fast parsers refuse. A stand-in of
     # the same length shows whether it was only that; the event keeps its own bytes.
     try:
@@ -354,13 +385,25 @@ def _parse(line: bytes) -> _Event:
         raise _Refusal(_reason(str(error))) from None
     except msgspec.DecodeError:
         raise _Refusal("not_json") from None
-    except RecursionError:
+
+
+def _parse_deep(line: bytes, nesting_max: int) -> _Event:
+    """Read an event that nests deeper than the parser goes. ``data`` is read of custom events only."""
+    outer = b""
+    try:
+        for outer in pieces(without_lone_surrogates(line), nesting_max=nesting_max):
+            _any(outer)
+        event = _event(outer)
+    except TooDeep:
         raise _Refusal("too_deep") from None
-
-
-def without_lone_surrogates(line: bytes) -> bytes:
-    """Return JSON text with each lone surrogate escape replaced by ``\\ufffd``; lengths stay the same."""
-    return _SURROGATES.sub(lambda match: rb"\ufffd" if match[1] else match[0], line)
+    except msgspec.ValidationError as error:
+        raise _Refusal(_reason(str(error))) from None
+    except ValueError:  # msgspec's own errors among them.
+        raise _Refusal("not_json") from None
+    if event.type == _CUSTOM:
+        # Not from the piece, in which deep values are missing.
+        event.data = msgspec.Raw(last_member(line, b"data") or b"null")
+    return event
 
 
 def _reason(message: str) -> Reason:
@@ -379,59 +422,21 @@ def _tagged_data(event: _Event) -> _Tagged | None:
     for text in (data, without_lone_surrogates(data)):
         try:
             tagged: _Tagged | None = _tagged.decode(text)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeDecodeError):
             return None  # A tag that is no string.
         except msgspec.DecodeError:
             continue
+        except RecursionError:
+            return _deep_tagged(text)
         return tagged
     return None
 
 
-def _metadata(payload: bytes, limits: Limits) -> dict[str, str]:
+def _deep_tagged(data: bytes) -> _Tagged | None:
     try:
-        return parse_metadata(payload, limits, flat=False)
-    except ValueError:
-        raise _Refusal("bad_metadata") from None
-
-
-def parse_metadata(payload: bytes, limits: Limits, *, flat: bool) -> dict[str, str]:
-    """Read a JSON object of metadata; its values as strings, numbers digit for digit.
-
-    A value that is an array or object is kept as its JSON text, or refused with ``flat``. Raises
-    ``ValueError`` with a sentence for people if ``payload`` is no object or breaks a limit.
-    """
-    try:
-        members = _decode_members(payload)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        raise ValueError("metadata must be one JSON object of names and values") from None
-    if len(members) > limits.metadata_keys_max:
-        raise ValueError(f"metadata has {len(members)} keys, {limits.metadata_keys_max} are allowed")
-    values: dict[str, str] = {}
-    for key, raw in members.items():
-        if not 0 < len(key.encode()) <= limits.metadata_key_bytes_max:
-            raise ValueError(f"a metadata key must have 1 to {limits.metadata_key_bytes_max} bytes")
-        text = bytes(raw)
-        if flat and text[:1] in {b"{", b"["}:
-            raise ValueError(f"the value of {key!r} must be a string, number, boolean or null")
-        value = _string.decode(text) if text[:1] == b'"' else text.decode()
-        if key == "visitor":
-            value = value.removeprefix(_VISITOR_COOKIE).removeprefix(_OLD_VISITOR_COOKIE)
-        if len(value.encode()) > limits.metadata_value_bytes_max:
-            raise ValueError(f"the value of {key!r} is longer than {limits.metadata_value_bytes_max} bytes")
-        values[key] = value
-    return values
-
-
-def _decode_members(payload: bytes) -> dict[str, msgspec.Raw]:
-    payload.decode()  # The parser doesn't look at the bytes of what it skips.
-    try:
-        return _check_strings(_members.decode(payload))
-    except msgspec.DecodeError:
-        return _check_strings(_members.decode(without_lone_surrogates(payload)))
-
-
-def _check_strings(members: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    for raw in members.values():
-        if bytes(raw).startswith(b'"'):
-            _string.decode(raw)
-    return members
+        tagged: _Tagged | None = _tagged.decode(outermost(without_lone_surrogates(data)))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if tagged is not None:
+        tagged.payload = msgspec.Raw(last_member(data, b"payload") or b"null")
+    return tagged

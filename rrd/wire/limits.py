@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Limits(NamedTuple):
@@ -19,3 +19,7 @@ class Limits(NamedTuple):
     metadata_value_bytes_max: int
     batch_bytes: int
     """A batch is handed out when it has gathered so much."""
+    nesting_max: int = 10_000
+    """Levels of arrays and objects in an event, itself included."""
+    metadata_value_too_long: Literal["quarantine", "cut"] = "quarantine"
+    """What becomes of a value longer than ``metadata_value_bytes_max``."""

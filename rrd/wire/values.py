@@ -11,15 +11,18 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_STRING_PATTERN = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_FLAT = rb'[^"{}\[\]]*+(?:' + _STRING_PATTERN + rb'[^"{}\[\]]*+)*+'
-_STRING = re.compile(_STRING_PATTERN, re.DOTALL)
+import msgspec
+
+from rrd.nesting import BRACKETS, STRING_PATTERN
+
+_string = msgspec.json.Decoder(str)
+_STRING = re.compile(STRING_PATTERN, re.DOTALL)
 _SCALAR = re.compile(rb'[^\s,{}\[\]"]++')
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _NAME = re.compile(rb'\s*+,?\s*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+:\s*+', re.DOTALL)
-# The next run of brackets that matters: strings, and whatever holds nothing nested, are passed over.
-_BRACKETS = re.compile(
-    _FLAT + rb"(?:[{\[]" + _FLAT + rb"[}\]]" + _FLAT + rb")*+(?:([{\[]++)|([}\]]++))", re.DOTALL
+# Escapes in the order in which they stand, so that \\ud83d (a backslash and text) is no surrogate.
+_SURROGATES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
 
@@ -48,11 +51,11 @@ def value_end(text: bytes | bytearray, start: int) -> int | None:
         return scalar.end() if scalar else start + 1
     at, depth = start + 1, 1
     while True:
-        brackets = _BRACKETS.match(text, at)
+        brackets = BRACKETS.match(text, at)
         if brackets is None:
             return None
         at = brackets.end()
-        depth += len(brackets[1] or b"") - len(brackets[2] or b"")
+        depth += len(brackets[2] or b"") - len(brackets[3] or b"")
         if depth <= 0:
             return at + depth  # The run may close more than was open.
 
@@ -82,10 +85,40 @@ def members(text: bytes, start: int) -> Iterator[Member]:
         at = limit
 
 
+def last_member(text: bytes, name: bytes) -> bytes | None:
+    """Return the value of the last member ``name`` of the object that ``text`` is; None without one.
+
+    Names may be written with escapes. (Of several members of one name parsers keep the last.)
+    """
+    found = None
+    for member in members(text, skip_space(text, 0)):
+        if member.limit is not None and plain_name(member.name) == name:
+            found = text[member.value : member.limit]
+    return found
+
+
+def plain_name(name: bytes) -> bytes:
+    """Return a member's name without escapes, as UTF-8. One that is no valid string stays as it is."""
+    if b"\\" not in name:
+        return name
+    try:
+        return _string.decode(b'"' + without_lone_surrogates(name) + b'"').encode()
+    except msgspec.DecodeError:
+        return name
+
+
 def skip_space(text: bytes | bytearray, start: int) -> int:
     """Return the offset of the first byte from ``start`` on that is no white space of JSON."""
     space = _SPACE.match(text, start)
     return space.end() if space else start
+
+
+def without_lone_surrogates(text: bytes) -> bytes:
+    """Return JSON text with each lone surrogate escape replaced by ``\\ufffd``; lengths stay the same.
+
+    Such an escape is valid JSON (RFC 8259, 8.2) that fast parsers refuse.
+    """
+    return _SURROGATES.sub(lambda match: rb"\ufffd" if match[1] else match[0], text)
 
 
 def one_line(text: bytes) -> bytes:

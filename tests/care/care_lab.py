@@ -67,7 +67,7 @@ def settings(folder: Path, **changes: Any) -> Config:
         rollup_delay_s=0,
         seal_idle_s=100,
     )
-    return msgspec.structs.replace(small, segment_bytes_max=300, **changes)
+    return msgspec.structs.replace(small, **({"segment_bytes_max": 300} | changes))
 
 
 class Life:

@@ -89,9 +89,12 @@ def test_verify_tells_each_difference_on_a_line_and_mends_what_it_can(
     data = gone.read_bytes()
     gone.unlink()
     told = run(capsys, "verify", code=1).splitlines()
-    assert [line.partition(":")[0] for line in told[:-1]] == ["object-missing", "rolling-leftover"]
+    assert [line.partition(":")[0] for line in told[:-1]] == [
+        "object-missing", "rolling-leftover", "events-missing",
+    ]  # fmt: skip
     assert str(stray) in told[1]
     assert "rrd verify --mend" in told[1]
+    assert "events 1 to 2 (2 events" in told[2]
     assert "1 " in run(capsys, "verify", A, "--tenant", "t", code=1)
     assert stray.exists()
     assert "removed" in run(capsys, "verify", "--mend", code=1)

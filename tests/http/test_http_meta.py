@@ -107,7 +107,7 @@ async def test_later_values_replace_earlier_ones_and_leave_the_others(api: Api) 
     await post_meta(api, recording, {"user": "a", "plan": "free"})
     await send(api, "socket", recording, [meta_event(5, user="b")])
     reply = await post_meta(api, recording, {"user": "c", "more": 1})
-    assert (reply.status, reply.json()) == (200, {"successful_keys": 2})
+    assert (reply.status, reply.json()) == (200, {"successful_keys": 2, "quarantined_keys": 0})
     assert await versions(api, recording) == {"user": ("c", 3), "plan": ("free", 1), "more": ("1", 1)}
 
 
@@ -155,7 +155,7 @@ async def test_metadata_may_come_compressed(api: Api, encoding: str) -> None:
             b'{"a":"\xff"}',
             b'{"a":1} x',
         ),
-        *(dump({"k" * 257: 1}), dump({"k": "x" * 4097}), dump({str(n): n for n in range(101)})),
+        *(dump({"k" * 257: 1}), dump({"k": "x" * 4097})),
     ],
 )
 async def test_what_is_no_flat_object_or_over_a_limit_is_refused(api: Api, body: bytes) -> None:
@@ -175,25 +175,84 @@ async def test_metadata_far_over_its_limits_is_not_even_read(api: Api) -> None:
 async def test_a_recording_holds_so_many_keys_and_no_more(api: Api) -> None:
     recording = new_id()
     assert (await post_meta(api, recording, {f"a{n}": n for n in range(60)})).status == 200
-    reply = await post_meta(api, recording, {f"b{n}": n for n in range(60)})
+    reply = await post_meta(api, recording, {f"b{n}": n for n in range(60)} | {"a1": "new"})
+    assert reply.status == 200
+    assert (reply.json()["successful_keys"], reply.json()["quarantined_keys"]) == (41, 20)
+    full = [f"b{n}" for n in range(40, 60)]
+    assert reply.json()["errors"] == [{"key": key, "reason": "too_many_metadata_keys"} for key in full]
+    found = await api.metadata(recording)
+    assert set(found) == {f"a{n}" for n in range(60)} | {f"b{n}" for n in range(40)}
+    # Known keys can still be set, and there is no room for any other.
+    assert (await post_meta(api, recording, {f"a{n}": "new" for n in range(60)})).status == 200
+    reply = await post_meta(api, recording, {"c": 1})
     assert (reply.status, reply.error["code"]) == (400, "too_many_metadata_keys")
-    assert len(await api.metadata(recording)) == 60
-    # Known keys can still be set, and there is room for forty more.
-    more = {f"a{n}": "new" for n in range(60)} | {f"c{n}": n for n in range(40)}
-    assert (await post_meta(api, recording, more)).status == 200
-    assert len(await api.metadata(recording)) == 100
-    counts = await send(api, "post", recording, [meta_event(1, one_more=1), *some_events(2)])
-    assert (counts["successful_rows"], counts["quarantined_rows"]) == (2, 1)
-    assert set(await api.metadata(recording)) == set(more)
+    counts = await send(
+        api,
+        "post",
+        recording,
+        [meta_event(1, one_more=1), meta_event(2, a0="newer", more=2), *some_events(2)],
+    )
+    assert (counts["successful_rows"], counts["quarantined_rows"]) == (3, 2)
+    found = await api.metadata(recording)
+    assert (len(found), found["a0"], found["a1"]) == (100, "newer", "new")
 
 
-async def test_a_metadata_event_over_a_limit_is_set_aside(api: Api, way: str) -> None:
+BAD_PAIRS = {
+    "value too long": (b'"landingUrl":"%s"' % (b"x" * 4097), "landingUrl", "metadata_value_too_long"),
+    "value far too long": (b'"landingUrl":"%s"' % (b"x" * 500_000), "landingUrl", "metadata_value_too_long"),
+    "number too long": (b'"n":%s' % (b"1" * 4097), "n", "metadata_value_too_long"),
+    "empty key": (b'"":"x"', "", "metadata_key_empty"),
+    "key too long": (b'"%s":1' % (b"k" * 257), "k" * 100, "metadata_key_too_long"),
+    "value no UTF-8": (b'"v":"\xff"', "v", "metadata_value_invalid"),
+    "key no UTF-8": (b'"k\xff":1', "k\ufffd", "metadata_key_invalid"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_PAIRS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_bad_pair_is_set_aside_and_its_neighbours_are_kept(
+    api: Api, way: str, place: int, bad: str
+) -> None:
+    text, key, reason = BAD_PAIRS[bad]
+    pairs = [b'"userId":"u-1"', b'"domain":"shop.example"']
+    pairs.insert(place, text)
+    payload = b"{" + b",".join(pairs) + b"}"
+    line = b'{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":%s}}' % payload
     recording, sent = new_id(), some_events(2)
-    large = [meta_event(1, k="x" * 4097), meta_event(2, **{"k" * 257: 1})]
-    counts = await send(api, way, recording, [*large, *sent])
-    assert (counts["successful_rows"], counts["quarantined_rows"]) == (2, 2)
-    assert await api.events(recording) == sent
-    assert await api.metadata(recording) == {}
+    counts = await send(api, way, recording, [line, *sent])
+    assert (counts["successful_rows"], counts["quarantined_rows"]) == (3, 1)
+    # Sent again, all of it is a repeat: the bad pair, too.
+    again = await send(api, "post", recording, [line, *sent])
+    assert (again["successful_rows"], again["quarantined_rows"], again["duplicate_rows"]) == (0, 0, 3)
+    assert await api.metadata(recording) == {"userId": "u-1", "domain": "shop.example"}
+    listed = (await api.get("/recordings?meta[userId]=u-1")).json()["recordings"]
+    assert [row["recordingId"] for row in listed] == [recording]
+    if not reason.endswith("invalid"):  # A JSON reply can't hold other text.
+        posted = new_id()
+        reply = await api.request("POST", f"/recordings/{posted}/meta", body=payload)
+        assert reply.json() == {
+            "successful_keys": 2,
+            "quarantined_keys": 1,
+            "errors": [{"key": key, "reason": reason}],
+        }
+        assert (await api.metadata(posted))["userId"] == "u-1"
+
+
+async def test_metadata_of_bad_pairs_alone_is_an_error_that_names_them(api: Api) -> None:
+    line = meta_event(1, **{"": "x", "url": "x" * 5000})
+    reply = await api.post(new_id(), ndjson([line]))
+    assert (reply.status, reply.error["code"], reply.error["quarantined_rows"]) == (400, "no_valid_events", 2)
+    assert reply.error["errors"] == [
+        {"line": 1, "key": "", "reason": "metadata_key_empty"},
+        {"line": 1, "key": "url", "reason": "metadata_value_too_long"},
+    ]
+
+
+async def test_long_values_are_cut_where_the_settings_say_so(tmp_path: Path) -> None:
+    async with running(tmp_path, metadata_value_too_long="cut") as daemon, visiting(daemon) as api:
+        recording = new_id()
+        await send(api, "post", recording, [meta_event(1, url="é" * 3000, user="a"), *some_events(1)])
+        assert await api.metadata(recording) == {"url": "é" * 2048, "user": "a"}
 
 
 @pytest.mark.parametrize("prefix", ["rrweb-browser-client-visitor-id=", "rrweb-cloud-visitor-id=", ""])

@@ -47,7 +47,7 @@ BAD_LINES = {
     b'{"type":3,"timestamp":1e400}': "bad_timestamp",
     b'{"type":3,"timestamp":1,"data":"\xff"}': "invalid_utf8",
     b'"packed?"': "bad_packed_event",
-    b'{"type":3,"timestamp":1,"data":' + b"[" * 3000 + b"]" * 3000 + b"}": "too_deep",
+    b'{"type":3,"timestamp":1,"data":' + b"[" * 20_000 + b"]" * 20_000 + b"}": "too_deep",
 }
 
 

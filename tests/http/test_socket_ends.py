@@ -33,7 +33,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.harness import DaemonProcess
+from tests.harness import ON_ASYNCIO, DaemonProcess
 from tests.http.api import an_event, meta_event, ndjson, new_id
 from tests.thoroughness import examples
 
@@ -250,7 +250,9 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     loop, room = request.param
     little = {"recording_buffer_bytes_max": 64 << 10, "flush_bytes": 4096} if room == "little room" else {}
     directory: Path = tmp_path_factory.mktemp("daemon")
-    daemon = DaemonProcess(directory, asyncio_loop=loop == "asyncio", flush_age_ms=20, **little)
+    daemon = DaemonProcess(directory, flush_age_ms=20, **little)
+    if loop == "asyncio":
+        daemon.program = ON_ASYNCIO
     key = daemon.key("all")
     with daemon:
         yield Running(daemon, key)

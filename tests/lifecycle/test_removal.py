@@ -13,6 +13,7 @@ from rrd.errors import DiskFull, Gone, NotFound, RefusedError, StoreAway
 from rrd.lifecycle.removal import Receipt
 from rrd.lifecycle.retention import Retention
 from rrd.recording import Source
+from rrd.wire.metadata import Metadata
 from tests.harness import until
 from tests.lifecycle.removal_lab import METADATA, RemovalLab, lab, prepared, said
 from tests.rollup.rollup_lab import DATA, TENANT, A, B, C, D, check_batch, event, settings
@@ -113,7 +114,7 @@ async def test_blocks_that_the_index_would_not_take_do_not_bring_it_back(tmp_pat
         source = await life.registry.open_source(TENANT, A)
         # A full disk, as SQLite sees it.
         await life.index._db.writer.execute("PRAGMA max_page_count = 1")
-        source.put_metadata({f"key{number}": "x" * 4000 for number in range(20)})
+        source.put_metadata(Metadata({f"key{number}": "x" * 4000 for number in range(20)}))
         with pytest.raises(DiskFull):
             await source.flush()
         await life.index._db.writer.execute("PRAGMA max_page_count = 1000000")

@@ -44,6 +44,7 @@ from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
 from rrd.wire.events import check_lines
 from rrd.wire.limits import Limits
+from rrd.wire.metadata import Metadata
 from tests.objects.memory_store import MemoryStore
 from tests.simdisk import PowerCut, SimDisk
 
@@ -206,7 +207,7 @@ class Life:
             case Note(slot, key, value):
                 source, account = await self._source(slot)
                 account.sent.append(Sent(None, ((key, value),)))
-                source.put_metadata({key: value})
+                source.put_metadata(Metadata({key: value}))
             case Flush():
                 for source, account in list(self._open.values()):
                     await self._flush(source, account)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from itertools import chain
 
 import pytest
@@ -11,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.corpus import recordings
-from rrd.wire.events import Batch, MetadataEvent, Rejected, check_lines, check_messages, parse_metadata
+from rrd.wire.events import Batch, MetadataEvent, Rejected, check_lines, check_messages
 from tests.wire.packer import pack
 from tests.wire.wire_lab import (
-    JSON_VALUES,
     KIB,
     LIMITS,
     LINES,
@@ -358,42 +355,6 @@ def test_tag_may_be_written_with_escapes() -> None:
     assert check(line).metadata[0].values == {"a": "1"}
 
 
-def many_keys(count: int) -> bytes:
-    return json.dumps({f"k{number}": number for number in range(count)}).encode()
-
-
-def key(text: str) -> bytes:
-    return b'{"%s":1}' % text.encode()
-
-
-def value(text: str) -> bytes:
-    return b'{"k":%s}' % text.encode()
-
-
-AT_THE_LIMIT = {
-    "keys": (many_keys(100), many_keys(101)),
-    "bytes of a key": (key("k" * 256), key("k" * 257)),
-    "bytes of a key, not characters": (key("é" * 128), key("é" * 128 + "k")),
-    "bytes of a key, not escapes": (key("\\u0041" * 256), key("\\u0041" * 257)),
-    "bytes of a value": (value(f'"{"v" * 4096}"'), value(f'"{"v" * 4097}"')),
-    "bytes of a value, not characters": (value(f'"{"é" * 2048}"'), value(f'"{"é" * 2048}v"')),
-    "bytes of a number": (value("1" * 4096), value("1" * 4097)),
-    "bytes of an array": (value(f"[{'1' * 4094}]"), value(f"[{'1' * 4095}]")),
-    "an empty value, an empty key": (value('""'), key("")),
-}
-
-
-@pytest.mark.parametrize(("fits", "over"), AT_THE_LIMIT.values(), ids=AT_THE_LIMIT)
-def test_metadata_at_a_limit_is_taken_and_beyond_it_set_aside(fits: bytes, over: bytes) -> None:
-    assert values_of(fits)
-    line = metadata_event(over)
-    batch = check(event(1), line, event(2))
-    assert events_of(batch) == [event(1), event(2)]
-    assert batch.rejected == (Rejected(2, "bad_metadata", line),)
-    with pytest.raises(ValueError, match=r"key|value"):
-        parse_metadata(over, LIMITS, flat=False)
-
-
 @pytest.mark.parametrize("payload", [b"null", b"1", b'"x"', b"[]", b"true"])
 def test_metadata_that_is_no_object_is_set_aside(payload: bytes) -> None:
     line = metadata_event(payload)
@@ -428,32 +389,6 @@ ORDINARY = [
 def test_other_custom_events_are_ordinary(line: bytes) -> None:
     batch = check(line)
     assert (events_of(batch), batch.metadata, batch.rejected) == ([line], (), ())
-
-
-@given(st.dictionaries(st.text(min_size=1, max_size=5), JSON_VALUES, max_size=4), st.data())
-def test_posted_metadata_is_flat(values: dict[str, object], data: st.DataObject) -> None:
-    payload = data.draw(json_text(values))
-    if any(isinstance(value, (list, dict)) for value in values.values()):
-        with pytest.raises(ValueError, match="must be a string, number, boolean or null"):
-            parse_metadata(payload, LIMITS, flat=True)
-    else:
-        assert parse_metadata(payload, LIMITS, flat=True) == parse_metadata(payload, LIMITS, flat=False)
-
-
-NO_METADATA = [b"", b"x", b"[]", b'"a"', b"null", b'{"a":1', b'{"a":"\xff"}', b'{"a":1}x', b"[" * 9999]
-
-
-@pytest.mark.parametrize("payload", NO_METADATA, ids=range(len(NO_METADATA)))
-def test_posted_metadata_must_be_one_object(payload: bytes) -> None:
-    with pytest.raises(ValueError, match="must be one JSON object"):
-        parse_metadata(payload, LIMITS, flat=True)
-
-
-@given(st.binary(max_size=40) | JSON_VALUES.flatmap(json_text))
-def test_posted_junk_raises_only_value_errors(payload: bytes) -> None:
-    with contextlib.suppress(ValueError):
-        values = parse_metadata(payload, LIMITS, flat=True)
-        assert all(isinstance(text, str) for pair in values.items() for text in pair)
 
 
 # Junk

@@ -132,7 +132,7 @@ INSIDE = {
     "bad_timestamp": b'{"type":3,"v":"v1"}',
     "not_json": b'{"type":3,"timestamp":1,,"v":"v1"}',
     "invalid_utf8": b'{"type":3,"timestamp":1,"data":"\xff","v":"v1"}',
-    "too_deep": b'{"type":3,"timestamp":1,"data":' + b"[" * 3000 + b"]" * 3000 + b',"v":"v1"}',
+    "too_deep": b'{"type":3,"timestamp":1,"data":' + b"[" * 20_000 + b"]" * 20_000 + b',"v":"v1"}',
     "bad_metadata": b'{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":1},"v":"v1"}',
 }
 

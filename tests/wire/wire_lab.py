@@ -14,6 +14,7 @@ import zstandard
 from hypothesis import strategies as st
 
 from rrd.errors import WireError
+from rrd.nesting import outermost
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, MetadataEvent, Rejected
 from rrd.wire.inflate import Encoding
@@ -147,7 +148,7 @@ def check_batch(batch: Batch) -> None:
 
 @lru_cache(maxsize=8192)
 def _facts(line: bytes) -> tuple[float, bool]:
-    value = json.loads(line)
+    value = json.loads(outermost(line))
     return value["timestamp"], "sequenceId" in value or "recordingId" in value
 
 
@@ -162,17 +163,13 @@ TIME_MAX = 8_640_000_000_000_000
 Verdict = Literal["event", "metadata", "refused", "not_json"]
 
 
-NESTING_MAX = 512
-"""So deep may an event nest in any case; where the parser gives up is its own affair."""
-
-
-def verdict(line: bytes, nesting_max: int = NESTING_MAX) -> Verdict:
-    """Say what becomes of ``line``, which is no packed event."""
+def verdict(line: bytes) -> Verdict:
+    """Say what becomes of ``line``, which is no packed event and nests no deeper than the parsers go."""
     try:
         value = json.loads(line.decode(), parse_constant=_refuse, object_pairs_hook=_Members)
     except (ValueError, RecursionError):
         return "not_json"
-    if not isinstance(value, _Members) or _depth(value) > nesting_max:
+    if not isinstance(value, _Members):
         return "refused"
     types, stamps = value.all("type"), value.all("timestamp")
     if not types or not all(type(number) is int for number in types):
@@ -198,15 +195,6 @@ class _Members(list[tuple[str, Any]]):
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
-
-
-def _depth(value: object) -> int:
-    deepest = 0
-    level: list[object] = [value]
-    while level := [item for item in level if isinstance(item, list)]:
-        deepest += 1
-        level = [part[1] if isinstance(item, _Members) else part for item in level for part in item]
-    return deepest
 
 
 # Strategies
