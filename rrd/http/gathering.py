@@ -25,10 +25,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-from aiohttp import EofStream, WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 from aiohttp._websocket.models import WSMessageTextBytes
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
+from rrd.errors import RrdError
 from rrd.http.deflate import Inflater
 
 _TEXT = WSMsgType.TEXT
@@ -110,6 +111,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             elif message.type is not WSMsgType.PONG:
                 return message
         frames.is_over = True
+        runs.stop()
         return self._last
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
@@ -124,21 +126,27 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             await self._writer.close(code, message)
         return True
 
-    async def linger(self) -> None:
-        """Read on and discard until the client closes the connection, or its side of the socket.
+    async def linger(self, *, timeout_s: float) -> None:
+        """Close our side of the connection; read on and discard until the client closes its own.
 
-        Closing a connection with bytes unread resets it, which may take what was sent last along (RFC 9112,
-        9.6). The caller limits the time.
+        A connection that is closed with bytes unread is reset, which may take what was said last along
+        (RFC 9112, 9.6).
         """
-        while (message := await self.next_message()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            pass
-        if message.type is WSMsgType.ERROR and self._frames is not None:
-            # No close frame can be made out any more. A client ends the connection once it sees our end.
-            transport = self._frames.transport
-            with contextlib.suppress(OSError, RuntimeError):
-                if transport is not None and transport.can_write_eof() and not transport.is_closing():
-                    transport.write_eof()
-            await self._frames.has_ended.wait()
+        runs, frames = self._runs, self._frames
+        if runs is None or frames is None:
+            return
+        frames.is_over = True
+        runs.stop()
+        transport = frames.transport
+        with contextlib.suppress(OSError, RuntimeError):
+            if transport is not None and not transport.is_closing():
+                transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not frames.has_ended.is_set() and runs.exception() is None:
+                    with contextlib.suppress(EofStream, WebSocketError, RrdError):
+                        await runs.read()
+                await frames.has_ended.wait()
 
     def hang_up(self) -> None:
         """End the connection at once. What has arrived can still be received."""
@@ -210,6 +218,12 @@ class _Runs(WebSocketDataQueue):
         self.size = 0
         # Every use takes bytearrays as well as bytes, and copying each would cost more than its check.
         return cast(list[bytes], messages)
+
+    def stop(self) -> None:
+        """Drop what has gathered, and gather no more."""
+        self.on_first = None
+        self.messages.clear()
+        self.size = 0
 
     def hand_out(self) -> None:
         if self.messages:

@@ -73,6 +73,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     ingest.wants_echo = request.query.get("debug") == "true"
     ingest.wants_acks = ingest.wants_echo or request.query.get("ack") == "true"
     await ingest.run()
+    await socket.linger(timeout_s=_GOODBYE_TIMEOUT_S)
     return socket
 
 
@@ -123,11 +124,9 @@ class _SocketIngest:
             await self._end(code=WSCloseCode.OK, reason="")
         except RrdError as error:
             await self._fail(error)
-            await self._linger()
         except Exception:  # noqa: BLE001  # the last line of defence: no HTTP reply can be sent any more
             event(logger, logging.ERROR, "socket_crashed", exc_info=True)
             await self._fail(RrdError("something went wrong here; the log says what"))
-            await self._linger()
         finally:
             self._has_heard_all.set()
             if self._ended and self._saying:
@@ -338,9 +337,8 @@ class _SocketIngest:
         """Say ``last_words`` and send a close frame. With ``lingers``, ``run`` still reads: let it read on
         until the client closes (RFC 6455, 7.1.2), but not forever.
         """
-        with contextlib.suppress(
-            OSError, RuntimeError
-        ):  # Gone already, or silent: nobody is left to hear it.
+        # The client may be gone, or not read.
+        with contextlib.suppress(OSError, RuntimeError):
             async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
                 await self._socket.send_str(msgspec.json.encode(last_words).decode())
                 await self._socket.close(code=code, message=reason.encode())
@@ -350,12 +348,6 @@ class _SocketIngest:
                     await self._has_heard_all.wait()
             except TimeoutError:
                 self._socket.hang_up()
-
-    async def _linger(self) -> None:
-        """After an error: make sure that it reaches a client that still sends."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
-                await self._socket.linger()
 
     def _summary(self, *, final: bool) -> dict[str, object]:
         return {

@@ -11,9 +11,8 @@ import logging
 _LOGGER = "rrd.http.protocol"
 
 _SOCKETS = "aiohttp.websocket"
-_LIBRARY = ("aiohttp.access", "aiohttp.internal", "aiohttp.server", "aiohttp.web")
-"""The loggers of aiohttp's server. A filter acts only on the very logger that a record is made with: one on
-``aiohttp`` would do nothing."""
+"""The one logger of aiohttp's server side that can't be replaced: those for requests and access can, and no
+code that rrd runs uses the others."""
 
 
 class _Unnamed(logging.Filter):
@@ -37,10 +36,8 @@ class _Unsaid(logging.Filter):
 
 
 def protocol_logger() -> logging.Logger:
-    """Return the logger to give to ``web.AppRunner``; make aiohttp's own as discreet."""
+    """Return the logger to give to ``web.AppRunner``; make the one for sockets as discreet."""
     _add(logging.getLogger(_SOCKETS), _Unsaid())
-    for name in _LIBRARY:
-        _add(logging.getLogger(name), _Unnamed())
     logger = logging.getLogger(_LOGGER)
     _add(logger, _Unnamed())
     return logger

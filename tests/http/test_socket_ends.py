@@ -20,6 +20,7 @@ import fcntl
 import http.client
 import json
 import os
+import signal
 import socket
 import struct
 import termios
@@ -187,7 +188,8 @@ class Client:
         if how in {"close", "close, then more", "close and reset"}:
             self.send(frame(CLOSE, (1000).to_bytes(2, "big")))
         if how == "close, then more":
-            self.send(frame(PING, b"after the close") + frame(TEXT, an_event(1, n="after the close")))
+            more = frame(TEXT, an_event(1, n="after the close"))
+            self.send(more + frame(PING, b"after the close") + more)
         if how == "half-close":
             self.socket.shutdown(socket.SHUT_WR)
         if how in {"reset", "close and reset"}:
@@ -196,8 +198,11 @@ class Client:
             self.reader.close()
             self.socket.close()
 
-    def rest(self) -> list[tuple[int, bytes]]:
-        """The frames that the server still sends, until it closes the connection: opcode and payload."""
+    def rest(self, *, answers: bool = False) -> list[tuple[int, bytes]]:
+        """The frames that the server still sends, until it closes the connection: opcode and payload.
+
+        ``answers``: its close frame is answered.
+        """
         frames, inflater = [], zlib.decompressobj(wbits=-15)
         with contextlib.closing(self.socket), contextlib.closing(self.reader):
             while head := self.reader.read(2):
@@ -208,6 +213,8 @@ class Client:
                 if head[0] & 0x40:
                     payload = inflater.decompress(payload + b"\x00\x00\xff\xff")
                 frames.append((head[0] & 0x0F, payload))
+                if answers and frames[-1][0] == CLOSE:
+                    self.socket.sendall(frame(CLOSE, payload[:2]))
         return frames
 
 
@@ -348,6 +355,30 @@ def test_more_than_one_read_takes_is_stored_when_a_pong_cannot_be_sent(running: 
     expected = script.complete(arrived)
     assert arrived > start
     assert len(stored(daemon, key, recording, expected)) >= expected
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_what_arrived_before_the_daemon_was_told_to_stop_is_stored(tmp_path: Path, loop: str) -> None:
+    daemon, recording, script = DaemonProcess(tmp_path, flush_age_ms=60_000), new_id(), Script()
+    if loop == "asyncio":
+        daemon.program = ON_ASYNCIO
+    key = daemon.key("all")
+    for number in range(300):
+        script.message(TEXT, script.event(60), parts=1 + number % 2, compressed=False)
+        script.control(PING)
+    with daemon:
+        client = Client(daemon, key, f"/recordings/{recording}/ingest/ws", deflate=False)
+        daemon.pause()
+        client.send(bytes(script.data))
+        assert client.unacknowledged() == 0
+        os.kill(daemon.pid, signal.SIGTERM)
+        daemon.go_on()
+        *_, close = [message for message in client.rest(answers=True) if message[0] != PONG]
+        assert close[0] == CLOSE
+        assert close[1][:2] == (1012).to_bytes(2, "big")
+        assert daemon.wait() == 0
+        daemon.start()
+        assert read(daemon, key, recording) == script.events
 
 
 def test_pongs_that_are_never_read_do_not_keep_events_from_being_read(running: Running) -> None:
