@@ -28,7 +28,7 @@ class Deflater:
         self._window = b""
 
     def block(self, data: bytes, end: str) -> bytes:
-        """Compress ``data``; ``end``: "sync", "final" (BFINAL), or "kept" (BFINAL, and the window goes on)."""
+        """Compress ``data``; ``end``: "sync", "final" (BFINAL), or "kept" (BFINAL; the window goes on)."""
         self._window = (self._window + data)[-_WINDOW_BYTES:]
         packed = self._stream.compress(data)
         if end == "sync":
