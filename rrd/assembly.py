@@ -83,7 +83,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     index, must_rebuild = await open_index(config)
     stack.push_async_callback(index.close)
     guard = Guard(config.data_dir, config.disk_reserve_bytes)
-    evictor = Evictor(config, disk, index, claims, clock, is_low=guard.is_low)
+    evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
     registry = Registry(
         config,

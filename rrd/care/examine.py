@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeVar
 
 from rrd import layout
 from rrd.care import differences
-from rrd.care.census import LastRead, StoreFiles, describe
-from rrd.care.contents import READ_AHEAD_BYTES, Contents
+from rrd.care.census import StoreFiles, describe
+from rrd.care.contents import Contents
 from rrd.care.differences import MEND, MOVE, REINDEX, RESTART, Difference
 from rrd.care.entries import names_in, sealed_in
-from rrd.errors import ObjectMissing
+from rrd.care.proof import is_held_elsewhere
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
@@ -223,13 +223,21 @@ class Examiner:
                 yield self._unknown_file(tenant, recording, row, number, path)
         planned = {entry.first_number for entry in row.objects if entry.state == "planned"} if row else set()
         for number, path in sorted(here.rolling.items()):
-            if number not in planned:
-                what = "nobody makes this object any more"
-                yield Difference("rolling-leftover", tenant, recording, path, what, MEND, "remove_file")
+            if number in planned:
+                continue
+            what = "it is an unfinished object, and no roll-up continues it"
+            leftover = Difference("rolling-leftover", tenant, recording, path, what, MEND, "remove_file")
+            if row is None:
+                yield leftover._replace(next_step=REINDEX, mend="by_hand")
+            else:
+                proofs = differences.places_of(row, self.data_dir)
+                yield leftover._replace(evidence="held_elsewhere", proofs=proofs)
         if row is None and self.tombstones.erased(tenant, recording) is not None:
             for path in here.torn:
                 what = "its recording was erased"
-                yield Difference("erased-leftover", tenant, recording, path, what, MEND, "remove_file")
+                yield Difference(
+                    "erased-leftover", tenant, recording, path, what, MEND, "remove_file", "removed"
+                )
 
     def _unknown_file(
         self, tenant: str, recording: str, row: RecordingRow | None, number: int, path: str
@@ -238,17 +246,23 @@ class Examiner:
         created_ms = identity.created_ms if identity is not None else -1
         if row is None and self.tombstones.covers(tenant, recording, created_ms):
             what = "its recording was removed"
-            return Difference("erased-leftover", tenant, recording, path, what, MEND, "remove_file")
+            return Difference(
+                "erased-leftover", tenant, recording, path, what, MEND, "remove_file", "removed"
+            )
         entry = differences.covering(row, number) if row is not None else None
         if row is not None and entry is not None:
             what = "nobody refers to it: it went into an object"
             proofs = (differences.key_of(row, entry),)
-            return Difference("copy-leftover", tenant, recording, path, what, MEND, "remove_file", proofs)
+            return Difference(
+                "copy-leftover", tenant, recording, path, what, MEND, "remove_file", "held_elsewhere", proofs
+            )
         if identity is not None:
             looked = scan(self.disk, path)
             if looked.verdict == "clean" and not looked.blocks:
                 what = "the index does not refer to it, and it holds nothing"
-                return Difference("segment-empty", tenant, recording, path, what, MEND, "remove_file")
+                return Difference(
+                    "segment-empty", tenant, recording, path, what, MEND, "remove_file", "empty"
+                )
             if identity.name != (tenant, recording, number):
                 return self._misplaced(tenant, recording, path, identity)
         what = "the index doesn't know this segment"
@@ -286,17 +300,13 @@ class Examiner:
         is_living = row is not None and row.created_ms == created_ms
         if not is_living and self.tombstones.covers(tenant, recording, created_ms):
             what = "its recording was removed"
-            return Difference("erased-leftover", tenant, recording, info.key, what, MEND, "remove_object")
+            return Difference(
+                "erased-leftover", tenant, recording, info.key, what, MEND, "remove_object", "removed"
+            )
         return differences.unknown_object(row, info.key, found, data_dir=self.data_dir)
 
     # All bytes
 
-    def is_whole(self, place: str) -> bool:
-        """Read all of an object or of a local file, and tell whether nothing is wrong with it. Blocking."""
-        try:
-            if layout.parse_object_key(place) is not None:
-                reader = LastRead(self.files, self.files.size(place), window=READ_AHEAD_BYTES)
-                return scan(reader, place, deep=True).verdict == "clean"
-            return scan(self.disk, place, deep=True).verdict == "clean"
-        except (ObjectMissing, OSError):
-            return False
+    def is_held_elsewhere(self, place: str, others: Collection[str]) -> bool:
+        """Tell whether all lines of a file or object stand in others, too. Blocking. Reads all of them."""
+        return is_held_elsewhere(place, others, disk=self.disk, objects=self.files)

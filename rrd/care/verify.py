@@ -9,7 +9,7 @@ A daemon may be at work meanwhile. So nothing is told that a second look, a mome
 
 Mending is for a data directory that is held (``recovery.lock_data_dir``). A running roll-up may put an
 object under the very key that was found to be an orphan's, and deleting that would lose it. Nothing is
-removed on the word of the index alone: what holds the same is read to its last byte first.
+removed on the word of the index alone: what holds the same lines is read to its last byte first (``proof``).
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ class Verifier:
         The data directory must be held.
         """
         examiner = self._examiner
-        for proof in difference.proofs:
-            if not await examiner.blocking(examiner.is_whole, proof):
-                return ""
+        if difference.evidence == "held_elsewhere" and not await examiner.blocking(
+            examiner.is_held_elsewhere, difference.where, difference.proofs
+        ):
+            return ""
         if difference.mend == "remove_file":
             await examiner.blocking(self._unlink, difference.where)
             return "removed"

@@ -88,7 +88,9 @@ class Life:
             config, self.disk, index, self.clock, LIMITS, files=self.files,
             is_erased=lambda tenant, recording: tombstones.erased(tenant, recording) is not None,
         )  # fmt: skip
-        self.evictor = Evictor(config, self.disk, index, claims, self.clock, is_low=lambda: False)
+        self.evictor = Evictor(
+            config, self.disk, index, claims, self.clock, store=store, is_low=lambda: False
+        )
         self.rollup = RollUp(
             config, self.disk, index, store, claims, self.clock,
             live_sources=self.registry.live_sources, evictor=self.evictor, retry_s=(0.001, 0.01),
