@@ -28,11 +28,7 @@ class Deflater:
         self._window = b""
 
     def block(self, data: bytes, end: str) -> bytes:
-<<<<<<< HEAD
         """Compress ``data``. ``end``: "sync", "final" (BFINAL), or "kept" (BFINAL; the window goes on)."""
-=======
-        """Compress ``data``; ``end``: "sync", "final" (BFINAL), or "kept" (BFINAL; the window goes on)."""
->>>>>>> main
         self._window = (self._window + data)[-_WINDOW_BYTES:]
         packed = self._stream.compress(data)
         if end == "sync":
