@@ -191,6 +191,12 @@ class StoreAway(ObjectError):
     status = 503
 
 
+class WrongStore(StoreAway):
+    """The store is not the one that this data directory uses. Nothing is written to it or deleted in it."""
+
+    code = "wrong_object_store"
+
+
 class ObjectMissing(ObjectError):
     """There is no object of this key."""
 

@@ -80,6 +80,11 @@ def lock_path(data_dir: str) -> str:
     return f"{data_dir}/lock"
 
 
+def identity_path(data_dir: str) -> str:
+    """The id of a data directory, and the object store that it uses (``objects.identity``)."""
+    return f"{data_dir}/identity"
+
+
 def keys_path(data_dir: str) -> str:
     return f"{data_dir}/keys.sqlite"
 

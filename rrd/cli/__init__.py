@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from rrd import __version__
 from rrd.cli import (
+    adopt_store,
     backup,
     check_config,
     common,
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     families = (
         *(serve, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
-        *(doctor, verify, reindex, inspect, quarantine),
+        *(doctor, verify, reindex, inspect, quarantine, adopt_store),
     )
     for family in families:
         family.register(commands)

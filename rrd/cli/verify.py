@@ -77,6 +77,7 @@ async def examining(config: Config, *, is_served: bool) -> AsyncIterator[Examine
 
     disk = OsDisk()
     async with open_index(config.data_dir) as index, open_store(config, disk) as store:
+        await store.check_owner()
         with open_tombstones(config.data_dir) as tombstones:
             examiner = Examiner(config.data_dir, disk, index, store, tombstones, is_served=is_served)
             with contextlib.closing(examiner):

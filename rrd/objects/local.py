@@ -74,7 +74,7 @@ class LocalStore:
         self, root: str, disk: Disk, *, timeout_s: float = _TIMEOUT_S, page_size: int = _PAGE_SIZE
     ) -> None:
         self.name = f"local:{root}"
-        self._root = root
+        self.root = self._root = root
         self._disk = disk
         self._timeout_s = timeout_s
         self._page_size = page_size

@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -296,6 +297,9 @@ class _Backup:
         for place in (layout.keys_path, layout.tombstones_path):
             if os.path.exists(place(self._data_dir)):
                 _copy_database(place(self._data_dir), place(self._data))
+        # So that a restored directory goes on with the same bucket.
+        if os.path.exists(layout.identity_path(self._data_dir)):
+            shutil.copy(layout.identity_path(self._data_dir), layout.identity_path(self._data))
 
     def _take_out(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -310,7 +314,7 @@ class _Backup:
         totals = self._totals
         databases = [
             place(DATA)
-            for place in (layout.index_path, layout.keys_path, layout.tombstones_path)
+            for place in (layout.index_path, layout.keys_path, layout.tombstones_path, layout.identity_path)
             if os.path.exists(f"{self._target}/{place(DATA)}")
         ]
         files = size = 0

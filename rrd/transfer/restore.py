@@ -24,6 +24,7 @@ from rrd.config import Config
 from rrd.errors import BadRequest, NotFound, RrdError
 from rrd.index.index import Index
 from rrd.objects.choose import open_store
+from rrd.objects.identity import Own, read_own, write_own
 from rrd.recovery import lock_data_dir
 from rrd.segment.disk import OsDisk
 from rrd.tombstones import Tombstone, Tombstones
@@ -93,7 +94,7 @@ class _Restore:
         if tombstones is not None and not os.path.exists(tombstones):
             raise NotFound(f"{tombstones}: there is no such file")
         mine = os.path.basename(layout.tombstones_path(self._data_dir))
-        allowed = {"lock", _RESTORING, *(mine + suffix for suffix in ("", "-wal", "-shm"))}
+        allowed = {"lock", "identity", _RESTORING, *(mine + suffix for suffix in ("", "-wal", "-shm"))}
         there = sorted(set(os.listdir(self._data_dir)) - allowed)
         if there:
             raise BadRequest(
@@ -172,7 +173,13 @@ class _Restore:
         return covered
 
     async def put_objects(self, objects: list[Sum]) -> None:
-        """Put objects into the store that the settings tell."""
+        """Put objects into the store that the settings tell, which may be the one of the backup or a new one.
+
+        Raises ``WrongStore`` if it belongs to yet another data directory.
+        """
+        own = read_own(f"{self._new}/{DATA}")
+        if own is not None:
+            write_own(self._data_dir, Own(own.id), OsDisk())
         if not objects:
             return
         self._progress.begin("objects")
