@@ -20,7 +20,8 @@ packages of the second line never import each other (``tests/test_layers.py`` ho
    reindex) · ``playback`` (reading in order) · ``rollup`` (segments → objects) · ``lifecycle`` (disk guard,
    retention, erasure) · ``care`` (verify, doctor, refusals) · ``transfer`` (export, import, backup)
 4. ``http`` (thin shells around the above)
-5. ``assembly`` (puts the parts together) · ``memory`` (malloc) · ``daemon`` (start, stop, signals) · ``cli``
+5. ``preflight`` (settings as a whole) · ``assembly`` (puts the parts together) · ``memory`` (malloc) ·
+   ``daemon`` (start, stop, signals) · ``cli``
 
 ``async def`` begins where waiting begins: decoding, scanning, ordering and planning are plain functions.
 """

@@ -36,6 +36,7 @@ from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.log import event
 from rrd.memory import set_up_malloc, trim_malloc_in_time
+from rrd.preflight import check_settings
 from rrd.recovery import lock_data_dir, set_index_aside
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ does at a start that has much to take up."""
 
 def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
+    check_settings(config)
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     set_up_malloc()
@@ -193,6 +195,22 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return  # By nohup(1).
+    # A hang-up of the terminal ends what runs in it. Elsewhere SIGHUP is the habit of asking a daemon to read
+    # its settings again, and an end would cut off all visitors. Asked now: a terminal that is gone isn't one.
+    loop.add_signal_handler(signal.SIGHUP, on_signal if _has_terminal() else _on_hangup)
+
+
+def _has_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+def _on_hangup() -> None:
+    event(logger, logging.INFO, "hangup_ignored", next_step="settings count from the next start: restart rrd")
 
 
 def _raise_file_limit() -> None:

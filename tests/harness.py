@@ -168,6 +168,9 @@ async def running(
                 assert not ended, f"a task of the daemon ended by itself: {ended}"
 
 
+_LIMITED = 'ulimit -n "$0" && exec "$@"'
+
+
 class DaemonProcess(Keys):
     """``rrd serve`` as a process of its own, on a free port that it keeps over restarts.
 
@@ -175,8 +178,18 @@ class DaemonProcess(Keys):
     ``kill`` or the ``with`` statement.
     """
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        stdin: int = subprocess.DEVNULL,
+        handles_max: int | None = None,
+        **settings: object,
+    ) -> None:
+        """``handles_max``: the hard limit of open files that it is started with (RLIMIT_NOFILE)."""
         super().__init__(str(directory / "data"))
+        self._stdin = stdin
+        self._handles_max = handles_max
         self.data_dir = str(directory / "data")
         self.log_path = directory / "rrd.log"
         self.settings = settings
@@ -201,16 +214,19 @@ class DaemonProcess(Keys):
             **{name: value for name, value in os.environ.items() if not name.startswith("RRD_")},
             "RRD_DISK_RESERVE_BYTES": "0",
             **{f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()},
+            "RRD_CONFIG": "",  # Not that of a service on this machine.
             "INVOCATION_ID": "tests",
             "PYTHONPATH": str(ROOT),
         }
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    # ulimit sets both limits, and exec keeps the process id.
+                    *(() if self._handles_max is None else ("sh", "-c", _LIMITED, str(self._handles_max))),
                     *(sys.executable, "-m", "rrd", "serve"),
                     *("--data-dir", self.data_dir, "--port", str(self.port)),
                 ],
-                stdin=subprocess.DEVNULL,
+                stdin=self._stdin,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=environment,
@@ -248,6 +264,14 @@ class DaemonProcess(Keys):
 
     def log(self) -> str:
         return self.log_path.read_text()
+
+    def wait_for_log(self, word: str, *, deadline_s: float = DEADLINE_S) -> str:
+        """Return the log once it holds ``word``."""
+        end = time.monotonic() + deadline_s
+        while word not in (told := self.log()):
+            assert time.monotonic() < end, f"waited {deadline_s} s in vain for {word!r} in the log:\n{told}"
+            time.sleep(0.01)
+        return told
 
     def __enter__(self) -> DaemonProcess:
         if self.process is None:

@@ -20,7 +20,7 @@ LAYERS = (
         *("recovery", "catch_up", "rebuild", "playback", "rollup", "lifecycle", "care", "transfer"),
     },
     {"http"},
-    {"assembly", "memory", "daemon", "cli", "__main__"},
+    {"preflight", "assembly", "memory", "daemon", "cli", "__main__"},
 )
 # Packages of the second line never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}

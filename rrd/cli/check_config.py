@@ -31,9 +31,9 @@ def _check(args: argparse.Namespace) -> int:
         config, flags=common.config_flags(args), environment=os.environ, file=common.config_file(args)
     ):
         print(line)
-    from rrd.lifecycle.retention import limits_of  # noqa: PLC0415 - most commands start without it
+    from rrd.preflight import check_settings  # noqa: PLC0415 - most commands start without it
 
-    limits_of(config)
+    check_settings(config)
     _, handles_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     for warning in warnings(
         config, handles_max=None if handles_max == resource.RLIM_INFINITY else handles_max
