@@ -36,6 +36,7 @@ from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.log import event
 from rrd.memory import set_up_malloc, trim_malloc_in_time
+from rrd.ownership import check_writable
 from rrd.preflight import check_settings
 from rrd.recovery import lock_data_dir, set_index_aside
 
@@ -66,6 +67,7 @@ does at a start that has much to take up."""
 def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
     check_settings(config)
+    check_writable(config)
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     set_up_malloc()

@@ -15,6 +15,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from rrd.config import Config
 from rrd.recovery import lock_data_dir
 
 ROOT = Path(__file__).parents[1]
+PYTHONPATH = os.pathsep.join((str(ROOT), sysconfig.get_path("purelib")))
+"""The packages, too: what runs as another user may need another interpreter than this environment's."""
 DEADLINE_S = 20.0
 
 T = TypeVar("T")
@@ -184,12 +187,19 @@ class DaemonProcess(Keys):
         *,
         stdin: int = subprocess.DEVNULL,
         handles_max: int | None = None,
+        uid: int | None = None,
+        python: str = sys.executable,
         **settings: object,
     ) -> None:
-        """``handles_max``: the hard limit of open files that it is started with (RLIMIT_NOFILE)."""
+        """``handles_max``: the hard limit of open files that it is started with (RLIMIT_NOFILE).
+
+        ``uid``: as whom it runs, where the test runs as root; ``python`` must be one that this user may run.
+        """
         super().__init__(str(directory / "data"))
         self._stdin = stdin
         self._handles_max = handles_max
+        self._uid = uid
+        self._python = python
         self.data_dir = str(directory / "data")
         self.log_path = directory / "rrd.log"
         self.settings = settings
@@ -216,17 +226,20 @@ class DaemonProcess(Keys):
             **{f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()},
             "RRD_CONFIG": "",  # Not that of a service on this machine.
             "INVOCATION_ID": "tests",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": PYTHONPATH,
         }
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
                     # ulimit sets both limits, and exec keeps the process id.
                     *(() if self._handles_max is None else ("sh", "-c", _LIMITED, str(self._handles_max))),
-                    *(sys.executable, "-m", "rrd", "serve"),
+                    *(self._python, "-m", "rrd", "serve"),
                     *("--data-dir", self.data_dir, "--port", str(self.port)),
                 ],
                 stdin=self._stdin,
+                user=self._uid,
+                group=self._uid,
+                extra_groups=None if self._uid is None else [],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=environment,
