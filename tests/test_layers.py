@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 
 # From the bottom up. A part imports from layers below its own, and from its own unless that is closed.
 LAYERS = (
-    {"errors", "ids", "layout", "clock", "config", "log", "ownership", "__init__"},
+    {"errors", "ids", "layout", "clock", "config", "log", "ownership", "handles", "__init__"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {
         *("repeats", "history", "recording", "committer", "registry", "claims"),
