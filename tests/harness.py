@@ -19,7 +19,7 @@ import sysconfig
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -171,6 +171,18 @@ async def running(
                 assert not ended, f"a task of the daemon ended by itself: {ended}"
 
 
+class Launch(NamedTuple):
+    """How a process is started."""
+
+    stdin: int = subprocess.DEVNULL
+    handles_max: int | None = None
+    """The hard limit of open files (RLIMIT_NOFILE); None: that of the test."""
+    uid: int | None = None
+    """As whom it runs, where the test runs as root."""
+    python: str = sys.executable
+    """One that this user may run."""
+
+
 _LIMITED = 'ulimit -n "$0" && exec "$@"'
 
 
@@ -181,25 +193,9 @@ class DaemonProcess(Keys):
     ``kill`` or the ``with`` statement.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        stdin: int = subprocess.DEVNULL,
-        handles_max: int | None = None,
-        uid: int | None = None,
-        python: str = sys.executable,
-        **settings: object,
-    ) -> None:
-        """``handles_max``: the hard limit of open files that it is started with (RLIMIT_NOFILE).
-
-        ``uid``: as whom it runs, where the test runs as root; ``python`` must be one that this user may run.
-        """
+    def __init__(self, directory: Path, launch: Launch = Launch(), /, **settings: object) -> None:
         super().__init__(str(directory / "data"))
-        self._stdin = stdin
-        self._handles_max = handles_max
-        self._uid = uid
-        self._python = python
+        self._launch = launch
         self.data_dir = str(directory / "data")
         self.log_path = directory / "rrd.log"
         self.settings = settings
@@ -232,14 +228,18 @@ class DaemonProcess(Keys):
             self.process = subprocess.Popen(
                 [
                     # ulimit sets both limits, and exec keeps the process id.
-                    *(() if self._handles_max is None else ("sh", "-c", _LIMITED, str(self._handles_max))),
-                    *(self._python, "-m", "rrd", "serve"),
+                    *(
+                        ()
+                        if self._launch.handles_max is None
+                        else ("sh", "-c", _LIMITED, str(self._launch.handles_max))
+                    ),
+                    *(self._launch.python, "-m", "rrd", "serve"),
                     *("--data-dir", self.data_dir, "--port", str(self.port)),
                 ],
-                stdin=self._stdin,
-                user=self._uid,
-                group=self._uid,
-                extra_groups=None if self._uid is None else [],
+                stdin=self._launch.stdin,
+                user=self._launch.uid,
+                group=self._launch.uid,
+                extra_groups=None if self._launch.uid is None else [],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=environment,

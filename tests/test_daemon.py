@@ -18,7 +18,7 @@ import pytest
 
 from rrd.cli.common import SYSTEM_CONFIG
 from rrd.config import Config, load_config
-from tests.harness import DaemonProcess
+from tests.harness import DaemonProcess, Launch
 from tests.thoroughness import some
 
 ROOT = Path(__file__).parents[1]
@@ -210,7 +210,7 @@ def test_sighup_doesnt_end_a_daemon_without_a_terminal(tmp_path: Path, times: in
 
 def test_a_daemon_whose_terminal_closes_stops_cleanly(tmp_path: Path) -> None:
     master, terminal = os.openpty()
-    with DaemonProcess(tmp_path, stdin=terminal) as rrd:
+    with DaemonProcess(tmp_path, Launch(stdin=terminal)) as rrd:
         os.close(terminal)
         os.close(master)
         os.kill(rrd.pid, signal.SIGHUP)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from rrd.config import Config
 from rrd.handles import share_out
-from tests.harness import DaemonProcess
+from tests.harness import DaemonProcess, Launch
 
 _FIXED_AND_USED = 120
 
@@ -79,7 +79,7 @@ def _upgraded_are_acked(outcomes: list[tuple[str, object]]) -> int:
 async def test_every_socket_that_is_upgraded_can_store_and_others_hear_503(
     tmp_path: Path, handles_max: int, sockets: int
 ) -> None:
-    rrd = DaemonProcess(tmp_path, handles_max=handles_max)
+    rrd = DaemonProcess(tmp_path, Launch(handles_max=handles_max))
     key = rrd.key()
     with rrd:
         headers = {"Authorization": f"Bearer {key}"}
@@ -106,7 +106,7 @@ async def test_every_socket_that_is_upgraded_can_store_and_others_hear_503(
 
 @pytest.mark.parametrize("silent", [300, 1_000])
 async def test_silent_connections_take_no_handle_that_storage_needs(tmp_path: Path, silent: int) -> None:
-    rrd = DaemonProcess(tmp_path, handles_max=256)
+    rrd = DaemonProcess(tmp_path, Launch(handles_max=256))
     key = rrd.key()
     with rrd:
         async with contextlib.AsyncExitStack() as stack:
@@ -135,7 +135,7 @@ async def test_silent_connections_take_no_handle_that_storage_needs(tmp_path: Pa
 
 
 async def test_there_is_room_again_when_connections_have_gone(tmp_path: Path) -> None:
-    rrd = DaemonProcess(tmp_path, handles_max=256)
+    rrd = DaemonProcess(tmp_path, Launch(handles_max=256))
     key = rrd.key()
     with rrd:
         opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", rrd.port) for _ in range(400)))

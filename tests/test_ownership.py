@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import PYTHONPATH, DaemonProcess
+from tests.harness import PYTHONPATH, DaemonProcess, Launch
 
 UID = 65534
 """nobody, which owns nothing here."""
@@ -106,7 +106,7 @@ LOST = [
 def test_what_a_command_of_roots_makes_belongs_to_the_owner_of_the_directory(
     place: Path, python: str, argv: list[str], without: str
 ) -> None:
-    rrd = DaemonProcess(place, uid=UID, python=python)
+    rrd = DaemonProcess(place, Launch(uid=UID, python=python))
     key = rrd.key(tenant="acme")
     with rrd:
         assert _send(rrd, key, 1_700_000_000_000) < 300
@@ -175,7 +175,7 @@ def test_a_start_tells_which_place_cant_be_written_and_what_to_run(
 ) -> None:
     path = FOREIGN[kind](place / "data")
     _as_root(path)
-    rrd = DaemonProcess(place, uid=UID, python=python)
+    rrd = DaemonProcess(place, Launch(uid=UID, python=python))
     with pytest.raises(RuntimeError) as told:
         rrd.start()
     said = str(told.value)
