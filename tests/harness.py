@@ -186,6 +186,9 @@ class Launch(NamedTuple):
 _LIMITED = 'ulimit -n "$0" && exec "$@"'
 
 
+_USUAL = Launch()
+
+
 class DaemonProcess(Keys):
     """``rrd serve`` as a process of its own, on a free port that it keeps over restarts.
 
@@ -193,7 +196,7 @@ class DaemonProcess(Keys):
     ``kill`` or the ``with`` statement.
     """
 
-    def __init__(self, directory: Path, launch: Launch = Launch(), /, **settings: object) -> None:
+    def __init__(self, directory: Path, launch: Launch = _USUAL, /, **settings: object) -> None:
         super().__init__(str(directory / "data"))
         self._launch = launch
         self.data_dir = str(directory / "data")
