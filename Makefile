@@ -19,7 +19,7 @@ help:
 	@echo "make format     put the code into its canonical form"
 
 serve: $(VENV)/installed
-	@exec $(BIN)/rrd serve $(ARGS)
+	@RRD_CONFIG="$$RRD_CONFIG" exec $(BIN)/rrd serve $(ARGS)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)

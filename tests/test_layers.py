@@ -13,7 +13,7 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 
 # From the bottom up. A part imports from layers below its own, and from its own unless that is closed.
 LAYERS = (
-    {"errors", "ids", "layout", "clock", "config", "log", "nesting", "__init__"},
+    {"errors", "ids", "layout", "clock", "config", "log", "nesting", "ownership", "handles", "__init__"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {
         *("repeats", "history", "recording", "committer", "registry", "claims"),
@@ -30,7 +30,7 @@ LAYERS = (
         ),
     },
     {"http"},
-    {"assembly", "memory", "daemon", "cli", "__main__"},
+    {"preflight", "assembly", "memory", "daemon", "cli", "__main__"},
 )
 # Packages of the second line never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}

@@ -35,6 +35,7 @@ _HINTS = {
     "recording_erased": "late events of erased recordings; `tombstone_days` says for how long",
     "too_large": "the settings `event_bytes_max`, `message_bytes_max` and `body_bytes_max` say how large",
     "too_many_sockets": "the setting `sockets_max`",
+    "too_many_connections": "the limit of open files: LimitNOFILE in the unit, or ulimit -Hn",
     "unauthenticated": "no key, a wrong or a revoked one: see `rrd keys list`",
     "unsupported_type": "Content-Type or Content-Encoding is not one that the README names",
 }

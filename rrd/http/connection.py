@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from rrd.errors import BadFraming
 from rrd.http import cors
+from rrd.http.crowding import RefusedConnections
 from rrd.http.framing import Framing, HeadRefused
 from rrd.http.paths import tidy_target
 from rrd.http.problems import http_problem, note_refusal, problem
@@ -48,10 +49,10 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        return _Server(server, self._services)
+        return Server(server, self._services)
 
 
-class _Server(web.Server):
+class Server(web.Server):
     def __init__(self, plain: web.Server, services: Services) -> None:
         super().__init__(
             _answering(plain.request_handler),
@@ -60,9 +61,27 @@ class _Server(web.Server):
             **plain._kwargs,
         )
         self.services = services
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called for each connection that has ended."""
+        self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
+
+    def _lost(self) -> None:
+        self.on_lost()
 
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    def refuses(self, transport: asyncio.BaseTransport) -> bool:
+        """Tell whether a new connection is one too many; it is told so then, and closed."""
+        if len(self._connections) < self.services.connections_max:
+            return False
+        # Not asked what it is: those of uvloop don't derive from asyncio's.
+        self._refused.refuse(cast(asyncio.Transport, transport))
+        refusals = self.services.refusals
+        code = "too_many_connections"
+        refusals.tell("refused", method="-", path="-", status=503, code=code)
+        refusals.count(code=code, status=503, tenant="", recording="")
+        return True
 
 
 def _answering(handler: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
@@ -91,7 +110,7 @@ class Connection(RequestHandler):
 
     __slots__ = ("_ended", "_framing", "_gone", "_has_said_end")
 
-    def __init__(self, manager: _Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+    def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(manager, loop=loop, **settings)
         parser = HttpRequestParser(
             self,
@@ -111,7 +130,15 @@ class Connection(RequestHandler):
         self._gone: asyncio.Event | None = None
         """Made when the end of the connection is awaited, and set by it."""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server: Any = self._manager
+        if not server.refuses(transport):
+            super().connection_made(transport)
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        server: Any = self._manager
+        if server is not None:
+            server.on_lost()
         super().connection_lost(exc)
         self._framing.end()
         if self._gone is not None:

@@ -70,6 +70,10 @@ class Services:
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    connections_max: int = 1 << 31
+    """Connections that may be open at once, sockets and others together."""
+    backlog: int = 4096
+    """Connections that the kernel holds until they are accepted."""
 
 
 SERVICES = web.AppKey("services", Services)

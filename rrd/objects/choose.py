@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+from rrd import layout
 from rrd.config import Config
 from rrd.errors import ConfigError, WrongStore
 from rrd.objects.identity import OwnedStore, explained, judge, read_own
