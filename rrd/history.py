@@ -87,7 +87,10 @@ class LineKeys:
         header = decode_header(files.read(path, offset, BLOCK_OVERHEAD), salt=salt, offset=offset)
         if header is None:
             raise CorruptSegment("no valid block", path=path, offset=offset)
-        keys = array("q", line_keys(read_events(files, path, header)[:-1].split(b"\n")))
+        events = read_events(files, path, header)
+        if b"\r" in events:  # Stored by a version that took it for part of the line.
+            events = events.replace(b"\r\n", b"\n")
+        keys = array("q", line_keys(events[:-1].split(b"\n")))
         found = BlockKeys(header.source, keys)
         with self._lock:
             if _size(found) <= self._bytes_max and place not in self._blocks:

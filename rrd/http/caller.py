@@ -24,11 +24,12 @@ _KINDS: dict[str, ContentKind] = {
     "application/x-ndjson": "ndjson",
     "application/ndjson": "ndjson",
     "application/jsonl": "ndjson",
+    "": "unstated",
     # navigator.sendBeacon sends strings so, and is spared the preflight for it.
-    "text/plain": "ndjson",
+    "text/plain": "unstated",
     # What curl -d says when it is told nothing. No form has ever been posted here.
-    "application/x-www-form-urlencoded": "ndjson",
-    "application/octet-stream": "ndjson",
+    "application/x-www-form-urlencoded": "unstated",
+    "application/octet-stream": "unstated",
     "application/json": "json",
 }
 _ENCODINGS: dict[str, Encoding] = {
@@ -98,9 +99,9 @@ def canonical_id(text: str, config: Config) -> str:
 
 
 def kind_of(content_type: str) -> ContentKind:
-    """Return how a body of this Content-Type is laid out. NDJSON if there is none."""
+    """Return how a body of this Content-Type is laid out."""
     media_type = content_type.partition(";")[0].strip().lower()
-    kind = _KINDS.get(media_type or "application/x-ndjson")
+    kind = _KINDS.get(media_type)
     if kind is None:
         raise UnsupportedType(
             f"events come as application/x-ndjson or application/json, not as {media_type!r}"

@@ -16,7 +16,8 @@ from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.recording import Source, Tally
 from rrd.wire.decoder import Decoder
-from rrd.wire.events import Batch, Reason, Rejected
+from rrd.wire.events import Batch, Rejected
+from rrd.wire.parse import Reason
 
 _ERRORS_TOLD = 10
 

@@ -9,10 +9,12 @@ from rrd.http.caller import encoding_of, sender_of
 from rrd.http.ingest_post import CutOff, body_chunks
 from rrd.http.problems import json_response, problem
 from rrd.http.services import SERVICES, Services
-from rrd.wire.inflate import inflater
+from rrd.wire.forms import BOM
+from rrd.wire.layers import Layers
 from rrd.wire.metadata import BadPair, read_metadata
 
 _ERRORS_TOLD = 100
+_BETWEEN_BYTES_MAX = 16 << 20
 
 
 async def post_metadata(request: web.Request) -> web.Response:
@@ -54,7 +56,9 @@ def _answer(kept: int, bad: list[BadPair]) -> web.Response:
 async def _read_body(request: web.Request, services: Services) -> bytes:
     limits = services.limits
     encoding = encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, ""))
-    stream = inflater(encoding, zstd_window_bytes_max=limits.zstd_window_bytes_max)
+    stream = Layers(
+        encoding, zstd_window_bytes_max=limits.zstd_window_bytes_max, bytes_max=_BETWEEN_BYTES_MAX
+    )
     # Room for every key and value at its largest, with as much again for JSON's escapes.
     bytes_max = (
         2 * limits.metadata_keys_max * (limits.metadata_key_bytes_max + limits.metadata_value_bytes_max)
@@ -70,4 +74,5 @@ async def _read_body(request: web.Request, services: Services) -> bytes:
                     raise TooLarge(f"metadata is larger than {bytes_max} bytes")
     except CutOff:
         raise WireError("the body was cut off") from None
-    return b"".join(parts)
+    parts += stream.flush()
+    return b"".join(parts).removeprefix(BOM)

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from typing import Literal
 
 from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, Line, Rejected, check_lines, split_lines
-from rrd.wire.inflate import Encoding, inflater
+from rrd.wire.forms import Form, form_of
+from rrd.wire.inflate import Encoding
+from rrd.wire.layers import Layers
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter
 from rrd.wire.values import leading_values
 
-ContentKind = Literal["ndjson", "json"]
+ContentKind = Literal["ndjson", "json", "unstated"]
+"""How a text is laid out, as its type says; ``unstated``: the type says nothing, its first bytes decide."""
 
 _LINES_MAX = 1 << 14
 """Lines in a batch, at most. Events are so long that their bytes decide; lines of junk may be
@@ -35,8 +39,15 @@ class Decoder:
 
     def __init__(self, *, kind: ContentKind, encoding: Encoding, limits: Limits, first_line: int = 1) -> None:
         self._limits = limits
-        self._is_document = kind == "json"
-        self._inflater = inflater(encoding, zstd_window_bytes_max=limits.zstd_window_bytes_max)
+        self._stated: Form | None = None if kind == "unstated" else kind
+        self._form = self._stated
+        self._head = b""
+        """The beginning of a text whose form doesn't show yet."""
+        self._inflater = Layers(
+            encoding,
+            zstd_window_bytes_max=limits.zstd_window_bytes_max,
+            bytes_max=limits.body_bytes_max,
+        )
         self._chunks: deque[tuple[bytes, bool]] = deque()
         """Chunks that wait to be decoded, each with whether it ends a message."""
         self._windows: Iterator[bytes] = iter(())
@@ -50,6 +61,7 @@ class Decoder:
         self._message_ended = False
         self._finished = False
         self._cut_off = False
+        self._flushed = False
         self._ended = False
         self._tried_bytes = 0
         self._error: WireError | None = None
@@ -107,7 +119,7 @@ class Decoder:
     @property
     def unfinished_bytes(self) -> int:
         """Decoded bytes of the line or document that has not ended."""
-        return self._splitter.partial_bytes + len(self._document)
+        return self._splitter.partial_bytes + len(self._document) + len(self._head)
 
     def _pull(self) -> None:
         """Work until a batch is full, everything fed is used up, or an error stops it."""
@@ -133,7 +145,12 @@ class Decoder:
                 self._end_message()
             elif self._chunks:
                 chunk, self._message_ended = self._chunks.popleft()
-                self._windows = iter(self._inflater.windows(chunk))
+                self._windows = self._inflater.windows(chunk)
+                if self._message_ended:
+                    self._windows = chain(self._windows, self._inflater.flush())
+            elif self._finished and not self._flushed:
+                self._flushed = True
+                self._windows = self._inflater.flush()
             elif self._finished and not self._ended:
                 self._ended = True
                 self._end_body()
@@ -157,7 +174,13 @@ class Decoder:
         self._take_text(window)
 
     def _take_text(self, window: bytes) -> None:
-        if not self._is_document:
+        if self._form is None:
+            window = self._head + window if self._head else window
+            self._form = form_of(window, is_whole=False)
+            self._head = window if self._form is None else b""
+            if self._form is None:
+                return
+        if self._form == "ndjson":
             self._splitter.feed(window)
             return
         self._document += window
@@ -173,6 +196,7 @@ class Decoder:
         if self._inflater.at_boundary:
             self._end_line()
             return
+        self._settle_form()
         # In the middle of a long stream a message's edge means nothing, but whole values have ended.
         # Looking again only when the rest has doubled keeps the work in proportion to what was sent.
         if self.unfinished_bytes < self._tried_bytes:
@@ -180,9 +204,18 @@ class Decoder:
         if self.unfinished_bytes >= 2 * self._tried_bytes:
             self._end_values()
             self._tried_bytes = self.unfinished_bytes
+        if not self.unfinished_bytes:
+            self._form = self._stated
+
+    def _settle_form(self) -> None:
+        """Nothing more comes that could tell the form: take what there is."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._form = form_of(head, is_whole=True)
+            self._take_text(head)
 
     def _end_values(self) -> None:
-        if not self._is_document:
+        if self._form == "ndjson":
             self._splitter.end_values()
             return
         documents = leading_values(self._document, b'{["')
@@ -193,10 +226,12 @@ class Decoder:
 
     def _end_line(self) -> None:
         self._tried_bytes = 0
+        self._settle_form()
         self._splitter.end_line()
         if self._document:
             self._events = split_document(bytes(self._document))
             self._document = bytearray()
+        self._form = self._stated
 
     def _end_body(self) -> None:
         if self._cut_off:
@@ -207,10 +242,15 @@ class Decoder:
 
     def _save_rest(self, error: WireError) -> None:
         """After an error, save what is whole in the unfinished line or document."""
+        if not isinstance(error, TooLarge) and (rest := self._inflater.rest()):
+            self._take_text(rest)
         if isinstance(error, TooLarge):
             self._splitter.drop_partial()
             self._document = bytearray()
-        elif self._is_document:
+            self._head = b""
+            return
+        self._settle_form()
+        if self._document:
             self._end_line()
         else:
             self._splitter.end_values()

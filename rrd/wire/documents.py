@@ -1,7 +1,8 @@
 """A JSON document (RFC 8259) → its events, each as one line.
 
-Three shapes are known: an array of events, one event, and ``{"events":[…]}``. Events keep their bytes,
-but for line feeds between tokens, which become spaces so that each fits on a line.
+Three shapes are known: an array of events, one event, and a wrapper, ``{"events":[…]}``. An object with an
+integer ``type`` is an event, whatever its other members. Events keep their bytes, but for line feeds between
+tokens, which become spaces so that each fits on a line.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Generator, Iterator
 
 import msgspec
 
-from rrd.wire.values import members, one_line, skip_space, value_end
+from rrd.wire.forms import BOM
+from rrd.wire.values import members, one_line, plain_name, skip_space, value_end
 
 _ELEMENTS_MAX = 1 << 20
 """The parser makes an object of some 60 bytes for each element. A document that might have more
@@ -26,6 +28,9 @@ class _Wrapper(msgspec.Struct):
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _wrapper = msgspec.json.Decoder(_Wrapper)
 _SEPARATOR = re.compile(rb"[\s,]*+")
+_INTEGER = re.compile(rb"-?[0-9]++(?![.eE0-9])")
+_VAIN_SCANS_MAX = 8
+"""How many times the size of a damaged document may be scanned for ends of values that don't end."""
 
 
 def split_document(document: bytes) -> Iterator[bytes]:
@@ -34,6 +39,7 @@ def split_document(document: bytes) -> Iterator[bytes]:
     A damaged or cut-off array gives up the whole events before the damage, then the rest as one line.
     Documents may be run together, or stand on lines of their own.
     """
+    document = document.removeprefix(BOM)
     try:
         return _parse(document)
     except (msgspec.DecodeError, RecursionError):
@@ -48,7 +54,7 @@ def _parse(document: bytes) -> Iterator[bytes]:
         wrapper = _wrapper.decode(document)
         array = bytes(wrapper.events)
         # An event may have a member of this name, too.
-        if array[:1] != b"[" or bytes(wrapper.type):
+        if array[:1] != b"[" or _INTEGER.match(bytes(wrapper.type)):
             return iter([one_line(document)])
     elif opening == b"[":
         array = document
@@ -60,7 +66,7 @@ def _parse(document: bytes) -> Iterator[bytes]:
 
 
 def _scan(document: bytes) -> Iterator[bytes]:
-    at = skip_space(document, 0)
+    at, vain_bytes = skip_space(document, 0), 0
     while at < len(document):
         opening = document[at : at + 1]
         if opening == b"[":
@@ -72,11 +78,17 @@ def _scan(document: bytes) -> Iterator[bytes]:
             yield one_line(document[at:limit])
             at = limit
         else:
-            # Who knows what it is: one bad line, if a line break ends it.
+            vain_bytes += len(document) - at if opening in {b"{", b'"'} else 0
+            if vain_bytes > _VAIN_SCANS_MAX * len(document):
+                # So damaged that each line could be scanned to the document's end: they count as lines.
+                yield from map(one_line, filter(None, document[at:].split(b"\n")))
+                return
+            # It may be anything: one bad line, if a line break ends it.
             limit = document.find(b"\n", at) + 1 or len(document)
             yield one_line(document[at:limit])
             at = limit
-        at = skip_space(document, at)
+        separator = _SEPARATOR.match(document, at)
+        at = separator.end() if separator else at
 
 
 def _elements(document: bytes, at: int) -> Generator[bytes, None, int]:
@@ -93,6 +105,13 @@ def _elements(document: bytes, at: int) -> Generator[bytes, None, int]:
         at = limit or len(document)
 
 
+def is_document(line: bytes) -> bool:
+    """Tell whether a line is no event, but an array or a wrapper."""
+    at = skip_space(line, 0)
+    opening = line[at : at + 1]
+    return opening == b"[" or (opening == b"{" and b"event" in line and _wrapped_array(line, at) is not None)
+
+
 def _wrapped_array(document: bytes, at: int) -> tuple[int, int] | None:
     """Return where the ``events`` of the wrapper that opens at ``at`` begin, and where the wrapper ends.
 
@@ -100,9 +119,10 @@ def _wrapped_array(document: bytes, at: int) -> tuple[int, int] | None:
     """
     start, limit = None, at + 1
     for member in members(document, at):
-        if member.name == b"type":
+        name = plain_name(member.name)
+        if name == b"type" and _INTEGER.match(document, member.value):
             return None
-        if member.name == b"events" and document[member.value : member.value + 1] == b"[":
+        if name == b"events" and document[member.value : member.value + 1] == b"[":
             start = member.value + 1
         limit = member.limit or len(document)
     if start is None:

@@ -5,94 +5,57 @@ built, and its bytes are passed on untouched. Almost all lines are *plain*: no c
 their own. A batch of plain lines is checked by one parser call a line (``_Plain`` refuses whatever is not
 plain); only where that fails does each line take the careful way, which knows ``recording-meta``, packed
 events, lone surrogates and what to say about a bad line.
-
-``Limits.nesting_max`` says to the level how deep an event may nest. The parser gives up long before (in
-CPython 3.11 at some 950 levels). Counting the levels of what it takes would cost as much as all the rest, so
-only a line that it gives up on is measured, and checked piece by piece (``rrd.nesting``).
 """
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from rrd.nesting import TooDeep, is_too_deep, outermost, parser_takes, pieces
+from rrd.nesting import is_too_deep, parser_takes
+from rrd.wire.documents import is_document, split_document
+from rrd.wire.forms import BOM, begins_document
 from rrd.wire.limits import Limits
 from rrd.wire.metadata import BadPair, read_metadata
 from rrd.wire.packed import unpack
-from rrd.wire.values import last_member, leading_values, without_lone_surrogates
+from rrd.wire.parse import CUSTOM, Reason, Refusal, Timestamp, check_utf8, is_utf8, parse, tagged_data
+from rrd.wire.values import leading_values, skip_space, value_end
 
-_TIME_MAX = 8_640_000_000_000_000
-"""The greatest time value of ECMAScript (ECMA-262, "Time Values and Time Range"), ms either way:
-no browser's clock says more, and every such number is exact as a double."""
-
-Timestamp = (
-    Annotated[int, Meta(ge=-_TIME_MAX, le=_TIME_MAX)]
-    | Annotated[float, Meta(ge=-float(_TIME_MAX), le=float(_TIME_MAX))]
-)
 _Never = Annotated[int, Meta(ge=1, le=0)]
-
-Reason = Literal[
-    "invalid_utf8",
-    "not_json",
-    "not_an_object",
-    "bad_type",
-    "bad_timestamp",
-    "too_deep",
-    "too_large",
-    "bad_packed_event",
-    "bad_metadata",
-    "cut_off",
-    "broken_encoding",
-]
 
 
 class _Plain(msgspec.Struct, gc=False):
     """An event that needs no second look. Custom events (type 5) may carry metadata."""
 
-    type: Literal[0, 1, 2, 3, 4, 6, 7]
+    type: Literal[0, 1, 2, 3, 4, 6, 7, 8]
     timestamp: Timestamp
     sequenceId: _Never | UnsetType = UNSET  # noqa: N815  # names of the API
     recordingId: _Never | UnsetType = UNSET  # noqa: N815
 
 
-class _Event(msgspec.Struct, gc=False):
-    """Any event."""
-
-    type: int
-    timestamp: Timestamp
-    sequenceId: msgspec.Raw | UnsetType = UNSET  # noqa: N815
-    recordingId: msgspec.Raw | UnsetType = UNSET  # noqa: N815
-    data: msgspec.Raw | UnsetType = UNSET
-
-
-class _Tagged(msgspec.Struct):
-    tag: str = ""
-    payload: msgspec.Raw = msgspec.Raw(b"null")
-
-
 _plain = msgspec.json.Decoder(_Plain).decode
-_event = msgspec.json.Decoder(_Event).decode
-_any = msgspec.json.Decoder(msgspec.Raw).decode
-_tagged = msgspec.json.Decoder(_Tagged | None)  # data may be null
-
 Line = bytes | bytearray | memoryview
 """An event's bytes, without the LF."""
 
-_PART_BYTES = 16 << 10
 _VIEWS_MAX = 1 << 14
 """A view takes 200 bytes, and junk may be lines of one."""
 
 _LONG_MESSAGE_BYTES = 1 << 10
 """From this mean on it costs less to search messages one by one than to put them together first."""
 
-_CUSTOM = 5
+_BAD_EVENTS_MAX = 10_000
+"""So many bad events of one document are set aside one by one; each takes a hundred bytes beside its own.
+What comes behind is set aside in one piece."""
+
 _METADATA_TAG = "recording-meta"
 _CLOSE_TAG = "close-permanent"
+
+
+_REASONS_OF_WRAPPERS = frozenset({"bad_type", "not_json", "too_deep", "invalid_utf8"})
+"""What the parser may say of ``{"events":[…]}``."""
 
 
 class Rejected(NamedTuple):
@@ -145,7 +108,17 @@ def check_messages(messages: Sequence[bytes], limits: Limits, *, first_line: int
     if not _has_line_feed(messages, len(payload)):
         return check_lines(messages, limits, first_line=first_line, payload=payload)
     payload = b"".join([message if message[-1:] == b"\n" else message + b"\n" for message in messages])
-    return check_lines(split_lines(payload), limits, first_line=first_line, payload=payload)
+    batch = check_lines(split_lines(payload), limits, first_line=first_line, payload=payload)
+    # A document on several lines never gives good lines only, so others are not looked at.
+    if batch.rejected and any(map(begins_document, messages)):
+        lines: list[Line] = []
+        for message in messages:
+            if begins_document(message):
+                lines.append(bytes(message).rstrip())
+            else:
+                lines += message.removesuffix(b"\n").split(b"\n")
+        return _check_carefully(lines, limits, first_line, may_end_early=False)
+    return batch
 
 
 def _has_line_feed(messages: Sequence[bytes], size: int) -> bool:
@@ -186,8 +159,12 @@ def check_lines(
     """
     if payload is None:
         payload = b"\n".join(lines) + b"\n" if lines else b""
+    if b"\r" in payload:
+        # A carriage return before the line feed belongs to the line's end, and never makes another event.
+        lines = [bytes(line).rstrip(b"\r") for line in lines]
+        payload = b"\n".join((*lines, b""))
     try:
-        _check_utf8(payload)
+        check_utf8(payload)
         # A call a line: ``decode_lines`` is half as fast again, but to it a line's end is any white space.
         stamps = [event.timestamp for event in map(_plain, lines)]
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
@@ -198,30 +175,11 @@ def check_lines(
     return _batch(payload, stamps, limit_line=first_line + len(lines))
 
 
-def _is_utf8(text: bytes) -> bool:
-    try:
-        _check_utf8(text)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _has_deep_line(lines: Sequence[Line], nesting_max: int, line_bytes_max: int) -> bool:
     """Tell whether a line that the parser took nests deeper than ``nesting_max``: never, if that is high."""
     if line_bytes_max <= 2 * nesting_max or not parser_takes(nesting_max):
         return False
     return any(len(line) > 2 * nesting_max and is_too_deep(bytes(line), nesting_max) for line in lines)
-
-
-def _check_utf8(text: bytes) -> None:
-    # In parts that stay in the nearest cache: decoded text takes up to four bytes a character.
-    if text.isascii():
-        return
-    view, start = memoryview(text), 0
-    while start < len(text):
-        limit = start + _PART_BYTES
-        # What a part's edge cuts off is left over, and comes first in the next.
-        start += codecs.utf_8_decode(view[start:limit], "strict", limit >= len(text))[1]
 
 
 def _batch(
@@ -251,11 +209,6 @@ def _batch(
     )
 
 
-class _Refusal(Exception):
-    def __init__(self, reason: Reason) -> None:
-        self.reason: Reason = reason
-
-
 def _check_carefully(lines: Sequence[Line], limits: Limits, first_line: int, *, may_end_early: bool) -> Batch:
     careful = _Careful(limits)
     limit_line = first_line
@@ -263,7 +216,7 @@ def _check_carefully(lines: Sequence[Line], limits: Limits, first_line: int, *, 
         if line and not line.isspace():
             careful.take(limit_line, line)
         limit_line += 1
-        if may_end_early and careful.unpacked_bytes >= limits.batch_bytes:
+        if may_end_early and careful.unpacked_bytes + careful.document_bytes >= limits.batch_bytes:
             break
     return _batch(
         b"\n".join(careful.kept) + b"\n" if careful.kept else b"",
@@ -288,58 +241,90 @@ class _Careful:
         self.own_ids = False
         self.closes = False
         self.unpacked_bytes = 0
+        self.document_bytes = 0
+        """Bytes of lines that were taken apart as documents."""
 
     def take(self, number: int, line: bytes) -> None:
+        line = line.removeprefix(BOM)
+        if line.lstrip()[:1] == b"[":
+            self._take_document(number, line)
+            return
         try:
             self._take_value(number, line)
-        except _Refusal as refusal:
+        except Refusal as refusal:
+            if refusal.reason in _REASONS_OF_WRAPPERS and is_document(line):
+                self._take_document(number, line)
+                return
             values = _separate(line) if refusal.reason in {"not_json", "bad_packed_event"} else []
             if not values:
                 self.rejected.append(Rejected(number, refusal.reason, line))
             for value in values:
                 try:
                     self._take_value(number, value)
-                except _Refusal as inner:
+                except Refusal as inner:
                     self.rejected.append(Rejected(number, inner.reason, value))
 
     def _take_value(self, number: int, line: bytes) -> None:
         if len(line) > self._limits.event_bytes_max:
-            raise _Refusal("too_large")
+            raise Refusal("too_large")
         if line.lstrip()[:1] == b'"':
             line = self._unpack(line)
-        is_utf8 = _is_utf8(line)
+        is_text = is_utf8(line)
         try:
-            event = _parse(line, self._limits.nesting_max)
-        except _Refusal:
-            if not is_utf8:
-                raise _Refusal("invalid_utf8") from None
+            event = parse(line, self._limits.nesting_max)
+        except Refusal:
+            if not is_text:
+                raise Refusal("invalid_utf8") from None
             raise
-        if event.type == _CUSTOM:
-            tagged = _tagged_data(event)
+        if event.type == CUSTOM:
+            tagged = tagged_data(event)
             if tagged is not None and tagged.tag == _METADATA_TAG:
                 self._take_metadata(number, line, bytes(tagged.payload))
                 return
-            self.closes = self.closes or (is_utf8 and tagged is not None and tagged.tag == _CLOSE_TAG)
-        if not is_utf8:
-            raise _Refusal("invalid_utf8")
+            self.closes = self.closes or (is_text and tagged is not None and tagged.tag == _CLOSE_TAG)
+        if not is_text:
+            raise Refusal("invalid_utf8")
         self.kept.append(line)
         self.stamps.append(event.timestamp)
         self.own_ids = self.own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
+
+    def _take_document(self, number: int, line: bytes) -> None:
+        """Take the events of an array or wrapper. It is refused as a whole if there are none but bad ones."""
+        self.document_bytes += len(line)
+        count = len(self.kept) + len(self.metadata)
+        bad: list[Rejected] = []
+        rest = bytearray()
+        for value in split_document(line):
+            if len(bad) < _BAD_EVENTS_MAX:
+                try:
+                    self._take_value(number, value)
+                except Refusal as refusal:
+                    bad.append(Rejected(number, refusal.reason, value))
+            else:
+                rest += value + b","
+        if len(self.kept) + len(self.metadata) == count:
+            is_empty = not bad and value_end(line, skip_space(line, 0)) is not None
+            if not is_empty:
+                self.rejected.append(Rejected(number, bad[0].reason if bad else "not_json", line))
+            return
+        self.rejected += bad
+        if rest:
+            self.rejected.append(Rejected(number, "too_many_bad_events", b"[" + bytes(rest[:-1]) + b"]"))
 
     def _take_metadata(self, number: int, line: bytes, payload: bytes) -> None:
         # Bytes that are no UTF-8 lose the pair that they stand in, and no other.
         try:
             values, bad = read_metadata(payload, self._limits, flat=False)
         except ValueError:
-            raise _Refusal("bad_metadata") from None
+            raise Refusal("bad_metadata") from None
         self.metadata.append(MetadataEvent(number, values, line, bad))
 
     def _unpack(self, line: bytes) -> bytes:
         if self.unpacked_bytes >= self._limits.event_bytes_max:
-            raise _Refusal("too_large")
+            raise Refusal("too_large")
         unpacked = unpack(line, bytes_max=self._limits.event_bytes_max)
         if unpacked is None:
-            raise _Refusal("bad_packed_event")
+            raise Refusal("bad_packed_event")
         self.unpacked_bytes += len(unpacked)
         return unpacked
 
@@ -357,86 +342,3 @@ def _separate(line: bytes) -> list[bytes]:
         return []
     found = [line[start:limit] for start, limit in values] + [rest] * bool(rest)
     return found if len(found) > 1 else []
-
-
-def _parse(line: bytes, nesting_max: int) -> _Event:
-    try:
-        event = _parse_as_it_is(line)
-    except RecursionError:
-        event = _parse_deep(line, nesting_max)
-    else:
-        if parser_takes(nesting_max) and is_too_deep(line, nesting_max):
-            raise _Refusal("too_deep")
-    return event
-
-
-def _parse_as_it_is(line: bytes) -> _Event:
-    try:
-        return _event(line)
-    except msgspec.ValidationError as error:
-        raise _Refusal(_reason(str(error))) from None
-    except msgspec.DecodeError:
-        pass
-    # A lone surrogate is valid JSON (RFC 8259, section 8.2) that fast parsers refuse. A stand-in of
-    # the same length shows whether it was only that; the event keeps its own bytes.
-    try:
-        return _event(without_lone_surrogates(line))
-    except msgspec.ValidationError as error:
-        raise _Refusal(_reason(str(error))) from None
-    except msgspec.DecodeError:
-        raise _Refusal("not_json") from None
-
-
-def _parse_deep(line: bytes, nesting_max: int) -> _Event:
-    """Read an event that nests deeper than the parser goes. ``data`` is read of custom events only."""
-    outer = b""
-    try:
-        for outer in pieces(without_lone_surrogates(line), nesting_max=nesting_max):
-            _any(outer)
-        event = _event(outer)
-    except TooDeep:
-        raise _Refusal("too_deep") from None
-    except msgspec.ValidationError as error:
-        raise _Refusal(_reason(str(error))) from None
-    except ValueError:  # msgspec's own errors among them.
-        raise _Refusal("not_json") from None
-    if event.type == _CUSTOM:
-        # Not from the piece, in which deep values are missing.
-        event.data = msgspec.Raw(last_member(line, b"data") or b"null")
-    return event
-
-
-def _reason(message: str) -> Reason:
-    if "`$.timestamp`" in message or "field `timestamp`" in message:
-        return "bad_timestamp"
-    if "`$.type`" in message or "field `type`" in message:
-        return "bad_type"
-    return "not_an_object"
-
-
-def _tagged_data(event: _Event) -> _Tagged | None:
-    """Return tag and payload of a custom event; None if it is somebody else's, without such."""
-    if event.data is UNSET:
-        return None
-    data = bytes(event.data)
-    for text in (data, without_lone_surrogates(data)):
-        try:
-            tagged: _Tagged | None = _tagged.decode(text)
-        except (msgspec.ValidationError, UnicodeDecodeError):
-            return None  # A tag that is no string.
-        except msgspec.DecodeError:
-            continue
-        except RecursionError:
-            return _deep_tagged(text)
-        return tagged
-    return None
-
-
-def _deep_tagged(data: bytes) -> _Tagged | None:
-    try:
-        tagged: _Tagged | None = _tagged.decode(outermost(without_lone_surrogates(data)))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    if tagged is not None:
-        tagged.payload = msgspec.Raw(last_member(data, b"payload") or b"null")
-    return tagged

@@ -234,7 +234,7 @@ _NUMBERS = st.sampled_from(
     + [b"%d" % (sign * (TIME_MAX + more)) for sign in (1, -1) for more in (-1, 0, 1)]
     + [b"8.64e15", b"-8.64e15", b"8.640000000000001e15", b"8.64000000000000049e15"]
 )
-_TYPES = st.integers(0, 7).map(lambda number: b"%d" % number)
+_TYPES = st.integers(0, 8).map(lambda number: b"%d" % number)
 _STAMPS = (
     st.integers(-TIME_MAX, TIME_MAX) | st.floats(-8.64e15, 8.64e15) | st.integers(10**12, 2 * 10**12)
 ).map(lambda stamp: json.dumps(stamp).encode())
@@ -245,7 +245,7 @@ _DATA = _VALUES | _TAGGED
 _NAMES = st.sampled_from(
     [b'"sequenceId"', b'"recordingId"', b'"delay"', b'"\\ud83d"', b'"recording\\u0049d"']
 )
-_SPACE = st.sampled_from([b"", b"", b"", b" ", b"\t", b"\r"])
+_SPACE = st.sampled_from([b"", b"", b"", b" ", b"\t"])
 
 
 def _object(members: Sequence[tuple[bytes, bytes]], space: bytes) -> bytes:

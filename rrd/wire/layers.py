@@ -1,0 +1,146 @@
+"""Compression that isn't what was declared: the first bytes of a stream say what it is.
+
+Senders forget the header, proxies unpack a body and leave the header, or pack what was packed before. gzip
+(RFC 1952, 2.3.1) and zstd (RFC 8878, 3.1.1) begin with magic numbers that no JSON begins with. brotli has
+none, so it must be declared; text under its name shows by how JSON begins. What decompression gives is looked
+at once more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rrd.errors import TooLarge
+from rrd.wire.inflate import Encoding, Inflater, inflater
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+_MAGIC_FIRST = {bytes([first]) for first in (0x1F, 0x28, *range(0x50, 0x60))}
+_MAGIC_BYTES_MAX = 4
+_HEAD_BYTES = 64
+"""So many bytes decide whether something is text. A brotli stream may begin with ``[`` or a quote, but not go
+on like JSON for so long."""
+
+_SPACE = rb"[ \t\r\n]*+"
+_TEXT = re.compile(
+    rb"(?:\xef\xbb\xbf)?" + _SPACE
+    + rb"(?:\Z|\[" + _SPACE + rb'(?:[{"\]]|\Z)|\{' + _SPACE + rb'(?:["}]|\Z)|"(?:[^\x00-\x1f]|\Z))'
+)  # fmt: skip
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+class Layers:
+    """An ``Inflater`` where the declared encoding may be wrong, missing, or not the only one."""
+
+    def __init__(
+        self, encoding: Encoding, *, zstd_window_bytes_max: int, bytes_max: int | None = None
+    ) -> None:
+        """``bytes_max`` bounds what is decoded only to be decoded again. ``TooLarge`` is raised beyond it."""
+        self._outer = _Stream(encoding, zstd_window_bytes_max)
+        self._inner = _Stream("identity", zstd_window_bytes_max)
+        self._bytes_max = bytes_max
+        self._between_bytes = 0
+
+    @property
+    def at_boundary(self) -> bool:
+        """No stream is open: the last one ended, or none has begun."""
+        return self._outer.at_boundary and self._inner.at_boundary
+
+    def windows(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what ``chunk`` adds. Raises ``BrokenEncoding``; then what was yielded is still good."""
+        return self._through(self._outer.windows(chunk))
+
+    def flush(self) -> Iterator[bytes]:
+        """The message or body ends: yield what had waited for more bytes to tell what it is."""
+        yield from self._through(self._outer.flush())
+        yield from self._inner.flush()
+
+    def end_message(self) -> None:
+        """The next chunk begins a new message. Call after ``flush``."""
+        self._between_bytes = 0
+        self._inner.end_message()
+        self._outer.end_message()
+
+    def _through(self, windows: Iterator[bytes]) -> Iterator[bytes]:
+        for window in windows:
+            if self._outer.is_identity:
+                yield window
+                continue
+            yield from self._inner.windows(window)
+            if self._inner.is_compressed and self._bytes_max is not None:
+                self._between_bytes += len(window)
+                if self._between_bytes > self._bytes_max:
+                    raise TooLarge(f"the body is larger than {self._bytes_max} bytes when decoded once")
+
+    def rest(self) -> bytes:
+        """After an error: return what was decoded, and had waited for more bytes to tell what it is."""
+        return self._inner.take_head()
+
+
+class _Stream:
+    """One layer: declared as something, and taken for what its first bytes say."""
+
+    def __init__(self, declared: Encoding, zstd_window_bytes_max: int) -> None:
+        self._declared: Encoding = declared
+        self._window_bytes_max = zstd_window_bytes_max
+        self._head = b""
+        """First bytes that don't tell yet."""
+        self._inflater: Inflater | None = None
+        self.is_identity = self.is_compressed = False
+        """What the first bytes said; both are False before."""
+
+    @property
+    def at_boundary(self) -> bool:
+        return not self._head and (self._inflater is None or self._inflater.at_boundary)
+
+    def windows(self, chunk: bytes) -> Iterator[bytes]:
+        if self._inflater is None:
+            chunk = self.take_head() + chunk
+            encoding = encoding_in(chunk, self._declared, is_whole=False)
+            if encoding is None:
+                self._head = chunk
+                return
+            self._begin(encoding)
+        assert self._inflater is not None
+        yield from self._inflater.windows(chunk)
+
+    def take_head(self) -> bytes:
+        head, self._head = self._head, b""
+        return head
+
+    def flush(self) -> Iterator[bytes]:
+        if head := self.take_head():
+            inflating = self._begin(encoding_in(head, self._declared, is_whole=True) or self._declared)
+            yield from inflating.windows(head)
+
+    def _begin(self, encoding: Encoding) -> Inflater:
+        self.is_identity = encoding == "identity"
+        self.is_compressed = not self.is_identity
+        self._inflater = inflater(encoding, zstd_window_bytes_max=self._window_bytes_max)
+        return self._inflater
+
+    def end_message(self) -> None:
+        if self._inflater is not None:
+            self._inflater.end_message()
+            if self._inflater.at_boundary:
+                self._inflater = None
+
+
+def encoding_in(head: bytes, declared: Encoding, *, is_whole: bool) -> Encoding | None:
+    """Return what a stream is that begins with ``head``; None if more of it is needed to tell."""
+    found: Encoding | None = declared
+    # brotli has no magic number of its own, and may begin with that of gzip.
+    may_have_magic = declared != "br" and head[:1] in _MAGIC_FIRST
+    if may_have_magic and head.startswith(_GZIP_MAGIC):
+        found = "gzip"
+    elif may_have_magic and (head.startswith(_ZSTD_MAGIC) or _ZSTD_SKIPPABLE.match(head)):
+        found = "zstd"
+    elif not is_whole and (not head or (may_have_magic and len(head) < _MAGIC_BYTES_MAX)):
+        found = None
+    elif declared != "identity" and _TEXT.match(head):
+        is_enough = is_whole or len(head) >= _HEAD_BYTES
+        if not _CONTROL.search(head[:_HEAD_BYTES]):
+            found = "identity" if is_enough else None
+    return found
