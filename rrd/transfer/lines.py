@@ -1,8 +1,8 @@
 """A recording's events as lines, just as their senders wrote them, in a replayer's order.
 
 What the API answers is for programs that read JSON: white space around an event goes. An export is for
-keeping, and what is imported again must be recognised as what it was; so here a line keeps every byte,
-a carriage return at its end included.
+keeping, and what is imported again must be recognised as what it was; so here a line keeps every byte
+that is stored.
 
 With ``ids`` each event gets ``sequenceId`` and ``recordingId`` as the API gives them, marked by a tab in
 front (``reading`` says why)::
