@@ -88,6 +88,14 @@ class Tombstone(NamedTuple):
     late_lines: int
     """Lines that came for it since, and were refused."""
 
+    def covers(self, created_ms: int) -> bool:
+        """Tell whether this records the removal of the life that began at ``created_ms``.
+
+        An erasure is of all that had come under the id by then, however often it began. What began after it
+        is another matter: nothing says that it should go.
+        """
+        return created_ms == self.created_ms or (self.reason == "erased" and created_ms <= self.at_ms)
+
 
 class Tombstones:
     """The open file. Safe to use from several threads; every call may block for a few milliseconds.
@@ -181,9 +189,11 @@ class Tombstones:
         return self._select("(tenant, recording) = (?, ?) ORDER BY created_ms", tenant, recording)
 
     def covers(self, tenant: str, recording: str, created_ms: int) -> bool:
-        """Tell whether files and objects of the recording that began at ``created_ms`` must not be here."""
-        lives = self.lives(tenant, recording)
-        return any(life.reason == "erased" or life.created_ms == created_ms for life in lives)
+        """Tell whether files and objects of the recording that began at ``created_ms`` must not be here.
+
+        ``created_ms``: -1 if it is not known, which an erasure covers by the id alone.
+        """
+        return any(life.covers(created_ms) for life in self.lives(tenant, recording))
 
     def count_late(self, tenant: str, recording: str, lines: int) -> None:
         """Count lines that came for an erased recording. Not synced: a power cut may take some off again."""

@@ -3,43 +3,76 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from rrd import layout
 from rrd.care.entries import names_in
-from rrd.segment.disk import Disk
+from rrd.segment.disk import Disk, Readable
+from rrd.segment.salvage import identity_of, salvage
+from rrd.tombstones import Tombstone
 
 # Views of the files that are kept aside or left over, with everybody's metadata in clear. Not the note
 # `index.sqlite.rebuilding`, which holds nothing and is needed.
 _OLD_INDEXES = ("index.sqlite.damaged-", "index.sqlite.new")
 
 
-def remove_files(disk: Disk, data_dir: str, tenant: str, recording: str, *, thorough: bool) -> int:
-    """Remove a recording's segments, copies of torn tails and unfinished objects; return how many files.
+class Cleared(NamedTuple):
+    """What ``remove_files`` did."""
+
+    removed: int
+    """Files that are gone for good."""
+    kept: list[str]
+    """Paths of files that have the recording's name, and whose removal the tombstone doesn't record."""
+
+
+def remove_files(disk: Disk, data_dir: str, tombstone: Tombstone) -> Cleared:
+    """Remove a recording's segments, copies of torn tails and unfinished objects.
 
     They are gone for good when this returns: directories are synced, also those in which nothing was found,
-    since a crash may have come between removing and syncing. ``thorough``: copies of the index that were set
-    aside go as well, whoever is in them. Raises ``OSError``.
+    since a crash may have come between removing and syncing. A segment that says that it is of another
+    recording, or of another life of it than the tombstone is for, stays. For an erased recording copies of
+    the index that were set aside go as well, whoever is in them. Raises ``OSError``.
     """
-    count = 0
-    for directory, names in _found(disk, data_dir, tenant, recording, thorough):
+    done = Cleared(0, [])
+    for directory, names in _found(disk, data_dir, tombstone):
         for name in names:
+            path = f"{directory}/{name}"
             # Eviction or roll-up may have been quicker. A directory of such a name is no file of ours.
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                disk.unlink(f"{directory}/{name}")
-                count += 1
+                if directory != data_dir and not is_recorded(disk, path, tombstone):
+                    done.kept.append(path)
+                    continue
+                disk.unlink(path)
+                done = done._replace(removed=done.removed + 1)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             disk.sync_dir(directory)
-    return count
+    return done
 
 
-def _found(
-    disk: Disk, data_dir: str, tenant: str, recording: str, thorough: bool
-) -> Iterator[tuple[str, list[str]]]:
+def is_recorded(files: Readable, path: str, tombstone: Tombstone) -> bool:
+    """Tell whether a tombstone records the removal of a file or object of that recording's name.
+
+    What can't be read says nothing about itself. An erasure covers it by its name; the end of one life of a
+    recording doesn't, unless no block in it is intact. Raises what ``files`` raises.
+    """
+    if layout.parse_torn(os.path.basename(path)) is not None:
+        # A tail that was cut off, and never acked: it has no identity.
+        return True
+    identity = identity_of(files, path)
+    if identity is None:
+        return tombstone.reason == "erased" or not salvage(files, path).blocks
+    is_of_it = (identity.tenant, identity.recording) == (tombstone.tenant, tombstone.recording)
+    return is_of_it and tombstone.covers(identity.created_ms)
+
+
+def _found(disk: Disk, data_dir: str, tombstone: Tombstone) -> Iterator[tuple[str, list[str]]]:
     """Yield each directory that may hold something of a recording, and what it holds.
 
     Listed, not guessed from the index: a segment whose first write failed is in none.
     """
+    tenant, recording = tombstone.tenant, tombstone.recording
     first = layout.SegmentName(tenant, recording, 1)
     names = names_in(disk, layout.active_dir(data_dir))
     yield layout.active_dir(data_dir), [name for name in names if _is_of(layout.parse_active(name), first)]
@@ -50,7 +83,7 @@ def _found(
     beginning = f"{tenant}.{recording}."
     for directory in (layout.torn_dir(data_dir), layout.rolling_dir(data_dir)):
         yield directory, [name for name in names_in(disk, directory) if name.startswith(beginning)]
-    if thorough:
+    if tombstone.reason == "erased":
         yield data_dir, [name for name in disk.list_dir(data_dir) if name.startswith(_OLD_INDEXES)]
 
 

@@ -6,7 +6,8 @@ The order, in which each step may be the last before a crash, and is finished at
 2. its senders are sent away, and what is open of it is closed;
 3. the index forgets it, on disk, its metadata overwritten: nobody finds it any more;
 4. its local files go: segments, copies of torn tails, unfinished objects; their directories are synced;
-5. its objects go, all versions of them, by the prefix that they share;
+5. its objects go, all versions of them, by the prefix that they share; those of another life of it stay
+   unless it was erased;
 6. the tombstone says that it is done.
 
 While the object store is away the first four steps are taken, and the fifth waits: ``run`` tries it again.
@@ -31,13 +32,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, TypeVar
 
 from rrd import layout
+from rrd.care.census import StoreFiles
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
-from rrd.errors import NotFound, ObjectError, RefusedError, RrdError, StoreAway
+from rrd.errors import NotFound, ObjectError, ObjectMissing, RefusedError, RrdError, StoreAway
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow, RemovedRecording
-from rrd.lifecycle.local_files import remove_files
+from rrd.lifecycle.local_files import is_recorded, remove_files
 from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.segment.disk import Disk
@@ -46,6 +48,8 @@ from rrd.tombstones import Reason, Tombstone, Tombstones
 _PAGE = 100
 _AT_ONCE = 4
 """Recordings erased at a time where a filter names many: their syncs and requests overlap."""
+
+_PLACES_LOGGED_MAX = 5
 
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 60.0
 
@@ -310,11 +314,14 @@ class Remover:
     async def _remove_here(self, tombstone: Tombstone) -> RemovedRecording | None:
         """Steps 3 and 4. Return what the index knew; None if it had forgotten it before."""
         tenant, recording = tombstone.tenant, tombstone.recording
-        removed = await self._index.remove(tenant, recording)
-        thorough = tombstone.reason == "erased"
-        await self._in_thread(
-            lambda: remove_files(self._disk, self._config.data_dir, tenant, recording, thorough=thorough)
-        )
+        row = await self._index.recording(tenant, recording)
+        removed = None
+        # Another life of it, in an index that was made anew meanwhile, is not what was to be removed.
+        if row is not None and tombstone.covers(row.created_ms):
+            removed = await self._index.remove(tenant, recording)
+        cleared = await self._in_thread(lambda: remove_files(self._disk, self._config.data_dir, tombstone))
+        if cleared.kept:
+            _log_kept(tombstone, cleared.kept)
         # From here on an expired one may begin anew: what comes next must not be taken for what went.
         events, size = _counts(tombstone, removed)
         await self._in_thread(lambda: self._tombstones.gone_here(tombstone, events=events, size=size))
@@ -327,14 +334,42 @@ class Remover:
         if self._is_away:  # As of a moment ago. Whoever asks for a removal needn't wait for that again.
             return None
         try:
-            removed = await self._store.delete_prefix(prefix)
+            if tombstone.reason == "erased":
+                count = (await self._store.delete_prefix(prefix)).objects
+            else:
+                count = await self._remove_life(tombstone, prefix)
         except (OSError, ObjectError) as error:
             self._is_away = True
             event(logger, logging.WARNING, "objects_not_removed", store=self._store.name, error=error)
             return None
         # Once more: somebody who was reading may have put a part of it back.
         self._files.forget(prefix)
-        return removed.objects
+        return count
+
+    async def _remove_life(self, tombstone: Tombstone, prefix: str) -> int:
+        """Remove the objects of one life of a recording; return how many.
+
+        Another life of it that began on the same day has the same prefix, and no removal of it is recorded.
+        So each object is asked whose it is, unless it must be this one's: one small read each.
+        """
+        files = StoreFiles(self._store, asyncio.get_running_loop())
+        infos = [info async for info in self._store.list(prefix)]
+        kept: list[str] = []
+        for info in infos:
+            try:
+                is_its = await asyncio.to_thread(is_recorded, files, info.key, tombstone)
+            except ObjectMissing:
+                continue
+            if not is_its:
+                kept.append(info.key)
+        if not kept:
+            # With old versions, and what is left of uploads that were cut off.
+            return (await self._store.delete_prefix(prefix)).objects
+        for info in infos:
+            if info.key not in kept:
+                await self._store.delete(info.key)
+        _log_kept(tombstone, kept)
+        return len(infos) - len(kept)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -349,6 +384,16 @@ def _counts(tombstone: Tombstone, removed: RemovedRecording | None) -> tuple[int
     return (
         (removed.events, removed.stored_bytes) if removed is not None else (tombstone.events, tombstone.size)
     )
+
+
+def _log_kept(tombstone: Tombstone, places: Sequence[str]) -> None:
+    """Log what has the recording's name, and is not what was to be removed."""
+    event(
+        logger, logging.WARNING, "removal_kept", recording=tombstone.recording, count=len(places),
+        places=", ".join(places[:_PLACES_LOGGED_MAX]),
+        next_step="no removal of it is recorded: it is another beginning of the recording, or damaged. rrd"
+        " verify tells what it is",
+    )  # fmt: skip
 
 
 def _log_failure(tombstone: Tombstone, error: Exception) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection
 from rrd import layout
 from rrd.clock import Clock
 from rrd.config import Config
-from rrd.errors import CorruptSegment, SegmentError
+from rrd.errors import CorruptSegment, ObjectMissing, ObjectRejected, SegmentError
 from rrd.index.index import Index
 from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.layout import SegmentName
@@ -82,6 +82,8 @@ class Maker:
             key = layout.object_key(
                 name, created_ms=row.created_ms, first_seq=packed.first_seq, event_count=packed.event_count
             )
+            if not run.is_planned:
+                await self._check_free(key)
             await self._store.put(key, path)
             made = _published(run, packed, self._clock.now_ms())
             await self._index.publish_object(row.row_id, made, packed.quarantine)
@@ -95,6 +97,17 @@ class Maker:
             took_ms=round((time.monotonic() - started) * 1000),
         )  # fmt: skip
         return made
+
+    async def _check_free(self, key: str) -> None:
+        """Raise ``ObjectRejected`` if an object is there that no plan of ours explains.
+
+        It may be of another life of the recording that began on the same day, and its only copy.
+        """
+        with contextlib.suppress(ObjectMissing):
+            await self._store.size(key)
+            raise ObjectRejected(
+                f"{key} is in the store already, and the index does not know it; rrd verify tells what it is"
+            )
 
     def close(self) -> None:
         """Let go of the threads."""
