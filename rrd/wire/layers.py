@@ -50,12 +50,12 @@ class Layers:
     @property
     def at_boundary(self) -> bool:
         """No stream is open: the last one ended, or none has begun."""
-        return self._outer.at_boundary and self._inner.at_boundary
+        return self._is_plain or (self._outer.at_boundary and self._inner.at_boundary)
 
     @property
     def has_head(self) -> bool:
         """Some bytes don't tell yet what they are, and ``flush`` would take them."""
-        return bool(self._outer.head or self._inner.head)
+        return not self._is_plain and bool(self._outer.head or self._inner.head)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what ``chunk`` adds. Raises ``BrokenEncoding``; then what was yielded is still good."""
