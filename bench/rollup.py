@@ -159,7 +159,7 @@ async def roll_up(config: Config, store: ObjectStore, names: list[str]) -> Rolle
     """Roll up all of a data directory."""
     disk, clock, claims = OsDisk(), SystemClock(), Claims()
     index = await Index.open(layout.index_path(config.data_dir))
-    evictor = Evictor(config, disk, index, claims, clock)
+    evictor = Evictor(config, disk, index, claims, clock, store=store)
     rollup = RollUp(config, disk, index, store, claims, clock, live_sources=lambda *_: (), evictor=evictor)
     try:
         wall, busy = time.perf_counter(), time.process_time()

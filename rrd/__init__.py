@@ -11,16 +11,19 @@ The way of an event, and where to read about each step::
 Modules, from the bottom up; a layer imports only from layers above it in this list, and the
 packages of the second line never import each other (``tests/test_layers.py`` holds it):
 
-1. words that everyone shares, no I/O: ``errors ids layout clock config log nesting``
+1. words that everyone shares: ``errors ids layout clock config log nesting`` · ``ownership`` (whose files
+   they are) · ``handles`` (who gets how many)
 2. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite view,
    async) · ``access`` (keys and signatures) · ``objects`` (object stores) · ``tombstones`` (what was erased)
 3. ``repeats`` and ``history`` (exact de-duplication: the rule, and what the files hold) · ``recording``
    (one open recording) · ``committer`` (group commit) · ``registry`` (all open recordings) · ``claims`` (who
-   is busy with a recording's files) · ``recovery``, ``catch_up``, ``rebuild`` (start after a crash, and
-   reindex) · ``playback`` (reading in order) · ``rollup`` (segments → objects) · ``lifecycle`` (disk guard,
-   retention, erasure) · ``care`` (verify, doctor) · ``transfer`` (export, import, backup)
+   is busy with a recording's files) · ``readonly`` (data that can't be written to) · ``recovery``,
+   ``catch_up``, ``rebuild`` (start after a crash, and reindex) · ``playback`` (reading in order) ·
+   ``rollup`` (segments → objects) · ``lifecycle`` (disk guard, retention, erasure) · ``care`` (verify,
+   doctor, refusals) · ``transfer`` (export, import, backup)
 4. ``http`` (thin shells around the above)
-5. ``assembly`` (puts the parts together) · ``memory`` (malloc) · ``daemon`` (start, stop, signals) · ``cli``
+5. ``preflight`` (settings as a whole) · ``assembly`` (puts the parts together) · ``memory`` (malloc) ·
+   ``daemon`` (start, stop, signals) · ``cli``
 
 ``async def`` begins where waiting begins: decoding, scanning, ordering and planning are plain functions.
 """

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from rrd import layout
 from rrd.access.gate import Gate
 from rrd.access.keys import KeyStore
+from rrd.care.refusals import Refusals
 from rrd.claims import Claims
 from rrd.clock import Clock, SystemClock
 from rrd.config import Config
-from rrd.errors import RrdError
+from rrd.errors import ConfigError, RrdError, StoreAway, WrongStore
 from rrd.http.budget import Budget
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
@@ -25,6 +26,7 @@ from rrd.lifecycle.retention import Retention
 from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
+from rrd.objects.identity import OwnedStore
 from rrd.objects.store import ObjectStore
 from rrd.recovery import Recovered, open_index, recover
 from rrd.registry import Registry
@@ -63,6 +65,22 @@ class Parts:
     """The index was lost, so ``recovered`` looks at everything."""
 
 
+async def _confirm(store: OwnedStore) -> None:
+    """Make sure that the store is this data directory's, unless it is away: then it is asked before a change.
+
+    Raises ``ConfigError``.
+    """
+    try:
+        await store.confirm()
+    except WrongStore as error:
+        raise ConfigError(str(error)) from None
+    except StoreAway as error:
+        event(
+            logger, logging.WARNING, "object_store_away", store=store.name, error=error,
+            next_step="events are taken; nothing is put there before it is known to be the right one",
+        )  # fmt: skip
+
+
 async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExitStack) -> Parts:
     """Make the parts; ``stack`` takes them apart again, in the reverse order.
 
@@ -73,6 +91,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     limits = limits_of(config)
     tombstones = stack.enter_context(Tombstones(layout.tombstones_path(config.data_dir)))
     store = await stack.enter_async_context(open_store(config, disk))
+    await _confirm(store)
     files = ObjectFiles(
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
@@ -82,7 +101,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     index, must_rebuild = await open_index(config)
     stack.push_async_callback(index.close)
     guard = Guard(config.data_dir, config.disk_reserve_bytes)
-    evictor = Evictor(config, disk, index, claims, clock, is_low=guard.is_low)
+    evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
     registry = Registry(
         config,
@@ -126,6 +145,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         files=files,
         claims=claims,
         remover=remover,
+        refusals=Refusals(config.data_dir, clock),
     )
     return Parts(
         config=config,
@@ -173,6 +193,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "evictor": parts.evictor.run(),
         "removal": services.remover.run(),
         "retention": parts.retention.run(),
+        "refusals": services.refusals.run(),
         "tombstones": _keep_tombstones(parts),
     }
     return [asyncio.create_task(job, name=name) for name, job in jobs.items()]

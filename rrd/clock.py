@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -26,3 +29,13 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+def time_text(ms: float) -> str:
+    """Return a time in ms since the epoch as people read it, in UTC; as a number if it is no date."""
+    try:
+        moment = _EPOCH + timedelta(milliseconds=ms)
+    except (OverflowError, ValueError):
+        # Visitors' clocks say anything.
+        return f"{ms} ms"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -38,6 +38,10 @@ _GROUP_BYTES_MAX = 64 << 20
 _STALE_S = 10.0
 """An open file that was not written to for so long makes room for others."""
 
+_NO_HANDLE_PATIENCE_S = 10.0
+_NO_HANDLE_PAUSE_S = 0.05
+"""How long, and how often, a block waits for a file handle where none of ours can be closed."""
+
 _LOOKUP_THREADS = 4
 """Of their own: a lookup may wait for the object store, and commits must not wait with it."""
 
@@ -56,6 +60,8 @@ class Committer:
         self._files = files
         self._index = index
         self._clock = clock
+        self._group_blocks_max = min(_GROUP_BLOCKS_MAX, config.open_segments_max)
+        """Each block has a file of its own, all of them open together."""
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
         self._line_keys = LineKeys()
         self._ready: OrderedDict[Recording, None] = OrderedDict()
@@ -102,7 +108,7 @@ class Committer:
     def _gather(self) -> list[tuple[Recording, Work]]:
         group, self._looked_up = self._looked_up, []
         size = sum(len(work.batch.payload) for _, work in group)
-        while self._ready and len(group) < _GROUP_BLOCKS_MAX and size < _GROUP_BYTES_MAX:
+        while self._ready and len(group) < self._group_blocks_max and size < _GROUP_BYTES_MAX:
             recording, _ = self._ready.popitem(last=False)
             work = recording.take()
             if work is None:
@@ -213,6 +219,7 @@ class Committer:
         try:
             appends = [Append(self._writer(recording, now_ms), draft) for recording, _, draft in drafts]
             outcomes = await asyncio.to_thread(self._store, drafts, appends)
+            await self._store_once_more(drafts, appends, outcomes)
             commits = []
             for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
                 if isinstance(outcome, Stored):
@@ -269,6 +276,32 @@ class Committer:
                     # The block is safe all the same. Who needs the history next reads it anew.
                     recording.history = None
         return outcomes
+
+    async def _store_once_more(
+        self,
+        drafts: list[tuple[Recording, Work, BlockDraft]],
+        appends: list[Append],
+        outcomes: list[Stored | OSError],
+    ) -> None:
+        """Store what found no file handle, after others were closed; ``outcomes`` is brought up to date."""
+        deadline = self._clock.monotonic() + _NO_HANDLE_PATIENCE_S
+        while lacking := [at for at, outcome in enumerate(outcomes) if _lacks_handle(outcome)]:
+            if self._clock.monotonic() > deadline:
+                return
+            closed = [writer for writer in self._open_writers if writer.is_open]
+            for writer in closed:
+                with contextlib.suppress(OSError):  # As in ``forget``: all that counts in it is synced.
+                    writer.close()
+            event(logger, logging.WARNING, "no_file_handle", blocks=len(lacking), closed=len(closed))
+            if not closed:
+                await asyncio.sleep(_NO_HANDLE_PAUSE_S)
+            # No more at a time than there is surely room for now; the next turn takes the others.
+            now = lacking[: max(1, len(closed))]
+            again = await asyncio.to_thread(
+                self._store, [drafts[at] for at in now], [appends[at] for at in now]
+            )
+            for at, outcome in zip(now, again, strict=True):
+                outcomes[at] = outcome
 
     def _writer(self, recording: Recording, now_ms: int) -> SegmentWriter:
         """Return the writer for the next block: of a new segment where there is none to go on with."""
@@ -362,6 +395,11 @@ class Committer:
         work.source.settle(work.puts, tally, failure)
         if recording.has_pending():
             self.wake(recording)
+
+
+def _lacks_handle(outcome: Stored | OSError) -> bool:
+    """Tell whether a block found no file handle: no byte of it was written, so it may be tried again."""
+    return isinstance(outcome, OSError) and outcome.errno in {errno.EMFILE, errno.ENFILE}
 
 
 def _refusal(error: Exception) -> RefusedError:

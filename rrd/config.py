@@ -39,6 +39,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # The API's choices
     recording_ids: Literal["uuid", "any"] = "uuid"
     metadata_shape: Literal["list", "object"] = "list"
+    reads_of_damage: Literal["refuse", "salvage"] = "refuse"
 
     # From socket to disk
     flush_bytes: Annotated[int, Meta(ge=4 * KIB, le=64 * MIB)] = 256 * KIB
@@ -81,6 +82,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tombstone_days: Annotated[int, Meta(ge=0)] = 400
 
     # Limits on what a sender may send
+    head_bytes_max: Annotated[int, Meta(ge=8 * KIB, le=MIB)] = 32 * KIB
     event_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
     message_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
     body_bytes_max: Annotated[int, Meta(ge=KIB)] = GIB

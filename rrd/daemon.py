@@ -12,7 +12,6 @@ import contextlib
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import uvloop
-from aiohttp import http_writer, web
+from aiohttp import http_writer
 from isal import isal_zlib
 
 from rrd import __version__, layout
@@ -30,11 +29,16 @@ from rrd.access.keys import KeyStore
 from rrd.assembly import bring_up_to_date, make_parts, start_tasks
 from rrd.config import Config
 from rrd.errors import ConfigError, IndexDamaged
+from rrd.handles import HandleShares, take_handles
 from rrd.http.app import make_app
+from rrd.http.connection import Runner, Server
+from rrd.http.door import Door
 from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
 from rrd.log import event
 from rrd.memory import set_up_malloc, trim_malloc_in_time
+from rrd.ownership import check_writable
+from rrd.preflight import check_settings
 from rrd.recovery import lock_data_dir, set_index_aside
 
 logger = logging.getLogger(__name__)
@@ -63,6 +67,8 @@ does at a start that has much to take up."""
 
 def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
+    check_settings(config)
+    check_writable(config)
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     set_up_malloc()
@@ -72,17 +78,17 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
     # aiohttp copies what it is to write in one go, since asyncio's writelines, before Python 3.12.9, doesn't
     # tell when to pause (CVE-2024-12254). uvloop's does, and a long answer costs a tenth less to write so.
     http_writer.SKIP_WRITELINES = False
-    _raise_file_limit()
+    config, shares = take_handles(config)
     with lock_data_dir(config.data_dir):
         try:
-            return uvloop.run(_serve(config, mint_first_keys=mint_first_keys))
+            return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
         except IndexDamaged as error:
             # Damage that shows only when recovery reads it. Files are the truth: begin again without it.
             set_index_aside(config, error)
-            return uvloop.run(_serve(config, mint_first_keys=mint_first_keys))
+            return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
 
 
-async def _serve(config: Config, *, mint_first_keys: bool) -> int:
+async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool) -> int:
     started = time.monotonic()
     stop = asyncio.Event()
     _stop_on_signals(stop)
@@ -91,6 +97,8 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
         first_keys = _mint_first_keys(store) if mint_first_keys else []
         parts = await make_parts(config, store, stack)
         services = parts.services
+        services.connections_max = shares.connections_max
+        services.backlog = shares.backlog
         port = await listen(config, services, stack)
         recovered = await _unless_stopped(bring_up_to_date(parts), stop)
         if recovered is None:
@@ -123,8 +131,9 @@ async def _serve(config: Config, *, mint_first_keys: bool) -> int:
 
 async def listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
     """Start to listen and return the port. Requests wait until recovery is done."""
-    runner = web.AppRunner(
+    runner = Runner(
         make_app(services),
+        services,
         access_log=None,  # It would hold visitors' addresses.
         logger=protocol_logger(),
         auto_decompress=False,
@@ -136,13 +145,15 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     stack.push_async_callback(runner.cleanup)
     stack.push_async_callback(_finish_requests, services)
     stack.push_async_callback(services.sockets.close_all)
-    site = web.TCPSite(runner, config.host, config.port, backlog=4096)
+    server = runner.server
+    assert isinstance(server, Server)
+    door = Door(server, count_max=services.connections_max + services.backlog)
+    server.on_lost = door.released
     try:
-        await site.start()
+        port = await door.listen(config.host, config.port, backlog=4096)
     except OSError as error:
         raise ConfigError(f"can't listen on {config.host}:{config.port}: {error.strerror}") from None
-    stack.push_async_callback(site.stop)
-    port: int = runner.addresses[0][1]
+    stack.push_async_callback(door.stop)
     return port
 
 
@@ -191,13 +202,22 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return  # By nohup(1).
+    # A hang-up of the terminal ends what runs in it. Elsewhere SIGHUP is the habit of asking a daemon to read
+    # its settings again, and an end would cut off all visitors. Asked now: a terminal that is gone isn't one.
+    loop.add_signal_handler(signal.SIGHUP, on_signal if _has_terminal() else _on_hangup)
 
 
-def _raise_file_limit() -> None:
-    """Use as many file handles as the system allows: each socket and each open segment is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _has_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+def _on_hangup() -> None:
+    event(logger, logging.INFO, "hangup_ignored", next_step="settings count from the next start: restart rrd")
 
 
 def _notify(state: str) -> None:

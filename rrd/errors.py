@@ -4,12 +4,14 @@
 
     RrdError
     ├── WireError            the sender's bytes: 4xx, what came before is kept
+    │   ├── BadFraming           400  a body whose end or chunks can't be made out
     │   ├── BrokenEncoding       400  compression that can't be decoded
     │   └── TooLarge             413  an event, message, document or body over its limit
     ├── RequestError         the request: parameters, paths, types
     │   ├── BadRequest           400
     │   ├── NotFound             404
     │   ├── NotAcceptable        406
+    │   ├── UpgradeRequired      426  a WebSocket of another version
     │   ├── Gone                 410  erased, and not to come back
     │   └── UnsupportedType      415
     ├── AccessError          who may do what
@@ -23,6 +25,7 @@
     ├── ObjectError          the object store
     │   ├── StoreAway            503  it can't be reached, refuses, or is too slow: try again later
     │   ├── ObjectMissing             there is no such object
+    │   │   └── ObjectUnreadable          it is there, and its bytes can't be had: a bad disk, permissions
     │   └── ObjectRejected            it is there, and what it holds is not what was put
     ├── SegmentError         our own files
     │   ├── TornTail                  unfinished last write: expected after a power cut
@@ -49,6 +52,12 @@ class WireError(RrdError):
 
     code = "bad_body"
     status = 400
+
+
+class BadFraming(WireError):
+    """A body breaks the rules of its transfer coding (RFC 9112, 7.1). What came before is good."""
+
+    code = "bad_framing"
 
 
 class BrokenEncoding(WireError):
@@ -92,6 +101,13 @@ class NotAcceptable(RequestError):
 
     code = "not_acceptable"
     status = 406
+
+
+class UpgradeRequired(RequestError):
+    """A WebSocket handshake in a version that is not spoken here (RFC 6455, 4.4; RFC 9110, 15.5.22)."""
+
+    code = "websocket_version"
+    status = 426
 
 
 class Gone(RequestError):
@@ -175,10 +191,29 @@ class StoreAway(ObjectError):
     status = 503
 
 
+class WrongStore(StoreAway):
+    """The store is not the one that this data directory uses. Nothing is written to it or deleted in it."""
+
+    code = "wrong_object_store"
+
+
 class ObjectMissing(ObjectError):
     """There is no object of this key."""
 
     code = "object_missing"
+
+
+class ObjectUnreadable(ObjectMissing):
+    """The object is there, and can't be read: a disk's fault, or missing permission. ``errno`` says which.
+
+    Until that changes it is as good as missing; asking again soon does not help.
+    """
+
+    code = "object_unreadable"
+
+    def __init__(self, message: str, *, errno: int) -> None:
+        super().__init__(message)
+        self.errno = errno
 
 
 class ObjectRejected(ObjectError):

@@ -130,7 +130,12 @@ class History:
 
     def load(self, path: str, size: int) -> None:
         """Take up all blocks of a segment up to its durable size. Raises ``OSError``."""
-        found = scan(self._disk, path, limit=size)
+        try:
+            found = scan(self._disk, path, limit=size)
+        except IsADirectoryError as error:
+            # As for objects below.
+            event(logger, logging.ERROR, "segment_damaged", path=path, error=error)
+            return
         if found.identity is not None:
             self._load(_File(self._disk, path, bytes.fromhex(found.identity.salt)), found.blocks)
 

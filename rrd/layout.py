@@ -12,6 +12,7 @@
       sealed/{tenant}/{xx}/{recordingId}.{number}.ndjson.zst segments that never change again
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
       tombstones.sqlite                                      what was erased (not a view: back it up)
+      refusals.json                                          counts of what senders were refused
       backing-up.{pid}/                                      links that a backup under way holds
       rolling/{name}.object                                  objects being made; thrown away at start
       objects/{object key}                                   the object store, where no other is set
@@ -64,6 +65,11 @@ class ObjectName(NamedTuple):
     """Number of its first segment, told only where there are no events."""
 
 
+_OBJECT = ".object"
+_NUMBER = r"(?!0+\.)(?:[0-9]{6}|[1-9][0-9]{6,})"
+"""From 1, six digits at least: only what ``active_path`` and ``sealed_path`` write is read back."""
+_ACTIVE = re.compile(rf"([a-z0-9][a-z0-9_-]{{0,62}})\.([A-Za-z0-9_-]+)\.({_NUMBER}){re.escape(SUFFIX)}")
+_TORN = re.compile(rf"(.+{re.escape(SUFFIX)})\.[0-9]+\.[0-9a-f]{{8}}\.torn")
 _OBJECT_KEY = re.compile(
     r"([a-z0-9][a-z0-9_-]{0,62})/(\d{4}/\d\d/\d\d)/([A-Za-z0-9_-]{8,64})/(\d{8,})-(\d{8,})(?:\.(\d{6,}))?"
     + re.escape(SUFFIX)
@@ -72,6 +78,11 @@ _OBJECT_KEY = re.compile(
 
 def lock_path(data_dir: str) -> str:
     return f"{data_dir}/lock"
+
+
+def identity_path(data_dir: str) -> str:
+    """The id of a data directory, and the object store that it uses (``objects.identity``)."""
+    return f"{data_dir}/identity"
 
 
 def keys_path(data_dir: str) -> str:
@@ -108,22 +119,34 @@ def sealed_path(data_dir: str, name: SegmentName) -> str:
 
 def parse_active(file_name: str) -> SegmentName | None:
     """Read the name of a file in ``active/``; None if it is not a segment's."""
-    parts = file_name.removesuffix(SUFFIX).split(".")
-    if not file_name.endswith(SUFFIX) or len(parts) != 3 or not parts[2].isdecimal():
-        return None
-    return SegmentName(parts[0], parts[1], int(parts[2]))
+    found = _ACTIVE.fullmatch(file_name)
+    return SegmentName(found[1], found[2], int(found[3])) if found is not None else None
 
 
 def parse_sealed(tenant: str, file_name: str) -> SegmentName | None:
     """Read the name of a file below ``sealed/{tenant}/``; None if it is not a segment's."""
-    parts = file_name.removesuffix(SUFFIX).split(".")
-    if not file_name.endswith(SUFFIX) or len(parts) != 2 or not parts[1].isdecimal():
+    return parse_active(f"{tenant}.{file_name}")
+
+
+def parse_rolling(file_name: str) -> SegmentName | None:
+    """Read the name of a file in ``rolling/``; None if it is not that of an object being made."""
+    if not file_name.endswith(_OBJECT):
         return None
-    return SegmentName(tenant, parts[0], int(parts[1]))
+    return parse_active(file_name.removesuffix(_OBJECT) + SUFFIX)
+
+
+def parse_torn(file_name: str) -> SegmentName | None:
+    """Read whose torn tail a file in ``torn/`` is; None if it is not a copy of one."""
+    found = _TORN.fullmatch(file_name)
+    return parse_active(found[1]) if found is not None else None
 
 
 def tombstones_path(data_dir: str) -> str:
     return f"{data_dir}/tombstones.sqlite"
+
+
+def refusals_path(data_dir: str) -> str:
+    return f"{data_dir}/refusals.json"
 
 
 def objects_dir(data_dir: str) -> str:
@@ -136,7 +159,7 @@ def rolling_dir(data_dir: str) -> str:
 
 def rolling_path(data_dir: str, name: SegmentName) -> str:
     """Where the object that begins with the segment ``name`` is made."""
-    return f"{data_dir}/rolling/{name.tenant}.{name.recording}.{name.number:06d}.object"
+    return f"{data_dir}/rolling/{name.tenant}.{name.recording}.{name.number:06d}{_OBJECT}"
 
 
 def object_prefix(tenant: str, recording: str, created_ms: int) -> str:

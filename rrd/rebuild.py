@@ -10,6 +10,8 @@ themselves:
 - Otherwise the object is *published*, and what local copies of its segments remain are *rolled*.
 - All other segments count by themselves, as ever.
 - Nothing of a recording counts that a tombstone covers.
+- What the replaced index knew, or one file proves of another, and is not there any more, keeps its row
+  (``care.remembered``): so it is told as missing, and its sequenceIds are not given again.
 
 Recordings get their row ids in the order in which they began, which the table of an object alone tells. So
 objects are read once, in the order of their keys, and what they say is kept in a file on the disk until all
@@ -26,17 +28,20 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple
 
 from rrd.care.census import Entry, Patience, census
+from rrd.care.remembered import Shown, what_is_gone
 from rrd.care.spool import Spool, life_of, warn_unused
 from rrd.care.survey import File, Survey, Surveyed
 from rrd.errors import CorruptSegment
 from rrd.index.index import Index
-from rrd.index.rows import ObjectCommit, ObjectRow, SegmentRow
+from rrd.index.rows import Kept, MetadataRow, ObjectCommit, ObjectRow, RecordingRow, SegmentRow
 from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.tombstones import Tombstones
 
 APPLY_MAX = 2000
 """Blocks told to the index at a time."""
+
+_PAGE = 500
 
 _Key = tuple[str, str]
 
@@ -137,11 +142,13 @@ async def rebuild(
     tombstones: Tombstones | None,
     *,
     patience: Patience,
+    old: Index | None = None,
 ) -> None:
     """Tell an empty index of everything that there is. ``survey.result`` counts what that was.
 
-    ``store`` None: there are no objects. Raises ``StoreAway`` unless ``patience`` waits, ``OSError`` if
-    files can't be read. Done by half, the index must be thrown away.
+    ``store`` None: there are no objects. ``old``: the index that is replaced; what it knows and the files no
+    longer show is kept. Raises ``StoreAway`` unless ``patience`` waits, ``OSError`` if files can't be read.
+    If it raises, discard the index.
     """
     local = await asyncio.to_thread(survey.list_all)
     began = await asyncio.to_thread(_began, survey, local)
@@ -150,16 +157,50 @@ async def rebuild(
             await _read_objects(store, patience, spool)
         for key, (created_ms, _) in spool.places.items():
             began[key] = max(created_ms, began.get(key, created_ms))
-        telling = _Telling(index, survey)
-        for created_ms, key in sorted((created_ms, key) for key, created_ms in began.items()):
-            if tombstones is not None and tombstones.covers(*key, created_ms):
-                survey.result.buried += 1
-                continue
-            surveyed = await asyncio.to_thread(survey.look, local[key], {}) if key in local else []
-            found = arrange(spool.read(key, created_ms), surveyed)
-            warn_unused(found.orphans)
-            await telling.tell(key, created_ms, found)
+        await _add_known(began, old)
+        telling = _Telling(index, survey, old)
+        order = sorted((created_ms, key) for key, created_ms in began.items())
+        for start in range(0, len(order), _PAGE):
+            page = order[start : start + _PAGE]
+            rows = await _known(old, page)
+            for (created_ms, key), row in zip(page, rows, strict=True):
+                if tombstones is not None and tombstones.covers(*key, created_ms):
+                    survey.result.buried += 1
+                    continue
+                surveyed: list[Surveyed] = []
+                if key in local:
+                    surveyed = await asyncio.to_thread(survey.look, local[key], _segments(row))
+                found = arrange(spool.read(key, created_ms), surveyed)
+                warn_unused(found.orphans)
+                await telling.tell(key, created_ms, found, surveyed=surveyed, known=row)
         await telling.flush()
+
+
+async def _known(old: Index | None, page: Sequence[tuple[int, _Key]]) -> list[RecordingRow | None]:
+    """Return what the replaced index says of each life of a recording."""
+    if old is None:
+        return [None] * len(page)
+    rows = await old.recordings([key for _, key in page])
+    return [
+        row if row is not None and row.created_ms == created_ms else None
+        for (created_ms, _), row in zip(page, rows, strict=True)
+    ]
+
+
+async def _add_known(began: dict[_Key, int], old: Index | None) -> None:
+    """Add when recordings began of which the replaced index alone knows, or knows that."""
+    after = 0
+    while old is not None and (page := await old.all_recordings(after_row_id=after, limit=_PAGE)):
+        after = page[-1][0]
+        for _, *key in page:
+            if not began.get((key[0], key[1])):
+                row = await old.recording(*key)
+                assert row is not None
+                began[key[0], key[1]] = row.created_ms
+
+
+def _segments(row: RecordingRow | None) -> dict[int, SegmentRow]:
+    return {segment.number: segment for segment in row.segments} if row is not None else {}
 
 
 def _began(survey: Survey, local: dict[_Key, list[File]]) -> dict[_Key, int]:
@@ -169,7 +210,7 @@ def _began(survey: Survey, local: dict[_Key, list[File]]) -> dict[_Key, int]:
     """
     began: dict[_Key, int] = {}
     for key, files in local.items():
-        identities = filter(None, (survey.identity(file) for file in reversed(files)))
+        identities = filter(None, map(survey.own_identity, reversed(files)))
         newest = next(identities, None)
         began[key] = newest.created_ms if newest is not None else 0
     return began
@@ -199,20 +240,39 @@ async def _of_one_recording(entries: AsyncIterator[Entry | str]) -> AsyncIterato
 class _Telling:
     """Tells the index: many blocks in one transaction, and each recording's parts in order."""
 
-    def __init__(self, index: Index, survey: Survey) -> None:
+    def __init__(self, index: Index, survey: Survey, old: Index | None) -> None:
         self._index = index
+        self._old = old
         self._survey = survey
         self._blocks: list[tuple[int, int, Surveyed, bool]] = []
         """Row id, when it began, a segment, and whether an object is promised for it."""
         self._count = 0
         self._plans: list[tuple[int, int, int]] = []
+        self._kept: list[Kept] = []
+        self._lacking: set[int] = set()
+        """Row ids of recordings of which something is gone."""
 
-    async def tell(self, key: _Key, created_ms: int, found: Arranged) -> None:
-        """Tell of one recording."""
-        if not found.steps:
+    async def tell(
+        self,
+        key: _Key,
+        created_ms: int,
+        found: Arranged,
+        *,
+        surveyed: Sequence[Surveyed],
+        known: RecordingRow | None,
+    ) -> None:
+        """Tell of one recording. ``surveyed``: all its local files; ``known``: what the old index says."""
+        row_id = self._index.next_row_id
+        entries = [step.entry for step in found.steps if isinstance(step, Published)]
+        kept = what_is_gone(row_id, key, created_ms, Shown(surveyed, entries), known)
+        if not found.steps and kept is None:
             return
         row_id = self._index.take_row_id()
         self._survey.result.recordings += 1
+        if kept is not None:
+            self._lacking.add(row_id)
+        if kept is not None or not all(step.is_whole for step in surveyed) or any(e.damage for e in entries):
+            self._survey.result.lacking.append(key)
         for step in found.steps:
             if isinstance(step, Surveyed):
                 number = step.file.name.number
@@ -225,6 +285,12 @@ class _Telling:
                 self._survey.result.objects += 1
                 await self._move(step.local)
         self._plans += [(row_id, first, last) for first, last in found.planned]
+        if kept is not None:
+            metadata: Sequence[MetadataRow] = ()
+            if self._old is not None and known is not None:
+                metadata = await self._old.metadata(*key)
+            # After all that is there: blocks would lower the next number again.
+            self._kept.append(kept._replace(metadata=tuple(metadata)))
         if self._count >= APPLY_MAX:
             await self.flush()
 
@@ -239,16 +305,20 @@ class _Telling:
                 for commit in found.commits(row_id=row_id, created_ms=created_ms)
             ]
         )
-        # What is damaged is never appended to, and neither is what an object holds already.
+        # What is damaged is never appended to, and neither is what an object holds already. Where events are
+        # gone, the next one's number may not follow the last one of the file.
         sealed = [
             (row_id, found)
             for row_id, _, found, is_promised in blocks
-            if found.file.place == "sealed" or not found.is_whole or is_promised
+            if found.file.place == "sealed" or not found.is_whole or is_promised or row_id in self._lacking
         ]
         await self._index.seal([(row_id, found.file.name.number) for row_id, found in sealed])
         await self._move(found for _, found in sealed)
         for row_id, first, last in plans:
             await self._index.plan_object(row_id, first, last)
+        kept, self._kept = self._kept, []
+        for each in kept:
+            await self._index.keep(each)
 
     async def _move(self, surveyed: Iterable[Surveyed]) -> None:
         names = [found.file.name for found in surveyed if found.file.place == "active"]

@@ -13,15 +13,17 @@ reindex`` fails with the reason.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from rrd import layout
-from rrd.care.census import Patience
+from rrd.care import differences
+from rrd.care.census import Patience, StoreFiles
 from rrd.care.survey import Recovered, Survey
 from rrd.catch_up import catch_up
 from rrd.config import Config
@@ -29,11 +31,12 @@ from rrd.errors import ConfigError, IndexDamaged, RrdError
 from rrd.index.index import Index
 from rrd.log import event
 from rrd.objects.store import ObjectStore
+from rrd.playback.salvage import plan_salvage
 from rrd.rebuild import rebuild as rebuild_all
-from rrd.segment.disk import Disk, OsDisk
+from rrd.segment.disk import Disk, OsDisk, Readable
 from rrd.tombstones import Tombstones
 
-__all__ = ["Recovered", "lock_data_dir", "open_index", "recover", "reindex", "set_index_aside"]
+__all__ = ["Recovered", "is_held", "lock_data_dir", "open_index", "recover", "reindex", "set_index_aside"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,17 +100,24 @@ async def recover(
     store: ObjectStore | None = None,
     tombstones: Tombstones | None = None,
     patience: Patience | None = None,
+    old: Index | None = None,
 ) -> Recovered:
     """Bring the index up to what the files hold, and cut off torn tails.
 
     With ``rebuild`` (the index is empty) everything is walked, objects in ``store`` too, which is not touched
     otherwise. While it is away that waits, unless ``patience`` says not to (``StoreAway`` then). None:
-    there never were objects, or tombstones. Safe to do again after a crash at any point. Raises ``OSError``
+    there never were objects, or tombstones. ``old``: the index that is
+    replaced. Safe to do again after a crash at any point. Raises ``OSError``
     if the data directory can't be read.
     """
     survey = Survey(config.data_dir, disk)
     if rebuild:
-        await rebuild_all(survey, index, store, tombstones, patience=patience or Patience(wait=True))
+        await rebuild_all(survey, index, store, tombstones, patience=patience or Patience(wait=True), old=old)
+        for tenant, recording in survey.result.lacking:
+            event(
+                logger, logging.ERROR, "recording_incomplete", tenant=tenant, recording=recording,
+                next_step=f"rrd doctor {recording}",
+            )  # fmt: skip
     else:
         await catch_up(survey, index, tombstones)
     # What a start would not find again, the index has been told to keep on disk.
@@ -126,22 +136,26 @@ async def reindex(config: Config, store: ObjectStore | None = None) -> int:
     with lock_data_dir(config.data_dir), Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
         fresh = f"{path}.new"
         _remove_index(fresh)
-        index = await Index.open(fresh)
         try:
-            result = await recover(
-                config,
-                OsDisk(),
-                index,
-                rebuild=True,
-                store=store,
-                tombstones=tombstones,
-                patience=Patience(wait=False),
-            )
+            async with _opened_old(path) as (old, damage), contextlib.AsyncExitStack() as stack:
+                index = await Index.open(fresh)
+                stack.push_async_callback(index.close)
+                result = await recover(
+                    config,
+                    OsDisk(),
+                    index,
+                    rebuild=True,
+                    store=store,
+                    tombstones=tombstones,
+                    patience=Patience(wait=False),
+                    old=old,
+                )
+                losses = [line async for line in _losses(config, index, store, result)]
         except BaseException:
-            await index.close()
             _remove_index(fresh)
             raise
-        await index.close()
+        if damage is not None:
+            set_index_aside(config, damage)
         _remove_index(path)
         os.rename(fresh, path)
         with contextlib.suppress(FileNotFoundError):
@@ -150,7 +164,48 @@ async def reindex(config: Config, store: ObjectStore | None = None) -> int:
         f"{path}: {result.recordings} recordings, {result.segments} segments, {result.blocks} blocks, "
         f"{result.objects} objects; {result.torn} torn tails cut, {result.corrupt} segments damaged"
     )
-    return 0
+    for line in losses:
+        print(line)
+    return 1 if losses else 0
+
+
+@contextlib.asynccontextmanager
+async def _opened_old(path: str) -> AsyncIterator[tuple[Index | None, IndexDamaged | None]]:
+    """Open the index that is to be replaced, if it is whole: it may know of what the files no longer show."""
+    if not _is_there(path) or _is_there(_rebuild_note(path)):
+        yield None, None
+        return
+    try:
+        old = await Index.open(path)
+    except IndexDamaged as error:
+        yield None, error
+        return
+    try:
+        yield old, None
+    finally:
+        await old.close()
+
+
+def _is_there(path: str) -> bool:
+    return os.path.exists(path)
+
+
+async def _losses(
+    config: Config, index: Index, store: ObjectStore | None, result: Recovered
+) -> AsyncIterator[str]:
+    """Yield a line for each run of events that is lost."""
+    loop = asyncio.get_running_loop()
+    for tenant, recording in result.lacking:
+        row = await index.recording(tenant, recording)
+        if row is None:
+            continue
+        # Without a store the index lists no objects.
+        objects: Readable = StoreFiles(store, loop) if store is not None else OsDisk()
+        found = await asyncio.to_thread(plan_salvage, OsDisk(), objects, config.data_dir, row)
+        for path, what in found.damage:
+            yield f"damage: {path} ({tenant} {recording}): {what}"
+        for run in found.missing:
+            yield str(differences.missing(row, run, found.missing_events))
 
 
 def _remove_index(path: str) -> None:
@@ -174,3 +229,18 @@ def lock_data_dir(data_dir: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def is_held(data_dir: str) -> bool:
+    """Tell whether a daemon, or a command that changes things, holds the data directory. Makes nothing."""
+    try:
+        handle = os.open(layout.lock_path(data_dir), os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -33,6 +33,9 @@ _SEAL_MAX = 1000
 
 _Key = tuple[str, str]
 
+_DISPLACED = ".displaced"
+"""Ends the name of a file that had the place of a segment."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -285,7 +288,7 @@ class Registry:
         try:
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
             intact = found is not None and self._disk.size(path) == last.size
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             found, intact = None, False
         except OSError as error:
             raise StorageFailed(f"the recording's segment can't be read: {error.strerror}") from error
@@ -406,8 +409,16 @@ def move_to_sealed(disk: Disk, data_dir: str, names: list[layout.SegmentName]) -
         if directory not in directories:
             disk.make_dirs(directory)
             directories.add(directory)
+        active, sealed = layout.active_path(data_dir, name), layout.sealed_path(data_dir, name)
+        if disk.is_file(sealed) and disk.is_file(active) and not _is_same(disk, active, sealed):
+            # Put there by hand, and no trace of a move that a power cut left: a rename would destroy it.
+            disk.rename(sealed, f"{sealed}{_DISPLACED}")
+            event(
+                logger, logging.WARNING, "file_displaced", path=sealed, now=f"{sealed}{_DISPLACED}",
+                next_step="it had the place of a segment; move it elsewhere",
+            )  # fmt: skip
         try:
-            disk.rename(layout.active_path(data_dir, name), layout.sealed_path(data_dir, name))
+            disk.rename(active, sealed)
         except FileNotFoundError:
             # Moved the last time, when something after it failed; it may be rolled up and gone by now.
             continue
@@ -416,3 +427,9 @@ def move_to_sealed(disk: Disk, data_dir: str, names: list[layout.SegmentName]) -
         disk.sync_dir(directory)
     if names:
         disk.sync_dir(os.path.dirname(layout.active_path(data_dir, names[0])))
+
+
+def _is_same(disk: Disk, one: str, other: str) -> bool:
+    """Tell whether two files are one segment: each has a salt of its own in its first bytes."""
+    head, other_head = (disk.read(path, 0, IDENTITY_READ_SIZE) for path in (one, other))
+    return disk.size(one) == disk.size(other) and head == other_head

@@ -15,10 +15,11 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,6 +29,8 @@ from rrd.config import Config
 from rrd.recovery import lock_data_dir
 
 ROOT = Path(__file__).parents[1]
+PYTHONPATH = os.pathsep.join((str(ROOT), sysconfig.get_path("purelib")))
+"""The packages, too: what runs as another user may need another interpreter than this environment's."""
 DEADLINE_S = 20.0
 
 T = TypeVar("T")
@@ -168,15 +171,42 @@ async def running(
                 assert not ended, f"a task of the daemon ended by itself: {ended}"
 
 
+ON_ASYNCIO = [
+    "-c",
+    "import asyncio, runpy, uvloop; uvloop.run = asyncio.run; "
+    "runpy.run_module('rrd', run_name='__main__', alter_sys=True)",
+]
+
+
+class Launch(NamedTuple):
+    """How a process is started."""
+
+    stdin: int = subprocess.DEVNULL
+    handles_max: int | None = None
+    """The hard limit of open files (RLIMIT_NOFILE); None: that of the test."""
+    uid: int | None = None
+    """As whom it runs, where the test runs as root."""
+    python: str = sys.executable
+    """One that this user may run."""
+
+
+_LIMITED = 'ulimit -n "$0" && exec "$@"'
+
+
+_USUAL = Launch()
+
+
 class DaemonProcess(Keys):
     """``rrd serve`` as a process of its own, on a free port that it keeps over restarts.
 
     ``settings`` become ``RRD_*`` variables. What it logs is in ``log()``. Blocking; end it with ``stop``,
-    ``kill`` or the ``with`` statement.
+    ``kill`` or the ``with`` statement. With ``program = ON_ASYNCIO`` it runs on asyncio's loop, not uvloop's.
     """
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    def __init__(self, directory: Path, launch: Launch = _USUAL, /, **settings: object) -> None:
         super().__init__(str(directory / "data"))
+        self.program = ["-m", "rrd"]
+        self._launch = launch
         self.data_dir = str(directory / "data")
         self.log_path = directory / "rrd.log"
         self.settings = settings
@@ -201,16 +231,26 @@ class DaemonProcess(Keys):
             **{name: value for name, value in os.environ.items() if not name.startswith("RRD_")},
             "RRD_DISK_RESERVE_BYTES": "0",
             **{f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()},
+            "RRD_CONFIG": "",  # Not that of a service on this machine.
             "INVOCATION_ID": "tests",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": PYTHONPATH,
         }
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "rrd", "serve"),
+                    # ulimit sets both limits, and exec keeps the process id.
+                    *(
+                        ()
+                        if self._launch.handles_max is None
+                        else ("sh", "-c", _LIMITED, str(self._launch.handles_max))
+                    ),
+                    *(self._launch.python, *self.program, "serve"),
                     *("--data-dir", self.data_dir, "--port", str(self.port)),
                 ],
-                stdin=subprocess.DEVNULL,
+                stdin=self._launch.stdin,
+                user=self._launch.uid,
+                group=self._launch.uid,
+                extra_groups=None if self._launch.uid is None else [],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=environment,
@@ -239,6 +279,15 @@ class DaemonProcess(Keys):
         self.process = None
         return code
 
+    def pause(self) -> None:
+        """Stop it where it is (SIGSTOP); return when it stands."""
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
+    def go_on(self) -> None:
+        """Let it run again after ``pause``."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """``kill -9``, if it runs."""
         if self.process is not None:
@@ -248,6 +297,14 @@ class DaemonProcess(Keys):
 
     def log(self) -> str:
         return self.log_path.read_text()
+
+    def wait_for_log(self, word: str, *, deadline_s: float = DEADLINE_S) -> str:
+        """Return the log once it holds ``word``."""
+        end = time.monotonic() + deadline_s
+        while word not in (told := self.log()):
+            assert time.monotonic() < end, f"waited {deadline_s} s in vain for {word!r} in the log:\n{told}"
+            time.sleep(0.01)
+        return told
 
     def __enter__(self) -> DaemonProcess:
         if self.process is None:

@@ -339,6 +339,14 @@ class SimDisk:
             inside = [*self._entries, *self._dirs - {"/"}]
             return [posixpath.basename(name) for name in inside if posixpath.dirname(name) == path]
 
+    def is_file(self, path: str) -> bool:
+        with self._powered():
+            return path in self._entries
+
+    def is_dir(self, path: str) -> bool:
+        with self._powered():
+            return path in self._dirs
+
     def size(self, path: str) -> int:
         with self._powered():
             return len(self._file(path).data)

@@ -10,11 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rrd.cli.common import SYSTEM_CONFIG
+from rrd.config import Config, load_config
+from tests.harness import DaemonProcess, Launch
 from tests.thoroughness import some
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +29,7 @@ def _serve(data_dir: Path, **environment: str) -> Iterator[subprocess.Popen[str]
     with subprocess.Popen(
         [sys.executable, "-m", "rrd", "serve", "--data-dir", str(data_dir), "--port", "0"],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=os.environ | {"RRD_CONFIG": ""} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -157,6 +161,7 @@ def test_the_unit_file_is_valid_and_starts_what_the_readme_installs(tmp_path: Pa
     command = re.search(r"^ExecStart=(\S+)", unit, re.MULTILINE)
     assert command is not None
     assert command[1].removesuffix("/bin/rrd") in readme
+    assert f"ln -sf {command[1]} /usr/local/bin/rrd" in readme
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         assert "TESTS_REQUIRE_TOOLS" not in os.environ
@@ -168,3 +173,46 @@ def test_the_unit_file_is_valid_and_starts_what_the_readme_installs(tmp_path: Pa
     )
     assert told.returncode == 0, told.stderr
     assert "rrd.service" not in told.stderr
+
+
+def _installed_config(tmp_path: Path) -> Path:
+    """Return the settings file that README's install lines make."""
+    line = re.search(
+        r"^(sed .*) \| install -D -m 644 /dev/stdin (\S+)$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert line is not None
+    assert line[2] == SYSTEM_CONFIG
+    made = subprocess.run(["sh", "-c", line[1]], cwd=ROOT, capture_output=True, check=True).stdout
+    (tmp_path / "rrd.toml").write_bytes(made)
+    return tmp_path / "rrd.toml"
+
+
+def test_the_installed_settings_name_the_directory_that_the_unit_makes(tmp_path: Path) -> None:
+    unit = (ROOT / "systemd" / "rrd.service").read_text()
+    state = re.search(r"^StateDirectory=(\S+)$", unit, re.MULTILINE)
+    assert state is not None
+    config = load_config(file=str(_installed_config(tmp_path)), environment={})
+    assert config == Config(data_dir=f"/var/lib/{state[1]}")
+    assert f"--config {SYSTEM_CONFIG}\n" in unit  # and no flag that commands would have to repeat
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_sighup_doesnt_end_a_daemon_without_a_terminal(tmp_path: Path, times: int) -> None:
+    with DaemonProcess(tmp_path) as rrd:
+        for _ in range(times):
+            os.kill(rrd.pid, signal.SIGHUP)
+            rrd.wait_for_log("hangup_ignored")
+        with urllib.request.urlopen(f"{rrd.url}/-/ready") as answer:
+            assert answer.status == 200
+        assert rrd.stop() == 0
+    assert "restart rrd" in rrd.log()
+
+
+def test_a_daemon_whose_terminal_closes_stops_cleanly(tmp_path: Path) -> None:
+    master, terminal = os.openpty()
+    with DaemonProcess(tmp_path, Launch(stdin=terminal)) as rrd:
+        os.close(terminal)
+        os.close(master)
+        os.kill(rrd.pid, signal.SIGHUP)
+        assert rrd.wait() == 0
+    assert " stopped" in rrd.log()

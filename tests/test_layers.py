@@ -13,14 +13,24 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 
 # From the bottom up. A part imports from layers below its own, and from its own unless that is closed.
 LAYERS = (
-    {"errors", "ids", "layout", "clock", "config", "log", "nesting", "__init__"},
+    {"errors", "ids", "layout", "clock", "config", "log", "nesting", "ownership", "handles", "__init__"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {
         *("repeats", "history", "recording", "committer", "registry", "claims"),
-        *("recovery", "catch_up", "rebuild", "playback", "rollup", "lifecycle", "care", "transfer"),
+        *(
+            "readonly",
+            "recovery",
+            "catch_up",
+            "rebuild",
+            "playback",
+            "rollup",
+            "lifecycle",
+            "care",
+            "transfer",
+        ),
     },
     {"http"},
-    {"assembly", "memory", "daemon", "cli", "__main__"},
+    {"preflight", "assembly", "memory", "daemon", "cli", "__main__"},
 )
 # Packages of the second line never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}
@@ -32,9 +42,9 @@ ONLY_IN = {
     "botocore": {"objects"},
     "uvloop": {"daemon"},
     "aiosqlite": {"index"},
-    "sqlite3": {"index", "access", "tombstones", "transfer"},
+    "sqlite3": {"index", "access", "readonly", "tombstones", "transfer"},
     "google_crc32c": {"segment", "objects"},
-    "fcntl": {"recovery"},
+    "fcntl": {"recovery", "objects"},
 }
 SYNCS = {"fsync", "fdatasync", "syncfs", "sync"}
 

@@ -298,7 +298,10 @@ async def test_of_two_lives_of_a_recording_the_later_counts(tmp_path: Path) -> N
         assert (await rebuilt.row()).next_seq == 2
         (difference,) = await rebuilt.verify()
         assert difference.where in old
-        assert await rebuilt.verify(mend=True) == []
+        # No removal of the earlier life is recorded, so its events may be the only copy.
+        assert difference.what.startswith("it holds 2 events")
+        assert await rebuilt.verify(mend=True) == [difference]
+        assert set(old) <= set(store.objects)
 
 
 _OBJECT_DAMAGE = {

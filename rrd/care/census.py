@@ -17,13 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from rrd import layout
-from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
+from rrd.errors import CorruptSegment, ObjectMissing, ObjectUnreadable, StoreAway
 from rrd.index.rows import MetadataChange
 from rrd.log import event
 from rrd.objects.store import ObjectInfo, ObjectStore
 from rrd.segment.disk import Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
+from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
 
@@ -213,7 +214,8 @@ def describe(files: Readable, info: ObjectInfo) -> Entry | None:
     If its table is damaged, its blocks are looked for one by one, and the key says how many events
     there should be: numbers that were given are never given again. Raises ``StoreAway``, ``OSError``.
     """
-    reader = LastRead(files, info.size)
+    # Pages that the disk can't read are damage; missing permission is none.
+    reader = LastRead(Patched(files), info.size)
     damage = ""
     try:
         try:
@@ -235,6 +237,9 @@ def describe(files: Readable, info: ObjectInfo) -> Entry | None:
         if not identity.is_object:
             raise CorruptSegment("a segment, not an object, begins", path=info.key, offset=0)
         return _entry(info, identity, headers, metadata, damage)
+    except ObjectUnreadable:
+        # It may be whole. What it holds must not be passed over: numbers would be given twice.
+        raise
     except (CorruptSegment, ObjectMissing, FileNotFoundError) as error:
         event(logger, logging.ERROR, "object_corrupt", error=error, next_step="rrd verify")
         return None

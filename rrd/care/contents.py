@@ -121,6 +121,8 @@ class Contents:
         except FileNotFoundError:
             # Evicted or moved meanwhile: the index has changed, too, and the next look tells.
             self.is_complete = False
+        except OSError as error:
+            what = f"it can't be read ({error.strerror})"
         if what and counts:
             self.is_complete = False
         return what

@@ -12,9 +12,14 @@ from rrd import layout
 from rrd.care.census import Entry
 from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.layout import SegmentName
+from rrd.playback.salvage import Missing
 
 Mend = Literal["remove_file", "remove_object", "by_hand", "move"]
 """What ``rrd verify --mend`` does: unlink a file, delete an object, nothing, move a file to ``sealed/``."""
+
+Evidence = Literal["", "removed", "held_elsewhere", "empty"]
+"""Why a ``mend`` may remove something (``docs/removal.md``): a tombstone covers it, all its lines are proven
+to stand in ``proofs``, or it was read and holds no block. A mend that removes nothing needs none."""
 
 REINDEX = "rrd reindex (with the daemon stopped) makes the index anew from what is there"
 MEND = "rrd verify --mend (with the daemon stopped) removes it"
@@ -40,8 +45,9 @@ class Difference(NamedTuple):
     """A sentence without a full stop."""
     next_step: str
     mend: Mend = "by_hand"
+    evidence: Evidence = ""
     proofs: tuple[str, ...] = ()
-    """Objects' keys and files' paths that must be found whole before ``mend`` is done: they hold the same."""
+    """Objects' keys and files' paths that must together hold each line of ``where`` before it is removed."""
 
     def __str__(self) -> str:
         whose = f" ({self.tenant} {self.recording})" if self.recording else ""
@@ -106,6 +112,31 @@ def gap(row: RecordingRow, first_seq: int, limit_seq: int) -> Difference:
     return _of_index(row, "events-missing", what, LOST)
 
 
+LOSSES = frozenset(
+    {
+        "events-missing",
+        "segment-missing",
+        "segment-damaged",
+        "object-missing",
+        "object-size",
+        "object-damaged",
+    }
+)
+"""Kinds of differences that may mean that events are lost. Which ones, reading all of the recording tells."""
+
+
+def missing(row: RecordingRow, run: Missing, missing_events: int) -> Difference:
+    """Events that no file gives back, as all files of the recording were read. ``missing_events``: in all."""
+    intact = row.next_seq - 1 - missing_events
+    next_step = LOST
+    if intact:
+        next_step = (
+            "put the damaged or missing file back from a backup;"
+            f" `rrd export --salvage {row.recording}` gives the other {intact:,} events"
+        )
+    return _of_index(row, "events-missing", f"{run} can't be read from any file or object", next_step)
+
+
 def in_store(row: RecordingRow, sizes: Mapping[str, int]) -> Iterator[Difference]:
     """Tell which published objects are not in the store as they should be. ``sizes``: what it has, by key."""
     for entry in published(row):
@@ -145,13 +176,13 @@ def unknown_object(
     """
     name = layout.parse_object_key(key)
     assert name is not None
+    if found is None:
+        return _unreadable(key, name.tenant, name.recording)
     if row is None:
         kind, what = "object-not-indexed", "the index doesn't know its recording"
-        if found is None:
-            return _unreadable(key, name.tenant, name.recording)
         return Difference(kind, name.tenant, name.recording, key, what, REINDEX)
-    if found is None:
-        return _unreadable(key, row.tenant, row.recording)
+    if found.created_ms != row.created_ms:
+        return _of_another_life(row, key, found)
     run = (found.first_number, found.last_number)
     planned = [entry for entry in row.objects if entry.state == "planned"]
     if any(run == (entry.first_number, entry.last_number) for entry in planned):
@@ -164,16 +195,42 @@ def unknown_object(
             proofs.add(key_of(row, entry))
         elif number in here:
             proofs.add(layout.sealed_path(data_dir, SegmentName(row.tenant, row.recording, number)))
-        elif found.created_ms == row.created_ms:
+        else:
             what = "it holds what nothing else holds, and the index doesn't know it"
             return Difference("object-not-indexed", row.tenant, row.recording, key, what, REINDEX)
-    what = "nobody refers to it: what it holds is elsewhere, too"
-    if found.created_ms != row.created_ms:
-        what = "nobody refers to it: the recording began anew after this object's life of it was removed"
-        proofs.clear()
+    what = "the index does not refer to it: what it holds is elsewhere, too"
     return Difference(
-        "object-orphan", row.tenant, row.recording, key, what, MEND, "remove_object", tuple(sorted(proofs))
+        "object-orphan", row.tenant, row.recording, key, what, MEND,
+        "remove_object", "held_elsewhere", tuple(sorted(proofs)),
+    )  # fmt: skip
+
+
+def _of_another_life(row: RecordingRow, key: str, found: Entry) -> Difference:
+    """An object of the recording as it began at another time, and no removal of that is recorded.
+
+    So its events were acked and never removed: the index was lost while the store was away, say, and the
+    recording began anew. A difference of times proves no removal.
+    """
+    what = (
+        f"it holds {found.event_count:,} events of this recording from before it began anew, and no removal"
+        " of them is recorded"
     )
+    next_step = (
+        f"copy the object to a file, and `rrd import --tenant {row.tenant} --recording {row.recording} FILE`"
+        " adds its events to the recording again; then delete the object by hand"
+    )
+    return Difference("object-of-another-life", row.tenant, row.recording, key, what, next_step)
+
+
+def places_of(row: RecordingRow, data_dir: str) -> tuple[str, ...]:
+    """Return where all of a recording lies: keys of published objects, and paths of sealed segments."""
+    keys = [key_of(row, entry) for entry in published(row)]
+    paths = [
+        layout.sealed_path(data_dir, SegmentName(row.tenant, row.recording, segment.number))
+        for segment in row.segments
+        if segment.state == "sealed"
+    ]
+    return (*keys, *paths)
 
 
 def _unreadable(key: str, tenant: str, recording: str) -> Difference:
@@ -194,7 +251,7 @@ def damaged_file(row: RecordingRow, path: str, number: int, what: str) -> Differ
     if entry is not None:
         return Difference(
             "copy-damaged", row.tenant, row.recording, path, f"{what}; the object has it, too", MEND,
-            "remove_file", (key_of(row, entry),),
+            "remove_file", "held_elsewhere", (key_of(row, entry),),
         )  # fmt: skip
     next_step = f"rrd inspect {path} tells what can still be read; put the file back from a backup"
     return Difference("segment-damaged", row.tenant, row.recording, path, what, next_step)

@@ -1,4 +1,4 @@
-"""``rrd doctor``: the story of one recording, in words. Reads, changes nothing.
+"""``rrd doctor``: the story of one recording, or of all refusals, in words. Reads, changes nothing.
 
 What visitors chose is shown escaped, so that it can play no tricks with a terminal; lines themselves,
 events and quarantined ones, are not shown at all.
@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from rrd import layout
 from rrd.care import differences
 from rrd.care.examine import Examiner
 from rrd.care.kept_aside import notes_of
+from rrd.care.refusals import Refused, load
 from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
 from rrd.index.rows import ObjectRow, QuarantineRow, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
@@ -22,12 +24,27 @@ from rrd.tombstones import Tombstone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUE_CHARS_SHOWN = 80
+_RECORDINGS_SHOWN = 20
+_HINTS = {
+    "bad_recording_id": "the setting `recording_ids` says which ids are admitted",
+    "broken_encoding": "`rrd quarantine list` shows how these bodies begin",
+    "disk_full": "`disk_reserve_bytes` was reached; make room, and it ends by itself",
+    "forbidden": "a key without this right, or bound to other origins: see `rrd keys list`",
+    "head_too_large": "the setting `head_bytes_max` bounds request line and header fields; cookies count",
+    "no_such_path": "serverUrl may be wrong: it ends in /recordings/ID/ingest, or /ingest?recordingId=ID",
+    "recording_erased": "late events of erased recordings; `tombstone_days` says for how long",
+    "too_large": "the settings `event_bytes_max`, `message_bytes_max` and `body_bytes_max` say how large",
+    "too_many_sockets": "the setting `sockets_max`",
+    "too_many_connections": "the limit of open files: LimitNOFILE in the unit, or ulimit -Hn",
+    "unauthenticated": "no key, a wrong or a revoked one: see `rrd keys list`",
+    "unsupported_type": "Content-Type or Content-Encoding is not one that the README names",
+}
 _BLOCKS_READ_MAX = 200
 """Blocks with quarantined lines that are read for their reasons."""
 
 
-async def story(examiner: Examiner, tenant: str, recording: str) -> AsyncIterator[str]:
-    """Tell all that is known about a recording, line by line."""
+async def story(examiner: Examiner, tenant: str, recording: str, *, deep: bool = True) -> AsyncIterator[str]:
+    """Tell all that is known about a recording, line by line. ``deep``: read and check all of its bytes."""
     row = await examiner.index.recording(tenant, recording)
     lives = examiner.tombstones.lives(tenant, recording)
     yield f"recording    {recording} of tenant {tenant}"
@@ -47,18 +64,58 @@ async def story(examiner: Examiner, tenant: str, recording: str) -> AsyncIterato
             yield line
         for line in await examiner.blocking(lambda: list(_places(examiner, row))):
             yield line
-    for life in lives:
-        for line in _removed(life):
-            yield line
+    for line in (*refused(examiner.data_dir, recording, tenant=tenant), *chain(*map(_removed, lives))):
+        yield line
     try:
-        found = await examiner.examine(tenant, recording)
+        found = await examiner.examine(tenant, recording, deep=deep)
     except StoreAway as error:
         yield f"damage       can't be told now, since the object store is away: {error}"
         return
     for difference in found:
         yield f"damage       {difference}"
     if not found:
-        yield "damage       none found by sizes and counters; `rrd verify --deep` reads every byte"
+        how = (
+            "every byte was read"
+            if deep
+            else "by sizes and counters alone: without --quick every byte is read"
+        )
+        yield f"damage       none found; {how}"
+
+
+def refused(data_dir: str, recording: str, *, tenant: str | None = None) -> Iterator[str]:
+    """Tell what senders to a recording were refused, by one tenant or any."""
+    for row in load(data_dir).recordings:
+        if row.recording == recording and tenant in {None, row.tenant}:
+            whose = f" by tenant {row.tenant}" if tenant is None else ""
+            yield f"refused      {_refusal(row)}{whose}"
+
+
+def refused_by_all(data_dir: str, *, tenant: str | None = None) -> Iterator[str]:
+    """Tell what senders were refused by the daemon as a whole, and to which recordings lately.
+
+    ``tenant``: only to recordings of this tenant; what had no right belongs to none.
+    """
+    account = load(data_dir)
+    totals = account.totals if tenant is None else []
+    rows = [row for row in account.recordings if tenant in {None, row.tenant}]
+    if not totals and not rows:
+        yield "refused      nothing that a sender sent, as far as the daemon has kept count"
+        return
+    for row in sorted(totals, key=lambda row: -row.last_ms):
+        yield f"refused      {_refusal(row)}"
+        if hint := _HINTS.get(row.code):
+            yield f"             {hint}"
+    for row in rows[: -_RECORDINGS_SHOWN - 1 : -1]:
+        yield f"recording    {row.recording} of tenant {row.tenant}: {_refusal(row)}"
+    if (older := len(rows) - _RECORDINGS_SHOWN) > 0:
+        yield f"             and {older:,} before these"
+    if account.forgotten:
+        yield f"             {account.forgotten:,} older ones were forgotten to make room"
+
+
+def _refusal(row: Refused) -> str:
+    times = f"{row.count:,} {'time' if row.count == 1 else 'times'}"
+    return f"{times} {row.status} {row.code}, from {_time(row.first_ms)} to {_time(row.last_ms)}"
 
 
 def _nothing(lives: list[Tombstone]) -> Iterator[str]:

@@ -14,16 +14,19 @@ from typing import NamedTuple, TypeVar
 
 from rrd import layout
 from rrd.care import differences
-from rrd.care.census import LastRead, StoreFiles, describe
-from rrd.care.contents import READ_AHEAD_BYTES, Contents
+from rrd.care.census import StoreFiles, describe
+from rrd.care.contents import Contents
 from rrd.care.differences import MEND, MOVE, REINDEX, RESTART, Difference
-from rrd.errors import ObjectMissing
+from rrd.care.entries import names_in, sealed_in
+from rrd.care.proof import is_held_elsewhere
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
 from rrd.objects.store import ObjectInfo, ObjectStore
+from rrd.playback.salvage import plan_salvage
 from rrd.segment.disk import Disk
-from rrd.segment.format import IDENTITY_READ_SIZE, Identity, decode_identity
+from rrd.segment.format import Identity
+from rrd.segment.salvage import identity_of
 from rrd.segment.scan import scan
 from rrd.tombstones import Tombstones
 
@@ -114,7 +117,15 @@ class Examiner:
             if contents.is_complete:
                 metadata = await self.index.metadata(tenant, recording)
                 found += contents.against(metadata)
+        if row is not None and any(difference.kind in differences.LOSSES for difference in found):
+            found = [difference for difference in found if difference.kind != "events-missing"]
+            found += await self._missing(row)
         return found
+
+    async def _missing(self, row: RecordingRow) -> list[Difference]:
+        """Return exactly which events are lost, run by run: reads all of the recording."""
+        found = await self.blocking(plan_salvage, self.disk, self.files, self.data_dir, row)
+        return [differences.missing(row, run, found.missing_events) for run in found.missing]
 
     async def _listed(self, prefixes: Collection[str]) -> dict[str, ObjectInfo]:
         infos: dict[str, ObjectInfo] = {}
@@ -131,21 +142,21 @@ class Examiner:
         name = SegmentName(tenant, recording, 1)
         start = f"{tenant}.{recording}."
         here = Here({}, {}, {}, [])
-        for file_name in self.disk.list_dir(layout.sealed_dir(self.data_dir, name)):
-            found = layout.parse_sealed(tenant, file_name)
-            if found is not None and found.recording == recording:
+        for found in sealed_in(self.disk, tenant, layout.sealed_dir(self.data_dir, name)):
+            if found.recording == recording:
                 here.sealed[found.number] = layout.sealed_path(self.data_dir, found)
-        for file_name in self.disk.list_dir(layout.active_dir(self.data_dir)):
-            found = layout.parse_active(file_name)
-            if found is not None and found[:2] == (tenant, recording):
-                here.active[found.number] = layout.active_path(self.data_dir, found)
-        for file_name in self.disk.list_dir(layout.rolling_dir(self.data_dir)):
-            rolling = parse_rolling(file_name)
-            if rolling is not None and rolling[:2] == (tenant, recording):
-                here.rolling[rolling.number] = layout.rolling_path(self.data_dir, rolling)
+        for directory, parse, paths in (
+            (layout.active_dir(self.data_dir), layout.parse_active, here.active),
+            (layout.rolling_dir(self.data_dir), layout.parse_rolling, here.rolling),
+        ):
+            for file_name in names_in(self.disk, directory):
+                other = parse(file_name)
+                path = f"{directory}/{file_name}"
+                if other is not None and other[:2] == (tenant, recording) and self.disk.is_file(path):
+                    paths[other.number] = path
         torn = layout.torn_dir(self.data_dir)
         here.torn.extend(
-            f"{torn}/{file_name}" for file_name in self.disk.list_dir(torn) if file_name.startswith(start)
+            f"{torn}/{file_name}" for file_name in names_in(self.disk, torn) if file_name.startswith(start)
         )
         return here
 
@@ -180,7 +191,7 @@ class Examiner:
                         MOVE if is_sealed else RESTART, "move" if is_sealed else "by_hand",
                     )  # fmt: skip
             if size is None:
-                next_step = f"put it back from a backup; if there is none, {REINDEX}, and forgets it"
+                next_step = "put it back from a backup"
                 what = "the index has this segment, and there is no such file"
                 yield Difference("segment-missing", row.tenant, row.recording, proper, what, next_step)
             elif size < segment.size:
@@ -189,7 +200,8 @@ class Examiner:
 
     def _size(self, path: str) -> int | None:
         try:
-            return self.disk.size(path)
+            # A directory in a file's place has a size, too.
+            return self.disk.size(path) if self.disk.is_file(path) else None
         except FileNotFoundError:
             return None
 
@@ -211,13 +223,21 @@ class Examiner:
                 yield self._unknown_file(tenant, recording, row, number, path)
         planned = {entry.first_number for entry in row.objects if entry.state == "planned"} if row else set()
         for number, path in sorted(here.rolling.items()):
-            if number not in planned:
-                what = "nobody makes this object any more"
-                yield Difference("rolling-leftover", tenant, recording, path, what, MEND, "remove_file")
+            if number in planned:
+                continue
+            what = "it is an unfinished object, and no roll-up continues it"
+            leftover = Difference("rolling-leftover", tenant, recording, path, what, MEND, "remove_file")
+            if row is None:
+                yield leftover._replace(next_step=REINDEX, mend="by_hand")
+            else:
+                proofs = differences.places_of(row, self.data_dir)
+                yield leftover._replace(evidence="held_elsewhere", proofs=proofs)
         if row is None and self.tombstones.erased(tenant, recording) is not None:
             for path in here.torn:
                 what = "its recording was erased"
-                yield Difference("erased-leftover", tenant, recording, path, what, MEND, "remove_file")
+                yield Difference(
+                    "erased-leftover", tenant, recording, path, what, MEND, "remove_file", "removed"
+                )
 
     def _unknown_file(
         self, tenant: str, recording: str, row: RecordingRow | None, number: int, path: str
@@ -226,18 +246,38 @@ class Examiner:
         created_ms = identity.created_ms if identity is not None else -1
         if row is None and self.tombstones.covers(tenant, recording, created_ms):
             what = "its recording was removed"
-            return Difference("erased-leftover", tenant, recording, path, what, MEND, "remove_file")
+            return Difference(
+                "erased-leftover", tenant, recording, path, what, MEND, "remove_file", "removed"
+            )
         entry = differences.covering(row, number) if row is not None else None
         if row is not None and entry is not None:
             what = "nobody refers to it: it went into an object"
             proofs = (differences.key_of(row, entry),)
-            return Difference("copy-leftover", tenant, recording, path, what, MEND, "remove_file", proofs)
-        if identity is not None and not scan(self.disk, path).blocks:
-            what = "nobody refers to it, and it holds nothing"
-            return Difference("segment-empty", tenant, recording, path, what, MEND, "remove_file")
+            return Difference(
+                "copy-leftover", tenant, recording, path, what, MEND, "remove_file", "held_elsewhere", proofs
+            )
+        if identity is not None:
+            looked = scan(self.disk, path)
+            if looked.verdict == "clean" and not looked.blocks:
+                what = "the index does not refer to it, and it holds nothing"
+                return Difference(
+                    "segment-empty", tenant, recording, path, what, MEND, "remove_file", "empty"
+                )
+            if identity.name != (tenant, recording, number):
+                return self._misplaced(tenant, recording, path, identity)
         what = "the index doesn't know this segment"
         next_step = REINDEX if identity is not None else f"rrd inspect {path} tells what it holds"
         return Difference("segment-not-indexed", tenant, recording, path, what, next_step)
+
+    def _misplaced(self, tenant: str, recording: str, path: str, identity: Identity) -> Difference:
+        proper = layout.sealed_path(self.data_dir, identity.name)
+        what = f"it holds segment {identity.number} of {identity.tenant} {identity.recording}"
+        next_step = f"move it to {proper}, where it belongs"
+        if self.disk.is_file(proper):
+            next_step = (
+                f"{proper} is there, too; compare the two, and move this one elsewhere if it is a copy"
+            )
+        return Difference("segment-misplaced", tenant, recording, path, what, next_step)
 
     def _began(self, here: Here) -> set[int]:
         """When the lives of the recording began that local files are of. Blocking."""
@@ -245,9 +285,9 @@ class Examiner:
         return {identity.created_ms for identity in identities if identity is not None}
 
     def _identity(self, path: str) -> Identity | None:
-        with contextlib.suppress(FileNotFoundError):
-            found = decode_identity(self.disk.read(path, 0, IDENTITY_READ_SIZE))
-            return found[0] if found is not None else None
+        # What can't be read says nothing about itself.
+        with contextlib.suppress(OSError):
+            return identity_of(self.disk, path)
         return None
 
     # Objects
@@ -260,25 +300,13 @@ class Examiner:
         is_living = row is not None and row.created_ms == created_ms
         if not is_living and self.tombstones.covers(tenant, recording, created_ms):
             what = "its recording was removed"
-            return Difference("erased-leftover", tenant, recording, info.key, what, MEND, "remove_object")
+            return Difference(
+                "erased-leftover", tenant, recording, info.key, what, MEND, "remove_object", "removed"
+            )
         return differences.unknown_object(row, info.key, found, data_dir=self.data_dir)
 
     # All bytes
 
-    def is_whole(self, place: str) -> bool:
-        """Read all of an object or of a local file, and tell whether nothing is wrong with it. Blocking."""
-        try:
-            if layout.parse_object_key(place) is not None:
-                reader = LastRead(self.files, self.files.size(place), window=READ_AHEAD_BYTES)
-                return scan(reader, place, deep=True).verdict == "clean"
-            return scan(self.disk, place, deep=True).verdict == "clean"
-        except (ObjectMissing, FileNotFoundError):
-            return False
-
-
-def parse_rolling(file_name: str) -> SegmentName | None:
-    """Read the name of a file in ``rolling/``; None if it is not an object's that is being made."""
-    parts = file_name.removesuffix(".object").split(".")
-    if not file_name.endswith(".object") or len(parts) != 3 or not parts[2].isdecimal():
-        return None
-    return SegmentName(parts[0], parts[1], int(parts[2]))
+    def is_held_elsewhere(self, place: str, others: Collection[str]) -> bool:
+        """Tell whether all lines of a file or object stand in others, too. Blocking. Reads all of them."""
+        return is_held_elsewhere(place, others, disk=self.disk, objects=self.files)

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from rrd import layout
+from rrd.care.entries import Unexpected, active_names, log_unexpected, sealed_names
 from rrd.errors import CorruptSegment
-from rrd.index.rows import Commit, MetadataChange
+from rrd.index.rows import Commit, MetadataChange, SegmentRow
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.registry import move_to_sealed
 from rrd.segment.disk import Disk
-from rrd.segment.format import IDENTITY_READ_SIZE, BlockHeader, Identity, decode_identity
+from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
 from rrd.segment.repair import Torn, cut_torn_tails
-from rrd.segment.scan import scan
+from rrd.segment.salvage import Patched, identity_of, salvage
+from rrd.segment.scan import Scan, scan
+
+_COMPARE_BYTES = 1 << 20
 
 Place = Literal["active", "sealed"]
 
@@ -43,6 +47,8 @@ class Recovered:
     """Taken from the store's tables."""
     buried: int = 0
     """Recordings left out because they were erased, or are about to be."""
+    lacking: list[tuple[str, str]] = field(default_factory=list)
+    """Recordings, as (tenant, recording), that a rebuild found damaged, or with something missing."""
 
 
 class File(NamedTuple):
@@ -74,6 +80,10 @@ class Surveyed(NamedTuple):
     blocks: list[Block]
     is_whole: bool
     """No damage was found."""
+    durable_size: int = 0
+    """As far as the file itself, or the next one, tells it was acked, bytes."""
+    before: SegmentRow | None = None
+    """The segment before it, if that is gone: as far as this one tells."""
 
     def commits(self, *, row_id: int, created_ms: int) -> Iterator[Commit]:
         """Yield what the index must be told about the blocks."""
@@ -122,26 +132,42 @@ class Survey:
             self._disk.make_dirs(directory)
         # What was written and not synced is whole to look at, and would be taken for safe.
         self._disk.sync_all(layout.active_dir(self._data_dir))
-        names = map(layout.parse_active, self._disk.list_dir(layout.active_dir(self._data_dir)))
-        return sorted(File(name, "active") for name in names if name is not None)
+        strays: list[Unexpected] = []
+        names = active_names(self._disk, self._data_dir, strays.append)
+        log_unexpected(strays)
+        return [File(name, "active") for name in names]
 
     def list_all(self) -> dict[tuple[str, str], list[File]]:
         """Return all segment files of each recording, by number."""
         files = {file.name: file for file in self.list_active()}
-        for name in sealed_names(self._disk, self._data_dir):
+        strays: list[Unexpected] = []
+        for name in sealed_names(self._disk, self._data_dir, strays.append):
+            sealed = File(name, "sealed")
             if name in files:
-                # A power cut in the middle of a rename can leave a file in both places.
-                self._disk.unlink(files[name].path(self._data_dir))
-            files[name] = File(name, "sealed")
+                active, path = files[name].path(self._data_dir), sealed.path(self._data_dir)
+                if not holds_the_same(self._disk, active, path):
+                    # Two different files: none may go. The one counts whose own words agree with its name.
+                    strays.append(Unexpected(path, f"{active} has the same name and other contents"))
+                    if self.own_identity(sealed) is None:
+                        continue
+                else:
+                    # A power cut in the middle of a rename can leave a file in both places.
+                    self._disk.unlink(active)
+            files[name] = sealed
+        log_unexpected(strays)
         found: dict[tuple[str, str], list[File]] = {}
         for file in sorted(files.values()):
             found.setdefault(file.name[:2], []).append(file)
         return found
 
+    def own_identity(self, file: File) -> Identity | None:
+        """Return a file's identity; None if it is damaged, or is another segment's."""
+        identity = self.identity(file)
+        return identity if identity is not None and identity.name == file.name else None
+
     def identity(self, file: File) -> Identity | None:
         """Return the identity that a file begins with; None if it is damaged."""
-        found = decode_identity(self._disk.read(file.path(self._data_dir), 0, IDENTITY_READ_SIZE))
-        return found[0] if found is not None else None
+        return identity_of(self._disk, file.path(self._data_dir))
 
     def not_as_known(self, files: list[File], known: dict[SegmentName, int]) -> list[File]:
         """Return the files of each recording that has one which is not just as large as the index says."""
@@ -152,53 +178,90 @@ class Survey:
         }
         return [file for file in files if file.name[:2] in suspects]
 
-    def look(self, files: Sequence[File], sizes: Mapping[int, int]) -> list[Surveyed]:
-        """Look at segments of one recording, in order; repair torn tails.
+    def look(self, files: Sequence[File], known: Mapping[int, SegmentRow]) -> list[Surveyed]:
+        """Look at all segments of one recording, in order, for a rebuild; repair torn tails.
 
-        ``sizes``: by number, the durable size that the index knows. What lies below is not looked at.
+        ``known``: by number, what the replaced index says. What lies below a size of it is no torn tail, and
+        what lies beyond that of a sealed segment was never acked. Where a file's identity is damaged, its
+        blocks are found all the same.
         """
-        return self.look_at_all([(files, sizes)])[0]
+        mending = _Mending([], [])
+        found = self._look_at(files, {}, mending, known)
+        self._mend(mending)
+        return [self._salvaged(each) if each.identity is None else each for each in found]
+
+    def _salvaged(self, found: Surveyed) -> Surveyed:
+        """Return what is intact of a file without a valid identity, unless it is another segment's."""
+        path = found.file.path(self._data_dir)
+        if found.is_whole or identity_of(self._disk, path) is not None:
+            return found
+        blocks: list[Block] = []
+        size_before = 0
+        for header in salvage(self._disk, path, durable_size=found.durable_size or None).blocks:
+            blocks.append(Block(size_before, header, self._metadata(path, header) or ()))
+            size_before = header.limit_offset
+        return found._replace(blocks=blocks)
 
     def look_at_all(
         self, recordings: Iterable[tuple[Sequence[File], Mapping[int, int]]]
     ) -> list[list[Surveyed]]:
         """``look`` at several recordings. All torn tails are repaired together, which takes few syncs."""
         mending = _Mending([], [])
-        found = [self._look_at(files, sizes, mending) for files, sizes in recordings]
+        found = [self._look_at(files, sizes, mending, {}) for files, sizes in recordings]
         self._mend(mending)
         return found
 
-    def _look_at(self, files: Sequence[File], sizes: Mapping[int, int], mending: _Mending) -> list[Surveyed]:
+    def _look_at(
+        self,
+        files: Sequence[File],
+        sizes: Mapping[int, int],
+        mending: _Mending,
+        known: Mapping[int, SegmentRow],
+    ) -> list[Surveyed]:
         found: list[Surveyed] = []
         for index, file in enumerate(files):
-            limit = None
+            row = known.get(file.name.number)
+            limit = row.size if row is not None and row.state != "active" else None
             if index + 1 < len(files) and files[index + 1].name.number == file.name.number + 1:
-                following = self.identity(files[index + 1])
-                limit = following.previous_size if following is not None else None
-            found.append(self._look(file, limit, sizes.get(file.name.number, 0), mending))
+                following = self.own_identity(files[index + 1])
+                if following is not None:
+                    limit = following.previous_size
+            start = sizes.get(file.name.number, 0)
+            surveyed = self._look(file, limit, start, mending, row.size if row is not None else start)
+            before, identity = files[index - 1].name.number if index else 0, surveyed.identity
+            if identity is not None and identity.previous_size and before != identity.number - 1:
+                gone = SegmentRow(identity.number - 1, "sealed", identity.previous_size, None, None)
+                surveyed = surveyed._replace(before=gone)
+            found.append(surveyed)
         return found
 
-    def _look(self, file: File, limit: int | None, known_size: int, mending: _Mending) -> Surveyed:
+    def _look(
+        self, file: File, limit: int | None, known_size: int, mending: _Mending, durable_size: int
+    ) -> Surveyed:
         path = file.path(self._data_dir)
         self.result.segments += 1
         if limit == 0 and not known_size:
             # Its first write failed, and the next segment was begun instead: nothing in it was ever acked.
             return Surveyed(file, None, [], is_whole=True)
-        found = scan(self._disk, path, limit=limit, durable_size=known_size, start=known_size)
-        is_whole = found.verdict == "clean"
+        files = Patched(self._disk)
+        found = scan(files, path, limit=limit, durable_size=durable_size, start=known_size)
+        if found.verdict == "torn" and files.holes:
+            # What can't be read now may be whole, so it is not cut off.
+            found.verdict = "corrupt"
+        is_whole = found.verdict == "clean" and not files.holes
         may_change = file.place == "active" and limit is None
         if found.verdict == "torn" and may_change:
             mending.torn.append(Torn(path, found))
             is_whole = True
         elif not is_whole:
-            self.result.corrupt += 1
-            error = CorruptSegment("damage", path=path, offset=found.damaged_at[0])
-            event(
-                logger, logging.ERROR, "segment_corrupt", error=error, next_step=f"rrd inspect {path}",
-                good_blocks=len(found.blocks),
-            )  # fmt: skip
+            self._count_corrupt(path, "damage", found.damaged_at[0] if found.damaged_at else 0, found)
+        durable_size = max(limit or 0, durable_size)
         if found.identity is None:
-            return Surveyed(file, None, [], is_whole)
+            return Surveyed(file, None, [], is_whole, durable_size)
+        if found.identity.name != file.name or found.identity.is_object:
+            # Moved or copied here by hand. Its events are not this segment's.
+            self._count_corrupt(path, f"segment {found.identity.number} of another name begins", 0, found)
+            return Surveyed(file, None, [], is_whole=False, durable_size=durable_size)
         if is_whole and may_change and not found.blocks and not known_size:
             # An identity alone: the segment was being made, and its number is still free.
             mending.empty.append(path)
@@ -210,14 +273,22 @@ class Survey:
             blocks.append(Block(size_before, header, metadata or ()))
             size_before = header.limit_offset
         self.result.blocks += len(blocks)
-        return Surveyed(file, found.identity, blocks, is_whole)
+        return Surveyed(file, found.identity, blocks, is_whole, durable_size)
+
+    def _count_corrupt(self, path: str, what: str, offset: int, found: Scan) -> None:
+        self.result.corrupt += 1
+        error = CorruptSegment(what, path=path, offset=offset)
+        event(
+            logger, logging.ERROR, "segment_corrupt", error=error, next_step=f"rrd inspect {path}",
+            good_blocks=len(found.blocks),
+        )  # fmt: skip
 
     def _metadata(self, path: str, header: BlockHeader) -> tuple[MetadataChange, ...] | None:
         """Return what a block says about metadata; None if that is damaged."""
         if not header.notes_size:
             return ()
         try:
-            notes, _ = read_notes(self._disk, path, header)
+            notes, _ = read_notes(Patched(self._disk), path, header)
         except CorruptSegment as error:
             # One damaged block must not keep everything else from being served.
             self.result.corrupt += 1
@@ -261,12 +332,10 @@ class Survey:
             self._disk.sync_dir(layout.active_dir(self._data_dir))
 
 
-def sealed_names(disk: Disk, data_dir: str) -> Iterator[SegmentName]:
-    """Yield the names of all segments below ``sealed/``, those of a recording together and by number."""
-    root = layout.sealed_root(data_dir)
-    for tenant in sorted(disk.list_dir(root)):
-        for directory in sorted(disk.list_dir(f"{root}/{tenant}")):
-            names = [
-                layout.parse_sealed(tenant, name) for name in disk.list_dir(f"{root}/{tenant}/{directory}")
-            ]
-            yield from sorted(filter(None, names))
+def holds_the_same(disk: Disk, one: str, other: str) -> bool:
+    """Tell whether two files have the same bytes. Blocking. Raises ``OSError``."""
+    size = disk.size(one)
+    return size == disk.size(other) and all(
+        disk.read(one, offset, _COMPARE_BYTES) == disk.read(other, offset, _COMPARE_BYTES)
+        for offset in range(0, size, _COMPARE_BYTES)
+    )

@@ -9,7 +9,7 @@ A daemon may be at work meanwhile. So nothing is told that a second look, a mome
 
 Mending is for a data directory that is held (``recovery.lock_data_dir``). A running roll-up may put an
 object under the very key that was found to be an orphan's, and deleting that would lose it. Nothing is
-removed on the word of the index alone: what holds the same is read to its last byte first.
+removed on the word of the index alone: what holds the same lines is read to its last byte first (``proof``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from rrd import layout
 from rrd.care import differences
 from rrd.care.census import Patience, listed
 from rrd.care.differences import REINDEX, Difference
-from rrd.care.examine import Examiner, parse_rolling
-from rrd.care.survey import sealed_names
+from rrd.care.entries import NEXT_STEP, active_names, names_in, sealed_names, unexpected
+from rrd.care.examine import Examiner
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
 from rrd.registry import move_to_sealed
@@ -63,7 +63,13 @@ class Verifier:
 
     async def all(self) -> AsyncIterator[Difference]:
         """Yield what is wrong with any recording. Raises ``StoreAway``."""
-        for walk in (self._walk_removals, self._walk_files, self._walk_store, self._walk_index):
+        for walk in (
+            self._walk_strays,
+            self._walk_removals,
+            self._walk_files,
+            self._walk_store,
+            self._walk_index,
+        ):
             async with aclosing(walk()) as found:
                 async for difference in found:
                     yield difference
@@ -77,9 +83,10 @@ class Verifier:
         The data directory must be held.
         """
         examiner = self._examiner
-        for proof in difference.proofs:
-            if not await examiner.blocking(examiner.is_whole, proof):
-                return ""
+        if difference.evidence == "held_elsewhere" and not await examiner.blocking(
+            examiner.is_held_elsewhere, difference.where, difference.proofs
+        ):
+            return ""
         if difference.mend == "remove_file":
             await examiner.blocking(self._unlink, difference.where)
             return "removed"
@@ -127,6 +134,12 @@ class Verifier:
 
     # The walks
 
+    async def _walk_strays(self) -> AsyncGenerator[Difference, None]:
+        examiner = self._examiner
+        found = await examiner.blocking(unexpected, examiner.disk, examiner.data_dir)
+        for entry in found:
+            yield Difference("unexpected-entry", "", "", entry.path, entry.what, NEXT_STEP)
+
     async def _walk_removals(self) -> AsyncGenerator[Difference, None]:
         pending = await self._examiner.blocking(self._examiner.tombstones.pending)
         async for difference in self._look([((life.tenant, life.recording), "") for life in pending]):
@@ -148,14 +161,10 @@ class Verifier:
         disk, data_dir = self._examiner.disk, self._examiner.data_dir
         for sealed, names in groupby(sealed_names(disk, data_dir), key=_recording):
             yield sealed, [name.number for name in names]
-        active = map(layout.parse_active, disk.list_dir(layout.active_dir(data_dir)))
-        for key, names in groupby(sorted(filter(None, active)), key=_recording):
+        for key, names in groupby(active_names(disk, data_dir), key=_recording):
             yield key, [name.number for name in names]
-        rolling = {parse_rolling(name) for name in disk.list_dir(layout.rolling_dir(data_dir))}
-        torn = {
-            layout.parse_active(name.partition(layout.SUFFIX)[0] + layout.SUFFIX)
-            for name in disk.list_dir(layout.torn_dir(data_dir))
-        }
+        rolling = set(map(layout.parse_rolling, names_in(disk, layout.rolling_dir(data_dir))))
+        torn = set(map(layout.parse_torn, names_in(disk, layout.torn_dir(data_dir))))
         for key in sorted({_recording(name) for name in rolling | torn if name is not None}):
             yield key, [None]
 

@@ -6,12 +6,14 @@ Exit codes: 0 done · 1 it could not be done, and stderr says why and what to do
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 
 from rrd import __version__
 from rrd.cli import (
+    adopt_store,
     backup,
     check_config,
     common,
@@ -30,6 +32,10 @@ from rrd.cli import (
     verify,
 )
 from rrd.errors import RrdError
+from rrd.ownership import handing_over
+
+_MAKING_NOTHING = {module.__name__ for module in (keys, signing, check_config, inspect)}
+"""Commands that leave nothing in the data directory to be handed over: a new file of keys is so already."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     try:
         run: common.Run = args.run
-        code = run(args)
+        os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
+        with contextlib.ExitStack() as stack:
+            if run.__module__ not in _MAKING_NOTHING:
+                stack.enter_context(handing_over(common.settings(args)))
+            code = run(args)
         # Here, where a reader that has gone (`rrd inspect FILE | head`) still raises something to catch.
         sys.stdout.flush()
     except RrdError as error:
@@ -70,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     families = (
         *(serve, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
-        *(doctor, verify, reindex, inspect, quarantine),
+        *(doctor, verify, reindex, inspect, quarantine, adopt_store),
     )
     for family in families:
         family.register(commands)

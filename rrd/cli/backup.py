@@ -40,5 +40,8 @@ def _backup(args: argparse.Namespace) -> int:
         f"; objects: {manifest.objects}"
     )
     for path in manifest.missing:
-        print(f"rrd: {path} is missing in the data directory. `rrd verify` tells more", file=sys.stderr)
+        print(
+            f"rrd: {path} is missing in the data directory, or can't be read. `rrd verify` tells more",
+            file=sys.stderr,
+        )
     return 1 if manifest.missing else 0

@@ -6,7 +6,6 @@ import argparse
 import ipaddress
 import json
 import os
-import resource
 import sys
 from collections.abc import Iterator, Mapping
 
@@ -14,6 +13,7 @@ import msgspec
 
 from rrd.cli import common
 from rrd.config import Config
+from rrd.handles import handles_allowed, share_out
 
 
 def register(commands: common.Commands) -> None:
@@ -31,13 +31,10 @@ def _check(args: argparse.Namespace) -> int:
         config, flags=common.config_flags(args), environment=os.environ, file=common.config_file(args)
     ):
         print(line)
-    from rrd.lifecycle.retention import limits_of  # noqa: PLC0415 - most commands start without it
+    from rrd.preflight import check_settings  # noqa: PLC0415 - most commands start without it
 
-    limits_of(config)
-    _, handles_max = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for warning in warnings(
-        config, handles_max=None if handles_max == resource.RLIM_INFINITY else handles_max
-    ):
+    check_settings(config)
+    for warning in warnings(config, handles_max=handles_allowed()):
         print(f"rrd: warning: {warning}", file=sys.stderr)
     return 0
 
@@ -72,10 +69,12 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
     for small, large, outcome in order:
         if getattr(c, small) > getattr(c, large):
             yield f"{small} ({getattr(c, small)}) is over {large} ({getattr(c, large)}): {outcome}"
-    if handles_max is not None and c.sockets_max + c.open_segments_max > handles_max:
+    shares = share_out(c, handles_max, in_use=8)
+    if shares.sockets_max < c.sockets_max:
         yield (
-            f"sockets_max ({c.sockets_max}) and open_segments_max ({c.open_segments_max}) together are over "
-            f"the {handles_max} handles that the system allows: raise LimitNOFILE or lower them"
+            f"sockets_max ({c.sockets_max}) and open_segments_max ({c.open_segments_max}) are more than "
+            f"the {handles_max} handles that the system allows: about {shares.sockets_max} sockets are left. "
+            "Raise LimitNOFILE or lower them"
         )
     for network in c.trusted_proxies:
         if ipaddress.ip_network(network).prefixlen == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -18,11 +18,18 @@ Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+SYSTEM_CONFIG = "/etc/rrd/rrd.toml"
+"""The settings file of an installed service: commands find what the service uses."""
+
+
 def add_shared_flags(parser: argparse.ArgumentParser) -> None:
     """Add ``--config`` and ``--data-dir``, before and after the command's name alike."""
     # SUPPRESS: a flag left out after the name must not undo the one before it.
     parser.add_argument(
-        "--config", metavar="FILE", default=argparse.SUPPRESS, help="TOML file of settings (or RRD_CONFIG)"
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help=f"TOML file of settings (or RRD_CONFIG, or {SYSTEM_CONFIG} if it is there)",
     )
     parser.add_argument(
         "--data-dir", metavar="DIR", default=argparse.SUPPRESS, help="where keys and recordings are"
@@ -30,8 +37,17 @@ def add_shared_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def config_file(args: argparse.Namespace) -> str | None:
-    """Return the path of the settings file, None if there is none."""
-    return getattr(args, "config", None) or os.environ.get("RRD_CONFIG") or None
+    """Return the path of the settings file, None if there is none.
+
+    Where neither the flag nor RRD_CONFIG says which, it is the service's, if that is there; an empty
+    RRD_CONFIG says that there is none.
+    """
+    named: str | None = getattr(args, "config", None)
+    if named is None:
+        named = os.environ.get("RRD_CONFIG")
+    if named is None and os.path.lexists(SYSTEM_CONFIG):
+        return SYSTEM_CONFIG
+    return named or None
 
 
 def config_flags(args: argparse.Namespace) -> dict[str, object]:
@@ -42,10 +58,27 @@ def config_flags(args: argparse.Namespace) -> dict[str, object]:
 
 def settings(args: argparse.Namespace) -> Config:
     """Return the effective settings. Raises ``ConfigError`` with where to look."""
+    file = config_file(args)
     try:
-        return load_config(file=config_file(args), flags=config_flags(args))
+        config = load_config(file=file, flags=config_flags(args))
     except ConfigError as error:
         raise ConfigError(f"{error}. config/rrd.toml explains each setting") from None
+    if file == SYSTEM_CONFIG:
+        _check_absolute(config, file, config_flags(args))
+    return config
+
+
+def _check_absolute(config: Config, file: str, flags: Mapping[str, object]) -> None:
+    """Raise ``ConfigError`` if the service's directories depend on where a command is started."""
+    for setting in ("data_dir", "objects_dir"):
+        path = getattr(config, setting)
+        is_elsewhere = setting in flags or f"RRD_{setting.upper()}" in os.environ
+        if path and not os.path.isabs(path) and not is_elsewhere:
+            raise ConfigError(
+                f"{setting} = {path!r}: with {file} it must be an absolute path like /var/lib/rrd, or the "
+                "service and a command started elsewhere use two directories. Set it in that file, or have "
+                "the file ignored with RRD_CONFIG= (empty)"
+            )
 
 
 def key_store(args: argparse.Namespace, *, create: bool = False) -> KeyStore:

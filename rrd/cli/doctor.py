@@ -1,4 +1,4 @@
-"""``rrd doctor RECORDING``: the story of one recording. Changes nothing; a running daemon doesn't mind."""
+"""``rrd doctor``: the story of one recording, or of what senders were refused. Changes nothing."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import argparse
 from rrd import ids
 from rrd.cli import common, verify
 from rrd.config import Config
-from rrd.errors import ConfigError
 
 
 def register(commands: common.Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "doctor",
-        help="tell the story of one recording",
+        help="tell the story of one recording, or what senders were refused",
         description="Tells when a recording began, what was stored, repeated, quarantined and refused, where "
-        "each range of it lives, what is damaged, and why something is missing.",
+        "each range of it lives, what is damaged, and why something is missing. Without RECORDING: what the "
+        "daemon refused to take, from any sender.",
     )
-    parser.add_argument("recording", metavar="RECORDING")
+    parser.add_argument("recording", metavar="RECORDING", nargs="?")
     parser.add_argument("--tenant", type=common.tenant, help="whose (by default, everybody's)")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="look for damage by sizes and counters alone, rather than read every byte of the recording",
+    )
     parser.set_defaults(run=_doctor)
     common.add_shared_flags(parser)
 
@@ -28,32 +33,36 @@ def _doctor(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
     config = common.settings(args)
+    if args.recording is None:
+        from rrd.care.doctor import refused_by_all  # noqa: PLC0415
+
+        for line in refused_by_all(config.data_dir, tenant=args.tenant):
+            print(line)
+        return 0
     verify.require_index(config)
     return asyncio.run(_run(config, args))
 
 
 async def _run(config: Config, args: argparse.Namespace) -> int:
-    from rrd.care.doctor import story  # noqa: PLC0415 - all that reads segments
-    from rrd.recovery import lock_data_dir  # noqa: PLC0415
+    from rrd.care.doctor import refused, story  # noqa: PLC0415 - all that reads segments
+    from rrd.recovery import is_held  # noqa: PLC0415
 
     recording = ids.parse_recording_id(args.recording, "any") or args.recording
-    try:
-        with lock_data_dir(config.data_dir):
-            is_served = False
-    except ConfigError:
-        is_served = True
+    is_served = is_held(config.data_dir)
     async with verify.examining(config, is_served=is_served) as examiner:
         tenants = await verify.tenants_of(examiner, recording, args.tenant)
         others = await verify.tenants_of(examiner, recording, None) if not tenants else []
         if not tenants and not args.tenant:
             print(f"recording    {recording}: never seen, by no tenant; is the id right?")
+            for line in refused(config.data_dir, recording):
+                print(line)
             if ids.parse_recording_id(recording, config.recording_ids) is None:
                 print("             it is not an id that `recording_ids` admits, so it would be refused")
             return 1
         for number, tenant in enumerate(tenants or [args.tenant]):
             if number:
                 print()
-            async for line in story(examiner, tenant, recording):
+            async for line in story(examiner, tenant, recording, deep=not args.quick):
                 print(line)
         if others:
             print(f"             tenant {', '.join(others)} has a recording of this id")

@@ -52,6 +52,11 @@ def register(commands: common.Commands) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="with `dir`: leave alone what is there and has not changed"
     )
+    parser.add_argument(
+        "--salvage",
+        action="store_true",
+        help="of a damaged recording export every intact event, and tell what is missing, rather than fail",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_export)
     common.add_shared_flags(parser)
@@ -87,11 +92,13 @@ def _export(args: argparse.Namespace) -> int:
                 progress,
                 ids=args.with_ids or shares_stream,
                 between=Between(args.start, args.limit),
+                salvage=args.salvage,
             )
         )
     skipped = f", {outcome.skipped} were there already" if outcome.skipped else ""
     failed = f", {outcome.failed} could not be read" if outcome.failed else ""
-    common.hint(f"{outcome.exported} recordings exported{skipped}{failed}")
+    incomplete = f", {outcome.incomplete} of them incomplete" if outcome.incomplete else ""
+    common.hint(f"{outcome.exported} recordings exported{incomplete}{skipped}{failed}")
     return 1 if outcome.failed else 0
 
 

@@ -6,14 +6,23 @@ import argparse
 
 from rrd.cli import common
 
+_DESCRIPTION = """Takes what `rrd export` writes, and files of rrweb events as other tools have them: NDJSON,
+arrays, wrappers, exports of the rrweb web extension, PostHog and Sentry; UTF-8 or UTF-16; plain, gzip, zlib,
+brotli (.br), zstd or zip. Done again, or continued after it was broken off, it stores nothing twice."""
+
+_EPILOG = """A recording's id comes from --recording, the export, or a file's name that is a UUID. Where
+nothing says it, it is made of the events: the same events give the same id. Events keep their bytes and their
+order by time. Numbers of arrival (sequenceId), versions and times of metadata are new: `rrd backup` and
+`rrd restore` keep those."""
+
 
 def register(commands: common.Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "import",
         help="send files of events to a running daemon",
-        description="Takes what `rrd export` writes, and any file of rrweb events: NDJSON, JSON arrays, "
-        '{"events":[…]}; plain, gzip, brotli (.br) or zstd. Done again, it stores nothing again.',
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
     )
     parser.add_argument("paths", nargs="+", metavar="FILE|DIR", help="- is stdin")
     parser.add_argument(
@@ -39,7 +48,8 @@ def register(commands: common.Commands) -> None:
 def _import(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    from rrd.transfer.intake import Choice, check_choice, find_files, run_import  # noqa: PLC0415 - aiohttp
+    from rrd.transfer.files import find_files  # noqa: PLC0415
+    from rrd.transfer.intake import Choice, check_choice, run_import  # noqa: PLC0415 - aiohttp
     from rrd.transfer.progress import Progress  # noqa: PLC0415
 
     config = common.settings(args)

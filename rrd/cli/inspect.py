@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import tempfile
+from typing import TYPE_CHECKING
 
 from rrd import layout
 from rrd.cli import common
 from rrd.config import Config
+from rrd.errors import RrdError
+
+if TYPE_CHECKING:
+    from rrd.segment.inspect import Known
 
 _READ_BYTES = 8 << 20
 
@@ -29,21 +35,41 @@ def _inspect(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
     if os.path.exists(args.file) or layout.parse_object_key(args.file) is None:
-        _describe(args.file)
+        _describe(args.file, asyncio.run(_known(args.file)))
         return 0
     with tempfile.TemporaryDirectory(prefix="rrd-inspect-") as directory:
         path = f"{directory}/object{layout.SUFFIX}"
         asyncio.run(_fetch(common.settings(args), args.file, path))
         print(f"object       {args.file}, fetched into a temporary file")
-        _describe(path)
+        from rrd.care.surroundings import of_object  # noqa: PLC0415 - all that reads segments
+
+        _describe(path, of_object(args.file))
     return 0
 
 
-def _describe(path: str) -> None:
+def _describe(path: str, known: Known) -> None:
     from rrd.segment.inspect import describe  # noqa: PLC0415 - zstandard takes a while to load
 
-    for line in describe(path):
+    for line in describe(path, known):
         print(line)
+
+
+async def _known(path: str) -> Known:
+    """Return what the data directory that a file lies in says of it, its index if that can be read."""
+    from rrd.care.surroundings import of_object, of_segment, place_of  # noqa: PLC0415 - reads segments
+    from rrd.readonly import open_index  # noqa: PLC0415 - aiosqlite
+    from rrd.segment.disk import OsDisk  # noqa: PLC0415
+
+    place = place_of(path)
+    if place is None:
+        return of_object(path)
+    data_dir, name = place
+    row = None
+    with contextlib.suppress(RrdError, OSError):
+        # Without an index the file and its neighbours are all there is to ask.
+        async with open_index(data_dir) as index:
+            row = await index.recording(name.tenant, name.recording)
+    return of_segment(OsDisk(), data_dir, name, row)
 
 
 async def _fetch(config: Config, key: str, path: str) -> None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+from rrd.access.keys import Scope
 from rrd.cli import common
+
+_SCOPES: dict[str, Scope] = {
+    "ingest": "ingest",
+    "read": "read",
+    "all": "all",
+    "erase": "erase",
+    "public": "ingest",
+    "private": "read",
+}
 
 
 def register(commands: common.Commands) -> None:
@@ -16,9 +26,11 @@ def register(commands: common.Commands) -> None:
     create.add_argument("--tenant", type=common.tenant, required=True)
     create.add_argument(
         "--scope",
-        choices=["ingest", "read", "all", "erase"],
+        type=_scope,
+        metavar="SCOPE",
         required=True,
-        help='what its bearer may do; "all" is to ingest and read, not to erase',
+        help="what its bearer may do: ingest (or public: for pages), read (or private), all (both of them), "
+        "or erase (nothing else)",
     )
     create.add_argument(
         "--origin",
@@ -40,6 +52,14 @@ def register(commands: common.Commands) -> None:
 
     for parser in (family, create, show, revoke):
         common.add_shared_flags(parser)
+
+
+def _scope(text: str) -> Scope:
+    """Return the scope that ``--scope`` names: documents about rrweb say public and private key."""
+    scope = _SCOPES.get(text)
+    if scope is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: use one of {', '.join(_SCOPES)}")
+    return scope
 
 
 def _create(args: argparse.Namespace) -> int:

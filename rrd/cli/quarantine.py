@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
 from typing import TYPE_CHECKING
 
-from rrd import layout
 from rrd.cli import common
 from rrd.config import Config
 from rrd.errors import NotFound
@@ -40,24 +38,18 @@ def run(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
     config = common.settings(args)
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
     return asyncio.run(_run(config, args))
 
 
 async def _run(config: Config, args: argparse.Namespace) -> int:
-    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
+    from rrd.readonly import open_index  # noqa: PLC0415 - aiosqlite; most commands start without it
 
-    index = await Index.open(layout.index_path(config.data_dir))
-    try:
+    async with open_index(config.data_dir) as index:
         rows = await index.quarantine(tenant=args.tenant, recording=args.recording)
         if args.action == "list":
             _list(rows)
         else:
             await _show(config, index, rows, args.recording)
-    finally:
-        await index.close()
     return 0
 
 

@@ -36,4 +36,5 @@ async def _run(config: Config) -> int:
     from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     async with open_store(config, OsDisk()) as store:
+        await store.check_owner()
         return await reindex(config, store)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rrd import layout
 from rrd.cli import common
 from rrd.config import Config
-from rrd.errors import ConfigError, NotFound
+from rrd.errors import NotFound
 
 if TYPE_CHECKING:
     from rrd.care.differences import Difference
@@ -49,22 +49,15 @@ def register(commands: common.Commands) -> None:
 def _verify(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    from rrd.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
+    from rrd.recovery import is_held, lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
     require_index(config)
-    with contextlib.ExitStack() as held:
-        is_served = False
-        try:
-            held.enter_context(lock_data_dir(config.data_dir))
-        except ConfigError:
-            if args.mend:
-                raise
-            is_served = True
-        if not args.mend:
-            # Looking is no reason to keep a daemon from starting.
-            held.close()
-        return asyncio.run(_run(config, args, is_served=is_served))
+    if not args.mend:
+        # Looking is no reason to keep a daemon from starting.
+        return asyncio.run(_run(config, args, is_served=is_held(config.data_dir)))
+    with lock_data_dir(config.data_dir):
+        return asyncio.run(_run(config, args, is_served=False))
 
 
 def require_index(config: Config) -> None:
@@ -78,21 +71,17 @@ def require_index(config: Config) -> None:
 async def examining(config: Config, *, is_served: bool) -> AsyncIterator[Examiner]:
     """Open everything that there is to look at."""
     from rrd.care.examine import Examiner  # noqa: PLC0415 - all that reads segments
-    from rrd.index.index import Index  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415
+    from rrd.readonly import open_index, open_tombstones  # noqa: PLC0415
     from rrd.segment.disk import OsDisk  # noqa: PLC0415
-    from rrd.tombstones import Tombstones  # noqa: PLC0415
 
     disk = OsDisk()
-    index = await Index.open(layout.index_path(config.data_dir))
-    try:
-        async with open_store(config, disk) as store:
-            with Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
-                examiner = Examiner(config.data_dir, disk, index, store, tombstones, is_served=is_served)
-                with contextlib.closing(examiner):
-                    yield examiner
-    finally:
-        await index.close()
+    async with open_index(config.data_dir) as index, open_store(config, disk) as store:
+        await store.check_owner()
+        with open_tombstones(config.data_dir) as tombstones:
+            examiner = Examiner(config.data_dir, disk, index, store, tombstones, is_served=is_served)
+            with contextlib.closing(examiner):
+                yield examiner
 
 
 async def _run(config: Config, args: argparse.Namespace, *, is_served: bool) -> int:

@@ -6,6 +6,9 @@
 ``caller``       who asks: key, tenant, recording id, visitor
 ``ingest_post``  events in a body
 ``ingest_ws``    events over a socket
+``upgrade``      the opening handshake of a socket, checked
+``gathering``    a socket whose messages gather, and that reads to its end whatever can't be written
+``deflate``      permessage-deflate
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
 ``reads``        events, recordings, statistics

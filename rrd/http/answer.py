@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from isal import isal_zlib
 
 from rrd.errors import CorruptSegment, StoreAway
+from rrd.http.damage import MISSING_HEADER
 from rrd.http.negotiate import best_of
 from rrd.http.services import SERVICES
 from rrd.index.rows import RecordingRow
@@ -48,8 +49,19 @@ it stays when all is written."""
 class EventsAnswer:
     """The events of one recording, about to be sent."""
 
-    def __init__(self, request: web.Request, row: RecordingRow, between: Between, *, is_stored: bool) -> None:
-        """``is_stored``: as they are stored, which the caller must accept; not for a range of time."""
+    def __init__(
+        self,
+        request: web.Request,
+        row: RecordingRow,
+        between: Between,
+        *,
+        is_stored: bool,
+        missing_events: int | None = None,
+    ) -> None:
+        """``is_stored``: as they are stored, which the caller must accept; not for a range of time.
+
+        ``missing_events``: how many events a salvaged answer lacks; None if it is to be whole.
+        """
         self._request = request
         self._row = row
         self._services = request.app[SERVICES]
@@ -77,6 +89,11 @@ class EventsAnswer:
             hdrs.VARY: "Accept, Accept-Encoding",
             hdrs.CACHE_CONTROL: "private, no-cache",
         }
+        if missing_events is not None:
+            # Another answer than the whole one has: it must not be taken for that later.
+            del self.headers[hdrs.ETAG]
+            self.headers[hdrs.CACHE_CONTROL] = "no-store"
+            self.headers[MISSING_HEADER] = str(missing_events)
 
     async def send(self, table: Table) -> web.StreamResponse:
         """Send it. Raises ``CorruptSegment``, ``StoreAway`` and ``OSError`` while nothing has been sent."""
@@ -157,7 +174,10 @@ class EventsAnswer:
             # What was erased while it was read is no damage.
             fresh = await self._services.index.recording(row.tenant, row.recording)
             level = logging.ERROR if fresh is not None else logging.INFO
-        event(logger, level, "read_broken_off", recording=row.recording, error=repr(error))
+        event(
+            logger, level, "read_broken_off", recording=row.recording, error=repr(error),
+            next_step=f"rrd doctor {row.recording}",
+        )  # fmt: skip
 
 
 class _Brotli:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
@@ -13,6 +14,7 @@ from rrd.access.keys import Right
 from rrd.access.signing import recording_path
 from rrd.config import Config
 from rrd.errors import BadRequest, UnsupportedType
+from rrd.http.problems import SENDER
 from rrd.http.services import Services
 from rrd.ids import parse_recording_id
 from rrd.wire.decoder import ContentKind
@@ -41,6 +43,7 @@ _ENCODINGS: dict[str, Encoding] = {
 
 _LAYERS_MAX = 2
 
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -58,7 +61,10 @@ def sender_of(request: web.Request, services: Services) -> Sender:
     recording = recording_of(request, services.config)
     scope = recording_path(recording) if recording else request.path
     grant = authorize(request, services, right="ingest", scope_path=scope)
+    request[SENDER] = grant.tenant, recording
     origin = _header_text(request.headers.get(hdrs.ORIGIN, ""), services.config)
+    # "null" hides an origin (RFC 6454, 7.3): that is nothing to keep as the place of a recording.
+    origin = "" if origin == "null" else origin
     return Sender(grant, recording, origin or None, _visitor(request, services.config))
 
 
@@ -129,26 +135,24 @@ def _visitor(request: web.Request, config: Config) -> dict[str, str]:
     return visitor
 
 
-def client_address(peer: str, forwarded_for: list[str] | tuple[str, ...], trusted: tuple[str, ...]) -> str:
+def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[str, ...]) -> str:
     """Return the address of the client behind trusted proxies: each appends the address it was called from.
 
     Read from the right, the first address that is not a trusted proxy's is the client's; what stands
-    left of it anyone may have made up.
+    left of it anyone may have made up. Empty if that is no address.
     """
     networks = _networks(trusted)
-    hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
-    address = peer
+    hops = _list_of(forwarded_for)
+    address = _parse(peer)
     while hops and _is_in(address, networks):
-        address = hops.pop()
-    return address if _parse(address) is not None else ""
+        address = _parse(hops.pop())
+    return str(address) if address is not None else ""
 
 
-def forwarded_scheme(request: web.Request, config: Config) -> str | None:
-    """Return the scheme that the client used, as a trusted proxy says it; None if none says."""
-    scheme = request.headers.get("X-Forwarded-Proto", "").strip().lower()
-    if scheme not in {"http", "https"}:
-        return None
-    return scheme if _is_in(request.remote or "", _networks(config.trusted_proxies)) else None
+def _list_of(headers: Sequence[str]) -> list[str]:
+    """Return the members of a list in one or several headers; empty ones don't count (RFC 9110, 5.6.1.2)."""
+    members = (member.strip() for header in headers for member in header.split(","))
+    return [member for member in members if member]
 
 
 @functools.cache  # The settings' own: one for as long as the daemon lives.
@@ -156,13 +160,24 @@ def _networks(trusted: tuple[str, ...]) -> tuple[_Network, ...]:
     return tuple(ipaddress.ip_network(network) for network in trusted)
 
 
-def _is_in(address: str, networks: tuple[_Network, ...]) -> bool:
-    parsed = _parse(address)
-    return parsed is not None and any(parsed in network for network in networks)
+def _is_in(address: _Address | None, networks: tuple[_Network, ...]) -> bool:
+    return address is not None and any(address in network for network in networks)
 
 
-def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parse(text: str) -> _Address | None:
+    """Read an address in any of the forms that proxies write, or None if it is none (``unknown``, ``_name``).
+
+    ``192.0.2.1``, ``192.0.2.1:443``, ``2001:db8::1``, ``[2001:db8::1]``, ``[2001:db8::1]:443``, each perhaps
+    quoted (RFC 7239, 6), and with a zone (RFC 4007, 11), which means nothing elsewhere.
+    """
+    text = text.strip().strip('"').strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        return ipaddress.ip_address(address)
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    # A socket that listens on [::] names IPv4 peers so.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -9,50 +9,161 @@ third of the processor time of one that discards messages.
 Everything else takes aiohttp's own way and keeps its order: whatever is put into the queue has the run of
 what came before it put in front. The price is two private corners of aiohttp, ``_handle_frame`` and
 ``_post_start``; hence the narrow range of its versions in ``pyproject.toml``.
+
+Writing never ends reading. A pong or a close that can't be sent is dropped. A write to a connection that was
+reset makes the event loop close it, with bytes unread: those are read before the descriptor goes. (Linux
+keeps what has arrived readable after a reset.)
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket as sockets
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-from aiohttp import WSMsgType, web
+from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 from aiohttp._websocket.models import WSMessageTextBytes
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
+from rrd.errors import RrdError
+from rrd.http.deflate import Inflater
+
 _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
+_BINARY_OPCODE = WSMsgType.BINARY.value
 
 _MESSAGES_MAX = 1 << 14
 """Messages in a run, at most: those of junk may be one byte long, and each takes a hundred to hold."""
+
+_PONGS_MAX = 64
+"""Pongs that wait to be sent, at most; then only the youngest count, as RFC 6455, 5.5.3, permits."""
+
+_READ_BYTES = 256 << 10
+
+_CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
+
+Message = WSMessage | WSMessageTextBytes
 
 
 class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     """Use ``gather`` once it is prepared; before, it is as aiohttp's own with ``decode_text=False``.
 
     Memory: the run that gathers, two that wait to be received (beyond that the sender is made to wait), and
-    what one read of the connection brings.
+    what one read of the connection brings; at its end, what the kernel still holds of it.
     """
 
     def __init__(self, *, run_bytes: int, max_msg_size: int) -> None:
         """``run_bytes``: a run is handed out as soon as it has so many."""
         # The last flush and the summary come between the client's close and ours, hence autoclose.
+        # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
         # UTF-8 is checked for a whole block at once, hence decode_text.
-        super().__init__(autoclose=False, max_msg_size=max_msg_size, decode_text=False)
+        super().__init__(autoclose=False, autoping=False, max_msg_size=max_msg_size, decode_text=False)
         self._run_bytes = run_bytes
         self._runs: _Runs | None = None
+        self._frames: _Reader | None = None
+        self._last: Message | None = None
+        self._pongs: deque[bytes] = deque(maxlen=_PONGS_MAX)
+        self._answering: asyncio.Task[None] | None = None
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         # What aiohttp's does, with a queue and a reader of our own.
         self._ws_protocol = protocol
         self._writer = writer
         self._reset_heartbeat()
-        self._runs = _Runs(request.protocol, self._run_bytes)
-        self._reader = self._runs
-        self._parser = _Reader(self._runs, self._max_msg_size, compress=bool(self._compress))
+        self._reader = self._runs = _Runs(request.protocol, self._run_bytes)
+        self._parser = self._frames = _Reader(
+            self._runs, self._max_msg_size, compress=bool(self._compress), transport=request.transport
+        )
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)
+        if request.transport is None:  # It was lost before there was a parser to hear of it.
+            self._parser.feed_eof()
+
+    async def next_message(self) -> Message:
+        """Return the next message, as ``receive`` does, without writing anything on the way.
+
+        The last one says how the socket ended, again and again.
+        CLOSE: the client has closed it; what it sent after that counts for nothing (RFC 6455, 5.5.1).
+        CLOSED: the connection has ended. ERROR: ``data`` is the exception for what can't be received.
+        Only one may wait here at a time.
+        """
+        runs, frames = self._runs, self._frames
+        assert runs is not None
+        assert frames is not None
+        while self._last is None:
+            try:
+                message: Message = await runs.read()
+            except EofStream:
+                if not frames.read_on():
+                    self._last = _CLOSED
+                continue
+            except Exception as error:  # noqa: BLE001  # whatever the parser raised: told by its caller
+                self._last = WSMessage(WSMsgType.ERROR, error, None)
+                break
+            if message.type is WSMsgType.PING:
+                self._answer(message.data)
+            elif message.type is WSMsgType.CLOSE:
+                self._last = message
+            elif message.type is not WSMsgType.PONG:
+                return message
+        frames.is_over = True
+        runs.stop()
+        return self._last
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        """Send a close frame if it can be sent and none was; False if one was.
+
+        Receiving goes on. The connection itself closes when the handler returns.
+        """
+        if self._closed or self._writer is None:
+            return False
+        self._set_closed()
+        with contextlib.suppress(OSError, RuntimeError):
+            await self._writer.close(code, message)
+        return True
+
+    async def linger(self, *, timeout_s: float) -> None:
+        """Close our side of the connection; read on and discard until the client closes its own.
+
+        A connection that is closed with bytes unread is reset, which may take what was said last along
+        (RFC 9112, 9.6).
+        """
+        runs, frames = self._runs, self._frames
+        if runs is None or frames is None:
+            return
+        frames.is_over = True
+        runs.stop()
+        transport = frames.transport
+        with contextlib.suppress(OSError, RuntimeError):
+            if transport is not None and not transport.is_closing():
+                transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not frames.has_ended.is_set() and runs.exception() is None:
+                    with contextlib.suppress(EofStream, WebSocketError, RrdError):
+                        await runs.read()
+                await frames.has_ended.wait()
+
+    def hang_up(self) -> None:
+        """End the connection at once. What has arrived can still be received."""
+        if self._frames is not None and self._frames.transport is not None:
+            self._frames.transport.abort()
+
+    def _answer(self, ping: bytes) -> None:
+        # By a task: a client that doesn't read its pongs must not keep its events from being read.
+        self._pongs.append(bytes(ping))
+        if self._answering is None or self._answering.done():
+            self._answering = asyncio.create_task(self._send_pongs())
+
+    async def _send_pongs(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # The client is gone, or we have closed.
+            while self._pongs:
+                await self.pong(self._pongs.popleft())
+        self._pongs.clear()
 
     def gather(self, on_first: Callable[[], None]) -> None:
         """From now on text messages come in runs. ``on_first`` is called when one begins.
@@ -88,6 +199,9 @@ class _Runs(WebSocketDataQueue):
         self.messages: list[bytes | bytearray] = []
         self.size = 0
         """Bytes in ``messages``."""
+        self.keeps_back = False
+        """The next message is not to be queued: ``kept_back`` is where it goes."""
+        self.kept_back: Message | None = None
 
     @property
     def has_waiting(self) -> bool:
@@ -105,6 +219,12 @@ class _Runs(WebSocketDataQueue):
         # Every use takes bytearrays as well as bytes, and copying each would cost more than its check.
         return cast(list[bytes], messages)
 
+    def stop(self) -> None:
+        """Drop what has gathered, and gather no more."""
+        self.on_first = None
+        self.messages.clear()
+        self.size = 0
+
     def hand_out(self) -> None:
         if self.messages:
             size = self.size
@@ -114,6 +234,9 @@ class _Runs(WebSocketDataQueue):
 
     def feed_data(self, data: Any, size: int) -> None:
         """Take in a message that came in fragments or compressed, or that is not text."""
+        if self.keeps_back:
+            self.kept_back = data
+            return
         if data[0] is not _TEXT or self.on_first is None:
             self.hand_out()
             super().feed_data(data, size)
@@ -122,12 +245,13 @@ class _Runs(WebSocketDataQueue):
             self.begin()
         self.messages.append(data[1])
         self.size += size
-        if self.size >= self.run_bytes:
+        if self.size >= self.run_bytes or len(self.messages) >= _MESSAGES_MAX:
             self.hand_out()
 
     def feed_eof(self) -> None:
         self.hand_out()
-        super().feed_eof()
+        if self.exception() is None:  # aiohttp's would forget it.
+            super().feed_eof()
 
     def set_exception(self, exc: BaseException, *cause: Any) -> None:
         self.hand_out()
@@ -135,22 +259,65 @@ class _Runs(WebSocketDataQueue):
 
 
 class _Reader(WebSocketReader):
-    """aiohttp's parser of frames, with a short way for what nearly all of them are."""
+    """aiohttp's parser of frames, with a short way for what nearly all of them are.
 
-    def __init__(self, runs: _Runs, max_msg_size: int, *, compress: bool) -> None:
+    It inflates by itself: aiohttp's fails on last blocks, and tells a damaged message from nothing else.
+    """
+
+    def __init__(
+        self, runs: _Runs, max_msg_size: int, *, compress: bool, transport: asyncio.Transport | None
+    ) -> None:
         super().__init__(runs, max_msg_size, compress=compress, decode_text=False)
+        self.transport = transport
+        self.has_ended = asyncio.Event()
+        """The connection has ended, or the client's side of it."""
+        self.is_over = False
+        """Nothing more is received."""
         self._runs = runs
         self._messages = runs.messages
         self._append = runs.messages.append
         self._run_bytes = runs.run_bytes
         self._in_fragments = False
+        self._message_bytes_max = max_msg_size
+        self._inflater: Inflater | None = None
+        self._unread: deque[bytes] = deque()
+
+    def feed_eof(self) -> None:
+        """Called when the client has closed its side, and when the connection is lost.
+
+        Its descriptor is still open then.
+        """
+        if not self.is_over and not self.has_ended.is_set() and self.transport is not None:
+            self._unread.extend(_unread(self.transport))
+        self.has_ended.set()
+        super().feed_eof()
+
+    def read_on(self) -> bool:
+        """After the end: make something to be received of what was left; False if there is nothing."""
+        runs = self._runs
+        runs.hand_out()
+        while self._unread and not runs.has_waiting and runs.exception() is None:
+            self.feed_data(self._unread.popleft())
+            if not self._unread:
+                runs.hand_out()
+        return runs.has_waiting or runs.exception() is not None
 
     def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
         runs = self._runs
-        if opcode != _TEXT_OPCODE or not fin or compressed or self._in_fragments or runs.on_first is None:
-            if opcode <= WSMsgType.BINARY.value:  # Control frames may come between fragments (RFC 6455, 5.4).
-                self._in_fragments = not fin
-            super()._handle_frame(fin, opcode, payload, compressed)
+        if opcode > _BINARY_OPCODE:  # Control frames may come between fragments (RFC 6455, 5.4).
+            super()._handle_frame(fin, opcode, payload, 0)
+            return
+        if not fin or self._in_fragments:
+            self._in_fragments = not fin
+            if compressed:
+                self._handle_compressed_fragment(fin, opcode, payload)
+            else:
+                super()._handle_frame(fin, opcode, payload, 0)
+            return
+        if compressed and opcode:  # A continuation of nothing is for aiohttp to refuse.
+            payload = self._inflate(payload)
+        if opcode != _TEXT_OPCODE or runs.on_first is None:
+            super()._handle_frame(fin, opcode, payload, 0)
             return
         messages = self._messages
         if not messages:
@@ -159,3 +326,35 @@ class _Reader(WebSocketReader):
         runs.size = size = runs.size + len(payload)
         if size >= self._run_bytes or len(messages) >= _MESSAGES_MAX:
             runs.hand_out()
+
+    def _handle_compressed_fragment(self, fin: bool, opcode: int, payload: bytes | bytearray) -> None:
+        # aiohttp puts fragments together; the whole is taken from it before it is queued.
+        runs = self._runs
+        runs.keeps_back = True
+        try:
+            super()._handle_frame(fin, opcode, payload, 0)
+        finally:
+            runs.keeps_back = False
+        if (message := runs.kept_back) is not None:
+            runs.kept_back = None
+            plain = self._inflate(message.data)
+            runs.feed_data(type(message)(message.type, plain, ""), len(plain))
+
+    def _inflate(self, message: bytes | bytearray) -> bytes:
+        if self._inflater is None:
+            self._inflater = Inflater(message_bytes_max=self._message_bytes_max)
+        return self._inflater.inflate(message)
+
+
+def _unread(transport: asyncio.Transport) -> list[bytes]:
+    """Return what has arrived on a connection and was not read, at most what the kernel's buffer holds."""
+    handle = transport.get_extra_info("socket")
+    chunks: list[bytes] = []
+    if transport.get_extra_info("ssl_object") is not None:
+        return chunks  # The kernel holds what only the transport could decrypt.
+    with contextlib.suppress(OSError):
+        left = handle.getsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF)
+        while left > 0 and (chunk := os.read(handle.fileno(), _READ_BYTES)):
+            chunks.append(chunk)
+            left -= len(chunk)
+    return chunks

@@ -9,16 +9,20 @@ from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, hdrs, web
 
-from rrd.errors import BadRequest, RrdError, WireError
+from rrd.errors import BadFraming, BadRequest, BrokenEncoding, RrdError, TooLarge, WireError
 from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.recording import Source, Tally
 from rrd.wire.decoder import Decoder
-from rrd.wire.events import Batch
+from rrd.wire.events import Batch, Rejected
+from rrd.wire.parse import Reason
 
 _ERRORS_TOLD = 10
+
+_HEAD_BYTES_KEPT = 4096
+"""How much of a body that can't be decoded to its end is kept in quarantine."""
 
 
 async def ingest_post(request: web.Request) -> web.Response:
@@ -34,6 +38,8 @@ async def ingest_post(request: web.Request) -> web.Response:
     pump = _Pump(services, sender, decoder)
     try:
         failure = await pump.run(body_chunks(request, services.config.body_idle_timeout_s))
+        if failure is not None:
+            await pump.set_aside(failure)
         tally = await pump.flush()
     except RrdError as error:
         if pump.source is None:
@@ -79,7 +85,10 @@ class CutOff(Exception):
 
 
 async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterator[bytes]:
-    """Yield a body as it comes. Raises ``CutOff`` where it ends too early, or nothing comes any more."""
+    """Yield a body as it comes.
+
+    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``BadFraming`` where a chunk is bad.
+    """
     body = request.content
     while True:
         try:
@@ -91,11 +100,13 @@ async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterato
             if task is None or task.cancelling():
                 raise
             raise CutOff from None
-        except (ClientPayloadError, ConnectionError, TimeoutError, asyncio.IncompleteReadError):
+        except (ClientPayloadError, ConnectionError, TimeoutError, BadFraming) as error:
             # What came before the connection broke may still wait in the stream, which has no public
             # way to give it out then.
             if rest := body._read_nowait(-1):
                 yield rest
+            if isinstance(error, BadFraming):
+                raise
             raise CutOff from None
         if not chunk:
             return
@@ -110,6 +121,9 @@ class _Pump:
         self._sender = sender
         self._decoder = decoder
         self._hold = Hold(services.unfinished)
+        self._head = b""
+        """How the body begins, as it was sent."""
+        self._line = 1
         self.source: Source | None = None
         self.errors: list[dict[str, object]] = []
         """The first lines and pairs of metadata that were refused."""
@@ -119,17 +133,33 @@ class _Pump:
         try:
             try:
                 async for chunk in chunks:
+                    if len(self._head) < _HEAD_BYTES_KEPT:
+                        self._head = (self._head + chunk)[:_HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
                     await self._pull()
                     await self._hold.resize(self._decoder.unfinished_bytes)
                 self._decoder.finish()
-            except CutOff:
+            except (CutOff, BadFraming) as error:
                 # An unload cuts bodies off; the whole events in it count.
                 self._decoder.finish(cut_off=True)
+                if isinstance(error, BadFraming):
+                    with contextlib.suppress(WireError):  # That it is cut off, too.
+                        await self._pull()
+                    return error
             await self._pull()
         except WireError as error:
             return error
         return None
+
+    async def set_aside(self, failure: WireError) -> None:
+        """Leave a trace of a body that couldn't be decoded to its end: how it begins, in quarantine."""
+        if not isinstance(failure, TooLarge | BrokenEncoding):
+            return  # What was cut off is in quarantine already.
+        if self.source is None and self._sender.recording is None:
+            return
+        reason: Reason = "too_large" if isinstance(failure, TooLarge) else "broken_encoding"
+        rejected = (Rejected(self._line, reason, self._head),)
+        await self._put(Batch(b"", 0, 0.0, 0.0, True, False, (), rejected, self._line + 1))
 
     async def _pull(self) -> None:
         while True:
@@ -151,6 +181,7 @@ class _Pump:
                 visitor=self._sender.visitor,
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
             )
+        self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
         self.source.put(batch)

@@ -7,6 +7,10 @@ The hot path of rrd: for each message nothing is done but to append it to a list
 The rrweb client logs whatever the server says, and gives the socket up for good on any error or close.
 So the server is quiet: one summary at the end, and one after each flush for those who ask for it
 (``ack=true``, ``debug=true``).
+
+What it says is one thing and what it hears another: nothing that fails on the way to the client, or waits
+there, ends or delays reading. Everything that arrived before the client's close, or before the end of the
+connection, is stored.
 """
 
 from __future__ import annotations
@@ -14,17 +18,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
-from rrd.errors import BadRequest, RrdError, TooLarge, TooManySockets, WireError
+from rrd.errors import RrdError, ShuttingDown, TooLarge, TooManySockets, WireError
 from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
-from rrd.http.gathering import GatheringSocket
+from rrd.http.gathering import GatheringSocket, Message
 from rrd.http.ingest_post import recording_in
 from rrd.http.services import SERVICES, Services
+from rrd.http.upgrade import check_upgrade
 from rrd.log import event
 from rrd.recording import Source
 from rrd.wire.decoder import ContentKind, Decoder
@@ -39,18 +44,14 @@ _LARGE_MESSAGE_BYTES = 64 << 10
 _GOODBYE_TIMEOUT_S = 5.0
 _ECHOES_MAX = 16
 
-_REFUSALS = {WSCloseCode.PROTOCOL_ERROR, WSCloseCode.INVALID_TEXT, WSCloseCode.MESSAGE_TOO_BIG}
-"""Close codes (RFC 6455, 7.4.1) that aiohttp closes with by itself."""
-
 
 async def ingest_ws(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}/ingest/ws``: events over a socket until it closes."""
     services = request.app[SERVICES]
-    if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
-        raise BadRequest(
-            "this path takes WebSockets; to send events by POST, leave the /ws out", code="not_a_websocket"
-        )
+    check_upgrade(request)
     sender = sender_of(request, services)
+    if services.is_stopping:
+        raise ShuttingDown("the server is stopping; open the socket again in a moment")
     services.registry.check_room_on_disk()
     kind = kind_of(request.query.get("contentType", ""))
     encoding = encoding_of(request.query.get("contentEncoding", ""))
@@ -58,7 +59,9 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
         raise TooManySockets(
             f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
         )
-    socket = _Socket(run_bytes=services.config.flush_bytes, max_msg_size=services.config.message_bytes_max)
+    socket = GatheringSocket(
+        run_bytes=services.config.flush_bytes, max_msg_size=services.config.message_bytes_max
+    )
     await socket.prepare(request)
     ingest = _SocketIngest(
         services,
@@ -70,18 +73,8 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     ingest.wants_echo = request.query.get("debug") == "true"
     ingest.wants_acks = ingest.wants_echo or request.query.get("ack") == "true"
     await ingest.run()
+    await socket.linger(timeout_s=_GOODBYE_TIMEOUT_S)
     return socket
-
-
-class _Socket(GatheringSocket):
-    """aiohttp closes by itself where a frame is damaged or a message too large: here it asks first."""
-
-    before_refusal: Callable[[int], Awaitable[None]]
-
-    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
-        if code in _REFUSALS and not self.closed:
-            await self.before_refusal(code)
-        return await super().close(code=code, message=message, drain=drain)
 
 
 class _SocketIngest:
@@ -91,7 +84,7 @@ class _SocketIngest:
         self,
         services: Services,
         sender: Sender,
-        socket: _Socket,
+        socket: GatheringSocket,
         *,
         kind: ContentKind,
         decoder: Decoder,
@@ -103,7 +96,6 @@ class _SocketIngest:
         self._services = services
         self._sender = sender
         self._socket = socket
-        socket.before_refusal = self._refuse
         self._is_document = kind == "json"
         self._decoder = decoder
         self._source: Source | None = None
@@ -118,7 +110,7 @@ class _SocketIngest:
         self._has_news = False
         self._is_telling = False
         self._ended = False
-        self._done = asyncio.Event()
+        self._has_heard_all = asyncio.Event()
 
     async def run(self) -> None:
         """Take messages until the socket closes, then flush and say what was stored."""
@@ -136,8 +128,9 @@ class _SocketIngest:
             event(logger, logging.ERROR, "socket_crashed", exc_info=True)
             await self._fail(RrdError("something went wrong here; the log says what"))
         finally:
+            self._has_heard_all.set()
             if self._ended and self._saying:
-                # Somebody else is just telling the end: the connection must not go before that is said.
+                # A task is telling the end: the connection must not close before that is said.
                 await asyncio.wait(self._saying, timeout=_GOODBYE_TIMEOUT_S)
             sockets.remove(self)
             if self._source is not None:
@@ -145,7 +138,6 @@ class _SocketIngest:
                 self.flush()
                 self._services.registry.close_source(self._source)
             self._hold.release()
-            self._done.set()
 
     async def _open_source(self) -> None:
         recording = self._sender.recording
@@ -168,36 +160,55 @@ class _SocketIngest:
 
     async def _first_batch(self) -> Batch | None:
         """Read on until there are events, whose metadata may say which recording they belong to."""
-        while True:
-            message = await self._socket.receive()
+        while (message := await self._next_message()) is not None:
             if message.type is WSMsgType.TEXT:
                 return self._check([message.data])
-            if message.type is not WSMsgType.BINARY:
-                return None
             self._decoder.feed(message.data, ends_message=True)
             batch = self._decoder.next_batch(flush=True)
             if batch is not None:
                 return batch
+        self._decoder.finish(cut_off=True)
+        with contextlib.suppress(WireError):
+            return self._decoder.next_batch()
+        return None
 
     async def _receive(self) -> None:
         self._socket.gather(self._gathers)
-        while True:
-            message = await self._socket.receive()
+        while (message := await self._next_message()) is not None:
             self._is_busy = True  # So that no timed flush comes between.
             try:
                 if message.type is WSMsgType.TEXT:
                     # A run, but for messages that came before there were any.
                     await self._take_text(message.data if type(message.data) is list else [message.data])
-                elif message.type is WSMsgType.BINARY:
-                    await self._take_binary(message.data)
                 else:
-                    return
+                    await self._take_binary(message.data)
             finally:
                 self._is_busy = False
             if self._decoder.waiting_bytes:
                 self._gathers()
             if self._failure is not None:
                 raise self._failure
+
+    async def _next_message(self) -> Message | None:
+        """Return the next message with events; None when the socket is closed or the connection is gone.
+
+        Raises what can't be received: ``WireError`` if that is the client's doing.
+        """
+        message = await self._socket.next_message()
+        if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+            return message
+        if message.type is not WSMsgType.ERROR:
+            return None
+        self.flush()
+        if self._failure is not None:
+            raise self._failure
+        error: Exception = message.data
+        if not isinstance(error, WebSocketError):
+            raise error
+        if error.code == WSCloseCode.MESSAGE_TOO_BIG:
+            limit = self._services.config.message_bytes_max
+            raise TooLarge(f"a message is larger than {limit} bytes; send less at once, or by POST")
+        raise WireError("a WebSocket frame is damaged")
 
     def _gathers(self) -> None:
         if not self._is_flush_due:  # What is younger must not put it off.
@@ -284,7 +295,7 @@ class _SocketIngest:
     async def goodbye(self, *, code: int, reason: str) -> None:
         """Flush, say what was stored, and close. What is on the wire by then is stored all the same."""
         self.flush()
-        await self._end(code=code, reason=reason, lingers=True)
+        await self._later(self._end(code=code, reason=reason, lingers=True))
 
     async def _end(self, *, code: int, reason: str, lingers: bool = False) -> None:
         if self._ended:
@@ -295,56 +306,48 @@ class _SocketIngest:
                 await self._source.flush()
         except RrdError as error:
             self._ended = False
-            await self._fail(error)
+            await self._fail(error, lingers=lingers)
             return
         await self._close(self._summary(final=True), code=code, reason=reason, lingers=lingers)
 
-    async def _fail(self, error: RrdError) -> None:
+    async def _fail(self, error: RrdError, *, lingers: bool = False) -> None:
         """Say what went wrong, and close: the client must not believe that it goes on."""
         if self._ended:
             return
         self._ended = True
-        event(
-            logger, logging.WARNING, "socket_failed", code=error.code, status=error.status,
-            recording=self._source.recording.recording if self._source is not None else None,
-        )  # fmt: skip
+        recording = self._source.recording.recording if self._source is not None else self._sender.recording
+        refusals = self._services.refusals
+        refusals.tell("socket_failed", code=error.code, status=error.status, recording=recording)
+        refusals.count(
+            code=error.code, status=error.status, tenant=self.grant.tenant, recording=recording or ""
+        )
         if self._source is not None:
             with contextlib.suppress(RrdError):
                 await self._source.flush()  # What came before is good, and its sender may never come back.
         message = {"type": "error", "status": error.status, "code": error.code, "message": str(error)}
-        await self._close(message | self._counts(), code=WSCloseCode.INTERNAL_ERROR, reason=error.code)
-
-    async def _refuse(self, code: int) -> None:
-        """The rest can't be received: keep what came before, and say why."""
-        self.flush()
-        if code == WSCloseCode.MESSAGE_TOO_BIG:
-            limit = self._services.config.message_bytes_max
-            await self._fail(
-                TooLarge(f"a message is larger than {limit} bytes; send less at once, or by POST")
-            )
-        else:
-            await self._fail(WireError("a WebSocket frame is damaged"))
+        await self._close(
+            message | self._counts(), code=WSCloseCode.INTERNAL_ERROR, reason=error.code, lingers=lingers
+        )
 
     def _fail_soon(self, error: RrdError) -> None:
         self._failure = self._failure or error
-        self._later(self._fail(error))
+        self._later(self._fail(error, lingers=True))
 
-    async def _close(
-        self, last_words: dict[str, object], *, code: int, reason: str, lingers: bool = False
-    ) -> None:
-        try:
+    async def _close(self, last_words: dict[str, object], *, code: int, reason: str, lingers: bool) -> None:
+        """Say ``last_words`` and send a close frame. With ``lingers``, ``run`` still reads: let it read on
+        until the client closes (RFC 6455, 7.1.2), but not forever.
+        """
+        # The client may be gone, or not read.
+        with contextlib.suppress(OSError, RuntimeError):
             async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
                 await self._socket.send_str(msgspec.json.encode(last_words).decode())
-                if lingers:
-                    # aiohttp's own close drops what comes before the client's answer. This
-                    # one leaves receiving to go on until then (RFC 6455, 7.1.2).
-                    body = code.to_bytes(2, "big") + reason.encode()
-                    await self._socket.send_frame(body, WSMsgType.CLOSE)
-                    await self._done.wait()
-        except (ConnectionError, RuntimeError, TimeoutError):
-            pass  # Gone already, or silent: nobody is left to hear it.
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            await self._socket.close(code=code, message=reason.encode())
+                await self._socket.close(code=code, message=reason.encode())
+        if lingers:
+            try:
+                async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
+                    await self._has_heard_all.wait()
+            except TimeoutError:
+                self._socket.hang_up()
 
     def _summary(self, *, final: bool) -> dict[str, object]:
         return {
@@ -386,10 +389,11 @@ class _SocketIngest:
     async def _send(self, text: str) -> None:
         try:
             await self._socket.send_str(text)
-        except (ConnectionError, RuntimeError):
+        except (OSError, RuntimeError):
             return  # The client is gone; its close comes next.
 
-    def _later(self, saying: Coroutine[None, None, None]) -> None:
+    def _later(self, saying: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(saying)
         self._saying.add(task)
         task.add_done_callback(self._saying.discard)
+        return task

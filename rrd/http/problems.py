@@ -1,4 +1,4 @@
-"""Errors as JSON bodies, and CORS: the two things that every reply needs, failed ones most of all.
+"""Errors as JSON bodies, with CORS headers, told to the log and to the account of refusals.
 
 The rrweb client calls ``.json()`` on an error, across origins: without a JSON body *and* CORS headers
 its user sees nothing but a failed fetch (https://fetch.spec.whatwg.org/#http-cors-protocol).
@@ -10,15 +10,24 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from rrd.errors import BadRequest, DiskFull, RefusedError, RrdError
+from rrd.errors import BadRequest, RrdError
+from rrd.http import cors
+from rrd.http.services import SERVICES, Services
 from rrd.log import event
 
 logger = logging.getLogger(__name__)
 
-_PREFLIGHT_AGE_S = "86400"
-"""A preflight can't finish while a page unloads, so browsers should remember it: each has its own cap."""
+_CODE = web.ResponseKey("code", str)
+"""The code of a reply that is an error."""
+
+SENDER = web.RequestKey("sender", tuple[str, str | None])
+"""Tenant and recording of a request whose sender has the right to write."""
+
+_PATH_CHARS_LOGGED = 200
+_SENDING = {"POST", "PUT", "PATCH", "UNKNOWN"}
+"""Methods of those who send events; the last is aiohttp's name for what is no request."""
 
 
 def json_response(value: object, *, status: int = 200) -> web.Response:
@@ -29,7 +38,9 @@ def json_response(value: object, *, status: int = 200) -> web.Response:
 def problem(status: int, code: str, message: str, **more: object) -> web.Response:
     """Return an error as JSON: ``{"error":{"code","message",…}}``."""
     fields = {key: value for key, value in more.items() if value is not None}
-    return json_response({"error": {"code": code, "message": message, **fields}}, status=status)
+    response = json_response({"error": {"code": code, "message": message, **fields}}, status=status)
+    response[_CODE] = code
+    return response
 
 
 def problem_of(error: RrdError, **more: object) -> web.Response:
@@ -39,55 +50,52 @@ def problem_of(error: RrdError, **more: object) -> web.Response:
     response = problem(error.status, error.code, str(error), **more)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
+    if error.status == 426:
+        response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, 4.4
+        response.headers["Upgrade"], response.headers["Connection"] = "websocket", "Upgrade"  # RFC 9110, 7.8
     return response
 
 
-def preflight() -> web.Response:
-    """Answer a CORS preflight; ``*`` as a header name would not cover ``authorization``."""
-    return web.Response(
-        status=204,
-        headers={
-            "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE, OPTIONS",
-            "Access-Control-Allow-Headers": (
-                "authorization, content-type, content-encoding, accept, if-none-match"
-            ),
-            "Access-Control-Max-Age": _PREFLIGHT_AGE_S,
-        },
+def http_problem(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
+    """Return the JSON that an error of aiohttp's own is answered with."""
+    code = {404: "no_such_path", 405: "method_not_allowed", 413: "too_large", 417: "unmet_expectation"}.get(
+        error.status, "http_error"
     )
+    response = problem(error.status, code, f"{error.reason}: {request.method} {request.path}")
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
 
 
 async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Let any page read the reply. Keys, not origins, say who may; no cookie is ever used."""
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    response.headers["Access-Control-Expose-Headers"] = "ETag"
+    """Let the page that asked read the reply. Keys, not origins, say who may; no cookie is ever used."""
+    cors.add_headers(response.headers, request.headers.get(hdrs.ORIGIN))
 
 
 @web.middleware
 async def shared_manners(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Preflights, and errors told to the caller in JSON and to the log without secrets."""
+    """Preflights, and errors told to the caller in JSON, to the log without secrets, and to the account."""
     if request.method == "OPTIONS":
-        return preflight()
+        return web.Response(status=204, headers=cors.preflight_headers(request.headers))
+    response = await _answer(request, handler)
+    if response.status >= 400:
+        note_refusal(request, response)
+    return response
+
+
+async def _answer(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     try:
         return await handler(request)
     except RrdError as error:
-        level = logging.WARNING if isinstance(error, RefusedError) or error.status >= 500 else logging.INFO
-        if isinstance(error, DiskFull):
-            level = logging.DEBUG  # The guard has said so once; thousands of senders needn't repeat it.
-        _log(level, request, error.status, error.code)
         return problem_of(error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        _log(logging.INFO, request, error.status, "http")
-        code = {404: "no_such_path", 405: "method_not_allowed", 413: "too_large"}.get(
-            error.status, "http_error"
-        )
-        response = problem(error.status, code, f"{error.reason}: {request.method} {request.path}")
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-        return response
+        return http_problem(request, error)
     except ConnectionError:
         raise  # The caller has gone away; there is nobody to answer.
     except Exception:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets JSON
@@ -97,6 +105,23 @@ async def shared_manners(
         return problem(500, "internal", "Something went wrong here; the log says what.")
 
 
-def _log(level: int, request: web.Request, status: int, code: str) -> None:
+def note_refusal(
+    request: web.BaseRequest, response: web.StreamResponse, *, services: Services | None = None
+) -> None:
+    """Log a reply that is an error, and count it if it is events that were refused.
+
+    ``services`` is owed for a request that never reached the application.
+    """
+    if services is None and isinstance(request, web.Request):
+        services = request.app[SERVICES]
+    if services is None:
+        return  # The connection is gone, and the daemon stops.
+    code = response.get(_CODE, "http_error")
     # The path without its query, which may hold a key; and never the caller's address.
-    event(logger, level, "refused", method=request.method, path=request.path, status=status, code=code)
+    services.refusals.tell(
+        "refused", method=request.method, path=request.path[:_PATH_CHARS_LOGGED], status=response.status,
+        code=code,
+    )  # fmt: skip
+    if request.method in _SENDING or request.path.endswith("/ws"):
+        tenant, recording = request.get(SENDER, ("", None))
+        services.refusals.count(code=code, status=response.status, tenant=tenant, recording=recording or "")

@@ -1,35 +1,48 @@
-"""What aiohttp logs about requests that are no HTTP, without the caller's address and the caller's bytes.
+"""What aiohttp logs below the handlers, without the caller's address and the caller's bytes.
 
-It would name both at level ERROR, and anybody who scans a network sends such requests. Neither may be kept
-of a visitor, and a key may stand in what was sent.
+Neither may be kept of a visitor, and a key may stand in what was sent. Requests that are no HTTP don't come
+here: ``connection`` answers them and counts them.
 """
 
 from __future__ import annotations
 
 import logging
 
-from aiohttp.http_exceptions import HttpProcessingError
-
 _LOGGER = "rrd.http.protocol"
+
+_SOCKETS = "aiohttp.websocket"
+"""The one logger of aiohttp's server side that can't be replaced: those for requests and access can, and no
+code that rrd runs uses the others."""
 
 
 class _Unnamed(logging.Filter):
-    """Rewrites a record in place: who it was about is in its arguments, what was sent in its exception."""
+    """Rewrites a record in place: who it is about stands in its arguments."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            record.levelno, record.levelname = logging.INFO, "INFO"
-            record.msg, record.exc_info = f"no_http status={error.code} error={type(error).__name__}", None
-        elif record.args:
-            record.msg = "request_failed"
-        record.args = None
+        if record.args:
+            record.msg, record.args = "request_failed", None
         return True
 
 
+class _Unsaid(logging.Filter):
+    """Drops records with arguments.
+
+    The logger of sockets has one: a client offers subprotocols, and none is spoken here. The client sees that
+    for itself in the reply (RFC 6455, 4.2.2).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.args
+
+
 def protocol_logger() -> logging.Logger:
-    """Return the logger to give to ``web.AppRunner``."""
+    """Return the logger to give to ``web.AppRunner``; make the one for sockets as discreet."""
+    _add(logging.getLogger(_SOCKETS), _Unsaid())
     logger = logging.getLogger(_LOGGER)
-    if not any(isinstance(known, _Unnamed) for known in logger.filters):
-        logger.addFilter(_Unnamed())
+    _add(logger, _Unnamed())
     return logger
+
+
+def _add(logger: logging.Logger, wanted: logging.Filter) -> None:
+    if not any(type(known) is type(wanted) for known in logger.filters):
+        logger.addFilter(wanted)

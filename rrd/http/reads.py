@@ -15,9 +15,19 @@ from aiohttp import hdrs, web
 
 from rrd.access.gate import Grant
 from rrd.access.signing import RECORDINGS_PATH, STATISTICS_PATH, recording_path, sign
-from rrd.errors import BadRequest, CorruptSegment, NotAcceptable, NotFound, RrdError, StoreAway
+from rrd.errors import BadRequest, CorruptSegment, NotAcceptable, NotFound, StoreAway
 from rrd.http.answer import STORED_ENCODING, EventsAnswer
-from rrd.http.caller import authorize, forwarded_scheme, recording_of
+from rrd.http.caller import authorize, recording_of
+from rrd.http.damage import (
+    MISSING_HEADER,
+    check_all,
+    is_damage,
+    log_salvage,
+    refusal,
+    salvaged,
+    wants_salvage,
+)
+from rrd.http.filters import KEY_PARAMETERS, filters_of, refuse_filters
 from rrd.http.negotiate import accepts
 from rrd.http.problems import json_response, problem
 from rrd.http.services import SERVICES, Services
@@ -30,7 +40,7 @@ logger = logging.getLogger(__name__)
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 50, 100
 _OFFSET_MAX = 2**31
 _SIGNED_URL_LIFETIME_S = 3600
-_FILTER = re.compile(r"meta\[(.*)\]", re.DOTALL)
+_LIST_PARAMETERS = KEY_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
 _TIME = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,9})?")
 _RETRY_AFTER_S = "10"
 
@@ -48,21 +58,40 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     with services.claims.reading(grant.tenant, recording):
         row = await _visible(services, grant, recording)
         answer = EventsAnswer(request, row, between, is_stored=is_stored)
+        may_salvage = wants_salvage(request, services)
         if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
             return web.Response(status=304, headers=answer.headers)
         try:
-            return await answer.send(await _plan(services, row, between))
+            table = await _plan(services, row, between)
+            if may_salvage:
+                await check_all(services, table)
+                answer.headers[MISSING_HEADER] = "0"
+            return await answer.send(table)
         except StoreAway as error:
-            event(logger, logging.WARNING, "object_store_away", recording=recording, error=error)
-            response = problem(error.status, error.code, "the object store that has these events is away")
-            response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
-            return response
+            return _store_away(recording, error)
         except (CorruptSegment, OSError) as error:
-            await _check_that_it_is_there(services, row)
-            if isinstance(error, OSError):
+            row = await _check_that_it_is_there(services, row)
+            if not is_damage(error):
                 raise
-            event(logger, logging.ERROR, "recording_damaged", recording=recording, error=error)
-            raise _Damaged("a part of this recording is damaged; the log says where") from None
+            damage = error
+        try:
+            found = await salvaged(services, row, between)
+            if not may_salvage:
+                return refusal(row, found, damage)
+            log_salvage(row, found, damage)
+            answer = EventsAnswer(
+                request, row, between, is_stored=is_stored, missing_events=found.missing_events
+            )
+            return await answer.send(found.table)
+        except StoreAway as error:
+            return _store_away(recording, error)
+
+
+def _store_away(recording: str, error: StoreAway) -> web.Response:
+    event(logger, logging.WARNING, "object_store_away", recording=recording, error=error)
+    response = problem(error.status, error.code, "the object store that has these events is away")
+    response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
+    return response
 
 
 async def _check_that_it_is_there(services: Services, row: RecordingRow) -> RecordingRow:
@@ -127,11 +156,6 @@ def _is_stored(request: web.Request) -> bool:
     return True
 
 
-class _Damaged(RrdError):
-    code = "recording_damaged"
-    status = 500
-
-
 async def get_recording(request: web.Request) -> web.Response:
     """``GET /recordings/{id}``: its metadata."""
     services = request.app[SERVICES]
@@ -169,15 +193,12 @@ async def list_recordings(request: web.Request) -> web.Response:
     """``GET /recordings``: newest first, filtered by metadata."""
     services = request.app[SERVICES]
     grant = authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
-    filters = [
-        (match[1], value)
-        for name, value in request.query.items()
-        if (match := _FILTER.fullmatch(name)) is not None
-    ]
+    filters = filters_of(request.query, known=_LIST_PARAMETERS, others_pass=True)
     limit = _number(request, "limit", LIST_LIMIT_DEFAULT, 1, LIST_LIMIT_MAX)
     offset = _number(request, "offset", 0, 0, _OFFSET_MAX)
     found = await services.index.list_recordings(grant.tenant, filters=filters, limit=limit, offset=offset)
-    base = _base_url(request, services)
+    # Paths, unless a setting says what the world calls this server: a proxy or a client may say otherwise.
+    base = services.config.public_url.rstrip("/")
     signer = _signer(request, services, grant)
     return json_response({"recordings": [_listed(recording, base, signer) for recording in found]})
 
@@ -230,17 +251,11 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
     return int(text)
 
 
-def _base_url(request: web.Request, services: Services) -> str:
-    if services.config.public_url:
-        return services.config.public_url.rstrip("/")
-    scheme = forwarded_scheme(request, services.config) or request.scheme
-    return f"{scheme}://{request.host}"
-
-
 async def get_statistics(request: web.Request) -> web.Response:
     """``GET /statistics``: of the key's tenant."""
     services = request.app[SERVICES]
     grant = authorize(request, services, right="read", scope_path=STATISTICS_PATH)
+    refuse_filters(request.query, known=KEY_PARAMETERS)
     now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     found = await services.index.statistics(grant.tenant, month_start_ms=int(month.timestamp() * 1000))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from rrd.access.gate import Gate
+from rrd.care.refusals import Refusals
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
@@ -65,9 +66,14 @@ class Services:
     files: ObjectFiles
     claims: Claims
     remover: Remover
+    refusals: Refusals
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    connections_max: int = 1 << 31
+    """Connections that may be open at once, sockets and others together."""
+    backlog: int = 4096
+    """Connections that the kernel holds until they are accepted."""
 
 
 SERVICES = web.AppKey("services", Services)

@@ -17,11 +17,13 @@ from typing import Self
 from rrd.errors import BadRequest
 from rrd.index import listing, queries
 from rrd.index.connections import Connections
+from rrd.index.keeping import keep
 from rrd.index.rows import (
     AgeRow,
     Backlog,
     Commit,
     EvictRow,
+    Kept,
     ListedRecording,
     MetadataRow,
     ObjectCommit,
@@ -178,6 +180,13 @@ class Index:
             db.executemany(queries.PUT_METADATA, metadata_values(commit))
 
         await self._db.write_with(add, synced=False)
+
+    async def keep(self, kept: Kept) -> None:
+        """Take in what a replaced index knew of a recording and its files no longer show. Not synced.
+
+        To be told after all that the files do show. Nothing that is known already is lessened.
+        """
+        await self._db.write_with(lambda db: keep(db, kept), synced=False)
 
     async def remove(self, tenant: str, recording: str) -> RemovedRecording | None:
         """Forget all of a recording, and tell what there was; None if it is not known. Synced.

@@ -187,6 +187,28 @@ class ObjectCommit(NamedTuple):
     """Its segments of which there still is a local file. They become "rolled", whatever their ``state``."""
 
 
+class Kept(NamedTuple):
+    """What was known of a recording, and its files no longer show, for the index that is made anew."""
+
+    row_id: int
+    tenant: str
+    recording: str
+    created_ms: int
+    segments: tuple[SegmentRow, ...]
+    """Those that are gone, or shorter than they were acked: their durable sizes."""
+    objects: tuple[ObjectRow, ...] = ()
+    """Published ones that are gone."""
+    metadata: tuple[MetadataRow, ...] = ()
+    """All that was known: of each key the higher version counts."""
+    next_seq: int = 1
+    last_ts: float | None = None
+    visible: bool = False
+    last_stored_ms: int = 0
+    raw_bytes: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+
+
 class EvictRow(NamedTuple):
     """A published object of which local copies remain."""
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from rrd import layout
+from rrd.care.entries import names_in
 from rrd.segment.disk import Disk
 
 # Views of the files that are kept aside or left over, with everybody's metadata in clear. Not the note
@@ -23,11 +24,11 @@ def remove_files(disk: Disk, data_dir: str, tenant: str, recording: str, *, thor
     count = 0
     for directory, names in _found(disk, data_dir, tenant, recording, thorough):
         for name in names:
-            # Eviction or roll-up may have been quicker.
-            with contextlib.suppress(FileNotFoundError):
+            # Eviction or roll-up may have been quicker. A directory of such a name is no file of ours.
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 disk.unlink(f"{directory}/{name}")
                 count += 1
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             disk.sync_dir(directory)
     return count
 
@@ -40,15 +41,15 @@ def _found(
     Listed, not guessed from the index: a segment whose first write failed is in none.
     """
     first = layout.SegmentName(tenant, recording, 1)
-    names = disk.list_dir(layout.active_dir(data_dir))
+    names = names_in(disk, layout.active_dir(data_dir))
     yield layout.active_dir(data_dir), [name for name in names if _is_of(layout.parse_active(name), first)]
     directory = layout.sealed_dir(data_dir, first)
-    names = disk.list_dir(directory)
+    names = names_in(disk, directory)
     yield directory, [name for name in names if _is_of(layout.parse_sealed(tenant, name), first)]
     # Neither tenants nor ids have dots in them.
     beginning = f"{tenant}.{recording}."
     for directory in (layout.torn_dir(data_dir), layout.rolling_dir(data_dir)):
-        yield directory, [name for name in disk.list_dir(directory) if name.startswith(beginning)]
+        yield directory, [name for name in names_in(disk, directory) if name.startswith(beginning)]
     if thorough:
         yield data_dir, [name for name in disk.list_dir(data_dir) if name.startswith(_OLD_INDEXES)]
 

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 from rrd import layout
 from rrd.config import Config
-from rrd.errors import ConfigError
+from rrd.errors import ConfigError, WrongStore
+from rrd.objects.identity import OwnedStore, explained, judge, read_own
 from rrd.objects.local import Disk, LocalStore
 from rrd.objects.store import ObjectStore
 
 
 @contextlib.asynccontextmanager
-async def open_store(config: Config, disk: Disk) -> AsyncIterator[ObjectStore]:
+async def open_store(config: Config, disk: Disk) -> AsyncIterator[OwnedStore]:
+    """Yield the store of ``open_bare_store``, which is changed only while it is this data directory's.
+
+    Raises also ``WrongStore`` if the directory that was used is gone.
+    """
+    if config.object_store == "local":
+        _check_there(_root(config), config.data_dir)
+    async with open_bare_store(config, disk) as store:
+        owned = OwnedStore(store, config.data_dir, disk)
+        try:
+            yield owned
+        finally:
+            owned.release()
+
+
+@contextlib.asynccontextmanager
+async def open_bare_store(config: Config, disk: Disk) -> AsyncIterator[ObjectStore]:
     """Yield the store that ``object_store`` and its settings say, and close it at the end.
 
     Asks nothing of a bucket, which may be away now and come back later. Raises ``ConfigError`` if the
@@ -22,9 +40,9 @@ async def open_store(config: Config, disk: Disk) -> AsyncIterator[ObjectStore]:
     """
     store: ObjectStore
     if config.object_store == "local":
-        root = config.objects_dir or layout.objects_dir(config.data_dir)
+        root = _root(config)
         try:
-            store = LocalStore(root.rstrip("/") or "/", disk)
+            store = LocalStore(root, disk)
         except OSError as error:
             raise ConfigError(
                 f"objects_dir: {root} can't be made a directory of objects: {error.strerror}"
@@ -40,6 +58,18 @@ async def open_store(config: Config, disk: Disk) -> AsyncIterator[ObjectStore]:
         yield store
     finally:
         await store.close()
+
+
+def _root(config: Config) -> str:
+    return (config.objects_dir or layout.objects_dir(config.data_dir)).rstrip("/") or "/"
+
+
+def _check_there(root: str, data_dir: str) -> None:
+    """Raise ``WrongStore`` if the directory is gone: a new one would look like one that lost everything."""
+    own, name = read_own(data_dir), f"local:{root}"
+    if own is not None and own.store and not os.path.isdir(root):
+        verdict = judge(own, None, store_name=name)
+        raise WrongStore(explained(verdict, own, store_name=name, data_dir=data_dir))
 
 
 def check_s3(config: Config) -> None:

@@ -125,6 +125,17 @@ class ObjectFiles:
         assert found is not None
         return found
 
+    def read_directly(self, path: str, offset: int, size: int) -> bytes:
+        """Return what ``read`` would, with one request for just these bytes, which are not kept.
+
+        For damaged objects: a window around them may take in what can't be read. Raises like ``read``.
+        """
+        with self._lock:
+            self._refuse_if_away()
+        future: Future[bytes] = Future()
+        self._ask(lambda: self._store.read(path, offset, size), future, self._note_answer)
+        return self._wait(future)
+
     def read_now(self, path: str, offset: int, size: int) -> bytes | None:
         """Return what ``read`` would, or None if it would have to wait, or raise. Only on the loop.
 
@@ -349,6 +360,19 @@ class ObjectFiles:
             if window is not None:
                 self._drop(window)
         raise error
+
+
+class Directly:
+    """Objects read byte by byte as they are asked for: no window, nothing kept. For damaged ones."""
+
+    def __init__(self, files: ObjectFiles) -> None:
+        self._files = files
+
+    def size(self, path: str) -> int:
+        return self._files.size(path)
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        return self._files.read_directly(path, offset, size)
 
 
 def _is_on_a_loop() -> bool:

@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, TypeVar
 
-from rrd.errors import ObjectMissing, ObjectRejected, StoreAway
+from rrd.errors import ObjectMissing, ObjectRejected, ObjectUnreadable, StoreAway
 from rrd.objects.store import ObjectInfo, Removed
 
 _T = TypeVar("_T")
@@ -33,9 +33,13 @@ _BYTES_PER_TIMEOUT = 100 << 20  # A put of that many bytes may take as long agai
 _PAGE_SIZE = 1000
 _HIDDEN = ".new"
 _TRIES = 10
+_FSCK_DIR = "lost+found/"
+"""Made by mkfs at the root of a file system, and root's alone: no object of ours is in it."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 """A link can't be made between these places: another file system, or one that has none (link(2))."""
+_UNREADABLE = {errno.EIO, errno.EACCES, errno.EPERM}
+"""One file's own fault. The other objects of the store can be read all the same."""
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
@@ -70,7 +74,7 @@ class LocalStore:
         self, root: str, disk: Disk, *, timeout_s: float = _TIMEOUT_S, page_size: int = _PAGE_SIZE
     ) -> None:
         self.name = f"local:{root}"
-        self._root = root
+        self.root = self._root = root
         self._disk = disk
         self._timeout_s = timeout_s
         self._page_size = page_size
@@ -226,6 +230,8 @@ class LocalStore:
             yield from self._walk_dir(below, prefix)
 
     def _walk_dir(self, below: str, prefix: str) -> Iterator[_File]:
+        if below == _FSCK_DIR:
+            return
         self._find_root()
         try:
             with os.scandir(f"{self._root}/{below}") as entries:
@@ -271,6 +277,10 @@ class LocalStore:
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise
+            if isinstance(absent, ObjectMissing) and error.errno in _UNREADABLE:
+                raise ObjectUnreadable(
+                    f"{self.name}: can't {what}: {error.strerror}", errno=error.errno or 0
+                ) from error
             if absent is None or error.errno not in _NOT_THERE:
                 raise StoreAway(f"{self.name}: can't {what}: {error.strerror}") from error
         finally:

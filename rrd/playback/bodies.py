@@ -159,6 +159,11 @@ def _marks(found: list[_Event]) -> bytes:
     )
 
 
+def line_times(raw: bytes) -> list[float]:
+    """Return the timestamps of lines, in ms, in their order. Raises ``ValueError`` if one is no event."""
+    return [event.timestamp for event in _inspect(raw)]
+
+
 def _inspect(raw: bytes) -> list[_Event]:
     try:
         return _decoder.decode_lines(raw)

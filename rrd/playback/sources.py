@@ -23,7 +23,8 @@ from rrd.index.rows import ObjectRow, SegmentState
 from rrd.layout import SegmentName, active_path, object_key, sealed_path
 from rrd.log import event
 from rrd.objects.files import ObjectFiles
-from rrd.segment.disk import Disk
+from rrd.playback.bodies import line_times
+from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import Room, read_data, read_data_now, read_events, read_events_into
 from rrd.segment.table import read_table
@@ -246,6 +247,77 @@ class SegmentFile:
     def data_now(self, headers: Sequence[BlockHeader]) -> list[bytes] | None:
         """Return the zstd frames of some of its blocks, if they are at hand and sound."""
         return read_data_now(self._disk, self.path, headers)
+
+
+class IntactFile:
+    """A damaged file of which only blocks are read that were found intact (``salvage``)."""
+
+    def __init__(self, files: Readable, path: str, *, is_object: bool) -> None:
+        self.path = path
+        self.is_object = is_object
+        self._files = files
+
+    @property
+    def has_stand_in(self) -> bool:
+        return False
+
+    def apart(self) -> IntactFile:
+        """Return the same file as another source, so that no read goes over what lies between."""
+        return IntactFile(self._files, self.path, is_object=self.is_object)
+
+    def events(self, header: BlockHeader) -> bytes:
+        return read_events(self._files, self.path, header)
+
+    def events_into(self, header: BlockHeader, room: Room) -> None:
+        read_events_into(self._files, self.path, header, room)
+
+    def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
+        return read_data(self._files, self.path, headers)
+
+    def data_now(self, headers: Sequence[BlockHeader]) -> list[bytes] | None:
+        return None
+
+
+class Cut:
+    """Some events of an intact block, as a block of their own: the others come from elsewhere."""
+
+    has_stand_in = True
+    """Its frames are made anew, so their size is not known before."""
+
+    def __init__(self, source: IntactFile, header: BlockHeader, first_seq: int, limit_seq: int) -> None:
+        """Blocking: reads the block. Raises ``CorruptSegment`` if its lines are not what the header says."""
+        self.path = source.path
+        self.is_object = source.is_object
+        self._source = source
+        self._whole = header
+        self._start, self._limit = first_seq - header.first_seq, limit_seq - header.first_seq
+        raw = self.events(header)
+        try:
+            times = line_times(raw)
+        except ValueError as error:
+            raise CorruptSegment(f"{error}, in the block", path=self.path, offset=header.offset) from error
+        if len(times) != limit_seq - first_seq:
+            raise CorruptSegment(
+                "other lines than counted in the block", path=self.path, offset=header.offset
+            )
+        self.header = header._replace(
+            event_count=len(times), first_seq=first_seq, first_ts=min(times), last_ts=max(times),
+            raw_size=len(raw),
+        )  # fmt: skip
+        """Of the events that it gives."""
+
+    def events(self, _: BlockHeader) -> bytes:
+        return _Lines(self._source.events(self._whole)).slice(self._start, self._limit)
+
+    def events_into(self, header: BlockHeader, room: Room) -> None:
+        room.make(header.raw_size)[: header.raw_size] = self.events(header)
+
+    def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        return [compressor.compress(self.events(header)) for header in headers]
+
+    def data_now(self, headers: Sequence[BlockHeader]) -> list[bytes] | None:
+        return None
 
 
 def _events_of(rolled: ObjectFile, header: BlockHeader) -> bytes:

@@ -119,7 +119,9 @@ class Table:
     @property
     def is_local(self) -> bool:
         """No block is read from an object, unless local files go away meanwhile."""
-        return not any(isinstance(file, ObjectFile) for file in self.files)
+        return not any(
+            isinstance(file, ObjectFile) or getattr(file, "is_object", False) for file in self.files
+        )
 
     def cut(self, blocks: int, files: int) -> None:
         """Take away all but the first so many blocks and files."""

@@ -1,8 +1,8 @@
 """Eviction: local copies of published objects are deleted, so that the disk has room for what is new.
 
 After ``keep_local_s``, or at once with a local store (the object lies on the same machine, or next to it), or
-when the disk gets full. Oldest published first. Never anything but what the index says is published, which
-a store has verified; and a recording that somebody reads is left for later.
+when the disk gets full. Oldest published first. Only what the index says is published goes, and only once the
+store says that it still has the object; a recording that is being read is left for later.
 
 Files first, then the index: a crash between leaves copies that the index believes in, some of them gone.
 Readers then take the object, and the next eviction finishes.
@@ -20,11 +20,12 @@ from rrd import layout
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
-from rrd.errors import RrdError
+from rrd.errors import ObjectRejected, RrdError
 from rrd.index.index import Index
-from rrd.index.rows import EvictRow
+from rrd.index.rows import EvictRow, ObjectRow, RecordingRow
 from rrd.layout import SegmentName
 from rrd.log import event
+from rrd.objects.store import ObjectStore
 from rrd.rollup.threads import Threads
 from rrd.segment.disk import Disk
 
@@ -65,12 +66,14 @@ class Evictor:
         claims: Claims,
         clock: Clock,
         *,
+        store: ObjectStore,
         is_low: Callable[[], bool] = lambda: False,
     ) -> None:
         """``is_low`` tells whether the disk is nearly full: then copies go whatever ``keep_local_s`` says."""
         self._config = config
         self._disk = disk
         self._index = index
+        self._store = store
         self._claims = claims
         self._clock = clock
         self._is_low = is_low
@@ -119,6 +122,8 @@ class Evictor:
                 if segment.state == "rolled" and first_number <= segment.number <= published.last_number
             ]
             names = [SegmentName(tenant, recording, segment.number) for segment in copies]
+            if names:
+                await self._check_stored(row, published)
             await self._threads.run(_delete, self._disk, self._config.data_dir, names)
             await self._index.evicted(row.row_id, first_number)
         except (OSError, RrdError) as error:
@@ -134,6 +139,22 @@ class Evictor:
         size = sum(segment.size for segment in copies)
         event(logger, logging.DEBUG, "evicted", recording=recording, segments=len(copies), bytes=size)
         return size
+
+    async def _check_stored(self, row: RecordingRow, published: ObjectRow) -> None:
+        """Ask the store for the object. The index alone proves nothing: the store may be another one by now.
+
+        Raises ``ObjectMissing``, ``ObjectRejected``, ``StoreAway``.
+        """
+        name = SegmentName(row.tenant, row.recording, published.first_number)
+        key = layout.object_key(
+            name,
+            created_ms=row.created_ms,
+            first_seq=published.first_seq,
+            event_count=published.event_count,
+        )
+        size = await self._store.size(key)
+        if size != published.size:
+            raise ObjectRejected(f"{key} has {size} bytes in the store, and {published.size} in the index")
 
     def close(self) -> None:
         """Let go of the thread."""

@@ -274,7 +274,8 @@ class RollUp:
 def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
     """Delete what a roll-up that was interrupted left behind; return how many files. Blocking: at start."""
     directory = layout.rolling_dir(data_dir)
-    names = disk.list_dir(directory)
+    names = [name for name in disk.list_dir(directory) if layout.parse_rolling(name) is not None]
+    names = [name for name in names if disk.is_file(f"{directory}/{name}")]
     for name in names:
         disk.unlink(f"{directory}/{name}")
     return len(names)

@@ -7,14 +7,20 @@ one that forgets what was not synced (``tests/power``).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
+import time
 from typing import Protocol
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 NOW_BYTES_MAX = 512 << 10
 """No more is to be read on the event loop at once: this takes 0.1 ms, its checksum half as much."""
+
+
+_NO_HANDLE_PATIENCE_S = 2.0
+_NO_HANDLE_PAUSE_S = 0.01
 
 
 class Readable(Protocol):
@@ -95,6 +101,14 @@ class Disk(ReadableNow, Protocol):
         """Names in a directory, in no order; an absent directory has none."""
         ...
 
+    def is_file(self, path: str) -> bool:
+        """Tell whether a regular file, or a link to one, is there."""
+        ...
+
+    def is_dir(self, path: str) -> bool:
+        """Tell whether a directory, or a link to one, is there."""
+        ...
+
 
 class OsDisk:
     """The real one."""
@@ -120,7 +134,7 @@ class OsDisk:
         os.fdatasync(handle)
 
     def sync_dir(self, path: str) -> None:
-        handle = os.open(path or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = _open(path or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(handle)
         finally:
@@ -131,7 +145,7 @@ class OsDisk:
         # happened, so a fresh one would miss what somebody else's sync has been told before.
         handle = self._roots.get(path)
         if handle is None:
-            handle = self._roots[path] = os.open(path or os.curdir, os.O_RDONLY | os.O_CLOEXEC)
+            handle = self._roots[path] = _open(path or os.curdir, os.O_RDONLY | os.O_CLOEXEC)
         # syncfs(2) reports write-back errors since Linux 5.8; rrd asks for no older kernel.
         if _libc.syncfs(handle) != 0:
             code = ctypes.get_errno()
@@ -141,7 +155,7 @@ class OsDisk:
         os.close(handle)
 
     def truncate(self, path: str, size: int, *, sync: bool = True) -> None:
-        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        handle = _open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.ftruncate(handle, size)
             if sync:
@@ -180,11 +194,17 @@ class OsDisk:
         except FileNotFoundError:
             return []
 
+    def is_file(self, path: str) -> bool:
+        return os.path.isfile(path)
+
+    def is_dir(self, path: str) -> bool:
+        return os.path.isdir(path)
+
     def size(self, path: str) -> int:
         return os.stat(path).st_size
 
     def read(self, path: str, offset: int, size: int) -> bytes:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = _open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             parts = []
             while size > 0 and (part := os.pread(handle, size, offset)):
@@ -211,4 +231,20 @@ class OsDisk:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    return _open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _open(path: str, flags: int, mode: int = 0o600) -> int:
+    """Open a file in a worker thread; where all handles are taken, wait a moment for one.
+
+    A directory that can't be opened to be synced would fail blocks that are written already. A segment isn't
+    waited for here: the committer closes others for it.
+    """
+    deadline = time.monotonic() + _NO_HANDLE_PATIENCE_S
+    while True:
+        try:
+            return os.open(path, flags, mode)
+        except OSError as error:
+            if error.errno not in {errno.EMFILE, errno.ENFILE} or time.monotonic() > deadline:
+                raise
+        time.sleep(_NO_HANDLE_PAUSE_S)

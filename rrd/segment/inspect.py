@@ -11,11 +11,13 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from rrd.errors import CorruptSegment, SegmentError
 from rrd.segment.disk import Disk, OsDisk
 from rrd.segment.format import IDENTITY_MAGIC, BlockHeader, Identity
 from rrd.segment.reader import read_events, read_notes
+from rrd.segment.salvage import Patched, salvage
 from rrd.segment.scan import Scan, scan
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,64 +25,124 @@ _VALUE_CHARS_SHOWN = 80
 _START = struct.pack("<I", IDENTITY_MAGIC)
 
 
-def describe(path: str) -> Iterator[str]:
+class Known(NamedTuple):
+    """What others say of a file: the index, its name, the segment after it."""
+
+    durable_size: int = 0
+    """What was acked, bytes; 0 if that is not known."""
+    first_seq: int | None = None
+    """sequenceId of its first event."""
+    limit_seq: int | None = None
+    """sequenceId after its last event."""
+    told_by: str = ""
+    """The source of ``durable_size``, for people."""
+
+
+def describe(path: str, known: Known | None = None) -> Iterator[str]:
     """Say what a segment or object holds, line by line, and end with the verdict. Changes nothing.
 
+    ``known``: damage to what others say was acked is never taken for an unfinished last write.
     Takes memory for one block. Raises ``SegmentError`` if the file is neither and never was
     one, or of a version not known here; ``OSError`` if it can't be read.
     """
     # Opening a pipe would wait for a writer; a directory has its own error.
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise SegmentError("not a regular file, so no segment begins", path=path, offset=0)
+    known = known or Known()
     disk = OsDisk()
     start = disk.read(path, 0, 12)
     if len(start) == 12 and start[:4] == _START and start[8:] != b"rrd1" and start[8:11] == b"rrd":
         version = _escaped(start[11:].decode("latin-1"))
         raise SegmentError(f"a segment of version {version}, not known here, begins", path=path, offset=0)
-    found = scan(disk, path, deep=True)
+    found = scan(Patched(disk), path, durable_size=known.durable_size, deep=True)
+    if found.verdict == "corrupt":
+        # Those that are found without the identity, or by a header that the table has once more.
+        blocks = {header.offset: header for header in (*salvage(disk, path).blocks, *found.blocks)}
+        found.blocks = [blocks[offset] for offset in sorted(blocks)]
     # Where only the first bytes are damaged, the blocks behind them still tell what the file was.
     if start[:4] != _START[: len(start)] and found.verdict != "corrupt":
         raise SegmentError("no segment begins", path=path, offset=0)
-    return _lines(disk, path, found)
+    return _lines(disk, path, found, known)
 
 
-def _lines(disk: Disk, path: str, found: Scan) -> Iterator[str]:
+def _lines(disk: Disk, path: str, found: Scan, known: Known) -> Iterator[str]:
     yield f"file         {_escaped(path)}, {_bytes(found.file_size)}"
     if found.identity is not None:
         yield from _identity(found.identity)
-    events = undecodable = 0
-    damages = list(found.damaged_at)
-    limit_seq = found.identity.first_seq if found.identity else 1
-    for header in found.blocks:
-        while damages and damages[0] < header.offset:
-            yield f"at {damages.pop(0)}: DAMAGED, no valid block up to byte {header.offset}"
-        if header.first_seq > limit_seq:
-            yield f"    missing: {_seqs(limit_seq, header.first_seq)}"
-        limit_seq = header.limit_seq
-        events += header.event_count
-        yield _block(header)
-        try:
-            yield from _notes(disk, path, header)
-            if read_events(disk, path, header).count(b"\n") != header.event_count:
-                raise CorruptSegment("wrong number of lines in the block", path=path, offset=header.offset)
-        except CorruptSegment as error:
-            undecodable += 1
-            yield f"    DAMAGED: {_escaped(str(error))}"
-    for offset in damages:
-        if found.table_offset is not None:
-            yield f"at {offset}: DAMAGED, no valid block up to the table at byte {found.table_offset}"
-        else:
-            table = " or table" if found.identity is not None and found.identity.is_object else ""
-            yield f"at {offset}: no valid block{table} up to the end of the file, byte {found.file_size}"
+    first_seq = found.identity.first_seq if found.identity else known.first_seq
+    if first_seq is None:
+        first_seq = found.blocks[0].first_seq if found.blocks else 1
+    blocks = _Blocks(disk, path, found, first_seq)
+    yield from blocks.lines()
+    if known.limit_seq is not None and known.limit_seq > blocks.limit_seq:
+        yield blocks.gap(known.limit_seq)
+    if blocks.missing:
+        yield f"missing      {_count(blocks.missing, 'event')} that should be in this file"
+    elif found.verdict == "corrupt" and known.limit_seq is None:
+        yield "missing      not known from this file alone: `rrd doctor` of its recording counts"
     if found.table_offset is not None:
         yield _table(found, found.table_offset)
-    yield f"total        {_totals(found, events)}"
+    if known.told_by and known.durable_size > 1:
+        yield f"acked        up to byte {known.durable_size}, as {known.told_by} says"
+    yield f"total        {_totals(found, blocks.events)}"
     yield f"verdict      {_verdict(found)}"
-    if undecodable:
+    if blocks.undecodable:
         yield (
-            f"             {_count(undecodable, 'block')} with good checksums can't be decoded: they were"
-            " written wrong. Next: keep this file and report it as a bug of rrd."
+            f"             {_count(blocks.undecodable, 'block')} with good checksums can't be decoded: they"
+            " were written wrong. Next: keep this file and report it as a bug of rrd."
         )
+
+
+class _Blocks:
+    """The good blocks of a file, told one by one, and what lies between them."""
+
+    def __init__(self, disk: Disk, path: str, found: Scan, first_seq: int) -> None:
+        self._disk = disk
+        self._path = path
+        self._found = found
+        self.limit_seq = first_seq
+        """sequenceId after the last event so far."""
+        self.events = self.undecodable = self.missing = 0
+
+    def gap(self, first_seq: int) -> str:
+        """Count what is missing before an event, and say so."""
+        line = f"    missing: {_seqs(self.limit_seq, first_seq)}"
+        self.missing += first_seq - self.limit_seq
+        self.limit_seq = first_seq
+        return line
+
+    def lines(self) -> Iterator[str]:
+        found, damages = self._found, list(self._found.damaged_at)
+        for header in found.blocks:
+            is_by_table = header.offset in damages
+            damages = [offset for offset in damages if offset != header.offset]
+            while damages and damages[0] < header.offset:
+                yield f"at {damages.pop(0)}: DAMAGED, no valid block up to byte {header.offset}"
+            if header.first_seq > self.limit_seq:
+                yield self.gap(header.first_seq)
+            self.limit_seq = header.limit_seq
+            self.events += header.event_count
+            yield _block(header)
+            if is_by_table:
+                yield "    DAMAGED header: the table has it once more"
+            yield from self._contents(header)
+        for offset in damages:
+            if found.table_offset is not None:
+                yield f"at {offset}: DAMAGED, no valid block up to the table at byte {found.table_offset}"
+            else:
+                table = " or table" if found.identity is not None and found.identity.is_object else ""
+                yield f"at {offset}: no valid block{table} up to the end of the file, byte {found.file_size}"
+
+    def _contents(self, header: BlockHeader) -> Iterator[str]:
+        try:
+            yield from _notes(self._disk, self._path, header)
+            if read_events(self._disk, self._path, header).count(b"\n") != header.event_count:
+                raise CorruptSegment(
+                    "wrong number of lines in the block", path=self._path, offset=header.offset
+                )
+        except CorruptSegment as error:
+            self.undecodable += 1
+            yield f"    DAMAGED: {_escaped(str(error))}"
 
 
 def _identity(identity: Identity) -> Iterator[str]:
@@ -184,11 +246,9 @@ def _verdict(found: Scan) -> str:
             " object. Next: keep this copy, and look for a good one: an older version in the bucket, its"
             " segments in sealed/, a backup."
         )
-    kept = (
-        "No identity, so no block can be checked"
-        if found.identity is None
-        else f"The {_count(len(found.blocks), 'good block')} above can still be read"
-    )
+    kept = f"The {_count(len(found.blocks), 'good block')} above can still be read, by `rrd export --salvage`"
+    if found.identity is None and not found.blocks:
+        kept = "No block in it is whole"
     return (
         f"corrupt: damage at byte {where}, in what had been synced. A power cut doesn't do that; a failing"
         f" disk or another program does. {kept}. rrd never changes this file. Next: copy it to a safe place,"

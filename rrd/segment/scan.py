@@ -28,9 +28,9 @@ from rrd.segment.table import Table, load_table
 
 Verdict = Literal["clean", "torn", "corrupt"]
 
-_SEARCH_BYTES = 1 << 20
+SEARCH_BYTES = 1 << 20
 _WINDOW_BYTES = 16 << 10
-_BLOCK_LOOKS = re.compile(re.escape(BLOCK_START) + rb".{4}rrdb", re.DOTALL)
+BLOCK_LOOKS = re.compile(re.escape(BLOCK_START) + rb".{4}rrdb", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def scan(
     if limit is not None:
         file_size = min(file_size, limit)
     durable_size = max(durable_size, start)
-    window = _Window(files, path, file_size)
+    window = Window(files, path, file_size)
     head = window.read(0, IDENTITY_READ_SIZE)
     found = decode_identity(head)
     table = _find_table(files, path, file_size) if found is None or found[0].is_object else None
@@ -115,7 +115,7 @@ def _find_table(files: Readable, path: str, file_size: int) -> Table | None:
         return None
 
 
-def _walk_by_table(window: _Window, result: Scan, table: Table, start: int, *, deep: bool) -> bool:
+def _walk_by_table(window: Window, result: Scan, table: Table, start: int, *, deep: bool) -> bool:
     """Hold each block from ``start`` on against the table. Return False if it is not these blocks' table."""
     salt = bytes.fromhex(table.identity.salt)
     result.table_offset = table.offset
@@ -134,7 +134,7 @@ def _walk_by_table(window: _Window, result: Scan, table: Table, start: int, *, d
 
 
 def _walk(
-    window: _Window,
+    window: Window,
     result: Scan,
     identity: Identity,
     offset: int,
@@ -169,7 +169,7 @@ def _walk(
             # No power cut makes a header with a good checksum and a wrong number.
             in_sequence = False
         # A header that checks out tells where the next block begins though its payload is damaged.
-        following = _find_block(window, salt, header.limit_offset if header else offset + 1, result.file_size)
+        following = find_block(window, salt, header.limit_offset if header else offset + 1, result.file_size)
         if following is None:
             break
         offset = following
@@ -177,7 +177,7 @@ def _walk(
     return in_sequence
 
 
-class _Window:
+class Window:
     """A read-ahead in one file: in a trickle blocks stand close together, and most segments are small.
 
     A file of a few kB is opened once, which after a power cut is most of what looking at it takes.
@@ -202,15 +202,15 @@ class _Window:
         return self._data[at : at + size]
 
 
-def _payload_is_good(window: _Window, header: BlockHeader) -> bool:
+def _payload_is_good(window: Window, header: BlockHeader) -> bool:
     return payload_is_intact(header, window.read(header.notes_offset, header.notes_size + header.data_size))
 
 
-def _find_block(window: _Window, salt: bytes, offset: int, limit: int) -> int | None:
+def find_block(window: Window, salt: bytes, offset: int, limit: int) -> int | None:
     """Search for the next whole and valid block at or after ``offset``."""
     while offset < limit:
         # Stretches overlap by a header, so that one across the edge is found.
-        stretch = window.read(offset, min(_SEARCH_BYTES, limit - offset))
+        stretch = window.read(offset, min(SEARCH_BYTES, limit - offset))
         at = stretch.find(BLOCK_START)
         while at >= 0:
             header = decode_header(stretch, salt=salt, offset=offset + at, at=at)
@@ -230,8 +230,8 @@ def _has_two_block_starts(files: Readable, path: str, limit: int) -> bool:
     """Tell whether more than one write seems to have reached a file whose checksums can't be tried."""
     count = offset = 0
     while offset < limit and count < 2:
-        window = files.read(path, offset, min(_SEARCH_BYTES, limit - offset))
-        count += len(_BLOCK_LOOKS.findall(window))
+        window = files.read(path, offset, min(SEARCH_BYTES, limit - offset))
+        count += len(BLOCK_LOOKS.findall(window))
         # Windows overlap by a byte less than what is looked for, so that nothing is counted twice.
         offset += max(len(window) - 11, 1)
     return count > 1

@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sqlite3
+import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -38,8 +38,10 @@ from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
 from rrd.objects.store import ObjectStore
+from rrd.readonly import copy_database, open_index
 from rrd.segment.disk import OsDisk
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
+from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
 from rrd.tombstones import Tombstones
 from rrd.transfer.contents import Piece, all_rows, object_key, object_path, paths_of, pieces_of
@@ -51,6 +53,7 @@ from rrd.transfer.manifest import (
     Manifest,
     NewFile,
     Sum,
+    Unreadable,
     copy_file,
     file_sha256,
     private,
@@ -58,12 +61,10 @@ from rrd.transfer.manifest import (
     write_manifest,
 )
 from rrd.transfer.progress import Progress
-from rrd.transfer.staging import Staging
+from rrd.transfer.staging import Staging, staging_of
 
 _ROUNDS_MAX = 5
 """Rounds of linking and copying the index. What is missing in two of them alike doesn't move: it is lost."""
-
-_BUSY_TIMEOUT_S = 5.0
 
 
 async def run_backup(config: Config, target: str, progress: Progress, *, with_objects: bool) -> Manifest:
@@ -75,7 +76,7 @@ async def run_backup(config: Config, target: str, progress: Progress, *, with_ob
     started_ms = SystemClock().now_ms()
     await asyncio.to_thread(_check, config, target)
     is_local = config.object_store == "local"
-    with Staging(config.data_dir) as staging:
+    with staging_of(config.data_dir) as staging:
         backup = _Backup(config, target, staging, progress)
         async with backup.copied_index() as index:
             async with open_store(config, OsDisk()) as store:
@@ -131,11 +132,8 @@ class _Backup:
         self._progress.begin("linking segments")
         for _ in range(_ROUNDS_MAX):
             await asyncio.to_thread(self._staging.link_all)
-            live = await Index.open(layout.index_path(self._data_dir))
-            try:
+            async with open_index(self._data_dir) as live:
                 await live.snapshot(path)
-            finally:
-                await live.close()
             os.chmod(path, 0o600)
             copy = await Index.open(path)
             try:
@@ -181,6 +179,8 @@ class _Backup:
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
         except FileNotFoundError:
             return False
+        except OSError:
+            return True  # No other file of its name is any better: copying it says what is wrong.
         # What is damaged is copied as it is: no copy of it is any better.
         return found is None or found[0].created_ms == created_ms
 
@@ -215,13 +215,13 @@ class _Backup:
             if piece is pieces[-1] and piece.row.state == "active":
                 size = self._whole_size(source, piece.row.size)
             place = layout.active_path if piece.row.state == "active" else layout.sealed_path
-            copied.append(self._copy(source, place(DATA, piece.name), size))
+            copied += self._copy(source, place(DATA, piece.name), size)
             self._staging.drop(piece.name)
         return copied
 
     def _whole_size(self, path: str, known_size: int) -> int | None:
         """Return where the last whole block ends; None, for all of the file, if it is damaged before."""
-        found = scan(self._disk, path, durable_size=known_size, start=known_size)
+        found = scan(Patched(self._disk), path, durable_size=known_size, start=known_size)
         return None if found.verdict == "corrupt" else max(found.good_size, known_size)
 
     async def _copy_object(self, store: ObjectStore, row: RecordingRow, found: ObjectRow) -> list[Sum]:
@@ -262,10 +262,16 @@ class _Backup:
         found = decode_identity(self._disk.read(source, 0, IDENTITY_READ_SIZE))
         size = self._whole_size(source, 0)
         self._unknown.append((name, found[0].created_ms if found is not None else 0, path))
-        return [self._copy(source, path, size)] if size != 0 else []
+        return self._copy(source, path, size) if size != 0 else []
 
-    def _copy(self, source: str, path: str, size: int | None) -> Sum:
-        return Sum(copy_file(source, f"{self._target}/{path}", size=size, add=self._progress.add), path)
+    def _copy(self, source: str, path: str, size: int | None) -> list[Sum]:
+        """Copy a file. One that can't be read is told as missing, and the others go on."""
+        try:
+            sha256 = copy_file(source, f"{self._target}/{path}", size=size, add=self._progress.add)
+        except Unreadable:
+            self._totals.missing.append(path)
+            return []
+        return [Sum(sha256, path)]
 
     # Step 5
 
@@ -291,6 +297,9 @@ class _Backup:
         for place in (layout.keys_path, layout.tombstones_path):
             if os.path.exists(place(self._data_dir)):
                 _copy_database(place(self._data_dir), place(self._data))
+        # So that a restored directory goes on with the same bucket.
+        if os.path.exists(layout.identity_path(self._data_dir)):
+            shutil.copy(layout.identity_path(self._data_dir), layout.identity_path(self._data))
 
     def _take_out(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -305,7 +314,7 @@ class _Backup:
         totals = self._totals
         databases = [
             place(DATA)
-            for place in (layout.index_path, layout.keys_path, layout.tombstones_path)
+            for place in (layout.index_path, layout.keys_path, layout.tombstones_path, layout.identity_path)
             if os.path.exists(f"{self._target}/{place(DATA)}")
         ]
         files = size = 0
@@ -346,12 +355,4 @@ def _open_sums(path: str) -> TextIO:
 def _copy_database(source: str, target: str) -> None:
     """Copy an SQLite file as of one moment, whoever writes to it (https://www.sqlite.org/backup.html)."""
     NewFile(target).close()
-    reader = sqlite3.connect(source, timeout=_BUSY_TIMEOUT_S)
-    try:
-        writer = sqlite3.connect(target)
-        try:
-            reader.backup(writer)
-        finally:
-            writer.close()
-    finally:
-        reader.close()
+    copy_database(source, target)

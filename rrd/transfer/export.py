@@ -9,7 +9,8 @@
 ==========  ======================================================================================
 
 A daemon may run on the data directory: what was acked before a recording's turn came is in, what comes later
-is not. A recording that can't be read whole is told, and the others go on.
+is not. A recording that can't be read whole is told, with what is missing, and the others go on. With
+``salvage`` every intact event of it is exported, and what is missing is told all the same.
 
 Quarantined lines are not events and don't come along (``rrd quarantine show``); metadata does in the ``dir``
 form alone.
@@ -19,23 +20,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from rrd import layout
 from rrd.config import Config
 from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.objects.choose import open_store
-from rrd.objects.files import ObjectFiles
-from rrd.playback.table import Between, Snapshot, plan
+from rrd.objects.files import Directly, ObjectFiles
+from rrd.playback.salvage import plan_salvage
+from rrd.playback.table import Between, Snapshot, Table, plan
+from rrd.readonly import open_index
 from rrd.segment.disk import OsDisk
 from rrd.transfer.lines import read_lines
 from rrd.transfer.progress import Progress
 from rrd.transfer.sidecar import MetadataValue, metadata_of
-from rrd.transfer.targets import Recorded, Stopped, Target
+from rrd.transfer.targets import Stopped, Target
 
 _PAGE = 500
 
@@ -59,12 +60,23 @@ class Outcome:
     skipped: int = 0
     """There already, and whole."""
     failed: int = 0
+    incomplete: int = 0
+    """Exported as far as they are intact."""
 
 
 async def run_export(
-    config: Config, wanted: Wanted, target: Target, progress: Progress, *, ids: bool, between: Between
+    config: Config,
+    wanted: Wanted,
+    target: Target,
+    progress: Progress,
+    *,
+    ids: bool,
+    between: Between,
+    salvage: bool = False,
 ) -> Outcome:
     """Put all that is wanted into ``target``, and close it. Raises ``RrdError``, ``OSError``.
+
+    ``salvage``: of a damaged recording put what is intact, rather than nothing.
 
     Cancelled or failed, it leaves nothing unfinished behind, but for what a pipe has taken.
     """
@@ -73,7 +85,7 @@ async def run_export(
         async with _opened(config) as library:
             async for tenant, recording in library.find(wanted, one_tenant=target.is_stream):
                 try:
-                    found = await library.take(tenant, recording, ids=ids, between=between)
+                    found = await library.take(tenant, recording, ids=ids, between=between, salvage=salvage)
                     if found is None:
                         continue
                     if target.has(found):
@@ -82,16 +94,20 @@ async def run_export(
                     progress.begin(recording, total=found.raw_bytes)
                     await _in_a_thread(target, found)
                     outcome.exported += 1
+                    if found.missing_events:
+                        outcome.incomplete += 1
+                        progress.tell(f"rrd: {tenant}/{recording}: {found.summary}.")
                 except RrdError as error:
                     outcome.failed += 1
-                    progress.tell(f"rrd: {tenant}/{recording}: {error}")
+                    more = await library.explain(tenant, recording, error)
+                    progress.tell(f"rrd: {tenant}/{recording}: {error}{more}")
         target.close(whole=not outcome.failed)
     finally:
         target.discard()
     return outcome
 
 
-async def _in_a_thread(target: Target, found: Recorded) -> None:
+async def _in_a_thread(target: Target, found: _Recorded) -> None:
     """Put one recording. The thread is waited for when this is cancelled, since it writes to the target."""
     putting = asyncio.ensure_future(asyncio.to_thread(target.put, found))
     try:
@@ -158,13 +174,30 @@ class _Library:
                     yield row.recording
             offset += len(page)
 
-    async def take(self, tenant: str, recording: str, *, ids: bool, between: Between) -> Recorded | None:
+    async def take(
+        self, tenant: str, recording: str, *, ids: bool, between: Between, salvage: bool
+    ) -> _Recorded | None:
         """Return a recording, ready to be read; None if there is nothing to be shown of it."""
         row = await self._index.recording(tenant, recording)
         if row is None or not row.visible:
             return None
         metadata = metadata_of(await self._index.metadata(tenant, recording))
-        return _Recorded(self._config, self._disk, self._files, row, metadata, ids=ids, between=between)
+        return _Recorded(
+            self._config, self._disk, self._files, row, metadata, ids=ids, between=between, salvage=salvage
+        )
+
+    async def explain(self, tenant: str, recording: str, error: RrdError) -> str:
+        """Say what is missing of a recording that is damaged, and what to do; nothing for other errors."""
+        row = await self._index.recording(tenant, recording)
+        if row is None or not isinstance(error, CorruptSegment):
+            return ""
+        found = await asyncio.to_thread(
+            plan_salvage, self._disk, Directly(self._files), self._config.data_dir, row
+        )
+        return (
+            f". {found.summary}. Next: `rrd export --salvage` gives what is intact, `rrd doctor {recording}`"
+            " tells what is damaged"
+        )
 
 
 class _Recorded:
@@ -180,7 +213,9 @@ class _Recorded:
         *,
         ids: bool,
         between: Between,
+        salvage: bool,
     ) -> None:
+        self._salvage = salvage
         self._config = config
         self._disk = disk
         self._files = files
@@ -193,17 +228,14 @@ class _Recorded:
         self.raw_bytes = row.raw_bytes
         self.between = between
         self.metadata = metadata
+        self.missing_events = 0
+        """Known once its lines are read."""
+        self.summary = ""
 
     def lines(self) -> Iterator[list[bytes]]:
         """Yield its lines. Blocking. Raises ``RrdError`` where it can't be read any further."""
         try:
-            table = plan(
-                self._disk,
-                self._files,
-                self._config.data_dir,
-                Snapshot.of(self._row),
-                between=self.between,
-            )
+            table = self._table()
             yield from read_lines(table, ids=self._ids, bytes_max=self._config.read_bytes_max)
         except OSError as error:
             # An error of the disk that it is read from; what is written to has errors of its own.
@@ -211,13 +243,19 @@ class _Recorded:
                 f"can't be read: {error.strerror}", path=error.filename or self.recording, offset=0
             ) from error
 
+    def _table(self) -> Table:
+        data_dir = self._config.data_dir
+        if not self._salvage:
+            return plan(self._disk, self._files, data_dir, Snapshot.of(self._row), between=self.between)
+        found = plan_salvage(self._disk, Directly(self._files), data_dir, self._row, between=self.between)
+        self.missing_events, self.summary = found.missing_events, found.summary
+        return found.table
+
 
 @contextlib.asynccontextmanager
 async def _opened(config: Config) -> AsyncIterator[_Library]:
-    path = _index_path(config)
     async with contextlib.AsyncExitStack() as stack:
-        index = await Index.open(path)
-        stack.push_async_callback(index.close)
+        index = await stack.enter_async_context(open_index(config.data_dir))
         store = await stack.enter_async_context(open_store(config, OsDisk()))
         files = ObjectFiles(
             store,
@@ -227,10 +265,3 @@ async def _opened(config: Config) -> AsyncIterator[_Library]:
         )
         stack.callback(files.close)
         yield _Library(config, index, files)
-
-
-def _index_path(config: Config) -> str:
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
-    return path

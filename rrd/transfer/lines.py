@@ -1,8 +1,8 @@
 """A recording's events as lines, just as their senders wrote them, in a replayer's order.
 
 What the API answers is for programs that read JSON: white space around an event goes. An export is for
-keeping, and what is imported again must be recognised as what it was; so here a line keeps every byte,
-a carriage return at its end included.
+keeping, and what is imported again must be recognised as what it was; so here a line keeps every byte
+that is stored.
 
 With ``ids`` each event gets ``sequenceId`` and ``recordingId`` as the API gives them, marked by a tab in
 front (``reading`` says why)::
@@ -35,6 +35,7 @@ _SPACE = b" \t\r"
 
 class _Own(msgspec.Struct):
     recording: msgspec.Raw = msgspec.field(name="recordingId", default=msgspec.Raw())
+    window: msgspec.Raw = msgspec.field(name="windowId", default=msgspec.Raw())
 
 
 _own = msgspec.json.Decoder(_Own).decode
@@ -50,6 +51,14 @@ def own_recording(line: bytes) -> str | None:
             own = _own(outermost(text))
         return msgspec.json.decode(bytes(own.recording), type=str)
     except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors.
+        return None
+
+
+def own_window(line: bytes) -> str | None:
+    """Return an event's ``windowId`` (PostHog writes it); None if it has none, or it is no string."""
+    try:
+        return msgspec.json.decode(bytes(_own(without_lone_surrogates(line)).window), type=str)
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import msgspec
 
@@ -132,16 +132,25 @@ class NewFile:
         os.unlink(self._path)
 
 
+class Unreadable(Exception):
+    """What is to be copied can't be read. What is written to has errors of its own."""
+
+
 def copy_file(source: str, target: str, *, size: int | None, add: Callable[[int], None]) -> str:
     """Copy a file's first ``size`` bytes (None: all) into a new file; return their checksum.
 
-    Not synced. ``add`` is told how many more bytes are done. Raises ``EOFError`` if there are fewer.
+    Not synced. ``add`` is told how many more bytes are done. Raises ``EOFError`` if there are fewer,
+    ``Unreadable``, and ``OSError`` if the new file can't be written.
     """
-    with open(source, "rb") as reader:
+    try:
+        reader = open(source, "rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise Unreadable(f"{source}: {error.strerror}") from error
+    with reader:
         writer = NewFile(target)
         try:
             while size is None or writer.size < size:
-                part = reader.read(COPY_BYTES if size is None else min(size - writer.size, COPY_BYTES))
+                part = _read(reader, COPY_BYTES if size is None else min(size - writer.size, COPY_BYTES))
                 if not part:
                     break
                 writer.write(part)
@@ -152,6 +161,13 @@ def copy_file(source: str, target: str, *, size: int | None, add: Callable[[int]
             writer.discard()
             raise
         return writer.close()
+
+
+def _read(reader: IO[bytes], size: int) -> bytes:
+    try:
+        return reader.read(size)
+    except OSError as error:
+        raise Unreadable(f"{reader.name}: {error.strerror}") from error
 
 
 def private(path: str, flags: int) -> int:

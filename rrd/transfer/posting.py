@@ -26,8 +26,11 @@ BODY_BYTES_MAX = 512 << 20
 
 NDJSON = "application/x-ndjson"
 
-_ADMISSION_TIMEOUT_S = 10.0
+_OWN_KEY_TIMEOUT_S = 10.0
 """A key that was just made counts within a second. A machine may be busy."""
+
+_GIVEN_KEY_TIMEOUT_S = 1.5
+"""A key that the caller gives may be just as young, but is more likely wrong."""
 
 _ADMISSION_INTERVAL_S = 0.1
 _ANSWER_TIMEOUT_S = 300.0
@@ -65,9 +68,13 @@ class Daemon:
         self._session = session
         self.url = url.rstrip("/")
 
-    async def admit(self, key: str) -> None:
-        """Return when ``key`` may write. Raises ``PostFailed`` with what to do if it may not, ever."""
-        deadline = asyncio.get_running_loop().time() + _ADMISSION_TIMEOUT_S
+    async def admit(self, key: str, *, is_own: bool = False) -> None:
+        """Return when ``key`` may write. Raises ``PostFailed`` with what to do if it may not.
+
+        ``is_own``: this process has just made the key, and the daemon may not know it yet.
+        """
+        timeout_s = _OWN_KEY_TIMEOUT_S if is_own else _GIVEN_KEY_TIMEOUT_S
+        deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
             # An empty body: whether the key is good is all that this can find out.
             post = Post(self._session, f"{self.url}/ingest", key)

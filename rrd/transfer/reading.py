@@ -1,14 +1,12 @@
 """Any file of rrweb events → batches of checked events, and which recording each belongs to.
 
-A file is NDJSON, a JSON array of events, ``{"events":[…]}``, an object of arrays by recording id, or events
-run together; plain or compressed with gzip, brotli or zstd. What it is shows at its beginning, but for
-brotli, which has no magic number, so its file is named ``.br``. Arrays are taken apart as they come in: no
-more of a file is in memory than a window and the event that has not ended.
+A file is NDJSON or one of the forms in ``documents``, in any of the encodings in ``text``. Arrays are taken
+apart as they come in: no more of a file is in memory than a window and the event that has not ended.
 
 **Whose is an event?** The first of these that says something:
 
 1. the recording that the caller chose;
-2. what ``rrd export --with-ids`` added to the event, or the name of the array it stands in;
+2. what ``rrd export --with-ids`` added to the event, or what the document around it says;
 3. the file's name;
 4. a ``recordingId`` of the event's own, if that is a recording id;
 5. the event before it.
@@ -31,11 +29,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from rrd.config import Config
-from rrd.errors import BrokenEncoding, TooLarge
-from rrd.transfer.documents import BATCH_BYTES, Documents, is_document
-from rrd.transfer.lines import IN_RECORDING, own_recording
+from rrd.errors import TooLarge
+from rrd.transfer.documents import BATCH_BYTES, Documents, Owner, is_document
+from rrd.transfer.foreign import decompressed
+from rrd.transfer.lines import IN_RECORDING, own_recording, own_window
+from rrd.transfer.text import text_windows
 from rrd.wire.events import Batch, check_lines
-from rrd.wire.inflate import Encoding, inflater
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter
 
@@ -53,7 +52,10 @@ _NAMES = rb',"(?:recordingId|' + IN_RECORDING + rb')":'
 _ADDED = rb'(?:,"sequenceId":[0-9]{1,20}(?:' + _NAMES + _ID + rb")?|" + _NAMES + _ID + rb")\}([ \t\r]*)\Z"
 _MARKED = re.compile(rb"\t" + _ADDED)
 _AS_THE_API = re.compile(rb"\t?" + _ADDED)
-_BOM = b"\xef\xbb\xbf"
+
+
+_LINE_ENDS = (b"}", b'"', b"")
+"""Nearly all lines end so; at the end of any other a comma may stand."""
 
 
 class Piece(NamedTuple):
@@ -62,6 +64,8 @@ class Piece(NamedTuple):
     recording: str | None
     """None: nothing says whose they are."""
     batch: Batch
+    window: str | None = None
+    """The browser window that the file says they come from."""
 
 
 class Source(NamedTuple):
@@ -85,37 +89,25 @@ def read_pieces(chunks: Iterable[bytes], source: Source, limits: Limits) -> Iter
     """
     owners = _Owners(source)
     line_number = 1
-    for hint, lines in _lines(chunks, source, limits):
-        for recording, group in owners.assign(hint, lines):
+    for owner, lines in _lines(chunks, source, limits):
+        lines = [decompressed(line, bytes_max=limits.event_bytes_max) for line in lines]  # noqa: PLW2901
+        for (recording, window), group in owners.assign(owner, lines):
             rest = group
             while rest:
                 batch = check_lines(rest, limits, first_line=line_number, may_end_early=True)
                 rest = rest[batch.limit_line - line_number :]
                 line_number = batch.limit_line
-                yield Piece(recording, batch)
+                yield Piece(recording, batch, window)
 
 
-def encoding_of(head: bytes, name: str) -> Encoding:
-    """Return how a file is compressed, by its first bytes, else by its name."""
-    if head[:2] == b"\x1f\x8b":  # RFC 1952, 2.3.1
-        return "gzip"
-    # RFC 8878, 3.1.1 and 3.1.2: a frame, or a skippable one, with which our own segments begin.
-    if head[:4] == b"\x28\xb5\x2f\xfd" or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
-        return "zstd"
-    return "br" if name.endswith(".br") else "identity"
-
-
-def _lines(
-    chunks: Iterable[bytes], source: Source, limits: Limits
-) -> Iterator[tuple[str | None, list[bytes]]]:
-    """Yield lines, each an event if all is well, with the name of the array that they stand in."""
-    windows = _windows(iter(chunks), source.name, limits)
+def _lines(chunks: Iterable[bytes], source: Source, limits: Limits) -> Iterator[tuple[Owner, list[bytes]]]:
+    """Yield lines, each an event if all is well, with what the document around them says of their owner."""
+    windows = text_windows(iter(chunks), source.name, limits)
     head = b""
     for window in windows:
         head += window
         if len(head) >= _HEAD_BYTES:
             break
-    head = head.removeprefix(_BOM)
     splitter: Documents | _Lines
     if is_document(head, source.parse_id):
         splitter = Documents(source.parse_id, event_bytes_max=limits.event_bytes_max)
@@ -128,25 +120,13 @@ def _lines(
     yield from splitter.finish()
 
 
-def _windows(chunks: Iterator[bytes], name: str, limits: Limits) -> Iterator[bytes]:
-    first = next(chunks, b"")
-    while len(first) < 4 and (more := next(chunks, b"")):
-        first += more
-    stream = inflater(encoding_of(first, name), zstd_window_bytes_max=limits.zstd_window_bytes_max)
-    yield from stream.windows(first)
-    for chunk in chunks:
-        yield from stream.windows(chunk)
-    if not stream.at_boundary:
-        raise BrokenEncoding("the file ends before its compressed stream does")
-
-
 class _Lines:
-    """NDJSON → its lines."""
+    """NDJSON → its lines. Of an array that lost its brackets each line but the last ends with a comma."""
 
     def __init__(self, *, event_bytes_max: int) -> None:
         self._splitter = LineSplitter(line_bytes_max=event_bytes_max)
 
-    def feed(self, window: bytes) -> Iterator[tuple[None, list[bytes]]]:
+    def feed(self, window: bytes) -> Iterator[tuple[Owner, list[bytes]]]:
         try:
             self._splitter.feed(window)
         except TooLarge:
@@ -155,13 +135,19 @@ class _Lines:
         if self._splitter.whole_bytes >= BATCH_BYTES:
             yield from self._take()
 
-    def finish(self) -> Iterator[tuple[None, list[bytes]]]:
+    def finish(self) -> Iterator[tuple[Owner, list[bytes]]]:
         self._splitter.end_line()
         yield from self._take()
 
-    def _take(self) -> Iterator[tuple[None, list[bytes]]]:
+    def _take(self) -> Iterator[tuple[Owner, list[bytes]]]:
         if self._splitter.whole_bytes:
-            yield None, self._splitter.take().split(b"\n")[:-1]
+            lines = self._splitter.take().split(b"\n")[:-1]
+            yield Owner(), [line if line[-1:] in _LINE_ENDS else _without_comma(line) for line in lines]
+
+
+def _without_comma(line: bytes) -> bytes:
+    whole = line.rstrip(b" \t\r")
+    return whole[:-1] if whole[-1:] == b"," else line
 
 
 class _Owners:
@@ -170,9 +156,9 @@ class _Owners:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._added = {"auto": _MARKED, "strip": _AS_THE_API, "keep": None}[source.ids]
-        self._last: str | None = None
+        self._last = Owner()
 
-    def assign(self, hint: str | None, lines: list[bytes]) -> Iterator[tuple[str | None, list[bytes]]]:
+    def assign(self, hint: Owner, lines: list[bytes]) -> Iterator[tuple[Owner, list[bytes]]]:
         """Yield lines that stand together and belong together. A blank line belongs to those before it."""
         group: list[bytes] = []
         for line in lines:
@@ -185,17 +171,20 @@ class _Owners:
         if group:
             yield self._last, group
 
-    def _owner(self, hint: str | None, line: bytes) -> tuple[str | None, bytes]:
+    def _owner(self, hint: Owner, line: bytes) -> tuple[Owner, bytes]:
         source, said = self._source, None
         if self._added is not None and (added := self._added.search(line[-_TAIL_BYTES:])) is not None:
             said = (added[1] or added[2] or b"").decode()
             start = max(0, len(line) - _TAIL_BYTES) + added.start()
             line = line[:start] + b"}" + added[3]
-        owner = source.recording or (said and source.parse_id(said)) or hint or source.named
+        owner = source.recording or (said and source.parse_id(said)) or hint.recording or source.named
         if owner is None and b'"recordingId"' in line:
             said = own_recording(line)
             owner = source.parse_id(said) if said is not None else None
-        return owner or self._last, line
+        window = hint.window
+        if window is None and b'"windowId"' in line:
+            window = own_window(line)
+        return Owner(owner or self._last.recording, window or self._last.window), line
 
 
 def limits_of(config: Config) -> Limits:

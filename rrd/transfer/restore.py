@@ -24,6 +24,7 @@ from rrd.config import Config
 from rrd.errors import BadRequest, NotFound, RrdError
 from rrd.index.index import Index
 from rrd.objects.choose import open_store
+from rrd.objects.identity import Own, read_own, write_own
 from rrd.recovery import lock_data_dir
 from rrd.segment.disk import OsDisk
 from rrd.tombstones import Tombstone, Tombstones
@@ -32,6 +33,7 @@ from rrd.transfer.manifest import (
     SUMS,
     Manifest,
     Sum,
+    Unreadable,
     copy_file,
     file_sha256,
     read_manifest,
@@ -92,7 +94,7 @@ class _Restore:
         if tombstones is not None and not os.path.exists(tombstones):
             raise NotFound(f"{tombstones}: there is no such file")
         mine = os.path.basename(layout.tombstones_path(self._data_dir))
-        allowed = {"lock", _RESTORING, *(mine + suffix for suffix in ("", "-wal", "-shm"))}
+        allowed = {"lock", "identity", _RESTORING, *(mine + suffix for suffix in ("", "-wal", "-shm"))}
         there = sorted(set(os.listdir(self._data_dir)) - allowed)
         if there:
             raise BadRequest(
@@ -123,7 +125,7 @@ class _Restore:
                         size=None,
                         add=self._progress.add,
                     )
-            except FileNotFoundError:
+            except (FileNotFoundError, Unreadable):
                 digest = ""
             if digest != found.sha256:
                 bad.append(found.path)
@@ -171,7 +173,13 @@ class _Restore:
         return covered
 
     async def put_objects(self, objects: list[Sum]) -> None:
-        """Put objects into the store that the settings tell."""
+        """Put objects into the store that the settings tell, which may be the one of the backup or a new one.
+
+        Raises ``WrongStore`` if it belongs to yet another data directory.
+        """
+        own = read_own(f"{self._new}/{DATA}")
+        if own is not None:
+            write_own(self._data_dir, Own(own.id), OsDisk())
         if not objects:
             return
         self._progress.begin("objects")

@@ -43,6 +43,8 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
     between: tuple[float | None, float | None]
     """The range of timestamps (ms, half-open) that was asked for."""
     metadata: list[MetadataValue]
+    missing_events: int = 0
+    """Damaged or lost ones, left out by ``--salvage``."""
 
 
 def metadata_of(rows: list[MetadataRow]) -> list[MetadataValue]:

@@ -15,7 +15,9 @@ import shutil
 from collections.abc import Iterator
 
 from rrd import layout
+from rrd.care.entries import active_names, sealed_names
 from rrd.layout import SegmentName
+from rrd.readonly import is_read_only
 from rrd.segment.disk import OsDisk
 
 _PREFIX = "backing-up."
@@ -24,8 +26,10 @@ _PREFIX = "backing-up."
 def remove_leftovers(data_dir: str) -> None:
     """Remove the links of backups that were killed: they would keep the bytes of what is erased."""
     for name in os.listdir(data_dir):
-        if name.startswith(_PREFIX) and not _is_alive(name.removeprefix(_PREFIX)):
-            shutil.rmtree(f"{data_dir}/{name}")
+        path, pid = f"{data_dir}/{name}", name.removeprefix(_PREFIX)
+        is_ours = name.startswith(_PREFIX) and pid.isascii() and pid.isdecimal()
+        if is_ours and os.path.isdir(path) and not os.path.islink(path) and not _is_alive(pid):
+            shutil.rmtree(path)
 
 
 class Staging:
@@ -69,8 +73,12 @@ class Staging:
                 except FileExistsError:
                     pass
                 except PermissionError:
-                    # A file system without hard links (EPERM), or somebody else's file.
-                    shutil.copyfile(source, target)
+                    # A file system without hard links (EPERM), or another user's file.
+                    try:
+                        shutil.copyfile(source, target)
+                    except OSError:
+                        os.unlink(target)
+                        return False
                 return True
         return False
 
@@ -89,17 +97,10 @@ class Staging:
         return f"{directory}/{name.recording}.{name.number:06d}"
 
     def _active(self) -> Iterator[SegmentName]:
-        names = map(layout.parse_active, self._disk.list_dir(layout.active_dir(self._data_dir)))
-        yield from filter(None, names)
+        yield from active_names(self._disk, self._data_dir)
 
     def _sealed(self) -> Iterator[SegmentName]:
-        root = layout.sealed_root(self._data_dir)
-        for tenant in self._disk.list_dir(root):
-            for directory in self._disk.list_dir(f"{root}/{tenant}"):
-                for file_name in self._disk.list_dir(f"{root}/{tenant}/{directory}"):
-                    name = layout.parse_sealed(tenant, file_name)
-                    if name is not None:
-                        yield name
+        yield from sealed_names(self._disk, self._data_dir)
 
 
 def _is_alive(pid: str) -> bool:
@@ -110,3 +111,28 @@ def _is_alive(pid: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+class InPlace(Staging):
+    """The segments of a data directory that can't be written to: no link is needed where nothing changes."""
+
+    def __enter__(self) -> InPlace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def link(self, name: SegmentName) -> bool:
+        return os.path.exists(self.path(name))
+
+    def drop(self, name: SegmentName) -> None:
+        self._found_active.discard(name)
+
+    def path(self, name: SegmentName) -> str:
+        active = layout.active_path(self._data_dir, name)
+        return active if os.path.exists(active) else layout.sealed_path(self._data_dir, name)
+
+
+def staging_of(data_dir: str) -> Staging:
+    """Return the staging that a data directory allows."""
+    return InPlace(data_dir) if is_read_only(data_dir) else Staging(data_dir)

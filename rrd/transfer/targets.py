@@ -48,6 +48,8 @@ class Recorded(Protocol):
     """Of all its lines, whatever the range."""
     between: Between
     metadata: list[MetadataValue]
+    missing_events: int
+    """Damaged or lost ones, where it is salvaged. Known once its lines are read."""
 
     def lines(self) -> Iterator[list[bytes]]:
         """Yield its lines without their LFs. Blocking; raises ``RrdError``."""
@@ -140,8 +142,9 @@ class StreamTarget(Target):
 
     def _put_array(self, recorded: Recorded) -> None:
         if not self._is_one:
-            # An id needs no escaping in JSON: it is made of letters, digits, "-" and "_".
-            self._output.write(b'%s"%s":' % (b",\n" if self._count else b"{", recorded.recording.encode()))
+            # An id needs no escaping in JSON: it is made of letters, digits, "-" and "_". The tab marks it as
+            # an id: with `recording_ids = "any"` nearly any word may be one (``documents.is_intended``).
+            self._output.write(b'%s\t"%s":' % (b",\n" if self._count else b"{", recorded.recording.encode()))
         self._output.write(b"[")
         self._write(recorded, self._output, b",\n", b"")
         self._output.write(b"]\n" if self._is_one else b"]")
@@ -209,6 +212,7 @@ class DirectoryTarget(Target):
             size=size,
             between=_range(recorded.between),
             metadata=recorded.metadata,
+            missing_events=recorded.missing_events,
         )
         with open(part, "wb", opener=_private) as file:
             file.write(encode_sidecar(sidecar))

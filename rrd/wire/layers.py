@@ -18,6 +18,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _MAGIC_FIRST = {bytes([first]) for first in (0x1F, 0x28, *range(0x50, 0x60))}
+_FIRST_UNSURE = _MAGIC_FIRST | {b""}
 _MAGIC_BYTES_MAX = 4
 _HEAD_BYTES = 64
 """So many bytes decide whether something is text. A brotli stream may begin with ``[`` or a quote, but not go
@@ -42,8 +43,7 @@ class Layers:
         self._zstd_window_bytes_max = zstd_window_bytes_max
         self._is_plain = False
         """Nothing was declared, and this body or message is not compressed: then neither layer is used."""
-        self._outer = _Stream(encoding, zstd_window_bytes_max)
-        self._inner = _NOTHING
+        self._outer = self._inner = _NOTHING
         self._bytes_max = bytes_max
         self._between_bytes = 0
 
@@ -59,10 +59,13 @@ class Layers:
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what ``chunk`` adds. Raises ``BrokenEncoding``; then what was yielded is still good."""
-        if not self._is_plain and self._encoding == "identity" and self._outer.is_new:
-            self._is_plain = chunk[:1] not in _MAGIC_FIRST and bool(chunk)
         if self._is_plain:
             return iter(_PLAIN.windows(chunk))
+        if self._outer is _NOTHING:
+            self._is_plain = self._encoding == "identity" and chunk[:1] not in _FIRST_UNSURE
+            if self._is_plain:
+                return iter(_PLAIN.windows(chunk))
+            self._outer = _Stream(self._encoding, self._zstd_window_bytes_max)
         return self._through(self._outer.windows(chunk))
 
     def flush(self) -> Iterator[bytes]:
@@ -76,6 +79,8 @@ class Layers:
         self._is_plain = False
         self._inner.end_message()
         self._outer.end_message()
+        if self._outer.is_new:
+            self._outer = _NOTHING
 
     def _through(self, windows: Iterator[bytes]) -> Iterator[bytes]:
         for window in windows:
@@ -151,7 +156,7 @@ class _Stream:
 
 _PLAIN = inflater("identity", zstd_window_bytes_max=0)
 _NOTHING = _Stream("identity", 0)
-"""Stands for a second layer where there was no need for one; never given anything."""
+"""Stands for a layer as long as there was no need for it; never given anything."""
 
 
 def encoding_in(head: bytes, declared: Encoding, *, is_whole: bool) -> Encoding | None:

@@ -37,6 +37,7 @@ Reason = Literal[
     "bad_metadata",
     "too_many_bad_events",
     "cut_off",
+    "broken_encoding",
 ]
 
 CUSTOM = 5

@@ -67,7 +67,7 @@ def settings(folder: Path, **changes: Any) -> Config:
         rollup_delay_s=0,
         seal_idle_s=100,
     )
-    return msgspec.structs.replace(small, segment_bytes_max=300, **changes)
+    return msgspec.structs.replace(small, **({"segment_bytes_max": 300} | changes))
 
 
 class Life:
@@ -88,7 +88,9 @@ class Life:
             config, self.disk, index, self.clock, LIMITS, files=self.files,
             is_erased=lambda tenant, recording: tombstones.erased(tenant, recording) is not None,
         )  # fmt: skip
-        self.evictor = Evictor(config, self.disk, index, claims, self.clock, is_low=lambda: False)
+        self.evictor = Evictor(
+            config, self.disk, index, claims, self.clock, store=store, is_low=lambda: False
+        )
         self.rollup = RollUp(
             config, self.disk, index, store, claims, self.clock,
             live_sources=self.registry.live_sources, evictor=self.evictor, retry_s=(0.001, 0.01),

@@ -254,10 +254,10 @@ _DAMAGE: dict[str, Damage] = {
     "segment that the index lacks": Damage(_without_index_rows, {"segment-not-indexed"}, "reindex"),
     "segment gone": Damage(lambda world: world.path(5).unlink(), {"segment-missing"}, "put back"),
     "only segment gone": Damage(
-        lambda world: world.path(1, recording=B).unlink(), {"segment-missing"}, "reindex"
+        lambda world: world.path(1, recording=B).unlink(), {"segment-missing"}, "put back"
     ),
     "active segment gone": Damage(
-        lambda world: world.path(6, active=True).unlink(), {"segment-missing"}, "reindex"
+        lambda world: world.path(6, active=True).unlink(), {"segment-missing"}, "put back"
     ),
     "segment cut short": Damage(
         lambda world: os.truncate(world.path(5), 300), {"segment-damaged"}, "put back"
@@ -313,15 +313,18 @@ async def test_a_difference_is_told_and_what_it_says_mends_it(
         now, store = world.now, world.store
         assert await now.verify() == []
         objects = dict(store.objects)
-        files = {path: path.read_bytes() for path in (world.path(5), world.path(3))}
+        places = (world.path(5), world.path(3), world.path(1, recording=B), world.path(6, active=True))
+        files = {path: path.read_bytes() for path in places}
         planted = damage.plant(world)
         if isinstance(planted, Awaitable):
             await planted
         if damage.deep:
             assert await now.verify(deep=False) == []
         found = await now.verify(deep=damage.deep)
-        assert {difference.kind for difference in found} == damage.kinds
-        for difference in found:
+        # Which events are lost is another table's matter: tests/cli/test_cli_damage.py.
+        told = [difference for difference in found if difference.kind != "events-missing"]
+        assert {difference.kind for difference in told} == damage.kinds
+        for difference in told:
             assert _WORDS[damage.remedy] in difference.next_step
         assert found == await now.verify(deep=damage.deep, is_served=True) or damage.remedy == "reindex"
         if damage.remedy == "mend":

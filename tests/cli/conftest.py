@@ -10,11 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from rrd.cli import common
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("RRD_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(common, "SYSTEM_CONFIG", "/nonexistent/rrd.toml")  # That of this machine, if any.
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from rrd import layout
+from rrd.care.refusals import Refusals
 from rrd.cli import main
+from rrd.clock import SystemClock
 from rrd.objects.local import LocalStore
 from rrd.segment.disk import OsDisk
 from tests.care.care_lab import A, B, C, Life, delete_index, event, life, metadata
@@ -87,9 +89,12 @@ def test_verify_tells_each_difference_on_a_line_and_mends_what_it_can(
     data = gone.read_bytes()
     gone.unlink()
     told = run(capsys, "verify", code=1).splitlines()
-    assert [line.partition(":")[0] for line in told[:-1]] == ["object-missing", "rolling-leftover"]
+    assert [line.partition(":")[0] for line in told[:-1]] == [
+        "object-missing", "rolling-leftover", "events-missing",
+    ]  # fmt: skip
     assert str(stray) in told[1]
     assert "rrd verify --mend" in told[1]
+    assert "events 1 to 2 (2 events" in told[2]
     assert "1 " in run(capsys, "verify", A, "--tenant", "t", code=1)
     assert stray.exists()
     assert "removed" in run(capsys, "verify", "--mend", code=1)
@@ -220,6 +225,37 @@ def test_doctor_tells_why_there_is_nothing(
     assert "with 3 events" in told
     assert "1 object went" in told
     assert "7 lines since" in told
+
+
+def test_doctor_tells_what_was_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, data_dir: Path
+) -> None:
+    assert "nothing that a sender sent" in run(capsys, "doctor")
+    lived(tmp_path, filled)
+    account = Refusals(str(data_dir), SystemClock())
+    for _ in range(1001):
+        account.count(code="too_large", status=413, tenant="t", recording=A)
+    account.count(code="unauthenticated", status=401)
+    account.count(code="disk_full", status=507, tenant="t", recording=recording_id(99))
+    saved = asyncio.run(_saved(account))
+    assert saved.exists()
+    told = run(capsys, "doctor")
+    assert "1,001 times 413 too_large" in told
+    assert "event_bytes_max" in told
+    assert "1 time 401 unauthenticated" in told
+    assert f"recording    {A} of tenant t: 1,001 times" in told
+    assert "1,001 times 413 too_large" in run(capsys, "doctor", A)
+    assert "507 disk_full" in run(capsys, "doctor", recording_id(99), code=1)
+    assert "nothing that a sender" in run(capsys, "doctor", "--tenant", "other")
+    assert "401" not in run(capsys, "doctor", "--tenant", "t")
+
+
+async def _saved(account: Refusals) -> Path:
+    task = asyncio.create_task(account.run())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return Path(account.path)
 
 
 def test_doctor_tells_what_is_damaged(

@@ -23,9 +23,9 @@ from tests.harness import DEADLINE_S, DaemonProcess
 from tests.transfer.transfer_lab import Client, event, in_order, ndjson, new_id
 
 ODD = [
-    b'{"type":3,"timestamp":5,"data":"lone \\ud83d"} \t',
+    b'{"type":3,"timestamp":5,"data":"lone \\ud83d"}\t',
     b'  {"timestamp" : 4.5 , "type":3 ,"sequenceId":"mine"}\t',
-    b'{"type":3,"timestamp":5,"data":"lone \\ud83d"} \t',
+    b'{"type":3,"timestamp":5,"data":"lone \\ud83d"}\t',
     b'{"type":3,"timestamp":5,"recordingId":"who knows","data":1}',
     b'{"type":99,"timestamp":-3,"sequenceId":7,"recordingId":"3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e6f"}',
 ]
@@ -60,6 +60,10 @@ def _settings(daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rrd(*argv: str, code: int = 0) -> None:
+    if argv[:2] == ("import", "--tenant"):
+        # A tenant is known by its keys.
+        with KeyStore(keys_path(os.environ["RRD_DATA_DIR"])) as store:
+            store.create_key(tenant=argv[2], scope="ingest", origins=())
     assert main(argv) == code
 
 

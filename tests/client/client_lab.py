@@ -225,9 +225,9 @@ class Tab:
     def do(self, command: str, **fields: object) -> Any:
         return self._driver.do(command, tab=self._name, **fields)
 
-    def visit(self, *, autostart: dict[str, object] | None = None) -> None:
+    def visit(self, page: str = "page.html", *, autostart: dict[str, object] | None = None) -> None:
         """Go to the recorded page. With ``autostart`` the script tag holds that and starts by itself."""
-        self.do("goto", url=f"{self.origin}/page.html", autostart=autostart)
+        self.do("goto", url=f"{self.origin}/{page}", autostart=autostart)
 
     def call(self, name: str, *args: object) -> Any:
         """Call a function of the page's ``lab``."""
@@ -258,10 +258,13 @@ class Tab:
         return Seen(**self.do("seen"))
 
     @contextlib.contextmanager
-    def opened(self, *, cookies: dict[str, str], mortal: bool) -> Iterator[Tab]:
-        """The tab while it is open; with ``mortal`` in a browser of its own, for ``do("kill")``."""
+    def opened(self, *, cookies: dict[str, str], mortal: bool, is_public: bool = False) -> Iterator[Tab]:
+        """The tab while it is open; with ``mortal`` in a browser of its own, for ``do("kill")``.
+
+        With ``is_public`` (``mortal`` only) its pages come from the public Internet, as the browser sees it.
+        """
         jar = [{"name": name, "value": value, "url": self.origin} for name, value in cookies.items()]
-        self.do("open", cookies=jar, mortal=mortal)
+        self.do("open", cookies=jar, mortal=mortal, isPublic=is_public)
         try:
             yield self
         finally:

@@ -61,14 +61,19 @@ def own_daemon(driver: Driver, tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def open_tab(driver: Driver) -> Iterator[OpenTab]:
-    """Open tabs, which are closed after the test: ``open_tab(host=..., cookies=..., mortal=...)``."""
+    """Open tabs, closed after the test: ``open_tab(host=..., cookies=..., mortal=..., is_public=...)``."""
     names = (f"tab {number}" for number in itertools.count(1))
     with contextlib.ExitStack() as stack:
 
         def open_one(
-            *, host: str = "127.0.0.1", cookies: dict[str, str] | None = None, mortal: bool = False
+            *,
+            host: str = "127.0.0.1",
+            cookies: dict[str, str] | None = None,
+            mortal: bool = False,
+            is_public: bool = False,
         ) -> Tab:
             tab = Tab(driver, next(names), host)
-            return stack.enter_context(tab.opened(cookies=cookies or {}, mortal=mortal))
+            opened = tab.opened(cookies=cookies or {}, mortal=mortal or is_public, is_public=is_public)
+            return stack.enter_context(opened)
 
         yield open_one

@@ -26,21 +26,43 @@ const WAIT_MS = 20_000;
 const here = (name) => new URL(name, import.meta.url);
 const files = {
   page: await readFile(here('page.html'), 'utf8'),
+  setups: await readFile(here('setups.mjs'), 'utf8'),
   recorder: await readFile(here('node_modules/@rrweb/browser-client/dist/browser-client.umd.cjs'), 'utf8'),
 };
 
 // Attributes and configuration of the recorder's script tag, for the pages that are served next.
 let scriptTag = '<script src="/recorder.js"></script>';
 
-const server = createServer((request, response) => {
+const setups = files.page.replace('<!-- recorder -->', '<script type="module" src="/setups.mjs"></script>');
+
+// What a test has added: path -> [type, body].
+const added = {};
+
+// A file of an installed package, for `import`; undefined if there is none.
+async function moduleFile(pathname) {
+  const file = here(`node_modules${pathname.slice('/modules'.length)}`);
+  const isInside = pathname.startsWith('/modules/') && file.href.startsWith(here('node_modules/').href);
+  return isInside ? readFile(file, 'utf8').catch(() => undefined) : undefined;
+}
+
+const server = createServer(async (request, response) => {
   const { pathname } = new URL(request.url, 'http://page');
   const [type, body] =
     {
       '/page.html': ['text/html', files.page.replace('<!-- recorder -->', scriptTag)],
+      '/setups.html': ['text/html', setups],
+      '/sandboxed.html': ['text/html', setups],
+      '/setups.mjs': ['text/javascript', files.setups],
       '/recorder.js': ['text/javascript', files.recorder],
       '/empty.html': ['text/html', '<!doctype html><link rel="icon" href="data:,"><title>empty</title>'],
-    }[pathname] ?? [];
-  response.writeHead(body ? 200 : 404, { 'content-type': `${type ?? 'text/plain'}; charset=utf-8` });
+    }[pathname] ?? added[pathname] ?? ['text/javascript', await moduleFile(pathname)];
+  response.writeHead(body ? 200 : 404, {
+    'content-type': `${body ? type : 'text/plain'}; charset=utf-8`,
+    // A page of origin `null` imports its modules from another origin.
+    'access-control-allow-origin': '*',
+    // That makes its page one of origin `null`, as in a sandboxed frame.
+    ...(pathname === '/sandboxed.html' && { 'content-security-policy': 'sandbox allow-scripts' }),
+  });
   response.end(body ?? 'no such page');
 });
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -71,11 +93,15 @@ function watch(page) {
 }
 
 const commands = {
-  // Opens a tab of an empty profile; with `mortal` in a browser of its own, which can be killed.
-  async open({ tab, cookies, mortal }) {
-    const host = mortal ? await chromium.launchServer(launch) : null;
+  // Opens a tab of an empty profile; with `mortal` in a browser of its own, which can be killed. With
+  // `isPublic`, which needs that, the browser takes the pages' server for one of the public Internet, from
+  // which a visitor has allowed requests to this machine.
+  async open({ tab, cookies, mortal, isPublic }) {
+    const flags = isPublic ? [`--ip-address-space-overrides=127.0.0.1:${port}=public`] : [];
+    const host = mortal ? await chromium.launchServer({ ...launch, args: [...FLAGS, ...flags] }) : null;
     const context = await (host ? await chromium.connect(host.wsEndpoint()) : browser).newContext();
     context.setDefaultTimeout(WAIT_MS);
+    if (isPublic) await context.grantPermissions(['local-network-access']);
     await context.addCookies(cookies);
     const page = await context.newPage();
     tabs.set(tab, { host, context, page, seen: watch(page) });
@@ -87,6 +113,11 @@ const commands = {
       ? `<script src="/recorder.js" autostart>${JSON.stringify(autostart)}</script>`
       : '<script src="/recorder.js"></script>';
     await tabs.get(tab).page.goto(url);
+  },
+
+  // Serves a body under a path from now on.
+  async serve({ path, type, body }) {
+    added[path] = [type, body];
   },
 
   // Calls a function of the page's `lab`.

@@ -68,7 +68,7 @@ async def ask(
         end = await socket.finish()
         assert end.code == 1000
         return 200, ""
-    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-origin"] == (origin or "*")
     return answer.status, answer.json()["error"]["code"]
 
 

@@ -280,6 +280,19 @@ async def test_the_pages_origin_is_kept(api: Api, way: str) -> None:
     assert await versions(api, recording) == {"ingestOrigin": ("https://shop.example", 1)}
 
 
+async def test_an_origin_that_a_page_hides_is_not_kept(api: Api, way: str) -> None:
+    """Sandboxed frames and data: URLs say ``null`` (RFC 6454, 7.3)."""
+    recording = new_id()
+    origin = {"Origin": "null"}
+    if way == "post":
+        await api.post(recording, ndjson(some_events(1)), headers=origin)
+    else:
+        socket = await api.socket(recording, headers=origin)
+        await socket.send_text(*some_events(1))
+        await socket.finish()
+    assert await api.metadata(recording) == {}
+
+
 # What must not be kept
 
 

@@ -61,7 +61,10 @@ async def test_damage_on_disk_is_an_error_without_a_trace(api: Api, logged: list
     assert any("recording_damaged" in line and recording in line for line in logged)
 
 
-@pytest.mark.parametrize("path", [f"{_ONE}/events", f"{_ONE}/ingest/ws", f"{_ONE}/meta", "/recordings", "/x"])
+_ANY_PATH = [f"{_ONE}/events", f"{_ONE}/ingest/ws", f"{_ONE}/meta", "/recordings", "/x", "//recordings//7/"]
+
+
+@pytest.mark.parametrize("path", _ANY_PATH)
 async def test_preflights_allow_what_the_client_sends(api: Api, path: str) -> None:
     asked = {
         "Origin": "https://shop.example",
@@ -70,7 +73,6 @@ async def test_preflights_allow_what_the_client_sends(api: Api, path: str) -> No
     }
     reply = await api.request("OPTIONS", path, key="", headers=asked)
     assert (reply.status, reply.body) == (204, b"")
-    assert reply.headers["Access-Control-Allow-Origin"] == "*"
     allowed = {name.strip() for name in reply.headers["Access-Control-Allow-Headers"].lower().split(",")}
     assert allowed >= {"authorization", "content-type", "content-encoding"}
     methods = {name.strip() for name in reply.headers["Access-Control-Allow-Methods"].split(",")}
@@ -97,7 +99,7 @@ async def test_every_good_reply_may_be_read_by_any_page(api: Api) -> None:
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"GET /recordings?token=ak_secret HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
+        b"GET /recordings?token=ak_secret HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
         b"GET /recordings?token=ak_secret HTTP/1.1\r\nBad header ak_secret\r\n\r\n",
         b"GET /recordings?token=ak_secret\r\n\r\n",
         b"POST /events?token=ak_secret HTTP/1.1\r\nHost: x\r\nContent-Length: -7\r\n\r\n",
@@ -111,7 +113,8 @@ async def test_what_is_no_http_is_refused_and_nobody_named_in_the_log(
     connection.writer.write(request_bytes)
     reply = await connection.reply()
     await connection.hang_up()
-    assert reply.status in {400, 401}
+    assert reply.status in {400, 431, 505}
+    assert "ak_secret" not in reply.body.decode()
     log = "\n".join(logged)
     assert "127.0.0.1" not in log
     assert "ak_secret" not in log

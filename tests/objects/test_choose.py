@@ -10,7 +10,7 @@ import pytest
 
 from rrd.config import Config
 from rrd.errors import ConfigError
-from rrd.objects.choose import open_store
+from rrd.objects.choose import open_bare_store
 from rrd.objects.local import LocalStore
 from rrd.objects.s3 import S3Store
 from rrd.segment.disk import OsDisk
@@ -23,7 +23,7 @@ def config(**settings: Any) -> Config:
 
 
 async def test_by_default_objects_are_in_the_data_directory(tmp_path: Path) -> None:
-    async with open_store(config(data_dir=str(tmp_path)), OsDisk()) as store:
+    async with open_bare_store(config(data_dir=str(tmp_path)), OsDisk()) as store:
         assert isinstance(store, LocalStore)
         assert store.name == f"local:{tmp_path}/objects"
         assert (tmp_path / "objects").is_dir()
@@ -32,7 +32,7 @@ async def test_by_default_objects_are_in_the_data_directory(tmp_path: Path) -> N
 
 async def test_or_in_another_directory(tmp_path: Path) -> None:
     settings = config(data_dir=str(tmp_path / "data"), objects_dir=f"{tmp_path}/disk/objects/")
-    async with open_store(settings, OsDisk()) as store:
+    async with open_bare_store(settings, OsDisk()) as store:
         assert store.name == f"local:{tmp_path}/disk/objects"
     assert not (tmp_path / "data").exists()
 
@@ -40,7 +40,7 @@ async def test_or_in_another_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["", "a", "a/b", "/a/b/"])
 async def test_or_in_a_bucket_that_may_be_away(prefix: str) -> None:
     settings = config(**BUCKET, s3_endpoint="http://127.0.0.1:1", s3_prefix=prefix)
-    async with open_store(settings, OsDisk()) as store:
+    async with open_bare_store(settings, OsDisk()) as store:
         assert isinstance(store, S3Store)
         assert store.name == f"s3://recordings/{prefix}".replace("//a", "/a").replace(
             "s3:/r", "s3://r"
@@ -66,7 +66,7 @@ WRONG: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("words", WRONG)
 async def test_settings_that_can_not_be_right_are_told(words: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        async with open_store(config(**{**BUCKET, **WRONG[words]}), OsDisk()):
+        async with open_bare_store(config(**{**BUCKET, **WRONG[words]}), OsDisk()):
             pass
     assert words in str(raised.value)
     assert "hush" not in str(raised.value)
@@ -75,5 +75,5 @@ async def test_settings_that_can_not_be_right_are_told(words: str) -> None:
 async def test_a_directory_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="objects_dir"):
-        async with open_store(config(objects_dir=str(tmp_path / "file" / "objects")), OsDisk()):
+        async with open_bare_store(config(objects_dir=str(tmp_path / "file" / "objects")), OsDisk()):
             pass

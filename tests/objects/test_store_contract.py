@@ -13,7 +13,7 @@ import pytest
 
 from rrd.config import MIB, Config
 from rrd.errors import ObjectMissing
-from rrd.objects.choose import open_store
+from rrd.objects.choose import open_bare_store
 from rrd.objects.local import LocalStore
 from rrd.objects.s3 import S3Store
 from rrd.objects.store import ObjectStore, Removed
@@ -50,7 +50,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path, prefix: str) -> Confi
 
 @pytest.fixture
 async def store(config: Config) -> AsyncIterator[ObjectStore]:
-    async with open_store(config, OsDisk()) as store:
+    async with open_bare_store(config, OsDisk()) as store:
         yield store
 
 

@@ -183,7 +183,10 @@ class Lab:
         self.is_low: Callable[[], bool] = lambda: False
         self.acked: defaultdict[str, list[bytes]] = defaultdict(list)
         self.registry = Registry(config, disk, index, self.clock, LIMITS)
-        self.evictor = Evictor(config, disk, index, self.claims, self.clock, is_low=lambda: self.is_low())  # noqa: PLW0108 - tests set it
+        self.evictor = Evictor(
+            config, disk, index, self.claims, self.clock,
+            store=store, is_low=lambda: self.is_low(),  # noqa: PLW0108 - tests set it
+        )  # fmt: skip
         self.rollup = RollUp(
             config, disk, index, store, self.claims, self.clock,
             live_sources=self.registry.live_sources, evictor=self.evictor, retry_s=(0.001, 0.01),

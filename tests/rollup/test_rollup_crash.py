@@ -44,7 +44,7 @@ async def prepared(folder: Path) -> World:
     async with lab(folder, settings(keep_local_s=3600)) as life:
         await life.fill(B, count=5)
         await life.rollup.drain()
-        await life.send(C, [b"not json", event(1), b"[]"])
+        await life.send(C, [b"not json", event(1), b"17"])
         await life.send(C, [event(2, pad=3000), event(3), event(4, kind=4)])
         await life.note(C, METADATA)
         await life.fill(A, B, count=6)

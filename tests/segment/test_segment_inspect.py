@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rrd.errors import SegmentError
 from rrd.segment.format import IDENTITY_MAGIC, MetadataNote
-from rrd.segment.inspect import describe
+from rrd.segment.inspect import Known, describe
 from tests.segment.samples import NOTES, Sample, an_object, any_samples, events, sample
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -142,7 +142,24 @@ def test_a_segment_without_its_identity_is_told_as_far_as_it_goes(tmp_path: Path
     for first_bytes in (b"\0\0\0\0", SMALL.data[:4]):
         lines = told(tmp_path, first_bytes + bytes(50) + SMALL.data[54:])
         assert verdict(lines) == "corrupt"
-        assert "No identity, so no block can be checked" in lines[-1]
+        assert "The 4 good blocks above can still be read" in lines[-1]
+    (tmp_path / "segment").write_bytes(SMALL.data[:4] + bytes(len(SMALL.data) - 4))
+    lines = list(describe(str(tmp_path / "segment"), Known(len(SMALL.data), 1, 8, "the index")))
+    assert "No block in it is whole" in lines[-1]
+    assert "missing      7 events that should be in this file" in lines
+
+
+def test_what_others_say_was_acked_is_damage_and_no_unfinished_write(tmp_path: Path) -> None:
+    """A byte of the last block flipped, or some bytes short: by itself such a file looks torn."""
+    last = SMALL.drafts[-1]
+    for data in (SMALL.data[:-1], SMALL.data[:-1] + b"~"):
+        assert verdict(told(tmp_path, data)) == "torn"
+        path = str(tmp_path / "segment")
+        known = Known(len(SMALL.data), 1, last.first_seq + last.event_count, "the index")
+        lines = list(describe(path, known))
+        assert verdict(lines) == "corrupt"
+        assert "never acked" not in lines[-1]
+        assert f"acked        up to byte {len(SMALL.data)}, as the index says" in lines
 
 
 @pytest.mark.parametrize("size", [0, 3, 10, 30])

@@ -11,7 +11,8 @@ from msgspec import structs
 from rrd.config import Config
 from rrd.errors import BadRequest
 from rrd.transfer import intake
-from rrd.transfer.intake import Choice, File, Outcome, check_choice, find_files, run_import
+from rrd.transfer.files import File, find_files
+from rrd.transfer.intake import Choice, Outcome, check_choice, run_import
 from rrd.transfer.posting import Answer, Post, PostFailed, connected
 from rrd.transfer.progress import Progress
 from tests.harness import LocalDaemon, running
@@ -26,6 +27,8 @@ async def stored(daemon: LocalDaemon, tenant: str, recording: str) -> int:
 
 
 async def take_in(daemon: LocalDaemon, path: Path, **choice: str) -> Outcome:
+    if "tenant" in choice:
+        daemon.key("ingest", tenant=choice["tenant"])  # A tenant is known by its keys.
     config = structs.replace(daemon.config, port=daemon.port)
     return await run_import(config, [File(str(path))], Choice(**choice), QUIET)  # type: ignore[arg-type]
 

@@ -1,0 +1,46 @@
+"""``rrd adopt-store``: make the object store this data directory's, whatever it was before."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from rrd import layout
+from rrd.cli import common
+from rrd.config import Config
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "adopt-store",
+        help="make the object store of the settings this data directory's",
+        description="For a store that a start refuses as another's, or that was moved or made anew on "
+        "purpose. Stop the daemon first. No object is changed or removed; run `rrd verify` afterwards.",
+    )
+    parser.set_defaults(run=_adopt)
+    common.add_shared_flags(parser)
+
+
+def _adopt(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    from rrd.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
+
+    config = common.settings(args)
+    if config.object_store == "local":
+        os.makedirs(config.objects_dir or layout.objects_dir(config.data_dir), mode=0o700, exist_ok=True)
+    with lock_data_dir(config.data_dir):
+        return asyncio.run(_run(config))
+
+
+async def _run(config: Config) -> int:
+    from rrd.objects.choose import open_store  # noqa: PLC0415 - aiobotocore, perhaps
+    from rrd.segment.disk import OsDisk  # noqa: PLC0415
+
+    async with open_store(config, OsDisk()) as store:
+        before = await store.adopt()
+        print(f"{store.name} is the store of {config.data_dir} from now on.")
+        if before is not None:
+            print(f"It was that of the data directory with the id {before.id}.")
+    return 0

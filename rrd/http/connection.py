@@ -1,0 +1,244 @@
+"""The server side of a connection, below the handlers: what aiohttp does there by itself, in rrd's manner.
+
+Every reply is HTTP/1.1, JSON and readable by any page, those to requests that never reach a handler too. A
+connection that must end after an error ends so that the error arrives: the sender may still be sending, and a
+plain close would then reset the connection and take the reply along (RFC 9112, 9.6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from aiohttp import HttpVersion11, web
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+
+from rrd.errors import BadFraming
+from rrd.http import cors
+from rrd.http.crowding import RefusedConnections
+from rrd.http.framing import Framing, HeadRefused
+from rrd.http.paths import tidy_target
+from rrd.http.problems import http_problem, note_refusal, problem
+from rrd.http.services import Services
+from rrd.log import event
+
+logger = logging.getLogger(__name__)
+
+_LINGER_S = 5.0
+"""How long what comes after the last response is read and thrown away, before the connection is closed."""
+
+_SKIP_S = 10.0
+"""How long the rest of a body is read and thrown away that was answered before its end."""
+
+_QUEUE_MAX = 32
+"""Requests that may wait on one connection for those before them."""
+
+
+class Runner(web.AppRunner):
+    """An ``AppRunner`` whose connections are ``Connection``."""
+
+    def __init__(self, app: web.Application, services: Services, **settings: Any) -> None:
+        head_bytes_max = services.config.head_bytes_max
+        # ``Framing`` bounds heads as a whole; the parser is to bound no part of them earlier.
+        super().__init__(app, max_line_size=head_bytes_max, max_field_size=head_bytes_max, **settings)
+        self._services = services
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return Server(server, self._services)
+
+
+class Server(web.Server):
+    def __init__(self, plain: web.Server, services: Services) -> None:
+        super().__init__(
+            _answering(plain.request_handler),
+            request_factory=_tidying(plain.request_factory),
+            handler_cancellation=plain.handler_cancellation,
+            **plain._kwargs,
+        )
+        self.services = services
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called for each connection that has ended."""
+        self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
+
+    def _lost(self) -> None:
+        self.on_lost()
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def refuses(self, transport: asyncio.BaseTransport) -> bool:
+        """Tell whether a new connection is one too many; it is told so then, and closed."""
+        if len(self._connections) < self.services.connections_max:
+            return False
+        # Not asked what it is: those of uvloop don't derive from asyncio's.
+        self._refused.refuse(cast(asyncio.Transport, transport))
+        refusals = self.services.refusals
+        code = "too_many_connections"
+        refusals.tell("refused", method="-", path="-", status=503, code=code)
+        refusals.count(code=code, status=503, tenant="", recording="")
+        return True
+
+
+def _answering(handler: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        """Answer in JSON what aiohttp raises outside of all middlewares (RFC 9110, 10.1.1: Expect)."""
+        try:
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as error:
+            response = http_problem(request, error)
+            note_refusal(request, response)
+        return response
+
+    return handle  # type: ignore[return-value]
+
+
+def _tidying(factory: Any) -> Any:
+    def make_request(message: RawRequestMessage, *more: Any) -> web.BaseRequest:
+        request: web.BaseRequest = factory(tidy_target(message), *more)
+        return request
+
+    return make_request
+
+
+class Connection(RequestHandler):
+    """One connection. What it reads goes through ``Framing``."""
+
+    __slots__ = ("_ended", "_framing", "_gone", "_has_said_end")
+
+    def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+        super().__init__(manager, loop=loop, **settings)
+        parser = HttpRequestParser(
+            self,
+            loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=RequestPayloadError,
+            auto_decompress=settings.get("auto_decompress", True),
+        )
+        self._framing = Framing(parser, head_bytes_max=self.max_line_size, queue_max=_QUEUE_MAX)
+        self._parser: Any = self._framing
+        self._ended = False
+        """The client has sent all that it will, and may still read."""
+        self._has_said_end = False
+        self._gone: asyncio.Event | None = None
+        """Made when the end of the connection is awaited, and set by it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server: Any = self._manager
+        if not server.refuses(transport):
+            super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        server: Any = self._manager
+        if server is not None:
+            server.on_lost()
+        super().connection_lost(exc)
+        self._framing.end()
+        if self._gone is not None:
+            self._gone.set()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what came before the client closed its side; True keeps ours open until then."""
+        if self._payload_parser is not None:  # A socket: it still hears what was stored.
+            self._payload_parser.feed_eof()
+            return True
+        is_idle = self._request_count == 0 or (self._waiter is not None and not self._messages)
+        if is_idle or self._upgraded or self._has_said_end or self._force_close:
+            return None
+        self._ended = True
+        self._framing.end()
+        return True
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send a response. The last one before the connection has to end says so, and arrives."""
+        self._mark_last(resp)
+        sent, is_reset = await super().finish_response(request, resp, start_time)
+        if not is_reset and self._payload_parser is None:
+            if not request.content.is_eof():
+                await self._skip_body(request.content, sent)
+            self._mark_last(sent)
+            if not sent.keep_alive and not self._ended:
+                await self._linger()
+        if self._framing.failed:
+            self._framing.drop_body()
+        return sent, is_reset
+
+    def _mark_last(self, response: web.StreamResponse) -> None:
+        if (self._framing.failed or self._ended) and not self._messages:
+            response.force_close()
+
+    async def _skip_body(self, body: StreamReader, response: web.StreamResponse) -> None:
+        """Read the rest of a body that was answered early: a client may read only once all is sent."""
+        if not response.keep_alive:
+            self._say_end()
+        try:
+            async with asyncio.timeout(_SKIP_S):
+                while not body.is_eof():
+                    await body.readany()
+        except (TimeoutError, BadFraming, ConnectionError):
+            self._framing.end()
+
+    async def _linger(self) -> None:
+        self._say_end()
+        if self.transport is None:
+            return
+        self._gone = asyncio.Event()
+        try:
+            async with asyncio.timeout(_LINGER_S):
+                await self._gone.wait()
+        except TimeoutError:
+            return  # It still sends; closing may now reset the connection.
+
+    def _say_end(self) -> None:
+        """Close our side alone: the client sees that the reply is over, and what it sends harms nothing."""
+        transport = self.transport
+        if not self._has_said_end and transport is not None and not transport.is_closing():
+            self._has_said_end = True
+            transport.write_eof()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what no handler has answered, in JSON and with CORS headers, and close."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response has begun, so an error can't be told any more")
+        if isinstance(exc, HeadRefused):
+            response = problem(exc.status, exc.code, str(exc))
+            origin = exc.origin
+            # aiohttp makes up an HTTP/1.0 request for what it couldn't parse, and answers in its version.
+            request._version = HttpVersion11
+        else:
+            event(logger, logging.ERROR, "request_failed", exc_info=exc or False, method=request.method)
+            response = problem(status, "internal", "Something went wrong here; the log says what.")
+            origin = request.headers.get("Origin")
+        server: Any = self._manager
+        note_refusal(request, response, services=server.services if server else None)
+        cors.add_headers(response.headers, origin)
+        response.force_close()
+        return response
+
+    def _make_error_handler(
+        self, err_info: _ErrInfo
+    ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            return self.handle_error(request, err_info.status, err_info.exc, err_info.message)
+
+        return handler
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what aiohttp didn't expect. That a body ends badly after its answer is nothing to tell."""
+        if not isinstance(kw.get("exc_info"), BadFraming | ConnectionError):
+            super().log_exception(*args, **kw)

@@ -1,0 +1,102 @@
+"""Reads of recordings that are damaged or incomplete: refused with what is missing, or salvaged.
+
+The query says which, by ``salvage=true`` or ``salvage=false``, or else the setting ``reads_of_damage``. Where
+a read may be salvaged, everything that it needs is checked before the answer begins, so that the header
+``Rrd-Missing-Events`` can say how many events the answer lacks: 0 for a whole recording.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from functools import partial
+
+from aiohttp import web
+from multidict import istr
+
+from rrd.errors import BadRequest, CorruptSegment
+from rrd.http.problems import problem
+from rrd.http.services import Services
+from rrd.index.rows import RecordingRow
+from rrd.log import event
+from rrd.objects.files import Directly
+from rrd.playback.salvage import Salvaged, check, plan_salvage
+from rrd.playback.table import Between, Snapshot, Table
+
+MISSING_HEADER = istr("Rrd-Missing-Events")
+
+_DAMAGE = {
+    errno.ENOENT, errno.EIO, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO,
+}  # fmt: skip
+"""What a file's own fault looks like. Others, as too many open files, are the machine's."""
+
+_FILES_LOGGED_MAX = 5
+
+logger = logging.getLogger(__name__)
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether an error means that a recording's files are not as they should be."""
+    return isinstance(error, CorruptSegment) or (isinstance(error, OSError) and error.errno in _DAMAGE)
+
+
+def wants_salvage(request: web.Request, services: Services) -> bool:
+    """Tell whether the caller takes what is intact for an answer. Raises ``BadRequest``."""
+    default = "true" if services.config.reads_of_damage == "salvage" else "false"
+    wanted = request.query.get("salvage", default)
+    if wanted not in {"true", "false"}:
+        raise BadRequest("salvage must be true or false", parameter="salvage")
+    return wanted == "true"
+
+
+async def check_all(services: Services, table: Table) -> None:
+    """Read and check everything of a table. Raises ``CorruptSegment``, ``OSError``, ``StoreAway``."""
+    threads = services.reading_threads if table.is_local else services.files.threads
+    async with services.readers:
+        await asyncio.get_running_loop().run_in_executor(threads, check, table)
+
+
+async def salvaged(services: Services, row: RecordingRow, between: Between) -> Salvaged:
+    """Find what is intact of a recording. Raises ``StoreAway``."""
+    threads = services.reading_threads if Snapshot.of(row).is_local else services.files.threads
+    find = partial(
+        plan_salvage, services.disk, Directly(services.files), services.config.data_dir, row, between=between
+    )
+    async with services.readers:
+        return await asyncio.get_running_loop().run_in_executor(threads, find)
+
+
+def refusal(row: RecordingRow, found: Salvaged, error: Exception) -> web.Response:
+    """Return the answer to a read of a damaged recording, and log where the damage is."""
+    _log(row, found, error, "rrd doctor tells what to do; salvage=true reads what is intact")
+    message = (
+        f"this recording is damaged: {found.summary}. `salvage=true` in the query gives what is intact; the"
+        f" server's log and `rrd doctor {row.recording}` tell where the damage is and what to do"
+    )
+    return problem(
+        500, "recording_damaged", message,
+        events=found.event_count, missingEvents=found.missing_events,
+    )  # fmt: skip
+
+
+def log_salvage(row: RecordingRow, found: Salvaged, error: Exception) -> None:
+    """Log that an answer lacks events, and why."""
+    _log(row, found, error, "rrd doctor tells what to do")
+
+
+def _log(row: RecordingRow, found: Salvaged, error: Exception, next_step: str) -> None:
+    event(
+        logger, logging.ERROR, "recording_damaged", recording=row.recording,
+        missing_events=found.missing_events, events=found.event_count, error=_told(found, error),
+        next_step=next_step,
+    )  # fmt: skip
+
+
+def _told(found: Salvaged, error: Exception) -> str:
+    """Say which files are damaged, and how."""
+    if not found.damage:
+        return str(error)
+    places = [f"{path}: {what}" for path, what in found.damage[:_FILES_LOGGED_MAX]]
+    more = len(found.damage) - len(places)
+    return "; ".join(places) + (f"; and {more} more" if more else "")

@@ -1,0 +1,76 @@
+"""What an index knew of a recording and its files no longer show, taken into the index that replaces it.
+
+The rows of segments and objects that are gone stay, as they were: so a later look still learns that
+they are missing, and numbers that were given are not given again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from rrd.index import queries
+from rrd.index.rows import Kept
+from rrd.index.values import digest, published_values, to_blob
+
+_TENANT = "INSERT INTO tenant (name) VALUES (?) ON CONFLICT DO NOTHING"
+_RECORDING = """
+INSERT INTO recording (row_id, tenant_id, name, created_ms, next_seq, last_ts,
+                       raw_bytes, stored_bytes, duplicates, quarantined, last_stored_ms)
+SELECT ?, tenant_id, ?, ?, 1, NULL, 0, 0, 0, 0, ? FROM tenant WHERE name = ?
+ON CONFLICT (row_id) DO NOTHING"""
+_COUNTERS = """
+UPDATE recording
+   SET next_seq       = max(next_seq, :next_seq),
+       last_ts        = coalesce(max(last_ts, :last_ts), last_ts, :last_ts),
+       raw_bytes      = max(raw_bytes, :raw_bytes),
+       duplicates     = max(duplicates, :duplicates),
+       quarantined    = max(quarantined, :quarantined),
+       last_stored_ms = max(last_stored_ms, :last_stored_ms),
+       stored_bytes   = stored_bytes + :added_bytes
+ WHERE row_id = :row_id"""
+_TENANT_BYTES = "UPDATE tenant SET storage_bytes = storage_bytes + ? WHERE name = ?"
+_SEGMENT_SIZE = "SELECT size FROM segment WHERE row_id = ? AND number = ?"
+_SEGMENT = """
+INSERT INTO segment (row_id, number, state, size, first_ts, last_ts) VALUES (?, ?, 1, ?, ?, ?)
+ON CONFLICT (row_id, number) DO UPDATE SET
+  state    = max(state, 1),
+  size     = max(size, excluded.size),
+  first_ts = coalesce(min(first_ts, excluded.first_ts), first_ts, excluded.first_ts),
+  last_ts  = coalesce(max(last_ts, excluded.last_ts), last_ts, excluded.last_ts)"""
+_OBJECT = """
+INSERT INTO object (row_id, first_number, last_number, last_segment_size, first_seq, event_count, size,
+                    crc32c, raw_size, first_ts, last_ts, published_ms, state, has_local)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"""
+_VISIBLE = "UPDATE recording SET visible = 1 WHERE row_id = ? AND visible = 0"
+_VERSION = """
+SELECT m.version FROM metadata AS m CROSS JOIN metadata_key AS k
+ WHERE m.row_id = ? AND k.key = ? AND k.key_id = m.key_id"""
+_SET_VERSION = """
+UPDATE metadata SET version = ?
+ WHERE row_id = ? AND key_id = (SELECT key_id FROM metadata_key WHERE key = ?)"""
+
+
+def keep(db: sqlite3.Connection, kept: Kept) -> None:
+    """Write it, within a transaction. What the index knows of the recording already is never lessened."""
+    row_id = kept.row_id
+    db.execute(_TENANT, (kept.tenant,))
+    db.execute(_RECORDING, (row_id, kept.recording, kept.created_ms, kept.last_stored_ms, kept.tenant))
+    added_bytes = 0
+    for segment in kept.segments:
+        found = db.execute(_SEGMENT_SIZE, (row_id, segment.number)).fetchone()
+        added_bytes += max(0, segment.size - (found[0] if found else 0))
+        db.execute(_SEGMENT, (row_id, segment.number, segment.size, segment.first_ts, segment.last_ts))
+    for entry in kept.objects:
+        added_bytes += entry.size
+        db.execute(_OBJECT, (row_id, *published_values(entry)))
+    db.execute(_COUNTERS, kept._asdict() | {"added_bytes": added_bytes})
+    db.execute(_TENANT_BYTES, (added_bytes, kept.tenant))
+    for each in kept.metadata:
+        key, value = to_blob(each.key), to_blob(each.value)
+        found = db.execute(_VERSION, (row_id, key)).fetchone()
+        if found is None or found[0] < each.version:
+            put = (row_id, key, value, digest(kept.tenant, key, value), each.at_ms)
+            db.execute(queries.PUT_METADATA, put)
+            db.execute(_SET_VERSION, (each.version, row_id, key))
+    if kept.visible:
+        db.execute(_VISIBLE, (row_id,))

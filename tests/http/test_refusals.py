@@ -1,0 +1,172 @@
+"""What is refused leaves a trace: a count, a log line, and in quarantine what can be kept."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rrd.care.doctor import refused, refused_by_all
+from rrd.care.refusals import Refused
+from tests.harness import running
+from tests.http.api import VISITOR_ADDRESS, Api, an_event, ndjson, new_id, visiting
+from tests.http.raw_client import Refused as UpgradeRefused
+from tests.http.test_framing import exchange, post
+
+_EVENT = an_event(1)
+
+# What is sent by POST, status and code, and whether it is counted for the recording.
+REFUSALS: dict[str, tuple[dict[str, Any], int, str, bool]] = {
+    "no key": ({"key": ""}, 401, "unauthenticated", False),
+    "wrong key": ({"key": "wrong"}, 401, "unauthenticated", False),
+    "bad id": ({"path": "/recordings/7/ingest"}, 400, "bad_recording_id", False),
+    "no path": ({"path": "/nowhere"}, 404, "no_such_path", False),
+    "no id": ({"path": "/ingest"}, 400, "no_recording_id", False),
+    "type": ({"headers": {"Content-Type": "image/png"}}, 415, "unsupported_type", True),
+    "encoding": ({"headers": {"Content-Encoding": "lzma"}}, 415, "unsupported_type", True),
+    "broken encoding": (
+        {"headers": {"Content-Encoding": "gzip"}, "body": gzip.compress(_EVENT)[:-9]},
+        400,
+        "broken_encoding",
+        True,
+    ),
+    "too large": ({"body": an_event(1, text="x" * 5000)}, 413, "too_large", True),
+    "junk": ({"body": b"junk"}, 400, "no_valid_events", True),
+    "expectation": ({"headers": {"Expect": "more"}}, 417, "unmet_expectation", False),
+    "method": ({"method": "PUT"}, 405, "method_not_allowed", False),
+}
+
+
+def totals(api: Api) -> dict[tuple[str, int], int]:
+    return {(row.code, row.status): row.count for row in api.daemon.services.refusals.account().totals}
+
+
+def rows(api: Api) -> list[Refused]:
+    return api.daemon.services.refusals.account().recordings
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_each_refusal_is_counted_and_logged(tmp_path: Path, logged: list[str], name: str) -> None:
+    sent, status, code, has_recording = REFUSALS[name]
+    sent = dict(sent)
+    recording = new_id()
+    async with running(tmp_path, event_bytes_max=1024) as daemon, visiting(daemon) as api:
+        path = sent.pop("path", f"/recordings/{recording}/ingest")
+        for _ in range(2):
+            reply = await api.request(sent.get("method", "POST"), path, **{"body": _EVENT, **_without(sent)})
+            assert (reply.status, reply.error["code"]) == (status, code)
+        assert totals(api) == {(code, status): 2}
+        assert [(row.tenant, row.recording, row.code, row.status, row.count) for row in rows(api)] == (
+            [("acme", recording, code, status, 2)] if has_recording else []
+        )
+        lines = [line for line in logged if line.startswith("refused ")]
+        assert len(lines) == 2
+        assert f"status={status} code={code}" in lines[0]
+        assert not [line for line in logged if VISITOR_ADDRESS in line or "wrong" in line or api.key in line]
+    # They outlive the daemon, and doctor tells them.
+    told = "\n".join(refused_by_all(str(tmp_path)))
+    assert f"2 times {status} {code}" in told
+    assert (recording in told) == has_recording
+    about_it = "\n".join(refused(str(tmp_path), recording, tenant="acme"))
+    assert (f"2 times {status} {code}" in about_it) == has_recording
+    async with running(tmp_path) as daemon, visiting(daemon) as api:
+        assert totals(api) == {(code, status): 2}
+
+
+def _without(sent: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in sent.items() if name != "method"}
+
+
+async def test_reads_that_are_refused_are_no_events(api: Api) -> None:
+    assert (await api.get("/recordings", key="")).status == 401
+    assert (await api.get(f"/recordings/{new_id()}/events")).status == 404
+    assert totals(api) == {}
+
+
+async def test_refusals_of_sockets_are_counted_and_logged(tmp_path: Path, logged: list[str]) -> None:
+    recording = new_id()
+    async with running(tmp_path, message_bytes_max=1024) as daemon, visiting(daemon) as api:
+        with pytest.raises(UpgradeRefused):
+            await api.socket(recording, key="wrong")
+        assert (await api.get(f"/recordings/{recording}/ingest/ws")).status == 400
+        socket = await api.socket(recording)
+        await socket.send_text(an_event(1, text="x" * 5000))
+        assert (await socket.farewell()).last["code"] == "too_large"
+        socket = await api.socket(recording, contentEncoding="gzip")
+        await socket.send_binary(b"this is not gzip")
+        assert (await socket.farewell()).last["code"] == "broken_encoding"
+        assert totals(api) == {
+            ("unauthenticated", 401): 1,
+            ("not_a_websocket", 400): 1,
+            ("too_large", 413): 1,
+            ("broken_encoding", 400): 1,
+        }
+        assert {(row.recording, row.code) for row in rows(api)} == {
+            (recording, "too_large"),
+            (recording, "broken_encoding"),
+        }
+        assert len([line for line in logged if line.startswith("socket_failed ")]) == 2
+
+
+async def test_what_is_no_http_is_counted_and_logged(api: Api, logged: list[str]) -> None:
+    await exchange(api, [b"GET / HTTP/3.0\r\n\r\n"])
+    await exchange(api, [post(api, new_id(), "Cookie: " + "x" * 40_000)])
+    await exchange(api, [post(api, new_id(), "Transfer-Encoding: gzip, chunked")])
+    await exchange(api, [post(api, new_id(), "Transfer-Encoding: chunked", body=b"zz\r\n")])
+    assert totals(api) == {
+        ("unsupported_version", 505): 1,
+        ("head_too_large", 431): 1,
+        ("unsupported_transfer_coding", 501): 1,
+        ("bad_framing", 400): 1,
+    }
+    assert len([line for line in logged if line.startswith("refused ")]) == 4
+
+
+async def test_a_daemon_that_fails_inside_still_answers_in_json(
+    api: Api, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even what raises outside of the application may answer as aiohttp would."""
+
+    def broken(*_: object) -> None:
+        raise LookupError("no such thing")
+
+    monkeypatch.setattr(api.daemon.services.gate, "authorize", broken)
+    reply = await api.post(new_id(), _EVENT)
+    assert (reply.status, reply.error["code"]) == (500, "internal")
+    assert totals(api) == {("internal", 500): 1}
+    assert [line for line in logged if "request_failed" in line]
+    logged.clear()
+
+
+@pytest.mark.parametrize("has_id", [True, False])
+@pytest.mark.parametrize("reason", ["too_large", "broken_encoding"])
+async def test_a_body_that_is_refused_leaves_its_beginning_in_quarantine(
+    tmp_path: Path, reason: str, *, has_id: bool
+) -> None:
+    async with running(tmp_path, event_bytes_max=64 << 10) as daemon, visiting(daemon) as api:
+        recording = new_id()
+        large = an_event(2, text="x" * 100_000)
+        good = [_EVENT] if has_id else []
+        body = ndjson([*good, large])
+        if reason == "broken_encoding":
+            body = b"no gzip, but " + body
+        path = f"/recordings/{recording}/ingest" if has_id else "/ingest"
+        headers = {"Content-Encoding": "gzip"} if reason == "broken_encoding" else {}
+        reply = await api.request("POST", path, body=body, headers=headers)
+        assert (reply.status, reply.error["code"]) == ({"too_large": 413}.get(reason, 400), reason)
+        kept = await daemon.services.index.quarantine(tenant="acme", recording=recording)
+        assert len(kept) == has_id
+        if has_id:
+            assert reply.error["quarantined_rows"] == 1
+            from rrd.care.kept_aside import notes_of
+
+            row = await daemon.services.index.recording("acme", recording)
+            assert row is not None
+            (note,) = notes_of(
+                kept[0], disk=daemon.services.disk, data_dir=daemon.data_dir,
+                objects=daemon.services.files, created_ms=row.created_ms,
+            )  # fmt: skip
+            assert note.reason == reason
+            assert note.raw == body[:4096]

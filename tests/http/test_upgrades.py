@@ -1,0 +1,103 @@
+"""Bad handshakes of sockets are refused at once, in JSON that says what is missing (RFC 6455, 4.2.1)."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from tests.http.api import JSON, VISITOR, Api, new_id
+from tests.http.raw_client import Connection, Socket
+
+GOOD = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+}
+
+
+def _with(**changes: str | None) -> dict[str, str]:
+    changed = GOOD | {name.replace("_", "-"): value for name, value in changes.items()}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code", "says"),
+    [
+        (_with(Upgrade=None), 400, "not_a_websocket", "Upgrade: websocket"),
+        (_with(Upgrade="h2c"), 400, "not_a_websocket", "Upgrade: websocket"),
+        (_with(Connection=None), 400, "not_a_websocket", "Connection: Upgrade"),
+        (_with(Connection="keep-alive"), 400, "not_a_websocket", "Connection: Upgrade"),
+        (_with(Connection="close"), 400, "not_a_websocket", "Connection: Upgrade"),
+        (_with(Sec_WebSocket_Key=None), 400, "bad_websocket_key", "no Sec-WebSocket-Key"),
+        (_with(Sec_WebSocket_Key=""), 400, "bad_websocket_key", "16 bytes"),
+        (_with(Sec_WebSocket_Key="abc"), 400, "bad_websocket_key", "16 bytes"),
+        (_with(Sec_WebSocket_Key="dG9vIHNob3J0"), 400, "bad_websocket_key", "16 bytes"),
+        (_with(Sec_WebSocket_Key="Schl\u00fcssel"), 400, "bad_websocket_key", "16 bytes"),
+        (_with(Sec_WebSocket_Version=None), 426, "websocket_version", "version 13"),
+        (_with(Sec_WebSocket_Version="12"), 426, "websocket_version", "version 13"),
+        (_with(Sec_WebSocket_Version="0"), 426, "websocket_version", "version 13"),
+        (_with(Sec_WebSocket_Version="thirteen"), 426, "websocket_version", "version 13"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("path", ["/recordings/{id}/ingest/ws", "/recordings/{id}/events/ws", "/ws"])
+async def test_a_bad_handshake_is_told_what_is_wrong(
+    api: Api, headers: dict[str, str], status: int, code: str, says: str, path: str
+) -> None:
+    connection = await Connection.open(api.daemon.url)
+    connection.send_head(
+        "GET", path.replace("{id}", new_id()), {"Authorization": f"Bearer {api.key}", **VISITOR, **headers}
+    )
+    reply = await connection.reply()
+    await connection.hang_up()
+    assert reply.status == status
+    assert reply.headers["content-type"].startswith(JSON)
+    assert reply.headers["access-control-allow-origin"] == "*"
+    error = reply.json()["error"]
+    assert error["code"] == code
+    assert says in error["message"]
+    if status == 426:
+        assert reply.headers["sec-websocket-version"] == "13"
+        assert reply.headers["upgrade"] == "websocket"
+        assert reply.headers["connection"].lower() == "upgrade"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "HEAD"])
+async def test_a_handshake_by_another_method_is_told_so(api: Api, method: str) -> None:
+    connection = await Connection.open(api.daemon.url)
+    connection.send_head(
+        method, f"/recordings/{new_id()}/ingest/ws", {"Authorization": f"Bearer {api.key}", **VISITOR, **GOOD}
+    )
+    reply = await connection.reply(method=method)
+    await connection.hang_up()
+    assert reply.status == 405
+    assert "GET" in reply.headers["allow"]
+    if method != "HEAD":
+        assert reply.json()["error"]["code"] == "method_not_allowed"
+
+
+async def test_a_connection_goes_on_after_a_refused_handshake(api: Api) -> None:
+    connection = await Connection.open(api.daemon.url)
+    for _ in range(2):
+        connection.send_head(
+            "GET",
+            f"/recordings/{new_id()}/ingest/ws",
+            {"Authorization": f"Bearer {api.key}", **VISITOR, **_with(Sec_WebSocket_Version="12")},
+        )
+    assert [(await connection.reply()).status for _ in range(2)] == [426, 426]
+    await connection.hang_up()
+
+
+@pytest.mark.parametrize(
+    "offer", ["rrweb", "rrweb, token.ak_A_SECRET_IN_A_SUBPROTOCOL", "%s %r", "ak_A_SECRET_IN_A_SUBPROTOCOL"]
+)
+async def test_subprotocols_are_not_chosen_and_never_logged(api: Api, logged: list[str], offer: str) -> None:
+    socket = await api.socket(new_id(), headers={"Sec-WebSocket-Protocol": offer})
+    assert isinstance(socket, Socket)
+    assert "sec-websocket-protocol" not in socket.headers
+    assert (await socket.finish()).code == 1000
+    log = "\n".join(logged)
+    for secret in ("A_SECRET_IN_A_SUBPROTOCOL", "rrweb,", "127.0.0.1", *VISITOR.values()):
+        assert secret not in log

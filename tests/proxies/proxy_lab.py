@@ -1,0 +1,212 @@
+"""The proxies whose configuration is shipped, each run from that file with as few changes as a test needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.harness import ROOT, eventually
+
+CONFIG_HEADER = "X-Config"
+"""A response header with the number of the configuration in effect."""
+
+_STOP_TIMEOUT_S = 10.0
+# What only the proxy on a machine of one's own has to be told.
+_NGINX_AROUND = """
+daemon off;
+{user}
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    client_body_temp_path {directory}/bodies;
+    proxy_temp_path {directory}/proxied; fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+    {site}
+}}
+"""
+_CADDY_BEFORE = "{{\n\tadmin 127.0.0.1:{admin_port}\n}}\n"
+
+
+def unavailable(reason: str) -> None:
+    """Skip, or fail where the caller of pytest insists that these tests run."""
+    if os.environ.get("TESTS_REQUIRE_TOOLS") == "1":
+        pytest.fail(f"TESTS_REQUIRE_TOOLS=1, but {reason}")
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    """Replace what must be there: a shipped file that changed its form must not go untested."""
+    assert old in text, f"{old!r} isn't in the shipped file"
+    return text.replace(old, new)
+
+
+class Proxy:
+    """A proxy of one kind, to be run in ``directory`` before the daemon on ``upstream_port``."""
+
+    name: str
+
+    def __init__(self, binary: str, directory: Path, upstream_port: int) -> None:
+        self.binary = binary
+        self.directory = directory
+        self.upstream_port = upstream_port
+        self.port = free_port()
+        self.log_path = directory / "output.log"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def keeps_sockets(self) -> bool:
+        """Whether sockets stay open over a reload, as the shipped file says of this version."""
+        raise NotImplementedError
+
+    def write(self, config_number: int) -> None:
+        """Write the configuration to be started with or reloaded; the number tells them apart."""
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def check(self) -> subprocess.CompletedProcess[str]:
+        """Let the proxy judge its configuration."""
+        raise NotImplementedError
+
+    def signal_reload(self) -> None:
+        raise NotImplementedError
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run it until the block ends."""
+        self.write(1)
+        environment = {**os.environ, "HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)}
+        with self.log_path.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+        try:
+            await self._wait_for_config(1)
+            yield
+        finally:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), _STOP_TIMEOUT_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+
+    async def reload(self) -> None:
+        """Change the configuration; return when it is in effect for new requests."""
+        self.write(2)
+        await asyncio.to_thread(self.signal_reload)
+        await self._wait_for_config(2)
+
+    async def _wait_for_config(self, number: int) -> None:
+        async def in_effect() -> bool | None:
+            assert self._process.returncode is None, self.log_path.read_text()
+            # A session of its own, as an old connection may lead to an old worker.
+            try:
+                async with aiohttp.ClientSession() as session, session.get(self.url + "/-/healthy") as reply:
+                    return reply.headers.get(CONFIG_HEADER) == str(number) or None
+            except aiohttp.ClientConnectionError:
+                return None
+
+        await eventually(in_effect, what=f"configuration {number} of {self.name}")
+
+
+class Nginx(Proxy):
+    name = "nginx"
+    keeps_sockets = True
+
+    @staticmethod
+    def find() -> str | None:
+        # A user's PATH often lacks this directory.
+        return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+    def write(self, config_number: int) -> None:
+        site = (ROOT / "config/nginx.conf").read_text()
+        site = replaced(site, "listen 443 ssl;", f"listen 127.0.0.1:{self.port};")
+        site = replaced(site, "127.0.0.1:8787", f"127.0.0.1:{self.upstream_port}")
+        site, count = re.subn(r"^ *ssl_certificate.*\n", "", site, flags=re.MULTILINE)
+        assert count == 2
+        site = replaced(
+            site, "location / {", f"add_header {CONFIG_HEADER} {config_number} always; location / {{"
+        )
+        user = "user root;" if os.geteuid() == 0 else ""
+        text = _NGINX_AROUND.format(directory=self.directory, user=user, site=site)
+        (self.directory / "nginx.conf").write_text(text)
+
+    def command(self) -> list[str]:
+        return [self.binary, "-c", f"{self.directory}/nginx.conf", "-e", f"{self.directory}/early.log"]
+
+    def check(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*self.command(), "-t"], capture_output=True, text=True, check=False)
+
+    def signal_reload(self) -> None:
+        subprocess.run([*self.command(), "-s", "reload"], capture_output=True, check=True)
+
+
+class Caddy(Proxy):
+    name = "Caddy"
+
+    def __init__(self, binary: str, directory: Path, upstream_port: int) -> None:
+        super().__init__(binary, directory, upstream_port)
+        self.admin_port = free_port()
+        said = subprocess.run([binary, "version"], capture_output=True, text=True, check=True).stdout
+        found = re.match(r"v?(\d+)\.(\d+)", said)
+        assert found is not None, said
+        self.version = int(found[1]), int(found[2])
+
+    @property
+    def keeps_sockets(self) -> bool:
+        return self.version >= (2, 7)
+
+    def write(self, config_number: int) -> None:
+        site = (ROOT / "config/Caddyfile").read_text()
+        site = replaced(site, "rrd.example.com {", f"http://127.0.0.1:{self.port} {{")
+        site = replaced(site, "127.0.0.1:8787", f"127.0.0.1:{self.upstream_port}")
+        site = replaced(site, "\treverse_proxy", f"\theader {CONFIG_HEADER} {config_number}\n\treverse_proxy")
+        if self.keeps_sockets:
+            site = replaced(site, "# stream_close_delay", "stream_close_delay")
+        text = _CADDY_BEFORE.format(admin_port=self.admin_port) + site
+        (self.directory / "Caddyfile").write_text(text)
+
+    def command(self) -> list[str]:
+        return [self.binary, "run", *self._config()]
+
+    def check(self) -> subprocess.CompletedProcess[str]:
+        return self.judge((self.directory / "Caddyfile").read_text())
+
+    def judge(self, config: str) -> subprocess.CompletedProcess[str]:
+        """Let this version of Caddy judge a configuration."""
+        path = self.directory / "Caddyfile.judged"
+        path.write_text(config)
+        command = [self.binary, "validate", "--config", str(path), "--adapter", "caddyfile"]
+        environment = {**os.environ, "HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    def signal_reload(self) -> None:
+        command = [self.binary, "reload", *self._config(), "--address", f"127.0.0.1:{self.admin_port}"]
+        subprocess.run(command, capture_output=True, check=True)
+
+    def _config(self) -> list[str]:
+        return ["--config", f"{self.directory}/Caddyfile", "--adapter", "caddyfile"]

@@ -1,0 +1,144 @@
+"""nginx and Caddy, run with the shipped configuration in front of a daemon."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+import pytest
+
+from tests.harness import DEADLINE_S, ROOT, running
+from tests.http.api import Api, meta_event, ndjson, new_id, some_events, visiting
+from tests.proxies.proxy_lab import Caddy, Nginx, Proxy, replaced, unavailable
+
+# A newer Caddy than the distribution's, see the Makefile.
+NEW_CADDY = ROOT / ".venv-caddy/bin/caddy"
+
+
+KINDS = ("nginx", "caddy", "new caddy")
+# A visitor's own address: what the proxy is called from.
+VISITOR = "127.0.0.2"
+HEAD_BYTES = 20_000
+
+
+class Served(NamedTuple):
+    """A daemon, a proxy in front of it, and a visitor of the proxy."""
+
+    api: Api
+    proxy: Proxy
+    visitor: aiohttp.ClientSession
+
+    async def post(self, recording: str, body: bytes, **headers: str) -> int:
+        headers = {
+            "Authorization": f"Bearer {self.api.key}",
+            "Content-Type": "application/x-ndjson",
+        } | headers
+        url = f"{self.proxy.url}/recordings/{recording}/ingest"
+        async with self.visitor.post(url, data=io.BytesIO(body), headers=headers) as reply:
+            await reply.read()
+            return reply.status
+
+    async def open_socket(self, recording: str) -> aiohttp.ClientWebSocketResponse:
+        """Open a socket that hears of each flush."""
+        url = f"{self.proxy.url}/recordings/{recording}/ingest/ws?ack=true&token={self.api.key}"
+        return await self.visitor.ws_connect(url)
+
+
+async def send(socket: aiohttp.ClientWebSocketResponse, lines: list[bytes]) -> None:
+    """Send each line as a message; return when all are acked."""
+    for line in lines:
+        await socket.send_str(line.decode())
+    acked = 0
+    while acked < len(lines):
+        acked += (await socket.receive_json(timeout=DEADLINE_S))["successful_rows"]
+
+
+def make_proxy(kind: str, directory: Path, upstream_port: int) -> Proxy:
+    """Return the proxy of this kind. The test ends here if it isn't installed."""
+    found = {
+        "nginx": Nginx.find(),
+        "caddy": shutil.which("caddy"),
+        "new caddy": str(NEW_CADDY) if NEW_CADDY.exists() else None,
+    }
+    binary = found[kind]
+    if binary is None:
+        unavailable(f"{kind} isn't installed")
+    assert binary is not None
+    return (Nginx if kind == "nginx" else Caddy)(binary, directory, upstream_port)
+
+
+@pytest.fixture(params=KINDS)
+async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
+    async with running(tmp_path / "data") as daemon, visiting(daemon) as api:
+        proxy = make_proxy(request.param, tmp_path, daemon.port)
+        connector = aiohttp.TCPConnector(local_addr=(VISITOR, 0))
+        async with proxy.running(), aiohttp.ClientSession(connector=connector) as visitor:
+            yield Served(api, proxy, visitor)
+
+
+async def test_a_reload_with_a_changed_configuration_does_to_sockets_what_the_file_says(
+    served: Served,
+) -> None:
+    """Either way nothing is lost that was acked, and a new socket works at once."""
+    recording, lines = new_id(), some_events(40)
+    socket = await served.open_socket(recording)
+    await send(socket, lines[:20])
+    await served.proxy.reload()
+    if served.proxy.keeps_sockets:
+        await send(socket, lines[20:30])
+        await socket.close()
+        assert socket.close_code == aiohttp.WSCloseCode.OK
+    else:
+        ended = await socket.receive(DEADLINE_S)
+        assert ended.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+        lines = [*lines[:20], *lines[30:]]
+    other = await served.open_socket(recording)
+    await send(other, lines[-10:])
+    await other.close()
+    assert await served.api.events(recording) == lines
+
+
+async def test_large_bodies_and_long_heads_pass(served: Served) -> None:
+    recording = new_id()
+    lines = some_events(4, text="x" * 5_000_000)
+    assert await served.post(recording, ndjson(lines), Cookie="c=" + "y" * HEAD_BYTES) == 200
+    assert len(await served.api.events(recording)) == len(lines)
+
+
+async def test_a_visitors_address_is_what_the_proxy_was_called_from(served: Served) -> None:
+    """What the visitor says of it itself counts for nothing."""
+    recording = new_id()
+    body = ndjson([meta_event(1, includePii=True), *some_events(1)])
+    assert await served.post(recording, body, **{"X-Forwarded-For": "203.0.113.9"}) == 200
+    assert (await served.api.metadata(recording))["ipAddress"] == VISITOR
+
+
+async def test_errors_reach_the_page_as_rrd_words_them(served: Served) -> None:
+    headers = {"Origin": "https://shop.example", "Authorization": "Bearer wrong"}
+    url = f"{served.proxy.url}/recordings/{new_id()}/ingest"
+    async with served.visitor.post(url, data=b"{}", headers=headers) as reply:
+        assert reply.status == 401
+        assert (await reply.json())["error"]["code"] == "unauthenticated"
+        assert reply.headers["Access-Control-Allow-Origin"] in {"*", "https://shop.example"}
+
+
+async def test_the_shipped_file_is_valid(served: Served) -> None:
+    done = served.proxy.check()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["caddy", "new caddy"])
+def test_the_shipped_caddyfile_is_valid_as_it_is_and_says_which_versions_know_the_delay(
+    kind: str, tmp_path: Path
+) -> None:
+    proxy = make_proxy(kind, tmp_path, 1)
+    assert isinstance(proxy, Caddy)
+    shipped = (ROOT / "config/Caddyfile").read_text()
+    assert "2.7 and newer" in shipped
+    assert proxy.judge(shipped).returncode == 0
+    switched_on = proxy.judge(replaced(shipped, "# stream_close_delay", "stream_close_delay"))
+    assert (switched_on.returncode == 0) is proxy.keeps_sockets, switched_on.stderr
