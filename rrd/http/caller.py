@@ -41,6 +41,8 @@ _ENCODINGS: dict[str, Encoding] = {
     "zstd": "zstd",
 }
 
+_LAYERS_MAX = 2
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -110,11 +112,15 @@ def kind_of(content_type: str) -> ContentKind:
 
 
 def encoding_of(content_encoding: str) -> Encoding:
-    """Return which compression a Content-Encoding names (RFC 9110, 8.4.1)."""
-    encoding = _ENCODINGS.get(content_encoding.strip().lower())
-    if encoding is None:
+    """Return which compression a Content-Encoding names, the outer one of two (RFC 9110, 8.4).
+
+    An inner gzip or zstd is found by its first bytes; an inner brotli would not be.
+    """
+    named = [_ENCODINGS.get(name.strip().lower()) for name in content_encoding.split(",")]
+    layers = [name for name in named if name != "identity"]
+    if None in layers or len(layers) > _LAYERS_MAX or "br" in layers[:-1]:
         raise UnsupportedType(f"the encoding must be gzip, br or zstd, not {content_encoding!r}")
-    return encoding
+    return layers[-1] if layers and layers[-1] is not None else "identity"
 
 
 def _visitor(request: web.Request, config: Config) -> dict[str, str]:

@@ -61,7 +61,6 @@ class Decoder:
         self._message_ended = False
         self._finished = False
         self._cut_off = False
-        self._flushed = False
         self._ended = False
         self._tried_bytes = 0
         self._error: WireError | None = None
@@ -148,8 +147,7 @@ class Decoder:
                 self._windows = self._inflater.windows(chunk)
                 if self._message_ended:
                     self._windows = chain(self._windows, self._inflater.flush())
-            elif self._finished and not self._flushed:
-                self._flushed = True
+            elif self._finished and self._inflater.has_head:
                 self._windows = self._inflater.flush()
             elif self._finished and not self._ended:
                 self._ended = True

@@ -213,8 +213,7 @@ def _check_carefully(lines: Sequence[Line], limits: Limits, first_line: int, *, 
     careful = _Careful(limits)
     limit_line = first_line
     for line in map(bytes, lines):
-        if line and not line.isspace():
-            careful.take(limit_line, line)
+        careful.take(limit_line, line)
         limit_line += 1
         if may_end_early and careful.unpacked_bytes + careful.document_bytes >= limits.batch_bytes:
             break
@@ -246,7 +245,9 @@ class _Careful:
 
     def take(self, number: int, line: bytes) -> None:
         line = line.removeprefix(BOM)
-        if line.lstrip()[:1] == b"[":
+        if not line or line.isspace():
+            return
+        if line.lstrip()[:1] == b"[" or b"\n" in line:
             self._take_document(number, line)
             return
         try:
@@ -303,9 +304,9 @@ class _Careful:
             else:
                 rest += value + b","
         if len(self.kept) + len(self.metadata) == count:
-            is_empty = not bad and value_end(line, skip_space(line, 0)) is not None
-            if not is_empty:
-                self.rejected.append(Rejected(number, bad[0].reason if bad else "not_json", line))
+            is_whole = value_end(line, skip_space(line, 0)) is not None
+            reason: Reason = "not_an_object" if is_whole else "not_json"
+            self.rejected.append(Rejected(number, bad[0].reason if bad else reason, line))
             return
         self.rejected += bad
         if rest:

@@ -18,6 +18,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _MAGIC_FIRST = {bytes([first]) for first in (0x1F, 0x28, *range(0x50, 0x60))}
+_FIRST_UNSURE = _MAGIC_FIRST | {b""}
 _MAGIC_BYTES_MAX = 4
 _HEAD_BYTES = 64
 """So many bytes decide whether something is text. A brotli stream may begin with ``[`` or a quote, but not go
@@ -25,7 +26,7 @@ on like JSON for so long."""
 
 _SPACE = rb"[ \t\r\n]*+"
 _TEXT = re.compile(
-    rb"(?:\xef\xbb\xbf)?" + _SPACE
+    rb"(?:\xef\xbb\xbf|\xef\xbb?\Z)?" + _SPACE
     + rb"(?:\Z|\[" + _SPACE + rb'(?:[{"\]]|\Z)|\{' + _SPACE + rb'(?:["}]|\Z)|"(?:[^\x00-\x1f]|\Z))'
 )  # fmt: skip
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -38,18 +39,33 @@ class Layers:
         self, encoding: Encoding, *, zstd_window_bytes_max: int, bytes_max: int | None = None
     ) -> None:
         """``bytes_max`` bounds what is decoded only to be decoded again. ``TooLarge`` is raised beyond it."""
-        self._outer = _Stream(encoding, zstd_window_bytes_max)
-        self._inner = _Stream("identity", zstd_window_bytes_max)
+        self._encoding: Encoding = encoding
+        self._zstd_window_bytes_max = zstd_window_bytes_max
+        self._is_plain = False
+        """Nothing was declared, and this body or message is not compressed: then neither layer is used."""
+        self._outer = self._inner = _NOTHING
         self._bytes_max = bytes_max
         self._between_bytes = 0
 
     @property
     def at_boundary(self) -> bool:
         """No stream is open: the last one ended, or none has begun."""
-        return self._outer.at_boundary and self._inner.at_boundary
+        return self._is_plain or (self._outer.at_boundary and self._inner.at_boundary)
+
+    @property
+    def has_head(self) -> bool:
+        """Some bytes don't tell yet what they are, and ``flush`` would take them."""
+        return not self._is_plain and bool(self._outer.head or self._inner.head)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what ``chunk`` adds. Raises ``BrokenEncoding``; then what was yielded is still good."""
+        if self._is_plain:
+            return iter(_PLAIN.windows(chunk))
+        if self._outer is _NOTHING:
+            self._is_plain = self._encoding == "identity" and chunk[:1] not in _FIRST_UNSURE
+            if self._is_plain:
+                return iter(_PLAIN.windows(chunk))
+            self._outer = _Stream(self._encoding, self._zstd_window_bytes_max)
         return self._through(self._outer.windows(chunk))
 
     def flush(self) -> Iterator[bytes]:
@@ -60,14 +76,19 @@ class Layers:
     def end_message(self) -> None:
         """The next chunk begins a new message. Call after ``flush``."""
         self._between_bytes = 0
+        self._is_plain = False
         self._inner.end_message()
         self._outer.end_message()
+        if self._outer.is_new:
+            self._outer = _NOTHING
 
     def _through(self, windows: Iterator[bytes]) -> Iterator[bytes]:
         for window in windows:
             if self._outer.is_identity:
                 yield window
                 continue
+            if self._inner is _NOTHING:
+                self._inner = _Stream("identity", self._zstd_window_bytes_max)
             yield from self._inner.windows(window)
             if self._inner.is_compressed and self._bytes_max is not None:
                 self._between_bytes += len(window)
@@ -85,29 +106,34 @@ class _Stream:
     def __init__(self, declared: Encoding, zstd_window_bytes_max: int) -> None:
         self._declared: Encoding = declared
         self._window_bytes_max = zstd_window_bytes_max
-        self._head = b""
+        self.head = b""
         """First bytes that don't tell yet."""
         self._inflater: Inflater | None = None
         self.is_identity = self.is_compressed = False
         """What the first bytes said; both are False before."""
 
     @property
+    def is_new(self) -> bool:
+        """Nothing of a stream has come."""
+        return self._inflater is None and not self.head
+
+    @property
     def at_boundary(self) -> bool:
-        return not self._head and (self._inflater is None or self._inflater.at_boundary)
+        return not self.head and (self._inflater is None or self._inflater.at_boundary)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         if self._inflater is None:
             chunk = self.take_head() + chunk
             encoding = encoding_in(chunk, self._declared, is_whole=False)
             if encoding is None:
-                self._head = chunk
+                self.head = chunk
                 return
             self._begin(encoding)
         assert self._inflater is not None
         yield from self._inflater.windows(chunk)
 
     def take_head(self) -> bytes:
-        head, self._head = self._head, b""
+        head, self.head = self.head, b""
         return head
 
     def flush(self) -> Iterator[bytes]:
@@ -126,6 +152,11 @@ class _Stream:
             self._inflater.end_message()
             if self._inflater.at_boundary:
                 self._inflater = None
+
+
+_PLAIN = inflater("identity", zstd_window_bytes_max=0)
+_NOTHING = _Stream("identity", 0)
+"""Stands for a layer as long as there was no need for it; never given anything."""
 
 
 def encoding_in(head: bytes, declared: Encoding, *, is_whole: bool) -> Encoding | None:
