@@ -43,6 +43,8 @@ class Member(NamedTuple):
 
 def kind_of_archive(path: str) -> Kind | None:
     """Return what kind of archive a file is, whatever compresses it; None if it is none."""
+    if not os.path.isfile(path):
+        return None  # A pipe: what is read from it here would be missing later.
     with open(path, "rb") as reader:
         if reader.read(4) in _ZIP_MAGIC:
             return "zip"

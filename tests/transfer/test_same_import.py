@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -140,6 +141,16 @@ def test_an_import_that_was_killed_goes_on(daemon: DaemonProcess, tmp_path: Path
     found = client.call("GET", f"/recordings/{recording}/events")
     texts = [one["data"]["text"] for one in found]
     assert sorted(texts) == sorted(json.loads(line)["data"]["text"] for line in lines)
+
+
+async def test_a_pipe_is_read_once_and_from_its_beginning(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    lines = [event(number, "x" * 2000) for number in range(200)]
+    writing = asyncio.create_task(asyncio.to_thread((tmp_path / "pipe").write_bytes, ndjson(lines)))
+    async with running(tmp_path / "data") as daemon:
+        outcome = await take_in(daemon, tmp_path / "pipe")
+    await writing
+    assert [answer.stored for answer in outcome.answers.values()] == [200]
 
 
 def sidecar(tenant: str, recording: str, *, size: int) -> str:
