@@ -7,13 +7,13 @@ import argparse
 from rrd.cli import common
 
 _DESCRIPTION = """Takes what `rrd export` writes, and files of rrweb events as other tools have them: NDJSON,
-arrays, wrappers, exports of the rrweb web extension, PostHog and Sentry; UTF-8 or UTF-16; plain, gzip, zlib,
-brotli (.br), zstd or zip. Done again, or continued after it was broken off, it stores nothing twice."""
+arrays in any object, exports of the rrweb web extension, PostHog and Sentry; UTF-8 or UTF-16; plain, gzip,
+zlib, brotli, zstd, zip or tar. Done again, or continued after it was broken off, it stores nothing twice."""
 
-_EPILOG = """A recording's id comes from --recording, the export, or a file's name that is a UUID. Where
-nothing says it, it is made of the events: the same events give the same id. Events keep their bytes and their
-order by time. Numbers of arrival (sequenceId), versions and times of metadata are new: `rrd backup` and
-`rrd restore` keep those."""
+_EPILOG = """A recording's id comes from --recording, the export, a file's name that is a UUID, or an id that
+the file states. Where nothing says it, it is made of the events: the same events give the same id. Events of
+several browser windows go to a recording each. Events keep their bytes and their order by time. Numbers of
+arrival (sequenceId), versions and times of metadata are new: `rrd backup` and `rrd restore` keep those."""
 
 
 def register(commands: common.Commands) -> None:

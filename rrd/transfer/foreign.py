@@ -1,93 +1,108 @@
-"""Events as other tools keep them → events as rrweb makes them.
-
-- The **rrweb web extension** exports ``{"session":{"id","name","tags",…},"events":[…]}``.
-- **PostHog** compresses parts of an event: a string of the code points U+0000 to U+00FF, which are the bytes
-  of a gzip stream of the part's JSON, and says so by ``"cv":"2024-10"`` at the top level.
-"""
+"""Files that hold no events, by their first bytes: what they are, and what would help."""
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
-from typing import Any
+from typing import NamedTuple
 
-from rrd.wire.values import without_lone_surrogates
+from rrd.errors import WireError
 
-_COMPRESSED_MARK = re.compile(rb'"cv"\s*:\s*"2024-10"')
-_COMPRESSED_PARTS = ("texts", "attributes", "removes", "adds")
-_GZIP = "\x1f\x8b"
-_PACKED = (b'"x\xc2\x9c', b'"x\\u009c')
-"""How a packed event begins: a JSON string whose characters are the bytes of a zlib stream."""
-
-_INCREMENTAL = 3
-_GZIP_WBITS = 31
+_NO_EVENTS = "it holds no rrweb events"
+_UNPACK = "unpack it, and import what is in it"
+_CONVERT = "export its rows of events as JSON, and import that"
 
 
-def is_packed(value: bytes) -> bool:
-    """Tell whether a JSON string is a packed event (``@rrweb/packer``)."""
-    return value.startswith(_PACKED)
+class ForeignFile(WireError):
+    """A file of a format that holds no events."""
+
+    code = "foreign_format"
 
 
-def unquoted(value: bytes) -> str | None:
-    """Return the text of a JSON string; None if it is none."""
-    try:
-        found = json.loads(without_lone_surrogates(value))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, str) else None
+class _Known(NamedTuple):
+    pattern: bytes
+    text: str
+    """What it is, and what to do."""
+    is_sure: bool = True
+    """Nothing that holds events begins so. Otherwise the file is read, and only then explained."""
 
 
-def session_event(value: bytes) -> tuple[str | None, bytes | None]:
-    """Read what the web extension says of a session: its id, and its name and tags as ``recording-meta``."""
-    try:
-        session = json.loads(value)
-    except (ValueError, RecursionError):
-        return None, None
-    if not isinstance(session, dict):
-        return None, None
-    found = {"sessionId": session.get("id"), "name": session.get("name"), "tags": session.get("tags")}
-    payload = {key: content for key, content in found.items() if content not in (None, "", [])}
-    if not payload:
-        return None, None
-    created = session.get("createTimestamp")
-    event = {
-        "type": 5,
-        "timestamp": created if isinstance(created, int) else 0,
-        "data": {"tag": "recording-meta", "payload": payload},
-    }
-    name = session.get("id")
-    return (name if isinstance(name, str) else None), json.dumps(event).encode()
+_KNOWN = (
+    _Known(
+        rb'\s*\{\s*"log"\s*:\s*\{\s*"(?:version|creator|browser|pages|entries)"',
+        f"a HAR file, a log of HTTP requests: {_NO_EVENTS}. Save the body of the request that loaded the "
+        "recording, and import that",
+    ),
+    _Known(rb'\s*\{\s*"traceEvents"\s*:', f"a performance trace of Chrome: {_NO_EVENTS}"),
+    _Known(
+        rb'\s*\{\s*"sources"\s*:\s*\[',
+        "PostHog's list of a recording's snapshots: download what it names, and import that",
+    ),
+    _Known(
+        rb'\s*\{\s*"event_id"[^\n]*\n\{"type":"replay_',
+        "an envelope of Sentry's SDK: download the recording's segments from Sentry's API "
+        "(recording-segments/?download), and import these",
+    ),
+    _Known(
+        rb'\s*\{\s*"(?:detail|error|errors|message|status)"\s*:',
+        "an error that an API answered with: check the key and the address that it was downloaded with",
+        is_sure=False,
+    ),
+    _Known(rb'\s*\{\s*"resourceSpans"\s*:', f"an OpenTelemetry export: {_NO_EVENTS}"),
+    _Known(rb'\s*\{[^{}]*"mappings"\s*:\s*"', f"a source map: {_NO_EVENTS}", is_sure=False),
+    _Known(
+        rb'\s*\{\s*"recordings"\s*:\s*\[\s*\{\s*"recordingId"',
+        "a list of recordings, without their events: fetch /recordings/{id}/events for each",
+    ),
+    _Known(
+        rb"\s*<(?:!doctype|!--|html|\?xml|svg|head|body)",
+        f"a page (HTML or XML): {_NO_EVENTS}. Save the file that a player's page loads instead",
+    ),
+    _Known(
+        rb"PK\x03\x04|.{257}ustar", "an archive inside another one, or on stdin: unpack it, or name the file"
+    ),
+    _Known(rb"%PDF-", f"a PDF: {_NO_EVENTS}"),
+    _Known(
+        rb"....ftyp|\x1a\x45\xdf\xa3|OggS|RIFF....AVI ", f"a video: {_NO_EVENTS}, and none can be made of it"
+    ),
+    _Known(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP", f"an image: {_NO_EVENTS}"),
+    _Known(rb"SQLite format 3\x00", f"an SQLite database: {_CONVERT}"),
+    _Known(rb"PAR1", f"a Parquet file: {_CONVERT}"),
+    _Known(rb"Obj\x01", f"an Avro file: {_CONVERT}"),
+    _Known(rb"\xff\x06\x00\x00sNaPpY", "packed with Snappy: unpack it, and import what is in it"),
+    _Known(rb"BZh[1-9]", f"packed with bzip2: {_UNPACK}"),
+    _Known(rb"\xfd7zXZ\x00", f"packed with xz: {_UNPACK}"),
+    _Known(rb"7z\xbc\xaf\x27\x1c", f"a 7z archive: {_UNPACK}"),
+    _Known(rb"Rar!", f"a RAR archive: {_UNPACK}"),
+    _Known(rb"\x7fELF|MZ.{6,}PE", f"a program: {_NO_EVENTS}"),
+    _Known(
+        rb"\s*(?:import|export|const|let|var|window\.|module\.)\W",
+        "JavaScript: save the array in it as JSON, and import that",
+        is_sure=False,
+    ),
+    _Known(rb"\"?[A-Za-z_][\w \"]*(?:[,;\t][\w \"]+)+\r?\n", f"a table (CSV): {_CONVERT}", is_sure=False),
+    _Known(rb"\s*---\s*\n|[A-Za-z_]\w*:\s", "YAML: convert it to JSON, and import that", is_sure=False),
+)
+_PATTERNS = tuple((re.compile(known.pattern, re.IGNORECASE | re.DOTALL), known) for known in _KNOWN)
 
 
-def decompressed(line: bytes, *, bytes_max: int) -> bytes:
-    """Return an event whose parts PostHog compressed as rrweb made it; any other line as it is.
-
-    A part that can't be read, or is larger than ``bytes_max`` when decoded, leaves the line as it is.
-    """
-    if b'"cv"' not in line or not _COMPRESSED_MARK.search(line):
-        return line
-    try:
-        event = json.loads(line)
-        if event.pop("cv", None) != "2024-10":
-            return line
-        data = event.get("data")
-        if isinstance(data, dict) and event.get("type") == _INCREMENTAL:
-            for name in _COMPRESSED_PARTS:
-                if name in data:
-                    data[name] = _part(data[name], bytes_max)
-        else:
-            event["data"] = _part(data, bytes_max)
-    except (ValueError, AttributeError, RecursionError, zlib.error):
-        return line
-    return json.dumps(event, separators=(",", ":")).encode()
+def refuse_foreign(head: bytes) -> None:
+    """Raise ``ForeignFile`` if a file that begins so can't hold any events."""
+    for pattern, known in _PATTERNS:
+        if known.is_sure and pattern.match(head):
+            raise ForeignFile(f"this looks like {known.text}")
 
 
-def _part(value: Any, bytes_max: int) -> Any:
-    if not isinstance(value, str) or not value.startswith(_GZIP):
-        return value
-    stream = zlib.decompressobj(_GZIP_WBITS)
-    text = stream.decompress(value.encode("latin-1"), bytes_max)
-    if not stream.eof:
-        raise ValueError("cut off, or too large")
-    return json.loads(text)
+def explain(head: bytes) -> str:
+    """Return what a file looks like in which no event was found, and what to do."""
+    for pattern, known in _PATTERNS:
+        if pattern.match(head):
+            return f"this looks like {known.text}"
+    start = head.lstrip()[:1]
+    if start in {b"{", b"["}:
+        return (
+            "this looks like JSON without rrweb events: an event is an object with a number `type` and a "
+            "number `timestamp`, alone on a line, or in an array at any depth"
+        )
+    if head and sum(byte < 9 or 13 < byte < 32 for byte in head[:512]) > len(head[:512]) // 20:
+        return "this looks like a binary file of no format that is known here: export the recording as JSON"
+    return "this looks like text that is no JSON: export the recording as JSON or NDJSON, and import that"

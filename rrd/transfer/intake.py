@@ -2,7 +2,7 @@
 
 An import is a sender like any other: it writes to a daemon that runs, over HTTP, and whatever the daemon
 promises to senders holds for it. So to import a file again stores nothing again, wherever the first time
-ended.
+ended: each recording's events go under the same id and in the same bodies each time.
 
 A directory that ``rrd export --format dir`` made says all about its files; these go out as they are, still
 compressed. Of any other file each event is looked at here, so that a line that is no event is told with its
@@ -16,24 +16,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zipfile
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, TypeVar
 
 from rrd import layout
 from rrd.access.keys import KeyStore
 from rrd.config import Config
 from rrd.errors import BadRequest, WireError
 from rrd.ids import is_tenant, parse_recording_id
-from rrd.transfer.content_ids import ContentIds
-from rrd.transfer.documents import Owner, is_intended
-from rrd.transfer.files import STDIN, File, opened, size_of, stdin_kept
-from rrd.transfer.posting import BODY_BYTES_MAX, Answer, Daemon, PostFailed, Sender, connected, minted_key
+from rrd.transfer.archives import Kind, kind_of_archive, unpacked
+from rrd.transfer.files import EVENT_SUFFIXES, STDIN, File, looks_like_events, opened, size_of
+from rrd.transfer.origins import metadata_line, named_id
+from rrd.transfer.posting import (
+    BODY_BYTES_MAX,
+    Answer,
+    Daemon,
+    PostFailed,
+    connected,
+    minted_key,
+    send_frames,
+)
 from rrd.transfer.progress import Progress
 from rrd.transfer.reading import CHUNK_BYTES, Ids, Piece, Source, limits_of, read_pieces
-from rrd.transfer.recognise import HEAD_BYTES, description_of, is_empty
-from rrd.transfer.sidecar import Sidecar, metadata_events
+from rrd.transfer.sidecar import Sidecar, exported_recording, metadata_events, read_sidecar
+from rrd.transfer.spool import Bundle, Spool, bodies
 
 REFUSED_TOLD_MAX = 20
 """Refused lines of a file that are told one by one; then only how many."""
@@ -75,9 +83,7 @@ async def run_import(config: Config, files: Sequence[File], choice: Choice, prog
     url = choice.url or f"http://{_reachable(config.host)}:{config.port}"
     async with connected(url) as daemon, contextlib.AsyncExitStack() as stack:
         intake = _Intake(config, choice, daemon, stack, progress)
-        # A wrong key or tenant must show before the first file is sent, not after half of them.
-        for file in files:
-            await intake.admit(file)
+        await intake.admit(files)
         for file in files:
             await intake.take(file)
         return intake.outcome
@@ -101,40 +107,77 @@ class _Intake:
         self._progress = progress
         self._keys: dict[str, str] = {}
         self._body_bytes_max = min(BODY_BYTES_MAX, config.body_bytes_max // 2)
-        self.limits = limits_of(config)
-        self._told_ids: set[str] = set()
         self.outcome = Outcome()
 
-    async def admit(self, file: File) -> None:
-        """Make sure that a file may be sent. Raises ``BadRequest``, ``PostFailed``."""
-        await self._key(self._tenant(file))
+    async def admit(self, files: Sequence[File]) -> None:
+        """Make sure before anything is sent that the daemon takes events for every tenant that is named."""
+        tenants = {file.sidecar.tenant for file in files if file.sidecar is not None}
+        if self._choice.key and len(tenants) > 1:
+            raise BadRequest(
+                f"these are exports of {len(tenants)} tenants ({', '.join(sorted(tenants))}), and a key "
+                "writes to one: import one tenant's directory at a time, each with its key"
+            )
+        for tenant in dict.fromkeys(self._tenant_of(file) for file in files):
+            await self._key(tenant)
 
-    def _tenant(self, file: File) -> str:
-        return self._choice.tenant or (file.sidecar.tenant if file.sidecar else None) or self._only_tenant()
+    def _tenant_of(self, file: File) -> str:
+        if self._choice.key:
+            return ""  # The key knows it.
+        told = file.sidecar.tenant if file.sidecar is not None else None
+        return self._choice.tenant or told or self._only_tenant()
 
     async def take(self, file: File) -> None:
-        """Import one file."""
-        tenant = self._tenant(file)
-        key = await self._key(tenant)
-        self._progress.begin(file.name if file.path != STDIN else "stdin", total=size_of(file))
+        """Import one file, or all that is in an archive."""
+        kind: Kind | None = None
         try:
-            if file.sidecar is not None and file.sidecar.raw_bytes <= self._body_bytes_max:
-                await self._take_exported(file, file.sidecar, tenant, key)
+            kind = kind_of_archive(file.path) if file.path != STDIN and file.sidecar is None else None
+            if kind is None:
+                await self._take_file(file)
             else:
-                await self._take_any(file, tenant, key)
+                await self._take_archive(file.path, kind)
         except WireError as error:
-            self._fail(f"{file}: {error}. What came before that went in")
+            self._fail(f"{file.told}: {error}")
         except PostFailed as error:
+            if error.concerns_all and kind is not None:
+                raise  # It was told of a file inside.
             if error.concerns_all:
                 raise PostFailed(
-                    f"{file}: {error}. What went in stays; do the same again later to send the rest",
+                    f"{file.told}: {error}. What went in stays; do the same again later to send the rest",
                     answered=error.answered,
                 ) from error
-            self._fail(f"{file}: {error}")
-        except (OSError, zipfile.BadZipFile) as error:
-            self._fail(f"{file}: {getattr(error, 'strerror', None) or error}")
+            self._fail(f"{file.told}: {error}")
+        except OSError as error:
+            place = f" ({error.filename})" if error.filename not in {None, file.path} else ""
+            self._fail(f"{file.told}: {error.strerror}{place}. Temporary files go to TMPDIR")
 
-    async def _take_exported(self, file: File, sidecar: Sidecar, tenant: str, key: str) -> None:
+    async def _take_archive(self, path: str, kind: Kind) -> None:
+        is_empty = True
+        archive = unpacked(path, kind, wanted=looks_like_events)
+        try:
+            async for member in _in_a_thread(archive):
+                is_empty = False
+                inside = File(
+                    member.path, read_sidecar(member.path), f"{os.path.basename(path)}/{member.name}"
+                )
+                await self.take(inside)
+        finally:
+            await asyncio.to_thread(archive.close)
+        if is_empty:
+            suffixes = ", ".join(EVENT_SUFFIXES)
+            self._fail(
+                f"{path}: a {kind} archive in which no file looks like events ({suffixes}, or packed ones)"
+            )
+
+    async def _take_file(self, file: File) -> None:
+        tenant = self._tenant_of(file)
+        key = await self._key(tenant)
+        self._progress.begin(file.told, total=size_of(file))
+        if file.sidecar is not None and file.sidecar.raw_bytes <= self._body_bytes_max:
+            await self._take_exported(file.path, file.sidecar, tenant, key)
+        else:
+            await self._take_any(file, tenant, key)
+
+    async def _take_exported(self, path: str, sidecar: Sidecar, tenant: str, key: str) -> None:
         """Send a file of our own export as it is."""
         recording = self._choice.recording or sidecar.recording
         await self._send_metadata(sidecar, tenant, recording, key)
@@ -142,8 +185,8 @@ class _Intake:
             return
         post = self._daemon.post(recording, key, encoding="zstd")
         try:
-            with opened(file, None) as reader:
-                for chunk in self.chunks(reader):
+            with opened(path) as reader:
+                for chunk in self._chunks(reader):
                     await post.put(chunk)
             answer = await post.finish()
         finally:
@@ -151,7 +194,7 @@ class _Intake:
         self.outcome.add(tenant, recording, answer)
         if answer.stored + answer.repeated < sidecar.events:
             self._fail(
-                f"{file}: {sidecar.events} events should be in it, the daemon found "
+                f"{path}: {sidecar.events} events should be in it, the daemon found "
                 f"{answer.stored + answer.repeated}, and {answer.quarantined} lines that are none"
             )
 
@@ -171,74 +214,59 @@ class _Intake:
             self._fail(f"{recording}: its metadata was not taken: more keys than a recording may have")
 
     async def _take_any(self, file: File, tenant: str, key: str) -> None:
-        """Read a file's events and send them, a body for each recording that stands in it."""
+        """Read a file's events, and send them: a body for each recording that stands in it."""
         sidecar = file.sidecar
-        with contextlib.ExitStack() as stack:
-            stdin = None
-            if file.path == STDIN:
-                stdin = await asyncio.to_thread(stack.enter_context, stdin_kept())
-            source = self._source(file)
-            if sidecar is not None:
-                await self._send_metadata(sidecar, tenant, source.recording or sidecar.recording, key)
-            sender = Sender(
-                self._daemon,
-                key,
-                bytes_max=self._body_bytes_max,
-                done=lambda recording, answer: self.outcome.add(tenant, recording, answer),
-                fail=self._fail,
-            )
-            try:
-                await self._send_events(_Reader(self, file, stdin, source), sender)
-                await sender.finish()
-            except WireError:
-                # What came before it is good.
-                await sender.finish()
-                raise
-            finally:
-                await sender.cancel()
-
-    def _source(self, file: File) -> Source:
-        name = file.name.partition(".")[0]
-        return Source(
-            name=file.member or file.path,
+        exported = sidecar.recording if sidecar is not None else exported_recording(file.path)
+        named = exported or named_id(file.stem, self._parse_id)
+        source = Source(
+            name=file.path,
             parse_id=self._parse_id,
-            recording=self._choice.recording or (file.sidecar.recording if file.sidecar else None),
-            named=self._parse_id(name) if is_intended(name) else None,
-            ids="keep" if file.sidecar else self._choice.ids,
+            recording=self._choice.recording or exported,
+            named=named,
+            ids="keep" if exported else self._choice.ids,
         )
+        if sidecar is not None:
+            await self._send_metadata(sidecar, tenant, source.recording or sidecar.recording, key)
+        failure: WireError | None = None
+        with Spool() as spool:
+            try:
+                await self._read(file, source, spool)
+            except WireError as error:
+                failure = error  # What came before it is good.
+            for bundle in await asyncio.to_thread(spool.bundles, self._parse_id, session=named):
+                if bundle.is_made:
+                    self._progress.tell(
+                        f"{file.told}: nothing says whose its events are; they go to {bundle.recording}, "
+                        "an id made of them"
+                    )
+                await self._send_bundle(file, spool, bundle, tenant, key)
+        if failure is not None:
+            raise failure
 
-    async def _send_events(self, reader: _Reader, sender: Sender) -> None:
-        refused = events = 0
-        ids: ContentIds | None = None
-        with reader.pieces() as pieces:
+    async def _read(self, file: File, source: Source, spool: Spool) -> None:
+        refused = 0
+        with opened(file.path) as reader:
+            pieces = read_pieces(self._chunks(reader), source, limits_of(self._config))
             async for piece in _in_a_thread(pieces):
-                refused = self._tell_refused(str(reader.file), piece, refused)
-                events += piece.batch.event_count + len(piece.batch.metadata)
-                owner = Owner(piece.recording, piece.window)
-                recording = piece.recording
-                if reader.source.recording is None and (recording is None or piece.window is not None):
-                    if ids is None:
-                        ids = await asyncio.to_thread(reader.survey)
-                    recording = ids.id_of(owner)
-                    self._tell_id(reader.file, owner, recording)
-                await sender.send(recording or "", piece.batch)
-        if not events:
-            head = await asyncio.to_thread(reader.head)
-            if is_empty(head):
-                self._progress.tell(f"{reader.file}: no events in it")
-            else:
-                self._fail(f"{reader.file}: no events in it; {description_of(head)}")
+                refused = self._tell_refused(file.told, piece, refused)
+                await asyncio.to_thread(spool.add, piece.owner, piece.batch)
 
-    def _tell_id(self, file: File, owner: Owner, recording: str) -> None:
-        if recording == owner.recording or recording in self._told_ids:
-            return
-        self._told_ids.add(recording)
-        which = (
-            f"its events of window {owner.window}"
-            if owner.window
-            else "nothing says whose its events are; they"
-        )
-        self._progress.tell(f"{file}: {which} go to {recording}, an id made of what they are")
+    async def _send_bundle(self, file: File, spool: Spool, bundle: Bundle, tenant: str, key: str) -> None:
+        first = b""
+        if bundle.metadata:
+            at_ms = min((frame.first_ts for frame in bundle.frames if not frame.is_metadata), default=0.0)
+            first = metadata_line(bundle.metadata, at_ms) + b"\n"
+        for body in bodies(bundle.frames, bytes_max=self._body_bytes_max):
+            try:
+                answer = await send_frames(self._daemon, bundle.recording, key, spool, body, first=first)
+            except PostFailed as error:
+                if error.concerns_all:
+                    raise
+                # An erased recording, for instance: the others go on.
+                self._fail(f"{file.told}: {bundle.recording}: {error}")
+                return
+            self.outcome.add(tenant, bundle.recording, answer)
+            first = b""
 
     def _tell_refused(self, path: str, piece: Piece, refused: int) -> int:
         for bad in piece.batch.rejected:
@@ -250,7 +278,7 @@ class _Intake:
                 self._progress.tell(f"rrd: {path}: more such lines follow; they are counted only")
         return refused
 
-    def chunks(self, reader: IO[bytes]) -> Iterator[bytes]:
+    def _chunks(self, reader: IO[bytes]) -> Iterator[bytes]:
         while chunk := reader.read(CHUNK_BYTES):
             self._progress.add(len(chunk))
             yield chunk
@@ -263,17 +291,9 @@ class _Intake:
             if not self._choice.key:
                 self._check_tenant(tenant)
             key = self._choice.key or self._stack.enter_context(minted_key(self._config.data_dir, tenant))
-            await self._daemon.admit(key, is_own=not self._choice.key)
+            await self._daemon.admit(key, is_new=not self._choice.key)
             self._keys[tenant] = key
         return self._keys[tenant]
-
-    def _only_tenant(self) -> str:
-        if self._choice.key:
-            return ""  # The key knows it.
-        tenants = self._tenants()
-        if len(tenants) != 1:
-            raise BadRequest("nothing says whose recordings these are. Use --tenant")
-        return tenants.pop()
 
     def _check_tenant(self, tenant: str) -> None:
         """Refuse a tenant that the caller names and no key knows: it is more likely misspelt than new."""
@@ -285,60 +305,34 @@ class _Intake:
             )
 
     def _tenants(self) -> set[str]:
+        """Return the tenants that have a key."""
         with KeyStore(layout.keys_path(self._config.data_dir), create=False) as store:
             return {row.tenant for row in store.list_keys() if row.revoked_ms is None}
+
+    def _only_tenant(self) -> str:
+        tenants = self._tenants()
+        if len(tenants) != 1:
+            raise BadRequest("nothing says whose recordings these are. Use --tenant")
+        return tenants.pop()
 
     def _fail(self, message: str) -> None:
         self.outcome.failed += 1
         self._progress.tell(f"rrd: {message}")
 
 
-class _Reader:
-    """One file, which can be read from its beginning as often as it takes."""
-
-    def __init__(self, intake: _Intake, file: File, stdin: IO[bytes] | None, source: Source) -> None:
-        self.file = file
-        self.source = source
-        self._intake = intake
-        self._stdin = stdin
-
-    @contextlib.contextmanager
-    def pieces(self, *, is_told: bool = True) -> Iterator[Iterator[Piece]]:
-        """Open the file; give out what it holds. ``is_told``: the progress bar follows."""
-        with opened(self.file, self._stdin) as reader:
-            chunks = self._intake.chunks(reader) if is_told else iter(lambda: reader.read(CHUNK_BYTES), b"")
-            yield read_pieces(chunks, self.source, self._intake.limits)
-
-    def survey(self) -> ContentIds:
-        """Read the whole file for the ids of what nothing names. Blocking."""
-        if self._stdin is not None:
-            at = self._stdin.tell()
-        with self.pieces(is_told=False) as pieces:
-            ids = ContentIds(_as_far_as_it_goes(pieces))
-        if self._stdin is not None:
-            self._stdin.seek(at)
-        return ids
-
-    def head(self) -> bytes:
-        """Return the first bytes of the file, as it lies there. Blocking."""
-        with opened(self.file, self._stdin) as reader:
-            return reader.read(HEAD_BYTES)
+T = TypeVar("T")
 
 
-def _as_far_as_it_goes(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """Yield pieces up to a place where the file can't be read: the import itself reports that."""
-    with contextlib.suppress(WireError):
-        yield from pieces
-
-
-async def _in_a_thread(pieces: Iterator[Piece]) -> AsyncIterator[Piece]:
-    """Read in a worker thread, so that what is being sent goes on meanwhile."""
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-        yield piece
+async def _in_a_thread(found: Iterator[T]) -> AsyncIterator[T]:
+    """Read in a worker thread, so that the connection is looked after meanwhile."""
+    while (item := await asyncio.to_thread(next, found, None)) is not None:
+        yield item
 
 
 def check_choice(choice: Choice, config: Config) -> Choice:
     """Return the choice with its recording id in canonical form. Raises ``BadRequest``."""
+    if choice.key and choice.tenant is not None:
+        raise BadRequest("--tenant and --key don't go together: a key writes to its own tenant")
     if bool(choice.url) != bool(choice.key):
         raise BadRequest("--url and --key go together: a key is good for one daemon")
     if choice.tenant is not None and not is_tenant(choice.tenant):

@@ -43,23 +43,27 @@ _own = msgspec.json.Decoder(_Own).decode
 
 def own_recording(line: bytes) -> str | None:
     """Return an event's ``recordingId``; None if it has none, or it is no string."""
+    try:
+        return msgspec.json.decode(_own_members(line).recording, type=str)
+    except ValueError:  # msgspec's own errors are ValueErrors.
+        return None
+
+
+def own_window(line: bytes) -> bytes:
+    """Return an event's ``windowId`` as JSON, which PostHog writes; nothing if it has none."""
+    try:
+        return bytes(_own_members(line).window)
+    except ValueError:
+        return b""
+
+
+def _own_members(line: bytes) -> _Own:
+    """Raises ``ValueError`` for what is no event."""
     text = without_lone_surrogates(line)
     try:
-        try:
-            own = _own(text)
-        except RecursionError:
-            own = _own(outermost(text))
-        return msgspec.json.decode(bytes(own.recording), type=str)
-    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors.
-        return None
-
-
-def own_window(line: bytes) -> str | None:
-    """Return an event's ``windowId`` (PostHog writes it); None if it has none, or it is no string."""
-    try:
-        return msgspec.json.decode(bytes(_own(without_lone_surrogates(line)).window), type=str)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+        return _own(text)
+    except RecursionError:
+        return _own(outermost(text))
 
 
 def read_lines(table: Table, *, ids: bool, bytes_max: int) -> Iterator[list[bytes]]:

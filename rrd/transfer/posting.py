@@ -1,15 +1,16 @@
 """Events → a running daemon, over HTTP: bodies that grow while they are sent.
 
 One ``Post`` is one body, and so one sender in the daemon's eyes: equal lines within it are different events,
-and what was stored from an earlier body is not stored again. Hence all events of a recording go in one body,
-but for a very large one, which is cut where equal lines can't stand on both sides: where timestamps go up.
+and what was stored from an earlier body is not stored again. Hence all events of a recording in one file go
+in one body, but for a very large one, which ``spool.bodies`` cuts where equal lines can't stand on both
+sides.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 import aiohttp
@@ -19,20 +20,27 @@ import zstandard
 from rrd import layout
 from rrd.access.keys import KeyStore
 from rrd.errors import RrdError
-from rrd.wire.events import Batch
+from rrd.transfer.spool import Frame, Spool
 
 BODY_BYTES_MAX = 512 << 20
 """Events a body, decoded. A daemon takes twice as much, unless ``body_bytes_max`` was lowered."""
 
 NDJSON = "application/x-ndjson"
 
-_OWN_KEY_TIMEOUT_S = 10.0
+_ADMISSION_TIMEOUT_S = 10.0
 """A key that was just made counts within a second. A machine may be busy."""
 
-_GIVEN_KEY_TIMEOUT_S = 1.5
-"""A key that the caller gives may be just as young, but is more likely wrong."""
+_GIVEN_ADMISSION_TIMEOUT_S = 3.0
+"""For a key that the caller named: most likely it is wrong, but it may have been made a moment ago."""
 
 _ADMISSION_INTERVAL_S = 0.1
+_UNKNOWN = (
+    "Nothing was sent. `rrd keys list` shows the keys that this daemon knows; --key takes one that may write"
+)
+_UNKNOWN_NEW = (
+    "Nothing was sent. The key was made in this data directory, and the daemon doesn't know it: it seems to "
+    "serve another one. Check --data-dir and the port, or use --url and --key"
+)
 _ANSWER_TIMEOUT_S = 300.0
 """From the end of a body on: what came last has to be stored, and others have a turn."""
 
@@ -68,12 +76,12 @@ class Daemon:
         self._session = session
         self.url = url.rstrip("/")
 
-    async def admit(self, key: str, *, is_own: bool = False) -> None:
-        """Return when ``key`` may write. Raises ``PostFailed`` with what to do if it may not.
+    async def admit(self, key: str, *, is_new: bool = False) -> None:
+        """Return when ``key`` may write. Raises ``PostFailed`` with what to do if it may not, ever.
 
-        ``is_own``: this process has just made the key, and the daemon may not know it yet.
+        ``is_new``: it was just made, and a daemon that serves the same data directory learns of it soon.
         """
-        timeout_s = _OWN_KEY_TIMEOUT_S if is_own else _GIVEN_KEY_TIMEOUT_S
+        timeout_s = _ADMISSION_TIMEOUT_S if is_new else _GIVEN_ADMISSION_TIMEOUT_S
         deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
             # An empty body: whether the key is good is all that this can find out.
@@ -81,8 +89,12 @@ class Daemon:
             try:
                 await post.finish()
             except PostFailed as error:
-                if error.answered != 401 or asyncio.get_running_loop().time() > deadline:
+                if error.answered != 401:
                     raise
+                if asyncio.get_running_loop().time() > deadline:
+                    raise PostFailed(
+                        f"{error}. {_UNKNOWN_NEW if is_new else _UNKNOWN}", answered=401
+                    ) from error
             else:
                 return
             await asyncio.sleep(_ADMISSION_INTERVAL_S)
@@ -169,101 +181,23 @@ class Post:
         return _answer(self._url, response.status, body)
 
 
-class EventPost:
-    """A ``Post`` of checked events, compressed on the way."""
+async def send_frames(
+    daemon: Daemon, recording: str, key: str, spool: Spool, body: Sequence[Frame], *, first: bytes = b""
+) -> Answer:
+    """Send frames of a recording as one body, behind the lines ``first``.
 
-    def __init__(self, daemon: Daemon, recording: str, key: str, *, bytes_max: int) -> None:
-        self.recording = recording
-        self._bytes_max = bytes_max
-        self._post = daemon.post(recording, key, encoding="zstd")
-        # The quickest level: a daemon on the same machine needs the processor more than the socket does.
-        self._compressor = zstandard.ZstdCompressor(level=1).compressobj()
-        self._size = 0
-        self._last_ts = float("-inf")
-
-    def may_take(self, batch: Batch) -> bool:
-        """Tell whether a batch belongs in this body, or a new one had better begin with it."""
-        return self._size < self._bytes_max or not batch.event_count or batch.first_ts <= self._last_ts
-
-    async def put(self, batch: Batch) -> None:
-        """Send a batch's events and metadata; what was refused in it stays here. Raises ``PostFailed``."""
-        text = b"".join([event.raw + b"\n" for event in batch.metadata]) + batch.payload
-        self._size += len(text)
-        if batch.event_count:
-            self._last_ts = max(self._last_ts, batch.last_ts)
-        if packed := self._compressor.compress(text):
-            await self._post.put(packed)
-
-    async def finish(self) -> Answer:
-        """Return when everything is safe. Raises ``PostFailed``."""
-        await self._post.put(self._compressor.flush())
-        return await self._post.finish()
-
-    async def cancel(self) -> None:
-        await self._post.cancel()
-
-
-class Sender:
-    """Sends the pieces of one file, one body after another."""
-
-    def __init__(
-        self,
-        daemon: Daemon,
-        key: str,
-        *,
-        bytes_max: int,
-        done: Callable[[str, Answer], None],
-        fail: Callable[[str], None],
-    ) -> None:
-        """``done`` is told of each body and its recording; ``fail``, in a sentence, of what was refused."""
-        self._daemon = daemon
-        self._key = key
-        self._bytes_max = bytes_max
-        self._done = done
-        self._fail = fail
-        self._post: EventPost | None = None
-        self._refused: set[str] = set()
-        """Recordings that the daemon does not take, erased ones for instance. Others go on."""
-
-    async def send(self, recording: str, batch: Batch) -> None:
-        """Send a batch's events. Raises ``PostFailed`` if that concerns all of them."""
-        if recording in self._refused or not (batch.event_count or batch.metadata):
-            return
-        if self._post is not None and not (self._post.recording == recording and self._post.may_take(batch)):
-            await self.finish()
-        if self._post is None:
-            self._post = EventPost(self._daemon, recording, self._key, bytes_max=self._bytes_max)
-        try:
-            await self._post.put(batch)
-        except PostFailed as error:
-            await self.cancel()
-            self._refuse(recording, error)
-
-    async def finish(self) -> None:
-        """Return when all that was sent is safe."""
-        if self._post is None:
-            return
-        post, self._post = self._post, None
-        try:
-            answer = await post.finish()
-        except PostFailed as error:
-            self._refuse(post.recording, error)
-        else:
-            self._done(post.recording, answer)
-        finally:
-            await post.cancel()
-
-    async def cancel(self) -> None:
-        """Break off what is on its way, if anything is."""
-        if self._post is not None:
-            post, self._post = self._post, None
-            await post.cancel()
-
-    def _refuse(self, recording: str, error: PostFailed) -> None:
-        if error.concerns_all:
-            raise error
-        self._refused.add(recording)
-        self._fail(f"{recording}: {error}")
+    Raises ``PostFailed``; ``OSError`` if the spool can't be read.
+    """
+    post = daemon.post(recording, key, encoding="zstd")
+    try:
+        if first:
+            await post.put(zstandard.compress(first))
+        for frame in body:
+            # In a worker thread, so that what is being sent goes on meanwhile.
+            await post.put(await asyncio.to_thread(spool.packed, frame))
+        return await post.finish()
+    finally:
+        await post.cancel()
 
 
 class _Problem(msgspec.Struct):
@@ -276,7 +210,7 @@ class _Problem(msgspec.Struct):
 
 class _Reply(msgspec.Struct):
     successful_rows: int = 0
-    duplicate_rows: int = 0
+    duplicate_rows: int | msgspec.UnsetType = msgspec.UNSET
     quarantined_rows: int = 0
     error: _Problem = msgspec.field(default_factory=_Problem)
 
@@ -287,5 +221,10 @@ def _answer(url: str, status: int, body: bytes) -> Answer:
     except msgspec.DecodeError:
         raise PostFailed(f"{url}: answered {status}, and not as rrd does. Check --url") from None
     if status == 200:
+        if reply.duplicate_rows is msgspec.UNSET:
+            raise PostFailed(
+                f"{url}: this is no rrd, or too old a one to import to: it doesn't tell which events "
+                "are repeats. Check --url, or update the daemon"
+            )
         return Answer(reply.successful_rows, reply.duplicate_rows, reply.quarantined_rows)
     raise PostFailed(f"{url}: {status} {reply.error.code}: {reply.error.message}", answered=status)

@@ -1,71 +1,57 @@
 """Any file of rrweb events → batches of checked events, and which recording each belongs to.
 
-A file is NDJSON or one of the forms in ``documents``, in any of the encodings in ``text``. Arrays are taken
-apart as they come in: no more of a file is in memory than a window and the event that has not ended.
+A file is NDJSON, or JSON of any shape that ``documents`` can take apart; ``unpacking`` says how it may be
+packed. What it is shows at its beginning. Lines of NDJSON that are no events get a second look: one may end
+with a comma, be JSON text in a string, or hold events as a document does.
 
 **Whose is an event?** The first of these that says something:
 
 1. the recording that the caller chose;
-2. what ``rrd export --with-ids`` added to the event, or what the document around it says;
-3. the file's name;
+2. what ``rrd export --with-ids`` added to the event, or the name of the array it stands in;
+3. the file's name, if it is a UUID or ``rrd export`` wrote it;
 4. a ``recordingId`` of the event's own, if that is a recording id;
-5. the event before it.
+5. the event before it, of the same file;
+6. what the document says around its events (``origins``);
+7. the events themselves: their recording's id is made of them (``origins.ContentId``).
 
-**Added members come off again.** An event that was stored without ``sequenceId`` and ``recordingId`` must
-come back without them, or it would be another event; one whose sender numbered it must keep its own. So an
-export marks what it adds by a tab in front, which JSON allows (RFC 8259, section 2) and no serialiser
-writes::
-
-    {"type":3,"timestamp":1,"data":{}<TAB>,"sequenceId":7,"recordingId":"0b1c…"}
-
-Bytes that the API answered with have no such mark: with ``ids="strip"`` the same members at an event's end
-are taken off without it, with ``ids="keep"`` nothing is taken off at all.
+**One recording a window.** Exports of sessions hold the events of several windows, dealt out in turns. Each
+window has a page of its own, and played as one they would change each other's: so each is a recording.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from rrd.config import Config
-from rrd.errors import TooLarge
-from rrd.transfer.documents import BATCH_BYTES, Documents, Owner, is_document
-from rrd.transfer.foreign import decompressed
-from rrd.transfer.lines import IN_RECORDING, own_recording, own_window
-from rrd.transfer.text import text_windows
+from rrd.errors import TooLarge, WireError
+from rrd.transfer.documents import BATCH_BYTES, Documents, Found, Place
+from rrd.transfer.foreign import ForeignFile, explain, refuse_foreign
+from rrd.transfer.origins import Origins
+from rrd.transfer.owners import Ids, Owner, Owners, without_space
+from rrd.transfer.shapes import holds_events, is_document
+from rrd.transfer.unpacking import ZSTD_WINDOW_BYTES_MAX, text_windows
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter
 
-Ids = Literal["auto", "keep", "strip"]
+__all__ = ["CHUNK_BYTES", "Ids", "Piece", "Source", "limits_of", "read_pieces"]
 
 CHUNK_BYTES = 256 << 10
 _HEAD_BYTES = 64 << 10
 """What is looked at to tell NDJSON from a document."""
 
-_TAIL_BYTES = 256
-"""An event's end, long enough for what an export adds: a number, an id of 64 characters, and some space."""
-
-_ID = rb'"([A-Za-z0-9_-]{8,64})"'
-_NAMES = rb',"(?:recordingId|' + IN_RECORDING + rb')":'
-_ADDED = rb'(?:,"sequenceId":[0-9]{1,20}(?:' + _NAMES + _ID + rb")?|" + _NAMES + _ID + rb")\}([ \t\r]*)\Z"
-_MARKED = re.compile(rb"\t" + _ADDED)
-_AS_THE_API = re.compile(rb"\t?" + _ADDED)
-
-
-_LINE_ENDS = (b"}", b'"', b"")
-"""Nearly all lines end so; at the end of any other a comma may stand."""
-
 
 class Piece(NamedTuple):
     """Some events of a file that stand together, and belong together."""
 
-    recording: str | None
-    """None: nothing says whose they are."""
+    owner: Owner
     batch: Batch
-    window: str | None = None
-    """The browser window that the file says they come from."""
+
+    @property
+    def recording(self) -> str | None:
+        """None: nothing near them says whose they are."""
+        return self.owner.recording
 
 
 class Source(NamedTuple):
@@ -87,104 +73,124 @@ def read_pieces(chunks: Iterable[bytes], source: Source, limits: Limits) -> Iter
 
     Raises ``WireError`` where the file can't be read any further; what was yielded before is good.
     """
-    owners = _Owners(source)
-    line_number = 1
-    for owner, lines in _lines(chunks, source, limits):
-        lines = [decompressed(line, bytes_max=limits.event_bytes_max) for line in lines]  # noqa: PLW2901
-        for (recording, window), group in owners.assign(owner, lines):
-            rest = group
-            while rest:
-                batch = check_lines(rest, limits, first_line=line_number, may_end_early=True)
-                rest = rest[batch.limit_line - line_number :]
-                line_number = batch.limit_line
-                yield Piece(recording, batch, window)
-
-
-def _lines(chunks: Iterable[bytes], source: Source, limits: Limits) -> Iterator[tuple[Owner, list[bytes]]]:
-    """Yield lines, each an event if all is well, with what the document around them says of their owner."""
-    windows = text_windows(iter(chunks), source.name, limits)
+    windows = text_windows(chunks, source.name, zstd_window_bytes_max=limits.zstd_window_bytes_max)
     head = b""
     for window in windows:
         head += window
         if len(head) >= _HEAD_BYTES:
             break
-    splitter: Documents | _Lines
-    if is_document(head, source.parse_id):
-        splitter = Documents(source.parse_id, event_bytes_max=limits.event_bytes_max)
-    else:
-        splitter = _Lines(event_bytes_max=limits.event_bytes_max)
-    yield from splitter.feed(head)
-    del head
-    for window in windows:
-        yield from splitter.feed(window)
-    yield from splitter.finish()
+    refuse_foreign(head)
+    reader = _Reader(source, limits)
+    has_events = has_refused = False
+    for piece in reader.documents(head, windows) if is_document(head) else reader.lines(head, windows):
+        has_events = has_events or bool(piece.batch.event_count or piece.batch.metadata)
+        has_refused = has_refused or bool(piece.batch.rejected)
+        yield piece
+    if has_refused and not has_events:
+        raise ForeignFile(explain(head))
 
 
-class _Lines:
-    """NDJSON → its lines. Of an array that lost its brackets each line but the last ends with a comma."""
+class _Reader:
+    """Reads one file."""
 
-    def __init__(self, *, event_bytes_max: int) -> None:
-        self._splitter = LineSplitter(line_bytes_max=event_bytes_max)
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._origins = Origins(source.parse_id)
+        self._owners = Owners(
+            self._origins,
+            recording=source.recording,
+            named=source.named,
+            ids=source.ids,
+            bytes_max=limits.event_bytes_max,
+        )
+        self._limits = limits
+        self._number = 1
+        """Of the next line, or event of a document."""
 
-    def feed(self, window: bytes) -> Iterator[tuple[Owner, list[bytes]]]:
+    def documents(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
+        """Read JSON documents."""
+        documents = Documents(self._origins, event_bytes_max=self._limits.event_bytes_max)
+        for window in _chain(head, windows):
+            for found in documents.feed(window):
+                yield from self._pieces(found)
+        for found in documents.finish():
+            yield from self._pieces(found)
+
+    def lines(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
+        """Read NDJSON."""
+        splitter = LineSplitter(line_bytes_max=self._limits.event_bytes_max)
+        for window in _chain(head, windows):
+            try:
+                splitter.feed(window)
+            except TooLarge:
+                yield from self._take(splitter)
+                raise
+            if splitter.whole_bytes >= BATCH_BYTES:
+                yield from self._take(splitter)
+        splitter.end_line()
+        yield from self._take(splitter)
+
+    def _take(self, splitter: LineSplitter) -> Iterator[Piece]:
+        if splitter.whole_bytes:
+            lines = splitter.take().split(b"\n")[:-1]
+            yield from self._pieces(Found(Place(self._origins.nothing), lines), looks_again=True)
+
+    def _pieces(self, found: Found, *, looks_again: bool = False) -> Iterator[Piece]:
+        for owner, lines in self._owners.assign(found):
+            rest = lines
+            while rest:
+                batch = check_lines(rest, self._limits, first_line=self._number, may_end_early=True)
+                taken, rest = rest[: batch.limit_line - self._number], rest[batch.limit_line - self._number :]
+                if batch.rejected and looks_again:
+                    yield from self._look_again(owner, taken, batch)
+                else:
+                    self._number = batch.limit_line
+                    yield Piece(owner, _unpacked_alike(owner, taken, batch))
+
+    def _look_again(self, owner: Owner, lines: list[bytes], batch: Batch) -> Iterator[Piece]:
+        """Take lines apart that are no events as they stand, but may hold some; the others stay in place."""
+        first, start = self._number, 0
+        for number in sorted({bad.line - first for bad in batch.rejected}):
+            found = self._events_in(lines[number])
+            if found:
+                yield from self._checked(owner, lines[start:number], first + start)
+                for part in found:
+                    self._number = first + number
+                    yield from self._pieces(part)
+                start = number + 1
+        yield from self._checked(owner, lines[start:], first + start)
+        self._number = first + len(lines)
+
+    def _checked(self, owner: Owner, lines: list[bytes], first: int) -> Iterator[Piece]:
+        if lines:
+            self._number = first
+            batch = check_lines(lines, self._limits, first_line=first)
+            yield Piece(owner, batch)
+
+    def _events_in(self, line: bytes) -> list[Found]:
+        """Return the events in a line that is none; nothing if there are none either."""
+        documents = Documents(self._origins, event_bytes_max=self._limits.event_bytes_max)
         try:
-            self._splitter.feed(window)
-        except TooLarge:
-            yield from self._take()
-            raise
-        if self._splitter.whole_bytes >= BATCH_BYTES:
-            yield from self._take()
-
-    def finish(self) -> Iterator[tuple[Owner, list[bytes]]]:
-        self._splitter.end_line()
-        yield from self._take()
-
-    def _take(self) -> Iterator[tuple[Owner, list[bytes]]]:
-        if self._splitter.whole_bytes:
-            lines = self._splitter.take().split(b"\n")[:-1]
-            yield Owner(), [line if line[-1:] in _LINE_ENDS else _without_comma(line) for line in lines]
+            found = [*documents.feed(line), *documents.finish()]
+        except WireError:
+            return []
+        is_good = any(holds_events(text, 0) for part in found for text in part.lines)
+        return found if is_good else []
 
 
-def _without_comma(line: bytes) -> bytes:
-    whole = line.rstrip(b" \t\r")
-    return whole[:-1] if whole[-1:] == b"," else line
+def _unpacked_alike(owner: Owner, lines: Sequence[bytes], batch: Batch) -> Batch:
+    """Return a batch without the white space in its packed events, if nothing names their recording.
+
+    Of other events it is gone already (``owners``).
+    """
+    if owner.recording is not None or not any(line[:1] == b'"' for line in lines):
+        return batch
+    events = batch.payload.split(b"\n")[:-1]
+    return batch._replace(payload=b"".join([without_space(event) + b"\n" for event in events]))
 
 
-class _Owners:
-    """Tells whose each line of one file is, and takes off what an export added."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._added = {"auto": _MARKED, "strip": _AS_THE_API, "keep": None}[source.ids]
-        self._last = Owner()
-
-    def assign(self, hint: Owner, lines: list[bytes]) -> Iterator[tuple[Owner, list[bytes]]]:
-        """Yield lines that stand together and belong together. A blank line belongs to those before it."""
-        group: list[bytes] = []
-        for line in lines:
-            owner, event = self._owner(hint, line)
-            if owner != self._last and group:
-                yield self._last, group
-                group = []
-            self._last = owner
-            group.append(event)
-        if group:
-            yield self._last, group
-
-    def _owner(self, hint: Owner, line: bytes) -> tuple[Owner, bytes]:
-        source, said = self._source, None
-        if self._added is not None and (added := self._added.search(line[-_TAIL_BYTES:])) is not None:
-            said = (added[1] or added[2] or b"").decode()
-            start = max(0, len(line) - _TAIL_BYTES) + added.start()
-            line = line[:start] + b"}" + added[3]
-        owner = source.recording or (said and source.parse_id(said)) or hint.recording or source.named
-        if owner is None and b'"recordingId"' in line:
-            said = own_recording(line)
-            owner = source.parse_id(said) if said is not None else None
-        window = hint.window
-        if window is None and b'"windowId"' in line:
-            window = own_window(line)
-        return Owner(owner or self._last.recording, window or self._last.window), line
+def _chain(head: bytes, windows: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from windows
 
 
 def limits_of(config: Config) -> Limits:
@@ -193,7 +199,7 @@ def limits_of(config: Config) -> Limits:
         event_bytes_max=config.event_bytes_max,
         document_bytes_max=config.event_bytes_max,
         body_bytes_max=None,
-        zstd_window_bytes_max=128 << 20,  # What `zstd --long` asks for, and one reader can have.
+        zstd_window_bytes_max=ZSTD_WINDOW_BYTES_MAX,
         nesting_max=config.nesting_max,
         metadata_keys_max=config.metadata_keys_max,
         metadata_key_bytes_max=config.metadata_key_bytes_max,

@@ -17,6 +17,8 @@ from rrd.index.rows import MetadataRow
 FORMAT = "rrd-export-1"
 EVENTS_SUFFIX = ".ndjson.zst"
 META_SUFFIX = ".meta.json"
+SIDECAR_BYTES_MAX = 16 << 20
+"""A recording may have a hundred values of metadata, each of some kilobytes, or more by its settings."""
 
 
 class MetadataValue(TypedDict):
@@ -66,15 +68,25 @@ def sidecar_path(events_path: str) -> str:
 
 def read_sidecar(events_path: str) -> Sidecar | None:
     """Return what is said about a file of events; None if nothing is, or it is not this file any more."""
+    sidecar = _read(events_path)
+    return sidecar if sidecar is not None and os.path.getsize(events_path) == sidecar.size else None
+
+
+def exported_recording(events_path: str) -> str | None:
+    """Return the recording that a file of an export is of, even if it has been cut off since."""
+    sidecar = _read(events_path)
+    return sidecar.recording if sidecar is not None else None
+
+
+def _read(events_path: str) -> Sidecar | None:
     if not events_path.endswith(EVENTS_SUFFIX):
         return None
     try:
         with open(sidecar_path(events_path), "rb") as reader:
-            found = json.loads(reader.read())
+            found = json.loads(reader.read(SIDECAR_BYTES_MAX))
         if found.pop("format") != FORMAT:
             return None
-        sidecar = msgspec.convert(found, Sidecar)
-        return sidecar if os.path.getsize(events_path) == sidecar.size else None
+        return msgspec.convert(found, Sidecar)
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

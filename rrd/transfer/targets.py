@@ -143,7 +143,7 @@ class StreamTarget(Target):
     def _put_array(self, recorded: Recorded) -> None:
         if not self._is_one:
             # An id needs no escaping in JSON: it is made of letters, digits, "-" and "_". The tab marks it as
-            # an id: with `recording_ids = "any"` nearly any word may be one (``documents.is_intended``).
+            # an id: with `recording_ids = "any"` nearly any word may be one (``origins.stated_id``).
             self._output.write(b'%s\t"%s":' % (b",\n" if self._count else b"{", recorded.recording.encode()))
         self._output.write(b"[")
         self._write(recorded, self._output, b",\n", b"")

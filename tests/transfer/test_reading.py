@@ -232,4 +232,4 @@ def test_what_an_export_adds_comes_off_again_and_nothing_else(
     added += b',"recordingId":"%s"' % OTHER.encode() * with_recording
     exported = _add(line, added)
     assert json.loads(exported)["type"] == 3
-    assert events(exported + b"\n") == [line.rstrip(b"\r")]
+    assert events(exported + b"\n", source(named=ID)) == [line]
