@@ -38,6 +38,9 @@ _BATCH = 64
 _PATIENCE_S = 1.0
 """How long a recording is waited for that somebody else has claimed; it is passed over then."""
 
+_JUST_VERIFIED_MS = 10_000
+"""Publishing has verified the object; so soon after, the store need not be asked once more."""
+
 _EVERYTHING_MS = 1 << 62
 
 logger = logging.getLogger(__name__)
@@ -122,7 +125,7 @@ class Evictor:
                 if segment.state == "rolled" and first_number <= segment.number <= published.last_number
             ]
             names = [SegmentName(tenant, recording, segment.number) for segment in copies]
-            if names:
+            if names and self._clock.now_ms() - published.published_ms > _JUST_VERIFIED_MS:
                 await self._check_stored(row, published)
             await self._threads.run(_delete, self._disk, self._config.data_dir, names)
             await self._index.evicted(row.row_id, first_number)

@@ -254,6 +254,7 @@ async def test_an_open_socket_whose_key_is_revoked_is_closed(api: Api, kind: str
     bystander = await api.socket(new_id())
     await socket.send_text(*sent)
     await until(lambda: len(api.daemon.services.sockets) == 2, what="both sockets to be open")
+    await api.stored(recording, len(sent))
     revoke()
     end = await socket.farewell()
     assert (end.code, end.reason) == (1008, "key revoked")
