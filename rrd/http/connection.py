@@ -21,6 +21,7 @@ from rrd.errors import BadFraming
 from rrd.http import cors
 from rrd.http.crowding import RefusedConnections
 from rrd.http.framing import Framing, HeadRefused
+from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
 from rrd.http.problems import http_problem, note_refusal, problem
 from rrd.http.services import Services
@@ -200,10 +201,9 @@ class Connection(RequestHandler):
 
     def _say_end(self) -> None:
         """Close our side alone: the client sees that the reply is over, and what it sends harms nothing."""
-        transport = self.transport
-        if not self._has_said_end and transport is not None and not transport.is_closing():
+        if not self._has_said_end:
             self._has_said_end = True
-            transport.write_eof()
+            half_close(self.transport)
 
     def handle_error(
         self,

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from rrd.http.half_close import half_close
+
 _LINGER_S = 1.0
 """How long a refused connection may take to ask, and then to read the reply. A close with bytes unread would
 reset the connection, and the client might never see the reply (RFC 9112, 9.6)."""
@@ -73,4 +75,4 @@ class _Refused(asyncio.Protocol):
         if not self._has_answered and not self._transport.is_closing():
             self._has_answered = True
             self._transport.write(_REPLY)
-            self._transport.write_eof()
+            half_close(self._transport)

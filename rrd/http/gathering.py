@@ -31,6 +31,7 @@ from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
 from rrd.errors import RrdError
 from rrd.http.deflate import Inflater
+from rrd.http.half_close import half_close
 
 _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
@@ -137,10 +138,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             return
         frames.is_over = True
         runs.stop()
-        transport = frames.transport
-        with contextlib.suppress(OSError, RuntimeError):
-            if transport is not None and not transport.is_closing():
-                transport.write_eof()
+        half_close(frames.transport)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not frames.has_ended.is_set() and runs.exception() is None:
