@@ -121,7 +121,7 @@ async def fill(config: Config, bodies: dict[str, list[bytes]]) -> None:
     os.makedirs(layout.active_dir(config.data_dir))
     index = await Index.open(layout.index_path(config.data_dir))
     registry = Registry(config, disk, index, clock, limits)
-    registry.start()
+    await registry.start()
     for recording, lines in bodies.items():
         source = await registry.open_source(TENANT, recording)
         for batch in _batches(lines, config.flush_bytes):

@@ -107,7 +107,7 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
             logger, logging.INFO, "recovered", segments=recovered.segments, blocks=recovered.blocks,
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
-        writing = services.registry.start()
+        writing = await services.registry.start()
         tasks = [*start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.

@@ -84,8 +84,13 @@ class Registry:
         self._started_at = clock.monotonic()
         self.committer = Committer(config, disk, index, clock, files=files)
 
-    def start(self) -> list[asyncio.Task[None]]:
+    async def start(self) -> list[asyncio.Task[None]]:
         """Start committing and sweeping. A task that ends by itself has failed, and the daemon with it."""
+        self._started_at = self._clock.monotonic()
+        # Read before anything can be removed: a segment that is gone from the index can't be sealed.
+        for tenant, recording, row_id, segment in await self._index.active_segments():
+            name = layout.SegmentName(tenant, recording, segment.number)
+            self._left_active.setdefault((tenant, recording), {})[name] = row_id
         self._tasks = [
             asyncio.create_task(self.committer.run(), name="committer"),
             asyncio.create_task(self._sweep(), name="sweep"),
@@ -302,11 +307,6 @@ class Registry:
         recording.writer = self.committer.resume(path, found[0], last.size)
 
     async def _sweep(self) -> None:
-        self._started_at = self._clock.monotonic()
-        for tenant, recording, row_id, segment in await self._index.active_segments():
-            if (tenant, recording) not in self._recordings:
-                name = layout.SegmentName(tenant, recording, segment.number)
-                self._left_active.setdefault((tenant, recording), {})[name] = row_id
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
             await self.seal_idle()

@@ -157,7 +157,7 @@ async def running(
                 if asyncio.iscoroutine(waiting):
                     await waiting
             await assembly.bring_up_to_date(parts)
-            tasks = services.registry.start()
+            tasks = await services.registry.start()
             mine = assembly.start_tasks(parts)
             services.ready.set()
             try:

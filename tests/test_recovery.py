@@ -78,7 +78,7 @@ async def core(folder: Path, *, segment_bytes_max: int = 1 << 20) -> AsyncIterat
         registry = Registry(config, disk, index, clock, LIMITS)
         try:
             recovered = await recover(config, disk, index, rebuild=rebuild)
-            registry.start()
+            await registry.start()
             yield Core(index, registry, clock, recovered)
         finally:
             await registry.stop()

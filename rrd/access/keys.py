@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -26,6 +25,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
+
+import orjson
 
 from rrd import ids
 from rrd.access.origins import parse_origin
@@ -181,7 +182,7 @@ class KeyStore:
         It is on disk when this returns. Raises ``BadRequest`` for a tenant or origin of bad form.
         """
         _check_tenant(tenant)
-        bound = json.dumps(list(dict.fromkeys(parse_origin(origin) for origin in origins)))
+        bound = orjson.dumps(list(dict.fromkeys(parse_origin(origin) for origin in origins))).decode()
         key = PREFIXES[scope] + secrets.token_urlsafe(32)  # 43 characters
         with self._writing() as connection:
             # 32 random bits name thousands of keys for years; the rare clash draws again.
@@ -353,7 +354,7 @@ def _read_keys(connection: sqlite3.Connection) -> list[tuple[bytes, KeyRow]]:
         "SELECT hash, id, tenant, scope, origins, label, created_ms, revoked_ms FROM keys ORDER BY rowid"
     )
     return [
-        (digest, KeyRow(key_id, tenant, scope, tuple(json.loads(origins)), label, created_ms, revoked_ms))
+        (digest, KeyRow(key_id, tenant, scope, tuple(orjson.loads(origins)), label, created_ms, revoked_ms))
         for digest, key_id, tenant, scope, origins, label, created_ms, revoked_ms in rows
     ]
 

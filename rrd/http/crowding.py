@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import msgspec
+import orjson
 
 from rrd.http.half_close import half_close
 
@@ -13,7 +13,7 @@ _LINGER_S = 1.0
 """How long a refused connection may take to ask, and then to read the reply. A close with bytes unread would
 reset the connection, and the client might never see the reply (RFC 9112, 9.6)."""
 
-_BODY = msgspec.json.encode(
+_BODY = orjson.dumps(
     {"error": {"code": "too_many_connections", "message": "Too many connections are open; try again later."}}
 )
 _REPLY = (

@@ -20,7 +20,7 @@ import contextlib
 import logging
 from collections.abc import Coroutine
 
-import msgspec
+import orjson
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from rrd.errors import RrdError, ShuttingDown, TooLarge, TooManySockets, WireError
@@ -340,7 +340,7 @@ class _SocketIngest:
         # The client may be gone, or not read.
         with contextlib.suppress(OSError, RuntimeError):
             async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
-                await self._socket.send_str(msgspec.json.encode(last_words).decode())
+                await self._socket.send_str(orjson.dumps(last_words).decode())
                 await self._socket.close(code=code, message=reason.encode())
         if lingers:
             try:
@@ -383,7 +383,7 @@ class _SocketIngest:
         # One at a time: each tells all there is by then, so a slow reader is spared the ones between.
         while self._has_news and not self._ended:
             self._has_news = False
-            await self._send(msgspec.json.encode(self._summary(final=False)).decode())
+            await self._send(orjson.dumps(self._summary(final=False)).decode())
         self._is_telling = False
 
     async def _send(self, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-import msgspec
+import orjson
 from aiohttp import hdrs, web
 
 from rrd.errors import BadRequest, RrdError
@@ -32,7 +32,7 @@ _SENDING = {"POST", "PUT", "PATCH", "UNKNOWN"}
 
 def json_response(value: object, *, status: int = 200) -> web.Response:
     """Return ``value`` as a JSON response."""
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
 
 
 def problem(status: int, code: str, message: str, **more: object) -> web.Response:

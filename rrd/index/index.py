@@ -9,10 +9,11 @@ object, removing a recording. Eviction told twice is harmless.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Self
+
+import orjson
 
 from rrd.errors import BadRequest
 from rrd.index import listing, queries
@@ -280,7 +281,7 @@ class Index:
 
     async def recordings(self, names: Sequence[tuple[str, str]]) -> list[RecordingRow | None]:
         """Return what is known of each (tenant, recording), as ``recording`` does: all in one state."""
-        rows = await self._db.read(queries.RECORDINGS, {"names": json.dumps(names)})
+        rows = await self._db.read(queries.RECORDINGS, {"names": orjson.dumps(names).decode()})
         return recording_rows(names, rows)
 
     async def metadata(self, tenant: str, recording: str) -> list[MetadataRow]:

@@ -25,6 +25,8 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+import orjson
+
 from rrd.index.rows import ListedRecording
 from rrd.index.values import filter_values, to_text
 
@@ -72,7 +74,7 @@ def find(
     row_ids = _row_ids(db, sets, limit=limit, offset=offset) if sets else []
     if not row_ids:
         return []
-    ((found,),) = db.execute(LISTED, (json.dumps(row_ids),))
+    ((found,),) = db.execute(LISTED, (orjson.dumps(row_ids).decode(),))
     listed: dict[int, ListedRecording] = {}
     for row_id, name, created_ms, key, value in json.loads(to_text(found)):
         entry = listed.get(row_id)
@@ -107,7 +109,7 @@ def read_chunks(chunks: str, bits: str | None) -> list[tuple[int, int]]:
     """Read what ``chunks_sql`` finds."""
     bits = bits or ""
     each = (int(bits[start : start + _HEX_SIZE], 16) for start in range(0, len(bits), _HEX_SIZE))
-    return list(zip(json.loads(chunks), each, strict=True))
+    return list(zip(orjson.loads(chunks), each, strict=True))
 
 
 class Newest:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bench.load import Plan, Target, run
 from bench.load.__main__ import main
@@ -198,13 +199,8 @@ async def lying_server(tamper: Tamper, *, status: int = 200, stall_s: float = 0.
     app = web.Application()
     app.router.add_post("/below/recordings/{id}/ingest", post)
     app.router.add_get("/below/recordings/{id}/events", get)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/below/"
-    finally:
-        await runner.cleanup()
+    async with TestServer(app, access_log=None) as server:
+        yield str(server.make_url("/below/"))
 
 
 def command(url: str, *more: str) -> list[str]:

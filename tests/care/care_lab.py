@@ -195,7 +195,7 @@ async def life(folder: Path, store: Any, *, resume: bool = True, **changes: Any)
             if resume:
                 await made.remover.resume()
                 await made.remover.finish()
-            made.registry.start()
+            await made.registry.start()
             yield made
         finally:
             await made.registry.stop()

@@ -151,7 +151,7 @@ class RemovalLab(Lab):
             rebuild=must_rebuild, store=self.store, tombstones=self.tombstones,
         )  # fmt: skip
         await self.remover.resume()
-        self._tasks = self.registry.start()
+        self._tasks = await self.registry.start()
 
     async def end(self) -> None:
         await super().end()

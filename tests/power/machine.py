@@ -179,7 +179,7 @@ class Life:
 
     async def start(self, settings: Config, *, rebuild: bool) -> None:
         self.recovered = await recover(settings, self.disk, self.index, rebuild=rebuild)
-        self._tasks = self.registry.start()
+        self._tasks = await self.registry.start()
 
     async def run(self, steps: Sequence[Step]) -> None:
         """Play steps. Raises ``PowerCut`` when the power is cut."""

@@ -199,7 +199,7 @@ class Lab:
         empty_rolling_dir(self.disk, DATA)
         must_rebuild = world.state is None and not is_first
         await recover(self.config, self.disk, self.index, rebuild=must_rebuild, store=self.store)
-        self._tasks = self.registry.start()
+        self._tasks = await self.registry.start()
 
     async def end(self) -> None:
         for task in self._tasks:

@@ -28,11 +28,11 @@ def found_in(data: bytes, *, durable_size: int | None = None) -> list[int]:
 
 
 def untouched(made: Sample, start: int, limit: int) -> list[int]:
-    """Offsets of the blocks that have no byte from ``start`` to before ``limit``."""
+    """Offsets of the blocks that have no byte from ``start`` to before ``limit``; all if there is none."""
     return [
         offset
         for offset, end in zip(made.offsets, made.offsets[1:], strict=False)
-        if limit <= offset or end <= start
+        if limit <= offset or end <= start or start == limit
     ]
 
 

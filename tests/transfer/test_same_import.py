@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from msgspec import structs
+from pytest_aiohttp import AiohttpServer
 
 from rrd.cli import main
 from rrd.config import Config
@@ -261,19 +262,13 @@ async def test_a_key_takes_no_exports_of_several_tenants(tmp_path: Path) -> None
             await take_in(daemon, tmp_path / "out", url=daemon.url, key=daemon.key("ingest"))
 
 
-async def test_a_server_that_does_not_tell_repeats_is_refused(tmp_path: Path) -> None:
+async def test_a_server_that_does_not_tell_repeats_is_refused(aiohttp_server: AiohttpServer) -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.json_response({"successful_rows": 0, "quarantined_rows": 0})
 
     app = web.Application()
     app.router.add_post("/ingest", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        async with connected(f"http://127.0.0.1:{runner.addresses[0][1]}") as server:
-            with pytest.raises(PostFailed, match="too old"):
-                await server.admit("key")
-    finally:
-        await runner.cleanup()
+    old = await aiohttp_server(app)
+    async with connected(str(old.make_url("/"))) as server:
+        with pytest.raises(PostFailed, match="too old"):
+            await server.admit("key")
