@@ -126,7 +126,8 @@ def run(
         tab.call("say", SAID)
     use_pages(*(tab for _, tab, _ in runs))
     flush(runs, which=1)
-    for (setup, tab, _), recording in zip(runs, recordings, strict=True):
+    for (setup, tab, name), recording in zip(runs, recordings, strict=True):
+        print(name, tab.origin)  # pytest shows the last one if an assertion fails
         assert_stored_as_kept(daemon, setup, tab, recording)
         origin = {} if page == "sandboxed.html" else {"ingestOrigin": tab.origin}
         metadata = assert_metadata(daemon, recording, setup.metadata | origin)
@@ -175,15 +176,19 @@ def test_the_page_has_the_same_set_ups(daemon: Daemon, open_tab: OpenTab) -> Non
     assert tab.call("setups") == list(SETUPS)
 
 
-# The client takes five seconds until it POSTs, so these share them.
-POSTING_CLIENTS = [name for name in SETUPS if name.startswith("client, POST")]
+# Side by side: most of what a page takes is waiting, five seconds until the client POSTs.
+FAMILIES = ("client, socket", "client, POST", "beacon, string", "beacon", "fetch, gzip", "fetch", "")
 
 
-@pytest.mark.parametrize("name", ["client, POST", *(name for name in SETUPS if name not in POSTING_CLIENTS)])
+def family(name: str) -> str:
+    return next(start for start in FAMILIES if name.startswith(start))
+
+
+@pytest.mark.parametrize("start", FAMILIES)
 def test_what_a_page_emits_is_stored_whole_from_every_origin(
-    daemon: Daemon, open_tab: OpenTab, name: str
+    daemon: Daemon, open_tab: OpenTab, start: str
 ) -> None:
-    run(daemon, open_tab, POSTING_CLIENTS if name in POSTING_CLIENTS else [name])
+    run(daemon, open_tab, [name for name in SETUPS if family(name) == start])
 
 
 @pytest.mark.parametrize(
