@@ -211,7 +211,7 @@ class Committer:
             draft = recording.draft(work, now_ms)
             if draft is None:
                 recording.duplicates += work.duplicates
-                self._settle(recording, work, 0, None)
+                self._settle(recording, work, recording.quarantined, None)
             else:
                 drafts.append((recording, work, draft))
         if not drafts:
@@ -229,9 +229,9 @@ class Committer:
         except (OSError, RrdError) as error:
             self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
-        for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
+        for (recording, work, _), outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                self._settle(recording, work, len(draft.quarantine), None)
+                self._settle(recording, work, recording.quarantined, None)
                 if outcome.size >= self._config.segment_bytes_max:
                     self.finish_segment(recording)
             else:
@@ -268,8 +268,9 @@ class Committer:
         self, drafts: list[tuple[Recording, Work, BlockDraft]], appends: list[Append]
     ) -> list[Stored | OSError]:
         outcomes = commit(self._disk, appends, mode=self._config.sync)
-        for (recording, _, _), append, outcome in zip(drafts, appends, outcomes, strict=True):
+        for (recording, work, draft), append, outcome in zip(drafts, appends, outcomes, strict=True):
             if recording.history is not None and isinstance(outcome, Stored):
+                recording.history.add_quarantine(draft.quarantine, work.source.id)
                 try:
                     recording.history.add_stored(append.writer.path, outcome.offset)
                 except OSError:
