@@ -9,7 +9,7 @@ from aiohttp import web
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
-from rrd.http.problems import add_cors_headers, json_response, problem, shared_manners
+from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
 from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
@@ -21,7 +21,7 @@ def make_app(services: Services) -> web.Application:
     """Return the application. It expects bodies still compressed (``auto_decompress=False``)."""
     app = web.Application(middlewares=[shared_manners, _wait_until_ready])
     app[SERVICES] = services
-    app.on_response_prepare.append(add_cors_headers)
+    app.on_response_prepare.append(add_shared_headers)
     router = app.router
     router.add_get("/-/healthy", _healthy)
     router.add_get("/-/ready", _ready)
