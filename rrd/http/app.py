@@ -67,8 +67,11 @@ async def _healthy(request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    """200 once recovery is done and until the daemon stops; 503 before and after."""
+    """200 while events can be stored; 503 while recovering, while writes fail, and while stopping."""
     services = request.app[SERVICES]
-    if services.ready.is_set() and not services.is_stopping:
-        return json_response({"status": "ready"})
-    return problem(503, "not_ready", "recovering, or stopping")
+    if not services.ready.is_set() or services.is_stopping:
+        return problem(503, "not_ready", "recovering, or stopping")
+    reason = await services.registry.why_not_stored()
+    if reason is not None:
+        return problem(503, "not_ready", reason)
+    return json_response({"status": "ready"})
