@@ -21,8 +21,9 @@ from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.index.index import Index
 from rrd.lifecycle.guard import Guard
+from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Remover
-from rrd.lifecycle.retention import Retention
+from rrd.lifecycle.rounds import Retention
 from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
@@ -43,7 +44,6 @@ READERS_MAX = 8
 """How many recordings are read at once; the others wait."""
 
 _LATE_INTERVAL_S = 5.0
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     remover = Remover(config, disk, index, registry, store, files, claims, tombstones, clock)
     stack.push_async_callback(remover.close)
     registry.is_erased = remover.is_erased
+    retention = Retention(config, index, remover, clock, Holds(config), tombstones)
     services = Services(
         config=config,
         clock=clock,
@@ -146,6 +147,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         claims=claims,
         remover=remover,
         refusals=Refusals(config.data_dir, clock),
+        held=retention.held,
     )
     return Parts(
         config=config,
@@ -157,7 +159,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         guard=guard,
         rollup=rollup,
         evictor=evictor,
-        retention=Retention(config, index, remover, clock),
+        retention=retention,
         services=services,
         must_rebuild=must_rebuild,
     )
@@ -211,15 +213,13 @@ async def _watch_keys(services: Services) -> None:
 
 
 async def _keep_tombstones(parts: Parts) -> None:
-    """Count what came too late, and forget tombstones that have stood long enough."""
+    """Count what came too late."""
     while True:
         await asyncio.sleep(_LATE_INTERVAL_S)
         late = parts.services.registry.take_late_lines()
-        before_ms = parts.clock.now_ms() - parts.config.tombstone_days * _DAY_MS
         try:
             for (tenant, recording), lines in late.items():
                 await asyncio.to_thread(parts.tombstones.count_late, tenant, recording, lines)
-            await asyncio.to_thread(parts.tombstones.forget, before_ms)
         except RrdError as error:
             event(logger, logging.WARNING, "tombstones_not_kept", error=error)
 

@@ -74,4 +74,6 @@ async def _ready(request: web.Request) -> web.Response:
     reason = await services.registry.why_not_stored()
     if reason is not None:
         return problem(503, "not_ready", reason)
-    return json_response({"status": "ready"})
+    held = services.held()
+    # Events are stored all the same, so it is ready; a supervisor that reads on can tell a person.
+    return json_response({"status": "ready"} | ({"held": held} if held else {}))

@@ -261,6 +261,11 @@ class Index:
         rows = await self._db.read(queries.ALL_RECORDINGS, (after_row_id, limit))
         return [(row_id, tenant, name) for row_id, tenant, name in rows]
 
+    async def newest_stored_ms(self) -> int | None:
+        """Return when anything was stored last (wall clock); None if nothing is stored. Full scan."""
+        ((newest,),) = await self._db.read(queries.NEWEST_STORED)
+        return None if newest is None else int(newest)
+
     async def tenants(self) -> list[TenantRow]:
         """Return the tenants that have anything stored, by name."""
         return [TenantRow(*row) for row in await self._db.read(queries.TENANTS)]
