@@ -28,7 +28,7 @@ from rrd.index.index import Index
 from rrd.lifecycle.holds import Hold, Holds, State, What, new_id
 from rrd.lifecycle.removal import Remover
 from rrd.lifecycle.retention import Aged, Expiry, limits_of, look, share_by_age, share_by_bytes
-from rrd.lifecycle.wall_clock import Reading, WallClock
+from rrd.lifecycle.wall_clock import JUMP_MS, Reading, WallClock
 from rrd.log import event
 from rrd.tombstones import Tombstones
 
@@ -43,6 +43,8 @@ _THOROUGH_EVERY = 60
 """Rounds. Walking a million recordings takes seconds, and finds something only where the clock went wrong."""
 
 _DAY_MS = 86_400_000
+
+_FAMILIES: tuple[What, ...] = ("age", "tombstones", "bytes")
 
 logger = logging.getLogger(__name__)
 
@@ -108,10 +110,9 @@ class Retention:
             state, reading = await self._look_at_clocks()
             clock_hold = state.holds.get("clock")
         now_ms = reading.now_ms
-        if clock_hold is None:
-            await self._consider("age", state, now_ms)
-            await self._consider("tombstones", state, now_ms)
-        await self._consider("bytes", state, now_ms)
+        # By the wall clock, believed or not: so one confirmation is enough for both.
+        for family in _FAMILIES:
+            await self._consider(family, state, reading.wall_ms)
         by_age = clock_hold is None and "age" not in state.holds
         count, is_complete = await self._remove(state, now_ms, by_age=by_age)
         if by_age and is_complete:
@@ -136,14 +137,13 @@ class Retention:
             _lift(state, "clock", "the clocks agree again")
         elif "clock" not in state.holds:
             share = await share_by_age(self._index, self._limits, now_ms=reading.wall_ms)
-            _hold(
+            await self._hold(
                 state,
                 Hold(
                     new_id(), "clock", reading.wall_ms, ahead_ms=reading.ahead_ms,
                     recordings=share.recordings, bytes=share.bytes,
                 ),
             )  # fmt: skip
-            await self._save(state)
         return state, reading
 
     async def _make_watch(self, state: State) -> WallClock:
@@ -186,11 +186,11 @@ class Retention:
             _lift(state, what, "the settings are those of before")
             return
         hold = state.holds.get(what)
-        if hold is not None and hold.settings == wanted:
+        if hold is not None and hold.settings == wanted and hold.now_ms <= now_ms + JUMP_MS:
             return
         recordings, size, percent = await self._share(what, now_ms)
         if percent > self._percent:
-            _hold(
+            await self._hold(
                 state,
                 Hold(
                     new_id(),
@@ -203,7 +203,7 @@ class Retention:
                 ),
             )
             return
-        _lift(state, what, "the settings have changed")
+        _lift(state, what, "they would not remove much now")
         self._take_effect(state, what)
 
     def _take_effect(self, state: State, what: What) -> None:
@@ -240,7 +240,7 @@ class Retention:
             self._index, limits, now_ms=now_ms, count_max=_ROUND_MAX, is_quick=is_quick, aged=aged
         )
         if by_age and aged is not None and not is_quick:
-            _note_withheld(state, aged, now_ms)
+            await self._note_withheld(state, aged, now_ms)
         count, failed = await self._expire(goes)
         return count, len(goes) < _ROUND_MAX and not failed
 
@@ -265,31 +265,31 @@ class Retention:
             event(logger, logging.INFO, "retention", recordings=count, bytes=size)
         return count, failed
 
+    async def _note_withheld(self, state: State, aged: Aged, now_ms: int) -> None:
+        if not aged.withheld:
+            _lift(state, "times", "they have gone")
+            return
+        hold = state.holds.get("times")
+        if hold is None or hold.recordings < aged.withheld:
+            await self._hold(
+                state,
+                Hold(
+                    new_id(), "times", now_ms, before_ms=aged.clean_ms,
+                    recordings=aged.withheld, bytes=aged.withheld_bytes,
+                ),
+            )  # fmt: skip
+
+    async def _hold(self, state: State, hold: Hold) -> None:
+        state.holds[hold.what] = hold
+        # Before it is told: a person may confirm it at once.
+        await self._save(state)
+        _tell(hold)
+
     async def _save(self, state: State) -> None:
         data = msgspec.json.encode(state)
         if data != self._saved:
             await asyncio.to_thread(self._holds.save, state)
             self._saved = data
-
-
-def _note_withheld(state: State, aged: Aged, now_ms: int) -> None:
-    if not aged.withheld:
-        _lift(state, "times", "they have gone")
-        return
-    hold = state.holds.get("times")
-    if hold is None or hold.recordings < aged.withheld:
-        _hold(
-            state,
-            Hold(
-                new_id(), "times", now_ms, before_ms=aged.clean_ms,
-                recordings=aged.withheld, bytes=aged.withheld_bytes,
-            ),
-        )  # fmt: skip
-
-
-def _hold(state: State, hold: Hold) -> None:
-    state.holds[hold.what] = hold
-    _tell(hold)
 
 
 def _lift(state: State, what: What, why: str) -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -354,3 +355,27 @@ def test_retention_without_an_index_says_so_and_makes_nothing(
 ) -> None:
     assert "no index here" in run(capsys, "retention", code=1)[1]
     assert not data_dir.exists()
+
+
+def test_what_a_daemon_holds_is_told_everywhere_until_it_is_confirmed(
+    capsys: pytest.CaptureFixture[str], data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RRD_RETENTION_AGE", "30d")
+    stored(data_dir, [("acme", 999, 100)])
+    assert "nothing to confirm" in run(capsys, "retention", "--confirm", code=1)[1]
+    with DaemonProcess(tmp_path, retention_age="30d") as daemon:
+        daemon.wait_for_log("retention_held what=age")
+        with urllib.request.urlopen(f"{daemon.url}/-/ready") as answer:
+            assert [text for text in json.load(answer)["held"] if "wall clock" in text]
+        out, _ = run(capsys, "doctor")
+        assert "held         the wall clock says" in out
+        assert str(data_dir) not in out
+        out, told = run(capsys, "retention")
+        assert out.splitlines()[1].split()[:4] == ["acme", "1", "100", "1"]
+        assert "rrd retention --confirm" in told
+        out, _ = run(capsys, "retention", "--confirm")
+        assert out.count("confirmed: ") == 2
+        daemon.wait_for_log("expired recording=")
+        assert "retention_held" not in daemon.wait_for_log("retention recordings=1").partition("confirmed")[2]
+        assert run(capsys, "retention")[1] == ""
+        assert daemon.stop() == 0

@@ -262,4 +262,19 @@ async def test_a_data_directory_without_what_was_kept_waits(world: World, tmp_pa
             path.write_bytes(content)
         world.start(**MONTH)
         assert await world.rounds(HOUR_S) == 0
-        assert world.held() == ["clock"]
+        assert world.held() == ["age", "clock"]
+    world.holds.confirm()
+    assert await world.rounds() == 5
+    assert world.held() == []
+
+
+async def test_settings_that_wait_by_a_wrong_clock_only_wait_no_more_when_it_is_right(world: World) -> None:
+    await world.store(*range(5))
+    world.clock.skew_s = 31 * DAY_S
+    world.start(**MONTH)
+    assert await world.rounds(HOUR_S) == 0
+    assert world.held() == ["age", "clock"]
+    world.clock.skew_s = 0
+    assert await world.rounds(HOUR_S) == 0
+    assert world.held() == []
+    assert await world.left() == 5
