@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from rrd.errors import DiskFull
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
@@ -67,11 +68,16 @@ async def _healthy(request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    """200 while events can be stored; 503 while recovering, while writes fail, and while stopping."""
+    """200 while the disk takes writes; 503 with the reason while recovering, writes fail, or stopping."""
     services = request.app[SERVICES]
     if not services.ready.is_set() or services.is_stopping:
         return problem(503, "not_ready", "recovering, or stopping")
     reason = await services.registry.why_not_stored()
     if reason is not None:
         return problem(503, "not_ready", reason)
+    try:
+        services.registry.check_room_on_disk()
+    except DiskFull as error:
+        # Without this daemon, nothing would be read or erased either, and erasing makes room.
+        return json_response({"status": "ready", "warning": str(error)})
     return json_response({"status": "ready"})
