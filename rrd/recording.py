@@ -67,6 +67,10 @@ class Tally(NamedTuple):
     duplicates: int = 0
     quarantined: int = 0
 
+    @property
+    def has_only_bad_lines(self) -> bool:
+        return bool(self.quarantined) and not (self.stored or self.duplicates)
+
 
 class Source:
     """One body or socket that writes to a recording."""

@@ -165,9 +165,11 @@ class Registry:
             raise refusal
 
     async def why_not_stored(self) -> str | None:
-        """Return why events can't be stored now, in a sentence for people; None if they can."""
-        refusal = self._refusal()
-        return str(refusal) if refusal is not None else await self.committer.writes.problem()
+        """Return why writes fail now, in a sentence for people; None if they don't.
+
+        The disk's reserve alone is no failure: reads, erasure and roll-up go on, and they make room.
+        """
+        return await self.committer.writes.problem(anew=self._refusal() is not None)
 
     def take_late_lines(self) -> dict[_Key, int]:
         """Return how many lines came for recordings that are erased since the last call."""

@@ -70,12 +70,15 @@ class Writes:
         """Take in that a write has succeeded. Others may still fail, so a probe decides next."""
         self._failed_at = float("-inf")
 
-    async def problem(self) -> str | None:
-        """Return why events can't be stored now, in a sentence for people without paths; None if they can."""
+    async def problem(self, *, anew: bool = False) -> str | None:
+        """Return why events can't be stored now, in a sentence for people without paths; None if they can.
+
+        ``anew``: that a probe did well a moment ago doesn't count.
+        """
         now = self._clock.monotonic()
         if self._reason is not None and now - self._failed_at < _HOLD_S:
             return self._reason
-        if self._reason is None and now - self._probed_at < _FRESH_S:
+        if self._reason is None and now - self._probed_at < _FRESH_S and not anew:
             return None
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._try())

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from rrd.errors import DiskFull
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
@@ -67,13 +68,20 @@ async def _healthy(request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    """200 while events can be stored; 503 while recovering, while writes fail, and while stopping."""
+    """200 while the disk takes writes; 503 with the reason while recovering, writes fail, or stopping."""
     services = request.app[SERVICES]
     if not services.ready.is_set() or services.is_stopping:
         return problem(503, "not_ready", "recovering, or stopping")
     reason = await services.registry.why_not_stored()
     if reason is not None:
         return problem(503, "not_ready", reason)
-    held = services.held()
-    # Events are stored all the same, so it is ready; a supervisor that reads on can tell a person.
-    return json_response({"status": "ready"} | ({"held": held} if held else {}))
+    # Events are stored, and what is held waits for a person, who may read this.
+    state: dict[str, object] = {"status": "ready"}
+    if held := services.held():
+        state["held"] = held
+    try:
+        services.registry.check_room_on_disk()
+    except DiskFull as error:
+        # Without this daemon, nothing would be read or erased either, and erasing makes room.
+        state["warning"] = str(error)
+    return json_response(state)

@@ -107,7 +107,7 @@ KINDS = {
     "index immutable": Kind(immutable("index.sqlite-wal"), 500, "the index can't be written"),
     "index locked": Kind(locked, 500, ""),
     "disk full": Kind(full, 507, "the disk is full"),
-    "disk nearly full": Kind(nearly_full, 507, "the disk is nearly full", reserve_bytes=4 << 20),
+    "disk full, with a reserve": Kind(full, 507, "the disk is full", reserve_bytes=1 << 20),
 }
 
 
@@ -193,3 +193,22 @@ def test_not_ready_while_writes_fail_and_ready_again_after(
             found, events = visitor.ask(f"/recordings/{recording}/events")
             assert (found, len(events)) == (200, 20)
         assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["disk nearly full"])
+def test_the_reserve_of_the_disk_is_a_warning(place: Path, kind: str) -> None:
+    """New events are refused, and the daemon is still wanted: for reading, and for erasing."""
+    daemon = DaemonProcess(place, disk_reserve_bytes=4 << 20)
+    (place / "data").mkdir(mode=0o700)
+    visitor = Visitor(daemon)
+    with daemon:
+        assert visitor.send(new_id()) == 200
+        with nearly_full(Path(daemon.data_dir)):
+            assert visitor.send(new_id()) == 507
+            status, body = visitor.ask("/-/ready")
+            assert (status, body["status"]) == (200, "ready")
+            assert "the disk is nearly full" in body["warning"]
+        visitor.wait_until_ready()
+        end = time.monotonic() + DEADLINE_S
+        while visitor.ask("/-/ready") != (200, {"status": "ready"}):
+            assert time.monotonic() < end
