@@ -20,7 +20,7 @@ from rrd.http.budget import Budget
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.index.index import Index
-from rrd.lifecycle.guard import Guard
+from rrd.lifecycle.guard import Guard, Place
 from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Remover
 from rrd.lifecycle.rounds import Retention
@@ -100,7 +100,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     stack.callback(reading_threads.shutdown, wait=False, cancel_futures=True)
     index, must_rebuild = await open_index(config)
     stack.push_async_callback(index.close)
-    guard = Guard(config.data_dir, config.disk_reserve_bytes)
+    guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
     evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
     registry = Registry(

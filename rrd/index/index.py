@@ -283,6 +283,13 @@ class Index:
         """
         await self._db.copy_to(path)
 
+    async def vacuum(self) -> None:
+        """Write the index anew without unused parts, in which scraps of removed values may be left.
+
+        Needs room for a copy of it. For a stopped daemon: other calls wait.
+        """
+        await self._db.vacuum()
+
     async def is_empty(self) -> bool:
         """Tell whether no recording is known at all."""
         ((empty,),) = await self._db.read(queries.IS_EMPTY)
