@@ -17,7 +17,7 @@ def register(commands: common.Commands) -> None:
         "vacuum",
         help="write the index anew without unused parts (daemon stopped)",
         description="Makes the index as small as it can be, and overwrites scraps of removed metadata "
-        "that SQLite may have left in unused parts. Needs room for a copy of the index. Recordings are not touched.",
+        "that SQLite may have left in unused parts. Needs room for a copy of it; recordings are not touched.",
     )
     parser.set_defaults(run=_vacuum)
     common.add_shared_flags(parser)
