@@ -161,7 +161,10 @@ async def fail():
     raise NoMemory
 
 async def main():
-    await _until_told(Config(), asyncio.Event(), [asyncio.create_task(fail())])
+    try:
+        await _until_told(Config(), asyncio.Event(), [asyncio.create_task(fail())])
+    finally:
+        await asyncio.Event().wait()  # As a stop that waits for what the failed task owes.
 
 asyncio.run(main())
 """
