@@ -120,7 +120,7 @@ class Examiner:
         if row is not None and any(difference.kind in differences.LOSSES for difference in found):
             found = [difference for difference in found if difference.kind != "events-missing"]
             found += await self._missing(row)
-        return found
+        return differences.without_loss(found)
 
     async def _missing(self, row: RecordingRow) -> list[Difference]:
         """Return exactly which events are lost, run by run: reads all of the recording."""
