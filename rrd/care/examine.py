@@ -252,7 +252,7 @@ class Examiner:
             )
         entry = differences.covering(row, number) if row is not None else None
         if row is not None and entry is not None:
-            what = "nobody refers to it: it went into an object"
+            what = "nothing refers to it: it went into an object"
             proofs = (differences.key_of(row, entry),)
             return Difference(
                 "copy-leftover", tenant, recording, path, what, MEND, "remove_file", "held_elsewhere", proofs

@@ -77,7 +77,7 @@ class Outcome:
 async def run_import(config: Config, files: Sequence[File], choice: Choice, progress: Progress) -> Outcome:
     """Import files one after another. What goes wrong with one is told, and the next one is begun.
 
-    Raises ``RrdError`` for what concerns all of them: nobody answers, the key is no good, no tenant is named.
+    Raises ``RrdError`` for what concerns all of them: no daemon answers, no good key, no tenant named.
     Cancelled, everything that was acked so far stays.
     """
     url = choice.url or f"http://{_reachable(config.host)}:{config.port}"

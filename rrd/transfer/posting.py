@@ -174,7 +174,7 @@ class Post:
                 body = await response.read()
         except aiohttp.ClientConnectorError as error:
             raise PostFailed(
-                f"{self._url}: nobody answers there. Start the daemon (`rrd serve`), or say --url"
+                f"{self._url}: no daemon answers there. Start the daemon (`rrd serve`), or say --url"
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise PostFailed(f"{self._url}: the connection broke: {error or type(error).__name__}") from error
