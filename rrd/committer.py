@@ -30,6 +30,7 @@ from rrd.segment.commit import Append, Stored, commit
 from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
+from rrd.writes import Writes
 
 _GROUP_BLOCKS_MAX = 2048
 _GROUP_BYTES_MAX = 64 << 20
@@ -60,6 +61,7 @@ class Committer:
         self._files = files
         self._index = index
         self._clock = clock
+        self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
         self._group_blocks_max = min(_GROUP_BLOCKS_MAX, config.open_segments_max)
         """Each block has a file of its own, all of them open together."""
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
@@ -211,7 +213,7 @@ class Committer:
             draft = recording.draft(work, now_ms)
             if draft is None:
                 recording.duplicates += work.duplicates
-                self._settle(recording, work, 0, None)
+                self._settle(recording, work, recording.quarantined, None)
             else:
                 drafts.append((recording, work, draft))
         if not drafts:
@@ -229,13 +231,15 @@ class Committer:
         except (OSError, RrdError) as error:
             self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
-        for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
+        self.writes.succeeded()
+        for (recording, work, _), outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                self._settle(recording, work, len(draft.quarantine), None)
+                self._settle(recording, work, recording.quarantined, None)
                 if outcome.size >= self._config.segment_bytes_max:
                     self.finish_segment(recording)
             else:
                 event(logger, logging.ERROR, "store_failed", recording=recording.recording, error=outcome)
+                self.writes.failed(outcome)
                 self._settle(recording, work, 0, _refusal(outcome))
         self._close_writers()
 
@@ -261,6 +265,7 @@ class Committer:
     def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
         refusal = error if isinstance(error, RefusedError) else _refusal(error)
         event(logger, logging.ERROR, "commit_failed", blocks=len(group), error=error)
+        self.writes.failed(error)
         for recording, work in group:
             self._settle(recording, work, 0, refusal)
 
@@ -268,8 +273,9 @@ class Committer:
         self, drafts: list[tuple[Recording, Work, BlockDraft]], appends: list[Append]
     ) -> list[Stored | OSError]:
         outcomes = commit(self._disk, appends, mode=self._config.sync)
-        for (recording, _, _), append, outcome in zip(drafts, appends, outcomes, strict=True):
+        for (recording, work, draft), append, outcome in zip(drafts, appends, outcomes, strict=True):
             if recording.history is not None and isinstance(outcome, Stored):
+                recording.history.add_quarantine(draft.quarantine, work.source.id)
                 try:
                     recording.history.add_stored(append.writer.path, outcome.offset)
                 except OSError:

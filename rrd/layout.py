@@ -93,6 +93,10 @@ def index_path(data_dir: str) -> str:
     return f"{data_dir}/index.sqlite"
 
 
+PROBE_NAME = ".write-probe"
+"""A file in ``active/`` that is there for a moment while a daemon tries whether it can write."""
+
+
 def active_dir(data_dir: str) -> str:
     return f"{data_dir}/active"
 

@@ -110,6 +110,7 @@ class Registry:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
+        await self.committer.writes.close()
         for recording in self._all():
             recording.closed = True
             if recording.writer is not None:
@@ -162,6 +163,13 @@ class Registry:
         refusal = self._refusal()
         if refusal is not None:
             raise refusal
+
+    async def why_not_stored(self) -> str | None:
+        """Return why writes fail now, in a sentence for people; None if they don't.
+
+        The disk's reserve alone is no failure: reads, erasure and roll-up go on, and they make room.
+        """
+        return await self.committer.writes.problem(anew=self._refusal() is not None)
 
     def take_late_lines(self) -> dict[_Key, int]:
         """Return how many lines came for recordings that are erased since the last call."""

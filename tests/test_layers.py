@@ -16,7 +16,7 @@ LAYERS = (
     {"errors", "ids", "layout", "clock", "config", "log", "nesting", "ownership", "handles", "__init__"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {
-        *("repeats", "history", "recording", "committer", "registry", "claims"),
+        *("repeats", "history", "recording", "committer", "writes", "registry", "claims"),
         *(
             "readonly",
             "recovery",

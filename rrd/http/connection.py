@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
@@ -23,7 +23,7 @@ from rrd.http.crowding import RefusedConnections
 from rrd.http.framing import Framing, HeadRefused
 from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
-from rrd.http.problems import http_problem, note_refusal, problem
+from rrd.http.problems import SERVER_NAME, http_problem, note_refusal, problem
 from rrd.http.services import Services
 from rrd.log import event
 
@@ -162,6 +162,8 @@ class Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response. The last one before the connection has to end says so, and arrives."""
         self._mark_last(resp)
+        if not resp.prepared:  # It may be one that no handler of the application has made.
+            resp.headers.setdefault(hdrs.SERVER, SERVER_NAME)
         sent, is_reset = await super().finish_response(request, resp, start_time)
         if not is_reset and self._payload_parser is None:
             if not request.content.is_eof():

@@ -67,8 +67,13 @@ def http_problem(request: web.BaseRequest, error: web.HTTPException) -> web.Resp
     return response
 
 
-async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+SERVER_NAME = "rrd"
+"""The ``Server`` header (RFC 9110, 10.2.4). aiohttp's names the versions of Python and of itself."""
+
+
+async def add_shared_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Let the page that asked read the reply. Keys, not origins, say who may; no cookie is ever used."""
+    response.headers[hdrs.SERVER] = SERVER_NAME
     cors.add_headers(response.headers, request.headers.get(hdrs.ORIGIN))
 
 

@@ -232,7 +232,14 @@ def translated(path: str) -> Iterator[None]:
             raise IndexDamaged(f"{path}: {error}. Next: rebuild the index with `rrd reindex`.") from error
         if code == sqlite3.SQLITE_FULL:
             raise DiskFull(f"{path}: {error}") from error
-        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StorageFailed(f"{path} is being written by another process: {error}") from error
+        if code in (
+            sqlite3.SQLITE_PERM,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+        ):
             raise StorageFailed(f"{path}: {error}") from error
         raise
 

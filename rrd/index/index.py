@@ -115,6 +115,15 @@ class Index:
 
         await self._db.write_with(put, synced=False)
 
+    async def try_write(self) -> None:
+        """Write one page of the index as it is, to learn whether that is possible. Not synced."""
+
+        def write_same(db: sqlite3.Connection) -> None:
+            ((version,),) = db.execute("PRAGMA user_version")
+            db.execute(f"PRAGMA user_version = {version}")
+
+        await self._db.write_with(write_same, synced=False)
+
     async def seal(self, sealed: Sequence[tuple[int, int]]) -> None:
         """Mark segments, given as (row_id, number), as sealed: all or none, on disk when this returns.
 
