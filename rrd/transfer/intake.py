@@ -23,6 +23,7 @@ from typing import IO, TypeVar
 
 from rrd import layout
 from rrd.access.keys import KeyStore
+from rrd.access.temporary import temporary_key
 from rrd.config import Config
 from rrd.errors import BadRequest, WireError
 from rrd.ids import is_tenant, parse_recording_id
@@ -35,7 +36,6 @@ from rrd.transfer.posting import (
     Daemon,
     PostFailed,
     connected,
-    minted_key,
     send_frames,
 )
 from rrd.transfer.progress import Progress
@@ -290,7 +290,8 @@ class _Intake:
         if tenant not in self._keys:
             if not self._choice.key:
                 self._check_tenant(tenant)
-            key = self._choice.key or self._stack.enter_context(minted_key(self._config.data_dir, tenant))
+            path = layout.keys_path(self._config.data_dir)
+            key = self._choice.key or self._stack.enter_context(temporary_key(path, tenant))
             await self._daemon.admit(key, is_new=not self._choice.key)
             self._keys[tenant] = key
         return self._keys[tenant]
