@@ -9,7 +9,8 @@ with a comma, be JSON text in a string, or hold events as a document does.
 1. the recording that the caller chose;
 2. what ``rrd export --with-ids`` added to the event, or the name of the array it stands in;
 3. the file's name, if it is a UUID or ``rrd export`` wrote it;
-4. a ``recordingId`` of the event's own, if that is a recording id;
+4. a ``recordingId`` of the event's own, if that is a recording id, or a ``sessionId`` or the like that is one
+   on purpose;
 5. the event before it, of the same file;
 6. what the document says around its events (``origins``);
 7. the events themselves: their recording's id is made of them (``origins.ContentId``).
