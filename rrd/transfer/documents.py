@@ -96,6 +96,13 @@ class Documents:
         if len(self._text) >= 2 * self._looked_bytes:
             yield from self._run()
 
+    def whole(self) -> Iterator[Found]:
+        """Yield what was fed and stands there whole: the text breaks off."""
+        try:
+            yield from self._run()
+        except TooLarge:
+            return  # Why the text breaks off is told already, and what came before that was yielded.
+
     def finish(self) -> Iterator[Found]:
         self._ended = True
         yield from self._run()

@@ -25,13 +25,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rrd.config import Config
-from rrd.errors import TooLarge, WireError
+from rrd.errors import BrokenEncoding, WireError
 from rrd.transfer.documents import BATCH_BYTES, Documents, Found, Place
 from rrd.transfer.foreign import ForeignFile, explain, refuse_foreign
 from rrd.transfer.origins import Origins
 from rrd.transfer.owners import Ids, Owner, Owners, without_space
 from rrd.transfer.shapes import holds_events, is_document
-from rrd.transfer.unpacking import ZSTD_WINDOW_BYTES_MAX, text_windows
+from rrd.transfer.unpacking import ZSTD_WINDOW_BYTES_MAX, peeked, text_windows
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter
@@ -75,11 +75,7 @@ def read_pieces(chunks: Iterable[bytes], source: Source, limits: Limits) -> Iter
     Raises ``WireError`` where the file can't be read any further; what was yielded before is good.
     """
     windows = text_windows(chunks, source.name, zstd_window_bytes_max=limits.zstd_window_bytes_max)
-    head = b""
-    for window in windows:
-        head += window
-        if len(head) >= _HEAD_BYTES:
-            break
+    head, windows = peeked(_HEAD_BYTES, windows)
     refuse_foreign(head)
     reader = _Reader(source, limits)
     has_events = has_refused = False
@@ -110,23 +106,29 @@ class _Reader:
     def documents(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
         """Read JSON documents."""
         documents = Documents(self._origins, event_bytes_max=self._limits.event_bytes_max)
-        for window in _chain(head, windows):
-            for found in documents.feed(window):
+        try:
+            for window in _chain(head, windows):
+                for found in documents.feed(window):
+                    yield from self._pieces(found)
+        except BrokenEncoding:
+            for found in documents.whole():
                 yield from self._pieces(found)
+            raise
         for found in documents.finish():
             yield from self._pieces(found)
 
     def lines(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
         """Read NDJSON."""
         splitter = LineSplitter(line_bytes_max=self._limits.event_bytes_max)
-        for window in _chain(head, windows):
-            try:
+        try:
+            for window in _chain(head, windows):
                 splitter.feed(window)
-            except TooLarge:
-                yield from self._take(splitter)
-                raise
-            if splitter.whole_bytes >= BATCH_BYTES:
-                yield from self._take(splitter)
+                if splitter.whole_bytes >= BATCH_BYTES:
+                    yield from self._take(splitter)
+        except WireError:
+            # Damaged, or a line is too large: what came before is good.
+            yield from self._take(splitter)
+            raise
         splitter.end_line()
         yield from self._take(splitter)
 
