@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import aiohttp
 import msgspec
 import zstandard
 
-from rrd import layout
-from rrd.access.keys import KeyStore
 from rrd.errors import RrdError
 from rrd.transfer.spool import Frame, Spool
 
@@ -114,17 +112,6 @@ async def connected(url: str) -> AsyncIterator[Daemon]:
         timeout=timeout, skip_auto_headers=("User-Agent",), headers={"X-Forwarded-For": "unknown"}
     ) as session:
         yield Daemon(session, url)
-
-
-@contextlib.contextmanager
-def minted_key(data_dir: str, tenant: str) -> Iterator[str]:
-    """Make a key that may write for a tenant, and revoke it in the end."""
-    with KeyStore(layout.keys_path(data_dir), create=False) as store:
-        key_id, key = store.create_key(tenant=tenant, scope="ingest", label="rrd import")
-        try:
-            yield key
-        finally:
-            store.revoke_key(key_id)
 
 
 class Post:
