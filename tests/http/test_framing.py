@@ -606,3 +606,23 @@ def test_the_private_surface_of_aiohttp_is_there() -> None:
     for name in ("finish_response", "handle_error", "log_exception", "_make_error_handler", "eof_received"):
         assert callable(getattr(RequestHandler, name))
     assert set(_ErrInfo.__slots__) >= {"status", "exc", "message"}
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Type"])
+async def test_a_header_that_came_twice_is_named(api: Api, name: str) -> None:
+    field = f"{name}: secret-of-the-sender".encode()
+    (reply,) = await exchange(api, [_request(_POST, field, field)])
+    error = check_error(reply, 400, "bad_http")
+    assert (name in error["message"], "secret" in error["message"]) == (True, False)
+
+
+@pytest.mark.parametrize("path", ["ingest", "meta"])
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_a_body_without_an_end_is_refused_and_not_taken_for_empty(
+    api: Api, path: str, version: bytes
+) -> None:
+    recording = new_id()
+    request = post(api, recording, "Connection: close", body=b'{"userId":"u1"}\n')
+    request = request.replace(b"/ingest", b"/" + path.encode()).replace(b"HTTP/1.1", b"HTTP/" + version)
+    replies = await exchange(api, [request], ends=True)
+    assert (replies[0].status, replies[0].json()["error"]["code"]) == (411, "length_required")
