@@ -168,7 +168,8 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response. The last one before the connection has to end says so, and arrives."""
-        self._mark_last(resp)
+        if not self._upgraded:  # What is behind an upgrade that is declined is not parsed yet.
+            self._mark_last(resp)
         if not resp.prepared:  # It may be one that no handler of the application has made.
             resp.headers.setdefault(hdrs.SERVER, SERVER_NAME)
         sent, is_reset = await super().finish_response(request, resp, start_time)
