@@ -44,7 +44,8 @@ def _check_host(config: Config) -> None:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            f"host: can't listen on {config.host!r}: {reason}. It is a name or an address of this machine"
+            f"host: can't listen on {config.host}: {reason}. "
+            "Set it to an address of this machine: 127.0.0.1, 0.0.0.0 or ::"
         ) from None
 
 

@@ -156,7 +156,7 @@ def test_an_address_that_is_not_of_this_machine_is_told_with_the_next_step(tmp_p
         check=False,
     )
     assert process.returncode == 1
-    assert f"can't listen on {host}:0" in process.stderr and "Set host to an address" in process.stderr
+    assert f"can't listen on {host}: " in process.stderr and "Set it to an address" in process.stderr
     assert "Traceback" not in process.stderr
 
 
