@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from rrd import layout
 from rrd.access.gate import Gate
 from rrd.access.keys import KeyStore
+from rrd.care.census import Patience
 from rrd.care.refusals import Refusals
+from rrd.catch_up import STORE_WAIT_S
 from rrd.claims import Claims
 from rrd.clock import Clock, SystemClock
 from rrd.config import Config
@@ -28,7 +30,6 @@ from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
 from rrd.objects.identity import OwnedStore
-from rrd.objects.store import ObjectStore
 from rrd.recovery import Recovered, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
@@ -54,7 +55,7 @@ class Parts:
     clock: Clock
     disk: Disk
     index: Index
-    store: ObjectStore
+    store: OwnedStore
     tombstones: Tombstones
     guard: Guard
     rollup: RollUp
@@ -65,18 +66,26 @@ class Parts:
     """The index was lost, so ``recovered`` looks at everything."""
 
 
-async def _confirm(store: OwnedStore) -> None:
-    """Make sure that the store is this data directory's, unless it is away: then it is asked before a change.
-
-    Raises ``ConfigError``.
-    """
+async def _confirm_now(store: OwnedStore) -> None:
+    """Make sure that the store is this data directory's. Raises ``ConfigError``, ``StoreAway``."""
     try:
         await store.confirm()
     except WrongStore as error:
         raise ConfigError(str(error)) from None
-    except StoreAway as error:
+
+
+async def _confirm(store: OwnedStore) -> None:
+    """Make sure that the store is this data directory's, unless it is away: then it is asked before a change.
+
+    It is away, too, where it gives no answer within ``STORE_WAIT_S``. Raises ``ConfigError``.
+    """
+    try:
+        async with asyncio.timeout(STORE_WAIT_S):
+            await _confirm_now(store)
+    except (StoreAway, TimeoutError) as error:
+        why = error if isinstance(error, StoreAway) else StoreAway(f"no answer within {STORE_WAIT_S:g} s")
         event(
-            logger, logging.WARNING, "object_store_away", store=store.name, error=error,
+            logger, logging.WARNING, "object_store_away", store=store.name, error=why,
             next_step="events are taken; nothing is put there before it is known to be the right one",
         )  # fmt: skip
 
@@ -169,6 +178,9 @@ async def bring_up_to_date(parts: Parts) -> Recovered:
     """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before."""
     await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
     await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
+    if parts.must_rebuild:
+        # A rebuild waits for the store in any case, and must not read one of another data directory.
+        await Patience(wait=True).ask(lambda: _confirm_now(parts.store))
     recovered = await recover(
         parts.config,
         parts.disk,

@@ -143,8 +143,11 @@ def load_config(
 
 def _from_file(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        # Editors on Windows begin a file with a byte order mark.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return tomllib.loads(file.read())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8, which TOML is: {error.reason} at byte {error.start}") from None
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -152,9 +153,22 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     try:
         port = await door.listen(config.host, config.port, backlog=4096)
     except OSError as error:
-        raise ConfigError(f"can't listen on {config.host}:{config.port}: {error.strerror}") from None
+        raise ConfigError(_cannot_listen(config, error)) from None
     stack.push_async_callback(door.stop)
     return port
+
+
+def _cannot_listen(config: Config, error: OSError) -> str:
+    """Return what happened, where, and what to do next."""
+    if error.errno == errno.EADDRINUSE:
+        step = (
+            "Stop the program that listens there, or choose another port (--port; 0 takes any that is free)"
+        )
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        step = "Choose a port from 1024 on (--port), with a proxy in front: rrd needs no privileges"
+    else:
+        step = "Set host to an address of this machine: 127.0.0.1, 0.0.0.0 or ::"
+    return f"can't listen on {config.host}:{config.port}: {error.strerror}. {step}"
 
 
 async def _finish_requests(services: Services) -> None:

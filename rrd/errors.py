@@ -119,6 +119,13 @@ class Gone(RequestError):
     status = 410
 
 
+class LengthRequired(RequestError):
+    """The request doesn't say where its body ends (RFC 9110, 15.5.12)."""
+
+    code = "length_required"
+    status = 411
+
+
 class UnsupportedType(RequestError):
     """A Content-Type or Content-Encoding that is not served (RFC 9110, 15.5.16)."""
 

@@ -142,6 +142,22 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
         )
     assert process.returncode == 1
     assert f"can't listen on 127.0.0.1:{port}" in process.stderr and "Traceback" not in process.stderr
+    assert "choose another port" in process.stderr
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "host.invalid"])  # RFC 5737, RFC 6761: never this machine's.
+def test_an_address_that_is_not_of_this_machine_is_told_with_the_next_step(tmp_path: Path, host: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "rrd", "serve", "--data-dir", str(tmp_path), "--host", host, "--port", "0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert f"can't listen on {host}: " in process.stderr and "Set it to an address" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_the_data_directory_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

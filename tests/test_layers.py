@@ -44,7 +44,7 @@ ONLY_IN = {
     "aiosqlite": {"index"},
     "sqlite3": {"index", "access", "readonly", "tombstones", "transfer"},
     "google_crc32c": {"segment", "objects"},
-    "fcntl": {"recovery", "objects"},
+    "fcntl": {"access", "objects", "recovery"},
 }
 SYNCS = {"fsync", "fdatasync", "syncfs", "sync"}
 

@@ -29,13 +29,19 @@ def make_app(services: Services) -> web.Application:
     router.add_get("/recordings", list_recordings)
     router.add_delete("/recordings", delete_recordings)
     router.add_get("/statistics", get_statistics)
-    # A serverUrl without the id in its path: the client then says ?recordingId=.
-    for prefix in ("", "/recordings"):
-        for name in ("ingest", "events"):
-            router.add_post(f"{prefix}/{name}", ingest_post)
-            router.add_get(f"{prefix}/{name}/ws", ingest_ws, allow_head=False)
-    router.add_post("/", ingest_post)
-    router.add_get("/ws", ingest_ws, allow_head=False)
+    # A serverUrl without the id in its path: the client then says ?recordingId=. Some blockers match names
+    # like /events, hence /collect.
+    for path in (
+        "",
+        "/ingest",
+        "/events",
+        "/collect",
+        "/recordings",
+        "/recordings/ingest",
+        "/recordings/events",
+    ):
+        router.add_post(path or "/", ingest_post)
+        router.add_get(f"{path}/ws", ingest_ws, allow_head=False)
     router.add_get("/recordings/{recording:[^/]+}", get_recording)
     router.add_delete("/recordings/{recording:[^/]+}", delete_recording)
     router.add_post("/recordings/{recording:[^/]+}/ingest", ingest_post)

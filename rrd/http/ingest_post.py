@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, hdrs, web
 
-from rrd.errors import BadFraming, BadRequest, BrokenEncoding, RrdError, TooLarge, WireError
+from rrd.errors import BadFraming, BadRequest, BrokenEncoding, LengthRequired, RrdError, TooLarge, WireError
 from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
 from rrd.http.oversize import HEAD_BYTES_KEPT
@@ -85,8 +85,12 @@ class CutOff(Exception):
 async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterator[bytes]:
     """Yield a body as it comes.
 
-    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``BadFraming`` where a chunk is bad.
+    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``BadFraming`` where a chunk is bad;
+    ``LengthRequired`` for a body without an end.
     """
+    if hdrs.CONTENT_LENGTH not in request.headers and hdrs.TRANSFER_ENCODING not in request.headers:
+        # It would count as empty (RFC 9112, 6.3), and a sender that just closes behind it would lose it.
+        raise LengthRequired("send Content-Length, or Transfer-Encoding: chunked: without, a body has no end")
     body = request.content
     while True:
         try:

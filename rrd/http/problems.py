@@ -61,7 +61,9 @@ def http_problem(request: web.BaseRequest, error: web.HTTPException) -> web.Resp
     code = {404: "no_such_path", 405: "method_not_allowed", 413: "too_large", 417: "unmet_expectation"}.get(
         error.status, "http_error"
     )
-    response = problem(error.status, code, f"{error.reason}: {request.method} {request.path}")
+    # As it was sent: an encoded slash is no slash.
+    path = request.rel_url.raw_path[:_PATH_CHARS_LOGGED]
+    response = problem(error.status, code, f"{error.reason}: {request.method} {path}")
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response

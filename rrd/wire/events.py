@@ -9,7 +9,7 @@ events, lone surrogates and what to say about a bad line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -22,7 +22,7 @@ from rrd.wire.limits import Limits
 from rrd.wire.metadata import BadPair, read_metadata
 from rrd.wire.packed import unpack
 from rrd.wire.parse import CUSTOM, Reason, Refusal, Timestamp, check_utf8, is_utf8, parse, tagged_data
-from rrd.wire.values import leading_values, skip_space, value_end
+from rrd.wire.values import skip_separator, skip_space, value_end
 
 _Never = Annotated[int, Meta(ge=1, le=0)]
 
@@ -290,12 +290,12 @@ class _Careful:
         self.own_ids = self.own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
 
     def _take_document(self, number: int, line: bytes) -> None:
-        """Take the events of an array or wrapper. It is refused as a whole if there are none but bad ones."""
+        """Take the events of an array or wrapper. It is refused as a whole if all are bad."""
         self.document_bytes += len(line)
         count = len(self.kept) + len(self.metadata)
         bad: list[Rejected] = []
         rest = bytearray()
-        for value in split_document(line):
+        for value in _flat(line):
             if len(bad) < _BAD_EVENTS_MAX:
                 try:
                     self._take_value(number, value)
@@ -304,9 +304,10 @@ class _Careful:
             else:
                 rest += value + b","
         if len(self.kept) + len(self.metadata) == count:
-            is_whole = value_end(line, skip_space(line, 0)) is not None
-            reason: Reason = "not_an_object" if is_whole else "not_json"
-            self.rejected.append(Rejected(number, bad[0].reason if bad else reason, line))
+            if bad:
+                self.rejected.append(Rejected(number, bad[0].reason, line))
+            elif value_end(line, skip_space(line, 0)) is None:
+                self.rejected.append(Rejected(number, "not_json", line))
             return
         self.rejected += bad
         if rest:
@@ -330,16 +331,24 @@ class _Careful:
         return unpacked
 
 
-def _separate(line: bytes) -> list[bytes]:
-    """Return the values on a line into which a sender ran several, the last one possibly cut off.
+def _flat(line: bytes) -> Iterator[bytes]:
+    """Yield what is in a document, and what is in the arrays in it."""
+    for value in split_document(line):
+        if value[:1] == b"[":
+            yield from split_document(value)
+        else:
+            yield value
 
-    Nothing if there is only one, or anything else between them.
+
+def _separate(line: bytes) -> list[bytes]:
+    """Return the values on a line that holds several, the last one possibly cut off, or has commas around.
+
+    Nothing if there is anything else, or no more than one value.
     """
-    values = leading_values(line, b'{"')
-    if not values:
-        return []
-    rest = line[values[-1][1] :].strip()
-    if rest[:1] not in {b"", b"{", b'"'}:
-        return []
-    found = [line[start:limit] for start, limit in values] + [rest] * bool(rest)
-    return found if len(found) > 1 else []
+    found: list[bytes] = []
+    at = skip_separator(line, 0)
+    while line[at : at + 1] in {b"{", b'"'}:
+        limit = value_end(line, at)
+        found.append(line[at:limit].rstrip())
+        at = len(line) if limit is None else skip_separator(line, limit)
+    return found if at == len(line) and found != [line.strip()] else []

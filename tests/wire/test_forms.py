@@ -58,6 +58,16 @@ FORMS: dict[str, Callable[[Sequence[bytes]], bytes]] = {
     "wrappers among lines": lambda lines: b"\n".join(
         b'{"type":"x","events":[%s]}' % line if number % 2 else line for number, line in enumerate(lines)
     ),
+    "lines ended by commas": lambda lines: b"".join(line + b",\n" for line in lines),
+    "lines begun by commas": b"\n,".join,
+    "one line, commas between": b", ".join,
+    "array of arrays": lambda lines: b"[" + b",".join(b"[" + line + b"]" for line in lines) + b"]",
+    "wrapper, another member first": lambda lines: (
+        b'{"session":{"id":1},"events":[\n' + b",\n".join(lines) + b"]}"
+    ),
+    "wrapper, values on lines of their own": lambda lines: (
+        b'{"session":\n{"id":1},\n"events":\n[' + b",\n".join(lines) + b"]}"
+    ),
     "packed": lambda lines: b"\n".join(map(pack, lines)),
     "array of packed": lambda lines: b"[" + b",".join(map(pack, lines)) + b"]",
 }
@@ -199,6 +209,35 @@ def test_damaged_arrays_give_the_whole_events_before_the_damage() -> None:
         assert found.events == [
             line for line in (event(1), LONE, event(2)) if body.index(line) + len(line) <= size
         ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "body", [b"[]", b"[ ]\n", b'{"events":[]}', b'{"type":"batch","events":[\n]}', BOM + b"[]"]
+)
+def test_a_document_without_events_is_no_damage(kind: ContentKind, body: bytes) -> None:
+    if kind != "ndjson" or b"\n]" not in body:
+        found = decode([body], kind=kind)
+        assert (found.error, found.events, found.rejected) == (None, [], [])
+    batch = check_messages([event(1), body, event(2)], LIMITS, first_line=1)
+    assert (events_of(batch), batch.rejected) == ([event(1), event(2)], ())
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b",\n"])
+def test_the_form_does_not_depend_on_the_cuts(end: bytes) -> None:
+    """What begins beyond the bytes that decide never counts, even if it came with them."""
+    for first in (
+        b"[",
+        b'{"a":',
+        b'{"events":[',
+        b'{"type":3,"events":[',
+        b'{"type":"x","events":[',
+        b'{"a":1,"type":4,',
+    ):
+        for size in (0, 1, HEAD_BYTES - 20, HEAD_BYTES, 2 * HEAD_BYTES):
+            text = first + b'"' + b"x" * size + b'"' + end + b'"events":[' + b"1" * 2 * HEAD_BYTES
+            forms = {form_of(text[:limit], is_whole=False) for limit in range(2, len(text), 97)}
+            assert len(forms - {None}) == 1, (first, size)
 
 
 # Copies
