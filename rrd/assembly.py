@@ -22,9 +22,10 @@ from rrd.http.budget import Budget
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.index.index import Index
-from rrd.lifecycle.guard import Guard
+from rrd.lifecycle.guard import Guard, Place
+from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Remover
-from rrd.lifecycle.retention import Retention
+from rrd.lifecycle.rounds import Retention
 from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
@@ -44,7 +45,6 @@ READERS_MAX = 8
 """How many recordings are read at once; the others wait."""
 
 _LATE_INTERVAL_S = 5.0
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     stack.callback(reading_threads.shutdown, wait=False, cancel_futures=True)
     index, must_rebuild = await open_index(config)
     stack.push_async_callback(index.close)
-    guard = Guard(config.data_dir, config.disk_reserve_bytes)
+    guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
     evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
     registry = Registry(
@@ -137,6 +137,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     remover = Remover(config, disk, index, registry, store, files, claims, tombstones, clock)
     stack.push_async_callback(remover.close)
     registry.is_erased = remover.is_erased
+    retention = Retention(config, index, remover, clock, Holds(config), tombstones)
     services = Services(
         config=config,
         clock=clock,
@@ -155,6 +156,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         claims=claims,
         remover=remover,
         refusals=Refusals(config.data_dir, clock),
+        held=retention.held,
     )
     return Parts(
         config=config,
@@ -166,7 +168,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         guard=guard,
         rollup=rollup,
         evictor=evictor,
-        retention=Retention(config, index, remover, clock),
+        retention=retention,
         services=services,
         must_rebuild=must_rebuild,
     )
@@ -223,15 +225,13 @@ async def _watch_keys(services: Services) -> None:
 
 
 async def _keep_tombstones(parts: Parts) -> None:
-    """Count what came too late, and forget tombstones that have stood long enough."""
+    """Count what came too late."""
     while True:
         await asyncio.sleep(_LATE_INTERVAL_S)
         late = parts.services.registry.take_late_lines()
-        before_ms = parts.clock.now_ms() - parts.config.tombstone_days * _DAY_MS
         try:
             for (tenant, recording), lines in late.items():
                 await asyncio.to_thread(parts.tombstones.count_late, tenant, recording, lines)
-            await asyncio.to_thread(parts.tombstones.forget, before_ms)
         except RrdError as error:
             event(logger, logging.WARNING, "tombstones_not_kept", error=error)
 

@@ -12,8 +12,12 @@ import contextlib
 import errno
 import logging
 import secrets
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 import zstandard
 
@@ -48,6 +52,8 @@ _LOOKUP_THREADS = 4
 
 logger = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 
 class Committer:
     """The one writer of segments. ``run`` is its task; ``wake`` may be called from the loop any time."""
@@ -70,6 +76,11 @@ class Committer:
         self._looked_up: list[tuple[Recording, Work]] = []
         self._lookups: set[asyncio.Task[None]] = set()
         self._lookup_threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
+        self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        """Of its own, and made at the start: it must not queue behind others, nor be missing later."""
+        self._running: asyncio.Task[None] | None = None
+        self.group_began_at: float | None = None
+        """When the group under way began, monotonic seconds; None if none is."""
         self._something = asyncio.Event()
         self._group_done: asyncio.Future[None] | None = None
         self._open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
@@ -93,8 +104,24 @@ class Committer:
             self._group_done = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._group_done)
 
+    async def has_next_group(self) -> bool:
+        """Do as ``next_group``, and return True; False if ``run`` has ended, so that none will come."""
+        if self._running is None or self._running.done():
+            return False
+        waiting = asyncio.create_task(self.next_group())
+        await asyncio.wait([waiting, self._running], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        return not self._running.done()
+
+    def stalled_s(self) -> float:
+        """Return for how long the group under way has been, in seconds; 0 if none is."""
+        began_at = self.group_began_at
+        return 0.0 if began_at is None else self._clock.monotonic() - began_at
+
     async def run(self) -> None:
         """Commit groups until cancelled. Cancel only when nothing waits any more."""
+        self._running = asyncio.current_task()
+        await self._in_thread(time.monotonic)
         while True:
             await self._something.wait()
             self._something.clear()
@@ -102,10 +129,15 @@ class Committer:
                 raise self._bug
             group = self._gather()
             if group:
+                self.group_began_at = self._clock.monotonic()
                 await self._commit(group)
+                self.group_began_at = None
             if self._group_done is not None:
                 self._group_done.set_result(None)
                 self._group_done = None
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._commit_thread, work)
 
     def _gather(self) -> list[tuple[Recording, Work]]:
         group, self._looked_up = self._looked_up, []
@@ -220,7 +252,7 @@ class Committer:
             return
         try:
             appends = [Append(self._writer(recording, now_ms), draft) for recording, _, draft in drafts]
-            outcomes = await asyncio.to_thread(self._store, drafts, appends)
+            outcomes = await self._in_thread(lambda: self._store(drafts, appends))
             await self._store_once_more(drafts, appends, outcomes)
             commits = []
             for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
@@ -303,9 +335,8 @@ class Committer:
                 await asyncio.sleep(_NO_HANDLE_PAUSE_S)
             # No more at a time than there is surely room for now; the next turn takes the others.
             now = lacking[: max(1, len(closed))]
-            again = await asyncio.to_thread(
-                self._store, [drafts[at] for at in now], [appends[at] for at in now]
-            )
+            lacking_drafts, lacking_appends = [drafts[at] for at in now], [appends[at] for at in now]
+            again = await self._in_thread(partial(self._store, lacking_drafts, lacking_appends))
             for at, outcome in zip(now, again, strict=True):
                 outcomes[at] = outcome
 
@@ -350,6 +381,7 @@ class Committer:
     def close(self) -> None:
         """Let go of the threads. Call it when ``run`` has ended."""
         self._lookup_threads.shutdown(wait=False)
+        self._commit_thread.shutdown(wait=False)
 
     def forget(self, writer: SegmentWriter) -> None:
         """Close a writer that is not needed any more. Never raises."""

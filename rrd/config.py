@@ -78,6 +78,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention_age_of_tenant: tuple[str, ...] = ()
     retention_bytes_max: Annotated[int, Meta(ge=0)] = 0
     retention_bytes_max_of_tenant: tuple[str, ...] = ()
+    retention_hold_percent: Annotated[int, Meta(ge=1, le=100)] = 10
     disk_reserve_bytes: Annotated[int, Meta(ge=0)] = GIB
     tombstone_days: Annotated[int, Meta(ge=0)] = 400
 
@@ -100,6 +101,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     buffer_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
     recording_buffer_bytes_max: Annotated[int, Meta(ge=64 * KIB)] = 8 * MIB
     read_bytes_max: Annotated[int, Meta(ge=MIB)] = 64 * MIB
+    commit_stall_max_s: Annotated[int, Meta(ge=0)] = 300
     ping_interval_s: Annotated[int, Meta(ge=1)] = 25
     body_idle_timeout_s: Annotated[int, Meta(ge=1)] = 60
 

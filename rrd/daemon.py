@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import aiohttp
 import uvloop
@@ -198,12 +198,19 @@ async def _until_told(config: Config, stop: asyncio.Event, tasks: list[asyncio.T
         if task.done():
             # None of them should ever end. What is on disk is consistent at any moment, and a
             # fresh start knows how to go on from there; a daemon without this task doesn't.
-            problem = task.exception()
-            event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
-            if isinstance(problem, IndexDamaged):
-                set_index_aside(config, problem)  # So that the next start makes it anew.
-            logging.shutdown()
-            os._exit(1)
+            _end(config, task)
+
+
+def _end(config: Config, task: asyncio.Task[None]) -> NoReturn:
+    """End the process, whatever else fails: where memory ran out, even a line of the log may."""
+    try:
+        problem = task.exception()
+        event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
+        if isinstance(problem, IndexDamaged):
+            set_index_aside(config, problem)  # So that the next start makes it anew.
+        logging.shutdown()
+    finally:
+        os._exit(1)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -36,7 +36,11 @@ def _doctor(args: argparse.Namespace) -> int:
     if args.recording is None:
         common.require_data_dir(config)
         from rrd.care.doctor import refused_by_all  # noqa: PLC0415
+        from rrd.lifecycle.holds import Holds  # noqa: PLC0415
 
+        for hold in Holds(config).load().holds.values():
+            print(f"held         {hold.text()}")
+            print("             rrd retention shows what would go; rrd retention --confirm if that is right")
         for line in refused_by_all(config.data_dir, tenant=args.tenant):
             print(line)
         return 0

@@ -81,9 +81,13 @@ async def _ready(request: web.Request) -> web.Response:
     reason = await services.registry.why_not_stored()
     if reason is not None:
         return problem(503, "not_ready", reason)
+    # Events are stored, and what is held waits for a person, who may read this.
+    state: dict[str, object] = {"status": "ready"}
+    if held := services.held():
+        state["held"] = held
     try:
         services.registry.check_room_on_disk()
     except DiskFull as error:
         # Without this daemon, nothing would be read or erased either, and erasing makes room.
-        return json_response({"status": "ready", "warning": str(error)})
-    return json_response({"status": "ready"})
+        state["warning"] = str(error)
+    return json_response(state)

@@ -261,6 +261,11 @@ class Index:
         rows = await self._db.read(queries.ALL_RECORDINGS, (after_row_id, limit))
         return [(row_id, tenant, name) for row_id, tenant, name in rows]
 
+    async def newest_stored_ms(self) -> int | None:
+        """Return when anything was stored last (wall clock); None if nothing is stored. Full scan."""
+        ((newest,),) = await self._db.read(queries.NEWEST_STORED)
+        return None if newest is None else int(newest)
+
     async def tenants(self) -> list[TenantRow]:
         """Return the tenants that have anything stored, by name."""
         return [TenantRow(*row) for row in await self._db.read(queries.TENANTS)]
@@ -277,6 +282,13 @@ class Index:
         something at ``path``. If it fails or is cancelled, nothing is left there.
         """
         await self._db.copy_to(path)
+
+    async def vacuum(self) -> None:
+        """Write the index anew without unused parts, in which scraps of removed values may be left.
+
+        Needs room for a copy of it. For a stopped daemon: other calls wait.
+        """
+        await self._db.vacuum()
 
     async def is_empty(self) -> bool:
         """Tell whether no recording is known at all."""

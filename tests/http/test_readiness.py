@@ -105,7 +105,7 @@ KINDS = {
     "active/ read-only": Kind(read_only_mount, 500, "mounted read-only"),
     "active/ gone": Kind(gone, 500, "active/ in the data directory is not there"),
     "index immutable": Kind(immutable("index.sqlite-wal"), 500, "the index can't be written"),
-    "index locked": Kind(locked, 500, ""),
+    "index locked": Kind(locked, 503, ""),
     "disk full": Kind(full, 507, "the disk is full"),
     "disk full, with a reserve": Kind(full, 507, "the disk is full", reserve_bytes=1 << 20),
 }

@@ -76,9 +76,11 @@ class ManualClock:
 
     def __init__(self) -> None:
         self.seconds = 1_700_000_000.0
+        self.skew_s = 0.0
+        """How far the wall clock is ahead of what it should be."""
 
     def now_ms(self) -> int:
-        return int(self.seconds * 1000)
+        return int((self.seconds + self.skew_s) * 1000)
 
     def monotonic(self) -> float:
         return self.seconds
