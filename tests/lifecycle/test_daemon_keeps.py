@@ -95,10 +95,11 @@ def test_a_flood_in_one_tenant_takes_nothing_from_another(tmp_path: Path) -> Non
         kept = fill(daemon, small, 20)
         flooding = fill(daemon, flood, 60, size=20_000)
         # What is still live stays: the first start after that has something to remove.
-        while " retention recordings=" not in daemon.log():
+        while " expired recording=" not in daemon.log():
             assert daemon.log().count(" listening ") < 20
             restart(daemon)
             wait_for_more(daemon, " sealed segments=", 1)
+        daemon.wait_for_log(" retention recordings=")
         assert listed(daemon, small) == kept
         assert len(listed(daemon, flood)) < len(flooding)
         assert daemon.stop() == 0
