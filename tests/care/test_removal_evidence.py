@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rrd.errors import NotFound
+from rrd.errors import NotFound, ObjectRejected
 from rrd.index.rows import RecordingRow
 from tests.care.care_lab import A, Life, delete_index, event, life, metadata
 from tests.objects.memory_store import MemoryStore
@@ -99,7 +99,7 @@ async def test_an_object_of_the_same_name_is_never_written_over(tmp_path: Path) 
     async with life(tmp_path, store) as again:
         again.clock.seconds = seconds + 20
         await again.rest()
-        with contextlib.suppress(Exception):
+        with pytest.raises(ObjectRejected):
             await again.rollup.drain()
         assert store.objects[key] == data
         row: RecordingRow = await again.row()
