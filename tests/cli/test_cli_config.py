@@ -39,6 +39,7 @@ STOPPING = [
 ]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("settings", STOPPING, ids="-".join)
 def test_what_stops_serve_fails_the_check_in_the_same_words(tmp_path: Path, settings: dict[str, str]) -> None:
     told = []

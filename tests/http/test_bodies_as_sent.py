@@ -56,6 +56,7 @@ PACKING: dict[str, tuple[str | None, Callable[[bytes], bytes]]] = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("packing", PACKING)
 @pytest.mark.parametrize("kind", TYPES)
 async def test_bodies_are_taken_for_what_they_are(api: Api, kind: str | None, packing: str) -> None:

@@ -157,6 +157,7 @@ class Visitor:
             time.sleep(0.02)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(("seen", "heals"), [("by a write", "by a probe"), ("by a probe", "by a write")])
 @pytest.mark.parametrize("kind", KINDS)
 def test_not_ready_while_writes_fail_and_ready_again_after(

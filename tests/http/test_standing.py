@@ -76,6 +76,7 @@ def replaced(data: Path) -> None:
     shutil.copytree(data.parent / "away", data)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("takes_away", [deleted, emptied, moved, replaced])
 def test_nothing_is_acked_into_a_data_directory_that_is_gone(
     daemon: DaemonProcess, sender: Sender, takes_away: Callable[[Path], None]
