@@ -23,12 +23,11 @@ settings.load_profile("rrd")
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Say how many processes ``-n auto`` means: tests that have servers or browsers mostly wait."""
-    return 2 * len(os.sched_getaffinity(0))
+    return 2 * len(os.sched_getaffinity(0)) + 2
 
 
-@pytest.hookimpl(
-    trylast=True
-)  # After -k and -m: a row that is asked for by itself is the first of those left.
+# Last, after -k and -m: a row that is asked for by itself is the first of those left.
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out two of three rows of large tables that run processes, unless all is to be tried."""
     if IS_THOROUGH:

@@ -53,6 +53,7 @@ def outcomes(server: Daemon) -> dict[str, Outcome]:
         return {form: future.result() for form, future in started.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_taken_and_read_back(form: str, outcomes: dict[str, Outcome]) -> None:
     plan, outcome = Plan(**SMALL | FORMS[form]), outcomes[form]
