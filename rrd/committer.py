@@ -100,18 +100,20 @@ class Committer:
 
     async def next_group(self) -> None:
         """Return when the group that is gathering or under way now is done with."""
-        if self._group_done is None:
-            self._group_done = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._group_done)
+        await asyncio.shield(self._end_of_group())
 
     async def has_next_group(self) -> bool:
         """Do as ``next_group``, and return True; False if ``run`` has ended, so that none will come."""
         if self._running is None or self._running.done():
             return False
-        waiting = asyncio.create_task(self.next_group())
-        await asyncio.wait([waiting, self._running], return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        # Not by a task of its own: the group could end before that begins to wait, and no other follow.
+        await asyncio.wait([self._end_of_group(), self._running], return_when=asyncio.FIRST_COMPLETED)
         return not self._running.done()
+
+    def _end_of_group(self) -> asyncio.Future[None]:
+        if self._group_done is None:
+            self._group_done = asyncio.get_running_loop().create_future()
+        return self._group_done
 
     def stalled_s(self) -> float:
         """Return for how long the group under way has been, in seconds; 0 if none is."""

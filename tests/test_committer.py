@@ -461,3 +461,18 @@ async def test_a_write_that_never_ends_is_not_ready_and_then_a_failure(tmp_path:
     for task in life._tasks:
         task.cancel()
     await life.end()
+
+
+async def test_the_end_of_the_group_under_way_is_heard_however_soon_it_comes(tmp_path: Path) -> None:
+    index = await LaggingIndex.open(str(tmp_path / "index.sqlite"))
+    index.begin()
+    life = Life(SimDisk(random.Random(0)), index, config())
+    await life.start(config(), rebuild=False)
+    assert await _send(life, event(1)) == Tally(stored=1)
+    committer = life.registry.committer
+    asking = committer.has_next_group()
+    asking.send(None)  # Up to where it waits: the loop has not turned since, so no group can have ended.
+    assert committer._group_done is not None
+    asking.close()
+    committer._group_done = None
+    await life.end()
