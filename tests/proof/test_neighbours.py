@@ -1,0 +1,90 @@
+"""An honest sender keeps getting its acks while another tenant attacks, and a stop then loses nothing.
+
+Method: ``rrd serve`` as a process, each attack from a process of its own (``bench.attacks``), and the
+neighbour in this one. An ack is judged by what the daemon made of it: the time that its loop, or the
+neighbour, was ready to run and had no core is the machine's (``bench.attacks.neighbour``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bench.attacks import ATTACKS, Victim
+from bench.attacks.neighbour import ACK_MAX_S, Account, Neighbour, beside, under_attack
+from tests.harness import DaemonProcess, until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="who waits for a core is read from /proc"),
+]
+
+FOR_S = 8.0
+FLUSH_AGE_MS = 200
+"""An ack waits for its flush, which is the operator's choice and no attacker's doing."""
+ACKS_MIN = 20
+STOP_MAX_S = 30.0
+"""README: a stop waits up to 20 s for requests under way, and then a moment for what came of them."""
+
+
+def victims(daemon: DaemonProcess) -> tuple[Victim, Victim]:
+    """Return the daemon as the attacker sees it, and as the neighbour does."""
+    return (
+        Victim("127.0.0.1", daemon.port, daemon.key(tenant="attacker")),
+        Victim("127.0.0.1", daemon.port, daemon.key(tenant="neighbour")),
+    )
+
+
+async def stored(daemon: DaemonProcess, account: Account, honest: Victim) -> int:
+    headers = {"Authorization": f"Bearer {honest.key}", "Accept": "application/x-ndjson"}
+    path = f"{daemon.url}/recordings/{account.recording}/events"
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(path) as answer:
+        assert answer.status == 200, await answer.text()
+        return len({json.loads(line)["timestamp"] for line in (await answer.read()).splitlines()})
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_a_neighbour_gets_its_acks_and_is_not_refused(name: str, tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, flush_age_ms=FLUSH_AGE_MS)
+    with daemon:
+        attacker, honest = victims(daemon)
+        account = await beside([name], attacker, honest, pid=daemon.pid, for_s=FOR_S)
+        print(f"{name}: {len(account.acks)} acks, the slowest {account.slowest_s:.2f} s")
+        assert account.refused == []
+        assert account.acks
+        assert account.slowest_s <= ACK_MAX_S
+        assert await stored(daemon, account, honest) == account.acked
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["post-zstd-blank-gib", "socket-zstd-blank"],
+        ["post-left-open", "post-fills-the-budget"],
+        ["socket-deflate-at-once", "socket-half-sent"],
+        ["slow-readers", "lists-never-read"],
+        ["socket-empty-texts", "new-recordings", "churn"],
+    ],
+    ids="+".join,
+)
+async def test_a_stop_during_an_attack_is_a_stop_like_any_other(names: list[str], tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, flush_age_ms=FLUSH_AGE_MS)
+    with daemon:
+        attacker, honest = victims(daemon)
+        neighbour = Neighbour(honest, daemon.pid)
+        running = asyncio.create_task(neighbour.run())
+        async with under_attack(names, attacker, for_s=120):
+            await until(lambda: neighbour.account.acked >= ACKS_MIN, what="acks", deadline_s=120)
+            status = await asyncio.to_thread(daemon.stop, number=signal.SIGTERM, timeout_s=STOP_MAX_S)
+        neighbour.stop()
+        await running
+        assert status == 0
+        assert neighbour.account.acked >= ACKS_MIN
+        daemon.start()
+        assert await stored(daemon, neighbour.account, honest) >= neighbour.account.acked
