@@ -34,11 +34,11 @@ STOP_MAX_S = 30.0
 
 
 def victims(daemon: DaemonProcess) -> tuple[Victim, Victim]:
-    """Return the daemon as the attacker sees it, and as the neighbour does."""
-    return (
-        Victim("127.0.0.1", daemon.port, daemon.key(tenant="attacker")),
-        Victim("127.0.0.1", daemon.port, daemon.key(tenant="neighbour")),
-    )
+    """Start the daemon; return it as the attacker sees it, and as the neighbour does."""
+    keys = [daemon.key(tenant=tenant) for tenant in ("attacker", "neighbour")]
+    daemon.start()
+    attacker, honest = (Victim("127.0.0.1", daemon.port, key) for key in keys)
+    return attacker, honest
 
 
 async def stored(daemon: DaemonProcess, account: Account, honest: Victim) -> int:
@@ -52,8 +52,8 @@ async def stored(daemon: DaemonProcess, account: Account, honest: Victim) -> int
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_a_neighbour_gets_its_acks_and_is_not_refused(name: str, tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, flush_age_ms=FLUSH_AGE_MS)
+    attacker, honest = victims(daemon)
     with daemon:
-        attacker, honest = victims(daemon)
         account = await beside([name], attacker, honest, pid=daemon.pid, for_s=FOR_S)
         print(f"{name}: {len(account.acks)} acks, the slowest {account.slowest_s:.2f} s")
         assert account.refused == []
@@ -75,8 +75,8 @@ async def test_a_neighbour_gets_its_acks_and_is_not_refused(name: str, tmp_path:
 )
 async def test_a_stop_during_an_attack_is_a_stop_like_any_other(names: list[str], tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, flush_age_ms=FLUSH_AGE_MS)
+    attacker, honest = victims(daemon)
     with daemon:
-        attacker, honest = victims(daemon)
         neighbour = Neighbour(honest, daemon.pid)
         running = asyncio.create_task(neighbour.run())
         async with under_attack(names, attacker, for_s=120):
