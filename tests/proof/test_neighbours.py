@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="who waits for a core is read from /proc"),
 ]
 
-FOR_S = 8.0
+FOR_S = 6.0
 FLUSH_AGE_MS = 200
 """An ack waits for its flush, which is the operator's choice and no attacker's doing."""
 ACKS_MIN = 20
