@@ -13,6 +13,7 @@ import zlib
 from functools import cache
 
 import brotli
+import zstandard
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 EVENT = b'{"type":3,"timestamp":1}'
@@ -95,12 +96,19 @@ def event_of(size: int) -> bytes:
 def brotli_window() -> bytes:
     """The begin of a stream with the largest window of RFC 7932, 16 MiB, that has filled it."""
     stream = brotli.Compressor(quality=5, lgwin=24)
-    begin: bytes = stream.process(b"\n" * (16 * MIB)) + stream.flush()
+    begin: bytes = stream.process(_large_events(16 * MIB)) + stream.flush()
     return begin
 
 
 @cache
 def zstd_window() -> bytes:
     """The begin of a frame with a window of 8 MiB, and as much in it."""
-    block = (1 << 1 | _ZSTD_BLOCK_BYTES_MAX << 3).to_bytes(3, "little") + b"\n"
-    return _zstd_head(23) + block * (8 * MIB // _ZSTD_BLOCK_BYTES_MAX)
+    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=23)
+    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return stream.compress(_large_events(8 * MIB)) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+
+
+def _large_events(size: int) -> bytes:
+    """Events just below 1 MiB each, so that windows are what costs most."""
+    begin, end = EVENT[:-1] + b',"data":"', b'"}\n'
+    return (begin + b"x" * (MIB - 4096 - len(begin) - len(end)) + end) * (size // MIB)
