@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ from bench.frames import CLOSE, PING, PONG, TEXT, FrameReader
 PACE_S = 0.25
 ACK_MAX_S = 1.0
 """The bar: no ack takes longer, of what is not the machine's."""
+SNAPSHOT_MAX_S = 3.0
+"""The bar of a snapshot of 2 MB, and of reading it: more than an ack's, since both are work."""
 SNAPSHOT_BYTES = 2_000_000
 SNAPSHOT_PACE_S = 2.0
 
@@ -53,19 +55,19 @@ class Account(msgspec.Struct):
     """What a neighbour has seen."""
 
     acks: list[Ack] = []
-    snapshots: list[float] = []
-    """How long each POST took, in seconds."""
-    reads: list[float] = []
+    snapshots: list[Ack] = []
+    """How long each POST took."""
+    reads: list[Ack] = []
     refused: list[str] = []
     """Everything that was not served: what, and how it was answered."""
     recording: str = ""
     acked: int = 0
     """Events of ``recording`` whose ack has come."""
 
-    @property
-    def slowest_s(self) -> float:
-        """The slowest ack, without the machine's part."""
-        return max((ack.own_s for ack in self.acks), default=float("nan"))
+
+def slowest_s(acks: Iterable[Ack]) -> float:
+    """Return the slowest, without the machine's part; no number if there is none."""
+    return max((ack.own_s for ack in acks), default=float("nan"))
 
 
 class _Sent(NamedTuple):
@@ -153,8 +155,8 @@ class Neighbour:
             await self._ask("a read", get_head(self._victim, path, "Connection: close"), self.account.reads)
             await self._pause(SNAPSHOT_PACE_S)
 
-    async def _ask(self, what: str, request: bytes, times: list[float]) -> None:
-        began = time.monotonic()
+    async def _ask(self, what: str, request: bytes, times: list[Ack]) -> None:
+        sent = _Sent(time.monotonic(), self._waited_s())
         status, body = 0, b""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             async with asyncio.timeout(_PATIENCE_S), link(self._victim) as connection:
@@ -164,7 +166,7 @@ class Neighbour:
                 if times is self.account.reads:
                     await connection.gone()
         if status == 200:
-            times.append(time.monotonic() - began)
+            times.append(Ack(time.monotonic() - sent.at, self._waited_s() - sent.waited_s))
         else:
             self.account.refused.append(f"{what}: {status} {body[:200].decode(errors='replace')}")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from bench import stage
 from bench.attacks import ATTACKS, Victim
-from bench.attacks.neighbour import ACK_MAX_S, Account, beside
+from bench.attacks.neighbour import ACK_MAX_S, SNAPSHOT_MAX_S, Account, Ack, beside, slowest_s
 from bench.daemon import daemon, peak_rss_bytes
 from bench.result import Check, Options, Row, rate
 from bench.rows import run_alone
@@ -32,15 +32,27 @@ def measure(options: Options) -> Row:
     peaks: dict[str, float] = {}
     for name in names:
         accounts[name], peaks[name] = _beside(name, for_s=options.pick(8, 4, 2))
-    slowest = {name: account.slowest_s for name, account in accounts.items()}
+    slowest = {name: slowest_s(account.acks) for name, account in accounts.items()}
     refused = {name: len(account.refused) for name, account in accounts.items() if account.refused}
     worst = max(slowest, key=lambda name: slowest[name])
     hungriest = max(peaks, key=lambda name: peaks[name])
     checks = [
         Check("slowest ack of the neighbour", slowest[worst], "s", ACK_MAX_S, "at most"),
         Check("times that the neighbour was refused", sum(refused.values()), "", 0, "at most"),
-        Check("slowest snapshot of 2 MB", _most(account.snapshots for account in accounts.values()), "s"),
-        Check("slowest read of it", _most(account.reads for account in accounts.values()), "s"),
+        Check(
+            "slowest snapshot of 2 MB",
+            _most(account.snapshots for account in accounts.values()),
+            "s",
+            SNAPSHOT_MAX_S,
+            "at most",
+        ),
+        Check(
+            "slowest read of it",
+            _most(account.reads for account in accounts.values()),
+            "s",
+            SNAPSHOT_MAX_S,
+            "at most",
+        ),
         Check("memory at most", peaks[hungriest] / (1 << 20), "MiB"),
     ]
     notes = [f"The slowest ack came beside {worst}, the most memory was taken by {hungriest}."]
@@ -73,8 +85,8 @@ def _beside(name: str, *, for_s: float) -> tuple[Account, float]:
             return account, peak_rss_bytes(target.pid)
 
 
-def _most(times: Iterable[list[float]]) -> float:
-    return max((second for each in times for second in each), default=float("nan"))
+def _most(times: Iterable[list[Ack]]) -> float:
+    return slowest_s(ack for each in times for ack in each)
 
 
 if __name__ == "__main__":
