@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from bench.attacks.link import JSON, NDJSON, Attack, Victim, at_once, link, post_head
 from bench.attacks.texts import (
     GIB,
+    KIB,
     MIB,
     brackets,
     brotli_of,
@@ -96,7 +97,7 @@ POSTS = {
         _left_open(zstd_window, count=WINDOWS, encoding="zstd"),
     ),
     "post-fills-the-budget": Attack(
-        "5 bodies of 61 KB that decode to an unfinished event of 60 MiB",
-        _left_open(lambda: gzip_unfinished(60 * MIB), count=5, encoding="gzip"),
+        "5 bodies of 65 KB that decode to an unfinished event of 64 MiB",
+        _left_open(lambda: gzip_unfinished(64 * MIB - 64 * KIB), count=5, encoding="gzip"),
     ),
 }
