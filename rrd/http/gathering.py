@@ -37,7 +37,7 @@ _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
 _BINARY_OPCODE = WSMsgType.BINARY.value
 
-_MESSAGES_MAX = 1 << 14
+_MESSAGES_MAX = 1 << 12
 """Messages in a run, at most: those of junk may be one byte long, and each takes a hundred to hold."""
 
 _PONGS_MAX = 64
@@ -176,6 +176,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         if self._runs is not None:
             self._runs.hand_out()
 
+    def hand_back(self, messages: list[bytes]) -> None:
+        """Put what ``take_out`` returned into the queue, to be received in its turn; nothing, too."""
+        if self._runs is not None:
+            self._runs.hand_back(messages)
+
     def take_out(self) -> list[bytes]:
         """Return what has gathered, if it is next in turn; put it into the queue otherwise."""
         if self._runs is None:
@@ -227,6 +232,10 @@ class _Runs(WebSocketDataQueue):
         if self.messages:
             size = self.size
             super().feed_data(WSMessageTextBytes(_TEXT, self.take(), ""), size)
+
+    def hand_back(self, messages: list[bytes]) -> None:
+        size = sum(map(len, messages))
+        super().feed_data(WSMessageTextBytes(_TEXT, cast(Any, messages), ""), size)
 
     # What the reader calls
 
