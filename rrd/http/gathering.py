@@ -57,8 +57,12 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     what one read of the connection brings; at its end, what the kernel still holds of it.
     """
 
-    def __init__(self, *, run_bytes: int, max_msg_size: int) -> None:
-        """``run_bytes``: a run is handed out as soon as it has so many."""
+    def __init__(self, *, run_bytes: int, max_msg_size: int, inflate_ratio_max: int | None = None) -> None:
+        """``run_bytes``: a run is handed out as soon as it has so many.
+
+        ``inflate_ratio_max``: as ``Inflater``'s ``ratio_max``.
+        """
+        self._inflate_ratio_max = inflate_ratio_max
         # The last flush and the summary come between the client's close and ours, hence autoclose.
         # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
         # UTF-8 is checked for a whole block at once, hence decode_text.
@@ -79,6 +83,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._parser = self._frames = _Reader(
             self._runs, self._max_msg_size, compress=bool(self._compress), transport=request.transport
         )
+        self._frames.inflate_ratio_max = self._inflate_ratio_max
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)
         if request.transport is None:  # It was lost before there was a parser to hear of it.
@@ -287,6 +292,7 @@ class _Reader(WebSocketReader):
         self._in_fragments = False
         self._message_bytes_max = max_msg_size
         self._inflater: Inflater | None = None
+        self.inflate_ratio_max: int | None = None
         self._unread: deque[bytes] = deque()
 
     def feed_eof(self) -> None:
@@ -349,7 +355,9 @@ class _Reader(WebSocketReader):
 
     def _inflate(self, message: bytes | bytearray) -> bytes:
         if self._inflater is None:
-            self._inflater = Inflater(message_bytes_max=self._message_bytes_max)
+            self._inflater = Inflater(
+                message_bytes_max=self._message_bytes_max, ratio_max=self.inflate_ratio_max
+            )
         return self._inflater.inflate(message)
 
 

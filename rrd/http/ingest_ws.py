@@ -60,7 +60,9 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
             f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
         )
     socket = GatheringSocket(
-        run_bytes=services.config.flush_bytes, max_msg_size=services.config.message_bytes_max
+        run_bytes=services.config.flush_bytes,
+        max_msg_size=services.config.message_bytes_max,
+        inflate_ratio_max=services.config.inflate_ratio_max,
     )
     await socket.prepare(request)
     ingest = _SocketIngest(

@@ -46,6 +46,10 @@ _LINES_MAX = 1 << 14
 """Lines in a batch, at most. Events are so long that their bytes decide; lines of junk may be
 one byte long, and each takes a microsecond and a hundred bytes to set aside."""
 
+_SAMPLE_BYTES = 4 << 10
+_SAMPLE_LINES_MAX = 256
+"""No event is so short as the lines of a payload that begins with more of them in ``_SAMPLE_BYTES``."""
+
 _WORK_BYTES: dict[Pace, float] = {"whole": math.inf, "step": STEP_BYTES, "quick": QUICK_BYTES}
 
 
@@ -334,7 +338,8 @@ class Decoder:
         """Make a batch of the lines that wait, or of the first of them; None if that is no quick work."""
         payload, start = self._unchecked, self._unchecked_at
         try:
-            if not start and (lines := split_lines(payload, count_max=self._lines_max)) is not None:
+            is_dense = start or payload.count(b"\n", 0, _SAMPLE_BYTES) > _SAMPLE_LINES_MAX
+            if not is_dense and (lines := split_lines(payload, count_max=self._lines_max)) is not None:
                 batch = check_lines(
                     lines,
                     self._limits,
@@ -345,8 +350,6 @@ class Decoder:
                 )
                 taken = batch.limit_line - self._line
                 end = len(payload) if taken == len(lines) else sum(map(len, lines[:taken])) + taken
-            elif self._is_quick and not start:
-                raise TakesLong
             else:
                 batch, end = self._check_dense(payload, start)
         except TakesLong:

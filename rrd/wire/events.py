@@ -27,6 +27,7 @@ from rrd.wire.turns import (
     QUICK_DOCUMENT_BYTES_MAX,
     QUICK_LINES_MAX,
     QUICK_PACKED_BYTES_MAX,
+    QUICK_TOGETHER_BYTES_MAX,
     QUICK_UNPACKED_BYTES_MAX,
     TakesLong,
 )
@@ -302,7 +303,11 @@ class _Careful:
             if refusal.reason in _REASONS_OF_WRAPPERS and is_document(line):
                 self._take_document(number, line)
                 return
-            values = _separate(line) if refusal.reason in {"not_json", "bad_packed_event"} else None
+            values = None
+            if refusal.reason in {"not_json", "bad_packed_event"}:
+                if self._is_quick and len(line) > QUICK_TOGETHER_BYTES_MAX:
+                    raise TakesLong from None
+                values = _separate(line)
             if values is None:
                 self.rejected.append(Rejected(number, refusal.reason, line))
             else:
@@ -352,13 +357,15 @@ class _Careful:
         bad: list[Rejected] = []
         rest = bytearray()
         for value in values:
+            if len(bad) >= _BAD_EVENTS_MAX:
+                # Its source is refused for so many: looking on would only take the time of others.
+                rest += value
+                rest += b","
+                continue
             try:
                 self._take_value(number, value)
             except Refusal as refusal:
-                if len(bad) < _BAD_EVENTS_MAX:
-                    bad.append(Rejected(number, refusal.reason, value))
-                else:
-                    rest += value + b","
+                bad.append(Rejected(number, refusal.reason, value))
         if len(self.kept) + len(self.metadata) == count:
             self.rejected.append(Rejected(number, bad[0].reason if bad else reason, line))
             return

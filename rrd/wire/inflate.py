@@ -28,6 +28,9 @@ ISAL_ERRORS = (zlib.error, cast("type[Exception]", IsalError))
 WINDOW_BYTES = 256 << 10
 """Decoded bytes asked for at a time. brotli may give half as much again."""
 
+_EMPTY_MAX = 16
+"""Members and slices of input in a row that add nothing, before an empty window says so."""
+
 _SLICE_BYTES_MIN = 1 << 10
 """A stream that ends copies what was given to it and comes after its end. Slices that grow from here keep
 many short members from costing a long slice each."""
@@ -108,7 +111,7 @@ class _Gzip:
         return self._stream is None and not self._header
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
-        at, slice_bytes = 0, _SLICE_BYTES_MIN
+        at, slice_bytes, empty_count = 0, _SLICE_BYTES_MIN, 0
         while at < len(chunk):
             rest = chunk[at : at + slice_bytes]
             at += len(rest)
@@ -131,7 +134,9 @@ class _Gzip:
                     rest = self._stream.unused_data
                     self._stream = None
                     slice_bytes = _SLICE_BYTES_MIN
-                yield window
+                empty_count = 0 if window else empty_count + 1
+                if window or empty_count % _EMPTY_MAX == 0:
+                    yield window
 
     def _begin(self, rest: bytes) -> bytes:
         """Begin a member, once its header is whole: ISA-L misreads some that come in pieces."""
@@ -226,6 +231,7 @@ class _Zstd:
         if whole is not None:
             yield from _slices(whole, WINDOW_BYTES)
             return
+        empty_count = 0
         for part in _slices(chunk, _ZSTD_SLICE_BYTES):
             rest = part
             while rest:
@@ -243,8 +249,11 @@ class _Zstd:
                     self._frame = None
                 if len(decoded) > WINDOW_BYTES:
                     yield from _slices(decoded, WINDOW_BYTES)
+                    empty_count = 0
                 else:
-                    yield decoded
+                    empty_count = 0 if decoded else empty_count + 1
+                    if decoded or empty_count % _EMPTY_MAX == 0:
+                        yield decoded
 
     def _at_once(self, chunk: bytes) -> bytes | None:
         """Return what a chunk decodes to that is one good frame of moderate size; None leaves all to do.

@@ -29,6 +29,9 @@ QUICK_LINES_MAX = 4 << 10
 QUICK_DOCUMENT_BYTES_MAX = 128 << 10
 """Documents and objects of metadata that a quick call takes apart."""
 
+QUICK_TOGETHER_BYTES_MAX = 16 << 10
+"""The longest line of values run together that a quick call takes apart: two bytes a value, a microsecond."""
+
 QUICK_PACKED_BYTES_MAX = 4 << 10
 """The largest packed event that a quick call unpacks: deflate gives back up to a thousand times as much."""
 
