@@ -26,7 +26,7 @@ EVENT_COST_BYTES = 128
 QUICK_LINES_MAX = 4 << 10
 """Lines, messages and values in a quick call: a microsecond or three each."""
 
-QUICK_DOCUMENT_BYTES_MAX = 128 << 10
+QUICK_DOCUMENT_BYTES_MAX = 32 << 10
 """Documents and objects of metadata that a quick call takes apart."""
 
 QUICK_TOGETHER_BYTES_MAX = 16 << 10
