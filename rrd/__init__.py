@@ -16,11 +16,11 @@ packages of the second line never import each other (``tests/test_layers.py`` ho
 2. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite view,
    async) · ``access`` (keys and signatures) · ``objects`` (object stores) · ``tombstones`` (what was erased)
 3. ``repeats`` and ``history`` (exact de-duplication: the rule, and what the files hold) · ``recording``
-   (one open recording) · ``committer`` (group commit) · ``registry`` (all open recordings) · ``claims`` (who
-   is busy with a recording's files) · ``readonly`` (data that can't be written to) · ``recovery``,
-   ``catch_up``, ``rebuild`` (start after a crash, and reindex) · ``playback`` (reading in order) ·
-   ``rollup`` (segments → objects) · ``lifecycle`` (disk guard, retention, erasure) · ``care`` (verify,
-   doctor, refusals) · ``transfer`` (export, import, backup)
+   (one open recording) · ``committer`` (group commit) · ``writes`` (whether they succeed) · ``registry``
+   (all open recordings) · ``claims`` (who is busy with a recording's files) · ``readonly`` (data that can't
+   be written to) · ``recovery``, ``catch_up``, ``rebuild`` (start after a crash, and reindex) · ``playback``
+   (reading in order) · ``rollup`` (segments → objects) · ``lifecycle`` (disk guard, retention, erasure) ·
+   ``care`` (verify, doctor, refusals) · ``transfer`` (export, import, backup)
 4. ``http`` (thin shells around the above)
 5. ``preflight`` (settings as a whole) · ``assembly`` (puts the parts together) · ``memory`` (malloc) ·
    ``daemon`` (start, stop, signals) · ``cli``

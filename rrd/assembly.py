@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from rrd import layout
 from rrd.access.gate import Gate
 from rrd.access.keys import KeyStore
+from rrd.care.census import Patience
 from rrd.care.refusals import Refusals
+from rrd.catch_up import STORE_WAIT_S
 from rrd.claims import Claims
 from rrd.clock import Clock, SystemClock
 from rrd.config import Config
@@ -20,14 +22,14 @@ from rrd.http.budget import Budget
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.index.index import Index
-from rrd.lifecycle.guard import Guard
+from rrd.lifecycle.guard import Guard, Place
+from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Remover
-from rrd.lifecycle.retention import Retention
+from rrd.lifecycle.rounds import Retention
 from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
 from rrd.objects.identity import OwnedStore
-from rrd.objects.store import ObjectStore
 from rrd.recovery import Recovered, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
@@ -43,7 +45,6 @@ READERS_MAX = 8
 """How many recordings are read at once; the others wait."""
 
 _LATE_INTERVAL_S = 5.0
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Parts:
     clock: Clock
     disk: Disk
     index: Index
-    store: ObjectStore
+    store: OwnedStore
     tombstones: Tombstones
     guard: Guard
     rollup: RollUp
@@ -65,18 +66,26 @@ class Parts:
     """The index was lost, so ``recovered`` looks at everything."""
 
 
-async def _confirm(store: OwnedStore) -> None:
-    """Make sure that the store is this data directory's, unless it is away: then it is asked before a change.
-
-    Raises ``ConfigError``.
-    """
+async def _confirm_now(store: OwnedStore) -> None:
+    """Make sure that the store is this data directory's. Raises ``ConfigError``, ``StoreAway``."""
     try:
         await store.confirm()
     except WrongStore as error:
         raise ConfigError(str(error)) from None
-    except StoreAway as error:
+
+
+async def _confirm(store: OwnedStore) -> None:
+    """Make sure that the store is this data directory's, unless it is away: then it is asked before a change.
+
+    It is away, too, where it gives no answer within ``STORE_WAIT_S``. Raises ``ConfigError``.
+    """
+    try:
+        async with asyncio.timeout(STORE_WAIT_S):
+            await _confirm_now(store)
+    except (StoreAway, TimeoutError) as error:
+        why = error if isinstance(error, StoreAway) else StoreAway(f"no answer within {STORE_WAIT_S:g} s")
         event(
-            logger, logging.WARNING, "object_store_away", store=store.name, error=error,
+            logger, logging.WARNING, "object_store_away", store=store.name, error=why,
             next_step="events are taken; nothing is put there before it is known to be the right one",
         )  # fmt: skip
 
@@ -100,7 +109,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     stack.callback(reading_threads.shutdown, wait=False, cancel_futures=True)
     index, must_rebuild = await open_index(config)
     stack.push_async_callback(index.close)
-    guard = Guard(config.data_dir, config.disk_reserve_bytes)
+    guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
     evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
     registry = Registry(
@@ -128,6 +137,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     remover = Remover(config, disk, index, registry, store, files, claims, tombstones, clock)
     stack.push_async_callback(remover.close)
     registry.is_erased = remover.is_erased
+    retention = Retention(config, index, remover, clock, Holds(config), tombstones)
     services = Services(
         config=config,
         clock=clock,
@@ -146,6 +156,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         claims=claims,
         remover=remover,
         refusals=Refusals(config.data_dir, clock),
+        held=retention.held,
     )
     return Parts(
         config=config,
@@ -157,7 +168,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         guard=guard,
         rollup=rollup,
         evictor=evictor,
-        retention=Retention(config, index, remover, clock),
+        retention=retention,
         services=services,
         must_rebuild=must_rebuild,
     )
@@ -167,6 +178,9 @@ async def bring_up_to_date(parts: Parts) -> Recovered:
     """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before."""
     await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
     await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
+    if parts.must_rebuild:
+        # A rebuild waits for the store in any case, and must not read one of another data directory.
+        await Patience(wait=True).ask(lambda: _confirm_now(parts.store))
     recovered = await recover(
         parts.config,
         parts.disk,
@@ -211,15 +225,13 @@ async def _watch_keys(services: Services) -> None:
 
 
 async def _keep_tombstones(parts: Parts) -> None:
-    """Count what came too late, and forget tombstones that have stood long enough."""
+    """Count what came too late."""
     while True:
         await asyncio.sleep(_LATE_INTERVAL_S)
         late = parts.services.registry.take_late_lines()
-        before_ms = parts.clock.now_ms() - parts.config.tombstone_days * _DAY_MS
         try:
             for (tenant, recording), lines in late.items():
                 await asyncio.to_thread(parts.tombstones.count_late, tenant, recording, lines)
-            await asyncio.to_thread(parts.tombstones.forget, before_ms)
         except RrdError as error:
             event(logger, logging.WARNING, "tombstones_not_kept", error=error)
 

@@ -10,25 +10,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from rrd.care.census import Patience, StoreFiles
+from rrd.care.differences import covering, key_of
 from rrd.care.survey import File, Survey, Surveyed
+from rrd.errors import StoreAway
 from rrd.index.index import Index
-from rrd.index.rows import Commit, ObjectRow, SegmentRow
+from rrd.index.rows import Commit, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.log import event
+from rrd.objects.store import ObjectStore
+from rrd.segment.disk import Readable
 from rrd.tombstones import Tombstones
 
 _TOGETHER_MAX = 1000
 """Recordings taken up at a time: a few MB of memory. More gains nothing."""
 
+STORE_WAIT_S = 5.0
+"""How long a start waits for the object store at most: events are taken without it, too."""
+
+_T = TypeVar("_T")
+
 logger = logging.getLogger(__name__)
 
 
-async def catch_up(survey: Survey, index: Index, tombstones: Tombstones | None) -> None:
-    """Bring the index up to what ``active/`` holds; ``survey.result`` counts what that was."""
+async def catch_up(
+    survey: Survey, index: Index, tombstones: Tombstones | None, store: ObjectStore | None = None
+) -> None:
+    """Bring the index up to what ``active/`` holds; ``survey.result`` counts what that was.
+
+    ``store`` is asked only about files that should be in an object, too: these are removed if they are, and
+    otherwise kept and told. While it is away they are kept.
+    """
+    objects = None
+    if store is not None:
+        objects = StoreFiles(store, asyncio.get_running_loop(), _Hurry())
     files = await asyncio.to_thread(survey.list_active)
     active = {
         SegmentName(tenant, recording, segment.number): (row_id, segment)
@@ -39,7 +58,8 @@ async def catch_up(survey: Survey, index: Index, tombstones: Tombstones | None) 
     recordings = [list(group) for _, group in groupby(suspects, key=lambda file: file.name[:2])]
     for start in range(0, len(recordings), _TOGETHER_MAX):
         behind = await _what_is_known(index, active, recordings[start : start + _TOGETHER_MAX])
-        await _take_up(survey, index, await asyncio.to_thread(_look, survey, behind, tombstones))
+        looked_at = await asyncio.to_thread(_look, survey, behind, tombstones, objects)
+        await _take_up(survey, index, looked_at)
     missing = {name: active[name][0] for name in sorted(active.keys() - {file.name for file in files})}
     await _seal_or_tell(survey, index, missing)
 
@@ -53,7 +73,26 @@ class _Behind(NamedTuple):
     """None if it is not known."""
     segments: Mapping[int, SegmentRow]
     """By number; all that are known, of those in ``files`` at least."""
-    objects: Sequence[ObjectRow]
+    row: RecordingRow | None
+    """What the index knows, where it was asked."""
+
+
+class _Hurry(Patience):
+    """Lets all questions together take as long as a start may wait for the store."""
+
+    def __init__(self) -> None:
+        super().__init__(wait=False)
+        self._end = asyncio.get_running_loop().time() + STORE_WAIT_S
+
+    async def ask(self, question: Callable[[], Awaitable[_T]]) -> _T:
+        """Return the answer. Raises ``StoreAway`` when the time is over, too."""
+        try:
+            async with asyncio.timeout_at(self._end):
+                return await question()
+        except TimeoutError:
+            raise StoreAway(
+                f"no answer within {STORE_WAIT_S:g} s, which is as long as a start waits"
+            ) from None
 
 
 async def _what_is_known(
@@ -70,29 +109,29 @@ async def _what_is_known(
         if key not in row_of:
             row_id = active[files[0].name][0]
             segments = {file.name.number: active[file.name][1] for file in files}
-            behind.append(_Behind(files, row_id, segments, ()))
+            behind.append(_Behind(files, row_id, segments, None))
         elif (row := row_of[key]) is not None:
             segments = {segment.number: segment for segment in row.segments}
-            behind.append(_Behind(files, row.row_id, segments, row.objects))
+            behind.append(_Behind(files, row.row_id, segments, row))
         else:
-            behind.append(_Behind(files, None, {}, ()))
+            behind.append(_Behind(files, None, {}, None))
     return behind
 
 
 def _look(
-    survey: Survey, behind: Sequence[_Behind], tombstones: Tombstones | None
+    survey: Survey, behind: Sequence[_Behind], tombstones: Tombstones | None, objects: Readable | None
 ) -> list[tuple[_Behind, list[Surveyed]]]:
     """Look at the segments of recordings: blocking."""
-    rolled: list[SegmentName] = []
+    proven: list[SegmentName] = []
     here: list[tuple[_Behind, list[File]]] = []
     for recording in behind:
         if _is_buried(survey, recording, tombstones):
             survey.result.buried += 1
             continue
-        gone = _rolled(recording)
-        rolled += [file.name for file in gone]
-        here.append((recording, [file for file in recording.files if file not in gone]))
-    survey.remove_active(rolled)
+        copies = _copies(recording)
+        proven += [file.name for file, key in copies.items() if survey.is_copy(file, key, objects)]
+        here.append((recording, [file for file in recording.files if file not in copies]))
+    survey.remove_active(proven)
     surveyed = survey.look_at_all(
         (files, {number: segment.size for number, segment in recording.segments.items()})
         for recording, files in here
@@ -109,17 +148,20 @@ def _is_buried(survey: Survey, recording: _Behind, tombstones: Tombstones | None
     return any(tombstones.covers(*key, identity.created_ms) for identity in identities)
 
 
-def _rolled(recording: _Behind) -> list[File]:
-    """Return the files that are in a published object: there only because their move was cut off."""
-    return [
-        file
+def _copies(recording: _Behind) -> dict[File, str]:
+    """Return the files that should be in a published object, with its key.
+
+    As a rule a power cut left them, in the middle of a move or an eviction. That they hold just what the
+    object holds, their bytes alone say. They are not taken up.
+    """
+    if recording.row is None:
+        return {}
+    found = {
+        file: covering(recording.row, file.name.number)
         for file in recording.files
         if file.name.number not in recording.segments
-        and any(
-            entry.state == "published" and entry.first_number <= file.name.number <= entry.last_number
-            for entry in recording.objects
-        )
-    ]
+    }
+    return {file: key_of(recording.row, entry) for file, entry in found.items() if entry is not None}
 
 
 async def _take_up(survey: Survey, index: Index, looked_at: Sequence[tuple[_Behind, list[Surveyed]]]) -> None:

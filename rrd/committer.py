@@ -12,8 +12,12 @@ import contextlib
 import errno
 import logging
 import secrets
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 import zstandard
 
@@ -30,6 +34,7 @@ from rrd.segment.commit import Append, Stored, commit
 from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
+from rrd.writes import Writes
 
 _GROUP_BLOCKS_MAX = 2048
 _GROUP_BYTES_MAX = 64 << 20
@@ -47,6 +52,8 @@ _LOOKUP_THREADS = 4
 
 logger = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 
 class Committer:
     """The one writer of segments. ``run`` is its task; ``wake`` may be called from the loop any time."""
@@ -60,6 +67,7 @@ class Committer:
         self._files = files
         self._index = index
         self._clock = clock
+        self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
         self._group_blocks_max = min(_GROUP_BLOCKS_MAX, config.open_segments_max)
         """Each block has a file of its own, all of them open together."""
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
@@ -68,6 +76,11 @@ class Committer:
         self._looked_up: list[tuple[Recording, Work]] = []
         self._lookups: set[asyncio.Task[None]] = set()
         self._lookup_threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
+        self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        """Of its own, and made at the start: it must not queue behind others, nor be missing later."""
+        self._running: asyncio.Task[None] | None = None
+        self.group_began_at: float | None = None
+        """When the group under way began, monotonic seconds; None if none is."""
         self._something = asyncio.Event()
         self._group_done: asyncio.Future[None] | None = None
         self._open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
@@ -87,12 +100,30 @@ class Committer:
 
     async def next_group(self) -> None:
         """Return when the group that is gathering or under way now is done with."""
+        await asyncio.shield(self._end_of_group())
+
+    async def has_next_group(self) -> bool:
+        """Do as ``next_group``, and return True; False if ``run`` has ended, so that none will come."""
+        if self._running is None or self._running.done():
+            return False
+        # Not by a task of its own: the group could end before that begins to wait, and no other follow.
+        await asyncio.wait([self._end_of_group(), self._running], return_when=asyncio.FIRST_COMPLETED)
+        return not self._running.done()
+
+    def _end_of_group(self) -> asyncio.Future[None]:
         if self._group_done is None:
             self._group_done = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._group_done)
+        return self._group_done
+
+    def stalled_s(self) -> float:
+        """Return for how long the group under way has been, in seconds; 0 if none is."""
+        began_at = self.group_began_at
+        return 0.0 if began_at is None else self._clock.monotonic() - began_at
 
     async def run(self) -> None:
         """Commit groups until cancelled. Cancel only when nothing waits any more."""
+        self._running = asyncio.current_task()
+        await self._in_thread(time.monotonic)
         while True:
             await self._something.wait()
             self._something.clear()
@@ -100,10 +131,15 @@ class Committer:
                 raise self._bug
             group = self._gather()
             if group:
+                self.group_began_at = self._clock.monotonic()
                 await self._commit(group)
+                self.group_began_at = None
             if self._group_done is not None:
                 self._group_done.set_result(None)
                 self._group_done = None
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._commit_thread, work)
 
     def _gather(self) -> list[tuple[Recording, Work]]:
         group, self._looked_up = self._looked_up, []
@@ -211,14 +247,14 @@ class Committer:
             draft = recording.draft(work, now_ms)
             if draft is None:
                 recording.duplicates += work.duplicates
-                self._settle(recording, work, 0, None)
+                self._settle(recording, work, recording.quarantined, None)
             else:
                 drafts.append((recording, work, draft))
         if not drafts:
             return
         try:
             appends = [Append(self._writer(recording, now_ms), draft) for recording, _, draft in drafts]
-            outcomes = await asyncio.to_thread(self._store, drafts, appends)
+            outcomes = await self._in_thread(lambda: self._store(drafts, appends))
             await self._store_once_more(drafts, appends, outcomes)
             commits = []
             for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
@@ -229,13 +265,15 @@ class Committer:
         except (OSError, RrdError) as error:
             self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
-        for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
+        self.writes.succeeded()
+        for (recording, work, _), outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                self._settle(recording, work, len(draft.quarantine), None)
+                self._settle(recording, work, recording.quarantined, None)
                 if outcome.size >= self._config.segment_bytes_max:
                     self.finish_segment(recording)
             else:
                 event(logger, logging.ERROR, "store_failed", recording=recording.recording, error=outcome)
+                self.writes.failed(outcome)
                 self._settle(recording, work, 0, _refusal(outcome))
         self._close_writers()
 
@@ -261,6 +299,7 @@ class Committer:
     def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
         refusal = error if isinstance(error, RefusedError) else _refusal(error)
         event(logger, logging.ERROR, "commit_failed", blocks=len(group), error=error)
+        self.writes.failed(error)
         for recording, work in group:
             self._settle(recording, work, 0, refusal)
 
@@ -268,8 +307,9 @@ class Committer:
         self, drafts: list[tuple[Recording, Work, BlockDraft]], appends: list[Append]
     ) -> list[Stored | OSError]:
         outcomes = commit(self._disk, appends, mode=self._config.sync)
-        for (recording, _, _), append, outcome in zip(drafts, appends, outcomes, strict=True):
+        for (recording, work, draft), append, outcome in zip(drafts, appends, outcomes, strict=True):
             if recording.history is not None and isinstance(outcome, Stored):
+                recording.history.add_quarantine(draft.quarantine, work.source.id)
                 try:
                     recording.history.add_stored(append.writer.path, outcome.offset)
                 except OSError:
@@ -297,9 +337,8 @@ class Committer:
                 await asyncio.sleep(_NO_HANDLE_PAUSE_S)
             # No more at a time than there is surely room for now; the next turn takes the others.
             now = lacking[: max(1, len(closed))]
-            again = await asyncio.to_thread(
-                self._store, [drafts[at] for at in now], [appends[at] for at in now]
-            )
+            lacking_drafts, lacking_appends = [drafts[at] for at in now], [appends[at] for at in now]
+            again = await self._in_thread(partial(self._store, lacking_drafts, lacking_appends))
             for at, outcome in zip(now, again, strict=True):
                 outcomes[at] = outcome
 
@@ -344,6 +383,7 @@ class Committer:
     def close(self) -> None:
         """Let go of the threads. Call it when ``run`` has ended."""
         self._lookup_threads.shutdown(wait=False)
+        self._commit_thread.shutdown(wait=False)
 
     def forget(self, writer: SegmentWriter) -> None:
         """Close a writer that is not needed any more. Never raises."""

@@ -78,6 +78,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention_age_of_tenant: tuple[str, ...] = ()
     retention_bytes_max: Annotated[int, Meta(ge=0)] = 0
     retention_bytes_max_of_tenant: tuple[str, ...] = ()
+    retention_hold_percent: Annotated[int, Meta(ge=1, le=100)] = 10
     disk_reserve_bytes: Annotated[int, Meta(ge=0)] = GIB
     tombstone_days: Annotated[int, Meta(ge=0)] = 400
 
@@ -102,6 +103,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     buffer_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
     recording_buffer_bytes_max: Annotated[int, Meta(ge=64 * KIB)] = 8 * MIB
     read_bytes_max: Annotated[int, Meta(ge=MIB)] = 64 * MIB
+    commit_stall_max_s: Annotated[int, Meta(ge=0)] = 300
     ping_interval_s: Annotated[int, Meta(ge=1)] = 25
     body_idle_timeout_s: Annotated[int, Meta(ge=1)] = 60
 
@@ -143,8 +145,11 @@ def load_config(
 
 def _from_file(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        # Editors on Windows begin a file with a byte order mark.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            return tomllib.loads(file.read())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8, which TOML is: {error.reason} at byte {error.start}") from None
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:

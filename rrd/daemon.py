@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -17,7 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import aiohttp
 import uvloop
@@ -152,9 +153,22 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     try:
         port = await door.listen(config.host, config.port, backlog=4096)
     except OSError as error:
-        raise ConfigError(f"can't listen on {config.host}:{config.port}: {error.strerror}") from None
+        raise ConfigError(_cannot_listen(config, error)) from None
     stack.push_async_callback(door.stop)
     return port
+
+
+def _cannot_listen(config: Config, error: OSError) -> str:
+    """Return what happened, where, and what to do next."""
+    if error.errno == errno.EADDRINUSE:
+        step = (
+            "Stop the program that listens there, or choose another port (--port; 0 takes any that is free)"
+        )
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        step = "Choose a port from 1024 on (--port), with a proxy in front: rrd needs no privileges"
+    else:
+        step = "Set host to an address of this machine: 127.0.0.1, 0.0.0.0 or ::"
+    return f"can't listen on {config.host}:{config.port}: {error.strerror}. {step}"
 
 
 async def _finish_requests(services: Services) -> None:
@@ -184,12 +198,19 @@ async def _until_told(config: Config, stop: asyncio.Event, tasks: list[asyncio.T
         if task.done():
             # None of them should ever end. What is on disk is consistent at any moment, and a
             # fresh start knows how to go on from there; a daemon without this task doesn't.
-            problem = task.exception()
-            event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
-            if isinstance(problem, IndexDamaged):
-                set_index_aside(config, problem)  # So that the next start makes it anew.
-            logging.shutdown()
-            os._exit(1)
+            _end(config, task)
+
+
+def _end(config: Config, task: asyncio.Task[None]) -> NoReturn:
+    """End the process, whatever else fails: where memory ran out, even a line of the log may."""
+    try:
+        problem = task.exception()
+        event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
+        if isinstance(problem, IndexDamaged):
+            set_index_aside(config, problem)  # So that the next start makes it anew.
+        logging.shutdown()
+    finally:
+        os._exit(1)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

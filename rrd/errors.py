@@ -20,6 +20,8 @@
     ├── RefusedError         ours to refuse, for now
     │   ├── DiskFull             507
     │   ├── StorageFailed        500  a write or sync failed: nothing was acked
+    │   │   └── IndexBusy            503  another process holds the index locked
+    │   ├── DataDirGone          503  the data directory is not the one that was opened
     │   ├── TooManySockets       503
     │   └── ShuttingDown         503
     ├── ObjectError          the object store
@@ -117,6 +119,13 @@ class Gone(RequestError):
     status = 410
 
 
+class LengthRequired(RequestError):
+    """The request doesn't say where its body ends (RFC 9110, 15.5.12)."""
+
+    code = "length_required"
+    status = 411
+
+
 class UnsupportedType(RequestError):
     """A Content-Type or Content-Encoding that is not served (RFC 9110, 15.5.16)."""
 
@@ -164,6 +173,19 @@ class StorageFailed(RefusedError):
 
     code = "storage_failed"
     status = 500
+
+
+class IndexBusy(StorageFailed):
+    """Another process held the index locked for longer than a write waits."""
+
+    code = "index_busy"
+    status = 503
+
+
+class DataDirGone(RefusedError):
+    """The data directory was deleted, moved or unmounted: what is written would be lost."""
+
+    code = "data_dir_gone"
 
 
 class TooManySockets(RefusedError):

@@ -25,6 +25,7 @@ from rrd.segment.format import (
     BLOCK_OVERHEAD,
     IDENTITY_READ_SIZE,
     BlockHeader,
+    QuarantineNote,
     decode_header,
     decode_identity,
 )
@@ -38,6 +39,7 @@ LINE_KEYS_BYTES_MAX = 64 << 20
 """Memory for the keys of lines in blocks that were looked up lately, over all recordings."""
 
 _METADATA_DIGESTS_MAX = 10_000
+_QUARANTINE_DIGESTS_MAX = 10_000
 
 
 class StaleHistory(RrdError):
@@ -54,6 +56,11 @@ def line_keys(lines: Sequence[bytes]) -> list[int]:
 def metadata_digest(line: bytes) -> str:
     """Return the digest of a ``recording-meta`` line that its notes carry (FORMAT.md)."""
     return blake2b(line, digest_size=8).hexdigest()
+
+
+def quarantine_digest(reason: str, raw: bytes) -> bytes:
+    """Return a digest of what quarantine keeps: the same for the same bytes refused for the same reason."""
+    return blake2b(raw, digest_size=8, key=reason.encode()).digest()
 
 
 class BlockKeys(NamedTuple):
@@ -127,6 +134,8 @@ class History:
         self._files: list[_File] = []
         self.metadata_digests: OrderedDict[str, None] = OrderedDict()
         """Digests of the ``recording-meta`` lines that were applied, the latest 10,000."""
+        self._quarantined: OrderedDict[bytes, int] = OrderedDict()
+        """What is in quarantine, the latest 10,000: each digest with the sender."""
 
     def load(self, path: str, size: int) -> None:
         """Take up all blocks of a segment up to its durable size. Raises ``OSError``."""
@@ -156,8 +165,10 @@ class History:
             if header.notes_size:
                 # As for lines: what can't be read can't be compared.
                 with contextlib.suppress(CorruptSegment, ObjectMissing):
-                    for note in read_notes(file.files, file.path, header)[0]:
+                    metadata, quarantine = read_notes(file.files, file.path, header)
+                    for note in metadata:
                         self.add_digest(note.event)
+                    self.add_quarantine(quarantine, header.source)
 
     def _add(self, file: _File, header: BlockHeader) -> None:
         """Take up a block that has events."""
@@ -185,6 +196,20 @@ class History:
             self.metadata_digests[digest] = None
             if len(self.metadata_digests) > _METADATA_DIGESTS_MAX:
                 self.metadata_digests.popitem(last=False)
+
+    def add_quarantine(self, notes: Iterable[QuarantineNote], source: int) -> None:
+        """Remember what a block of ``source`` has put in quarantine."""
+        for note in notes:
+            self._quarantined[quarantine_digest(note.reason, note.raw)] = source
+            if len(self._quarantined) > _QUARANTINE_DIGESTS_MAX:
+                self._quarantined.popitem(last=False)
+
+    def has_quarantined(self, reason: str, raw: bytes, *, besides: int | None = None) -> bool:
+        """Tell whether quarantine holds ``raw`` for ``reason``, sent by another than ``besides`` if given."""
+        if not self._quarantined:
+            return False
+        sender = self._quarantined.get(quarantine_digest(reason, raw), besides)
+        return sender != besides
 
     def blocks_between(self, first_ts: float, last_ts: float) -> Iterator[tuple[int, Sequence[int]]]:
         """Yield sender and line keys of each block whose time range meets ``[first_ts, last_ts]``.

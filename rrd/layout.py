@@ -13,6 +13,8 @@
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
       tombstones.sqlite                                      what was erased (not a view: back it up)
       refusals.json                                          counts of what senders were refused
+      retention.json                                         the trusted time, and what retention holds
+      retention-confirmed.json                               what of that a person has confirmed
       backing-up.{pid}/                                      links that a backup under way holds
       rolling/{name}.object                                  objects being made; thrown away at start
       objects/{object key}                                   the object store, where no other is set
@@ -93,6 +95,10 @@ def index_path(data_dir: str) -> str:
     return f"{data_dir}/index.sqlite"
 
 
+PROBE_NAME = ".write-probe"
+"""A file in ``active/`` that is there for a moment while a daemon tries whether it can write."""
+
+
 def active_dir(data_dir: str) -> str:
     return f"{data_dir}/active"
 
@@ -147,6 +153,14 @@ def tombstones_path(data_dir: str) -> str:
 
 def refusals_path(data_dir: str) -> str:
     return f"{data_dir}/refusals.json"
+
+
+def retention_path(data_dir: str) -> str:
+    return f"{data_dir}/retention.json"
+
+
+def retention_confirmed_path(data_dir: str) -> str:
+    return f"{data_dir}/retention-confirmed.json"
 
 
 def objects_dir(data_dir: str) -> str:

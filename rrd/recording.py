@@ -67,6 +67,10 @@ class Tally(NamedTuple):
     duplicates: int = 0
     quarantined: int = 0
 
+    @property
+    def has_only_bad_lines(self) -> bool:
+        return bool(self.quarantined) and not (self.stored or self.duplicates)
+
 
 class Source:
     """One body or socket that writes to a recording."""
@@ -166,6 +170,8 @@ class Work(NamedTuple):
     metadata: tuple[Metadata, ...]
     """What came by itself, in no event."""
     duplicates: int = 0
+    quarantined_before: int = 0
+    """Lines and pairs that quarantine holds already."""
 
 
 class Recording:
@@ -202,6 +208,8 @@ class Recording:
         """Monotonic time, in seconds, when it was last written to."""
         self.applied = 0
         """Metadata, in events and by itself, of which the latest draft kept something."""
+        self.quarantined = 0
+        """Lines and pairs of the latest draft that are in quarantine: by it, or since earlier."""
         self.duplicates = 0
         """Repeats since the last block, to be told in the next block's header."""
         self._limits = limits
@@ -277,7 +285,14 @@ class Recording:
 
     def needs_history(self, work: Work) -> bool:
         """Tell whether something in ``work`` may be a repeat, so that ``filter_repeats`` must look."""
-        return (bool(work.batch.metadata) and self._has_stored) or self.may_repeat_events(work)
+        return (self._has_stored and self._may_be_known(work)) or self.may_repeat_events(work)
+
+    def _may_be_known(self, work: Work) -> bool:
+        """Tell whether metadata or something for quarantine may be a repeat."""
+        if work.batch.metadata or work.batch.rejected:
+            return True
+        room = self._limits.metadata_keys_max - len(self.metadata_keys)
+        return any(metadata.bad or len(metadata.values) > room for metadata in work.metadata)
 
     def may_repeat_events(self, work: Work) -> bool:
         """Tell whether an event in ``work`` may be a repeat."""
@@ -289,7 +304,10 @@ class Recording:
         return max(self._others_ts, *others) if others else self._others_ts
 
     def filter_repeats(self, work: Work) -> Work:
-        """Return ``work`` without the lines that others have stored. Blocking: reads segments."""
+        """Return ``work`` without the lines that others have stored, and what quarantine holds already.
+
+        Blocking: reads segments.
+        """
         assert self.history is not None
         batch = work.batch
         applied = self.history.metadata_digests
@@ -308,26 +326,63 @@ class Recording:
                 # Checked before, and split from a good payload: only the sums are made anew.
                 again = check_lines(kept, self._limits, first_line=1)
                 batch = again._replace(metadata=batch.metadata, rejected=batch.rejected)
-        return work._replace(batch=batch, duplicates=duplicates)
+        return self._filter_bad(work._replace(batch=batch, duplicates=duplicates))
+
+    def _filter_bad(self, work: Work) -> Work:
+        """Return ``work`` without the lines and pairs of it that quarantine holds already."""
+        history, batch = self.history, work.batch
+        assert history is not None
+        # As for events: equal lines of one sender are no repeats of each other. Metadata said again is.
+        rejected = tuple(
+            bad
+            for bad in batch.rejected
+            if not history.has_quarantined(bad.reason, bad.raw, besides=work.source.id)
+        )
+        known = len(batch.rejected) - len(rejected)
+
+        def fresh(bad: tuple[BadPair, ...]) -> tuple[BadPair, ...]:
+            nonlocal known
+            kept = tuple(pair for pair in bad if not history.has_quarantined(pair.reason, pair.raw))
+            known += len(bad) - len(kept)
+            return kept
+
+        # Metadata without a good pair leaves no digest, so it is known by its bad pairs.
+        events = [(event, fresh(event.bad)) for event in batch.metadata]
+        others = [(metadata, fresh(metadata.bad)) for metadata in work.metadata]
+        return work._replace(
+            batch=batch._replace(
+                rejected=rejected,
+                metadata=tuple(
+                    event._replace(bad=bad) for event, bad in events if event.values or bad or not event.bad
+                ),
+            ),
+            metadata=tuple(
+                metadata._replace(bad=bad)
+                for metadata, bad in others
+                if metadata.values or bad or not metadata.bad
+            ),
+            quarantined_before=known,
+        )
 
     def draft(self, work: Work, now_ms: int) -> BlockDraft | None:
         """Make the block of ``work``; None if nothing of it is to be stored."""
         batch, source = work.batch, work.source
         keys = self.metadata_keys - SERVER_KEYS
-        self.applied = 0
+        self.applied, self.quarantined = 0, work.quarantined_before
         notes: list[MetadataNote] = []
         quarantine = [QuarantineNote(bad.line, bad.reason, now_ms, bad.raw) for bad in batch.rejected]
         for event in batch.metadata:
             values, over = self._with_room(event.values, keys)
             notes += _notes(values, source, now_ms, metadata_digest(event.raw))
-            quarantine += _set_aside(event.line, (*event.bad, *over), now_ms)
+            quarantine += _set_aside(event.line, (*event.bad, *self._fresh(over)), now_ms)
             self.applied += bool(values) or not (event.bad or over)
         for metadata in work.metadata:
             values, over = self._with_room(metadata.values, keys)
             source.refused_pairs += over
             notes += _notes(values, source, now_ms, "")
-            quarantine += _set_aside(1, (*metadata.bad, *over), now_ms)
+            quarantine += _set_aside(1, (*metadata.bad, *self._fresh(over)), now_ms)
             self.applied += bool(values) or not (metadata.bad or over)
+        self.quarantined += len(quarantine)
         if not (batch.event_count or notes or quarantine):
             return None
         if source.origin and "ingestOrigin" not in self.metadata_keys and (batch.event_count or notes):
@@ -346,6 +401,14 @@ class Recording:
             metadata=tuple(notes),
             quarantine=tuple(quarantine),
         )
+
+    def _fresh(self, over: list[BadPair]) -> list[BadPair]:
+        """Return the pairs beyond the limit of keys that quarantine doesn't hold yet; count the others."""
+        if self.history is None:
+            return over
+        fresh = [pair for pair in over if not self.history.has_quarantined(pair.reason, pair.raw)]
+        self.quarantined += len(over) - len(fresh)
+        return fresh
 
     def _with_room(self, values: dict[str, str], keys: set[str]) -> tuple[dict[str, str], list[BadPair]]:
         """Return the pairs for which there is room, whose keys are added to ``keys``, and the others.

@@ -104,9 +104,9 @@ async def recover(
 ) -> Recovered:
     """Bring the index up to what the files hold, and cut off torn tails.
 
-    With ``rebuild`` (the index is empty) everything is walked, objects in ``store`` too, which is not touched
-    otherwise. While it is away that waits, unless ``patience`` says not to (``StoreAway`` then). None:
-    there never were objects, or tombstones. ``old``: the index that is
+    With ``rebuild`` (the index is empty) everything is walked, objects in ``store`` too, which is otherwise
+    asked about copies that were left over only. While it is away a rebuild waits, unless ``patience`` says
+    not to (``StoreAway`` then). None: there never were objects, or tombstones. ``old``: the index that is
     replaced. Safe to do again after a crash at any point. Raises ``OSError``
     if the data directory can't be read.
     """
@@ -119,7 +119,7 @@ async def recover(
                 next_step=f"rrd doctor {recording}",
             )  # fmt: skip
     else:
-        await catch_up(survey, index, tombstones)
+        await catch_up(survey, index, tombstones, store)
     # What a start would not find again, the index has been told to keep on disk.
     with contextlib.suppress(FileNotFoundError):
         os.unlink(_rebuild_note(index.path))

@@ -18,7 +18,7 @@ from rrd import layout
 from rrd.clock import Clock
 from rrd.committer import Committer
 from rrd.config import Config
-from rrd.errors import CorruptSegment, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
+from rrd.errors import CorruptSegment, DataDirGone, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
@@ -30,6 +30,9 @@ from rrd.wire.limits import Limits
 _SWEEP_INTERVAL_S = 1.0
 _SEAL_MAX = 1000
 """Recordings sealed at a time: one index transaction, one run of renames."""
+
+_STALL_TOLD_S = 15.0
+"""A write that takes longer makes the daemon not ready. A locked index is waited for less long."""
 
 _Key = tuple[str, str]
 
@@ -94,8 +97,25 @@ class Registry:
         self._tasks = [
             asyncio.create_task(self.committer.run(), name="committer"),
             asyncio.create_task(self._sweep(), name="sweep"),
+            asyncio.create_task(self._watch_progress(), name="commit progress"),
         ]
         return self._tasks
+
+    async def _watch_progress(self) -> None:
+        """Raise ``StorageFailed`` once a write has taken longer than it may, so that the daemon is restarted.
+
+        Where memory ran out, the thread that was to tell the end of a write may have died of it: then its end
+        never comes, though nothing has failed.
+        """
+        most_s = self._config.commit_stall_max_s
+        began_at, looks = None, 0
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            # Looks are counted, too: time in which the process stood still is no stall.
+            looks = looks + 1 if began_at == self.committer.group_began_at else 0
+            began_at = self.committer.group_began_at
+            if most_s and min(looks * _SWEEP_INTERVAL_S, self.committer.stalled_s()) > most_s:
+                raise StorageFailed(f"a write has not ended for {most_s} s (commit_stall_max_s)")
 
     async def stop(self) -> None:
         """Refuse new sources, wait until everything that was put is safe, and let go of all files."""
@@ -103,13 +123,15 @@ class Registry:
         while self._waiting.bytes or any(
             recording.has_pending() or recording.busy for recording in self._all()
         ):
-            await self.committer.next_group()
+            if not await self.committer.has_next_group():
+                break
         # At once, before anything else can run: what is put from here on would never be committed.
         for recording in self._all():
             recording.closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
+        await self.committer.writes.close()
         for recording in self._all():
             recording.closed = True
             if recording.writer is not None:
@@ -158,10 +180,26 @@ class Registry:
             await self.committer.next_group()
 
     def check_room_on_disk(self) -> None:
-        """Raise ``DiskFull`` while the disk's reserve is reached: nothing new is taken."""
+        """Raise ``DiskFull`` while the disk's reserve is reached: nothing new is taken.
+
+        Raise ``DataDirGone`` while the data directory is not the one that was opened.
+        """
         refusal = self._refusal()
         if refusal is not None:
             raise refusal
+
+    async def why_not_stored(self) -> str | None:
+        """Return why writes fail now, in a sentence for people; None if they don't.
+
+        The disk's reserve alone is no failure: reads, erasure and roll-up go on, and they make room.
+        """
+        refusal = self._refusal()
+        if isinstance(refusal, DataDirGone):
+            return str(refusal)
+        stalled_s = self.committer.stalled_s()
+        if stalled_s > _STALL_TOLD_S:
+            return f"a write has not ended for {stalled_s:.0f} s"
+        return await self.committer.writes.problem(anew=refusal is not None)
 
     def take_late_lines(self) -> dict[_Key, int]:
         """Return how many lines came for recordings that are erased since the last call."""

@@ -212,6 +212,15 @@ class Tombstones:
                 "DELETE FROM tombstones WHERE state = 'done' AND at_ms < ?", (before_ms,)
             ).rowcount
 
+    def count_done(self, before_ms: int) -> tuple[int, int]:
+        """Return how many are done and were begun before ``before_ms``, and how many there are in all."""
+        with self._reading, _explained(self.path):
+            row = self._reader.execute(
+                "SELECT coalesce(sum(state = 'done' AND at_ms < ?), 0), count(*) FROM tombstones",
+                (before_ms,),
+            ).fetchone()
+        return int(row[0]), int(row[1])
+
     def _select(self, where: str, *values: str | int) -> list[Tombstone]:
         with self._reading, _explained(self.path):
             rows = self._reader.execute(f"{_SELECT} WHERE {where}", values)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.thoroughness import examples
+from tests.thoroughness import IS_THOROUGH, examples, is_usual
 
 # A busy machine is slow now and then; that says nothing about the code.
 settings.register_profile(
@@ -22,4 +23,23 @@ settings.load_profile("rrd")
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Say how many processes ``-n auto`` means: tests that have servers or browsers mostly wait."""
-    return 2 * len(os.sched_getaffinity(0))
+    return 2 * len(os.sched_getaffinity(0)) + 2
+
+
+# Last, after -k and -m: a row that is asked for by itself is the first of those left.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out two of three rows of large tables that run processes, unless all is to be tried."""
+    if IS_THOROUGH:
+        return
+    seen: Counter[str] = Counter()
+    left_out: list[pytest.Item] = []
+    for item in items:
+        if item.get_closest_marker("table"):
+            table = item.nodeid.partition("[")[0]
+            if not is_usual(seen[table]):
+                left_out.append(item)
+            seen[table] += 1
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]

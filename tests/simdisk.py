@@ -270,6 +270,11 @@ class SimDisk:
         with self._operation(f"truncate {path} {size}", partly=in_part):
             self._file(path).truncate(size, sync=sync)
 
+    def cut(self, handle: int, size: int) -> None:
+        file = self._opened(handle)
+        with self._operation(f"cut {size}"):
+            file.truncate(size, sync=False)
+
     def rename(self, source: str, target: str) -> None:
         with self._operation(f"rename {source} {target}"):
             file = self._file(source)

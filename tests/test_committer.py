@@ -16,6 +16,7 @@ from rrd.errors import DiskFull, StorageFailed
 from rrd.index.rows import Commit
 from rrd.recording import Source, Tally
 from rrd.wire.events import Batch, check_lines
+from tests.harness import until
 from tests.power.machine import (
     LIMITS,
     TENANT,
@@ -426,3 +427,52 @@ async def test_a_segment_is_rolled_at_its_size(tmp_path: Path) -> None:
         row = await life.index.recording(TENANT, A)
         assert row is not None
         assert [segment.number for segment in row.segments] == [1, 2, 3]
+
+
+class HangingIndex(LaggingIndex):
+    """The end of a transaction is never told, as by a thread that ran out of memory."""
+
+    hangs = False
+
+    async def apply(self, commits: Sequence[Commit]) -> None:
+        if commits and self.hangs:
+            await asyncio.Event().wait()
+        await super().apply(commits)
+
+
+async def test_a_write_that_never_ends_is_not_ready_and_then_a_failure(tmp_path: Path) -> None:
+    index = await HangingIndex.open(str(tmp_path / "index.sqlite"))
+    index.begin()
+    settings = msgspec.structs.replace(config(), commit_stall_max_s=1)
+    life = Life(SimDisk(random.Random(0)), index, settings)
+    await life.start(settings, rebuild=False)
+    assert await _send(life, event(1)) == Tally(stored=1)
+    assert await life.registry.why_not_stored() is None
+    index.hangs = True
+    source = await _source(life)
+    source.put(batch(event(2)))
+    await until(lambda: life.registry.committer.group_began_at is not None, what="a group")
+    (watch,) = [task for task in life._tasks if task.get_name() == "commit progress"]
+    life.clock.seconds += 20
+    assert await life.registry.why_not_stored() == "a write has not ended for 20 s"
+    with pytest.raises(StorageFailed, match="commit_stall_max_s"):
+        await asyncio.wait_for(watch, 20)
+    # The daemon ends here. Tests go on, so stopping must not wait for what never comes.
+    for task in life._tasks:
+        task.cancel()
+    await life.end()
+
+
+async def test_the_end_of_the_group_under_way_is_heard_however_soon_it_comes(tmp_path: Path) -> None:
+    index = await LaggingIndex.open(str(tmp_path / "index.sqlite"))
+    index.begin()
+    life = Life(SimDisk(random.Random(0)), index, config())
+    await life.start(config(), rebuild=False)
+    assert await _send(life, event(1)) == Tally(stored=1)
+    committer = life.registry.committer
+    asking = committer.has_next_group()
+    asking.send(None)  # Up to where it waits: the loop has not turned since, so no group can have ended.
+    assert committer._group_done is not None
+    asking.close()
+    committer._group_done = None
+    await life.end()

@@ -145,3 +145,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_config(file=str(tmp_path / "absent.toml"), environment={})
     with pytest.raises(ConfigError, match=r"rrd\.toml: not valid TOML"):
         load_config(file=toml(tmp_path, "port = \n"), environment={})
+
+
+@pytest.mark.parametrize("text", [b"\xef\xbb\xbfport = 1\n", b"\xef\xbb\xbf# x\r\nport = 1\r\n"])
+def test_a_byte_order_mark_before_the_settings_is_passed_over(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "rrd.toml"
+    path.write_bytes(text)
+    assert load_config(file=str(path), environment={}).port == 1
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le"])
+def test_a_file_that_is_no_utf_8_is_refused_with_its_name(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "rrd.toml"
+    path.write_bytes("# \xe4\nport = 1\n".encode(encoding))
+    with pytest.raises(ConfigError, match=re.escape(str(path))):
+        load_config(file=str(path), environment={})

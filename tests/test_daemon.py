@@ -129,19 +129,32 @@ def test_an_index_that_is_damaged_anywhere_is_rebuilt_at_the_next_start(tmp_path
         shutil.rmtree(data_dir)
 
 
+def _failed_start(data_dir: Path, *flags: str) -> str:
+    """Return what a start says that ends by itself with 1."""
+    process = subprocess.run(
+        [sys.executable, "-m", "rrd", "serve", "--data-dir", str(data_dir), *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    return process.stderr
+
+
 def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = subprocess.run(
-            [sys.executable, "-m", "rrd", "serve", "--data-dir", str(tmp_path), "--port", str(port)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    assert process.returncode == 1
-    assert f"can't listen on 127.0.0.1:{port}" in process.stderr and "Traceback" not in process.stderr
+        said = _failed_start(tmp_path, "--port", str(port))
+    assert f"can't listen on 127.0.0.1:{port}" in said and "choose another port" in said
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "host.invalid"])  # RFC 5737, RFC 6761: never this machine's.
+def test_an_address_that_is_not_of_this_machine_is_told_with_the_next_step(tmp_path: Path, host: str) -> None:
+    said = _failed_start(tmp_path, "--host", host, "--port", "0")
+    assert f"can't listen on {host}: " in said and "Set it to an address" in said
 
 
 def test_the_data_directory_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

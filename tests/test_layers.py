@@ -16,7 +16,7 @@ LAYERS = (
     {"errors", "ids", "layout", "clock", "config", "log", "nesting", "ownership", "handles", "__init__"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {
-        *("repeats", "history", "recording", "committer", "registry", "claims"),
+        *("repeats", "history", "recording", "committer", "writes", "registry", "claims"),
         *(
             "readonly",
             "recovery",
@@ -44,7 +44,7 @@ ONLY_IN = {
     "aiosqlite": {"index"},
     "sqlite3": {"index", "access", "readonly", "tombstones", "transfer"},
     "google_crc32c": {"segment", "objects"},
-    "fcntl": {"recovery", "objects"},
+    "fcntl": {"access", "objects", "recovery"},
 }
 SYNCS = {"fsync", "fdatasync", "syncfs", "sync"}
 

@@ -100,6 +100,7 @@ LOST = [
 ]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(
     ("argv", "without"), LOST, ids=lambda each: each if isinstance(each, str) else each[0]
 )
@@ -169,6 +170,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_start_tells_which_place_cant_be_written_and_what_to_run(
     place: Path, python: str, kind: str

@@ -21,6 +21,7 @@ from typing import Literal
 from rrd import log
 from rrd.access import signing
 from rrd.access.keys import RIGHTS, KeyRow, KeyStore, Right, SigningKeyRow, key_hash
+from rrd.access.temporary import has_temporary, revoke_left_behind
 from rrd.errors import Forbidden, RrdError, Unauthenticated
 
 WATCH_INTERVAL_S = 0.3  # A key made or revoked is to count within a second, on a busy machine too.
@@ -62,6 +63,7 @@ class Gate:
         self._refreshing = threading.Lock()
         self._version = store.data_version()
         self._snapshot = store.load()
+        self._has_temporary = has_temporary(self._snapshot.keys.values())
 
     def authorize(
         self,
@@ -109,14 +111,19 @@ class Gate:
     def refresh(self) -> bool:
         """Load the keys again if they changed; tell whether they did. May block for milliseconds.
 
+        A temporary key whose process is gone is revoked first.
+
         Raises ``RrdError`` if the store can't be read; the gate goes on with what it knew.
         """
         with self._refreshing:
+            if self._has_temporary:
+                revoke_left_behind(self._store)
             # Version first: a change between the two is loaded now, and once more next time.
             version = self._store.data_version()
             if version == self._version:
                 return False
             self._snapshot = self._store.load()
+            self._has_temporary = has_temporary(self._snapshot.keys.values())
             self._version = version
             return True
 

@@ -30,6 +30,11 @@ LOST = (
     " is left of the recording"
 )
 
+LOST_BESIDE_OTHERS = (
+    "put it back from a backup or an older version of the bucket. Do not erase the recording: that removes"
+    " also the events that its other differences tell of, so take their next steps first"
+)
+
 
 class Difference(NamedTuple):
     """One thing that is not as it should be."""
@@ -123,6 +128,28 @@ LOSSES = frozenset(
     }
 )
 """Kinds of differences that may mean that events are lost. Which ones, reading all of the recording tells."""
+
+
+UNKNOWN = frozenset(
+    {
+        "object-of-another-life",
+        "object-not-indexed",
+        "object-unreadable",
+        "segment-not-indexed",
+        "segment-misplaced",
+    }
+)
+"""Kinds of differences that tell of events which the index doesn't know, and an erasure would remove."""
+
+
+def without_loss(found: list[Difference]) -> list[Difference]:
+    """Return the differences of one recording; none advises an erasure that would take unknown events."""
+    if not any(difference.kind in UNKNOWN for difference in found):
+        return found
+    return [
+        difference._replace(next_step=difference.next_step.replace(LOST, LOST_BESIDE_OTHERS))
+        for difference in found
+    ]
 
 
 def missing(row: RecordingRow, run: Missing, missing_events: int) -> Difference:

@@ -100,6 +100,8 @@ def _segments(
 ) -> Iterator[SegmentName]:
     for file_name in names_in(disk, directory, report):
         path, name = f"{directory}/{file_name}", parse(file_name)
+        if file_name == layout.PROBE_NAME:
+            continue  # The daemon's; one that was killed may leave it behind.
         if name is None:
             report(Unexpected(path, "its name is not that of a segment that belongs here"))
         elif not disk.is_file(path):

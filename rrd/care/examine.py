@@ -120,7 +120,7 @@ class Examiner:
         if row is not None and any(difference.kind in differences.LOSSES for difference in found):
             found = [difference for difference in found if difference.kind != "events-missing"]
             found += await self._missing(row)
-        return found
+        return differences.without_loss(found)
 
     async def _missing(self, row: RecordingRow) -> list[Difference]:
         """Return exactly which events are lost, run by run: reads all of the recording."""
@@ -212,7 +212,8 @@ class Examiner:
         known = {segment.number: segment for segment in row.segments} if row is not None else {}
         for number, path in sorted(here.active.items()):
             # A start looks into active/ by itself, and takes up or removes what it finds.
-            if number not in known and self.is_served:
+            is_copy = row is not None and differences.covering(row, number) is not None
+            if number not in known and (self.is_served or is_copy):
                 difference = self._unknown_file(tenant, recording, row, number, path)
                 yield difference._replace(next_step=RESTART) if difference.mend == "by_hand" else difference
             elif number in here.sealed and self.is_served:
@@ -251,7 +252,7 @@ class Examiner:
             )
         entry = differences.covering(row, number) if row is not None else None
         if row is not None and entry is not None:
-            what = "nobody refers to it: it went into an object"
+            what = "nothing refers to it: it went into an object"
             proofs = (differences.key_of(row, entry),)
             return Difference(
                 "copy-leftover", tenant, recording, path, what, MEND, "remove_file", "held_elsewhere", proofs

@@ -1,8 +1,8 @@
 """Segment files as they lie on disk: which there are, which of their blocks the index lacks, what is torn.
 
 The blocking part of start-up and rebuild, for a worker thread. It changes three things only: a torn tail is
-cut off (a copy is kept), a file that holds nothing but an identity is unlinked, and one that a power cut
-left in both places is unlinked in one of them.
+cut off (a copy is kept), a file that holds nothing but an identity is unlinked, and one in ``active/`` that a
+power cut left, if its bytes or lines are proven to stand in ``sealed/`` or in an object.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple
 
 from rrd import layout
 from rrd.care.entries import Unexpected, active_names, log_unexpected, sealed_names
-from rrd.errors import CorruptSegment
+from rrd.care.proof import is_held_elsewhere
+from rrd.errors import CorruptSegment, StoreAway
 from rrd.index.rows import Commit, MetadataChange, SegmentRow
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.registry import move_to_sealed
-from rrd.segment.disk import Disk
+from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
 from rrd.segment.repair import Torn, cut_torn_tails
@@ -323,6 +324,30 @@ class Survey:
     def move(self, names: list[SegmentName]) -> None:
         """Move files from ``active/`` to below ``sealed/``; on disk when this returns."""
         move_to_sealed(self._disk, self._data_dir, names)
+
+    def is_copy(self, file: File, key: str, objects: Readable | None) -> bool:
+        """Tell whether all of a file in ``active/`` is in ``sealed/`` or in an object; if not, log it.
+
+        ``objects``: None if there is no store to ask.
+        """
+        path, sealed = file.path(self._data_dir), layout.sealed_path(self._data_dir, file.name)
+        if self._disk.is_file(sealed) and holds_the_same(self._disk, path, sealed):
+            return True
+        why = "what it holds is not all there"
+        if scan(Patched(self._disk), path, deep=True).verdict != "clean":
+            why = "it is damaged"
+        elif objects is not None:
+            try:
+                if is_held_elsewhere(path, [key], disk=self._disk, objects=objects):
+                    return True
+            except StoreAway as error:
+                why = str(error)
+        event(
+            logger, logging.WARNING, "segment_copy_kept", path=path, object=key, why=why,
+            next_step="the index has the object for it. rrd verify --mend (with the daemon stopped) removes"
+            " the file if all of it is in the object; if it stays, rrd inspect tells what it holds",
+        )  # fmt: skip
+        return False
 
     def remove_active(self, names: Sequence[SegmentName]) -> None:
         """Unlink files in ``active/``; on disk when this returns."""

@@ -29,6 +29,7 @@ from rrd.cli import (
     retention,
     serve,
     signing,
+    vacuum,
     verify,
 )
 from rrd.errors import RrdError
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     families = (
         *(serve, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
-        *(doctor, verify, reindex, inspect, quarantine, adopt_store),
+        *(doctor, verify, reindex, vacuum, inspect, quarantine, adopt_store),
     )
     for family in families:
         family.register(commands)

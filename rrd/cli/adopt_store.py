@@ -28,6 +28,7 @@ def _adopt(args: argparse.Namespace) -> int:
     from rrd.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
+    common.require_files(config)
     if config.object_store == "local":
         os.makedirs(config.objects_dir or layout.objects_dir(config.data_dir), mode=0o700, exist_ok=True)
     with lock_data_dir(config.data_dir):

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from rrd import ids, layout
 from rrd.access.keys import KeyStore
 from rrd.config import Config, load_config
-from rrd.errors import ConfigError
+from rrd.errors import ConfigError, NotFound
 
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -84,6 +84,23 @@ def _check_absolute(config: Config, file: str, flags: Mapping[str, object]) -> N
 def key_store(args: argparse.Namespace, *, create: bool = False) -> KeyStore:
     """Open the file of keys; make it, and the data directory, only with ``create``."""
     return KeyStore(layout.keys_path(settings(args).data_dir), create=create)
+
+
+def require_data_dir(config: Config) -> None:
+    """Raise ``NotFound`` where the data directory is not there, rather than report or make an empty one."""
+    if not os.path.isdir(config.data_dir):
+        raise NotFound(
+            f"{config.data_dir}: there is no data directory here. Check --data-dir and the setting data_dir"
+        )
+
+
+def require_files(config: Config) -> None:
+    """Raise ``NotFound`` where neither the data directory nor a store outside it can hold recordings.
+
+    With a bucket or an ``objects_dir`` the data directory may be new: only its disk was lost.
+    """
+    if config.object_store == "local" and not config.objects_dir:
+        require_data_dir(config)
 
 
 def tenant(text: str) -> str:

@@ -19,7 +19,7 @@ def register(commands: common.Commands) -> None:
         "daemon refused to take, from any sender.",
     )
     parser.add_argument("recording", metavar="RECORDING", nargs="?")
-    parser.add_argument("--tenant", type=common.tenant, help="whose (by default, everybody's)")
+    parser.add_argument("--tenant", type=common.tenant, help="whose (by default, those of all tenants)")
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -34,8 +34,13 @@ def _doctor(args: argparse.Namespace) -> int:
 
     config = common.settings(args)
     if args.recording is None:
+        common.require_data_dir(config)
         from rrd.care.doctor import refused_by_all  # noqa: PLC0415
+        from rrd.lifecycle.holds import Holds  # noqa: PLC0415
 
+        for hold in Holds(config).load().holds.values():
+            print(f"held         {hold.text()}")
+            print("             rrd retention shows what would go; rrd retention --confirm if that is right")
         for line in refused_by_all(config.data_dir, tenant=args.tenant):
             print(line)
         return 0

@@ -175,7 +175,7 @@ def _show(found: Sequence[Found]) -> None:
 
 def _agreed(found: Sequence[Found]) -> bool:
     if not sys.stdin.isatty():
-        raise BadRequest("there is nobody to ask here. Add --yes if it is meant")
+        raise BadRequest("stdin is no terminal, so the question can't be answered. Add --yes if it is meant")
     events = sum(row.events for row in found)
     print(f"Erase {len(found)} recordings with {events} events for good? Type yes: ", end="", file=sys.stderr)
     sys.stderr.flush()

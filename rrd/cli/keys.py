@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from rrd.access import temporary
 from rrd.access.keys import Scope
 from rrd.cli import common
 
@@ -39,7 +40,7 @@ def register(commands: common.Commands) -> None:
         metavar="URL",
         help="bind it to pages of this origin (repeatable)",
     )
-    create.add_argument("--label", default="", help="a name for you, shown in lists and logs")
+    create.add_argument("--label", type=_label, default="", help="a name for you, shown in lists and logs")
     create.set_defaults(run=_create)
 
     show = actions.add_parser("list", help="show all keys but the keys themselves")
@@ -60,6 +61,12 @@ def _scope(text: str) -> Scope:
     if scope is None:
         raise argparse.ArgumentTypeError(f"{text!r}: use one of {', '.join(_SCOPES)}")
     return scope
+
+
+def _label(text: str) -> str:
+    if text == temporary.LABEL:
+        raise argparse.ArgumentTypeError(f"{text!r} marks keys that end with an import: choose another label")
+    return text
 
 
 def _create(args: argparse.Namespace) -> int:

@@ -15,8 +15,8 @@ def register(commands: common.Commands) -> None:
         "reindex",
         help="make the index again from segments and objects (daemon stopped)",
         description="Makes the index again from nothing but local segments and the objects in the store. The "
-        "old one stays until the new one is whole. It fails if the store can't be reached: without it nobody "
-        "knows which recordings there are.",
+        "old one stays until the new one is whole. It fails if the store can't be reached: only the "
+        "store tells which recordings it holds.",
     )
     parser.set_defaults(run=_reindex)
     common.add_shared_flags(parser)
@@ -26,6 +26,7 @@ def _reindex(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
     config = common.settings(args)
+    common.require_files(config)
     log.setup(config)
     return asyncio.run(_run(config))
 

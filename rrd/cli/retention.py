@@ -1,9 +1,13 @@
-"""``rrd retention``: what would go by now, and why. Changes nothing; a daemon may run meanwhile."""
+"""``rrd retention``: what would go by now, and why; ``--confirm`` lets go what the daemon holds back.
+
+A daemon may run meanwhile.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +32,11 @@ def register(commands: common.Commands) -> None:
         description="A dry run: the daemon removes these, oldest first, within a minute or so of their time.",
     )
     parser.add_argument("--list", action="store_true", help="name each recording")
+    parser.add_argument(
+        "--confirm",
+        action="store_true",
+        help="confirm what the daemon holds back: a jump of the clock, settings that remove much at once",
+    )
     parser.set_defaults(run=_retention)
     common.add_shared_flags(parser)
 
@@ -35,7 +44,17 @@ def register(commands: common.Commands) -> None:
 def _retention(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
+    from rrd.lifecycle.holds import Holds  # noqa: PLC0415 - msgspec's codecs
+
     config = common.settings(args)
+    holds = Holds(config)
+    if args.confirm:
+        for hold in holds.confirm():
+            print(f"confirmed: {hold.text()}")
+        print("The daemon goes on with it within seconds, or at its next start.")
+        return 0
+    for hold in holds.load().holds.values():
+        print(f"held: {hold.text()}. If that is right: rrd retention --confirm", file=sys.stderr)
     path = layout.index_path(config.data_dir)
     if not os.path.exists(path):
         raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")

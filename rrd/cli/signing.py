@@ -60,7 +60,7 @@ def _create(args: argparse.Namespace) -> int:
     with common.key_store(args, create=True) as store:
         row = store.create_signing_key(tenant=args.tenant, key_id=args.key_id)
     print(row.key_id, row.secret)
-    common.hint("That is its keyId and its secret. Whoever holds the secret can sign for the whole tenant.")
+    common.hint("That is its keyId and its secret. The secret can sign for the whole tenant: keep it safe.")
     return 0
 
 

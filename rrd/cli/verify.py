@@ -40,7 +40,7 @@ def register(commands: common.Commands) -> None:
     parser.add_argument(
         "--mend",
         action="store_true",
-        help="remove what nobody refers to, where what it held is elsewhere, too, and whole (daemon stopped)",
+        help="remove leftovers whose every event is elsewhere, too, and whole (daemon stopped)",
     )
     parser.set_defaults(run=_verify)
     common.add_shared_flags(parser)

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from rrd.errors import DiskFull
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
-from rrd.http.problems import add_cors_headers, json_response, problem, shared_manners
+from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
 from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
@@ -21,20 +22,26 @@ def make_app(services: Services) -> web.Application:
     """Return the application. It expects bodies still compressed (``auto_decompress=False``)."""
     app = web.Application(middlewares=[shared_manners, _wait_until_ready])
     app[SERVICES] = services
-    app.on_response_prepare.append(add_cors_headers)
+    app.on_response_prepare.append(add_shared_headers)
     router = app.router
     router.add_get("/-/healthy", _healthy)
     router.add_get("/-/ready", _ready)
     router.add_get("/recordings", list_recordings)
     router.add_delete("/recordings", delete_recordings)
     router.add_get("/statistics", get_statistics)
-    # A serverUrl without the id in its path: the client then says ?recordingId=.
-    for prefix in ("", "/recordings"):
-        for name in ("ingest", "events"):
-            router.add_post(f"{prefix}/{name}", ingest_post)
-            router.add_get(f"{prefix}/{name}/ws", ingest_ws, allow_head=False)
-    router.add_post("/", ingest_post)
-    router.add_get("/ws", ingest_ws, allow_head=False)
+    # A serverUrl without the id in its path: the client then says ?recordingId=. Some blockers match names
+    # like /events, hence /collect.
+    for path in (
+        "",
+        "/ingest",
+        "/events",
+        "/collect",
+        "/recordings",
+        "/recordings/ingest",
+        "/recordings/events",
+    ):
+        router.add_post(path or "/", ingest_post)
+        router.add_get(f"{path}/ws", ingest_ws, allow_head=False)
     router.add_get("/recordings/{recording:[^/]+}", get_recording)
     router.add_delete("/recordings/{recording:[^/]+}", delete_recording)
     router.add_post("/recordings/{recording:[^/]+}/ingest", ingest_post)
@@ -67,8 +74,20 @@ async def _healthy(request: web.Request) -> web.Response:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    """200 once recovery is done and until the daemon stops; 503 before and after."""
+    """200 while the disk takes writes; 503 with the reason while recovering, writes fail, or stopping."""
     services = request.app[SERVICES]
-    if services.ready.is_set() and not services.is_stopping:
-        return json_response({"status": "ready"})
-    return problem(503, "not_ready", "recovering, or stopping")
+    if not services.ready.is_set() or services.is_stopping:
+        return problem(503, "not_ready", "recovering, or stopping")
+    reason = await services.registry.why_not_stored()
+    if reason is not None:
+        return problem(503, "not_ready", reason)
+    # Events are stored, and what is held waits for a person, who may read this.
+    state: dict[str, object] = {"status": "ready"}
+    if held := services.held():
+        state["held"] = held
+    try:
+        services.registry.check_room_on_disk()
+    except DiskFull as error:
+        # Without this daemon, nothing would be read or erased either, and erasing makes room.
+        state["warning"] = str(error)
+    return json_response(state)

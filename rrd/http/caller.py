@@ -24,17 +24,30 @@ _KINDS: dict[str, ContentKind] = {
     "application/x-ndjson": "ndjson",
     "application/ndjson": "ndjson",
     "application/jsonl": "ndjson",
+    "application/jsonlines": "ndjson",
+    "application/x-jsonlines": "ndjson",
+    "text/x-ndjson": "ndjson",
     "": "unstated",
     # navigator.sendBeacon sends strings so, and is spared the preflight for it.
     "text/plain": "unstated",
     # What curl -d says when it is told nothing. No form has ever been posted here.
     "application/x-www-form-urlencoded": "unstated",
     "application/octet-stream": "unstated",
+    # A type that says how it is compressed, where Content-Encoding should: the first bytes say it as well.
+    "application/gzip": "unstated",
+    "application/x-gzip": "unstated",
+    "application/zstd": "unstated",
+    "*/*": "unstated",
     "application/json": "json",
+    "text/json": "json",
 }
 _ENCODINGS: dict[str, Encoding] = {
     "": "identity",
     "identity": "identity",
+    # No coding, but often taken for one.
+    "none": "identity",
+    "utf-8": "identity",
+    "utf8": "identity",
     "gzip": "gzip",
     "x-gzip": "gzip",
     "br": "br",
@@ -103,7 +116,8 @@ def canonical_id(text: str, config: Config) -> str:
 def kind_of(content_type: str) -> ContentKind:
     """Return how a body of this Content-Type is laid out."""
     media_type = content_type.partition(";")[0].strip().lower()
-    kind = _KINDS.get(media_type)
+    # Of types that end in +json nothing is known but that they are JSON (RFC 6839, 3.1).
+    kind = "json" if media_type.endswith("+json") else _KINDS.get(media_type)
     if kind is None:
         raise UnsupportedType(
             f"events come as application/x-ndjson or application/json, not as {media_type!r}"

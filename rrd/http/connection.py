@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
@@ -23,7 +23,7 @@ from rrd.http.crowding import RefusedConnections
 from rrd.http.framing import Framing, HeadRefused
 from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
-from rrd.http.problems import http_problem, note_refusal, problem
+from rrd.http.problems import SERVER_NAME, http_problem, note_refusal, problem
 from rrd.http.services import Services
 from rrd.log import event
 
@@ -151,18 +151,30 @@ class Connection(RequestHandler):
             self._payload_parser.feed_eof()
             return True
         is_idle = self._request_count == 0 or (self._waiter is not None and not self._messages)
-        if is_idle or self._upgraded or self._has_said_end or self._force_close:
+        if is_idle or self._has_said_end or self._force_close:
             return None
         self._ended = True
-        self._framing.end()
+        if not self._upgraded:  # What is behind an upgrade is for the socket, or for ``finish_response``.
+            self._framing.end()
         return True
+
+    def set_parser(self, parser: Any, *more: Any) -> None:
+        """A socket begins. Its frames, and the end of the client's side, may have come before."""
+        super().set_parser(parser, *more)
+        if self._ended:
+            parser.feed_eof()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response. The last one before the connection has to end says so, and arrives."""
-        self._mark_last(resp)
+        if not self._upgraded:  # What is behind an upgrade that is declined is not parsed yet.
+            self._mark_last(resp)
+        if not resp.prepared:  # It may be one that no handler of the application has made.
+            resp.headers.setdefault(hdrs.SERVER, SERVER_NAME)
         sent, is_reset = await super().finish_response(request, resp, start_time)
+        if self._ended:  # An upgrade that was declined has just put what is behind it into ``_framing``.
+            self._framing.end()
         if not is_reset and self._payload_parser is None:
             if not request.content.is_eof():
                 await self._skip_body(request.content, sent)

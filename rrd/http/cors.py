@@ -35,7 +35,8 @@ def preflight_headers(asked: _Headers) -> dict[str, str]:
     all that the page sends. Only header names are echoed, at most 4,096 characters of them.
     """
     names = dict.fromkeys(_NAMED)
-    for name in asked.get("Access-Control-Request-Headers", "")[:_ASKED_CHARS_MAX].split(","):
+    wanted = ",".join(asked.getall("Access-Control-Request-Headers", ()))
+    for name in wanted[:_ASKED_CHARS_MAX].split(","):
         if _TOKEN.fullmatch(name.strip()):
             names[name.strip().lower()] = None
     headers = {

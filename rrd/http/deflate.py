@@ -15,7 +15,8 @@ from rrd.wire.inflate import ISAL_ERRORS
 from rrd.wire.layers import RATIO_FREE_BYTES
 
 _TRAILER = b"\x00\x00\xff\xff"
-"""What a sender leaves off the end of each message (RFC 7692, 7.2.1)."""
+"""What a sender leaves off the end of each message (RFC 7692, 7.2.1). Some leave it there. No message without
+it ends in these bytes: its last one begins the empty block, and so has a zero bit."""
 
 _WINDOW_BYTES = 32 << 10
 """How far back deflate refers, at most (RFC 1951, 2)."""
@@ -61,12 +62,15 @@ class Inflater:
         Raises ``BrokenEncoding`` and ``TooLarge``.
         """
         bytes_max = self._message_bytes_max
+        if not message:
+            return b""  # Some senders leave the whole empty block off (7.2.3.6).
         self._received_bytes += len(message)
         if self._ratio_max is not None:
             allowed_bytes = max(RATIO_FREE_BYTES, self._ratio_max * self._received_bytes)
             bytes_max = min(bytes_max, allowed_bytes - self._inflated_bytes)
         try:
-            plain = self._stream.decompress(message + _TRAILER, bytes_max + 1)
+            block = message if message[-4:] == _TRAILER else message + _TRAILER
+            plain = self._stream.decompress(block, bytes_max + 1)
             if self._stream.eof:
                 plain = self._go_on(plain, bytes_max)
             elif self._recent is not None:

@@ -17,8 +17,9 @@ KEY_PARAMETERS = frozenset({"token", "signature", "expires", "keyId"})
 """What says in a query who asks, on every path."""
 
 _FILTER = re.compile(r"meta\[(.+)\]", re.DOTALL)
-_BRACKET = re.compile(r"[\[\]]|%5[bd]", re.IGNORECASE)
-"""A bracket, or one that was percent-encoded twice: no parameter but a filter has any."""
+_PUNCTUATION = re.compile(r"[][(){}<>.:=\"']|%5[bd]", re.IGNORECASE)
+"""What sets a key off from a word before it, or what brackets become when they are encoded twice: no
+parameter but a filter has any."""
 
 
 def filters_of(
@@ -52,7 +53,7 @@ def refuse_filters(query: MultiMapping[str], *, known: Collection[str]) -> None:
 
 
 def _looks_like_filter(name: str) -> bool:
-    return "meta" in name.lower() or _BRACKET.search(name) is not None
+    return "meta" in name.lower() or "filter" in name.lower() or _PUNCTUATION.search(name) is not None
 
 
 def _check_spelling(name: str, known: Collection[str]) -> None:

@@ -41,6 +41,8 @@ _Messages = list[tuple[RawRequestMessage | _ErrInfo, StreamReader]]
 # The words of llhttp and of aiohttp's parser, in the order in which they are looked for.
 _TOO_LARGE = ("Too many headers received",)
 _VERSION = ("Invalid HTTP version", "Pause on PRI/Upgrade")
+_NAMED_HEADER = re.compile(r"(?:Duplicate|Missing) '[A-Za-z-]+' header")
+"""A header that may come once only, out of a list of aiohttp's own, and one that must come."""
 _CODING = ("Invalid `Transfer-Encoding`", "invalid `Transfer-Encoding`", "Duplicate 'Transfer-Encoding'")
 
 
@@ -248,6 +250,8 @@ def _refusal_of_error(error: HttpProcessingError, head: bytearray, head_bytes_ma
         return _WRONG_CODING
     if isinstance(error, BadHttpMethod) and b"A" <= head[:1] <= b"Z":
         return _WRONG_METHOD
+    if named := _NAMED_HEADER.match(words):
+        return 400, "bad_http", f"{_NO_HTTP}: {named[0]}"
     # llhttp says what is wrong in a line of its own. The lines after it, and aiohttp's own words, may quote
     # what was sent, and a key may stand there.
     told, is_llhttp, _ = words.removeprefix("Bad status line:\n").strip().partition(":\n\n")

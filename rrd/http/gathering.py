@@ -29,9 +29,10 @@ from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType
 from aiohttp._websocket.models import WSMessageTextBytes
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
-from rrd.errors import RrdError
+from rrd.errors import RrdError, WireError
 from rrd.http.deflate import Inflater
 from rrd.http.half_close import half_close
+from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
 
 _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
@@ -150,6 +151,14 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
                     with contextlib.suppress(EofStream, WebSocketError, RrdError):
                         await runs.read()
                 await frames.has_ended.wait()
+
+    @property
+    def refused_head(self) -> bytes | None:
+        """How the message begins, as it was sent, that could not be received: empty if that isn't known.
+
+        None if all could be received so far.
+        """
+        return self._frames.refused_head if self._frames is not None else None
 
     def hang_up(self) -> None:
         """End the connection at once. What has arrived can still be received."""
@@ -294,6 +303,17 @@ class _Reader(WebSocketReader):
         self._inflater: Inflater | None = None
         self.inflate_ratio_max: int | None = None
         self._unread: deque[bytes] = deque()
+        self._fragment_head = b""
+        """How the message begins whose fragments are coming in."""
+        self.refused_head: bytes | None = None
+
+    def feed_data(self, data: bytes | bytearray | memoryview) -> tuple[bool, bytes]:
+        result: tuple[bool, bytes] = super().feed_data(data)
+        if result[0] and self.refused_head is None:  # It has failed just now.
+            self.refused_head = self._fragment_head or beginning_of_oversize(
+                bytes(data), message_bytes_max=self._message_bytes_max
+            )
+        return result
 
     def feed_eof(self) -> None:
         """Called when the client has closed its side, and when the connection is lost.
@@ -321,11 +341,15 @@ class _Reader(WebSocketReader):
             super()._handle_frame(fin, opcode, payload, 0)
             return
         if not fin or self._in_fragments:
+            if not self._in_fragments:
+                self._fragment_head = bytes(payload[:HEAD_BYTES_KEPT])
             self._in_fragments = not fin
             if compressed:
                 self._handle_compressed_fragment(fin, opcode, payload)
             else:
                 super()._handle_frame(fin, opcode, payload, 0)
+            if fin:
+                self._fragment_head = b""
             return
         if compressed and opcode:  # A continuation of nothing is for aiohttp to refuse.
             payload = self._inflate(payload)
@@ -358,7 +382,11 @@ class _Reader(WebSocketReader):
             self._inflater = Inflater(
                 message_bytes_max=self._message_bytes_max, ratio_max=self.inflate_ratio_max
             )
-        return self._inflater.inflate(message)
+        try:
+            return self._inflater.inflate(message)
+        except WireError:
+            self.refused_head = bytes(message[:HEAD_BYTES_KEPT])
+            raise
 
 
 def _unread(transport: asyncio.Transport) -> list[bytes]:

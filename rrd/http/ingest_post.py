@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, hdrs, web
 
-from rrd.errors import BadFraming, BadRequest, BrokenEncoding, RrdError, TooLarge, WireError
+from rrd.errors import BadFraming, BadRequest, BrokenEncoding, LengthRequired, RrdError, TooLarge, WireError
 from rrd.http.budget import Hold
 from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
 from rrd.http.decoding import next_batch
+from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.recording import Source, Tally
@@ -21,9 +22,6 @@ from rrd.wire.events import Batch, Rejected
 from rrd.wire.parse import Reason
 
 _ERRORS_TOLD = 10
-
-_HEAD_BYTES_KEPT = 4096
-"""How much of a body that can't be decoded to its end is kept in quarantine."""
 
 
 async def ingest_post(request: web.Request) -> web.Response:
@@ -58,7 +56,7 @@ def _answer(failure: WireError | None, tally: Tally, errors: list[dict[str, obje
         # What the sender still has to send is not wanted, and reading it would take for ever.
         response.force_close()
         return response
-    if tally.quarantined and not (tally.stored or tally.duplicates):
+    if tally.has_only_bad_lines:
         message = "no line of the body is an event; the lines are kept in quarantine"
         return problem(400, "no_valid_events", message, errors=errors, **counts)
     return json_response(counts)
@@ -88,8 +86,12 @@ class CutOff(Exception):
 async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterator[bytes]:
     """Yield a body as it comes.
 
-    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``BadFraming`` where a chunk is bad.
+    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``BadFraming`` where a chunk is bad;
+    ``LengthRequired`` for a body without an end.
     """
+    if hdrs.CONTENT_LENGTH not in request.headers and hdrs.TRANSFER_ENCODING not in request.headers:
+        # It would count as empty (RFC 9112, 6.3), and a sender that just closes behind it would lose it.
+        raise LengthRequired("send Content-Length, or Transfer-Encoding: chunked: without, a body has no end")
     body = request.content
     while True:
         try:
@@ -134,8 +136,8 @@ class _Pump:
         try:
             try:
                 async for chunk in chunks:
-                    if len(self._head) < _HEAD_BYTES_KEPT:
-                        self._head = (self._head + chunk)[:_HEAD_BYTES_KEPT]
+                    if len(self._head) < HEAD_BYTES_KEPT:
+                        self._head = (self._head + chunk)[:HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
                     await self._pull()
                     await self._hold.resize(self._decoder.unfinished_bytes)
@@ -154,13 +156,11 @@ class _Pump:
 
     async def set_aside(self, failure: WireError) -> None:
         """Leave a trace of a body that couldn't be decoded to its end: how it begins, in quarantine."""
-        if not isinstance(failure, TooLarge | BrokenEncoding):
-            return  # What was cut off is in quarantine already.
         if self.source is None and self._sender.recording is None:
             return
-        reason: Reason = "too_large" if isinstance(failure, TooLarge) else "broken_encoding"
-        rejected = (Rejected(self._line, reason, self._head),)
-        await self._put(Batch(b"", 0, 0.0, 0.0, True, False, (), rejected, self._line + 1))
+        batch = set_aside_batch(failure, self._line, self._head)
+        if batch is not None:
+            await self._put(batch)
 
     async def _pull(self) -> None:
         while True:
@@ -192,6 +192,17 @@ class _Pump:
         self._hold.release()
         if self.source is not None:
             self._services.registry.close_source(self.source)
+
+
+def set_aside_batch(failure: RrdError, line: int, head: bytes) -> Batch | None:
+    """Return what is to be quarantined of a body or message that couldn't be decoded: its beginning.
+
+    None where nothing of it is lost: what was cut off is in quarantine already.
+    """
+    if not isinstance(failure, TooLarge | BrokenEncoding):
+        return None
+    reason: Reason = "too_large" if isinstance(failure, TooLarge) else "broken_encoding"
+    return Batch(b"", 0, 0.0, 0.0, True, False, (), (Rejected(line, reason, head),), line + 1)
 
 
 def recording_in(batch: Batch, services: Services) -> str:

@@ -29,7 +29,8 @@ from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.decoding import next_batch
 from rrd.http.gathering import GatheringSocket, Message
-from rrd.http.ingest_post import recording_in
+from rrd.http.ingest_post import recording_in, set_aside_batch
+from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.services import SERVICES, Services
 from rrd.http.upgrade import check_upgrade
 from rrd.log import event
@@ -104,6 +105,11 @@ class _SocketIngest:
         """The rest of a first text message, which named the recording."""
         self._source: Source | None = None
         self._line = 1
+        self._limit_line = 1
+        """Number of the line after the last that was put, in text or not."""
+        self._binary_head = b""
+        """How the last binary message begins, as it was sent."""
+        self._has_set_aside = False
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
         self._hold = Hold(services.unfinished)
@@ -126,6 +132,7 @@ class _SocketIngest:
             await self._finish_stream()
             await self._end(code=WSCloseCode.OK, reason="")
         except RrdError as error:
+            self._set_aside(error)
             await self._fail(error)
         except Exception:  # noqa: BLE001  # the last line of defence: no HTTP reply can be sent any more
             event(logger, logging.ERROR, "socket_crashed", exc_info=True)
@@ -174,6 +181,7 @@ class _SocketIngest:
                     batch = await next_batch(self._text)
                     self._line = self._line if batch is None else batch.limit_line
                     return batch
+            self._binary_head = bytes(message.data[:HEAD_BYTES_KEPT])
             self._decoder.feed(message.data, ends_message=True)
             with self._busy():
                 batch = await next_batch(self._decoder, flush=True)
@@ -266,11 +274,14 @@ class _SocketIngest:
 
     async def _take_binary(self, data: bytes) -> None:
         decoder = self._decoder
+        self._binary_head = bytes(data[:HEAD_BYTES_KEPT])
         decoder.feed(data, ends_message=True)
         while (batch := await next_batch(decoder)) is not None:
             self._put(batch)
             await self._room()
         await self._hold.resize(decoder.unfinished_bytes)
+        if not (decoder.unfinished_bytes or decoder.waiting_bytes):
+            self._binary_head = b""  # Thousands of sockets may be open.
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
@@ -281,7 +292,21 @@ class _SocketIngest:
         try:
             self._flush_quickly()
         except RrdError as error:
+            self._set_aside(error)
             self._fail_soon(error)
+
+    def _set_aside(self, failure: RrdError) -> None:
+        """Leave a trace of a message that couldn't be received or decoded: its beginning, in quarantine."""
+        head = self._socket.refused_head
+        if head is None:
+            head = self._binary_head
+        batch = set_aside_batch(failure, self._limit_line, head)
+        if self._source is None or batch is None or self._has_set_aside:
+            return
+        self._has_set_aside = True
+        # A recording that takes nothing more has said why already; ``failure`` is what the client is told.
+        with contextlib.suppress(RrdError):
+            self._source.put(batch)
 
     def _flush_quickly(self) -> None:
         """Flush what is quick to check; leave the rest to ``_receive``, which may wait for a thread."""
@@ -336,6 +361,7 @@ class _SocketIngest:
         if self._source is None:
             return
         self._services.registry.check_room_on_disk()
+        self._limit_line = batch.limit_line
         self._source.put(batch)
         # Whoever doesn't read its echo gets no more of it.
         if self.wants_echo and batch.payload and len(self._saying) < _ECHOES_MAX:
@@ -350,9 +376,12 @@ class _SocketIngest:
         await self._flush_now()
         # Streaming compressors are seldom ended properly before a close, so a stream cut off is no error.
         self._decoder.finish(cut_off=True)
-        with contextlib.suppress(WireError), self._busy():
-            while (batch := await next_batch(self._decoder)) is not None:
-                self._put(batch)
+        try:
+            with self._busy():
+                while (batch := await next_batch(self._decoder)) is not None:
+                    self._put(batch)
+        except WireError as error:
+            self._set_aside(error)
 
     # What the server says
 
@@ -375,6 +404,8 @@ class _SocketIngest:
             self._ended = False
             await self._fail(error, lingers=lingers)
             return
+        if self._source is not None and self._source.tally.has_only_bad_lines:
+            self._account("no_valid_events", 400)  # As a body with nothing else is answered.
         await self._close(self._summary(final=True), code=code, reason=reason, lingers=lingers)
 
     async def _fail(self, error: RrdError, *, lingers: bool = False) -> None:
@@ -382,12 +413,7 @@ class _SocketIngest:
         if self._ended:
             return
         self._ended = True
-        recording = self._source.recording.recording if self._source is not None else self._sender.recording
-        refusals = self._services.refusals
-        refusals.tell("socket_failed", code=error.code, status=error.status, recording=recording)
-        refusals.count(
-            code=error.code, status=error.status, tenant=self.grant.tenant, recording=recording or ""
-        )
+        self._account(error.code, error.status)
         if self._source is not None:
             with contextlib.suppress(RrdError):
                 await self._source.flush()  # What came before is good, and its sender may never come back.
@@ -395,6 +421,13 @@ class _SocketIngest:
         await self._close(
             message | self._counts(), code=WSCloseCode.INTERNAL_ERROR, reason=error.code, lingers=lingers
         )
+
+    def _account(self, code: str, status: int) -> None:
+        """Log and count that the socket ended with nothing, or not all, taken."""
+        recording = self._source.recording.recording if self._source is not None else self._sender.recording
+        refusals = self._services.refusals
+        refusals.tell("socket_failed", code=code, status=status, recording=recording)
+        refusals.count(code=code, status=status, tenant=self.grant.tenant, recording=recording or "")
 
     def _fail_soon(self, error: RrdError) -> None:
         self._failure = self._failure or error

@@ -61,14 +61,21 @@ def http_problem(request: web.BaseRequest, error: web.HTTPException) -> web.Resp
     code = {404: "no_such_path", 405: "method_not_allowed", 413: "too_large", 417: "unmet_expectation"}.get(
         error.status, "http_error"
     )
-    response = problem(error.status, code, f"{error.reason}: {request.method} {request.path}")
+    # As it was sent: an encoded slash is no slash.
+    path = request.rel_url.raw_path[:_PATH_CHARS_LOGGED]
+    response = problem(error.status, code, f"{error.reason}: {request.method} {path}")
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
 
 
-async def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+SERVER_NAME = "rrd"
+"""The ``Server`` header (RFC 9110, 10.2.4). aiohttp's names the versions of Python and of itself."""
+
+
+async def add_shared_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Let the page that asked read the reply. Keys, not origins, say who may; no cookie is ever used."""
+    response.headers[hdrs.SERVER] = SERVER_NAME
     cors.add_headers(response.headers, request.headers.get(hdrs.ORIGIN))
 
 

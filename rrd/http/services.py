@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -67,6 +68,8 @@ class Services:
     claims: Claims
     remover: Remover
     refusals: Refusals
+    held: Callable[[], list[str]]
+    """What waits for a person, a sentence each."""
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False

@@ -47,6 +47,8 @@ class Sockets:
         self._ping_interval_s = ping_interval_s
         self._open: dict[Socket, None] = {}
         self._gathering: deque[tuple[float, Socket]] = deque()
+        self._pinging: dict[Socket, asyncio.Task[None]] = {}
+        """Pings that wait for their clients to read."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -86,16 +88,28 @@ class Sockets:
     async def _ping(self) -> None:
         # Proxies cut sockets that are silent, and the rrweb client never comes back to a cut one. Nothing is
         # done about a missing answer: a sleeping laptop may wake up again, and TCP knows when to give up.
-        while True:
-            await asyncio.sleep(self._ping_interval_s)
-            for number, socket in enumerate(list(self._open)):
-                with contextlib.suppress(ConnectionError, RuntimeError, TimeoutError):
-                    async with asyncio.timeout(
-                        _PING_TIMEOUT_S
-                    ):  # One that doesn't read must not stop them all.
-                        await socket.ping()
-                if number % 100 == 99:
-                    await asyncio.sleep(0)
+        try:
+            while True:
+                await asyncio.sleep(self._ping_interval_s)
+                for number, socket in enumerate(list(self._open)):
+                    self._ping_soon(socket)
+                    if number % 100 == 99:
+                        await asyncio.sleep(0)
+        finally:
+            for task in self._pinging.values():
+                task.cancel()
+
+    def _ping_soon(self, socket: Socket) -> None:
+        """Ping a socket in a task of its own: that waits while its client doesn't read, and no other may."""
+        # One at a time is enough: the frame is in the buffer already when the wait begins.
+        if socket in self._open and socket not in self._pinging:
+            self._pinging[socket] = task = asyncio.create_task(self._ping_one(socket))
+            task.add_done_callback(lambda _: self._pinging.pop(socket))
+
+    async def _ping_one(self, socket: Socket) -> None:
+        with contextlib.suppress(ConnectionError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(_PING_TIMEOUT_S):
+                await socket.ping()
 
     async def drop_revoked(self, gate: Gate) -> None:
         """Close the sockets whose key was revoked (1008, policy violation)."""

@@ -12,7 +12,7 @@ just then, it is tried again later.
 What this does not promise: where SQLite moved a row to another page to make room, the copy it moved may stay
 in the old page's unused part, and a removal of the row doesn't overwrite that. It was so for fewer than 1 in
 1000 deleted values when they were long and short at random, for none when all were short. The part's next use
-overwrites it, or ``VACUUM`` while the daemon is stopped.
+overwrites it, or ``vacuum`` does (``rrd vacuum``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import time
 from asyncio import Lock, to_thread
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,7 +30,7 @@ from urllib.parse import quote
 
 import aiosqlite
 
-from rrd.errors import ConfigError, DiskFull, IndexDamaged, RrdError, StorageFailed
+from rrd.errors import ConfigError, DiskFull, IndexBusy, IndexDamaged, RrdError, StorageFailed
 from rrd.index.migrations import migrate, scripts
 from rrd.index.values import Row
 from rrd.log import event
@@ -39,6 +40,7 @@ _WAL_BYTES_KEPT = 64 * 1024 * 1024  # A WAL that grew in a burst is cut back to 
 _CHECKPOINT_PAGES = 4000  # 16 MB. Fewer checkpoints write a page that changes often fewer times.
 _SCRUB_PAUSE_S = 1.0  # Between two scrubs, however many removals there are: each syncs the main file.
 _SCRUB_PAUSE_MAX_S = 60.0
+_BUSY_PATIENCE_S = 10.0  # A copy or a VACUUM by hand takes seconds. Beyond that a sender should know.
 
 logger = logging.getLogger(__name__)
 
@@ -115,17 +117,42 @@ class Connections:
 
         ``synced``: on disk when this returns, with all that was committed before. Cancelled, it still
         happens, and has happened when this raises ``CancelledError``.
+
+        Where another process holds the file locked, this waits, and raises ``IndexBusy`` after some 10 s.
         """
         async with self._writing:
-            with translated(self.path):
-                # As above.
-                call: Callable[..., Awaitable[_T]] = self.writer._execute
+            end = time.monotonic() + _BUSY_PATIENCE_S
+            while True:
                 try:
-                    return await call(_in_one_transaction, self.writer._conn, function, synced)
-                except asyncio.CancelledError:
-                    # There is nothing to roll back; but the thread's next call ends after the one before.
-                    await self.writer.rollback()
-                    raise
+                    return await self._write_once(function, synced=synced)
+                except IndexBusy as error:
+                    if time.monotonic() >= end:
+                        raise
+                    event(logger, logging.WARNING, "index_locked", error=error, next_step="it is tried again")
+
+    async def _write_once(self, function: Callable[[sqlite3.Connection], _T], *, synced: bool) -> _T:
+        """Try a write. SQLite itself waits for a lock for 5 s."""
+        with translated(self.path):
+            # As above.
+            call: Callable[..., Awaitable[_T]] = self.writer._execute
+            try:
+                return await call(_in_one_transaction, self.writer._conn, function, synced)
+            except asyncio.CancelledError:
+                # There is nothing to roll back; but the thread's next call ends after the one before.
+                await self.writer.rollback()
+                raise
+
+    async def vacuum(self) -> None:
+        """Write the file anew without unused parts, and cut off the log. Needs room for a copy of it."""
+        async with self._writing, self._reading:
+            with translated(self.path):
+                # A connection that has no statement half read, or SQLite refuses.
+                db = await _connect(self.path)
+                try:
+                    await fetch(db, "VACUUM")
+                    await fetch(db, "PRAGMA wal_checkpoint(TRUNCATE)")
+                finally:
+                    await _close(db)
 
     async def copy_to(self, path: str) -> None:
         """Write the file's state of one moment to ``path``, where nothing may be. Not synced.
@@ -232,7 +259,14 @@ def translated(path: str) -> Iterator[None]:
             raise IndexDamaged(f"{path}: {error}. Next: rebuild the index with `rrd reindex`.") from error
         if code == sqlite3.SQLITE_FULL:
             raise DiskFull(f"{path}: {error}") from error
-        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise IndexBusy(f"{path} is being written by another process: {error}") from error
+        if code in (
+            sqlite3.SQLITE_PERM,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+        ):
             raise StorageFailed(f"{path}: {error}") from error
         raise
 

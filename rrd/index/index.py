@@ -115,6 +115,15 @@ class Index:
 
         await self._db.write_with(put, synced=False)
 
+    async def try_write(self) -> None:
+        """Write one page of the index as it is, to learn whether that is possible. Not synced."""
+
+        def write_same(db: sqlite3.Connection) -> None:
+            ((version,),) = db.execute("PRAGMA user_version")
+            db.execute(f"PRAGMA user_version = {version}")
+
+        await self._db.write_with(write_same, synced=False)
+
     async def seal(self, sealed: Sequence[tuple[int, int]]) -> None:
         """Mark segments, given as (row_id, number), as sealed: all or none, on disk when this returns.
 
@@ -252,6 +261,11 @@ class Index:
         rows = await self._db.read(queries.ALL_RECORDINGS, (after_row_id, limit))
         return [(row_id, tenant, name) for row_id, tenant, name in rows]
 
+    async def newest_stored_ms(self) -> int | None:
+        """Return when anything was stored last (wall clock); None if nothing is stored. Full scan."""
+        ((newest,),) = await self._db.read(queries.NEWEST_STORED)
+        return None if newest is None else int(newest)
+
     async def tenants(self) -> list[TenantRow]:
         """Return the tenants that have anything stored, by name."""
         return [TenantRow(*row) for row in await self._db.read(queries.TENANTS)]
@@ -268,6 +282,13 @@ class Index:
         something at ``path``. If it fails or is cancelled, nothing is left there.
         """
         await self._db.copy_to(path)
+
+    async def vacuum(self) -> None:
+        """Write the index anew without unused parts, in which scraps of removed values may be left.
+
+        Needs room for a copy of it. For a stopped daemon: other calls wait.
+        """
+        await self._db.vacuum()
 
     async def is_empty(self) -> bool:
         """Tell whether no recording is known at all."""

@@ -48,6 +48,9 @@ REMOVE = "DELETE FROM recording WHERE row_id = ?"
 
 GREATEST_ROW_ID = "SELECT coalesce(max(row_id), 0) FROM recording"
 
+# Full scan, for a start without ``retention.json``.
+NEWEST_STORED = "SELECT max(last_stored_ms) FROM recording"
+
 IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM recording)"
 
 _OBJECT = """o.first_number, o.last_number, o.last_segment_size, o.first_seq, o.event_count, o.size, o.crc32c,

@@ -1,7 +1,12 @@
-"""The disk's reserve: near it new events are refused, early and clearly, and everything else goes on.
+"""The disk's reserve, and whether the data directory is still there: else new events are refused.
+
+Near the reserve they are refused early and clearly, and everything else goes on.
 
 A disk that is really full stops more than ingest: the index can't note what roll-up, retention and erasure
 did, so nothing can make room any more. The reserve is the room that those work in.
+
+A directory that was deleted, moved or unmounted goes on to take what is written to open files, and keeps
+nothing of it. So its files are compared with those that were opened, by device and inode.
 """
 
 from __future__ import annotations
@@ -12,7 +17,8 @@ import os
 import time
 from collections.abc import Callable
 
-from rrd.errors import DiskFull
+from rrd import layout
+from rrd.errors import DataDirGone, DiskFull, RefusedError
 from rrd.log import event
 
 POLL_INTERVAL_S = 0.25
@@ -30,6 +36,27 @@ def free_bytes(path: str) -> int:
     return status.f_bavail * status.f_frsize  # f_bfree would count what only root may use.
 
 
+class Place:
+    """A data directory as it was when it was opened."""
+
+    def __init__(self, data_dir: str) -> None:
+        """Remember the directory, its lock and its index, as far as they are there."""
+        paths = (data_dir, layout.lock_path(data_dir), layout.index_path(data_dir))
+        self._known = {path: known for path in paths if (known := _identity(path)) is not None}
+
+    def is_same(self) -> bool:
+        """Tell whether all of them are still there. Some microseconds."""
+        return all(_identity(path) == known for path, known in self._known.items())
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class Guard:
     """Watches the disk that holds ``path``. Answers are from memory, a moment old at most while some ask."""
 
@@ -39,8 +66,12 @@ class Guard:
         reserve_bytes: int,
         disk_free: Callable[[str], int] = free_bytes,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        place: Place | None = None,
     ) -> None:
-        """``reserve_bytes``: what is kept free; 0 for no guard at all."""
+        """``reserve_bytes``: what is kept free; 0 for none. ``place``: what must stay the same."""
+        self._place = place
+        self._is_gone = False
         self._path = path
         self._reserve_bytes = reserve_bytes
         self._disk_free = disk_free
@@ -50,10 +81,15 @@ class Guard:
         self._is_blind = False
         self.poll()
 
-    def refusal(self) -> DiskFull | None:
+    def refusal(self) -> RefusedError | None:
         """Return why nothing new is taken now, a fresh error to be raised; None while there is room."""
         if self._monotonic() - self._polled_at > _STALE_S:
             self.poll()
+        if self._is_gone:
+            return DataDirGone(
+                "the data directory is not the one that was opened: it was deleted, moved or unmounted, so "
+                "new events are refused; put it back, or restart rrd"
+            )
         if not self._refuses:
             return None
         return DiskFull("the disk is nearly full, so new events are refused for now; send them again later")
@@ -65,6 +101,7 @@ class Guard:
     def poll(self) -> None:
         """Look at the disk. While it can't be looked at, what was seen last counts."""
         self._polled_at = self._monotonic()
+        self._look_at_place()
         try:
             free = self._disk_free(self._path)
         except OSError as error:
@@ -92,6 +129,17 @@ class Guard:
                 reserve_bytes=self._reserve_bytes,
             )
         self._refuses = refuses
+
+    def _look_at_place(self) -> None:
+        is_gone = self._place is not None and not self._place.is_same()
+        if is_gone and not self._is_gone:
+            event(
+                logger, logging.CRITICAL, "data_dir_gone", path=self._path,
+                next_step="put it back, or restart rrd; new events get 503 until then",
+            )  # fmt: skip
+        elif self._is_gone and not is_gone:
+            event(logger, logging.WARNING, "data_dir_back", path=self._path)
+        self._is_gone = is_gone
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""

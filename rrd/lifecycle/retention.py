@@ -3,43 +3,41 @@
 A recording is as old as its last event, and goes as a whole. Where bytes are limited, those that began first
 go first, as few as are needed; one into which something was stored lately is live, and is left alone.
 
+The limit on all bytes is kept by max-min fair shares, so that a flood in one tenant takes nothing from
+another: the tenant that holds most gives its oldest recording, again and again, until the rest fits. A
+tenant that holds no more than its fair share loses nothing to this limit, even if what is above the shares
+is live and can't go yet.
+
 Deciding is a conversation without I/O: ``plan`` asks for rows (``Ask``), is sent them, and returns what goes.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import heapq
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from rrd import ids
-from rrd.clock import Clock
 from rrd.config import Config
-from rrd.errors import ConfigError, NotFound, RrdError
+from rrd.errors import ConfigError
 from rrd.index.index import Index
 from rrd.index.rows import AgeRow, TenantRow
-from rrd.lifecycle.removal import Remover
-from rrd.log import event
 
 LIVE_MS = 120_000
 """A recording that something was stored to so lately is not over yet. As a rule ``seal_idle_s`` says it."""
 
-ROUND_INTERVAL_S = 60.0
-_ROUND_MAX = 1000
-"""Recordings removed before it is all counted anew."""
-_THOROUGH_EVERY = 60
-"""Rounds. Walking a million recordings takes seconds, and finds something only where the clock went wrong."""
 _PAGE = 500
+
+_CLEAN_SLACK_MS = 3_600_000
+"""Clocks are put right by a little now and then."""
 
 _AGE = re.compile(r"([0-9]{1,6})\s*([hd])")
 _HOUR_MS = 3_600_000
 _UNITS = {"h": _HOUR_MS, "d": 24 * _HOUR_MS}
 
 Why = Literal["age", "bytes of its tenant", "bytes of all"]
-
-logger = logging.getLogger(__name__)
 
 
 class Limits(NamedTuple):
@@ -55,6 +53,10 @@ class Limits(NamedTuple):
     def age_of(self, tenant: str) -> int | None:
         return self.age_ms_of_tenant.get(tenant, self.age_ms)
 
+    def ages(self) -> list[int]:
+        """Return all ages that are set, ms."""
+        return [age for age in (self.age_ms, *self.age_ms_of_tenant.values()) if age is not None]
+
 
 class Expiry(NamedTuple):
     """A recording that goes, and why."""
@@ -68,6 +70,28 @@ class Ask(NamedTuple):
 
     tenant: str | None
     after_row_id: int
+
+
+@dataclass(slots=True)
+class Aged:
+    """How far age has been dealt with, and what is older than it can be.
+
+    A recording that is due by age was not due when ``clean_ms`` was now: it would have gone then. One that
+    seems to have been due for longer was stored while the clock was wrong. It is counted here, and stays.
+    """
+
+    clean_ms: int
+    """When the last round ended that left nothing too old."""
+    withheld: int = 0
+    withheld_bytes: int = 0
+
+    def withholds(self, row: AgeRow, age_ms: int) -> bool:
+        """Tell whether ``row`` is older than it can be, and count it if so."""
+        if row.last_stored_ms >= self.clean_ms - age_ms - _CLEAN_SLACK_MS:
+            return False
+        self.withheld += 1
+        self.withheld_bytes += row.stored_bytes
+        return True
 
 
 Plan: TypeAlias = Generator[Ask, Sequence[AgeRow], list[Expiry]]
@@ -124,51 +148,57 @@ def _by_tenant(setting: str, entries: Sequence[str]) -> dict[str, str]:
 
 
 def plan(
-    limits: Limits, tenants: Sequence[TenantRow], *, now_ms: int, count_max: int, is_quick: bool = False
+    limits: Limits,
+    tenants: Sequence[TenantRow],
+    *,
+    now_ms: int,
+    count_max: int,
+    is_quick: bool = False,
+    aged: Aged | None = None,
 ) -> Plan:
     """Decide what goes, at most ``count_max`` recordings.
 
     First what is too old, then what is over a tenant's bytes, then what is over all bytes: what one rule
     removes leaves less to the next. An answer to an ``Ask`` holds rows by ascending row id, as many as are at
     hand; an empty one says that there are no more. ``is_quick``: don't look for what is too old behind what
-    began too late to be; where the clock once went back, there may be some all the same.
+    began too late to be; where the clock once went back, there may be some all the same. ``aged``: what it
+    withholds stays, whatever its age; None: nothing is known about that.
     """
     gone: dict[int, Expiry] = {}
     left = {tenant.name: tenant.storage_bytes for tenant in tenants}
     for tenant in left:
         age_ms = limits.age_of(tenant)
         if age_ms is not None:
-            yield from _too_old(tenant, now_ms - age_ms, gone, count_max, is_quick=is_quick)
+            yield from _too_old(tenant, age_ms, now_ms, gone, count_max, is_quick=is_quick, aged=aged)
     for expiry in gone.values():
         left[expiry.row.tenant] -= expiry.row.stored_bytes
+    settled_ms = now_ms - limits.live_ms
     for tenant, bytes_max in limits.bytes_max_of_tenant.items():
         if bytes_max and tenant in left:
-            excess = left[tenant] - bytes_max
-            left[tenant] -= yield from _too_many(
-                tenant,
-                excess,
-                "bytes of its tenant",
-                settled_ms=now_ms - limits.live_ms,
-                gone=gone,
-                count_max=count_max,
-            )
+            mine = {tenant: left[tenant]}
+            yield from _too_many(mine, bytes_max, "bytes of its tenant", settled_ms, gone, count_max)
+            left |= mine
     if limits.bytes_max:
-        excess = sum(left.values()) - limits.bytes_max
-        yield from _too_many(
-            None, excess, "bytes of all", settled_ms=now_ms - limits.live_ms, gone=gone, count_max=count_max
-        )
+        yield from _too_many(left, limits.bytes_max, "bytes of all", settled_ms, gone, count_max)
     return list(gone.values())
 
 
 def _too_old(
-    tenant: str, before_ms: int, gone: dict[int, Expiry], count_max: int, *, is_quick: bool
+    tenant: str,
+    age_ms: int,
+    now_ms: int,
+    gone: dict[int, Expiry],
+    count_max: int,
+    *,
+    is_quick: bool,
+    aged: Aged | None,
 ) -> Generator[Ask, Sequence[AgeRow], None]:
-    after = 0
+    after, before_ms = 0, now_ms - age_ms
     while rows := (yield Ask(tenant, after)):
         for row in rows:
             if len(gone) >= count_max:
                 return
-            if row.last_stored_ms < before_ms:
+            if row.last_stored_ms < before_ms and not (aged and aged.withholds(row, age_ms)):
                 gone[row.row_id] = Expiry(row, "age")
         after = rows[-1].row_id
         # What began later was stored to later still.
@@ -176,27 +206,89 @@ def _too_old(
             return
 
 
-def _too_many(
-    tenant: str | None, excess: int, why: Why, *, settled_ms: int, gone: dict[int, Expiry], count_max: int
-) -> Generator[Ask, Sequence[AgeRow], int]:
-    """Let the oldest go until ``excess`` bytes are covered, or none is left. Return how many bytes go."""
-    freed = after = 0
-    while freed < excess and len(gone) < count_max and (rows := (yield Ask(tenant, after))):
-        for row in rows:
-            if freed >= excess or len(gone) >= count_max:
-                break
-            if row.row_id not in gone and row.last_stored_ms <= settled_ms:
-                gone[row.row_id] = Expiry(row, why)
-                freed += row.stored_bytes
-        after = rows[-1].row_id
-    return freed
+def _too_many(  # noqa: PLR0917 - as above
+    left: dict[str, int],
+    bytes_max: int,
+    why: Why,
+    settled_ms: int,
+    gone: dict[int, Expiry],
+    count_max: int,
+) -> Generator[Ask, Sequence[AgeRow], None]:
+    """Let the oldest of the largest tenant go until all fits, or nothing above a fair share is settled.
+
+    ``left``: bytes of each tenant, less what goes already; brought up to date.
+    """
+    oldest = {tenant: _Oldest(tenant, settled_ms) for tenant in left}
+    largest = [(-size, tenant) for tenant, size in left.items()]
+    heapq.heapify(largest)
+    excess = sum(left.values()) - bytes_max
+    while excess > 0 and largest and len(gone) < count_max:
+        _, tenant = heapq.heappop(largest)
+        # The largest of all is always above. Once those above have nothing settled left, others may not be.
+        if left[tenant] <= fair_share(left.values(), bytes_max):
+            return
+        row = yield from oldest[tenant].next(gone)
+        if row is None:
+            continue
+        gone[row.row_id] = Expiry(row, why)
+        left[tenant] -= row.stored_bytes
+        excess -= row.stored_bytes
+        heapq.heappush(largest, (-left[tenant], tenant))
+
+
+def fair_share(sizes: Iterable[int], bytes_max: int) -> int:
+    """Return the max-min fair share, bytes: how much each may hold so that all together hold ``bytes_max``.
+
+    Where a tenant holds less than its share, the others share the rest. 0 for no sizes; the greatest of them,
+    or more, if all fit.
+    """
+    ascending = sorted(sizes)
+    share, rest = 0, bytes_max
+    for at, size in enumerate(ascending):
+        share = rest // (len(ascending) - at)
+        if size > share:
+            return share
+        rest -= size
+    return max(share, ascending[-1]) if ascending else 0
+
+
+class _Oldest:
+    """A tenant's settled recordings, in the order in which they began."""
+
+    def __init__(self, tenant: str, settled_ms: int) -> None:
+        self._tenant = tenant
+        self._settled_ms = settled_ms
+        self._rows: Sequence[AgeRow] = ()
+        self._at = 0
+        self._after = 0
+
+    def next(self, gone: Mapping[int, Expiry]) -> Generator[Ask, Sequence[AgeRow], AgeRow | None]:
+        """Return the next one that is not in ``gone``; None if there is none."""
+        while True:
+            while self._at < len(self._rows):
+                row = self._rows[self._at]
+                self._at += 1
+                if row.row_id not in gone and row.last_stored_ms <= self._settled_ms:
+                    return row
+            self._rows, self._at = (yield Ask(self._tenant, self._after)), 0
+            if not self._rows:
+                return None
+            self._after = self._rows[-1].row_id
 
 
 async def look(
-    index: Index, limits: Limits, *, now_ms: int, count_max: int, is_quick: bool = False
+    index: Index,
+    limits: Limits,
+    *,
+    now_ms: int,
+    count_max: int,
+    is_quick: bool = False,
+    aged: Aged | None = None,
 ) -> list[Expiry]:
     """Return what goes by ``limits`` now, by what ``index`` knows. Changes nothing."""
-    planner = plan(limits, await index.tenants(), now_ms=now_ms, count_max=count_max, is_quick=is_quick)
+    planner = plan(
+        limits, await index.tenants(), now_ms=now_ms, count_max=count_max, is_quick=is_quick, aged=aged
+    )
     try:
         ask = next(planner)
         while True:
@@ -207,48 +299,41 @@ async def look(
         return result
 
 
-class Retention:
-    """Removes what is too old or too much, round after round."""
+class Share(NamedTuple):
+    """How much of all goes."""
 
-    def __init__(self, config: Config, index: Index, remover: Remover, clock: Clock) -> None:
-        """Raises ``ConfigError`` if a setting of retention can't be read."""
-        self._limits = limits_of(config)
-        self._index = index
-        self._remover = remover
-        self._clock = clock
-        self._rounds = 0
+    recordings: int
+    recordings_of: int
+    bytes: int
+    bytes_of: int
 
-    async def run(self) -> None:
-        """A round every minute, until cancelled."""
-        while True:
-            try:
-                while await self.round() >= _ROUND_MAX:
-                    pass
-            except (OSError, RrdError) as error:
-                event(logger, logging.ERROR, "retention_failed", error=error, next_step="it is tried again")
-            await asyncio.sleep(ROUND_INTERVAL_S)
+    def percent(self) -> float:
+        """Return the larger of the two shares, 0 to 100."""
+        pairs = ((self.recordings, self.recordings_of), (self.bytes, self.bytes_of))
+        return max((100 * part / whole for part, whole in pairs if whole > 0), default=0.0)
 
-    async def round(self) -> int:
-        """Remove what goes now, up to 1,000 recordings. Return how many went."""
-        is_quick = self._rounds % _THOROUGH_EVERY != 0
-        self._rounds += 1
-        goes = await look(
-            self._index, self._limits, now_ms=self._clock.now_ms(), count_max=_ROUND_MAX, is_quick=is_quick
-        )
-        count = size = 0
-        for row, _ in goes:
-            try:
-                receipt = await self._remover.expire(
-                    row.tenant, row.recording, last_stored_ms=row.last_stored_ms
-                )
-            except NotFound:  # Erased, or written to in the meantime.
-                continue
-            except (OSError, RrdError) as error:
-                # One that can't be removed now must not keep all the others.
-                event(logger, logging.ERROR, "expiry_failed", recording=row.recording, error=error)
-                continue
-            count += receipt.recordings
-            size += receipt.bytes
-        if goes:
-            event(logger, logging.INFO, "retention", recordings=count, bytes=size)
-        return count
+
+async def share_by_age(index: Index, limits: Limits, *, now_ms: int) -> Share:
+    """Return how much is too old, of all tenants' recordings. Walks all of them, a page at a time."""
+    recordings = recordings_of = size = size_of = after = 0
+    while rows := await index.oldest(tenant=None, after_row_id=after, limit=_PAGE):
+        for row in rows:
+            age_ms = limits.age_of(row.tenant)
+            recordings_of += 1
+            size_of += row.stored_bytes
+            if age_ms is not None and row.last_stored_ms < now_ms - age_ms:
+                recordings += 1
+                size += row.stored_bytes
+        after = rows[-1].row_id
+    return Share(recordings, recordings_of, size, size_of)
+
+
+def share_by_bytes(tenants: Sequence[TenantRow], limits: Limits) -> Share:
+    """Return how many bytes are over the limits, of all. Recordings are not counted."""
+    left = {tenant.name: tenant.storage_bytes for tenant in tenants}
+    size_of = sum(left.values())
+    for tenant, bytes_max in limits.bytes_max_of_tenant.items():
+        if bytes_max and tenant in left:
+            left[tenant] = min(left[tenant], bytes_max)
+    kept = min(sum(left.values()), limits.bytes_max or size_of)
+    return Share(0, 0, size_of - kept, size_of)

@@ -138,12 +138,22 @@ class OwnedStore:
 
     async def _mark(self, own: Own) -> None:
         self._hold()
+        if read_own(self._data_dir) is None:
+            # First: a mark whose put was cut off, or whose answer was lost, is then known for this one's.
+            write_own(self._data_dir, Own(own.id), self._disk)
         part = f"{self._data_dir}/identity.marker"
-        _write(part, Marker(own.id, self._daemon), self._disk)
+        mark = Marker(own.id, self._daemon)
+        _write(part, mark, self._disk)
         try:
             await self._store.put(MARKER_KEY, part)
         finally:
             self._disk.unlink(part)
+        if await self._marker() != mark:
+            # Of two that found no mark at the same moment, the one that put its own last has the store.
+            raise WrongStore(
+                f"another daemon has begun to use {self.name} at the same moment. Give each an objects_dir,"
+                " or an s3_prefix, of its own, or stop the other"
+            )
         write_own(self._data_dir, Own(own.id, self.name), self._disk)
         self._is_marked = True
         self._hold()  # Putting has made it another file.

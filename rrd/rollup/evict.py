@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rrd import layout
+from rrd.care.survey import holds_the_same
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
@@ -203,11 +204,13 @@ def _delete(disk: Disk, data_dir: str, names: Sequence[SegmentName]) -> None:
     if not names:
         return
     for name in names:
-        # In active/, too, where a crash in the middle of sealing may have left a second entry. Alone there,
-        # it would look like a segment that the index has not heard of.
-        for path in (layout.sealed_path(data_dir, name), layout.active_path(data_dir, name)):
-            with contextlib.suppress(FileNotFoundError):
-                disk.unlink(path)
+        sealed, active = layout.sealed_path(data_dir, name), layout.active_path(data_dir, name)
+        # In active/, too, where a crash in the middle of sealing may have left a second entry. One that holds
+        # anything else is no copy of the object's; the next start compares it.
+        if disk.is_file(active) and disk.is_file(sealed) and holds_the_same(disk, active, sealed):
+            disk.unlink(active)
+        with contextlib.suppress(FileNotFoundError):
+            disk.unlink(sealed)
     for directory in {layout.sealed_dir(data_dir, names[0]), layout.active_dir(data_dir)}:
         with contextlib.suppress(FileNotFoundError):
             disk.sync_dir(directory)

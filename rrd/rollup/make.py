@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -198,3 +199,5 @@ def _unlink(disk: Disk, path: str) -> None:
     # If it can't be deleted now, the next start does.
     with contextlib.suppress(OSError):
         disk.unlink(path)
+        # Before its segments may go: they are what shows a start that the file is not needed.
+        disk.sync_dir(os.path.dirname(path))

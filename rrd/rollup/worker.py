@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection
 
 from rrd import layout
+from rrd.care.proof import is_made_of
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
@@ -28,6 +29,7 @@ from rrd.rollup.make import Maker, NotMoved
 from rrd.rollup.plan import retry_delay_s, runs
 from rrd.rollup.turns import Job, Pass
 from rrd.segment.disk import Disk
+from rrd.segment.salvage import identity_of
 
 _POLL_S = 5.0
 """How often the index is asked for what is due: it becomes so by time alone."""
@@ -41,6 +43,9 @@ _SET_ASIDE_S = 3600.0
 
 _SET_ASIDE_SHORTLY_S = 60.0
 """The same where it may well heal: the disk is full, or its sealing isn't done."""
+
+KEPT = ".kept"
+"""At the end of a name in ``rolling/``: nothing proves that what the file holds is elsewhere."""
 
 _EVERYTHING_MS = _NO_LIMIT = 1 << 62
 
@@ -272,13 +277,45 @@ class RollUp:
 
 
 def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
-    """Delete what a roll-up that was interrupted left behind; return how many files. Blocking: at start."""
+    """Delete what a roll-up that was interrupted left behind; return how many files. Blocking: at start.
+
+    Only what was made of segments that are here and whole. Anything else is kept under another name, so that
+    no later object takes its place: it may hold what nothing else holds.
+    """
     directory = layout.rolling_dir(data_dir)
     names = [name for name in disk.list_dir(directory) if layout.parse_rolling(name) is not None]
-    names = [name for name in names if disk.is_file(f"{directory}/{name}")]
-    for name in names:
-        disk.unlink(f"{directory}/{name}")
-    return len(names)
+    paths = [f"{directory}/{name}" for name in names if disk.is_file(f"{directory}/{name}")]
+    removed = 0
+    for path in paths:
+        if is_made_of(path, _segments_of(disk, data_dir, path), disk=disk):
+            disk.unlink(path)
+            removed += 1
+            continue
+        disk.rename(path, f"{path}{KEPT}")
+        event(
+            logger, logging.WARNING, "unfinished_object_kept", path=f"{path}{KEPT}",
+            next_step="the segments that it was made of are not here, or damaged. Run rrd verify --deep: if"
+            " it tells nothing of this recording, delete the file by hand; else see with rrd inspect what it"
+            " holds",
+        )  # fmt: skip
+    if paths:
+        disk.sync_dir(directory)
+    return removed
+
+
+def _segments_of(disk: Disk, data_dir: str, path: str) -> list[str]:
+    """Return where the segments are that an unfinished object says it is made of; as many as are here."""
+    identity = identity_of(disk, path)
+    found: list[str] = []
+    for number in range(identity.number, identity.last_number + 1) if identity is not None else ():
+        assert identity is not None
+        name = identity.name._replace(number=number)
+        places = (layout.sealed_path(data_dir, name), layout.active_path(data_dir, name))
+        here = [place for place in places if disk.is_file(place)]
+        if not here:
+            break
+        found.append(here[0])
+    return found
 
 
 def _is_disk_full(error: Exception) -> bool:

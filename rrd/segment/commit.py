@@ -60,12 +60,26 @@ def commit(disk: Disk, appends: Sequence[Append], *, mode: SyncMode) -> list[Sto
     for index, failure in zip(written, failures, strict=True):
         writer = appends[index].writer
         if failure is None:
-            writer.synced()
-            outcomes[index] = outcomes[index]._replace(size=writer.size)  # type: ignore[union-attr]  # all Stored
+            outcomes[index] = _confirmed(writer, outcomes[index])
         else:
             writer.undo(after_sync=True)
             outcomes[index] = failure
     return outcomes
+
+
+def _confirmed(writer: SegmentWriter, outcome: Stored | OSError) -> Stored | OSError:
+    """Return where a synced block is. A sync of a file that was deleted succeeds, and keeps nothing."""
+    assert isinstance(outcome, Stored)
+    size_before = writer.size
+    writer.synced()
+    try:
+        if writer.is_there():
+            return outcome._replace(size=writer.size)
+        error = OSError(errno.ENOENT, "the segment was deleted or moved while it was written to", writer.path)
+    except OSError as failure:
+        error = failure
+    writer.abandon(size_before)
+    return error
 
 
 def _sync(disk: Disk, writers: list[SegmentWriter], mode: SyncMode) -> list[OSError | None]:

@@ -80,6 +80,10 @@ class Disk(ReadableNow, Protocol):
         """
         ...
 
+    def cut(self, handle: int, size: int) -> None:
+        """Cut an open file to ``size`` bytes, wherever it lies by now. Not synced."""
+        ...
+
     def rename(self, source: str, target: str) -> None:
         """Move a file within the file system, over what was there. Durable after syncing both directories."""
         ...
@@ -162,6 +166,9 @@ class OsDisk:
                 os.fsync(handle)
         finally:
             os.close(handle)
+
+    def cut(self, handle: int, size: int) -> None:
+        os.ftruncate(handle, size)
 
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)

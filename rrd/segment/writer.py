@@ -108,6 +108,28 @@ class SegmentWriter:
         except OSError:
             self.usable = False
 
+    def is_there(self) -> bool:
+        """Tell whether the file is still at its path, with its durable size. Raises ``OSError``."""
+        try:
+            return self._disk.size(self.path) == self.size
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def abandon(self, size: int) -> None:
+        """Never append again, and leave what is at the path alone: it is not this file.
+
+        The file goes back to ``size``, since it may have been moved, and may come back. Nothing depends on
+        that: what is cut off was not acked.
+        """
+        self.usable = False
+        self.size = self._written = size
+        with contextlib.suppress(OSError):
+            if self._handle is not None:
+                self._disk.cut(self._handle, size)
+                self._disk.sync(self._handle)
+        with contextlib.suppress(OSError):
+            self.close()
+
     def close(self) -> None:
         """Let go of the file handle; the next ``write`` opens it again."""
         if self._handle is not None:

@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import IO, Literal, NamedTuple, cast
 
 from rrd.errors import BrokenEncoding, TooLarge
@@ -26,6 +27,8 @@ Kind = Literal["zip", "tar"]
 
 MEMBERS_MAX = 100_000
 _CHUNK_BYTES = 64 << 10
+_COPY_BYTES = 4 << 10
+"""``tarfile`` gives nothing of a piece that is cut off."""
 _TAR_BLOCK_BYTES = 512
 _TAR_MAGIC = slice(257, 262)  # POSIX.1-2017, pax, "ustar Interchange Format"
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # APPNOTE.TXT, 4.3.7 and, for an empty one, 4.3.16
@@ -39,6 +42,11 @@ class Member(NamedTuple):
     """Its path in the archive."""
     path: str
     """Where it is; gone when the next one is asked for."""
+    damage: str = ""
+    """Why it is there in part only."""
+
+
+_Content = Callable[[], contextlib.AbstractContextManager[IO[bytes]]]
 
 
 def kind_of_archive(path: str) -> Kind | None:
@@ -59,26 +67,25 @@ def kind_of_archive(path: str) -> Kind | None:
 
 
 def unpacked(path: str, kind: Kind, *, wanted: Callable[[str], bool]) -> Generator[Member]:
-    """Yield the members of an archive whose paths are wanted.
+    """Yield the members of an archive whose paths are wanted, a damaged one as far as it can be read.
 
     Raises ``BrokenEncoding`` where the archive can't be read any further, ``TooLarge`` for too many members.
     """
     with tempfile.TemporaryDirectory(prefix="rrd-import-") as directory:
-        for is_meta in (True, False):
+        # Where the archive ends early, what comes before is to be read all the same, and tells of it.
+        with contextlib.suppress(BrokenEncoding):
             for name, content in _members(path, kind):
-                if name.endswith(META_SUFFIX) != is_meta or not (is_meta or wanted(name)):
-                    continue
+                if name.endswith(META_SUFFIX):
+                    _copy(content, _place_of(directory, name), bytes_max=SIDECAR_BYTES_MAX)
+        for name, content in _members(path, kind):
+            if wanted(name) and not name.endswith(META_SUFFIX):
                 place = _place_of(directory, name)
-                with content as reader, open(place, "wb") as writer:
-                    if is_meta:
-                        writer.write(reader.read(SIDECAR_BYTES_MAX))
-                        continue
-                    _copy(reader, writer, path)
-                yield Member(name, place)
+                damage = _copy(content, place)
+                yield Member(name, place, damage)
                 os.unlink(place)
 
 
-def _members(path: str, kind: Kind) -> Iterator[tuple[str, contextlib.AbstractContextManager[IO[bytes]]]]:
+def _members(path: str, kind: Kind) -> Iterator[tuple[str, _Content]]:
     try:
         for count, member in enumerate(_zip(path) if kind == "zip" else _tar(path)):
             if count >= MEMBERS_MAX:
@@ -87,35 +94,51 @@ def _members(path: str, kind: Kind) -> Iterator[tuple[str, contextlib.AbstractCo
                 )
             yield member
     except _ERRORS as error:
-        raise BrokenEncoding(f"the {kind} archive can't be read: {error}") from error
+        raise BrokenEncoding(
+            f"the {kind} archive is damaged or cut off: {error}. Fetch it again, or mend it (zip -FF)"
+            if kind == "zip"
+            else f"the tar archive is damaged or cut off: {error}"
+        ) from error
 
 
-def _zip(path: str) -> Iterator[tuple[str, contextlib.AbstractContextManager[IO[bytes]]]]:
+def _zip(path: str) -> Iterator[tuple[str, _Content]]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir():
-                yield info.filename, archive.open(info)
+                yield info.filename, partial(archive.open, info)
 
 
-def _tar(path: str) -> Iterator[tuple[str, contextlib.AbstractContextManager[IO[bytes]]]]:
+def _tar(path: str) -> Iterator[tuple[str, _Content]]:
     with open(path, "rb") as reader:
         stream = _Stream(_decompressed(reader, path))
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as archive:
             for info in archive:
                 content = archive.extractfile(info) if info.isfile() else None
                 if content is not None:
-                    yield info.name, content
+                    yield info.name, partial(_as_it_is, content)
+
+
+def _as_it_is(content: IO[bytes]) -> contextlib.AbstractContextManager[IO[bytes]]:
+    return contextlib.nullcontext(content)
 
 
 def _decompressed(reader: IO[bytes], path: str) -> Iterator[bytes]:
     return decompressed(iter(lambda: reader.read(_CHUNK_BYTES), b""), path)
 
 
-def _copy(reader: IO[bytes], writer: IO[bytes], path: str) -> None:
-    try:
-        shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
-    except _ERRORS as error:
-        raise BrokenEncoding(f"a file in {path} can't be unpacked: {error}") from error
+def _copy(content: _Content, place: str, *, bytes_max: int | None = None) -> str:
+    """Unpack a member, or its first bytes; return what is wrong with it, nothing if all is well."""
+    with open(place, "wb") as writer:
+        try:
+            with content() as reader:
+                if bytes_max is not None:
+                    writer.write(reader.read(bytes_max))
+                else:
+                    shutil.copyfileobj(reader, writer, _COPY_BYTES)
+        except (*_ERRORS, BrokenEncoding) as error:
+            is_locked = isinstance(error, RuntimeError) and "password" in str(error)
+            return "it is encrypted: unpack it with its password" if is_locked else f"it is damaged: {error}"
+    return ""
 
 
 def _place_of(directory: str, name: str) -> str:
@@ -136,9 +159,11 @@ class _Stream:
     def read(self, size: int) -> bytes:
         parts = [self._waiting]
         found = len(self._waiting)
-        while found < size and (window := next(self._windows, b"")):
-            parts.append(window)
-            found += len(window)
+        # Where compression is damaged the archive ends: ``tarfile`` raises if that is too early.
+        with contextlib.suppress(BrokenEncoding):
+            while found < size and (window := next(self._windows, b"")):
+                parts.append(window)
+                found += len(window)
         whole = b"".join(parts)
         self._waiting = whole[size:]
         return whole[:size]

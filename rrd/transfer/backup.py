@@ -25,6 +25,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -355,4 +356,10 @@ def _open_sums(path: str) -> TextIO:
 def _copy_database(source: str, target: str) -> None:
     """Copy an SQLite file as of one moment, whoever writes to it (https://www.sqlite.org/backup.html)."""
     NewFile(target).close()
-    copy_database(source, target)
+    try:
+        copy_database(source, target)
+    except sqlite3.DatabaseError as error:
+        raise RrdError(
+            f"{source}: {error}, so there is no backup. Put the file back from an older backup, or copy the "
+            "data directory as it is, with the daemon stopped"
+        ) from error

@@ -20,6 +20,7 @@ from rrd.transfer.origins import NOTE_BYTES_MAX, Origin, Origins, flat, stated_i
 from rrd.transfer.shapes import (
     NAMES,
     Kind,
+    Member,
     holds_events,
     inner_text,
     kind_of,
@@ -40,6 +41,7 @@ whose long ``data`` comes first."""
 
 _WINDOW_NAMES = ("window_id", "windowId")
 _WINDOWS_NAME = "snapshotsByWindowId"
+_SESSIONS_NAMES = frozenset({"sessions", "recordings", "replays"})
 _EXPORT_MARK = b"\t"
 """What ``rrd export --format json`` puts before a recording's id."""
 
@@ -67,8 +69,9 @@ class _Frame:
     place: Place
     closing: int
     path: str = ""
-    """Of an object: its name and the names around it, each with a dot."""
+    """Of an object that shares the origin of the one around it: what that calls it, with a dot."""
     is_of_windows: bool = False
+    is_of_sessions: bool = False
 
 
 class Documents:
@@ -92,6 +95,13 @@ class Documents:
         self._text += window
         if len(self._text) >= 2 * self._looked_bytes:
             yield from self._run()
+
+    def whole(self) -> Iterator[Found]:
+        """Yield what was fed and stands there whole: the text breaks off."""
+        try:
+            yield from self._run()
+        except TooLarge:
+            return  # Why the text breaks off is told already, and what came before that was yielded.
 
     def finish(self) -> Iterator[Found]:
         self._ended = True
@@ -135,7 +145,9 @@ class Documents:
         if self._text[at] == frame.closing:
             self._frames.pop()
             return at + 1
-        return self._member(at, frame) if frame.closing == ord("}") else self._value(at, frame.place)
+        if frame.closing == ord("}"):
+            return self._member(at, frame)
+        return self._value(at, frame.place, in_sessions=frame.is_of_sessions)
 
     def _skip_between(self, at: int) -> int:
         at = skip_space(self._text, at)
@@ -143,17 +155,20 @@ class Documents:
             at = skip_space(self._text, at + 1)
         return at
 
-    def _value(self, at: int, place: Place, *, path: str = "", is_of_windows: bool = False) -> int | None:
-        """Take a value that may hold events: at the top, in an array, or the member ``path``."""
+    def _value(self, at: int, place: Place, *, name: str = "", in_sessions: bool = False) -> int | None:
+        """Take a value that may hold events: at the top, in an array, or the member ``name``.
+
+        ``in_sessions``: what it stands in is called so.
+        """
         opening = self._text[at]
         if opening == ord("["):
-            return self._open_array(at, place)
+            return self._open_array(at, place, is_of_sessions=in_sessions or name in _SESSIONS_NAMES)
         if opening == ord("{"):
             kind = self._kind(at)
             if kind is None:
                 return None
             if kind == "wrapper":
-                self._open_object(at, place, path, is_of_windows=is_of_windows)
+                self._open_object(at, place, name, in_sessions=in_sessions)
                 return at + 1
             if kind == "other" and not self._frames and says_nothing(self._text, at):
                 return self._value_end(at)
@@ -172,17 +187,17 @@ class Documents:
             return "wrapper" if kind_of(self._text, at, may_go_on=False) == "wrapper" else None
         return kind
 
-    def _open_array(self, at: int, place: Place) -> int | None:
+    def _open_array(self, at: int, place: Place, *, is_of_sessions: bool) -> int | None:
         pair = pair_at(self._text, at)
         if pair is not None:
             self._frames.append(_Frame(place._replace(window=pair[0]), ord("]")))
             return pair[1]
         if may_become_pair(self._text, at) and not self._ended:
             return None
-        self._frames.append(_Frame(place, ord("]")))
+        self._frames.append(_Frame(place, ord("]"), is_of_sessions=is_of_sessions))
         return at + 1
 
-    def _open_object(self, at: int, place: Place, path: str, *, is_of_windows: bool) -> None:
+    def _open_object(self, at: int, place: Place, name: str, *, in_sessions: bool) -> None:
         members = members_of(self._text, at)
         # What is unfinished is told in its turn, member by member.
         scalars = [member for member in members.found if self._text[member.value] not in b"[{"]
@@ -191,18 +206,41 @@ class Documents:
             for member in scalars
             if members.ended
         }
-        if place.origin is self._origins.nothing:
-            says_more = any(
-                self._text[member.value] == ord("{")
-                and kind_of(self._text, member.value, may_go_on=False) != "event"
-                for member in members.found
-            )
-            is_all = members.ended and not says_more
-            place = place._replace(origin=self._origins.known(notes) if is_all else Origin())
+        says_more = any(
+            self._text[member.value] == ord("{")
+            and kind_of(self._text, member.value, may_go_on=False) != "event"
+            for member in members.found
+        )
+        outer = place.origin if place.origin is not self._origins.nothing else None
+        path = f"{name}." if name else ""
+        origin = Origin(outer, path, in_sessions, self._is_row(members.found))
+        is_all = members.ended and not says_more
+        place = place._replace(origin=self._origins.known(origin, notes) if is_all else origin)
         window = next((notes[name] for name in _WINDOW_NAMES if name in notes), None)
         if window is not None:
             place = place._replace(window=window_of(window) or place.window)
-        self._frames.append(_Frame(place, ord("}"), path, is_of_windows))
+        is_shared = place.origin is outer
+        self._frames.append(
+            _Frame(
+                place,
+                ord("}"),
+                path if is_shared else "",
+                is_of_windows=name == _WINDOWS_NAME,
+                is_of_sessions=name in _SESSIONS_NAMES,
+            )
+        )
+
+    def _is_row(self, members: list[Member]) -> bool:
+        """Tell whether an object of these members holds one event rather than a list of them."""
+        values = [member.value for member in members if self._text[member.value] in b'[{"']
+        holding = [value for value in values if holds_events(self._text, value)]
+        return bool(holding) and all(self._is_event(value) for value in holding)
+
+    def _is_event(self, value: int) -> bool:
+        if self._text[value] == ord('"'):
+            inner = inner_text(self._text, value)
+            return inner is None or (inner[:1] == b"{" and kind_of(inner, 0, may_go_on=False) == "event")
+        return self._text[value] == ord("{") and kind_of(self._text, value, may_go_on=False) == "event"
 
     def _member(self, at: int, frame: _Frame) -> int | None:
         name = next_name(self._text, at)
@@ -217,9 +255,7 @@ class Documents:
             place = self._place_named(text, frame, is_marked=self._is_marked(name))
             is_named = name[1] in NAMES or place is not frame.place
             if (is_named and self._text[value] == ord("[")) or holds_events(self._text, value):
-                return self._value(
-                    value, place, path=f"{frame.path}{text}.", is_of_windows=text == _WINDOWS_NAME
-                )
+                return self._value(value, place, name=text, in_sessions=frame.is_of_sessions)
         limit = self._value_end(value)
         if limit is not None:
             self._note(frame, text, bytes(self._text[value : min(limit, value + NOTE_BYTES_MAX + 1)]))

@@ -24,6 +24,8 @@ class File(NamedTuple):
     """What the export said about it."""
     in_archive: str = ""
     """What people know it by, if it was unpacked."""
+    level: int = 0
+    """How many archives it was in, one inside the other."""
 
     @property
     def stem(self) -> str:
@@ -56,7 +58,7 @@ def _below(directory: str) -> Iterator[File]:
     for place, directories, names in os.walk(directory):
         directories.sort()
         for name in sorted(names):
-            if looks_like_events(name) or name.lower().endswith(ARCHIVE_SUFFIXES):
+            if is_wanted(name):
                 path = os.path.join(place, name)
                 yield File(path, read_sidecar(path))
 
@@ -69,6 +71,17 @@ def looks_like_events(path: str) -> bool:
         stem = stem.removesuffix(suffix)
     # What an export that was broken off left behind begins with a dot.
     return stem.endswith(EVENT_SUFFIXES) and not name.endswith(META_SUFFIX) and not name.startswith(".")
+
+
+def is_wanted(path: str) -> bool:
+    """Tell whether a file below a directory, or in an archive, is imported, going by its name."""
+    name = os.path.basename(path)
+    return looks_like_events(name) or (name.lower().endswith(ARCHIVE_SUFFIXES) and not name.startswith("."))
+
+
+def is_visible(path: str) -> bool:
+    """Tell whether a file is more than what a system leaves behind in archives (``.DS_Store``)."""
+    return not any(part.startswith((".", "__MACOSX")) for part in path.split("/") if part not in {".", ".."})
 
 
 def size_of(file: File) -> int:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rrd.errors import WireError
 
 _NO_EVENTS = "it holds no rrweb events"
+_OWN_FORMAT = "its recorder has a format of its own, which no rrweb player reads"
 _UNPACK = "unpack it, and import what is in it"
 _CONVERT = "export its rows of events as JSON, and import that"
 
@@ -36,11 +37,30 @@ _KNOWN = (
     _Known(
         rb'\s*\{\s*"sources"\s*:\s*\[',
         "PostHog's list of a recording's snapshots: download what it names, and import that",
+        is_sure=False,
     ),
     _Known(
-        rb'\s*\{\s*"event_id"[^\n]*\n\{"type":"replay_',
+        rb'\s*\{[^\n]*"(?:event_id|sent_at|dsn)"[^\n]*\n\{[^\n]*"type"\s*:\s*"replay_',
         "an envelope of Sentry's SDK: download the recording's segments from Sentry's API "
         "(recording-segments/?download), and import these",
+        is_sure=False,
+    ),
+    _Known(
+        rb'.{0,4096}"(?:tp"\s*:\s*"[A-Z]|sessionID"\s*:.{0,4096}"projectID")',
+        f"a session of OpenReplay: {_OWN_FORMAT}",
+        is_sure=False,
+    ),
+    _Known(rb'.{0,4096}"(?:lr\.|recordingID"\s*:)', f"a session of LogRocket: {_OWN_FORMAT}", is_sure=False),
+    _Known(rb'\s*\{\s*"(?:envelope|e)"\s*:\s*\[', f"data of Microsoft Clarity: {_OWN_FORMAT}", is_sure=False),
+    _Known(
+        rb'.{0,4096}"(?:H4sI|eJ[wyxz]|eN[oqrp])[A-Za-z0-9+/]{8}',
+        "JSON with text in it that is packed and in base64: decode it, and import what comes out",
+        is_sure=False,
+    ),
+    _Known(
+        rb"\s*(?:H4sI|eJ[wyxz]|eN[oqrp]|KLUv/)[A-Za-z0-9+/=]{8}",
+        "packed text in base64: decode it (base64 -d), and import what comes out",
+        is_sure=False,
     ),
     _Known(
         rb'\s*\{\s*"(?:detail|error|errors|message|status)"\s*:',

@@ -17,17 +17,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TypeVar
 
 from rrd import layout
 from rrd.access.keys import KeyStore
+from rrd.access.temporary import temporary_key
 from rrd.config import Config
-from rrd.errors import BadRequest, WireError
+from rrd.errors import BadRequest, TooLarge, WireError
 from rrd.ids import is_tenant, parse_recording_id
 from rrd.transfer.archives import Kind, kind_of_archive, unpacked
-from rrd.transfer.files import EVENT_SUFFIXES, STDIN, File, looks_like_events, opened, size_of
+from rrd.transfer.files import STDIN, File, is_visible, is_wanted, opened, size_of
 from rrd.transfer.origins import metadata_line, named_id
 from rrd.transfer.posting import (
     BODY_BYTES_MAX,
@@ -35,13 +36,15 @@ from rrd.transfer.posting import (
     Daemon,
     PostFailed,
     connected,
-    minted_key,
     send_frames,
 )
 from rrd.transfer.progress import Progress
 from rrd.transfer.reading import CHUNK_BYTES, Ids, Piece, Source, limits_of, read_pieces
 from rrd.transfer.sidecar import Sidecar, exported_recording, metadata_events, read_sidecar
 from rrd.transfer.spool import Bundle, Spool, bodies
+
+ARCHIVE_LEVELS_MAX = 4
+"""An archive may be made so that it holds itself."""
 
 REFUSED_TOLD_MAX = 20
 """Refused lines of a file that are told one by one; then only how many."""
@@ -77,7 +80,7 @@ class Outcome:
 async def run_import(config: Config, files: Sequence[File], choice: Choice, progress: Progress) -> Outcome:
     """Import files one after another. What goes wrong with one is told, and the next one is begun.
 
-    Raises ``RrdError`` for what concerns all of them: nobody answers, the key is no good, no tenant is named.
+    Raises ``RrdError`` for what concerns all of them: no daemon answers, no good key, no tenant named.
     Cancelled, everything that was acked so far stays.
     """
     url = choice.url or f"http://{_reachable(config.host)}:{config.port}"
@@ -134,7 +137,7 @@ class _Intake:
             if kind is None:
                 await self._take_file(file)
             else:
-                await self._take_archive(file.path, kind)
+                await self._take_archive(file, kind)
         except WireError as error:
             self._fail(f"{file.told}: {error}")
         except PostFailed as error:
@@ -150,23 +153,32 @@ class _Intake:
             place = f" ({error.filename})" if error.filename not in {None, file.path} else ""
             self._fail(f"{file.told}: {error.strerror}{place}. Temporary files go to TMPDIR")
 
-    async def _take_archive(self, path: str, kind: Kind) -> None:
-        is_empty = True
-        archive = unpacked(path, kind, wanted=looks_like_events)
+    async def _take_archive(self, file: File, kind: Kind) -> None:
+        if file.level >= ARCHIVE_LEVELS_MAX:
+            raise TooLarge(
+                f"more than {ARCHIVE_LEVELS_MAX} archives inside one another: unpack the outer ones"
+            )
+        # Where no name says that it is one of events, what is in the files does.
+        if not (
+            await self._take_members(file, kind, is_wanted)
+            or await self._take_members(file, kind, is_visible)
+        ):
+            self._fail(f"{file.told}: a {kind} archive in which there is no file")
+
+    async def _take_members(self, file: File, kind: Kind, wanted: Callable[[str], bool]) -> bool:
+        """Import the members of an archive whose names are wanted; tell whether there are any."""
+        is_any = False
+        archive = unpacked(file.path, kind, wanted=wanted)
         try:
             async for member in _in_a_thread(archive):
-                is_empty = False
-                inside = File(
-                    member.path, read_sidecar(member.path), f"{os.path.basename(path)}/{member.name}"
-                )
-                await self.take(inside)
+                is_any = True
+                told = f"{file.in_archive or os.path.basename(file.path)}/{member.name}"
+                if member.damage:
+                    self._fail(f"{told}: {member.damage}")
+                await self.take(File(member.path, read_sidecar(member.path), told, file.level + 1))
         finally:
             await asyncio.to_thread(archive.close)
-        if is_empty:
-            suffixes = ", ".join(EVENT_SUFFIXES)
-            self._fail(
-                f"{path}: a {kind} archive in which no file looks like events ({suffixes}, or packed ones)"
-            )
+        return is_any
 
     async def _take_file(self, file: File) -> None:
         tenant = self._tenant_of(file)
@@ -290,7 +302,8 @@ class _Intake:
         if tenant not in self._keys:
             if not self._choice.key:
                 self._check_tenant(tenant)
-            key = self._choice.key or self._stack.enter_context(minted_key(self._config.data_dir, tenant))
+            path = layout.keys_path(self._config.data_dir)
+            key = self._choice.key or self._stack.enter_context(temporary_key(path, tenant))
             await self._daemon.admit(key, is_new=not self._choice.key)
             self._keys[tenant] = key
         return self._keys[tenant]

@@ -38,7 +38,16 @@ class _Own(msgspec.Struct):
     window: msgspec.Raw = msgspec.field(name="windowId", default=msgspec.Raw())
 
 
+class _Session(msgspec.Struct):
+    recording_id: object = None
+    replay_id: object = None
+    replay: object = msgspec.field(name="replayId", default=None)
+    session_id: object = None
+    session: object = msgspec.field(name="sessionId", default=None)
+
+
 _own = msgspec.json.Decoder(_Own).decode
+_session = msgspec.json.Decoder(_Session).decode
 
 
 def own_recording(line: bytes) -> str | None:
@@ -47,6 +56,16 @@ def own_recording(line: bytes) -> str | None:
         return msgspec.json.decode(_own_members(line).recording, type=str)
     except ValueError:  # msgspec's own errors are ValueErrors.
         return None
+
+
+def own_session(line: bytes) -> str | None:
+    """Return the session or recording that an event names in a member that other tools add; None if none."""
+    try:
+        members = _session(without_lone_surrogates(line))
+    except (ValueError, RecursionError):
+        return None
+    texts = (getattr(members, name) for name in _Session.__struct_fields__)
+    return next((text for text in texts if isinstance(text, str) and text), None)
 
 
 def own_window(line: bytes) -> bytes:

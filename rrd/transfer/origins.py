@@ -2,7 +2,8 @@
 
 One row of ``FORMATS`` is one kind of export: by which member it is recognised, which member is the id, and
 which become metadata. Members are written as paths (``data.id``). A document of no known format may still
-name a recording, under one of ``_ID_PATHS``.
+name a recording, under one of ``_SESSION_PATHS`` and ``_ID_PATHS``. Where objects with events stand in one
+another, an inner one that names a session is that session's, and what names nothing belongs to the outer one.
 
 **Which names count as ids?** A file's own word for it must look like an id on purpose, or unrelated files
 would meet in one recording that is called ``snapshots``: a UUID does, with or without its dashes; where
@@ -15,7 +16,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,10 +56,12 @@ FORMATS = (
     ),
     Format("an export of PostHog", ("version", "data.id"), "data.id", {"sessionId": "data.id"}),
 )
-_ID_PATHS = (
+_SESSION_PATHS = (
     *("recordingId", "recording_id", "replayId", "replay_id", "sessionId", "session_id", "session.id"),
-    *("id", "data.id", "data.recordingId", "data.sessionId", "data.replay_id", "properties.$session_id"),
+    *("data.recordingId", "data.sessionId", "data.replay_id", "properties.$session_id"),
 )
+_ID_PATHS = ("id", "data.id")
+"""What they name may be a row or a chunk: what says more beats them."""
 
 _HEX_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _TURNS = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
@@ -66,8 +69,16 @@ _TURNS = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
 
 @dataclass(eq=False)
 class Origin:
-    """What one document says. It may say so behind its events, hence ask at the end."""
+    """What one object says of the events in it. It may say so behind them, hence ask at the end."""
 
+    outer: Origin | None = None
+    """Of the object around it, which counts where this one says nothing."""
+    path: str = ""
+    """What the outer one calls it, with a dot; empty for an array's element."""
+    is_session: bool = False
+    """It stands in ``sessions`` or the like, so that its ``id`` is no chunk's."""
+    is_row: bool = False
+    """It holds a single event, whose ``id`` is not a recording's."""
     notes: dict[str, bytes] = field(default_factory=dict)
     """Members that are no events, by path, as JSON."""
 
@@ -75,38 +86,53 @@ class Origin:
         """Remember a member, unless there are too many, or it is too long for an id or metadata."""
         if len(value) <= NOTE_BYTES_MAX and (len(self.notes) < NOTES_MAX or path in self.notes):
             self.notes[path] = value
+        if self.path and self.outer is not None:
+            self.outer.note(self.path + path, value)
 
     def said(self, parse_id: ParseId) -> Said:
+        own, weak = self.own(parse_id)
+        outer = self.outer.said(parse_id) if self.outer is not None else Said()
+        if own is not None:
+            return own
+        if weak is not None and (self.is_session or outer.session is None):
+            return Said(weak)
+        return outer
+
+    def own(self, parse_id: ParseId) -> tuple[Said | None, str | None]:
+        """Return what the object itself says of its session, and the id that may be meant otherwise."""
         for known in FORMATS:
             if all(path in self.notes for path in known.proof):
                 texts = {key: _text(self.notes.get(path, b"null")) for key, path in known.metadata.items()}
                 metadata = tuple((key, text) for key, text in texts.items() if text)
-                return Said(stated_id(_text(self.notes[known.id]), parse_id), metadata)
-        for path in _ID_PATHS:
-            session = stated_id(_text(self.notes.get(path, b"null")), parse_id)
-            if session is not None:
-                return Said(session)
-        return Said()
+                return Said(stated_id(_text(self.notes[known.id]), parse_id), metadata), None
+        session = self._stated(_SESSION_PATHS, parse_id)
+        weak = None if self.is_row else self._stated(_ID_PATHS, parse_id)
+        return (Said(session) if session is not None else None), weak
+
+    def _stated(self, paths: Iterable[str], parse_id: ParseId) -> str | None:
+        ids = (stated_id(_text(self.notes.get(path, b"null")), parse_id) for path in paths)
+        return next((found for found in ids if found is not None), None)
 
 
 class Origins:
-    """The origins of one file: documents that say the same have the same one."""
+    """The origins of one file: objects in the same place that say the same have the same one."""
 
     def __init__(self, parse_id: ParseId) -> None:
         self.parse_id = parse_id
         self.nothing = Origin()
         """For events that stand in no object."""
-        self._known: dict[Said, Origin] = {}
+        self._known: dict[object, Origin] = {}
 
-    def known(self, notes: dict[str, bytes]) -> Origin:
-        """Return the origin of a document with these notes, to which no others will be added."""
-        origin = Origin()
+    def known(self, origin: Origin, notes: dict[str, bytes]) -> Origin:
+        """Return the origin of an object with these notes, to which no others will be added."""
         for path, value in notes.items():
             origin.note(path, value)
-        said = origin.said(self.parse_id)
+        said, weak = origin.own(self.parse_id)
+        if said is None and weak is None and origin.outer is not None and origin.path:
+            return origin.outer
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()
-        return self._known.setdefault(said, origin)
+        return self._known.setdefault((origin.outer, said, weak, origin.is_session, origin.is_row), origin)
 
 
 class Said(NamedTuple):

@@ -13,6 +13,7 @@ are taken off without it, with ``ids="keep"`` nothing is taken off at all.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -20,8 +21,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from rrd.transfer.documents import Found, Place
-from rrd.transfer.lines import IN_RECORDING, own_recording, own_window
-from rrd.transfer.origins import Origin, Origins, window_of
+from rrd.transfer.lines import IN_RECORDING, own_recording, own_session, own_window
+from rrd.transfer.origins import Origin, Origins, stated_id, window_of
 from rrd.transfer.vendors import concerns, translate
 
 Ids = Literal["auto", "keep", "strip"]
@@ -34,6 +35,8 @@ _NAMES = rb',"(?:recordingId|' + IN_RECORDING + rb')":'
 _ADDED = rb'(?:,"sequenceId":[0-9]{1,20}(?:' + _NAMES + _ID + rb")?|" + _NAMES + _ID + rb")\}([ \t\r]*)\Z"
 _MARKED = re.compile(rb"\t" + _ADDED)
 _AS_THE_API = re.compile(rb"\t?" + _ADDED)
+_SESSIONS_MAX = 1 << 12
+_SESSION = re.compile(rb'"(?:(?:recording|replay|session)_id|(?:replay|session)Id)"')
 _SPACE = re.compile(rb'((?:[^" \t\r\n]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")++)', re.DOTALL)
 
 
@@ -61,6 +64,8 @@ class Owners:
         self._bytes_max = bytes_max
         self._added = {"auto": _MARKED, "strip": _AS_THE_API, "keep": None}[ids]
         self._last: str | None = None
+        self._sessions: dict[tuple[Origin, str], Origin] = {}
+        """By where events stand, and the session that they name."""
 
     def assign(self, found: Found) -> Iterator[tuple[Owner, list[bytes]]]:
         """Yield lines that stand together and belong together. A blank line belongs to those before it."""
@@ -86,6 +91,8 @@ class Owners:
         if recording is None and b'"recordingId"' in line:
             own = own_recording(line)
             recording = self._origins.parse_id(own) if own is not None else None
+        if recording is None and _SESSION.search(line) and (session := own_session(line)) is not None:
+            place = self._of_session(place, session)
         if recording is None and place.origin is self._origins.nothing:
             recording = self._last
         self._last = recording
@@ -93,6 +100,18 @@ class Owners:
             return Owner(recording, place.origin), line
         window = window_of(own_window(line)) if b'"windowId"' in line else None
         return Owner(None, place.origin, window), without_space(line)
+
+    def _of_session(self, place: Place, session: str) -> Place:
+        """Return where an event stands that names its session; nowhere else if that is no id on purpose."""
+        key = (place.origin, session)
+        if key not in self._sessions:
+            if len(self._sessions) >= _SESSIONS_MAX:
+                self._sessions.clear()
+            origin = Origin(place.origin)
+            origin.note("sessionId", json.dumps(session).encode())
+            is_stated = stated_id(session, self._origins.parse_id) is not None
+            self._sessions[key] = origin if is_stated else place.origin
+        return place._replace(origin=self._sessions[key])
 
     def _without_added(self, line: bytes) -> tuple[bytes, str | None, bool]:
         """Return a line as it was sent, the recording that an export added, and whether it is one of ours."""

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import aiohttp
 import msgspec
 import zstandard
 
-from rrd import layout
-from rrd.access.keys import KeyStore
 from rrd.errors import RrdError
 from rrd.transfer.spool import Frame, Spool
 
@@ -116,17 +114,6 @@ async def connected(url: str) -> AsyncIterator[Daemon]:
         yield Daemon(session, url)
 
 
-@contextlib.contextmanager
-def minted_key(data_dir: str, tenant: str) -> Iterator[str]:
-    """Make a key that may write for a tenant, and revoke it in the end."""
-    with KeyStore(layout.keys_path(data_dir), create=False) as store:
-        key_id, key = store.create_key(tenant=tenant, scope="ingest", label="rrd import")
-        try:
-            yield key
-        finally:
-            store.revoke_key(key_id)
-
-
 class Post:
     """One body on its way. End it with ``finish`` or ``cancel``."""
 
@@ -174,7 +161,7 @@ class Post:
                 body = await response.read()
         except aiohttp.ClientConnectorError as error:
             raise PostFailed(
-                f"{self._url}: nobody answers there. Start the daemon (`rrd serve`), or say --url"
+                f"{self._url}: no daemon answers there. Start the daemon (`rrd serve`), or say --url"
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise PostFailed(f"{self._url}: the connection broke: {error or type(error).__name__}") from error

@@ -9,7 +9,8 @@ with a comma, be JSON text in a string, or hold events as a document does.
 1. the recording that the caller chose;
 2. what ``rrd export --with-ids`` added to the event, or the name of the array it stands in;
 3. the file's name, if it is a UUID or ``rrd export`` wrote it;
-4. a ``recordingId`` of the event's own, if that is a recording id;
+4. a ``recordingId`` of the event's own, if that is a recording id, or a ``sessionId`` or the like that is one
+   on purpose;
 5. the event before it, of the same file;
 6. what the document says around its events (``origins``);
 7. the events themselves: their recording's id is made of them (``origins.ContentId``).
@@ -24,13 +25,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rrd.config import Config
-from rrd.errors import TooLarge, WireError
+from rrd.errors import BrokenEncoding, WireError
 from rrd.transfer.documents import BATCH_BYTES, Documents, Found, Place
 from rrd.transfer.foreign import ForeignFile, explain, refuse_foreign
 from rrd.transfer.origins import Origins
 from rrd.transfer.owners import Ids, Owner, Owners, without_space
 from rrd.transfer.shapes import holds_events, is_document
-from rrd.transfer.unpacking import ZSTD_WINDOW_BYTES_MAX, text_windows
+from rrd.transfer.unpacking import ZSTD_WINDOW_BYTES_MAX, peeked, text_windows
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter
@@ -74,11 +75,7 @@ def read_pieces(chunks: Iterable[bytes], source: Source, limits: Limits) -> Iter
     Raises ``WireError`` where the file can't be read any further; what was yielded before is good.
     """
     windows = text_windows(chunks, source.name, zstd_window_bytes_max=limits.zstd_window_bytes_max)
-    head = b""
-    for window in windows:
-        head += window
-        if len(head) >= _HEAD_BYTES:
-            break
+    head, windows = peeked(_HEAD_BYTES, windows)
     refuse_foreign(head)
     reader = _Reader(source, limits)
     has_events = has_refused = False
@@ -109,23 +106,29 @@ class _Reader:
     def documents(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
         """Read JSON documents."""
         documents = Documents(self._origins, event_bytes_max=self._limits.event_bytes_max)
-        for window in _chain(head, windows):
-            for found in documents.feed(window):
+        try:
+            for window in _chain(head, windows):
+                for found in documents.feed(window):
+                    yield from self._pieces(found)
+        except BrokenEncoding:
+            for found in documents.whole():
                 yield from self._pieces(found)
+            raise
         for found in documents.finish():
             yield from self._pieces(found)
 
     def lines(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
         """Read NDJSON."""
         splitter = LineSplitter(line_bytes_max=self._limits.event_bytes_max)
-        for window in _chain(head, windows):
-            try:
+        try:
+            for window in _chain(head, windows):
                 splitter.feed(window)
-            except TooLarge:
-                yield from self._take(splitter)
-                raise
-            if splitter.whole_bytes >= BATCH_BYTES:
-                yield from self._take(splitter)
+                if splitter.whole_bytes >= BATCH_BYTES:
+                    yield from self._take(splitter)
+        except WireError:
+            # Damaged, or a line is too large: what came before is good.
+            yield from self._take(splitter)
+            raise
         splitter.end_line()
         yield from self._take(splitter)
 

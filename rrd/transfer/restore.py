@@ -7,7 +7,8 @@ the index from the files.
 **What was erased stays erased**, if the restore is told: a backup can't know what was erased after it.
 Tombstones that are newer, from the data directory that was lost or from a later backup, are given as a file,
 or lie in the new data directory already (its ``tombstones.sqlite`` is the one thing it may hold). They are
-put in with those of the backup, and what they cover is removed before the daemon serves anything.
+put in with those of the backup, and what they cover is removed before the daemon serves anything. A
+recording that began anew after its removal is not covered by it, and stays.
 """
 
 from __future__ import annotations
@@ -164,12 +165,17 @@ class _Restore:
         covered: set[tuple[str, str]] = set()
         for found in await asyncio.to_thread(_all, newer):
             row = await index.recording(found.tenant, found.recording)
-            laid, is_there = found, False
-            if row is not None and (found.reason == "erased" or found.created_ms == row.created_ms):
+            # A removal that was not done there may have left objects: it is finished here.
+            laid, is_pending = found, found.state != "done"
+            if row is not None and found.covers(row.created_ms):
                 covered.add((found.tenant, found.recording))
                 # Of the life that is here, so that this one is removed.
-                laid, is_there = found._replace(created_ms=row.created_ms), True
-            await asyncio.to_thread(_lay, target, laid, is_pending=is_there)
+                laid, is_pending = found._replace(created_ms=row.created_ms), True
+            elif row is not None and not is_pending:
+                # It began anew after that removal, when the tombstone had been forgotten: it must stay, and
+                # take events as before.
+                continue
+            await asyncio.to_thread(_lay, target, laid, is_pending=is_pending)
         return covered
 
     async def put_objects(self, objects: list[Sum]) -> None:

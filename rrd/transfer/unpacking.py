@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import brotli
 
-from rrd.errors import BrokenEncoding
+from rrd.errors import BrokenEncoding, WireError
 from rrd.wire.inflate import WINDOW_BYTES, Encoding, inflater
 
 _BOMS = {
@@ -73,7 +73,7 @@ def _is_brotli(head: bytes) -> bool:
 
 
 def _plain(chunks: Iterator[bytes], name: str, zstd_window_bytes_max: int, levels: int) -> Iterator[bytes]:
-    first = _at_least(_HEAD_BYTES, chunks)
+    first, chunks = peeked(_HEAD_BYTES, chunks)
     if first.startswith(_SEGMENT_START):
         yield from _segment(first, chunks)
         return
@@ -89,11 +89,23 @@ def _plain(chunks: Iterator[bytes], name: str, zstd_window_bytes_max: int, level
     yield from _plain(inside, name.removesuffix(".br"), zstd_window_bytes_max, levels - 1)
 
 
-def _at_least(size: int, chunks: Iterator[bytes]) -> bytes:
+def peeked(size: int, chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return so many bytes or more, if there are so many, and the chunks behind them.
+
+    Where it is damaged before that, what came before the damage is returned, and the next chunk raises.
+    """
     found = b""
-    while len(found) < size and (chunk := next(chunks, b"")):
-        found += chunk
-    return found
+    try:
+        while len(found) < size and (chunk := next(chunks, b"")):
+            found += chunk
+    except WireError as error:
+        return found, _raising(error)
+    return found, chunks
+
+
+def _raising(error: WireError) -> Iterator[bytes]:
+    raise error
+    yield b""  # An iterator, so that it raises when it is asked.
 
 
 def _sliced(text: bytes) -> Iterator[bytes]:
@@ -143,13 +155,14 @@ def _inflated(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
             raise BrokenEncoding("the file ends before its zlib stream does")
         rest = stream.unused_data or next(chunks, b"")
         if rest and rest.startswith(_SEGMENT_START[: len(rest)]):
-            rest += _at_least(_HEAD_BYTES, chunks)
+            more, chunks = peeked(_HEAD_BYTES, chunks)
+            rest += more
             header, line_feed, rest = rest.partition(b"\n")
             yield b"\n" + header + line_feed
 
 
 def _as_utf8(windows: Iterator[bytes]) -> Iterator[bytes]:
-    first = _at_least(4, windows)
+    first, windows = peeked(4, windows)
     bom = next((bom for bom in _BOMS if first.startswith(bom)), b"")
     encoding = _BOMS[bom] if bom else _by_zero_bytes(first)
     first = first[len(bom) :]

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 import msgspec
 
 from rrd.wire.forms import BOM
-from rrd.wire.values import members, one_line, plain_name, skip_space, value_end
+from rrd.wire.values import members, one_line, plain_name, skip_separator, skip_space, value_end
 
 _ELEMENTS_MAX = 1 << 20
 """The parser makes an object of some 60 bytes for each element. A document that might have more
@@ -27,7 +27,6 @@ class _Wrapper(msgspec.Struct):
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _wrapper = msgspec.json.Decoder(_Wrapper)
-_SEPARATOR = re.compile(rb"[\s,]*+")
 _INTEGER = re.compile(rb"-?[0-9]++(?![.eE0-9])")
 _VAIN_SCANS_MAX = 2
 """How many times the size of a damaged document may be scanned for ends of values that don't end."""
@@ -87,15 +86,13 @@ def _scan(document: bytes) -> Iterator[bytes]:
             limit = document.find(b"\n", at) + 1 or len(document)
             yield one_line(document[at:limit])
             at = limit
-        separator = _SEPARATOR.match(document, at)
-        at = separator.end() if separator else at
+        at = skip_separator(document, at)
 
 
 def _elements(document: bytes, at: int) -> Generator[bytes, None, int]:
     """Yield an array's elements from ``at`` on; return the offset behind the array."""
     while True:
-        separator = _SEPARATOR.match(document, at)
-        at = separator.end() if separator else at
+        at = skip_separator(document, at)
         if at == len(document):
             return at
         if document[at] == ord("]"):

@@ -31,7 +31,7 @@ from rrd.wire.turns import (
     QUICK_UNPACKED_BYTES_MAX,
     TakesLong,
 )
-from rrd.wire.values import iter_leading_values, skip_space, value_end
+from rrd.wire.values import skip_separator, skip_space, value_end
 
 _Never = Annotated[int, Meta(ge=1, le=0)]
 
@@ -341,14 +341,14 @@ class _Careful:
         self.own_ids = self.own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
 
     def _take_document(self, number: int, line: bytes) -> None:
-        """Take the events of an array or wrapper. It is refused as a whole if there are none but bad ones."""
+        """Take the events of an array or wrapper."""
         is_whole = value_end(line, skip_space(line, 0)) is not None
-        self._take_values(number, line, split_document(line), "not_an_object" if is_whole else "not_json")
+        self._take_values(number, line, _flat(line), None if is_whole else "not_json")
 
-    def _take_values(self, number: int, line: bytes, values: Iterable[bytes], reason: Reason) -> None:
+    def _take_values(self, number: int, line: bytes, values: Iterable[bytes], reason: Reason | None) -> None:
         """Take the events out of a line of many. It is refused as a whole if there are none but bad ones.
 
-        ``reason``: why it is refused if it holds nothing at all.
+        ``reason``: why it is refused if it holds nothing at all; None: it isn't.
         """
         if self._is_quick and len(line) > QUICK_DOCUMENT_BYTES_MAX:
             raise TakesLong
@@ -367,7 +367,9 @@ class _Careful:
             except Refusal as refusal:
                 bad.append(Rejected(number, refusal.reason, value))
         if len(self.kept) + len(self.metadata) == count:
-            self.rejected.append(Rejected(number, bad[0].reason if bad else reason, line))
+            reason = bad[0].reason if bad else reason
+            if reason is not None:
+                self.rejected.append(Rejected(number, reason, line))
             return
         self.rejected += bad
         if rest:
@@ -398,17 +400,34 @@ class _Careful:
         return unpacked
 
 
-def _separate(line: bytes) -> Iterator[bytes] | None:
-    """Return the values on a line into which a sender ran several, the last one possibly cut off.
+def _flat(line: bytes) -> Iterator[bytes]:
+    """Yield what is in a document, and what is in the arrays in it."""
+    for value in split_document(line):
+        if value[:1] == b"[":
+            yield from split_document(value)
+        else:
+            yield value
 
-    None if there is only one, or anything else between them.
+
+def _separate(line: bytes) -> Iterator[bytes] | None:
+    """Return the values on a line that holds several, the last one possibly cut off, or has commas around.
+
+    None if there is anything else, or no more than one value.
     """
-    count = limit = 0
-    for _, end in iter_leading_values(line, b'{"'):
-        count, limit = count + 1, end
-    rest = line[limit:].strip()
-    if not count or rest[:1] not in {b"", b"{", b'"'} or count + bool(rest) < 2:
+    count = start = limit = 0
+    for start, limit in _spans(line):  # noqa: B007  # the last ones are wanted
+        count += 1
+    is_one = count == 1 and line[start:limit].rstrip() == line.strip()
+    if not count or is_one or skip_separator(line, limit) < len(line):
         return None
     # Looked through twice, so that a million of them are never held.
-    found = (line[start:limit] for start, limit in iter_leading_values(line, b'{"'))
-    return itertools.chain(found, [rest] if rest else [])
+    return (line[start:limit].rstrip() for start, limit in _spans(line))
+
+
+def _spans(line: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the objects and strings stand that a line begins with, up to one that does not end."""
+    at = skip_separator(line, 0)
+    while line[at : at + 1] in {b"{", b'"'}:
+        limit = value_end(line, at)
+        yield at, len(line) if limit is None else limit
+        at = len(line) if limit is None else skip_separator(line, limit)

@@ -30,7 +30,7 @@ on like JSON for so long."""
 _SPACE = rb"[ \t\r\n]*+"
 _TEXT = re.compile(
     rb"(?:\xef\xbb\xbf|\xef\xbb?\Z)?" + _SPACE
-    + rb"(?:\Z|\[" + _SPACE + rb'(?:[{"\]]|\Z)|\{' + _SPACE + rb'(?:["}]|\Z)|"(?:[^\x00-\x1f]|\Z))'
+    + rb"(?:\Z|\[" + _SPACE + rb'(?:[{"\[\]]|\Z)|\{' + _SPACE + rb'(?:["}]|\Z)|"(?:[^\x00-\x1f]|\Z))'
 )  # fmt: skip
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 

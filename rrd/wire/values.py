@@ -19,6 +19,7 @@ _string = msgspec.json.Decoder(str)
 _STRING = re.compile(STRING_PATTERN, re.DOTALL)
 _SCALAR = re.compile(rb'[^\s,{}\[\]"]++')
 _SPACE = re.compile(rb"[ \t\r\n]*+")
+_SEPARATOR = re.compile(rb"[\s,]*+")
 _NAME = re.compile(rb'\s*+,?\s*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+:\s*+', re.DOTALL)
 # Escapes in the order in which they stand, so that \\ud83d (a backslash and text) is no surrogate.
 _SURROGATES = re.compile(
@@ -114,6 +115,12 @@ def skip_space(text: bytes | bytearray, start: int) -> int:
     """Return the offset of the first byte from ``start`` on that is no white space of JSON."""
     space = _SPACE.match(text, start)
     return space.end() if space else start
+
+
+def skip_separator(text: bytes, start: int) -> int:
+    """Return the offset of the first byte from ``start`` on that is neither white space nor a comma."""
+    separator = _SEPARATOR.match(text, start)
+    return separator.end() if separator else start
 
 
 def without_lone_surrogates(text: bytes) -> bytes:

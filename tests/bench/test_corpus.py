@@ -165,6 +165,7 @@ def recorder() -> list[str]:
     return ["node", str(CORPUS / "record.mjs"), "--chromium", str(shutil.which("chromium"))]
 
 
+@pytest.mark.slow
 @pytest.mark.client
 def test_a_page_is_recorded(recorder: list[str], tmp_path: Path) -> None:
     target = tmp_path / "shop.ndjson.xz"

@@ -143,6 +143,7 @@ def started_on(left: LeftBehind, ending: Ending) -> Started:
     return found
 
 
+@pytest.mark.slow
 def test_each_start_finds_the_same_again(left: LeftBehind) -> None:
     assert left.torn == 2
     endings: tuple[Ending, ...] = ("killed", "power cut", "power cut", "killed")

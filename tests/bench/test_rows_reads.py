@@ -20,6 +20,7 @@ RECORDING = str(uuid.uuid4())
 LINES = long_recording(1_500_000)
 
 
+@pytest.mark.slow
 def test_it_runs() -> None:
     if nginx.find() is None:
         if os.environ.get("TESTS_REQUIRE_TOOLS") == "1":

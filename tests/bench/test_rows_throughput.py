@@ -42,6 +42,7 @@ def test_row_2_leaves_out_the_peers_that_are_missing(monkeypatch: pytest.MonkeyP
     assert {"no FastAPI here", "no Node here"} <= set(row.notes)
 
 
+@pytest.mark.slow
 def test_row_2_compares_with_peers() -> None:
     if any(map(peers.missing, peers.NAMES)):
         pytest.skip("the peers aren't installed")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rrd.errors import NotFound
+from rrd.errors import NotFound, ObjectRejected
 from rrd.index.rows import RecordingRow
 from tests.care.care_lab import A, Life, delete_index, event, life, metadata
 from tests.objects.memory_store import MemoryStore
@@ -99,7 +99,7 @@ async def test_an_object_of_the_same_name_is_never_written_over(tmp_path: Path) 
     async with life(tmp_path, store) as again:
         again.clock.seconds = seconds + 20
         await again.rest()
-        with contextlib.suppress(Exception):
+        with pytest.raises(ObjectRejected):
             await again.rollup.drain()
         assert store.objects[key] == data
         row: RecordingRow = await again.row()
@@ -116,3 +116,19 @@ async def test_an_erasure_takes_what_had_come_under_the_id_by_then(tmp_path: Pat
         await now.verify(mend=True)
         assert store.objects == {}
         assert await now.verify() == []
+
+
+async def test_no_advice_loses_what_another_difference_tells_of(tmp_path: Path) -> None:
+    """Erasing a recording of which something is lost would take the objects of its other life along."""
+    async with began_twice(tmp_path, later_s=3 * DAY_S) as (now, store, _, key):
+        await now.send(event(5))
+        await now.roll_up(evict=True)
+        for mine in store.objects.keys() - {key}:
+            del store.objects[mine]
+        for deep in (False, True):
+            told = await now.verify(deep=deep)
+            assert {each.kind for each in told} >= {"object-of-another-life", "events-missing"}
+            assert not any("rrd erase" in each.next_step for each in told)
+            assert any("Do not erase the recording" in each.next_step for each in told)
+        del store.objects[key]
+        assert any("rrd erase" in each.next_step for each in await now.verify())

@@ -230,6 +230,7 @@ def test_doctor_tells_why_there_is_nothing(
 def test_doctor_tells_what_was_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, data_dir: Path
 ) -> None:
+    data_dir.mkdir()
     assert "nothing that a sender sent" in run(capsys, "doctor")
     lived(tmp_path, filled)
     account = Refusals(str(data_dir), SystemClock())
@@ -283,6 +284,7 @@ def test_a_store_that_can_not_be_read_is_an_error(
 def test_a_reindex_of_an_empty_store_and_directory_makes_an_empty_index(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, data_dir: Path
 ) -> None:
+    data_dir.mkdir()
     assert main(["reindex"]) == 0
     capsys.readouterr()
     assert "nothing there: no difference" in run(capsys, "verify")

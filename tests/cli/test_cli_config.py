@@ -27,9 +27,19 @@ STOPPING = [
     {"retention_age_of_tenant": "shop"},
     {"retention_bytes_max_of_tenant": "shop=much"},
     {"trusted_proxies": "everywhere"},
+    {"host": "not a host"},
+    {"host": "nonexistent.invalid"},
+    {"host": "[::1]"},
+    {"host": "203.0.113.7"},
+    {"host": " 127.0.0.1 "},
+    {"host": "x" * 100},
+    {"objects_dir": "data"},
+    {"objects_dir": "data/sealed"},
+    {"objects_dir": "data/other/deep"},
 ]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("settings", STOPPING, ids="-".join)
 def test_what_stops_serve_fails_the_check_in_the_same_words(tmp_path: Path, settings: dict[str, str]) -> None:
     told = []

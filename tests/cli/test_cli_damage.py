@@ -281,6 +281,7 @@ def salvaged(case: Case, capsys: pytest.CaptureFixture[str], *, events: int = EV
 CASES = [(kind, place) for kind in KINDS for place in PLACES]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(("kind", "place"), CASES)
 def test_damage_is_told_by_number_and_all_that_is_intact_is_given(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, place: str
@@ -343,6 +344,7 @@ def grown(case: Case, before: dict[str, str]) -> set[str]:
 # Files that are whole, and that this process can't read.
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES], ids=["EIO", "EACCES"])
 def test_a_file_that_can_not_be_read_is_told_and_the_others_go_on(
@@ -525,6 +527,7 @@ MISPLACED = {
 }  # fmt: skip
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("name", MISPLACED)
 def test_what_is_not_where_it_belongs_is_told_and_nothing_of_it_is_lost(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str

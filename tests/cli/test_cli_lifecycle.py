@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import io
 import json
+import sqlite3
 import sys
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -354,3 +357,55 @@ def test_retention_without_an_index_says_so_and_makes_nothing(
 ) -> None:
     assert "no index here" in run(capsys, "retention", code=1)[1]
     assert not data_dir.exists()
+
+
+def test_what_a_daemon_holds_is_told_everywhere_until_it_is_confirmed(
+    capsys: pytest.CaptureFixture[str], data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RRD_RETENTION_AGE", "30d")
+    stored(data_dir, [("acme", 999, 100)])
+    assert "nothing to confirm" in run(capsys, "retention", "--confirm", code=1)[1]
+    with DaemonProcess(tmp_path, retention_age="30d") as daemon:
+        daemon.wait_for_log("retention_held what=age")
+        with urllib.request.urlopen(f"{daemon.url}/-/ready") as answer:
+            assert [text for text in json.load(answer)["held"] if "wall clock" in text]
+        out, _ = run(capsys, "doctor")
+        assert "held         the wall clock says" in out
+        assert str(data_dir) not in out
+        out, told = run(capsys, "retention")
+        assert out.splitlines()[1].split()[:4] == ["acme", "1", "100", "1"]
+        assert "rrd retention --confirm" in told
+        out, _ = run(capsys, "retention", "--confirm")
+        assert out.count("confirmed: ") == 2
+        daemon.wait_for_log("expired recording=")
+        assert "retention_held" not in daemon.wait_for_log("retention recordings=1").partition("confirmed")[2]
+        assert run(capsys, "retention")[1] == ""
+        assert daemon.stop() == 0
+
+
+def test_vacuum_leaves_no_scrap_of_what_was_removed_and_everything_else(
+    capsys: pytest.CaptureFixture[str], data_dir: Path
+) -> None:
+    assert "no index here" in run(capsys, "vacuum", code=1)[1]
+    stored(data_dir, [("acme", age, 100) for age in range(300)])
+    path = data_dir / "index.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as index, index:
+        # As SQLite may leave it: freed, and not overwritten.
+        index.execute("CREATE TABLE scraps (value)")
+        index.execute("INSERT INTO scraps VALUES (?)", ("visitor-4711@example.net" * 500,))
+        index.execute("PRAGMA secure_delete = OFF")
+        index.execute("DROP TABLE scraps")
+    size = path.stat().st_size
+    assert b"visitor-4711" in path.read_bytes()
+    out, _ = run(capsys, "vacuum")
+    assert b"visitor-4711" not in path.read_bytes()
+    assert path.stat().st_size < size
+    assert f"{size:,}" in out
+    assert len(there(str(data_dir))) == 300
+
+
+def test_vacuum_refuses_while_a_daemon_serves(
+    capsys: pytest.CaptureFixture[str], daemon: DaemonProcess
+) -> None:
+    assert "served by a running rrd" in run(capsys, "vacuum", code=1)[1]
+    assert daemon.stop() == 0

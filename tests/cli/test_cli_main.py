@@ -236,3 +236,25 @@ def test_warnings_go_to_stderr_and_dont_fail_the_check(
     captured = capsys.readouterr()
     assert "rrd: warning: public_url" in captured.err
     assert "warning" not in captured.out
+
+
+# A data directory that is not there
+
+
+@pytest.mark.parametrize("command_name", ["doctor", "reindex", "adopt-store"])
+def test_a_misspelt_data_directory_is_told_and_not_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command_name: str
+) -> None:
+    missing = tmp_path / "missing"
+    assert main([command_name, "--data-dir", str(missing)]) == 1
+    assert f"{missing}: there is no data directory here. Check --data-dir" in capsys.readouterr().err
+    assert not missing.exists()
+
+
+def test_a_lost_data_directory_is_made_again_from_a_store_outside_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RRD_OBJECTS_DIR", str(tmp_path / "objects"))
+    assert main(["adopt-store", "--data-dir", str(tmp_path / "new")]) == 0
+    assert main(["reindex", "--data-dir", str(tmp_path / "new")]) == 0
+    assert "0 recordings" in capsys.readouterr().out

@@ -99,6 +99,7 @@ def _no_folders(copy: Path) -> None:
         shutil.rmtree(copy / name, ignore_errors=True)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("change", [_nothing, _no_lock, _no_tombstones, _no_folders])
 @pytest.mark.parametrize("is_clean", [True, False], ids=["stopped", "killed"])
 def test_what_can_only_be_read_is_verified_exported_inspected_and_backed_up(

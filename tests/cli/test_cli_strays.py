@@ -94,6 +94,7 @@ async def _lived(folder: Path, *, is_first: bool) -> str:
         await store.close()
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("kind", STRAYS)
 def test_a_stray_entry_is_reported_once_left_alone_and_never_fatal(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]

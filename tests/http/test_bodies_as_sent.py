@@ -19,7 +19,9 @@ LINES = ONE + b"\n" + TWO
 BODIES = {
     "lines": LINES,
     "lines ended by CRLF": ONE + b"\r\n" + TWO + b"\r\n",
+    "lines ended by commas": ONE + b",\n" + TWO + b",\n",
     "array": ARRAY,
+    "array of arrays": b"[" + ARRAY + b",[]]",
     "array on lines": b"[\n" + ONE + b",\n" + TWO + b"\n]\n",
     "wrapper": b'{"events":' + ARRAY + b"}",
     "wrapper with a type": b'{"type":"batch","events":' + ARRAY + b"}",
@@ -48,9 +50,13 @@ PACKING: dict[str, tuple[str | None, Callable[[bytes], bytes]]] = {
     "gzip twice, named twice": ("gzip, gzip", lambda body: GZIP(GZIP(body))),
     "gzip in br": ("gzip, br", lambda body: BR(GZIP(body))),
     "identity named, too": ("identity, gzip", GZIP),
+    "a character set as encoding": ("utf-8", bytes),
+    "a character set as encoding, packed": ("UTF-8", GZIP),
+    "none": ("none", bytes),
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("packing", PACKING)
 @pytest.mark.parametrize("kind", TYPES)
 async def test_bodies_are_taken_for_what_they_are(api: Api, kind: str | None, packing: str) -> None:
@@ -66,6 +72,27 @@ async def test_bodies_are_taken_for_what_they_are(api: Api, kind: str | None, pa
             assert reply.status == 200, (name, reply.body)
             assert (reply.json()["successful_rows"], reply.json()["quarantined_rows"]) == (2, 0), name
             assert await api.events(recording) == [ONE, TWO], name
+
+
+@pytest.mark.parametrize(
+    "kind", ["*/*", "text/json", "application/vnd.api+json", "application/gzip", "application/zstd"]
+)
+async def test_types_that_are_near_enough_are_taken(api: Api, kind: str) -> None:
+    for pack_up in (bytes, GZIP, ZSTD):
+        for name, body in BODIES.items():
+            recording = new_id()
+            reply = await api.post(recording, pack_up(body), kind=kind)
+            assert (reply.status, reply.json()["successful_rows"]) == (200, 2), name
+
+
+@pytest.mark.parametrize("path", ["", "/ingest", "/events", "/collect", "/recordings", "/recordings/events"])
+async def test_a_path_without_an_id_takes_it_from_the_query(api: Api, path: str) -> None:
+    recording = new_id()
+    reply = await api.request("POST", f"{path or '/'}?recordingId={recording}", body=LINES)
+    assert (reply.status, reply.json()["successful_rows"]) == (200, 2)
+    socket = await api.socket(recording, path=f"{path}/ws", recordingId=recording)
+    await socket.send_text(ONE)
+    assert (await socket.finish()).code == 1000
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["in the path", "in the metadata"])

@@ -105,6 +105,7 @@ async def test_a_slash_that_is_encoded_separates_nothing(api: Api) -> None:
     ):
         reply = await api.request("POST", f"/{path.lstrip('/')}", body=an_event(1))
         assert reply.status in {400, 404, 405}
+        assert "%2F" in reply.error["message"] or reply.status == 400
     assert (await api.get(f"/recordings/{_ID}/events")).status == 404
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness import running
 from tests.http.api import Api, an_event, ndjson, new_id, some_events, visiting
-from tests.http.raw_client import Refused
+from tests.http.raw_client import Connection, Refused
 from tests.http.test_framing import exchange
 
 ORIGIN = "https://app.example"
@@ -61,6 +61,18 @@ async def test_only_names_of_headers_are_echoed(api: Api, asked: str) -> None:
     assert lists["access-control-allow-headers"] >= {"x-good", "x-better", *NAMED}
     assert asked not in lists["access-control-allow-headers"]
     assert all(name.replace("-", "").isalnum() for name in lists["access-control-allow-headers"])
+
+
+async def test_a_list_of_headers_may_come_in_several_lines(api: Api) -> None:
+    connection = await Connection.open(api.daemon.url)
+    lines = [b"OPTIONS /events HTTP/1.1", b"Host: x", b"Origin: https://app.example"]
+    lines += [
+        b"Access-Control-Request-Headers: " + name for name in (b"traceparent", b"baggage, x-a", b"x-b")
+    ]
+    connection.writer.write(b"\r\n".join([*lines, b"", b""]))
+    allowed = (await connection.reply()).headers["access-control-allow-headers"].split(", ")
+    assert {"traceparent", "baggage", "x-a", "x-b"} <= set(allowed)
+    await connection.drop()
 
 
 async def test_what_is_echoed_is_bounded(api: Api) -> None:

@@ -40,14 +40,15 @@ class Deflater:
             self._stream = zlib.compressobj(wbits=-15)
         return packed
 
-    def message(self, blocks: list[tuple[bytes, str]], *, pads: bool = True) -> bytes:
+    def message(self, blocks: list[tuple[bytes, str]], *, pads: bool = True, keeps: bool = False) -> bytes:
         """Return a payload: without the trailer (7.2.1), or with the octet behind a final block (7.2.3.4).
 
         zlib's own ``Z_FINISH`` doesn't write that octet; ``pads`` leaves it to the choice of the caller.
+        ``keeps``: the sender forgets to take the trailer off.
         """
         payload = b"".join(self.block(data, end) for data, end in blocks)
         if blocks[-1][1] == "sync":
-            return payload.removesuffix(b"\x00\x00\xff\xff")
+            return payload if keeps else payload.removesuffix(b"\x00\x00\xff\xff")
         return payload + b"\x00" if pads else payload
 
 
@@ -59,15 +60,16 @@ _texts = st.one_of(
 _blocks = st.lists(st.tuples(_texts, st.sampled_from(["sync", "final", "kept"])), min_size=1, max_size=4)
 
 
-@given(messages=st.lists(st.tuples(_blocks, st.booleans()), min_size=1, max_size=6))
+@given(messages=st.lists(st.tuples(_blocks, st.booleans(), st.booleans()), min_size=1, max_size=6))
 @settings(max_examples=examples(400), deadline=None)
 def test_whatever_ends_its_blocks_a_message_inflates(
-    messages: list[tuple[list[tuple[bytes, str]], bool]],
+    messages: list[tuple[list[tuple[bytes, str]], bool, bool]],
 ) -> None:
     sender, receiver = Deflater(), Inflater(message_bytes_max=1 << 20)
-    for blocks, pads in messages:
+    for blocks, pads, keeps in messages:
         plain = b"".join(data for data, _ in blocks)
-        assert receiver.inflate(sender.message(blocks, pads=pads)) == plain
+        assert receiver.inflate(sender.message(blocks, pads=pads, keeps=keeps)) == plain
+        assert receiver.inflate(b"") == b""
 
 
 @pytest.mark.parametrize("end", ["sync", "final", "kept"])

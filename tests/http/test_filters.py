@@ -22,6 +22,7 @@ meta meta[ meta[] meta[userId meta]userId[ metauserId] meta[user][id] meta[userI
 meta[userId][eq] meta%5BuserId%5D mata%5buserId%5d metal[userId] met[userId] m[userId] [userId] userId[]
 filter[userId] filter[meta][userId] metadata.userId metadata includeMetadata Limit OFFSET
 +limit includesignedurls
+mata.userId m.userId mta(userId) mat:userId data{userId} where=userId filter filters Filter
 """.replace("\n", " ").split()
 MISSPELT = [name.replace("+", " ") for name in MISSPELT]
 FOREIGN = ["_", "utm_source", "fbclid", "cacheBuster", "unknown", "v", "T", ""]

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.http.framing import Framing, HeadRefused
-from tests.harness import running, until
+from tests.harness import DEADLINE_S, running, until
 from tests.http.api import Api, an_event, check_cors, ndjson, new_id, one_stream, some_events, visiting
 from tests.http.raw_client import Connection, RawReply
 
@@ -478,6 +478,36 @@ async def test_requests_that_are_pipelined_are_all_answered(api: Api) -> None:
     assert await api.events(recording) == events
 
 
+@pytest.mark.parametrize("declines", [False, True], ids=["a socket", "no socket"])
+async def test_an_end_right_behind_an_upgrade_loses_nothing(api: Api, declines: bool) -> None:
+    """All that a client sends, its end too, may arrive before the upgrade is handled."""
+    recording = new_id()
+    fields = [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13"]
+    if not declines:
+        fields.append(b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
+    upgrade = _request(f"GET /recordings/{recording}/ingest/ws?token={api.key} HTTP/1.1".encode(), *fields)
+    events = some_events(3)
+    if declines:
+        rest = b"".join(post(api, recording, length=len(event), body=event) for event in events)
+        rest += post(api, recording, length=100, body=b"cut off")
+    else:
+        # Frames with a mask of zeros (RFC 6455, 5.3); the last one is cut off.
+        rest = b"".join(bytes([0x81, 0x80 | len(event), 0, 0, 0, 0]) + event for event in events) + b"\x81"
+    for cut in ([upgrade + rest], [upgrade, rest], [upgrade[:-1], upgrade[-1:] + rest[:5], rest[5:]]):
+        if declines:
+            statuses = [reply.status for reply in await exchange(api, cut, ends=True)]
+            assert statuses[:4] == [400, 200, 200, 200]
+        else:
+            connection = await Connection.open(api.daemon.url)
+            connection.writer.write(b"".join(cut))
+            connection.writer.write_eof()
+            assert (await connection.reply()).status == 101
+            said = await asyncio.wait_for(connection.reader.read(), DEADLINE_S)
+            assert b'"final":true' in said
+            await connection.drop()
+        assert len(await api.events(recording)) == len(events)
+
+
 async def test_a_socket_may_follow_many_requests_on_one_connection(api: Api) -> None:
     recording = new_id()
     connection = await Connection.open(api.daemon.url)
@@ -576,3 +606,23 @@ def test_the_private_surface_of_aiohttp_is_there() -> None:
     for name in ("finish_response", "handle_error", "log_exception", "_make_error_handler", "eof_received"):
         assert callable(getattr(RequestHandler, name))
     assert set(_ErrInfo.__slots__) >= {"status", "exc", "message"}
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Type"])
+async def test_a_header_that_came_twice_is_named(api: Api, name: str) -> None:
+    field = f"{name}: secret-of-the-sender".encode()
+    (reply,) = await exchange(api, [_request(_POST, field, field)])
+    error = check_error(reply, 400, "bad_http")
+    assert (name in error["message"], "secret" in error["message"]) == (True, False)
+
+
+@pytest.mark.parametrize("path", ["ingest", "meta"])
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_a_body_without_an_end_is_refused_and_not_taken_for_empty(
+    api: Api, path: str, version: bytes
+) -> None:
+    recording = new_id()
+    request = post(api, recording, "Connection: close", body=b'{"userId":"u1"}\n')
+    request = request.replace(b"/ingest", b"/" + path.encode()).replace(b"HTTP/1.1", b"HTTP/" + version)
+    replies = await exchange(api, [request], ends=True)
+    assert (replies[0].status, replies[0].json()["error"]["code"]) == (411, "length_required")

@@ -302,6 +302,7 @@ async def test_large_events_take_turns_and_all_are_stored(api: Api) -> None:
         ({"Content-Type": "multipart/form-data; boundary=x"}, "unsupported_type"),
         ({"Content-Encoding": "deflate"}, "unsupported_type"),
         ({"Content-Encoding": "br, gzip"}, "unsupported_type"),
+        ({"Content-Type": "image/png"}, "unsupported_type"),
     ],
 )
 async def test_unknown_types_and_encodings_are_refused(api: Api, headers: dict[str, str], code: str) -> None:

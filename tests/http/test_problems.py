@@ -10,6 +10,7 @@ import pytest
 from tests.harness import running
 from tests.http.api import JSON, VISITOR, VISITOR_ADDRESS, Api, ndjson, new_id, some_events, visiting
 from tests.http.raw_client import Connection
+from tests.http.test_framing import exchange
 
 RECORDING = "0b9f6a1e-52f7-4b8e-9d57-1a2b3c4d5e6f"
 _ONE = f"/recordings/{RECORDING}"
@@ -151,3 +152,43 @@ async def test_errors_of_one_field_name_it(api: Api) -> None:
     assert json.loads(reply.body)["error"]["parameter"] == "recordingId"
     assert reply.headers["Content-Type"] == JSON
     assert VISITOR_ADDRESS not in reply.body.decode()
+
+
+# What is sent, and the status of the answer: each is made in another place.
+ANSWERS = {
+    "read": (b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+    "no key": (b"GET /recordings HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 401),
+    "no path": (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
+    "preflight": (b"OPTIONS /ingest HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 204),
+    "expectation": (
+        b"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\nExpect: more\r\n\r\n",
+        417,
+    ),
+    "no HTTP": (b"GET / HTTP/3.0\r\n\r\n", 505),
+    "large head": (b"GET / HTTP/1.1\r\nCookie: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_no_answer_names_the_libraries_of_the_server(api: Api, name: str) -> None:
+    sent, status = ANSWERS[name]
+    (reply,) = await exchange(api, [sent])
+    assert (reply.status, reply.headers["server"]) == (status, "rrd")
+
+
+async def test_neither_a_socket_nor_a_stream_of_events_names_the_libraries(api: Api) -> None:
+    recording = new_id()
+    await api.post(recording, ndjson(some_events(3)))
+    assert (await api.get(f"/recordings/{recording}/events")).headers["Server"] == "rrd"
+    socket = await api.socket(recording)
+    assert socket.headers["server"] == "rrd"
+    await socket.finish()
+
+
+async def test_a_failure_inside_does_not_name_the_libraries(
+    api: Api, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.daemon.services.gate, "authorize", None)
+    reply = await api.get("/recordings")
+    assert (reply.status, reply.headers["Server"]) == (500, "rrd")
+    logged.clear()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import zlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from rrd.care.doctor import refused, refused_by_all
+from rrd.care.kept_aside import notes_of
 from rrd.care.refusals import Refused
+from rrd.segment.format import QuarantineNote
 from tests.harness import running
 from tests.http.api import VISITOR_ADDRESS, Api, an_event, ndjson, new_id, visiting
 from tests.http.raw_client import Refused as UpgradeRefused
+from tests.http.raw_client import Socket
 from tests.http.test_framing import exchange, post
 
 _EVENT = an_event(1)
@@ -160,13 +165,134 @@ async def test_a_body_that_is_refused_leaves_its_beginning_in_quarantine(
         assert len(kept) == has_id
         if has_id:
             assert reply.error["quarantined_rows"] == 1
-            from rrd.care.kept_aside import notes_of
-
-            row = await daemon.services.index.recording("acme", recording)
-            assert row is not None
-            (note,) = notes_of(
-                kept[0], disk=daemon.services.disk, data_dir=daemon.data_dir,
-                objects=daemon.services.files, created_ms=row.created_ms,
-            )  # fmt: skip
+            (note,) = await kept_aside(api, recording)
             assert note.reason == reason
             assert note.raw == body[:4096]
+
+
+async def kept_aside(api: Api, recording: str) -> list[QuarantineNote]:
+    services = api.daemon.services
+    row = await services.index.recording("acme", recording)
+    if row is None:
+        return []
+    return [
+        note
+        for kept in await services.index.quarantine(tenant="acme", recording=recording)
+        for note in notes_of(
+            kept, disk=services.disk, data_dir=api.daemon.data_dir, objects=services.files,
+            created_ms=row.created_ms,
+        )
+    ]  # fmt: skip
+
+
+_LARGE = an_event(2, text="x" * 100_000)
+_MESSAGE_BYTES_MAX, _EVENT_BYTES_MAX = 150_000, 64 << 10
+
+
+async def _large_text(socket: Socket) -> bytes:
+    message = ndjson([_LARGE, _LARGE])
+    await socket.send_text(message)
+    return message
+
+
+async def _large_binary(socket: Socket) -> bytes:
+    message = ndjson([_LARGE, _LARGE])
+    await socket.send_binary(message)
+    return message
+
+
+async def _large_fragments(socket: Socket) -> bytes:
+    message = ndjson([_LARGE, _LARGE])
+    for start in range(0, len(message), 50_000):
+        part = message[start : start + 50_000]
+        socket.frame(1 if start == 0 else 0, part, final=start + 50_000 >= len(message))
+    return message
+
+
+async def _large_inflated(socket: Socket) -> bytes:
+    stream = zlib.compressobj(wbits=-15)
+    message = stream.compress(b"x" * 1_000_000) + stream.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    socket.frame(1, message, compressed=True)
+    return message
+
+
+async def _damaged_deflate(socket: Socket) -> bytes:
+    message = b"\xff" * 50
+    socket.frame(1, message, compressed=True)
+    return message
+
+
+async def _damaged_fragments(socket: Socket) -> bytes:
+    message = b"\xff" * 50
+    socket.frame(1, message[:20], compressed=True, final=False)
+    socket.frame(0, message[20:])
+    return message
+
+
+async def _large_event(socket: Socket) -> bytes:
+    await socket.send_binary(_LARGE)
+    return _LARGE
+
+
+async def _damaged_gzip(socket: Socket) -> bytes:
+    message = gzip.compress(b"".join(_LARGE[:5000] for _ in range(9)))
+    message = message[:30] + b"\x00\x00\x00" + message[33:]
+    await socket.send_binary(message)
+    return message
+
+
+class Ending(NamedTuple):
+    """What ends a socket, and how."""
+
+    send: Callable[[Socket], Awaitable[bytes]]
+    """Returns the message as it was sent."""
+    code: str
+    encoding: str = ""
+    deflate: bool = False
+
+
+ENDINGS = {
+    "large text": Ending(_large_text, "too_large"),
+    "large binary": Ending(_large_binary, "too_large"),
+    "large in fragments": Ending(_large_fragments, "too_large"),
+    "large inflated": Ending(_large_inflated, "too_large", deflate=True),
+    "large event": Ending(_large_event, "too_large"),
+    "damaged deflate": Ending(_damaged_deflate, "broken_encoding", deflate=True),
+    "damaged fragments": Ending(_damaged_fragments, "broken_encoding", deflate=True),
+    "damaged gzip": Ending(_damaged_gzip, "broken_encoding", encoding="gzip"),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_a_message_that_ends_a_socket_leaves_its_beginning_in_quarantine(
+    tmp_path: Path, name: str
+) -> None:
+    ending = ENDINGS[name]
+    limits: dict[str, Any] = {"message_bytes_max": _MESSAGE_BYTES_MAX, "event_bytes_max": _EVENT_BYTES_MAX}
+    async with running(tmp_path, **limits) as daemon, visiting(daemon) as api:
+        recording = new_id()
+        query: dict[str, Any] = {"contentEncoding": ending.encoding} if ending.encoding else {}
+        socket = await api.socket(recording, deflate=ending.deflate, **query)
+        await socket.send_text(_EVENT)
+        sent = await ending.send(socket)
+        last = (await socket.farewell()).last
+        assert (last["type"], last["code"]) == ("error", ending.code)
+        assert (last["successful_rows"], last["quarantined_rows"]) == (1, 1)
+        (note,) = await kept_aside(api, recording)
+        assert (note.line, note.reason) == (2, ending.code)
+        assert note.raw == sent[:4096]
+        assert [(row.recording, row.code, row.count) for row in rows(api)] == [(recording, ending.code, 1)]
+
+
+async def test_a_socket_with_nothing_but_bad_lines_counts_as_a_body_does(api: Api, logged: list[str]) -> None:
+    recording, other = new_id(), new_id()
+    socket = await api.socket(recording)
+    await socket.send_text(b"junk", b"junk")
+    assert (await socket.finish()).last["quarantined_rows"] == 2
+    socket = await api.socket(other)
+    await socket.send_text(b"junk", _EVENT)
+    await socket.finish()
+    assert [(row.recording, row.code, row.status, row.count) for row in rows(api)] == [
+        (recording, "no_valid_events", 400, 1)
+    ]
+    assert len([line for line in logged if line.startswith("socket_failed ")]) == 1

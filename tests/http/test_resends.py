@@ -218,3 +218,61 @@ async def test_a_late_large_event_takes_its_place_by_time(api: Api) -> None:
     for _ in range(2):
         await api.post(recording, snapshot)
     assert await api.events(recording) == [meta, snapshot, *younger]
+
+
+# Kept out of the events, each with the number of pieces in quarantine.
+REFUSED = {
+    "junk": (b"junk", 1),
+    "bad type": (b'{"type":"x","timestamp":1}', 1),
+    "no pair": (meta_event(1, **{"": "x", "url": "x" * 5000}), 2),
+    "no object": (b'{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":[1]}}', 1),
+    "no room": (meta_event(1, fourth="x", fifth="y"), 2),
+    "cut off": (b'{"type":3,"times', 1),
+}
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_is_refused_is_kept_once_and_told_each_time(
+    tmp_path: Path, name: str, *, is_restarted: bool
+) -> None:
+    line, pieces = REFUSED[name]
+    recording, sent = new_id(), [meta_event(1, one=1, two=2, three=3), *some_events(2)]
+    body = ndjson(sent) + line
+    async with running(tmp_path, metadata_keys_max=3) as daemon, visiting(daemon) as api:
+        first = (await api.post(recording, body)).json()
+        assert first == {"successful_rows": 3, "quarantined_rows": pieces, "duplicate_rows": 0}
+        if not is_restarted:
+            await check_refused_again(api, recording, body, pieces)
+    if is_restarted:
+        async with running(tmp_path, metadata_keys_max=3) as daemon, visiting(daemon) as api:
+            await check_refused_again(api, recording, body, pieces)
+
+
+async def check_refused_again(api: Api, recording: str, body: bytes, pieces: int) -> None:
+    for _ in range(2):
+        again = (await api.post(recording, body)).json()
+        assert again == {"successful_rows": 0, "quarantined_rows": pieces, "duplicate_rows": 3}
+        socket = await api.socket(recording)
+        await socket.send_text(*body.split(b"\n"))
+        assert (await socket.finish()).last["quarantined_rows"] == pieces
+    assert await quarantined(api, recording) == pieces
+    # What one sender says twice is kept twice.
+    await api.post(recording, b"twice\ntwice")
+    assert await quarantined(api, recording) == pieces + 2
+
+
+async def quarantined(api: Api, recording: str) -> int:
+    rows = await api.daemon.services.index.quarantine(tenant="acme", recording=recording)
+    return sum(row.line_count for row in rows)
+
+
+async def test_metadata_by_itself_is_refused_again_and_kept_once(tmp_path: Path) -> None:
+    recording = new_id()
+    async with running(tmp_path, metadata_keys_max=1) as daemon, visiting(daemon) as api:
+        await api.request("POST", f"/recordings/{recording}/meta", body=b'{"one":1}')
+        for _ in range(3):
+            path = f"/recordings/{recording}/meta"
+            reply = await api.request("POST", path, body=b'{"":1,"two":2,"three":[]}')
+            assert (reply.status, reply.error["quarantined_keys"]) == (400, 3)
+        assert await quarantined(api, recording) == 3

@@ -133,7 +133,9 @@ class RemovalLab(Lab):
         super().__init__(config, disk, index, store)
         self.tombstones = tombstones
         self.cache = NoCache()
-        self.registry = Registry(config, disk, index, self.clock, LIMITS, is_erased=self._is_erased)
+        self.registry = Registry(
+            config, disk, index, self.clock, LIMITS, files=self.files, is_erased=self._is_erased
+        )
         self.remover = Remover(
             config, disk, index, self.registry, store, self.cache, self.claims, tombstones, self.clock
         )

@@ -5,13 +5,16 @@ import contextlib
 import errno
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rrd import layout
+from rrd.config import Config
 from rrd.errors import DiskFull, Gone, NotFound, RefusedError, StoreAway
+from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Receipt
-from rrd.lifecycle.retention import Retention
+from rrd.lifecycle.rounds import Retention
 from rrd.recording import Source
 from rrd.wire.metadata import Metadata
 from tests.harness import until
@@ -337,6 +340,13 @@ async def test_more_than_a_page_of_matches_is_erased_to_the_last(tmp_path: Path)
 # Retention
 
 
+def retention_of(life: RemovalLab, tmp_path: Path, **values: Any) -> Retention:
+    """One that asks no person, however much goes."""
+    config = settings(retention_hold_percent=100, **values)
+    holds = Holds(Config(data_dir=str(tmp_path)))
+    return Retention(config, life.index, life.remover, life.clock, holds, life.tombstones)
+
+
 async def test_a_round_of_retention_removes_what_is_too_old_and_spares_the_rest(tmp_path: Path) -> None:
     async with lab(tmp_path) as life:
         await rolled_up(life, A, B)
@@ -344,7 +354,7 @@ async def test_a_round_of_retention_removes_what_is_too_old_and_spares_the_rest(
         await life.fill(C, count=2)
         life.clock.seconds += 24 * 3600
         await life.send(B, [event(900)])
-        retention = Retention(settings(retention_age="25h"), life.index, life.remover, life.clock)
+        retention = retention_of(life, tmp_path, retention_age="25h")
         assert await retention.round() == 1
         assert await life.find_traces(A) == []
         life.forget_acked()
@@ -362,8 +372,8 @@ async def test_retention_by_bytes_takes_the_oldest_until_the_rest_fits(tmp_path:
             await rolled_up(life, recording, count=6)
         life.clock.seconds += 3600
         (tenant,) = await life.index.tenants()
-        config = settings(retention_bytes_max_of_tenant=(f"{TENANT}={tenant.storage_bytes * 6 // 10}",))
-        assert await Retention(config, life.index, life.remover, life.clock).round() == 2
+        most = (f"{TENANT}={tenant.storage_bytes * 6 // 10}",)
+        assert await retention_of(life, tmp_path, retention_bytes_max_of_tenant=most).round() == 2
         for recording in (A, B):
             life.forget_acked(recording)
         await life.check(rolled_up=True)
@@ -374,9 +384,11 @@ async def test_retention_by_bytes_takes_the_oldest_until_the_rest_fits(tmp_path:
 async def test_one_that_cannot_be_removed_does_not_keep_the_others(tmp_path: Path) -> None:
     async with lab(tmp_path) as life:
         await life.fill(A, B)
-        life.clock.seconds += 48 * 3600
+        retention = retention_of(life, tmp_path, retention_age="24h")
+        for _ in range(24):
+            assert await retention.round() == 0
+            life.clock.seconds += 3600
         life.disk.fail_at(life.disk.operations, errno.EIO)
-        retention = Retention(settings(retention_age="24h"), life.index, life.remover, life.clock)
         assert await retention.round() == 1
         assert await life.index.recording(TENANT, B) is None
         assert await life.remover.finish() == 0

@@ -13,7 +13,16 @@ from rrd.config import Config
 from rrd.errors import ConfigError
 from rrd.index.index import Index
 from rrd.index.rows import AgeRow, Commit, TenantRow
-from rrd.lifecycle.retention import LIVE_MS, Expiry, Limits, limits_of, look, parse_age, plan
+from rrd.lifecycle.retention import (
+    LIVE_MS,
+    Expiry,
+    Limits,
+    fair_share,
+    limits_of,
+    look,
+    parse_age,
+    plan,
+)
 
 HOUR, DAY = 3_600_000, 86_400_000
 NOW = 1_795_400_000_000
@@ -161,7 +170,40 @@ CASES: dict[str, tuple[Limits, list[AgeRow], list[int]]] = {
     "all rules together": (
         FOR_EVER._replace(age_ms=5 * DAY, bytes_max=150, bytes_max_of_tenant={"shop": 100}),
         [a_row(1), a_row(2, age_ms=6 * DAY), a_row(3, tenant="shop"), a_row(4, tenant="shop"), a_row(5)],
-        [1, 2, 3, 4],
+        [1, 2, 3, 5],
+    ),
+    "a flood takes nothing from another tenant": (
+        FOR_EVER._replace(bytes_max=400),
+        [
+            *(a_row(number, tenant="small") for number in (1, 2)),
+            *(a_row(number, tenant="flood") for number in range(3, 30)),
+        ],
+        list(range(3, 28)),
+    ),
+    "a flood that is still live takes nothing either": (
+        FOR_EVER._replace(bytes_max=400),
+        [
+            *(a_row(number, tenant="small") for number in (1, 2)),
+            *(a_row(number, tenant="flood", age_ms=0) for number in range(3, 30)),
+        ],
+        [],
+    ),
+    "what one does not use of its share is the others'": (
+        FOR_EVER._replace(bytes_max=600),
+        [
+            a_row(1, tenant="small"),
+            *(a_row(number, tenant="middle") for number in (2, 3)),
+            *(a_row(number, tenant="large") for number in range(4, 10)),
+        ],
+        [4, 5, 6],
+    ),
+    "the largest goes down to the next, then both": (
+        FOR_EVER._replace(bytes_max=400),
+        [
+            *(a_row(number) for number in range(1, 5)),
+            *(a_row(number, tenant="shop") for number in range(5, 8)),
+        ],
+        [1, 2, 5],
     ),
 }
 
@@ -178,7 +220,7 @@ def test_each_is_told_why_it_goes() -> None:
         2: "age",
         3: "bytes of its tenant",
         1: "bytes of all",
-        4: "bytes of all",
+        5: "bytes of all",
     }
 
 
@@ -234,28 +276,55 @@ def test_nothing_goes_that_need_not_and_the_oldest_go_first(
 
 def _check_bytes(goes: list[Expiry], stays: list[AgeRow], live: set[int], limits: Limits) -> None:
     """Each rule by bytes: it is kept as far as possible, by the oldest, and not by one more than needed."""
-    scopes: list[tuple[str | None, str, int]] = [
-        (tenant, "bytes of its tenant", most) for tenant, most in limits.bytes_max_of_tenant.items() if most
-    ]
-    scopes += [(None, "bytes of all", limits.bytes_max)] if limits.bytes_max else []
-    for tenant, why, most in scopes:
-        mine = [row for row in stays if tenant in {None, row.tenant}]
-        sent = [expiry.row for expiry in goes if expiry.why == why and tenant in {None, expiry.row.tenant}]
-        spare = [row for row in mine if row.row_id not in live]
-        left = sum(row.stored_bytes for row in mine)
-        assert left <= most or not spare
-        assert not live & {row.row_id for row in sent}
+    for tenant, most in limits.bytes_max_of_tenant.items():
+        mine = [row for row in stays if row.tenant == tenant]
+        sent = [
+            expiry.row
+            for expiry in goes
+            if (expiry.why, expiry.row.tenant) == ("bytes of its tenant", tenant)
+        ]
+        # What went by the later rule was still there then.
+        later = [e.row for e in goes if (e.why, e.row.tenant) == ("bytes of all", tenant)]
+        left = sum(row.stored_bytes for row in (*mine, *later))
+        assert not most or left <= most or not [row for row in mine if row.row_id not in live]
         if sent:
-            # Without the last of them it would not fit; what went by a later rule was still there then.
-            later = 0 if tenant is None else _later(goes, tenant)
-            assert left + later + sent[-1].stored_bytes > most
-            assert [row.row_id for row in sent] == sorted(row.row_id for row in sent)
-            assert all(row.row_id > sent[-1].row_id for row in spare)
-    assert {expiry.why for expiry in goes} <= {"age", *(why for _, why, _ in scopes)}
+            assert left + sent[-1].stored_bytes > most
+            _check_oldest(sent, [*mine, *later], live)
+    _check_shares(goes, stays, live, limits.bytes_max)
+    whys = {"age", *(["bytes of its tenant"] if any(limits.bytes_max_of_tenant.values()) else [])}
+    assert {expiry.why for expiry in goes} <= whys | ({"bytes of all"} if limits.bytes_max else set())
 
 
-def _later(goes: list[Expiry], tenant: str) -> int:
-    return sum(e.row.stored_bytes for e in goes if e.why == "bytes of all" and e.row.tenant == tenant)
+def _check_oldest(sent: list[AgeRow], stays: list[AgeRow], live: set[int]) -> None:
+    assert not live & {row.row_id for row in sent}
+    assert [row.row_id for row in sent] == sorted(row.row_id for row in sent)
+    assert all(row.row_id > sent[-1].row_id for row in stays if row.row_id not in live)
+
+
+def _check_shares(goes: list[Expiry], stays: list[AgeRow], live: set[int], bytes_max: int) -> None:
+    """A tenant at or below its fair share loses nothing, and all fits, but for what is live above a share."""
+    sent = [expiry.row for expiry in goes if expiry.why == "bytes of all"]
+    after = {tenant: _size(stays, tenant) for tenant in TENANTS}
+    before = {tenant: after[tenant] + _size(sent, tenant) for tenant in TENANTS}
+    share = fair_share(before.values(), bytes_max)
+    if bytes_max and sum(before.values()) > bytes_max:
+        assert sum(min(size, share) for size in before.values()) <= bytes_max
+        assert sum(min(size, share + 1) for size in before.values()) > bytes_max
+    for tenant in TENANTS:
+        mine = [row for row in sent if row.tenant == tenant]
+        if mine:
+            assert before[tenant] > share
+            assert after[tenant] + mine[-1].stored_bytes > share
+            _check_oldest(mine, [row for row in stays if row.tenant == tenant], live)
+    if sent:
+        assert sum(after.values()) + sent[-1].stored_bytes > bytes_max
+    if bytes_max and sum(after.values()) > bytes_max:
+        share = fair_share(after.values(), bytes_max)
+        assert all(row.row_id in live for row in stays if after[row.tenant] > share)
+
+
+def _size(rows: Sequence[AgeRow], tenant: str) -> int:
+    return sum(row.stored_bytes for row in rows if row.tenant == tenant)
 
 
 @given(_rows(), LIMITS, st.integers(1, 5))

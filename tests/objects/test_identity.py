@@ -12,7 +12,7 @@ import pytest
 
 from rrd.cli import main
 from rrd.config import Config
-from rrd.errors import ConfigError, ObjectMissing, WrongStore
+from rrd.errors import ConfigError, ObjectMissing, StoreAway, WrongStore
 from rrd.objects.choose import open_store
 from rrd.objects.identity import MARKER_KEY, Marker, Own, OwnedStore, Verdict, judge, read_own
 from rrd.segment.disk import OsDisk
@@ -90,9 +90,16 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.loses_answers = False
+        self.puts_together: asyncio.Barrier | None = None
+        """Puts end only when so many are at it."""
 
     async def put(self, key: str, path: str) -> None:
         self.objects[key] = await asyncio.to_thread(Path(path).read_bytes)
+        if self.puts_together is not None:
+            await self.puts_together.wait()
+        if self.loses_answers:
+            raise StoreAway("the answer was lost")
 
     async def read(self, key: str, offset: int, size: int) -> bytes:
         if key not in self.objects:
@@ -118,6 +125,29 @@ async def test_of_two_daemons_on_a_bucket_the_first_stops_to_change_it(tmp_path:
         await first.delete("t/x")
     await second.delete("t/x")
     assert "t/x" not in bucket.objects
+
+
+async def test_a_mark_whose_answer_was_lost_is_known_again(tmp_path: Path) -> None:
+    bucket: Any = Elsewhere()
+    bucket.loses_answers = True
+    (tmp_path / "a").mkdir()
+    with pytest.raises(StoreAway):
+        await OwnedStore(bucket, str(tmp_path / "a"), OsDisk()).confirm()
+    assert bucket.objects
+    bucket.loses_answers = False
+    # The same daemon, a moment later, or the next one.
+    await OwnedStore(bucket, str(tmp_path / "a"), OsDisk()).confirm()
+
+
+async def test_of_two_that_find_no_mark_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:
+    bucket: Any = Elsewhere()
+    bucket.puts_together = asyncio.Barrier(2)
+    stores = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        stores.append(OwnedStore(bucket, str(tmp_path / name), OsDisk()))
+    refused = await asyncio.gather(*(store.confirm() for store in stores), return_exceptions=True)
+    assert [type(each) for each in refused if each is not None] == [WrongStore]
 
 
 async def test_a_wrong_directory_is_an_error_at_the_start_and_lists_stay_clean(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from rrd.config import Config
 from rrd.errors import StoreAway
 from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
+from rrd.objects.files import ObjectFiles
 from rrd.recovery import recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
@@ -182,7 +183,8 @@ class Lab:
         self.claims = Claims()
         self.is_low: Callable[[], bool] = lambda: False
         self.acked: defaultdict[str, list[bytes]] = defaultdict(list)
-        self.registry = Registry(config, disk, index, self.clock, LIMITS)
+        self.files = ObjectFiles(store, asyncio.get_running_loop(), cache_bytes_max=1 << 20, deadline_s=20)
+        self.registry = Registry(config, disk, index, self.clock, LIMITS, files=self.files)
         self.evictor = Evictor(
             config, disk, index, self.claims, self.clock,
             store=store, is_low=lambda: self.is_low(),  # noqa: PLW0108 - tests set it
@@ -206,6 +208,7 @@ class Lab:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.registry.committer.close()
+        self.files.close()
         self.rollup.close()
         self.evictor.close()
         await self.index.close()

@@ -80,8 +80,8 @@ async def test_an_active_segment_is_never_touched(tmp_path: Path) -> None:
 
 async def test_metadata_and_bad_lines_alone_become_an_object_too(tmp_path: Path) -> None:
     async with lab(tmp_path) as life:
-        for _ in range(2):
-            await life.send(A, [b"not json"])
+        for bad in (b"not json", b"nor this"):
+            await life.send(A, [bad])
             await life.rest()
             await life.rollup.drain()
         await life.check(rolled_up=True)

@@ -9,13 +9,14 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.error import HTTPError
 
 import msgspec
@@ -23,6 +24,7 @@ import pytest
 
 from rrd.config import Config
 from rrd.errors import BadRequest, NotFound
+from rrd.tombstones import Tombstones
 from rrd.transfer.backup import run_backup
 from rrd.transfer.manifest import Manifest
 from rrd.transfer.progress import Progress
@@ -352,3 +354,40 @@ def test_objects_may_be_left_out_and_the_manifest_says_so(origin: Origin, tmp_pa
     manifest = back_up(origin.data_dir, tmp_path / "backup", with_objects=False)
     assert manifest.objects == "left out"
     assert not (tmp_path / "backup" / "data" / "objects").exists()
+
+
+def _began_ms(backup: Path, recording: str) -> int:
+    with contextlib.closing(sqlite3.connect(backup / "data" / "index.sqlite")) as db:
+        (found,) = db.execute("SELECT created_ms FROM recording WHERE name = ?", (recording,)).fetchone()
+        return int(found)
+
+
+@pytest.mark.parametrize("reason", ["erased", "expired"])
+@pytest.mark.parametrize("when", ["before it began anew", "after"])
+def test_a_restore_buries_only_what_a_tombstone_covers(
+    reason: Literal["erased", "expired"], when: str, origin: Origin, tmp_path: Path
+) -> None:
+    """A recording that was removed and then recorded anew is another; what was removed doesn't come back."""
+    recording, newer, place = origin.recordings[0], tmp_path / "newer.sqlite", tmp_path / "b" / "data"
+    began_ms = _began_ms(origin.backup, recording)
+    created_ms, at_ms = (began_ms - 2000, began_ms - 1000) if when != "after" else (began_ms, began_ms + 1000)
+    with Tombstones(str(newer)) as stones:
+        laid = stones.bury("acme", recording, created_ms=created_ms, reason=reason, at_ms=at_ms)
+        stones.done(laid, events=1, size=1, objects=0)
+    is_covered = when == "after"
+    assert restore(origin.backup, place, tombstones=newer).buried == int(is_covered)
+    with daemon_in(tmp_path / "b") as again:
+        client = Client(again, "acme")
+        assert client.numbers(recording) == ([] if is_covered else list(range(10)))
+        if not is_covered:
+            client.post(recording, numbered(range(10, 12)))
+            assert client.numbers(recording) == list(range(12))
+
+
+def test_a_removal_that_was_not_done_is_finished_after_a_restore(origin: Origin, tmp_path: Path) -> None:
+    newer, place = tmp_path / "newer.sqlite", tmp_path / "b" / "data"
+    with Tombstones(str(newer)) as stones:
+        stones.bury("acme", new_id(), created_ms=START_MS, reason="erased", at_ms=START_MS + 1)
+    restore(origin.backup, place, tombstones=newer)
+    with Tombstones(str(place / "tombstones.sqlite")) as stones:
+        assert len(stones.pending()) == 1

@@ -1,0 +1,51 @@
+"""``rrd vacuum``: write the index anew, without what removals left in unused parts of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from rrd import layout
+from rrd.cli import common
+from rrd.config import Config
+from rrd.errors import NotFound
+
+
+def register(commands: common.Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "vacuum",
+        help="write the index anew without unused parts (daemon stopped)",
+        description="Makes the index as small as it can be, and overwrites scraps of removed metadata "
+        "that SQLite may have left in unused parts. Needs room for a copy of it; recordings are not touched.",
+    )
+    parser.set_defaults(run=_vacuum)
+    common.add_shared_flags(parser)
+
+
+def _vacuum(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    from rrd.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
+
+    config = common.settings(args)
+    path = layout.index_path(config.data_dir)
+    if not os.path.exists(path):
+        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
+    with lock_data_dir(config.data_dir):
+        before, after = asyncio.run(_run(config))
+    print(f"The index has {after:,} bytes now; it had {before:,}.")
+    return 0
+
+
+async def _run(config: Config) -> tuple[int, int]:
+    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite
+
+    path = layout.index_path(config.data_dir)
+    index = await Index.open(path)
+    try:
+        before = os.stat(path).st_size
+        await index.vacuum()
+        return before, os.stat(path).st_size
+    finally:
+        await index.close()
