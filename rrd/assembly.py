@@ -242,6 +242,8 @@ def limits_of(config: Config) -> Limits:
         event_bytes_max=config.event_bytes_max,
         document_bytes_max=config.message_bytes_max,
         body_bytes_max=config.body_bytes_max,
+        body_lines_max=config.body_lines_max,
+        inflate_ratio_max=config.inflate_ratio_max,
         zstd_window_bytes_max=config.zstd_window_bytes_max,
         nesting_max=config.nesting_max,
         metadata_keys_max=config.metadata_keys_max,

@@ -87,6 +87,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     event_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
     message_bytes_max: Annotated[int, Meta(ge=KIB, le=GIB)] = 64 * MIB
     body_bytes_max: Annotated[int, Meta(ge=KIB)] = GIB
+    body_lines_max: Positive = 10_000_000
+    inflate_ratio_max: Annotated[int, Meta(ge=50)] = 250
     zstd_window_bytes_max: Annotated[int, Meta(ge=KIB, le=128 * MIB)] = 8 * MIB
     nesting_max: Annotated[int, Meta(ge=1_000, le=1_000_000)] = 10_000
     metadata_keys_max: Positive = 100

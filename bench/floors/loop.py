@@ -101,7 +101,7 @@ def _check_utf8(text: bytes) -> None:
 
 
 def _parse(text: bytes) -> list[int | float]:
-    return [event.timestamp for event in map(_decode, split_lines(text))]
+    return [event.timestamp for event in map(_decode, split_lines(text) or ())]
 
 
 def _compress(texts: Iterable[bytes]) -> None:

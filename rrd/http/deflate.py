@@ -12,6 +12,7 @@ from isal import isal_zlib
 
 from rrd.errors import BrokenEncoding, TooLarge
 from rrd.wire.inflate import ISAL_ERRORS
+from rrd.wire.layers import RATIO_FREE_BYTES
 
 _TRAILER = b"\x00\x00\xff\xff"
 """What a sender leaves off the end of each message (RFC 7692, 7.2.1). Some leave it there. No message without
@@ -38,8 +39,13 @@ the upper bound keep many short streams in one message from costing its size squ
 class Inflater:
     """One direction of one socket. Unusable once it has raised."""
 
-    def __init__(self, *, message_bytes_max: int) -> None:
-        """``message_bytes_max``: of a message, after inflation."""
+    def __init__(self, *, message_bytes_max: int, ratio_max: int | None = None) -> None:
+        """``message_bytes_max``: of a message, after inflation.
+
+        ``ratio_max``: inflated bytes for each received one, over all messages, ``RATIO_FREE_BYTES`` free.
+        """
+        self._ratio_max = ratio_max
+        self._received_bytes = self._inflated_bytes = 0
         self._message_bytes_max = message_bytes_max
         self._stream = isal_zlib.decompressobj(wbits=-15)
         self._recent: list[bytes] | None = []
@@ -58,26 +64,36 @@ class Inflater:
         bytes_max = self._message_bytes_max
         if not message:
             return b""  # Some senders leave the whole empty block off (7.2.3.6).
+        self._received_bytes += len(message)
+        if self._ratio_max is not None:
+            allowed_bytes = max(RATIO_FREE_BYTES, self._ratio_max * self._received_bytes)
+            bytes_max = min(bytes_max, allowed_bytes - self._inflated_bytes)
         try:
             block = message if message[-4:] == _TRAILER else message + _TRAILER
             plain = self._stream.decompress(block, bytes_max + 1)
             if self._stream.eof:
-                plain = self._go_on(plain)
+                plain = self._go_on(plain, bytes_max)
             elif self._recent is not None:
                 self._remember(plain)
         except ISAL_ERRORS as error:
             raise BrokenEncoding("a compressed message is damaged (permessage-deflate)") from error
         if len(plain) > bytes_max:
+            if bytes_max < self._message_bytes_max:
+                raise TooLarge(
+                    f"messages inflate to more than {self._ratio_max} times what was sent "
+                    "(inflate_ratio_max); send them less compressed"
+                )
             raise TooLarge(f"a message is larger than {bytes_max} bytes; send less at once, or by POST")
+        self._inflated_bytes += len(plain)
         return plain
 
-    def _go_on(self, plain: bytes) -> bytes:
+    def _go_on(self, plain: bytes, bytes_max: int) -> bytes:
         """Inflate what stands behind a last block. ``plain``: what came out until there."""
         self._has_last_blocks = True
         if self._recent is None:
             self._recent, self._recent_bytes = [], 0
         self._remember(plain)
-        parts, budget = [plain], self._message_bytes_max + 1 - len(plain)
+        parts, budget = [plain], bytes_max + 1 - len(plain)
         rest = memoryview(self._stream.unused_data)
         self._begin()
         streams, slice_bytes = 1, _SLICE_BYTES_MIN

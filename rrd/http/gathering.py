@@ -38,7 +38,7 @@ _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
 _BINARY_OPCODE = WSMsgType.BINARY.value
 
-_MESSAGES_MAX = 1 << 14
+_MESSAGES_MAX = 1 << 12
 """Messages in a run, at most: those of junk may be one byte long, and each takes a hundred to hold."""
 
 _PONGS_MAX = 64
@@ -58,8 +58,12 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     what one read of the connection brings; at its end, what the kernel still holds of it.
     """
 
-    def __init__(self, *, run_bytes: int, max_msg_size: int) -> None:
-        """``run_bytes``: a run is handed out as soon as it has so many."""
+    def __init__(self, *, run_bytes: int, max_msg_size: int, inflate_ratio_max: int | None = None) -> None:
+        """``run_bytes``: a run is handed out as soon as it has so many.
+
+        ``inflate_ratio_max``: as ``Inflater``'s ``ratio_max``.
+        """
+        self._inflate_ratio_max = inflate_ratio_max
         # The last flush and the summary come between the client's close and ours, hence autoclose.
         # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
         # UTF-8 is checked for a whole block at once, hence decode_text.
@@ -80,6 +84,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._parser = self._frames = _Reader(
             self._runs, self._max_msg_size, compress=bool(self._compress), transport=request.transport
         )
+        self._frames.inflate_ratio_max = self._inflate_ratio_max
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)
         if request.transport is None:  # It was lost before there was a parser to hear of it.
@@ -185,6 +190,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         if self._runs is not None:
             self._runs.hand_out()
 
+    def hand_back(self, messages: list[bytes]) -> None:
+        """Put what ``take_out`` returned into the queue, to be received in its turn; nothing, too."""
+        if self._runs is not None:
+            self._runs.hand_back(messages)
+
     def take_out(self) -> list[bytes]:
         """Return what has gathered, if it is next in turn; put it into the queue otherwise."""
         if self._runs is None:
@@ -237,6 +247,10 @@ class _Runs(WebSocketDataQueue):
             size = self.size
             super().feed_data(WSMessageTextBytes(_TEXT, self.take(), ""), size)
 
+    def hand_back(self, messages: list[bytes]) -> None:
+        size = sum(map(len, messages))
+        super().feed_data(WSMessageTextBytes(_TEXT, cast(Any, messages), ""), size)
+
     # What the reader calls
 
     def feed_data(self, data: Any, size: int) -> None:
@@ -287,6 +301,7 @@ class _Reader(WebSocketReader):
         self._in_fragments = False
         self._message_bytes_max = max_msg_size
         self._inflater: Inflater | None = None
+        self.inflate_ratio_max: int | None = None
         self._unread: deque[bytes] = deque()
         self._fragment_head = b""
         """How the message begins whose fragments are coming in."""
@@ -364,7 +379,9 @@ class _Reader(WebSocketReader):
 
     def _inflate(self, message: bytes | bytearray) -> bytes:
         if self._inflater is None:
-            self._inflater = Inflater(message_bytes_max=self._message_bytes_max)
+            self._inflater = Inflater(
+                message_bytes_max=self._message_bytes_max, ratio_max=self.inflate_ratio_max
+            )
         try:
             return self._inflater.inflate(message)
         except WireError:

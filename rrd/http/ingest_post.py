@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientPayloadError, hdrs, web
 
 from rrd.errors import BadFraming, BadRequest, BrokenEncoding, LengthRequired, RrdError, TooLarge, WireError
-from rrd.http.budget import LARGE_EVENT_BYTES, Hold
+from rrd.http.budget import Hold
 from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
+from rrd.http.decoding import next_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
@@ -163,10 +164,7 @@ class _Pump:
 
     async def _pull(self) -> None:
         while True:
-            if self._decoder.unfinished_bytes >= LARGE_EVENT_BYTES:
-                batch = await asyncio.to_thread(self._decoder.next_batch)
-            else:
-                batch = self._decoder.next_batch()
+            batch = await next_batch(self._decoder)
             if batch is None:
                 return
             await self._put(batch)

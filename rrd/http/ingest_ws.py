@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 
 import orjson
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
@@ -26,6 +27,7 @@ from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from rrd.errors import RrdError, ShuttingDown, TooLarge, TooManySockets, WireError
 from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
+from rrd.http.decoding import next_batch
 from rrd.http.gathering import GatheringSocket, Message
 from rrd.http.ingest_post import recording_in, set_aside_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
@@ -36,11 +38,9 @@ from rrd.recording import Source
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, check_lines, check_messages
+from rrd.wire.turns import QUICK_DOCUMENT_BYTES_MAX, QUICK_LINES_MAX, TakesLong
 
 logger = logging.getLogger(__name__)
-
-_LARGE_MESSAGE_BYTES = 64 << 10
-"""A compressed message of this size may hold megabytes: it is decoded in a thread."""
 
 _GOODBYE_TIMEOUT_S = 5.0
 _ECHOES_MAX = 16
@@ -61,7 +61,9 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
             f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
         )
     socket = GatheringSocket(
-        run_bytes=services.config.flush_bytes, max_msg_size=services.config.message_bytes_max
+        run_bytes=services.config.flush_bytes,
+        max_msg_size=services.config.message_bytes_max,
+        inflate_ratio_max=services.config.inflate_ratio_max,
     )
     await socket.prepare(request)
     ingest = _SocketIngest(
@@ -99,6 +101,8 @@ class _SocketIngest:
         self._socket = socket
         self._is_document = kind == "json"
         self._decoder = decoder
+        self._text: Decoder | None = None
+        """The rest of a first text message, which named the recording."""
         self._source: Source | None = None
         self._line = 1
         self._limit_line = 1
@@ -125,8 +129,7 @@ class _SocketIngest:
         try:
             await self._open_source()
             await self._receive()
-            self.flush()
-            self._finish_stream()
+            await self._finish_stream()
             await self._end(code=WSCloseCode.OK, reason="")
         except RrdError as error:
             self._set_aside(error)
@@ -164,34 +167,40 @@ class _SocketIngest:
         self._source.on_commit = self._on_commit
         if batch is not None:
             self._put(batch)
+        if self._text is not None:
+            with self._busy():
+                await self._drain(self._text)
+            self._text = None
 
     async def _first_batch(self) -> Batch | None:
         """Read on until there are events, whose metadata may say which recording they belong to."""
         while (message := await self._next_message()) is not None:
             if message.type is WSMsgType.TEXT:
-                return self._check([message.data])
+                self._text = self._decoder_of([message.data])
+                with self._busy():
+                    batch = await next_batch(self._text)
+                    self._line = self._line if batch is None else batch.limit_line
+                    return batch
             self._binary_head = bytes(message.data[:HEAD_BYTES_KEPT])
             self._decoder.feed(message.data, ends_message=True)
-            batch = self._decoder.next_batch(flush=True)
+            with self._busy():
+                batch = await next_batch(self._decoder, flush=True)
             if batch is not None:
                 return batch
         self._decoder.finish(cut_off=True)
-        with contextlib.suppress(WireError):
-            return self._decoder.next_batch()
+        with contextlib.suppress(WireError), self._busy():
+            return await next_batch(self._decoder)
         return None
 
     async def _receive(self) -> None:
         self._socket.gather(self._gathers)
         while (message := await self._next_message()) is not None:
-            self._is_busy = True  # So that no timed flush comes between.
-            try:
+            with self._busy():
                 if message.type is WSMsgType.TEXT:
                     # A run, but for messages that came before there were any.
                     await self._take_text(message.data if type(message.data) is list else [message.data])
                 else:
                     await self._take_binary(message.data)
-            finally:
-                self._is_busy = False
             if self._decoder.waiting_bytes:
                 self._gathers()
             if self._failure is not None:
@@ -207,7 +216,7 @@ class _SocketIngest:
             return message
         if message.type is not WSMsgType.ERROR:
             return None
-        self.flush()
+        await self._flush_now()
         if self._failure is not None:
             raise self._failure
         error: Exception = message.data
@@ -224,22 +233,50 @@ class _SocketIngest:
             self._services.sockets.gathers(self)
 
     async def _take_text(self, messages: list[bytes]) -> None:
-        self._flush_decoder()
-        if sum(map(len, messages)) >= LARGE_EVENT_BYTES:
-            self._put(await asyncio.to_thread(self._check, messages))
-        else:
-            self._put(self._check(messages))
-        await self._room()
+        await self._drain_decoder()
+        if sum(map(len, messages)) < LARGE_EVENT_BYTES:
+            try:
+                batch = self._check(messages)
+            except TakesLong:
+                pass
+            else:
+                self._put(batch)
+                await self._room()
+                return
+        await self._drain(self._decoder_of(messages))
+
+    def _decoder_of(self, messages: list[bytes]) -> Decoder:
+        """Return a decoder of text messages, for those that take long."""
+        config = self._services.config
+        decoder = Decoder(
+            kind="json" if self._is_document else "unstated",
+            encoding="identity",
+            limits=self._services.limits,
+            first_line=self._line,
+            # Longer ones were refused already; one longer than an event may be is set aside.
+            line_bytes_max=max(config.message_bytes_max, config.event_bytes_max),
+        )
+        for message in messages:
+            decoder.feed(bytes(message), ends_message=True)
+        decoder.finish()
+        return decoder
+
+    async def _drain(self, decoder: Decoder) -> None:
+        while (batch := await next_batch(decoder)) is not None:
+            self._line = batch.limit_line
+            self._put(batch)
+            await self._room()
+
+    async def _drain_decoder(self) -> None:
+        while self._decoder.waiting_bytes:
+            if (batch := await next_batch(self._decoder, flush=True)) is not None:
+                self._put(batch)
 
     async def _take_binary(self, data: bytes) -> None:
         decoder = self._decoder
         self._binary_head = bytes(data[:HEAD_BYTES_KEPT])
         decoder.feed(data, ends_message=True)
-        is_large = len(data) >= _LARGE_MESSAGE_BYTES or decoder.unfinished_bytes >= LARGE_EVENT_BYTES
-        while True:
-            batch = await asyncio.to_thread(decoder.next_batch) if is_large else decoder.next_batch()
-            if batch is None:
-                break
+        while (batch := await next_batch(decoder)) is not None:
             self._put(batch)
             await self._room()
         await self._hold.resize(decoder.unfinished_bytes)
@@ -253,9 +290,7 @@ class _SocketIngest:
             self._socket.hand_out()
             return
         try:
-            self._flush_decoder()
-            if messages := self._socket.take_out():
-                self._put(self._check(messages))
+            self._flush_quickly()
         except RrdError as error:
             self._set_aside(error)
             self._fail_soon(error)
@@ -273,19 +308,52 @@ class _SocketIngest:
         with contextlib.suppress(RrdError):
             self._source.put(batch)
 
-    def _flush_decoder(self) -> None:
+    def _flush_quickly(self) -> None:
+        """Flush what is quick to check; leave the rest to ``_receive``, which may wait for a thread."""
         while self._decoder.waiting_bytes:
-            batch = self._decoder.next_batch(flush=True)
+            batch = self._decoder.next_batch(flush=True, pace="quick")
             if batch is not None:
                 self._put(batch)
+            elif self._decoder.is_behind:
+                self._socket.hand_back(self._socket.take_out())
+                return
+        if messages := self._socket.take_out():
+            try:
+                batch = self._check(messages)
+            except TakesLong:
+                self._socket.hand_back(messages)
+            else:
+                self._put(batch)
+
+    async def _flush_now(self) -> None:
+        """Flush all there is, however long it takes. Nothing is received any more."""
+        with self._busy():
+            await self._drain_decoder()
+            if messages := self._socket.take_out():
+                await self._take_text(messages)
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        """While something is taken in, so that no timed flush comes between."""
+        self._is_busy = True
+        try:
+            yield
+        finally:
+            self._is_busy = False
 
     def _check(self, messages: list[bytes]) -> Batch:
+        """Check text messages on the loop. Raises ``TakesLong`` if that is no quick work."""
         limits = self._services.limits
         if self._is_document:
-            lines = [line for message in messages for line in split_document(bytes(message))]
-            batch = check_lines(lines, limits, first_line=self._line)
+            if sum(map(len, messages)) > QUICK_DOCUMENT_BYTES_MAX:
+                raise TakesLong
+            found = (line for message in messages for line in split_document(bytes(message)))
+            lines = list(itertools.islice(found, QUICK_LINES_MAX + 1))
+            if len(lines) > QUICK_LINES_MAX:
+                raise TakesLong
+            batch = check_lines(lines, limits, first_line=self._line, is_quick=True)
         else:
-            batch = check_messages(messages, limits, first_line=self._line)
+            batch = check_messages(messages, limits, first_line=self._line, is_quick=True)
         self._line = batch.limit_line
         return batch
 
@@ -303,13 +371,15 @@ class _SocketIngest:
         if self._source is not None:
             await self._services.registry.room(self._source)
 
-    def _finish_stream(self) -> None:
+    async def _finish_stream(self) -> None:
         """The socket is closed: take what the binary stream still holds."""
+        await self._flush_now()
         # Streaming compressors are seldom ended properly before a close, so a stream cut off is no error.
         self._decoder.finish(cut_off=True)
         try:
-            while (batch := self._decoder.next_batch()) is not None:
-                self._put(batch)
+            with self._busy():
+                while (batch := await next_batch(self._decoder)) is not None:
+                    self._put(batch)
         except WireError as error:
             self._set_aside(error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import hdrs, web
 
 from rrd.errors import BadRequest, TooLarge, WireError
@@ -12,6 +14,7 @@ from rrd.http.services import SERVICES, Services
 from rrd.wire.forms import BOM
 from rrd.wire.layers import Layers
 from rrd.wire.metadata import BadPair, read_metadata
+from rrd.wire.turns import QUICK_BYTES, QUICK_DOCUMENT_BYTES_MAX, WINDOW_COST_BYTES
 
 _ERRORS_TOLD = 100
 _BETWEEN_BYTES_MAX = 16 << 20
@@ -28,7 +31,10 @@ async def post_metadata(request: web.Request) -> web.Response:
     services.registry.check_room_on_disk()
     body = await _read_body(request, services)
     try:
-        metadata = read_metadata(body, services.limits, flat=True)
+        if len(body) > QUICK_DOCUMENT_BYTES_MAX:
+            metadata = await asyncio.to_thread(read_metadata, body, services.limits, flat=True)
+        else:
+            metadata = read_metadata(body, services.limits, flat=True)
     except ValueError as error:
         raise BadRequest(str(error), code="bad_metadata") from None
     source = await services.registry.open_source(
@@ -57,19 +63,26 @@ async def _read_body(request: web.Request, services: Services) -> bytes:
     limits = services.limits
     encoding = encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, ""))
     stream = Layers(
-        encoding, zstd_window_bytes_max=limits.zstd_window_bytes_max, bytes_max=_BETWEEN_BYTES_MAX
+        encoding,
+        zstd_window_bytes_max=limits.zstd_window_bytes_max,
+        bytes_max=_BETWEEN_BYTES_MAX,
+        ratio_max=limits.inflate_ratio_max,
     )
     # Room for every key and value at its largest, with as much again for JSON's escapes.
     bytes_max = (
         2 * limits.metadata_keys_max * (limits.metadata_key_bytes_max + limits.metadata_value_bytes_max)
     )
     parts: list[bytes] = []
-    size = 0
+    size = work_bytes = 0
     try:
         async for chunk in body_chunks(request, services.config.body_idle_timeout_s):
             for window in stream.windows(chunk):
                 parts.append(window)
                 size += len(window)
+                work_bytes += len(window) + WINDOW_COST_BYTES
+                if work_bytes > QUICK_BYTES:
+                    work_bytes = 0
+                    await asyncio.sleep(0)
                 if size > bytes_max:
                     raise TooLarge(f"metadata is larger than {bytes_max} bytes")
     except CutOff:

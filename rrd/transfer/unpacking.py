@@ -117,9 +117,9 @@ def _windows(
     encoding: Encoding, first: bytes, chunks: Iterator[bytes], zstd_window_bytes_max: int
 ) -> Iterator[bytes]:
     stream = inflater(encoding, zstd_window_bytes_max=zstd_window_bytes_max)
-    yield from stream.windows(first)
+    yield from filter(None, stream.windows(first))
     for chunk in chunks:
-        yield from stream.windows(chunk)
+        yield from filter(None, stream.windows(chunk))
     if not stream.at_boundary:
         raise BrokenEncoding("the file ends before its compressed stream does")
 

@@ -10,5 +10,6 @@
 ``parse``      one event, and what to say where it is none
 ``packed``     events that ``@rrweb/packer`` has compressed
 ``values``     where JSON values end, for text that is no good as a whole
+``turns``      how much one call does on an event loop, and in a thread
 ``decoder``    all of these behind ``feed`` and ``next_batch``
 """

@@ -1,9 +1,10 @@
 """The frame decoder: compressed chunks in, batches of checked events out.
 
-Sans I/O: ``feed`` takes a chunk, ``next_batch`` does the work, a batch at a time, and returns None when
-it wants more. Errors surface in ``next_batch``, after every batch that came before them, so the
-events before an oversized one come out first wherever the body was cut. (Broken compression takes its
-last window along: the libraries give nothing back when they raise.)
+Sans I/O: ``feed`` takes a chunk, ``next_batch`` does the work, a batch at a time. It returns None when
+it wants more, or has done as much as its caller's pace allows (``is_behind``). Errors surface in
+``next_batch``, after every batch that came before them, so the events before an oversized one come out first
+wherever the body was cut. (Broken compression takes its last window along: the libraries give nothing back
+when they raise.)
 
 Memory: one chunk, one window, one batch, and at most one unfinished line or document. A document is
 taken apart while its events are pulled.
@@ -11,6 +12,8 @@ taken apart while its events are pulled.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
@@ -18,13 +21,23 @@ from typing import Literal
 
 from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.wire.documents import split_document
-from rrd.wire.events import Batch, Line, Rejected, check_lines, split_lines
+from rrd.wire.events import Batch, Rejected, check_lines, split_lines
 from rrd.wire.forms import Form, form_of
 from rrd.wire.inflate import Encoding
 from rrd.wire.layers import Layers
 from rrd.wire.limits import Limits
-from rrd.wire.lines import LineSplitter
-from rrd.wire.values import leading_values
+from rrd.wire.lines import LineSplitter, numbered_lines
+from rrd.wire.turns import (
+    EVENT_COST_BYTES,
+    QUICK_BYTES,
+    QUICK_DOCUMENT_BYTES_MAX,
+    QUICK_LINES_MAX,
+    STEP_BYTES,
+    WINDOW_COST_BYTES,
+    Pace,
+    TakesLong,
+)
+from rrd.wire.values import iter_leading_values
 
 ContentKind = Literal["ndjson", "json", "unstated"]
 """How a text is laid out, as its type says; ``unstated``: the type says nothing, its first bytes decide."""
@@ -33,11 +46,26 @@ _LINES_MAX = 1 << 14
 """Lines in a batch, at most. Events are so long that their bytes decide; lines of junk may be
 one byte long, and each takes a microsecond and a hundred bytes to set aside."""
 
+_SAMPLE_BYTES = 4 << 10
+_SAMPLE_LINES_MAX = 256
+"""No event is so short as the lines of a payload that begins with more of them in ``_SAMPLE_BYTES``."""
+
+_WORK_BYTES: dict[Pace, float] = {"whole": math.inf, "step": STEP_BYTES, "quick": QUICK_BYTES}
+
 
 class Decoder:
     """Decodes one body, or the binary messages of one socket."""
 
-    def __init__(self, *, kind: ContentKind, encoding: Encoding, limits: Limits, first_line: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        kind: ContentKind,
+        encoding: Encoding,
+        limits: Limits,
+        first_line: int = 1,
+        line_bytes_max: int | None = None,
+    ) -> None:
+        """``line_bytes_max``: a longer line ends the body. None: as ``limits.event_bytes_max``."""
         self._limits = limits
         self._stated: Form | None = None if kind == "unstated" else kind
         self._form = self._stated
@@ -47,23 +75,36 @@ class Decoder:
             encoding,
             zstd_window_bytes_max=limits.zstd_window_bytes_max,
             bytes_max=limits.body_bytes_max,
+            ratio_max=limits.inflate_ratio_max,
         )
         self._chunks: deque[tuple[bytes, bool]] = deque()
         """Chunks that wait to be decoded, each with whether it ends a message."""
         self._windows: Iterator[bytes] = iter(())
-        self._splitter = LineSplitter(line_bytes_max=limits.event_bytes_max)
+        self._splitter = LineSplitter(line_bytes_max=line_bytes_max or limits.event_bytes_max)
         self._document = bytearray()
         self._events: Iterator[bytes] | None = None
         """Events out of documents, which wait to be put in a batch."""
-        self._unchecked: list[Line] = []
-        """Lines of a batch that ended early."""
+        self._unchecked = b""
+        """Whole lines of which no batch was made yet, from ``_unchecked_at`` on."""
+        self._unchecked_at = 0
         self._line = first_line
+        self._body_line = first_line
+        """The first line of this body or message, as far as lines were counted then."""
+        self.is_behind = False
+        """The last ``next_batch`` stopped because of its pace: call it again before feeding more."""
+        self.worked_bytes = 0
+        """For the caller, who sets it back: the work since the last turn, some ``QUICK_BYTES`` a batch."""
+        self._is_quick = False
+        self._work_left: float = 0
+        """Decoded bytes that this call may still take in."""
         self._message_ended = False
         self._finished = False
         self._cut_off = False
         self._ended = False
         self._tried_bytes = 0
         self._error: WireError | None = None
+        self._is_rest_saved = True
+        """What an error left unfinished was looked through."""
         self._left_over = b""
         """What an error left of an unfinished line."""
         self._body_bytes = 0
@@ -87,20 +128,33 @@ class Decoder:
         self._finished = True
         self._cut_off = cut_off
 
-    def next_batch(self, *, flush: bool = False) -> Batch | None:
+    def next_batch(self, *, flush: bool = False, pace: Pace = "whole") -> Batch | None:
         """Return the next batch, or None when more has to be fed (after ``finish``: at the end).
 
-        With ``flush`` a batch comes as soon as there is one whole line, however small.
+        With ``flush`` a batch comes as soon as there is one whole line, however small. Unless ``pace`` is
+        ``whole``, None also comes where ``is_behind`` says that work is left; after a quick call
+        that work needs a step, in a thread.
         Raises ``WireError`` where the bytes can't be decoded any further; every call after that does too.
         """
+        batch = self._next_batch(flush=flush, pace=pace)
+        if batch is not None or self._is_quick:
+            self.worked_bytes += QUICK_BYTES if batch is not None else QUICK_BYTES - int(self._work_left)
+        return batch
+
+    def _next_batch(self, *, flush: bool, pace: Pace) -> Batch | None:
+        self.is_behind = False
+        self._is_quick = pace == "quick"
+        self._work_left = _WORK_BYTES[pace]
         if self._unchecked:
-            lines, self._unchecked = self._unchecked, []
-            return self._check(lines)
+            return self._check()
         self._pull()
-        waiting, ending = self._splitter.whole_bytes, self._finished or flush or self._error is not None
+        ending = flush or (not self.is_behind and (self._finished or self._error is not None))
+        waiting = self._splitter.whole_bytes
         if waiting >= self._limits.batch_bytes or (waiting and ending):
-            payload = self._splitter.take()
-            return self._check(split_lines(payload), payload)
+            self._unchecked = self._splitter.take()
+            return self._check()
+        if self.is_behind:
+            return None
         if self._left_over:
             rejected = (Rejected(self._line, "cut_off", self._left_over),)
             self._left_over = b""
@@ -113,7 +167,7 @@ class Decoder:
     @property
     def waiting_bytes(self) -> int:
         """Decoded bytes of whole lines that no batch was made of yet."""
-        return self._splitter.whole_bytes + sum(map(len, self._unchecked)) + len(self._unchecked)
+        return self._splitter.whole_bytes + len(self._unchecked) - self._unchecked_at
 
     @property
     def unfinished_bytes(self) -> int:
@@ -127,19 +181,39 @@ class Decoder:
                 self._decode()
             except WireError as error:
                 self._error = error
-                self._save_rest(error)
+                self._is_rest_saved = False
             else:
                 return
+        if not self._is_rest_saved:
+            if self._puts_off():
+                return
+            self._is_rest_saved = True
+            self._save_rest(self._error)
         while self._events is not None and self._splitter.whole_bytes < self._limits.batch_bytes:
+            if self._work_left <= 0:
+                self.is_behind = True
+                return
             self._take_event(self._events)
+
+    def _puts_off(self) -> bool:
+        """Tell whether looking through what is unfinished is no work for a quick call."""
+        self.is_behind = self._is_quick and self.unfinished_bytes > QUICK_DOCUMENT_BYTES_MAX
+        return self.is_behind
 
     def _decode(self) -> None:
         while self._splitter.whole_bytes < self._limits.batch_bytes:
+            if self._work_left <= 0:
+                self.is_behind = True
+                return
             if self._events is not None:
                 self._take_event(self._events)
             elif (window := next(self._windows, None)) is not None:
+                self._work_left -= len(window) + WINDOW_COST_BYTES
                 self._take(window)
             elif self._message_ended:
+                if self._puts_off():
+                    return
+                self._work_left -= WINDOW_COST_BYTES
                 self._message_ended = False
                 self._end_message()
             elif self._chunks:
@@ -150,6 +224,8 @@ class Decoder:
             elif self._finished and self._inflater.has_head:
                 self._windows = self._inflater.flush()
             elif self._finished and not self._ended:
+                if self._puts_off():
+                    return
                 self._ended = True
                 self._end_body()
             else:
@@ -160,6 +236,7 @@ class Decoder:
         if event is None:
             self._events = None
         else:
+            self._work_left -= len(event) + EVENT_COST_BYTES
             self._splitter.add_line(event)
 
     def _take(self, window: bytes) -> None:
@@ -190,6 +267,7 @@ class Decoder:
 
     def _end_message(self) -> None:
         self._body_bytes = 0
+        self._body_line = self._line
         self._inflater.end_message()
         if self._inflater.at_boundary:
             self._end_line()
@@ -216,9 +294,10 @@ class Decoder:
         if self._form == "ndjson":
             self._splitter.end_values()
             return
-        documents = leading_values(self._document, b'{["')
-        if documents:
-            limit = documents[-1][1]
+        limit = 0
+        for _, end in iter_leading_values(self._document, b'{["'):
+            limit = end
+        if limit:
             self._events = split_document(bytes(memoryview(self._document)[:limit]))
             del self._document[:limit]
 
@@ -255,10 +334,62 @@ class Decoder:
             rest = self._splitter.drop_partial()
             self._left_over = b"" if rest.isspace() else rest
 
-    def _check(self, lines: list[Line], payload: bytes | None = None) -> Batch:
-        if len(lines) > _LINES_MAX:
-            lines, self._unchecked, payload = lines[:_LINES_MAX], lines[_LINES_MAX:], None
-        batch = check_lines(lines, self._limits, first_line=self._line, payload=payload, may_end_early=True)
-        self._unchecked = lines[batch.limit_line - self._line :] + self._unchecked
+    def _check(self) -> Batch | None:
+        """Make a batch of the lines that wait, or of the first of them; None if that is no quick work."""
+        payload, start = self._unchecked, self._unchecked_at
+        try:
+            is_dense = start or payload.count(b"\n", 0, _SAMPLE_BYTES) > _SAMPLE_LINES_MAX
+            if not is_dense and (lines := split_lines(payload, count_max=self._lines_max)) is not None:
+                batch = check_lines(
+                    lines,
+                    self._limits,
+                    first_line=self._line,
+                    payload=payload,
+                    may_end_early=True,
+                    is_quick=self._is_quick,
+                )
+                taken = batch.limit_line - self._line
+                end = len(payload) if taken == len(lines) else sum(map(len, lines[:taken])) + taken
+            else:
+                batch, end = self._check_dense(payload, start)
+        except TakesLong:
+            self.is_behind = True
+            return None
         self._line = batch.limit_line
+        self._unchecked, self._unchecked_at = (b"", 0) if end == len(payload) else (payload, end)
+        self._check_line_count()
         return batch
+
+    def _check_dense(self, payload: bytes, start: int) -> tuple[Batch, int]:
+        """Check some of very short lines. Return the batch, and the offset of the first line behind it."""
+        found = numbered_lines(payload, start, self._line, count_max=self._lines_max)
+        batch = check_lines(
+            found.lines,
+            self._limits,
+            first_line=self._line,
+            numbers=found.numbers,
+            may_end_early=True,
+            is_quick=self._is_quick,
+        )
+        taken = bisect_left(found.numbers, batch.limit_line)
+        if taken == len(found.lines):
+            return batch._replace(limit_line=found.limit_number), found.limit
+        return batch, found.ends[taken - 1]
+
+    @property
+    def _lines_max(self) -> int:
+        return QUICK_LINES_MAX if self._is_quick else _LINES_MAX
+
+    def _check_line_count(self) -> None:
+        limit = self._limits.body_lines_max
+        if limit is None or self._line - self._body_line <= limit or isinstance(self._error, TooLarge):
+            return
+        # What was decoded by now is given up, but for the batch that tells.
+        self._error = TooLarge(f"the body has more than {limit} lines, blank ones included (body_lines_max)")
+        self._is_rest_saved = True
+        self._unchecked, self._unchecked_at = b"", 0
+        self._events = None
+        self._splitter.take()
+        self._splitter.drop_partial()
+        self._document = bytearray()
+        self._head = b""

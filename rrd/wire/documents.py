@@ -28,7 +28,7 @@ class _Wrapper(msgspec.Struct):
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _wrapper = msgspec.json.Decoder(_Wrapper)
 _INTEGER = re.compile(rb"-?[0-9]++(?![.eE0-9])")
-_VAIN_SCANS_MAX = 8
+_VAIN_SCANS_MAX = 2
 """How many times the size of a damaged document may be scanned for ends of values that don't end."""
 
 

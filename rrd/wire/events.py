@@ -9,7 +9,8 @@ events, lone surrogates and what to say about a bad line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -22,6 +23,14 @@ from rrd.wire.limits import Limits
 from rrd.wire.metadata import BadPair, read_metadata
 from rrd.wire.packed import unpack
 from rrd.wire.parse import CUSTOM, Reason, Refusal, Timestamp, check_utf8, is_utf8, parse, tagged_data
+from rrd.wire.turns import (
+    QUICK_DOCUMENT_BYTES_MAX,
+    QUICK_LINES_MAX,
+    QUICK_PACKED_BYTES_MAX,
+    QUICK_TOGETHER_BYTES_MAX,
+    QUICK_UNPACKED_BYTES_MAX,
+    TakesLong,
+)
 from rrd.wire.values import skip_separator, skip_space, value_end
 
 _Never = Annotated[int, Meta(ge=1, le=0)]
@@ -47,8 +56,8 @@ _LONG_MESSAGE_BYTES = 1 << 10
 """From this mean on it costs less to search messages one by one than to put them together first."""
 
 _BAD_EVENTS_MAX = 10_000
-"""So many bad events of one document are set aside one by one; each takes a hundred bytes beside its own.
-What comes behind is set aside in one piece."""
+"""So many bad events of one document or line are set aside one by one; each takes a hundred bytes beside its
+own. What comes behind is set aside in one piece."""
 
 _METADATA_TAG = "recording-meta"
 _CLOSE_TAG = "close-permanent"
@@ -97,18 +106,26 @@ class Batch(NamedTuple):
     """A ``close-permanent`` event is among the events: the page says that the recording is over."""
 
 
-def check_messages(messages: Sequence[bytes], limits: Limits, *, first_line: int) -> Batch:
+def check_messages(
+    messages: Sequence[bytes], limits: Limits, *, first_line: int, is_quick: bool = False
+) -> Batch:
     """Check WebSocket messages, each of which is one line or many; a message's end ends a line.
 
     All of it is held at once, some ten times over if it is junk: this is for messages gathered up to
     ``limits.batch_bytes``. A larger message is better fed to a ``Decoder``. A message may be a bytearray,
-    too; what is returned holds bytes only.
+    too; what is returned holds bytes only. With ``is_quick`` it raises ``TakesLong`` rather
+    than do more than a quick call may.
     """
+    if is_quick and len(messages) > QUICK_LINES_MAX:
+        raise TakesLong
     payload = b"\n".join((*messages, b""))
     if not _has_line_feed(messages, len(payload)):
-        return check_lines(messages, limits, first_line=first_line, payload=payload)
+        return check_lines(messages, limits, first_line=first_line, payload=payload, is_quick=is_quick)
     payload = b"".join([message if message[-1:] == b"\n" else message + b"\n" for message in messages])
-    batch = check_lines(split_lines(payload), limits, first_line=first_line, payload=payload)
+    found = split_lines(payload, count_max=QUICK_LINES_MAX if is_quick else None)
+    if found is None:
+        raise TakesLong
+    batch = check_lines(found, limits, first_line=first_line, payload=payload, is_quick=is_quick)
     # A document on several lines never gives good lines only, so others are not looked at.
     if batch.rejected and any(map(begins_document, messages)):
         lines: list[Line] = []
@@ -117,7 +134,7 @@ def check_messages(messages: Sequence[bytes], limits: Limits, *, first_line: int
                 lines.append(bytes(message).rstrip())
             else:
                 lines += message.removesuffix(b"\n").split(b"\n")
-        return _check_carefully(lines, limits, first_line, may_end_early=False)
+        return _check_carefully(lines, limits, first_line, may_end_early=False, is_quick=is_quick)
     return batch
 
 
@@ -127,8 +144,8 @@ def _has_line_feed(messages: Sequence[bytes], size: int) -> bool:
     return any(b"\n" in message for message in messages)
 
 
-def split_lines(payload: bytes) -> list[Line]:
-    """Return the lines of ``payload``, each ended by LF, as views without it.
+def split_lines(payload: bytes, *, count_max: int | None = None) -> list[Line] | None:
+    """Return the lines of ``payload``, each ended by LF, as views without it; None if there are too many.
 
     (``bytes.split`` looks at bytes one by one and copies them: on the corpus a third as fast.)
     """
@@ -138,6 +155,8 @@ def split_lines(payload: bytes) -> list[Line]:
     while (limit := find(b"\n", start)) >= 0:
         lines.append(view[start:limit])
         start = limit + 1
+        if count_max is not None and len(lines) > count_max:
+            return None
         if len(lines) > _VIEWS_MAX:
             return list(payload.split(b"\n")[:-1])
     return lines
@@ -149,14 +168,24 @@ def check_lines(
     *,
     first_line: int,
     payload: bytes | None = None,
+    numbers: Sequence[int] | None = None,
     may_end_early: bool = False,
+    is_quick: bool = False,
 ) -> Batch:
     """Check lines without their LFs. ``payload``, if given, is the same lines, each ended by LF.
 
     Packed events may make a batch far larger than its lines. Once ``limits.event_bytes_max`` was
     unpacked, more of them are refused as ``too_large``. With ``may_end_early`` the batch ends before that,
     at ``limits.batch_bytes``; its ``limit_line`` tells, and the other lines are left to the caller.
+    ``numbers``: the lines' own, if they don't simply follow ``first_line``. With ``is_quick`` it raises
+    ``TakesLong`` rather than do more than a quick call may.
     """
+
+    def carefully() -> Batch:
+        return _check_carefully(
+            lines, limits, first_line, numbers=numbers, may_end_early=may_end_early, is_quick=is_quick
+        )
+
     if payload is None:
         payload = b"\n".join(lines) + b"\n" if lines else b""
     if b"\r" in payload:
@@ -168,11 +197,12 @@ def check_lines(
         # A call a line: ``decode_lines`` is half as fast again, but to it a line's end is any white space.
         stamps = [event.timestamp for event in map(_plain, lines)]
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        return _check_carefully(lines, limits, first_line, may_end_early=may_end_early)
+        return carefully()
     line_bytes_max = max(map(len, lines), default=0)
     if line_bytes_max > limits.event_bytes_max or _has_deep_line(lines, limits.nesting_max, line_bytes_max):
-        return _check_carefully(lines, limits, first_line, may_end_early=may_end_early)
-    return _batch(payload, stamps, limit_line=first_line + len(lines))
+        return carefully()
+    limit_line = numbers[-1] + 1 if numbers else first_line + len(lines)
+    return _batch(payload, stamps, limit_line=limit_line)
 
 
 def _has_deep_line(lines: Sequence[Line], nesting_max: int, line_bytes_max: int) -> bool:
@@ -209,13 +239,21 @@ def _batch(
     )
 
 
-def _check_carefully(lines: Sequence[Line], limits: Limits, first_line: int, *, may_end_early: bool) -> Batch:
-    careful = _Careful(limits)
+def _check_carefully(
+    lines: Sequence[Line],
+    limits: Limits,
+    first_line: int,
+    *,
+    numbers: Sequence[int] | None = None,
+    may_end_early: bool,
+    is_quick: bool = False,
+) -> Batch:
+    careful = _Careful(limits, is_quick=is_quick)
     limit_line = first_line
-    for line in map(bytes, lines):
-        careful.take(limit_line, line)
-        limit_line += 1
-        if may_end_early and careful.unpacked_bytes + careful.document_bytes >= limits.batch_bytes:
+    for number, line in zip(numbers or itertools.count(first_line), map(bytes, lines), strict=False):
+        careful.take(number, line)
+        limit_line = number + 1
+        if may_end_early and careful.is_enough:
             break
     return _batch(
         b"\n".join(careful.kept) + b"\n" if careful.kept else b"",
@@ -231,8 +269,11 @@ def _check_carefully(lines: Sequence[Line], limits: Limits, first_line: int, *, 
 class _Careful:
     """Takes lines one by one, and sorts them into events, metadata and refused."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, is_quick: bool) -> None:
         self._limits = limits
+        self._is_quick = is_quick
+        self._value_count = 0
+        self._metadata_bytes = 0
         self.kept: list[bytes] = []
         self.stamps: list[int | float] = []
         self.metadata: list[MetadataEvent] = []
@@ -242,6 +283,12 @@ class _Careful:
         self.unpacked_bytes = 0
         self.document_bytes = 0
         """Bytes of lines that were taken apart as documents."""
+
+    @property
+    def is_enough(self) -> bool:
+        """A batch should end here: it has grown far larger than its lines, or is full of bad ones."""
+        size = self.unpacked_bytes + self.document_bytes
+        return size >= self._limits.batch_bytes or len(self.rejected) >= _BAD_EVENTS_MAX
 
     def take(self, number: int, line: bytes) -> None:
         line = line.removeprefix(BOM)
@@ -256,16 +303,20 @@ class _Careful:
             if refusal.reason in _REASONS_OF_WRAPPERS and is_document(line):
                 self._take_document(number, line)
                 return
-            values = _separate(line) if refusal.reason in {"not_json", "bad_packed_event"} else []
-            if not values:
+            values = None
+            if refusal.reason in {"not_json", "bad_packed_event"}:
+                if self._is_quick and len(line) > QUICK_TOGETHER_BYTES_MAX:
+                    raise TakesLong from None
+                values = _separate(line)
+            if values is None:
                 self.rejected.append(Rejected(number, refusal.reason, line))
-            for value in values:
-                try:
-                    self._take_value(number, value)
-                except Refusal as inner:
-                    self.rejected.append(Rejected(number, inner.reason, value))
+            else:
+                self._take_values(number, line, values, refusal.reason)
 
     def _take_value(self, number: int, line: bytes) -> None:
+        self._value_count += 1
+        if self._is_quick and self._value_count > QUICK_LINES_MAX:
+            raise TakesLong
         if len(line) > self._limits.event_bytes_max:
             raise Refusal("too_large")
         if line.lstrip()[:1] == b'"':
@@ -290,30 +341,44 @@ class _Careful:
         self.own_ids = self.own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
 
     def _take_document(self, number: int, line: bytes) -> None:
-        """Take the events of an array or wrapper. It is refused as a whole if all are bad."""
+        """Take the events of an array or wrapper."""
+        is_whole = value_end(line, skip_space(line, 0)) is not None
+        self._take_values(number, line, _flat(line), None if is_whole else "not_json")
+
+    def _take_values(self, number: int, line: bytes, values: Iterable[bytes], reason: Reason | None) -> None:
+        """Take the events out of a line of many. It is refused as a whole if there are none but bad ones.
+
+        ``reason``: why it is refused if it holds nothing at all; None: it isn't.
+        """
+        if self._is_quick and len(line) > QUICK_DOCUMENT_BYTES_MAX:
+            raise TakesLong
         self.document_bytes += len(line)
         count = len(self.kept) + len(self.metadata)
         bad: list[Rejected] = []
         rest = bytearray()
-        for value in _flat(line):
-            if len(bad) < _BAD_EVENTS_MAX:
-                try:
-                    self._take_value(number, value)
-                except Refusal as refusal:
-                    bad.append(Rejected(number, refusal.reason, value))
-            else:
-                rest += value + b","
+        for value in values:
+            if len(bad) >= _BAD_EVENTS_MAX:
+                # Its source is refused for so many: looking on would only take the time of others.
+                rest += value
+                rest += b","
+                continue
+            try:
+                self._take_value(number, value)
+            except Refusal as refusal:
+                bad.append(Rejected(number, refusal.reason, value))
         if len(self.kept) + len(self.metadata) == count:
-            if bad:
-                self.rejected.append(Rejected(number, bad[0].reason, line))
-            elif value_end(line, skip_space(line, 0)) is None:
-                self.rejected.append(Rejected(number, "not_json", line))
+            reason = bad[0].reason if bad else reason
+            if reason is not None:
+                self.rejected.append(Rejected(number, reason, line))
             return
         self.rejected += bad
         if rest:
             self.rejected.append(Rejected(number, "too_many_bad_events", b"[" + bytes(rest[:-1]) + b"]"))
 
     def _take_metadata(self, number: int, line: bytes, payload: bytes) -> None:
+        self._metadata_bytes += len(payload)
+        if self._is_quick and self._metadata_bytes > QUICK_DOCUMENT_BYTES_MAX:
+            raise TakesLong
         # Bytes that are no UTF-8 lose the pair that they stand in, and no other.
         try:
             values, bad = read_metadata(payload, self._limits, flat=False)
@@ -324,6 +389,10 @@ class _Careful:
     def _unpack(self, line: bytes) -> bytes:
         if self.unpacked_bytes >= self._limits.event_bytes_max:
             raise Refusal("too_large")
+        if self._is_quick and (
+            len(line) > QUICK_PACKED_BYTES_MAX or self.unpacked_bytes > QUICK_UNPACKED_BYTES_MAX
+        ):
+            raise TakesLong
         unpacked = unpack(line, bytes_max=self._limits.event_bytes_max)
         if unpacked is None:
             raise Refusal("bad_packed_event")
@@ -340,15 +409,25 @@ def _flat(line: bytes) -> Iterator[bytes]:
             yield value
 
 
-def _separate(line: bytes) -> list[bytes]:
+def _separate(line: bytes) -> Iterator[bytes] | None:
     """Return the values on a line that holds several, the last one possibly cut off, or has commas around.
 
-    Nothing if there is anything else, or no more than one value.
+    None if there is anything else, or no more than one value.
     """
-    found: list[bytes] = []
+    count = start = limit = 0
+    for start, limit in _spans(line):  # noqa: B007  # the last ones are wanted
+        count += 1
+    is_one = count == 1 and line[start:limit].rstrip() == line.strip()
+    if not count or is_one or skip_separator(line, limit) < len(line):
+        return None
+    # Looked through twice, so that a million of them are never held.
+    return (line[start:limit].rstrip() for start, limit in _spans(line))
+
+
+def _spans(line: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the objects and strings stand that a line begins with, up to one that does not end."""
     at = skip_separator(line, 0)
     while line[at : at + 1] in {b"{", b'"'}:
         limit = value_end(line, at)
-        found.append(line[at:limit].rstrip())
+        yield at, len(line) if limit is None else limit
         at = len(line) if limit is None else skip_separator(line, limit)
-    return found if at == len(line) and found != [line.strip()] else []

@@ -1,7 +1,8 @@
 """Decompression a bounded window at a time, for streams that arrive in chunks.
 
 ``windows(chunk)`` yields what a chunk decodes to, piece by piece; nothing is decoded before it is
-asked for, so a bomb costs one window. gzip members (RFC 1952, 2.2) and zstd frames (RFC 8878, 3)
+asked for, so a bomb costs one window. A window may be empty: input that adds nothing is
+work too, and the caller may stop there. gzip members (RFC 1952, 2.2) and zstd frames (RFC 8878, 3)
 may be concatenated; a stream that ended is followed by a new one. brotli (RFC 7932) knows no such thing:
 there only the next message begins a new stream.
 """
@@ -26,6 +27,13 @@ ISAL_ERRORS = (zlib.error, cast("type[Exception]", IsalError))
 
 WINDOW_BYTES = 256 << 10
 """Decoded bytes asked for at a time. brotli may give half as much again."""
+
+_EMPTY_MAX = 16
+"""Members and slices of input in a row that add nothing, before an empty window says so."""
+
+_SLICE_BYTES_MIN = 1 << 10
+"""A stream that ends copies what was given to it and comes after its end. Slices that grow from here keep
+many short members from costing a long slice each."""
 
 _SLICE_BYTES = 64 << 10
 """What is not decoded yet is copied with each window, by all these libraries, so that
@@ -52,7 +60,10 @@ class Inflater(Protocol):
         ...
 
     def windows(self, chunk: bytes) -> Iterable[bytes]:
-        """Yield what ``chunk`` adds. Raises ``BrokenEncoding``; then what was yielded is still good."""
+        """Yield what ``chunk`` adds, in windows that may be empty.
+
+        Raises ``BrokenEncoding``; then what was yielded is still good.
+        """
         ...
 
     def end_message(self) -> None:
@@ -100,8 +111,11 @@ class _Gzip:
         return self._stream is None and not self._header
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
-        for part in _slices(chunk, _SLICE_BYTES):
-            rest = part
+        at, slice_bytes, empty_count = 0, _SLICE_BYTES_MIN, 0
+        while at < len(chunk):
+            rest = chunk[at : at + slice_bytes]
+            at += len(rest)
+            slice_bytes = min(4 * slice_bytes, _SLICE_BYTES)
             while rest:
                 if self._stream is None:
                     rest = self._begin(rest)
@@ -119,7 +133,9 @@ class _Gzip:
                 if self._stream.eof:
                     rest = self._stream.unused_data
                     self._stream = None
-                if window:
+                    slice_bytes = _SLICE_BYTES_MIN
+                empty_count = 0 if window else empty_count + 1
+                if window or empty_count % _EMPTY_MAX == 0:
                     yield window
 
     def _begin(self, rest: bytes) -> bytes:
@@ -189,8 +205,7 @@ class _Brotli:
             if self._stream.is_finished():
                 self._stream = None
                 self._ended = True
-            if window:
-                yield window
+            yield window
             # It says that it accepts more while output still waits inside: only an empty window tells.
             if self._ended or not window:
                 return
@@ -216,6 +231,7 @@ class _Zstd:
         if whole is not None:
             yield from _slices(whole, WINDOW_BYTES)
             return
+        empty_count = 0
         for part in _slices(chunk, _ZSTD_SLICE_BYTES):
             rest = part
             while rest:
@@ -233,8 +249,11 @@ class _Zstd:
                     self._frame = None
                 if len(decoded) > WINDOW_BYTES:
                     yield from _slices(decoded, WINDOW_BYTES)
-                elif decoded:
-                    yield decoded
+                    empty_count = 0
+                else:
+                    empty_count = 0 if decoded else empty_count + 1
+                    if decoded or empty_count % _EMPTY_MAX == 0:
+                        yield decoded
 
     def _at_once(self, chunk: bytes) -> bytes | None:
         """Return what a chunk decodes to that is one good frame of moderate size; None leaves all to do.

@@ -20,6 +20,9 @@ _ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _MAGIC_FIRST = {bytes([first]) for first in (0x1F, 0x28, *range(0x50, 0x60))}
 _FIRST_UNSURE = _MAGIC_FIRST | {b""}
 _MAGIC_BYTES_MAX = 4
+RATIO_FREE_BYTES = 8 << 20
+"""So much may be decoded whatever was received: short streams of one text may be dense, and cost little."""
+
 _HEAD_BYTES = 64
 """So many bytes decide whether something is text. A brotli stream may begin with ``[`` or a quote, but not go
 on like JSON for so long."""
@@ -36,9 +39,18 @@ class Layers:
     """An ``Inflater`` where the declared encoding may be wrong, missing, or not the only one."""
 
     def __init__(
-        self, encoding: Encoding, *, zstd_window_bytes_max: int, bytes_max: int | None = None
+        self,
+        encoding: Encoding,
+        *,
+        zstd_window_bytes_max: int,
+        bytes_max: int | None = None,
+        ratio_max: int | None = None,
     ) -> None:
-        """``bytes_max`` bounds what is decoded only to be decoded again. ``TooLarge`` is raised beyond it."""
+        """Bound what comes out. ``TooLarge`` is raised beyond the bounds.
+
+        ``bytes_max``: bytes that are decoded only to be decoded again. ``ratio_max``: bytes that either layer
+        decodes for each that was received, from ``RATIO_FREE_BYTES`` on, over all chunks so far.
+        """
         self._encoding: Encoding = encoding
         self._zstd_window_bytes_max = zstd_window_bytes_max
         self._is_plain = False
@@ -46,6 +58,10 @@ class Layers:
         self._outer = self._inner = _NOTHING
         self._bytes_max = bytes_max
         self._between_bytes = 0
+        self._ratio_max = ratio_max
+        self._received_bytes = 0
+        self._outer_bytes = self._inner_bytes = 0
+        """What the layers have decoded."""
 
     @property
     def at_boundary(self) -> bool:
@@ -58,7 +74,11 @@ class Layers:
         return not self._is_plain and bool(self._outer.head or self._inner.head)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield what ``chunk`` adds. Raises ``BrokenEncoding``; then what was yielded is still good."""
+        """Yield what ``chunk`` adds, in windows that may be empty.
+
+        Raises ``BrokenEncoding`` and ``TooLarge``; then what was yielded is still good.
+        """
+        self._received_bytes += len(chunk)
         if self._is_plain:
             return iter(_PLAIN.windows(chunk))
         if self._outer is _NOTHING:
@@ -71,7 +91,7 @@ class Layers:
     def flush(self) -> Iterator[bytes]:
         """The message or body ends: yield what had waited for more bytes to tell what it is."""
         yield from self._through(self._outer.flush())
-        yield from self._inner.flush()
+        yield from self._counted(self._inner.flush())
 
     def end_message(self) -> None:
         """The next chunk begins a new message. Call after ``flush``."""
@@ -87,13 +107,35 @@ class Layers:
             if self._outer.is_identity:
                 yield window
                 continue
+            if not window:
+                yield window
+                continue
+            self._outer_bytes += len(window)
+            self._check_ratio(self._outer_bytes)
             if self._inner is _NOTHING:
                 self._inner = _Stream("identity", self._zstd_window_bytes_max)
-            yield from self._inner.windows(window)
+            yield from self._counted(self._inner.windows(window))
             if self._inner.is_compressed and self._bytes_max is not None:
                 self._between_bytes += len(window)
                 if self._between_bytes > self._bytes_max:
                     raise TooLarge(f"the body is larger than {self._bytes_max} bytes when decoded once")
+
+    def _counted(self, windows: Iterator[bytes]) -> Iterator[bytes]:
+        for window in windows:
+            if self._inner.is_compressed:
+                self._inner_bytes += len(window)
+                self._check_ratio(self._inner_bytes)
+            yield window
+
+    def _check_ratio(self, decoded_bytes: int) -> None:
+        ratio_max = self._ratio_max
+        if ratio_max is None or decoded_bytes <= RATIO_FREE_BYTES:
+            return
+        if decoded_bytes > ratio_max * self._received_bytes:
+            raise TooLarge(
+                f"it decodes to more than {ratio_max} times what was sent (inflate_ratio_max); "
+                "send it less compressed"
+            )
 
     def rest(self) -> bytes:
         """After an error: return what was decoded, and had waited for more bytes to tell what it is."""

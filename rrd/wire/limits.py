@@ -21,5 +21,9 @@ class Limits(NamedTuple):
     """A batch is handed out when it has gathered so much."""
     nesting_max: int = 10_000
     """Levels of arrays and objects in an event, itself included."""
+    body_lines_max: int | None = None
+    """Lines of a body, or of one message of a socket, blank ones too. None: no limit."""
+    inflate_ratio_max: int | None = None
+    """Decoded bytes for each received one, over all of a body or socket. None: no limit."""
     metadata_value_too_long: Literal["quarantine", "cut"] = "quarantine"
     """What becomes of a value longer than ``metadata_value_bytes_max``."""

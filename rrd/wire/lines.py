@@ -6,8 +6,54 @@ its bytes. Each byte is looked at once.
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 from rrd.errors import TooLarge
-from rrd.wire.values import leading_values
+from rrd.wire.values import iter_leading_values
+
+_SPACE = re.compile(rb"\s*+")
+
+
+class Numbered(NamedTuple):
+    """Some lines of a payload, without the blank ones."""
+
+    lines: list[bytes]
+    """Without their LFs."""
+    numbers: list[int]
+    ends: list[int]
+    """For each line the offset behind its LF."""
+    limit: int
+    """Offset of the first line that was not looked at."""
+    limit_number: int
+
+
+def numbered_lines(payload: bytes, start: int, number: int, *, count_max: int) -> Numbered:
+    """Return up to ``count_max`` lines of ``payload`` from ``start`` on; the first one has ``number``.
+
+    For payloads of very short lines. Each line ends with LF. A run of blank lines costs what a scan costs.
+    """
+    lines: list[bytes] = []
+    numbers: list[int] = []
+    ends: list[int] = []
+    find, skip = payload.find, _SPACE.match
+    at = start
+    while at < len(payload) and len(lines) < count_max:
+        # The run may reach into a line that begins with space: that line begins behind the last LF.
+        space = skip(payload, at)
+        assert space is not None
+        blank_limit = payload.rfind(b"\n", at, space.end()) + 1
+        if blank_limit:
+            number += payload.count(b"\n", at, blank_limit)
+            at = blank_limit
+            continue
+        limit = find(b"\n", at) + 1
+        lines.append(payload[at : limit - 1])
+        numbers.append(number)
+        ends.append(limit)
+        number += 1
+        at = limit
+    return Numbered(lines, numbers, ends, at, number)
 
 
 class LineSplitter:
@@ -87,11 +133,14 @@ class LineSplitter:
 
         They show where they end; of a number or of junk nobody knows whether more of it comes.
         """
-        values = leading_values(self._partial, b'{"')
-        for start, limit in values:
-            self.add_line(bytes(self._partial[start:limit]))
-        if values:
-            del self._partial[: values[-1][1]]
+        limit = 0
+        lines = bytearray()  # In one piece: of millions of values, each as an object would take gigabytes.
+        for start, limit in iter_leading_values(self._partial, b'{"'):
+            lines += self._partial[start:limit]
+            lines += b"\n"
+        if lines:
+            self._add(lines)
+            del self._partial[:limit]
 
     def drop_partial(self) -> bytes:
         """Take the line that has not ended out, unfinished as it is."""

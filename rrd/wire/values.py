@@ -66,15 +66,18 @@ def leading_values(text: bytes | bytearray, openings: bytes) -> list[tuple[int, 
 
     It stops at what begins with no byte of ``openings`` (out of ``{["``), and at what does not end.
     """
-    found: list[tuple[int, int]] = []
+    return list(iter_leading_values(text, openings))
+
+
+def iter_leading_values(text: bytes | bytearray, openings: bytes) -> Iterator[tuple[int, int]]:
+    """Yield what ``leading_values`` returns, one by one."""
     at = skip_space(text, 0)
     while at < len(text) and text[at] in openings:
         limit = value_end(text, at)
         if limit is None:
-            break
-        found.append((at, limit))
+            return
+        yield at, limit
         at = skip_space(text, limit)
-    return found
 
 
 def members(text: bytes, start: int) -> Iterator[Member]:

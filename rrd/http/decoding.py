@@ -1,0 +1,38 @@
+"""Pulls batches out of a decoder without keeping the event loop from anything else.
+
+What is quick is done on the loop, the rest in a thread, step by step (``rrd.wire.turns``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rrd.wire.decoder import Decoder
+from rrd.wire.events import Batch
+from rrd.wire.turns import QUICK_BYTES
+
+
+async def next_batch(decoder: Decoder, *, flush: bool = False) -> Batch | None:
+    """Return the decoder's next batch, or None when it wants more. Raises like ``Decoder.next_batch``.
+
+    Cancelled, it waits for the step under way, whose batch is lost: then no thread uses the decoder any more.
+    """
+    # What has arrived may be in memory whole, so neither reading it nor storing it need ever wait.
+    if decoder.worked_bytes >= QUICK_BYTES:
+        decoder.worked_bytes = 0
+        await asyncio.sleep(0)
+    batch = decoder.next_batch(flush=flush, pace="quick")
+    while batch is None and decoder.is_behind:
+        batch = await _in_thread(lambda: decoder.next_batch(flush=flush, pace="step"))
+    return batch
+
+
+async def _in_thread(call: Callable[[], Batch | None]) -> Batch | None:
+    """Return what ``call`` returns in a thread. Cancelled, it waits for the thread."""
+    working = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise

@@ -1,0 +1,42 @@
+"""How much decoding one call may do, so that an event loop gives turns.
+
+A call is *quick* on an event loop: it stops before work of more than some 10 ms, and its caller goes on
+in a thread. There it takes *steps*, which end soon enough for the caller to be cancelled between two. What
+counts is decoded bytes: a kilobyte on the wire may be megabytes of text.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Pace = Literal["whole", "step", "quick"]
+"""``whole``: all there is to do. ``step``: some ``STEP_BYTES``. ``quick``: some ``QUICK_BYTES``."""
+
+QUICK_BYTES = 512 << 10
+"""Decoded bytes in a quick call: twice a batch by default."""
+
+STEP_BYTES = 8 << 20
+
+WINDOW_COST_BYTES = 4 << 10
+"""A window that adds little costs as much as so many bytes. Empty gzip members take 20 bytes each."""
+
+EVENT_COST_BYTES = 128
+"""An element of a document costs so much beside its own bytes."""
+
+QUICK_LINES_MAX = 4 << 10
+"""Lines, messages and values in a quick call: a microsecond or three each."""
+
+QUICK_DOCUMENT_BYTES_MAX = 32 << 10
+"""Documents and objects of metadata that a quick call takes apart."""
+
+QUICK_TOGETHER_BYTES_MAX = 16 << 10
+"""The longest line of values run together that a quick call takes apart: two bytes a value, a microsecond."""
+
+QUICK_PACKED_BYTES_MAX = 4 << 10
+"""The largest packed event that a quick call unpacks: deflate gives back up to a thousand times as much."""
+
+QUICK_UNPACKED_BYTES_MAX = 1 << 20
+
+
+class TakesLong(Exception):
+    """A quick call stopped, and has done nothing: call again in a thread, not quick."""
