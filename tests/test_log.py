@@ -19,7 +19,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import rrd
-from rrd import log
+from rrd import log, redaction, traces
 from rrd.config import Config
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\w+) (.*)")
@@ -42,12 +42,15 @@ SIGNATURES = st.text("0123456789abcdef", min_size=64, max_size=64)
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
+    ours = logging.getLogger("rrd")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
     yield
     # Not ``basicConfig(force=True)``: it would close the handlers of pytest.
     root.handlers[:] = handlers
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook = hooks
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
     logging.captureWarnings(False)
 
 
@@ -124,7 +127,7 @@ def test_what_libraries_log_becomes_an_event_that_names_them() -> None:
     assert match is not None
     assert parse(match[3]) == (
         "library",
-        {"logger": "aiohttp.server", "message": "Error handling request from 10.0.0.1\n2026 forged"},
+        {"logger": "aiohttp.server", "message": "Error handling request from %s"},
     )
 
 
@@ -142,7 +145,7 @@ def test_a_traceback_is_short_and_indented_below_its_line() -> None:
         log.event(logging.getLogger("rrd.x"), logging.ERROR, "failed", exc_info=True, what=1)
     first, *rest = stream.getvalue().splitlines()
     assert first.endswith("error failed what=1")
-    assert len(rest) < 4 * log.FRAMES_MAX
+    assert len(rest) < 4 * traces.FRAMES_MAX
     assert all(re.match(r"\S+Z error   ", line) for line in rest)
     assert any("ValueError: first" in line for line in rest)
 
@@ -221,15 +224,15 @@ PLACES = {
 @given(secret=st.one_of(KEYS, OPAQUE, SIGNATURES))
 def test_a_secret_is_hidden_wherever_it_stands(place: str, secret: str) -> None:
     text = PLACES[place].replace("{}", secret).replace("{{", "{").replace("}}", "}")
-    hidden = log.redact(text)
+    hidden = redaction.redact(text)
     assert secret not in hidden
-    assert log.HIDDEN in hidden
+    assert redaction.HIDDEN in hidden
 
 
 @given(st.text(), KEYS, st.text())
 def test_a_minted_key_is_hidden_in_any_text(before: str, key: str, after: str) -> None:
     assume(key[-43:] not in before + after)
-    hidden = log.redact(before + key + after)
+    hidden = redaction.redact(before + key + after)
     assert key[-43:] not in hidden
 
 
@@ -237,7 +240,7 @@ def test_a_minted_key_is_hidden_in_any_text(before: str, key: str, after: str) -
 def test_text_without_secrets_stays_as_it_is(text: str) -> None:
     plain = SECRETIVE.sub("", text)
     assume(not SECRETIVE.search(plain))
-    assert log.redact(plain) == plain
+    assert redaction.redact(plain) == plain
 
 
 @pytest.mark.parametrize(
@@ -251,7 +254,7 @@ def test_text_without_secrets_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_ordinary_lines_stay_as_they_are(text: str) -> None:
-    assert log.redact(text) == text
+    assert redaction.redact(text) == text
 
 
 @given(secret=st.one_of(KEYS, OPAQUE))
