@@ -36,7 +36,6 @@ http {{
     {site}
 }}
 """
-_CADDY_BEFORE = "{{\n\tadmin 127.0.0.1:{admin_port}\n}}\n"
 
 
 def unavailable(reason: str) -> None:
@@ -187,8 +186,8 @@ class Caddy(Proxy):
         site = replaced(site, "\treverse_proxy", f"\theader {CONFIG_HEADER} {config_number}\n\treverse_proxy")
         if self.keeps_sockets:
             site = replaced(site, "# stream_close_delay", "stream_close_delay")
-        text = _CADDY_BEFORE.format(admin_port=self.admin_port) + site
-        (self.directory / "Caddyfile").write_text(text)
+        site = replaced(site, "{\n\tlog {", f"{{\n\tadmin 127.0.0.1:{self.admin_port}\n\tlog {{")
+        (self.directory / "Caddyfile").write_text(site)
 
     def command(self) -> list[str]:
         return [self.binary, "run", *self._config()]
