@@ -95,7 +95,8 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
 
         The last one says how the socket ended, again and again.
         CLOSE: the client has closed it; what it sent after that counts for nothing (RFC 6455, 5.5.1).
-        CLOSED: the connection has ended. ERROR: ``data`` is the exception for what can't be received.
+        CLOSED: the connection has ended, or ``stop_receiving`` was called. ERROR: ``data`` is the exception
+        for what can't be received.
         Only one may wait here at a time.
         """
         runs, frames = self._runs, self._frames
@@ -113,7 +114,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
                 break
             if message.type is WSMsgType.PING:
                 self._answer(message.data)
-            elif message.type is WSMsgType.CLOSE:
+            elif message.type is WSMsgType.CLOSE or message.type is WSMsgType.CLOSED:
                 self._last = message
             elif message.type is not WSMsgType.PONG:
                 return message
@@ -159,6 +160,14 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         None if all could be received so far.
         """
         return self._frames.refused_head if self._frames is not None else None
+
+    def stop_receiving(self) -> None:
+        """Drop what comes from now on, and the message whose frames are coming in. What came before whole
+        can still be received; then ``next_message`` says that the socket is closed.
+        """
+        if self._runs is not None and self._frames is not None and not self._frames.is_over:
+            self._frames.is_over = True
+            self._runs.close_off()
 
     def hang_up(self) -> None:
         """End the connection at once. What has arrived can still be received."""
@@ -219,6 +228,8 @@ class _Runs(WebSocketDataQueue):
         self.keeps_back = False
         """The next message is not to be queued: ``kept_back`` is where it goes."""
         self.kept_back: Message | None = None
+        self.is_closed_off = False
+        """What comes from now on is dropped."""
 
     @property
     def has_waiting(self) -> bool:
@@ -242,6 +253,13 @@ class _Runs(WebSocketDataQueue):
         self.messages.clear()
         self.size = 0
 
+    def close_off(self) -> None:
+        """Hand out what has gathered, and the end behind it; take nothing more in."""
+        self.hand_out()
+        super().feed_data(_CLOSED, 0)
+        self.is_closed_off = True
+        self.stop()
+
     def hand_out(self) -> None:
         if self.messages:
             size = self.size
@@ -257,6 +275,8 @@ class _Runs(WebSocketDataQueue):
         """Take in a message that came in fragments or compressed, or that is not text."""
         if self.keeps_back:
             self.kept_back = data
+            return
+        if self.is_closed_off:
             return
         if data[0] is not _TEXT or self.on_first is None:
             self.hand_out()
