@@ -7,7 +7,7 @@ VENV_CADDY := .venv-caddy
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers caddy clean
+.PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers caddy lock clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -48,6 +48,11 @@ bench: $(VENV)/installed-dev peers
 
 bench-quick: $(VENV)/installed-dev peers
 	$(BIN)/python -m bench.run --quick $(ARGS)
+
+# The packages of an installed rrd, by version and hash; `make lock ARGS=--upgrade` takes the newest.
+lock: $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock $(ARGS)
 
 # What the benches compare with, each with packages of its own.
 peers: $(VENV)/installed-dev

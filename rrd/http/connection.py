@@ -18,12 +18,11 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from rrd.errors import BadFraming
-from rrd.http import cors
 from rrd.http.crowding import RefusedConnections
 from rrd.http.framing import Framing, HeadRefused
 from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
-from rrd.http.problems import SERVER_NAME, http_problem, note_refusal, problem
+from rrd.http.problems import ORIGIN, add_owed_headers, http_problem, note_refusal, problem
 from rrd.http.services import Services
 from rrd.log import event
 
@@ -171,7 +170,7 @@ class Connection(RequestHandler):
         if not self._upgraded:  # What is behind an upgrade that is declined is not parsed yet.
             self._mark_last(resp)
         if not resp.prepared:  # It may be one that no handler of the application has made.
-            resp.headers.setdefault(hdrs.SERVER, SERVER_NAME)
+            add_owed_headers(resp.headers, request.headers.get(hdrs.ORIGIN) or resp.get(ORIGIN))
         sent, is_reset = await super().finish_response(request, resp, start_time)
         if self._ended:  # An upgrade that was declined has just put what is behind it into ``_framing``.
             self._framing.end()
@@ -238,7 +237,7 @@ class Connection(RequestHandler):
             origin = request.headers.get("Origin")
         server: Any = self._manager
         note_refusal(request, response, services=server.services if server else None)
-        cors.add_headers(response.headers, origin)
+        response[ORIGIN] = origin
         response.force_close()
         return response
 

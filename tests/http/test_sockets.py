@@ -36,6 +36,8 @@ class _Unread:
             self.waiting -= 1
         self.pings += 1
 
+    def cut_off(self) -> None: ...
+
     async def goodbye(self, *, code: int, reason: str) -> None: ...
 
 
