@@ -28,7 +28,8 @@ from rrd.errors import RrdError, ShuttingDown, TooLarge, TooManySockets, WireErr
 from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.decoding import next_batch
-from rrd.http.gathering import GatheringSocket, Message
+from rrd.http.frames import Message
+from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.services import SERVICES, Services
