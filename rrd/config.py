@@ -102,7 +102,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     open_segments_max: Annotated[int, Meta(ge=16)] = 3_000
     buffer_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
     recording_buffer_bytes_max: Annotated[int, Meta(ge=64 * KIB)] = 8 * MIB
-    read_bytes_max: Annotated[int, Meta(ge=MIB)] = 64 * MIB
+    read_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
+    answer_bytes_per_s_min: Annotated[int, Meta(ge=0)] = 16 * KIB
     commit_stall_max_s: Annotated[int, Meta(ge=0)] = 300
     ping_interval_s: Annotated[int, Meta(ge=1)] = 25
     body_idle_timeout_s: Annotated[int, Meta(ge=1)] = 60

@@ -33,6 +33,7 @@ _HINTS = {
     "head_too_large": "the setting `head_bytes_max` bounds request line and header fields; cookies count",
     "no_such_path": "serverUrl may be wrong: it ends in /recordings/ID/ingest, or /ingest?recordingId=ID",
     "recording_erased": "late events of erased recordings; `tombstone_days` says for how long",
+    "taker_too_slow": "`answer_bytes_per_s_min`: the client took less of an answer than that",
     "too_large": "the settings `event_bytes_max`, `message_bytes_max` and `body_bytes_max` say how large",
     "too_many_sockets": "the setting `sockets_max`",
     "too_many_connections": "the limit of open files: LimitNOFILE in the unit, or ulimit -Hn",

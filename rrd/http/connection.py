@@ -25,6 +25,7 @@ from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
 from rrd.http.problems import SERVER_NAME, http_problem, note_refusal, problem
 from rrd.http.services import Services
+from rrd.http.taking import TakerWatch
 from rrd.log import event
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def _tidying(factory: Any) -> Any:
 class Connection(RequestHandler):
     """One connection. What it reads goes through ``Framing``."""
 
-    __slots__ = ("_ended", "_framing", "_gone", "_has_said_end")
+    __slots__ = ("_ended", "_framing", "_gone", "_has_said_end", "_taker")
 
     def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(manager, loop=loop, **settings)
@@ -128,6 +129,7 @@ class Connection(RequestHandler):
         self._ended = False
         """The client has sent all that it will, and may still read."""
         self._has_said_end = False
+        self._taker: TakerWatch | None = None
         self._gone: asyncio.Event | None = None
         """Made when the end of the connection is awaited, and set by it."""
 
@@ -140,10 +142,38 @@ class Connection(RequestHandler):
         server: Any = self._manager
         if server is not None:
             server.on_lost()
+        if self._taker is not None:
+            self._taker.end()
         super().connection_lost(exc)
         self._framing.end()
         if self._gone is not None:
             self._gone.set()
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent: see to it that it takes some."""
+        super().pause_writing()
+        server: Any = self._manager
+        if server is None or self.transport is None or self._payload_parser is not None:
+            return  # What a socket is told waits for no one, and never ends reading.
+        bytes_per_s_min = server.services.config.answer_bytes_per_s_min
+        if self._taker is None and bytes_per_s_min:
+            self._taker = TakerWatch(
+                self.transport,
+                bytes_per_s_min=bytes_per_s_min,
+                is_waiting=lambda: self._paused,
+                on_slow=self._give_up_taker,
+            )
+        if self._taker is not None:
+            self._taker.begin()
+
+    def _give_up_taker(self) -> None:
+        server: Any = self._manager
+        if server is None or self.transport is None or self._payload_parser is not None:
+            return
+        refusals = server.services.refusals
+        refusals.tell("taker_too_slow", code="taker_too_slow", status=408)
+        refusals.count(code="taker_too_slow", status=408)
+        self.transport.abort()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what came before the client closed its side; True keeps ours open until then."""

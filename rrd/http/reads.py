@@ -30,10 +30,12 @@ from rrd.http.damage import (
 from rrd.http.filters import KEY_PARAMETERS, filters_of, refuse_filters
 from rrd.http.negotiate import accepts
 from rrd.http.problems import json_response, problem
+from rrd.http.reading import lane, reader_of
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import ListedRecording, RecordingRow
 from rrd.log import event
 from rrd.playback.table import Between, Snapshot, Table, plan
+from rrd.shares.queue import Who
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +59,15 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     # From before the files are looked up in the index: what is being read is not evicted.
     with services.claims.reading(grant.tenant, recording):
         row = await _visible(services, grant, recording)
-        answer = EventsAnswer(request, row, between, is_stored=is_stored)
+        who = reader_of(grant)
+        answer = EventsAnswer(request, who, row, between, is_stored=is_stored)
         may_salvage = wants_salvage(request, services)
         if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
             return web.Response(status=304, headers=answer.headers)
         try:
-            table = await _plan(services, row, between)
+            table = await _plan(services, who, row, between)
             if may_salvage:
-                await check_all(services, table)
+                await check_all(services, who, table)
                 answer.headers[MISSING_HEADER] = "0"
             return await answer.send(table)
         except StoreAway as error:
@@ -75,12 +78,12 @@ async def get_events(request: web.Request) -> web.StreamResponse:
                 raise
             damage = error
         try:
-            found = await salvaged(services, row, between)
+            found = await salvaged(services, who, row, between)
             if not may_salvage:
                 return refusal(row, found, damage)
             log_salvage(row, found, damage)
             answer = EventsAnswer(
-                request, row, between, is_stored=is_stored, missing_events=found.missing_events
+                request, who, row, between, is_stored=is_stored, missing_events=found.missing_events
             )
             return await answer.send(found.table)
         except StoreAway as error:
@@ -102,12 +105,11 @@ async def _check_that_it_is_there(services: Services, row: RecordingRow) -> Reco
     return fresh
 
 
-async def _plan(services: Services, row: RecordingRow, between: Between) -> Table:
+async def _plan(services: Services, who: Who, row: RecordingRow, between: Between) -> Table:
     """Return the table of a recording's blocks, as of ``row`` or later."""
     while True:
         snapshot = Snapshot.of(row)
-        # Who has to wait for the object store does it where nobody else has to wait for him.
-        threads = services.reading_threads if snapshot.is_local else services.files.threads
+        threads = lane(services, who, is_local=snapshot.is_local)
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 threads,
