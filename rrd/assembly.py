@@ -34,6 +34,7 @@ from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.segment.disk import Disk, OsDisk
+from rrd.shares.admission import Admission
 from rrd.shares.room import Room, Times
 from rrd.shares.threads import FairThreads
 from rrd.tombstones import Tombstones
@@ -155,6 +156,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
             clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
         ),
         unfinished=Budget(max(config.buffer_bytes_max, config.event_bytes_max)),
+        admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES),
         reading_threads=reading_threads,
         object_threads=object_threads,
@@ -214,6 +216,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "removal": services.remover.run(),
         "retention": parts.retention.run(),
         "refusals": services.refusals.run(),
+        "quotas": services.admission.run(),
         "tombstones": _keep_tombstones(parts),
     }
     return [asyncio.create_task(job, name=name) for name, job in jobs.items()]

@@ -20,6 +20,7 @@ from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
 from rrd.registry import Registry
 from rrd.segment.disk import Disk
+from rrd.shares.admission import Admission
 from rrd.shares.room import Room
 from rrd.shares.threads import FairThreads
 from rrd.wire.limits import Limits
@@ -61,6 +62,7 @@ class Services:
     sockets: Sockets
     unfinished: Budget
     """Memory for large events that are still coming in, by POST or in compressed messages."""
+    admission: Admission
     read_room: Room
     """``read_bytes_max``: for all answers that are being made, or wait for their takers."""
     reading_threads: FairThreads
