@@ -44,7 +44,8 @@ from rrd.wire.turns import QUICK_DOCUMENT_BYTES_MAX, QUICK_LINES_MAX, TakesLong
 logger = logging.getLogger(__name__)
 
 _GOODBYE_TIMEOUT_S = 5.0
-_ECHOES_MAX = 16
+_ECHOES_MAX, _ECHO_BYTES_MAX = 16, 1 << 20
+"""What of a socket's echo may wait until it is read; what comes beyond it is not echoed."""
 
 
 async def ingest_ws(request: web.Request) -> web.StreamResponse:
@@ -128,6 +129,7 @@ class _SocketIngest:
         self._binary_head = b""
         """How the last binary message begins, as it was sent."""
         self._has_set_aside = False
+        self._echo_bytes = 0
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
         self._hold = Hold(services.unfinished)
@@ -385,9 +387,11 @@ class _SocketIngest:
         self._limit_line = batch.limit_line
         self._source.put(batch)
         self._pacer.count(batch)
-        # Whoever doesn't read its echo gets no more of it.
-        if self.wants_echo and batch.payload and len(self._saying) < _ECHOES_MAX:
-            self._later(self._send(batch.payload.decode()))
+        # A client that doesn't read its echo gets no more of it.
+        has_room = len(self._saying) < _ECHOES_MAX and self._echo_bytes < _ECHO_BYTES_MAX
+        if self.wants_echo and batch.payload and has_room:
+            self._echo_bytes += len(batch.payload)
+            self._later(self._echo(batch.payload))
 
     async def _room(self) -> None:
         if self._source is not None:
@@ -509,6 +513,12 @@ class _SocketIngest:
             self._has_news = False
             await self._send(orjson.dumps(self._summary(final=False)).decode())
         self._is_telling = False
+
+    async def _echo(self, payload: bytes) -> None:
+        try:
+            await self._send(payload.decode())
+        finally:
+            self._echo_bytes -= len(payload)
 
     async def _send(self, text: str) -> None:
         try:

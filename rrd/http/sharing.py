@@ -27,7 +27,7 @@ def who_of(grant: Grant, address: str, services: Services) -> Who:
     """Return on whom something counts. ``address``: the client's, or empty."""
     if grant.label == LABEL:
         return Who("")
-    return Who(grant.tenant, grant.key_id, _party_of(address, services.config.trusted_proxies))
+    return Who(grant.tenant, grant.key_id, party_of(address, services.config.trusted_proxies))
 
 
 def claim(request: web.Request, grant: Grant, address: str, services: Services) -> None:
@@ -49,7 +49,8 @@ def unclaim(request: web.Request, services: Services) -> None:
 
 
 @functools.lru_cache(8192)
-def _party_of(address: str, trusted: tuple[str, ...]) -> str:
+def party_of(address: str, trusted: tuple[str, ...]) -> str:
+    """Return as what an address counts; empty if it is no visitor's. ``trusted``: networks of proxies."""
     if not address:
         return ""
     found = ipaddress.ip_address(address)

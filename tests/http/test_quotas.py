@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket as sockets
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from multidict import CIMultiDict
 
-from tests.harness import running, until
+from tests.harness import DaemonProcess, Launch, running, until
 from tests.http.api import Api, check_cors, ndjson, new_id, some_events, visiting
-from tests.http.raw_client import RawReply, Refused, Socket
+from tests.http.raw_client import Connection, RawReply, Refused, Socket
 
 _EVENTS = some_events(3)
 
@@ -143,3 +146,22 @@ async def test_places_of_requests_and_sockets_are_given_back(tmp_path: Path) -> 
                 await until(lambda: not len(daemon.services.sockets), what="the socket to end")
             assert (await api.get("/recordings?limit=wrong")).status == 400
             assert (await api.get(f"/recordings/{recording}/events")).status == 200
+
+
+async def test_one_address_never_has_all_connections(tmp_path: Path) -> None:
+    """That of a peer which is no trusted proxy, before it has shown any key."""
+    rrd = DaemonProcess(tmp_path, Launch(handles_max=256), trusted_proxies="127.0.0.1/32")
+    headers = {"Authorization": f"Bearer {rrd.key()}"}
+    opened: list[Connection] = []
+    with rrd:
+        for _ in range(200):
+            plain = sockets.socket()
+            plain.bind(("127.0.0.9", 0))
+            plain.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", rrd.port))
+            opened.append(Connection(*await asyncio.open_connection(sock=plain)))
+        async with aiohttp.ClientSession(headers=headers) as session:
+            async with session.get(f"{rrd.url}/recordings") as answer:
+                assert answer.status == 200
+            for connection in opened:
+                connection.writer.transport.abort()

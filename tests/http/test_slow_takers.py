@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket as sockets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,29 +10,10 @@ import pytest
 from rrd.http import taking
 from tests.harness import LocalDaemon, running, until
 from tests.http.api import Api, an_event, by_time, ndjson, new_id, visiting
-from tests.http.raw_client import Connection
+from tests.http.raw_client import untaken
 
 _EVENTS = [an_event(1_700_000_000_000 + number, text="x" * 100_000) for number in range(120)]
 """12 MB: more than the kernel holds for a client with a small window."""
-
-
-@contextlib.asynccontextmanager
-async def _untaken(daemon: LocalDaemon, key: str, target: str, count: int) -> AsyncIterator[list[Connection]]:
-    """Ask so many times, and take nothing of the answers."""
-    connections = []
-    try:
-        for _ in range(count):
-            plain = sockets.socket()
-            plain.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-            plain.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", daemon.port))
-            connection = Connection(*await asyncio.open_connection(sock=plain, limit=1024))
-            connection.send_head("GET", target, {"Authorization": f"Bearer {key}"})
-            connections.append(connection)
-        yield connections
-    finally:
-        for connection in connections:
-            connection.writer.transport.abort()
 
 
 async def _store(api: Api, key: str) -> str:
@@ -49,7 +27,7 @@ async def _store(api: Api, key: str) -> str:
 async def test_readers_that_take_nothing_hold_up_no_other(api: Api, daemon: LocalDaemon, query: str) -> None:
     other = daemon.key("all", tenant="other")
     theirs, mine = await _store(api, api.key), await _store(api, other)
-    async with _untaken(daemon, api.key, f"/recordings/{theirs}/events{query}", 30):
+    async with untaken(daemon.port, api.key, f"/recordings/{theirs}/events{query}", 30):
         await until(lambda: daemon.services.read_room.free < 200 << 20, what="the answers to begin")
         async with asyncio.timeout(20):
             reply = await api.get(f"/recordings/{mine}/events{query}", key=other)
@@ -59,7 +37,7 @@ async def test_readers_that_take_nothing_hold_up_no_other(api: Api, daemon: Loca
 
 async def test_a_few_slow_readers_do_not_hold_up_their_own_tenant(api: Api, daemon: LocalDaemon) -> None:
     recording = await _store(api, api.key)
-    async with _untaken(daemon, api.key, f"/recordings/{recording}/events", 10):
+    async with untaken(daemon.port, api.key, f"/recordings/{recording}/events", 10):
         await until(lambda: daemon.services.read_room.free < 200 << 20, what="the answers to begin")
         async with asyncio.timeout(20):
             reply = await api.get(f"/recordings/{recording}/events")
@@ -72,7 +50,7 @@ async def test_a_taker_below_the_least_rate_is_given_up(
     monkeypatch.setattr(taking, "INTERVAL_S", 0.2)
     async with running(tmp_path) as daemon, visiting(daemon) as api:
         recording = await _store(api, api.key)
-        async with _untaken(daemon, api.key, f"/recordings/{recording}/events", 3):
+        async with untaken(daemon.port, api.key, f"/recordings/{recording}/events", 3):
             refusals = daemon.services.refusals
             await until(
                 lambda: any(
@@ -91,7 +69,7 @@ async def test_a_taker_that_takes_enough_gets_all_of_it(
     monkeypatch.setattr(taking, "INTERVAL_S", 0.2)
     async with running(tmp_path) as daemon, visiting(daemon) as api:
         recording = await _store(api, api.key)
-        async with _untaken(daemon, api.key, f"/recordings/{recording}/events", 1) as (connection,):
+        async with untaken(daemon.port, api.key, f"/recordings/{recording}/events", 1) as (connection,):
             size = 0
             head = await connection.reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200")
