@@ -14,6 +14,7 @@ from rrd.http.problems import add_shared_headers, json_response, problem, shared
 from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
+from rrd.http.sharing import unclaim
 
 _HEALTH = "/-/"
 
@@ -62,7 +63,10 @@ async def _wait_until_ready(
     with services.requests:
         if not services.ready.is_set() and not request.path.startswith(_HEALTH):
             await services.ready.wait()
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        finally:
+            unclaim(request, services)
     if services.is_stopping:
         response.force_close()
     return response
