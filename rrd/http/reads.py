@@ -29,6 +29,7 @@ from rrd.http.damage import (
     wants_salvage,
 )
 from rrd.http.filters import KEY_PARAMETERS, filters_of, refuse_filters
+from rrd.http.link_host import check_link_host
 from rrd.http.negotiate import accepts
 from rrd.http.pieces import ANSWER_BYTES, PIECE_BYTES, send_json
 from rrd.http.problems import json_response, problem
@@ -253,6 +254,7 @@ def _signer(request: web.Request, services: Services, grant: Grant) -> Callable[
             "signed URLs need a signing key: rrd signing-keys create", code="no_signing_key",
             parameter="includeSignedUrls",
         )  # fmt: skip
+    check_link_host(request.headers.get(hdrs.HOST, ""), services.config)
     expires_s = services.clock.now_ms() // 1000 + _SIGNED_URL_LIFETIME_S
     if grant.kind == "signing_key":
         # Who was let in for a while must not let himself in for longer.
