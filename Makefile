@@ -12,7 +12,7 @@ ARGS ?=
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
 	@echo "make test       run the tests (ARGS='tests/wire -k gzip' to choose)"
-	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs"
+	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs, attacks"
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
 	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"

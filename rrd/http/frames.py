@@ -48,6 +48,9 @@ _READ_BYTES = 256 << 10
 MARK = WSMessage(WSMsgType.CONTINUATION, None, None)
 """Queued where parsing stops until it is received."""
 
+CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
+"""The end of what is received."""
+
 Message = WSMessage | WSMessageTextBytes
 
 
@@ -65,6 +68,8 @@ class Runs(WebSocketDataQueue):
         self.keeps_back = False
         """The next message is not to be queued: ``kept_back`` is where it goes."""
         self.kept_back: Message | None = None
+        self.is_closed_off = False
+        """What comes from now on is dropped."""
 
     @property
     def has_waiting(self) -> bool:
@@ -87,6 +92,13 @@ class Runs(WebSocketDataQueue):
         self.on_first = None
         self.messages.clear()
         self.size = 0
+
+    def close_off(self) -> None:
+        """Hand out what has gathered, and the end behind it; take nothing more in."""
+        self.hand_out()
+        super().feed_data(CLOSED, 0)
+        self.is_closed_off = True
+        self.stop()
 
     def hand_out(self) -> None:
         if self.messages:
@@ -119,6 +131,8 @@ class Runs(WebSocketDataQueue):
         """Take in a message that came in fragments or compressed, or that is not text."""
         if self.keeps_back:
             self.kept_back = data
+            return
+        if self.is_closed_off:
             return
         if data[0] is not _TEXT or self.on_first is None:
             self.hand_out()

@@ -28,7 +28,7 @@ from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType
 from rrd.errors import RrdError, WireError
 from rrd.http.decoding import in_thread
 from rrd.http.deflate import Unfinished
-from rrd.http.frames import MARK, FrameReader, Message, Runs
+from rrd.http.frames import CLOSED, MARK, FrameReader, Message, Runs
 from rrd.http.half_close import half_close
 
 _TURN_COST = 256
@@ -36,8 +36,6 @@ _TURN_COST = 256
 
 _PONGS_MAX = 64
 """Pongs that wait to be sent, at most; then only the youngest count, as RFC 6455, 5.5.3, permits."""
-
-_CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
 
 
 class GatheringSocket(web.WebSocketResponse[Literal[False]]):
@@ -86,7 +84,8 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
 
         The last one says how the socket ended, again and again.
         CLOSE: the client has closed it; what it sent after that counts for nothing (RFC 6455, 5.5.1).
-        CLOSED: the connection has ended. ERROR: ``data`` is the exception for what can't be received.
+        CLOSED: the connection has ended, or ``stop_receiving`` was called. ERROR: ``data`` is the exception
+        for what can't be received.
         Only one may wait here at a time.
         """
         runs, frames = self._runs, self._frames
@@ -103,7 +102,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
                     message = await self._finish(message, frames)
             except EofStream:
                 if not frames.read_on():
-                    self._last = _CLOSED
+                    self._last = CLOSED
                 continue
             except Exception as error:  # noqa: BLE001  # whatever the parser raised: told by its caller
                 self._last = WSMessage(WSMsgType.ERROR, error, None)
@@ -111,7 +110,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             self._turn_cost += _TURN_COST if message is MARK else 1
             if message.type is WSMsgType.PING:
                 self._answer(message.data)
-            elif message.type is WSMsgType.CLOSE:
+            elif message.type is WSMsgType.CLOSE or message.type is WSMsgType.CLOSED:
                 self._last = message
             elif message.type is not WSMsgType.PONG and message is not MARK:
                 self._turn_cost += _TURN_COST if type(message.data) is list else _TURN_COST // 16
@@ -173,6 +172,14 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         None if all could be received so far.
         """
         return self._frames.refused_head if self._frames is not None else None
+
+    def stop_receiving(self) -> None:
+        """Drop what comes from now on, and the message whose frames are coming in. What came before whole
+        can still be received; then ``next_message`` says that the socket is closed.
+        """
+        if self._runs is not None and self._frames is not None and not self._frames.is_over:
+            self._frames.is_over = True
+            self._runs.close_off()
 
     def hang_up(self) -> None:
         """End the connection at once. What has arrived can still be received."""
