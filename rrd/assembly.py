@@ -28,7 +28,7 @@ from rrd.lifecycle.rounds import Retention
 from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
-from rrd.objects.identity import OwnedStore
+from rrd.objects.identity import OwnedStore, has_marked
 from rrd.recovery import Recovered, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
@@ -186,15 +186,22 @@ async def bring_up_to_date(parts: Parts) -> Recovered:
     """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before."""
     await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
     await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
-    if parts.must_rebuild:
+    store: OwnedStore | None = parts.store
+    if parts.must_rebuild and not has_marked(parts.config.data_dir):
+        # Nothing of this data directory can be in a store that it never marked. So a first start needs no
+        # answer of a bucket: the events are stored here, and the bucket is asked before the first change.
+        store = None
+    elif parts.must_rebuild:
         # A rebuild waits for the store in any case, and must not read one of another data directory.
+        parts.services.waits_for = "it makes its index anew, which needs an answer of the object store"
         await Patience(wait=True).ask(lambda: _confirm_now(parts.store))
+        parts.services.waits_for = "it makes its index anew from segments and objects"
     recovered = await recover(
         parts.config,
         parts.disk,
         parts.index,
         rebuild=parts.must_rebuild,
-        store=parts.store,
+        store=store,
         tombstones=parts.tombstones,
     )
     await parts.services.remover.resume()

@@ -23,6 +23,7 @@
     │   │   └── IndexBusy            503  another process holds the index locked
     │   ├── DataDirGone          503  the data directory is not the one that was opened
     │   ├── TooManySockets       503
+    │   ├── NotReady             503
     │   └── ShuttingDown         503
     ├── ObjectError          the object store
     │   ├── StoreAway            503  it can't be reached, refuses, or is too slow: try again later
@@ -195,6 +196,12 @@ class TooManySockets(RefusedError):
 
     code = "too_many_sockets"
     retry_after_s = 30
+
+
+class NotReady(RefusedError):
+    """The daemon is starting: its index isn't up to date yet."""
+
+    code = "not_ready"
 
 
 class ShuttingDown(RefusedError):

@@ -20,7 +20,8 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from isal import isal_zlib
 
-from rrd.errors import CorruptSegment, StoreAway
+from rrd.errors import CorruptSegment, RrdError, StoreAway, Unauthenticated
+from rrd.http.caller import GRANT, check_live
 from rrd.http.damage import MISSING_HEADER
 from rrd.http.negotiate import best_of
 from rrd.http.reading import READ_SHARE, lane, reading
@@ -123,7 +124,7 @@ class EventsAnswer:
                 assert writer is not None, "it is only prepared once"
                 try:
                     await self._write_all(writer, first, parts)
-                except (CorruptSegment, StoreAway, OSError, TimeoutError) as error:
+                except (CorruptSegment, StoreAway, OSError, TimeoutError, Unauthenticated) as error:
                     # A broken connection is the one sign left that this is not the whole.
                     if self._request.transport is not None:
                         self._request.transport.abort()
@@ -168,6 +169,7 @@ class EventsAnswer:
         part: bytes | None = first
         async with asyncio.timeout(None) as timeout:
             while part is not None:
+                check_live(self._request[GRANT], self._services)
                 may_wait = transport.get_write_buffer_size() + len(part) > _AHEAD_BYTES
                 if may_wait:
                     timeout.reschedule(clock() + patience_s)
@@ -185,11 +187,17 @@ class EventsAnswer:
 
     async def _log_break(self, error: Exception) -> None:
         row = self._row
-        level = logging.WARNING
-        if isinstance(error, CorruptSegment):
-            # What was erased while it was read is no damage.
-            fresh = await self._services.index.recording(row.tenant, row.recording)
-            level = logging.ERROR if fresh is not None else logging.INFO
+        if not isinstance(error, CorruptSegment):
+            # A reader can cause these as often as it likes: it stops reading, or closes.
+            code = error.code if isinstance(error, RrdError) else type(error).__name__
+            self._services.refusals.tell(
+                "read_broken_off", code=code, status=500, recording=row.recording, error=repr(error),
+                next_step=f"rrd doctor {row.recording}",
+            )  # fmt: skip
+            return
+        # What was erased while it was read is no damage.
+        fresh = await self._services.index.recording(row.tenant, row.recording)
+        level = logging.ERROR if fresh is not None else logging.INFO
         event(
             logger, level, "read_broken_off", recording=row.recording, error=repr(error),
             next_step=f"rrd doctor {row.recording}",

@@ -28,7 +28,8 @@ from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError
 from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.decoding import next_batch
-from rrd.http.gathering import GatheringSocket, Message
+from rrd.http.frames import Message
+from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.services import SERVICES, Services
@@ -52,7 +53,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}/ingest/ws``: events over a socket until it closes."""
     services = request.app[SERVICES]
     check_upgrade(request)
-    sender = sender_of(request, services)
+    sender = await sender_of(request, services)
     if services.is_stopping:
         raise ShuttingDown("the server is stopping; open the socket again in a moment")
     services.registry.check_room_on_disk()
@@ -140,6 +141,7 @@ class _SocketIngest:
         """``Sockets`` will call ``flush`` in time for all that gathers now."""
         self._has_news = False
         self._is_telling = False
+        self._close_code, self._close_reason = WSCloseCode.OK, ""
         self._ended = False
         self._has_heard_all = asyncio.Event()
 
@@ -147,11 +149,13 @@ class _SocketIngest:
         """Take messages until the socket closes, then flush and say what was stored."""
         sockets = self._services.sockets
         sockets.add(self)
+        if not self._services.gate.is_live(self.grant):
+            self.cut_off()  # Revoked during the handshake, when no one looked after this socket yet.
         try:
             await self._open_source()
             await self._receive()
             await self._finish_stream()
-            await self._end(code=WSCloseCode.OK, reason="")
+            await self._end(code=self._close_code, reason=self._close_reason)
         except RrdError as error:
             self._set_aside(error)
             await self._fail(error)
@@ -415,6 +419,11 @@ class _SocketIngest:
 
     async def ping(self) -> None:
         await self._socket.ping()
+
+    def cut_off(self) -> None:
+        """Take nothing that comes from now on: its key was revoked. ``run`` tells what was stored before."""
+        self._close_code, self._close_reason = WSCloseCode.POLICY_VIOLATION, "key revoked"
+        self._socket.stop_receiving()
 
     async def goodbye(self, *, code: int, reason: str) -> None:
         """Flush, say what was stored, and close. What is on the wire by then is stored all the same."""

@@ -56,7 +56,7 @@ async def get_events(request: web.Request) -> web.StreamResponse:
             "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
         )
     services = request.app[SERVICES]
-    recording, grant = _may_read(request, services)
+    recording, grant = await _may_read(request, services)
     between, is_stored = _between(request), _is_stored(request)
     # From before the files are looked up in the index: what is being read is not evicted.
     with services.claims.reading(grant.tenant, recording):
@@ -163,7 +163,7 @@ def _is_stored(request: web.Request) -> bool:
 async def get_recording(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}``: its metadata."""
     services = request.app[SERVICES]
-    recording, grant = _may_read(request, services)
+    recording, grant = await _may_read(request, services)
     row = await _visible(services, grant, recording)
     shape = request.query.get("shape", services.config.metadata_shape)
     if shape not in {"list", "object"}:
@@ -185,10 +185,10 @@ async def get_recording(request: web.Request) -> web.StreamResponse:
         return await send_json(request, whole())
 
 
-def _may_read(request: web.Request, services: Services) -> tuple[str, Grant]:
+async def _may_read(request: web.Request, services: Services) -> tuple[str, Grant]:
     recording = recording_of(request, services.config)
     assert recording is not None, "the route has the id in its path"
-    return recording, authorize(request, services, right="read", scope_path=recording_path(recording))
+    return recording, await authorize(request, services, right="read", scope_path=recording_path(recording))
 
 
 async def _visible(services: Services, grant: Grant, recording: str) -> RecordingRow:
@@ -202,7 +202,7 @@ async def _visible(services: Services, grant: Grant, recording: str) -> Recordin
 async def list_recordings(request: web.Request) -> web.StreamResponse:
     """``GET /recordings``: newest first, filtered by metadata."""
     services = request.app[SERVICES]
-    grant = authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
+    grant = await authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
     filters = filters_of(request.query, known=_LIST_PARAMETERS, others_pass=True)
     limit = _number(request, "limit", LIST_LIMIT_DEFAULT, 1, LIST_LIMIT_MAX)
     offset = _number(request, "offset", 0, 0, _OFFSET_MAX)
@@ -279,7 +279,7 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
 async def get_statistics(request: web.Request) -> web.Response:
     """``GET /statistics``: of the key's tenant."""
     services = request.app[SERVICES]
-    grant = authorize(request, services, right="read", scope_path=STATISTICS_PATH)
+    grant = await authorize(request, services, right="read", scope_path=STATISTICS_PATH)
     refuse_filters(request.query, known=KEY_PARAMETERS)
     now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -50,7 +50,7 @@ class UnderWay:
 
 @dataclass(slots=True)
 class Services:
-    """The parts behind the API. ``ready`` is set once recovery is done; requests wait for it."""
+    """The parts behind the API. ``ready`` is set once recovery is done; requests with a key wait a moment."""
 
     config: Config
     clock: Clock
@@ -78,6 +78,8 @@ class Services:
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    waits_for: str = "recovering"
+    """What a start waits for, in words for people, while ``ready`` is not set."""
     connections_max: int = 1 << 31
     """Connections that may be open at once, sockets and others together."""
     backlog: int = 4096
