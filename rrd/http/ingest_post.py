@@ -9,9 +9,18 @@ from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, hdrs, web
 
-from rrd.errors import BadFraming, BadRequest, BrokenEncoding, LengthRequired, RrdError, TooLarge, WireError
+from rrd.errors import (
+    BadFraming,
+    BadRequest,
+    BrokenEncoding,
+    LengthRequired,
+    RrdError,
+    TooLarge,
+    Unauthenticated,
+    WireError,
+)
 from rrd.http.budget import Hold
-from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
+from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
 from rrd.http.decoding import next_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
@@ -27,7 +36,7 @@ _ERRORS_TOLD = 10
 async def ingest_post(request: web.Request) -> web.Response:
     """``POST /recordings/{id}/ingest``: 200 when every good line of the body is on disk."""
     services = request.app[SERVICES]
-    sender = sender_of(request, services)
+    sender = await sender_of(request, services)
     services.registry.check_room_on_disk()
     decoder = Decoder(
         kind=kind_of(request.headers.get(hdrs.CONTENT_TYPE, "")),
@@ -49,7 +58,7 @@ async def ingest_post(request: web.Request) -> web.Response:
     return _answer(failure, tally, pump.errors)
 
 
-def _answer(failure: WireError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
+def _answer(failure: RrdError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
     counts = _counts(tally)
     if failure is not None:
         response = problem_of(failure, **counts)
@@ -124,6 +133,7 @@ class _Pump:
         self._sender = sender
         self._decoder = decoder
         self._hold = Hold(services.unfinished)
+        self._pacer = services.admission.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
         self._line = 1
@@ -131,21 +141,22 @@ class _Pump:
         self.errors: list[dict[str, object]] = []
         """The first lines and pairs of metadata that were refused."""
 
-    async def run(self, chunks: AsyncIterator[bytes]) -> WireError | None:
+    async def run(self, chunks: AsyncIterator[bytes]) -> RrdError | None:
         """Take the whole body in. Return what is wrong with it; what came before is on its way."""
         try:
             try:
                 async for chunk in chunks:
+                    check_live(self._sender.grant, self._services)
                     if len(self._head) < HEAD_BYTES_KEPT:
                         self._head = (self._head + chunk)[:HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
                     await self._pull()
                     await self._hold.resize(self._decoder.unfinished_bytes)
                 self._decoder.finish()
-            except (CutOff, BadFraming) as error:
-                # An unload cuts bodies off; the whole events in it count.
+            except (CutOff, BadFraming, Unauthenticated) as error:
+                # An unload cuts bodies off; the whole events in it count. So do those before a revocation.
                 self._decoder.finish(cut_off=True)
-                if isinstance(error, BadFraming):
+                if not isinstance(error, CutOff):
                     with contextlib.suppress(WireError):  # That it is cut off, too.
                         await self._pull()
                     return error
@@ -154,7 +165,7 @@ class _Pump:
             return error
         return None
 
-    async def set_aside(self, failure: WireError) -> None:
+    async def set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a body that couldn't be decoded to its end: how it begins, in quarantine."""
         if self.source is None and self._sender.recording is None:
             return
@@ -178,18 +189,23 @@ class _Pump:
                 origin=self._sender.origin,
                 visitor=self._sender.visitor,
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
+                begin=lambda: self._services.admission.begin_recording(self._sender.who),
             )
         self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
         self.source.put(batch)
+        self._pacer.count(batch)
         await self._services.registry.room(self.source)
+        if pause_s := self._pacer.wait_s():
+            await asyncio.sleep(pause_s)
 
     async def flush(self) -> Tally:
         return await self.source.flush() if self.source is not None else Tally()
 
     def close(self) -> None:
         self._hold.release()
+        self._pacer.close()
         if self.source is not None:
             self._services.registry.close_source(self.source)
 

@@ -26,6 +26,14 @@ EVENT_COST_BYTES = 128
 QUICK_LINES_MAX = 4 << 10
 """Lines, messages and values in a quick call: a microsecond or three each."""
 
+BAD_VALUE_COST = 4
+METADATA_COST = 6
+DOCUMENT_COST = 12
+"""What a bad value, metadata, and a line that holds an array or a wrapper cost: as much as so many values."""
+
+BAD_BYTES_OF_VALUE = 32
+"""So many bytes of a bad line cost as much as a value: it is looked through several times."""
+
 QUICK_DOCUMENT_BYTES_MAX = 32 << 10
 """Documents and objects of metadata that a quick call takes apart."""
 
