@@ -35,8 +35,11 @@ _PAUSE_S_MAX = 2.0
 _OVERDRAFT = 0.1
 """What is under way when a day's bytes are used up goes on; from this part of a day more on, it is slowed."""
 
-_OWN_EVENTS, _OWN_BYTES = 1_000.0, float(4 << 20)
-"""What a sender may have in any case before it is slowed: a page's first snapshot is in it."""
+_OWN_EVENTS, _OWN_BYTES = 8_000.0, float(4 << 20)
+"""What a sender may have in any case before it is slowed: a page's first snapshot is in it.
+
+More than is put on accounts at once, so that a sender within its part is not slowed because batches are added up.
+"""
 
 _COUNTED_EVENTS, _COUNTED_BYTES = 4_000, 1 << 20
 """So much is put on accounts at once."""
