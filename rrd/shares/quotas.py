@@ -38,7 +38,7 @@ _OVERDRAFT = 0.1
 _OWN_EVENTS, _OWN_BYTES = 8_000.0, float(4 << 20)
 """What a sender may have in any case before it is slowed: a page's first snapshot is in it.
 
-More than is put on accounts at once, so that a sender within its part is not slowed because batches are added up.
+More than is put on accounts at once, so that what is added up slows no sender that is within its part.
 """
 
 _COUNTED_EVENTS, _COUNTED_BYTES = 4_000, 1 << 20
