@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rrd import layout
@@ -35,14 +34,19 @@ from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.segment.disk import Disk, OsDisk
+from rrd.shares.admission import Admission
+from rrd.shares.room import Room, Times
+from rrd.shares.threads import FairThreads
 from rrd.tombstones import Tombstones
 from rrd.transfer.staging import remove_leftovers
 from rrd.wire.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-READERS_MAX = 8
-"""How many recordings are read at once; the others wait."""
+_READING_THREADS = 8
+"""How many blocks are read at once, and how many of objects."""
+
+_READ_ROOM_TIMES = Times(tenant=9, key=9, address=0)
 
 _LATE_INTERVAL_S = 5.0
 
@@ -105,8 +109,10 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
     stack.callback(files.close)
-    reading_threads = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="reading")
-    stack.callback(reading_threads.shutdown, wait=False, cancel_futures=True)
+    reading_threads = FairThreads(_READING_THREADS, name="reading")
+    stack.callback(reading_threads.close)
+    object_threads = FairThreads(_READING_THREADS, name="reading-objects")
+    stack.callback(object_threads.close)
     index, must_rebuild = await open_index(config)
     stack.push_async_callback(index.close)
     guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
@@ -150,8 +156,10 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
             clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
         ),
         unfinished=Budget(max(config.buffer_bytes_max, config.event_bytes_max)),
-        readers=asyncio.Semaphore(READERS_MAX),
+        admission=Admission(config, clock),
+        read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES),
         reading_threads=reading_threads,
+        object_threads=object_threads,
         files=files,
         claims=claims,
         remover=remover,
@@ -215,6 +223,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "removal": services.remover.run(),
         "retention": parts.retention.run(),
         "refusals": services.refusals.run(),
+        "quotas": services.admission.run(),
         "tombstones": _keep_tombstones(parts),
     }
     return [asyncio.create_task(job, name=name) for name, job in jobs.items()]

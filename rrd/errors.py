@@ -160,6 +160,8 @@ class RefusedError(RrdError):
 
     code = "refused"
     status = 503
+    retry_after_s: int | None = None
+    """When it is worth to try again, where that is known."""
 
 
 class DiskFull(RefusedError):
@@ -190,9 +192,10 @@ class DataDirGone(RefusedError):
 
 
 class TooManySockets(RefusedError):
-    """``sockets_max`` sockets are open."""
+    """``sockets_max`` sockets are open, or the sender's share of them."""
 
     code = "too_many_sockets"
+    retry_after_s = 30
 
 
 class NotReady(RefusedError):

@@ -1,16 +1,18 @@
-"""``requirements.lock`` holds what ``pyproject.toml`` asks for, and only that, with hashes.
+"""``requirements.lock``: what the shipped install consists of, each file by its hash.
 
-It need not hold the newest releases. ``packaging`` comes with pytest.
+That PyPI has a newer release is nothing to fail for; that ``pyproject.toml`` asks for something else is. The
+slow tests install for real, from the index that pip is set up with.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import tomllib
-from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
@@ -18,81 +20,124 @@ from packaging.utils import canonicalize_name
 
 from tests.harness import ROOT
 
-LOCK = (ROOT / "requirements.lock").read_text()
-ENTRIES = re.sub(r"\\\n *", " ", re.sub(r"^ *#.*\n", "", LOCK, flags=re.MULTILINE)).splitlines()
-PINS = {
-    canonicalize_name(pin.name): pin for pin in (Requirement(line.split(" --hash")[0]) for line in ENTRIES)
-}
-WANTED = [
-    Requirement(text)
-    for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-]
+LOCK = ROOT / "requirements.lock"
+INSTALL = ("pip install --require-hashes -r requirements.lock", "pip install --no-deps --no-build-isolation")
+"""The second builds with the setuptools of the first: pip's own way fetches one that no hash is known of."""
+
+CLOSURE = """
+import json, sys
+from importlib.metadata import distribution
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+found, wanted = {}, [Requirement(text) for text in sys.argv[1:]]
+while wanted:
+    requirement = wanted.pop()
+    name = canonicalize_name(requirement.name)
+    if name in found:
+        continue
+    known = distribution(name)
+    found[name] = known.version
+    for text in known.requires or ():
+        inner = Requirement(text)
+        extras = requirement.extras or {""}
+        if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras):
+            wanted.append(inner)
+print(json.dumps(found))
+"""
+"""Prints what requirements lead to in an environment, as an object of versions by name."""
 
 
-def test_each_entry_has_one_version_and_hashes() -> None:
-    for line, pin in zip(ENTRIES, PINS.values(), strict=True):
-        assert [part.operator for part in pin.specifier] == ["=="], line
-        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", line), line
+class Pin(NamedTuple):
+    requirement: Requirement
+    version: str
+    hashes: list[str]
+    via: list[str]
+    """Who wants it; ``rrd`` for what ``pyproject.toml`` names itself."""
 
 
-def test_no_registry_is_named() -> None:
-    assert "://" not in LOCK
-    assert not re.search(r"^\s*(-i|--(extra-)?index-url|--find-links)\b", LOCK, re.MULTILINE)
+def pins(text: str) -> dict[str, Pin]:
+    """Read a lock: a pin, its hashes, and as comments who wants it."""
+    found: dict[str, Pin] = {}
+    for entry in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]:
+        head, _, rest = entry.partition(" \\\n")
+        requirement = Requirement(head)
+        (pinned,) = requirement.specifier
+        assert pinned.operator == "=="
+        hashes = re.findall(r"^ {4}--hash=sha256:([0-9a-f]{64})(?: \\)?$", rest, re.MULTILINE)
+        via = re.findall(r"^ {4}#(?: via)? {1,3}(\S.*)$", rest, re.MULTILINE)
+        found[canonicalize_name(requirement.name)] = Pin(requirement, pinned.version, hashes, via)
+    return found
 
 
-@pytest.mark.parametrize("wanted", WANTED, ids=lambda wanted: wanted.name)
-def test_each_requirement_is_met(wanted: Requirement) -> None:
-    pin = PINS[canonicalize_name(wanted.name)]
-    (version,) = [part.version for part in pin.specifier]
-    assert wanted.specifier.contains(version)
+def asked_for() -> list[Requirement]:
+    """Return what ``pyproject.toml`` needs to build and to run."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return [*map(Requirement, [*project["project"]["dependencies"], *project["build-system"]["requires"]])]
 
 
-def test_nothing_is_in_it_that_no_requirement_needs() -> None:
-    """What is installed here tells what needs what; markers count as for any Python and machine."""
-    needed: set[str] = set()
-    waiting = [canonicalize_name(wanted.name) for wanted in WANTED]
-    while waiting:
-        name = waiting.pop()
-        if name in needed:
-            continue
-        needed.add(name)
-        try:
-            requires = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue  # Needed by another version of Python only.
-        for text in requires:
-            requirement = Requirement(text)
-            if "extra" not in str(requirement.marker or ""):
-                waiting.append(canonicalize_name(requirement.name))
-    assert set(PINS) <= needed
-    # And nothing is missing that this Python needs here.
-    here = {name for name in needed if name in PINS or _is_needed_here(name, needed)}
-    assert here == set(PINS)
+def test_each_requirement_is_pinned_and_nothing_else_is() -> None:
+    locked = pins(LOCK.read_text())
+    for requirement in asked_for():
+        pin = locked[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pin.version), f"make lock: {requirement}"
+        assert pin.requirement.marker is None, requirement
+    reached: set[str] = {canonicalize_name(requirement.name) for requirement in asked_for()}
+    while more := {name for name, pin in locked.items() if reached.intersection(pin.via)} - reached:
+        reached |= more
+    assert reached == locked.keys()
 
 
-def _is_needed_here(name: str, needed: set[str]) -> bool:
-    for by in needed:
-        try:
-            requires = metadata.requires(by) or []
-        except metadata.PackageNotFoundError:
-            continue
-        for text in requires:
-            requirement = Requirement(text)
-            if canonicalize_name(requirement.name) == name and (
-                requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-            ):
-                return True
-    return False
+def test_each_line_is_a_pin_with_hashes_from_any_index() -> None:
+    text = LOCK.read_text()
+    assert all(pin.hashes for pin in pins(text).values())
+    assert "://" not in text
+    other = re.compile(r" {4}(?:--hash=sha256:[0-9a-f]{64}(?: \\)?|#.*)|#.*|[a-z0-9.-]+==[^ ]+(?: ; .+)? \\")
+    assert [line for line in text.splitlines() if not other.fullmatch(line)] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "Makefile"])
+def test_install_lines_take_what_is_locked(page: str) -> None:
+    lines = [
+        line
+        for line in (ROOT / page).read_text().replace("--quiet --disable-pip-version-check ", "").splitlines()
+        if "pip install" in line and re.search(r" \.$| -r ", line)
+    ]
+    assert len(lines) == len(INSTALL)
+    assert all(wanted in line for wanted, line in zip(INSTALL, lines, strict=True))
 
 
 @pytest.mark.slow
-def test_it_installs_into_a_new_environment(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    pip = [tmp_path / "venv/bin/pip", "--disable-pip-version-check", "--quiet", "install"]
-    subprocess.run([*pip, "--require-hashes", "-r", ROOT / "requirements.lock"], check=True)
-    subprocess.run([*pip, "--no-deps", ROOT], check=True)
-    subprocess.run([tmp_path / "venv/bin/pip", "check"], check=True)
-    said = subprocess.run(
-        [tmp_path / "venv/bin/rrd", "--version"], check=True, capture_output=True, text=True
-    )
-    assert said.stdout.startswith("rrd ")
+def test_it_installs_into_a_new_environment_and_is_all_that_rrd_needs(tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path], check=True)
+    pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--quiet", "--require-hashes", "-r", LOCK], check=True)
+    source = tmp_path / "source"
+    # Building leaves files behind, which a clone doesn't have.
+    subprocess.run(["git", "clone", "--quiet", ROOT, source], check=True)
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-build-isolation", source], check=True)
+    subprocess.run([*pip, "check"], check=True)
+    told = subprocess.run([tmp_path / "bin" / "rrd", "--version"], check=True, capture_output=True, text=True)
+    assert told.stdout.startswith("rrd ")
+
+    # ``packaging`` is no part of the install: the one that pip itself carries serves.
+    program = CLOSURE.replace("from packaging", "from pip._vendor.packaging")
+    argv: list[str | Path] = [python, "-c", program, *map(str, asked_for())]
+    found = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    locked = {
+        name: pin.version
+        for name, pin in pins(LOCK.read_text()).items()
+        if pin.requirement.marker is None or pin.requirement.marker.evaluate()
+    }
+    assert json.loads(found) == locked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("version", ["3.11", "3.14"])
+def test_wheels_for_linux_are_among_its_hashes(tmp_path: Path, machine: str, version: str) -> None:
+    """Nothing is compiled at an install, on either kind of machine."""
+    platforms = [f"--platform=manylinux2014_{machine}", f"--platform=manylinux_2_28_{machine}"]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--dry-run"]
+    command += ["--require-hashes", "--only-binary=:all:", f"--python-version={version}", *platforms]
+    subprocess.run([*command, "--target", tmp_path, "-r", LOCK], check=True)

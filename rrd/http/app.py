@@ -14,6 +14,7 @@ from rrd.http.problems import add_shared_headers, json_response, problem, shared
 from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
+from rrd.http.sharing import unclaim
 
 
 def make_app(services: Services) -> web.Application:
@@ -57,7 +58,10 @@ async def _count_requests(
 ) -> web.StreamResponse:
     services = request.app[SERVICES]
     with services.requests:
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        finally:
+            unclaim(request, services)
     if services.is_stopping:
         response.force_close()
     return response

@@ -17,7 +17,9 @@ from rrd.config import Config
 from rrd.errors import BadRequest, NotReady, Unauthenticated, UnsupportedType
 from rrd.http.problems import SENDER
 from rrd.http.services import Services
+from rrd.http.sharing import claim, who_of
 from rrd.ids import parse_recording_id
+from rrd.shares.queue import Who
 from rrd.wire.decoder import ContentKind
 from rrd.wire.inflate import Encoding
 
@@ -74,6 +76,8 @@ class Sender(NamedTuple):
     recording: str | None
     origin: str | None
     visitor: dict[str, str]
+    who: Who
+    """On whose share and quotas it counts."""
 
 
 async def sender_of(request: web.Request, services: Services) -> Sender:
@@ -85,7 +89,9 @@ async def sender_of(request: web.Request, services: Services) -> Sender:
     origin = _header_text(request.headers.get(hdrs.ORIGIN, ""), services.config)
     # "null" hides an origin (RFC 6454, 7.3): that is nothing to keep as the place of a recording.
     origin = "" if origin == "null" else origin
-    return Sender(grant, recording, origin or None, _visitor(request, services.config))
+    visitor = _visitor(request, services.config)
+    who = who_of(grant, visitor.get("ipAddress", ""), services)
+    return Sender(grant, recording, origin or None, visitor, who)
 
 
 def _header_text(value: str, config: Config) -> str:
@@ -94,9 +100,10 @@ def _header_text(value: str, config: Config) -> str:
 
 
 async def authorize(request: web.Request, services: Services, *, right: Right, scope_path: str) -> Grant:
-    """Return what the caller is granted, once the daemon is ready: the gate decides before anything waits.
+    """Return what the caller is granted, with a place among the requests, once the daemon is ready.
 
-    Raises ``Unauthenticated`` and ``Forbidden`` at once, ``NotReady`` after ``READY_WAIT_S``.
+    The gate decides before anything waits. Raises ``Unauthenticated``, ``Forbidden``, ``OverQuota`` and
+    ``TooManyRequests`` at once, ``NotReady`` after ``READY_WAIT_S``.
     """
     grant = services.gate.authorize(
         right=right,
@@ -106,6 +113,7 @@ async def authorize(request: web.Request, services: Services, *, right: Right, s
         origin=request.headers.get(hdrs.ORIGIN),
         now_s=services.clock.now_ms() // 1000,
     )
+    claim(request, grant, address_of(request, services.config), services)
     if not services.ready.is_set():
         await _until_ready(services)
         check_live(grant, services)
@@ -170,13 +178,17 @@ def encoding_of(content_encoding: str) -> Encoding:
 def _visitor(request: web.Request, config: Config) -> dict[str, str]:
     """Return what the server could add about the visitor. Nobody may store it unasked, or log it."""
     visitor = {}
-    if address := client_address(
-        request.remote or "", request.headers.getall("X-Forwarded-For", ()), config.trusted_proxies
-    ):
+    if address := address_of(request, config):
         visitor["ipAddress"] = address
     if agent := _header_text(request.headers.get(hdrs.USER_AGENT, ""), config):
         visitor["userAgent"] = agent
     return visitor
+
+
+def address_of(request: web.Request, config: Config) -> str:
+    """Return the client's address, or nothing if it is not known."""
+    forwarded_for = request.headers.getall("X-Forwarded-For", ())
+    return client_address(request.remote or "", forwarded_for, config.trusted_proxies)
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[str, ...]) -> str:

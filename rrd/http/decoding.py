@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch
 from rrd.wire.turns import QUICK_BYTES
+
+_Result = TypeVar("_Result")
 
 
 async def next_batch(decoder: Decoder, *, flush: bool = False) -> Batch | None:
@@ -24,11 +27,11 @@ async def next_batch(decoder: Decoder, *, flush: bool = False) -> Batch | None:
         await asyncio.sleep(0)
     batch = decoder.next_batch(flush=flush, pace="quick")
     while batch is None and decoder.is_behind:
-        batch = await _in_thread(lambda: decoder.next_batch(flush=flush, pace="step"))
+        batch = await in_thread(lambda: decoder.next_batch(flush=flush, pace="step"))
     return batch
 
 
-async def _in_thread(call: Callable[[], Batch | None]) -> Batch | None:
+async def in_thread(call: Callable[[], _Result]) -> _Result:
     """Return what ``call`` returns in a thread. Cancelled, it waits for the thread."""
     working = asyncio.ensure_future(asyncio.to_thread(call))
     try:

@@ -133,6 +133,7 @@ class _Pump:
         self._sender = sender
         self._decoder = decoder
         self._hold = Hold(services.unfinished)
+        self._pacer = services.admission.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
         self._line = 1
@@ -150,6 +151,8 @@ class _Pump:
                         self._head = (self._head + chunk)[:HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
                     await self._pull()
+                    # Thousands of chunks of one byte are parsed for each of these, and may wait in memory.
+                    await asyncio.sleep(0)
                     await self._hold.resize(self._decoder.unfinished_bytes)
                 self._decoder.finish()
             except (CutOff, BadFraming, Unauthenticated) as error:
@@ -188,18 +191,23 @@ class _Pump:
                 origin=self._sender.origin,
                 visitor=self._sender.visitor,
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
+                begin=lambda: self._services.admission.begin_recording(self._sender.who),
             )
         self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
         self.source.put(batch)
+        self._pacer.count(batch)
         await self._services.registry.room(self.source)
+        if pause_s := self._pacer.wait_s():
+            await asyncio.sleep(pause_s)
 
     async def flush(self) -> Tally:
         return await self.source.flush() if self.source is not None else Tally()
 
     def close(self) -> None:
         self._hold.release()
+        self._pacer.close()
         if self.source is not None:
             self._services.registry.close_source(self.source)
 

@@ -24,11 +24,12 @@ from collections.abc import Coroutine, Iterator
 import orjson
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
-from rrd.errors import RrdError, ShuttingDown, TooLarge, TooManySockets, WireError
+from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError
 from rrd.http.budget import LARGE_EVENT_BYTES, Hold
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.decoding import next_batch
-from rrd.http.gathering import GatheringSocket, Message
+from rrd.http.frames import Message
+from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.services import SERVICES, Services
@@ -38,12 +39,14 @@ from rrd.recording import Source
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, check_lines, check_messages
+from rrd.wire.inflate import Encoding
 from rrd.wire.turns import QUICK_DOCUMENT_BYTES_MAX, QUICK_LINES_MAX, TakesLong
 
 logger = logging.getLogger(__name__)
 
 _GOODBYE_TIMEOUT_S = 5.0
-_ECHOES_MAX = 16
+_ECHOES_MAX, _ECHO_BYTES_MAX = 16, 1 << 20
+"""What of a socket's echo may wait until it is read; what comes beyond it is not echoed."""
 
 
 async def ingest_ws(request: web.Request) -> web.StreamResponse:
@@ -56,10 +59,27 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     services.registry.check_room_on_disk()
     kind = kind_of(request.query.get("contentType", ""))
     encoding = encoding_of(request.query.get("contentEncoding", ""))
-    if len(services.sockets) >= services.config.sockets_max:
-        raise TooManySockets(
-            f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
-        )
+    # Before the upgrade, so that a page is told in JSON; what comes in between is told over the socket.
+    refusal = services.admission.refusal_of_new(sender.who)
+    if refusal is not None and not await _is_known(sender, services):
+        raise refusal
+    services.admission.enter(sender.who, "sockets")
+    try:
+        return await _run(request, sender, services, kind=kind, encoding=encoding)
+    finally:
+        services.admission.leave(sender.who, "sockets")
+
+
+async def _is_known(sender: Sender, services: Services) -> bool:
+    """Tell whether the sender's recording is there already, or can't be told yet."""
+    recording = sender.recording
+    return recording is None or await services.registry.knows(sender.grant.tenant, recording)
+
+
+async def _run(
+    request: web.Request, sender: Sender, services: Services, *, kind: ContentKind, encoding: Encoding
+) -> web.StreamResponse:
+    """Upgrade, and take what comes until the socket closes."""
     socket = GatheringSocket(
         run_bytes=services.config.flush_bytes,
         max_msg_size=services.config.message_bytes_max,
@@ -110,9 +130,11 @@ class _SocketIngest:
         self._binary_head = b""
         """How the last binary message begins, as it was sent."""
         self._has_set_aside = False
+        self._echo_bytes = 0
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
         self._hold = Hold(services.unfinished)
+        self._pacer = services.admission.pacer(sender.who)
         self._is_busy = False
         """Something received is just being taken in: nothing younger may overtake it."""
         self._is_flush_due = False
@@ -151,6 +173,7 @@ class _SocketIngest:
                 self.flush()
                 self._services.registry.close_source(self._source)
             self._hold.release()
+            self._pacer.close()
 
     async def _open_source(self) -> None:
         recording = self._sender.recording
@@ -166,6 +189,7 @@ class _SocketIngest:
             origin=self._sender.origin,
             visitor=self._sender.visitor,
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
+            begin=lambda: self._services.admission.begin_recording(self._sender.who),
         )
         self._source.on_commit = self._on_commit
         if batch is not None:
@@ -289,7 +313,7 @@ class _SocketIngest:
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
         self._is_flush_due = False
-        if self._is_busy:
+        if self._is_busy or self._pacer.is_in_debt:  # Then it is taken once its sender has waited.
             self._socket.hand_out()
             return
         try:
@@ -366,13 +390,18 @@ class _SocketIngest:
         self._services.registry.check_room_on_disk()
         self._limit_line = batch.limit_line
         self._source.put(batch)
-        # Whoever doesn't read its echo gets no more of it.
-        if self.wants_echo and batch.payload and len(self._saying) < _ECHOES_MAX:
-            self._later(self._send(batch.payload.decode()))
+        self._pacer.count(batch)
+        # A client that doesn't read its echo gets no more of it.
+        has_room = len(self._saying) < _ECHOES_MAX and self._echo_bytes < _ECHO_BYTES_MAX
+        if self.wants_echo and batch.payload and has_room:
+            self._echo_bytes += len(batch.payload)
+            self._later(self._echo(batch.payload))
 
     async def _room(self) -> None:
         if self._source is not None:
             await self._services.registry.room(self._source)
+        if pause_s := self._pacer.wait_s():
+            await asyncio.sleep(pause_s)
 
     async def _finish_stream(self) -> None:
         """The socket is closed: take what the binary stream still holds."""
@@ -493,6 +522,12 @@ class _SocketIngest:
             self._has_news = False
             await self._send(orjson.dumps(self._summary(final=False)).decode())
         self._is_telling = False
+
+    async def _echo(self, payload: bytes) -> None:
+        try:
+            await self._send(payload.decode())
+        finally:
+            self._echo_bytes -= len(payload)
 
     async def _send(self, text: str) -> None:
         try:

@@ -39,7 +39,11 @@ async def post_metadata(request: web.Request) -> web.Response:
     except ValueError as error:
         raise BadRequest(str(error), code="bad_metadata") from None
     source = await services.registry.open_source(
-        sender.grant.tenant, sender.recording, origin=sender.origin, visitor=sender.visitor
+        sender.grant.tenant,
+        sender.recording,
+        origin=sender.origin,
+        visitor=sender.visitor,
+        begin=lambda: services.admission.begin_recording(sender.who),
     )
     try:
         source.put_metadata(metadata)

@@ -53,6 +53,8 @@ def problem_of(error: RrdError, **more: object) -> web.Response:
     if isinstance(error, BadRequest):
         more = {"parameter": error.parameter, **more}
     response = problem(error.status, error.code, str(error), **more)
+    if (retry_after_s := getattr(error, "retry_after_s", None)) is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(retry_after_s)  # RFC 9110, 10.2.3
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
     if isinstance(error, NotReady):

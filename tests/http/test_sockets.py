@@ -27,6 +27,8 @@ class _Unread:
 
     def flush(self) -> None: ...
 
+    def cut_off(self) -> None: ...
+
     async def ping(self) -> None:
         self.waiting += 1
         self.waiting_most = max(self.waiting, self.waiting_most)
@@ -35,8 +37,6 @@ class _Unread:
         finally:
             self.waiting -= 1
         self.pings += 1
-
-    def cut_off(self) -> None: ...
 
     async def goodbye(self, *, code: int, reason: str) -> None: ...
 
