@@ -1,9 +1,9 @@
 """An honest sender and reader of another tenant, while others attack: what happens to its acks?
 
 It sends an event each quarter of a second over one socket with ``ack=true``, and now and then a snapshot of
-2 MB by POST, reads it, and opens a new socket. An event counts from when it was sent until a summary counts it. What the machine
-made of that is known: the kernel says how long the daemon's loop, and this process, were ready to run and had
-no core (``/proc/PID/task/TID/schedstat``). What is left is the daemon's own.
+2 MB by POST, reads it, and opens a new socket. An event counts from when it was sent until a summary counts
+it. What the machine made of that is known: the kernel says how long the daemon's loop, and this process, were
+ready to run and had no core (``/proc/PID/task/TID/schedstat``). What is left is the daemon's own.
 """
 
 from __future__ import annotations
