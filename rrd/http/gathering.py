@@ -107,7 +107,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             except Exception as error:  # noqa: BLE001  # whatever the parser raised: told by its caller
                 self._last = WSMessage(WSMsgType.ERROR, error, None)
                 break
-            self._turn_cost += 1
+            self._turn_cost += _TURN_COST if message is MARK else 1
             if message.type is WSMsgType.PING:
                 self._answer(message.data)
             elif message.type is WSMsgType.CLOSE or message.type is WSMsgType.CLOSED:

@@ -151,6 +151,8 @@ class _Pump:
                         self._head = (self._head + chunk)[:HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
                     await self._pull()
+                    # Thousands of chunks of one byte are parsed for each of these, and may wait in memory.
+                    await asyncio.sleep(0)
                     await self._hold.resize(self._decoder.unfinished_bytes)
                 self._decoder.finish()
             except (CutOff, BadFraming, Unauthenticated) as error:
