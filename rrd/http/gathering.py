@@ -30,6 +30,7 @@ from aiohttp._websocket.models import WSMessageTextBytes
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
 from rrd.errors import RrdError, WireError
+from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.deflate import Inflater
 from rrd.http.half_close import half_close
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
@@ -58,8 +59,10 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     what one read of the connection brings; at its end, what the kernel still holds of it.
     """
 
-    def __init__(self, *, run_bytes: int, max_msg_size: int, inflate_ratio_max: int | None = None) -> None:
-        """``run_bytes``: a run is handed out as soon as it has so many.
+    def __init__(
+        self, *, run_bytes: int, max_msg_size: int, hold: Hold, inflate_ratio_max: int | None = None
+    ) -> None:
+        """``run_bytes``: a run is handed out as soon as it has so many. All that waits counts in ``hold``.
 
         ``inflate_ratio_max``: as ``Inflater``'s ``ratio_max``.
         """
@@ -74,6 +77,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._last: Message | None = None
         self._pongs: deque[bytes] = deque(maxlen=_PONGS_MAX)
         self._answering: asyncio.Task[None] | None = None
+        self.hold = hold
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         # What aiohttp's does, with a queue and a reader of our own.
@@ -82,7 +86,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._reset_heartbeat()
         self._reader = self._runs = _Runs(request.protocol, self._run_bytes)
         self._parser = self._frames = _Reader(
-            self._runs, self._max_msg_size, compress=bool(self._compress), transport=request.transport
+            self._runs,
+            self._max_msg_size,
+            compress=bool(self._compress),
+            transport=request.transport,
+            hold=self.hold,
         )
         self._frames.inflate_ratio_max = self._inflate_ratio_max
         request.protocol.set_parser(self._parser)
@@ -101,6 +109,8 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         runs, frames = self._runs, self._frames
         assert runs is not None
         assert frames is not None
+        frames.taken_bytes = 0
+        frames.count()
         while self._last is None:
             try:
                 message: Message = await runs.read()
@@ -116,6 +126,9 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             elif message.type is WSMsgType.CLOSE:
                 self._last = message
             elif message.type is not WSMsgType.PONG:
+                data = message.data
+                frames.taken_bytes = sum(map(len, data)) if type(data) is list else len(data)
+                frames.count()
                 return message
         frames.is_over = True
         runs.stop()
@@ -159,6 +172,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         None if all could be received so far.
         """
         return self._frames.refused_head if self._frames is not None else None
+
+    def refuse_more(self) -> None:
+        """Drop what is unfinished. What is whole can still be taken out."""
+        if self._frames is not None and self.hold.failure is not None:
+            self._frames.give_up(self.hold.failure)
 
     def hang_up(self) -> None:
         """End the connection at once. What has arrived can still be received."""
@@ -286,34 +304,84 @@ class _Reader(WebSocketReader):
     """
 
     def __init__(
-        self, runs: _Runs, max_msg_size: int, *, compress: bool, transport: asyncio.Transport | None
+        self,
+        runs: _Runs,
+        max_msg_size: int,
+        *,
+        compress: bool,
+        transport: asyncio.Transport | None,
+        hold: Hold,
     ) -> None:
-        super().__init__(runs, max_msg_size, compress=compress, decode_text=False)
+        self._runs = runs
+        self._message_bytes_max = max_msg_size
+        self._inflates = compress
+        self._begin_anew()
         self.transport = transport
         self.has_ended = asyncio.Event()
         """The connection has ended, or the client's side of it."""
         self.is_over = False
         """Nothing more is received."""
-        self._runs = runs
         self._messages = runs.messages
         self._append = runs.messages.append
         self._run_bytes = runs.run_bytes
         self._in_fragments = False
-        self._message_bytes_max = max_msg_size
         self._inflater: Inflater | None = None
         self.inflate_ratio_max: int | None = None
         self._unread: deque[bytes] = deque()
         self._fragment_head = b""
         """How the message begins whose fragments are coming in."""
         self.refused_head: bytes | None = None
+        self._hold = hold
+        self._under_way_bytes = 0
+        """Bytes that came in since the last frame ended: of its successor, about."""
+        self._fragment_bytes = 0
+        """Of frames that have ended, and whose message has not."""
+        self._fragments_ended = 0
+        self.taken_bytes = 0
+        """Of the message that was received last, and is being taken in."""
+        self._is_given_up = False
 
     def feed_data(self, data: bytes | bytearray | memoryview) -> tuple[bool, bytes]:
+        if self._is_given_up:
+            return super().feed_data(b"")
+        runs = self._runs
+        whole_bytes, fragments_ended = runs.size + runs._size, self._fragments_ended
+        fragment_bytes = self._fragment_bytes
         result: tuple[bool, bytes] = super().feed_data(data)
+        came = len(data)
+        under_way_bytes = self._under_way_bytes + came
+        ended_bytes = runs.size + runs._size - whole_bytes
+        if ended_bytes or fragments_ended != self._fragments_ended:
+            # A frame has ended in this read, so what is under way has come in it. Only where messages wait,
+            # older bytes may lie here unparsed.
+            bytes_max = came if came and runs._stalled_reader is None else max(came, self._under_way_bytes)
+            ended_bytes += max(0, self._fragment_bytes - fragment_bytes)
+            under_way_bytes = min(max(0, under_way_bytes - ended_bytes), bytes_max)
+        self._under_way_bytes = under_way_bytes
+        self.count(received=came)
         if result[0] and self.refused_head is None:  # It has failed just now.
             self.refused_head = self._fragment_head or beginning_of_oversize(
                 bytes(data), message_bytes_max=self._message_bytes_max
             )
         return result
+
+    def count(self, *, received: int = 0) -> None:
+        """Count what waits here, in ``hold``; ``received`` bytes came in just now."""
+        runs = self._runs
+        waiting_bytes = runs.size + runs._size + self.taken_bytes
+        size = self._under_way_bytes + self._fragment_bytes + waiting_bytes
+        if size > FREE_BYTES or self._hold.counted_bytes:
+            self._hold.set_incoming(size, received=received)
+
+    def give_up(self, failure: RrdError) -> None:
+        """Take in nothing more. What is whole can still be received; then comes ``failure``."""
+        self._is_given_up = True
+        self._under_way_bytes = self._fragment_bytes = 0
+        self._runs.set_exception(failure)
+        self._begin_anew()  # What aiohttp keeps of frames and fragments goes.
+
+    def _begin_anew(self) -> None:
+        super().__init__(self._runs, self._message_bytes_max, compress=self._inflates, decode_text=False)
 
     def feed_eof(self) -> None:
         """Called when the client has closed its side, and when the connection is lost.
@@ -344,6 +412,8 @@ class _Reader(WebSocketReader):
             if not self._in_fragments:
                 self._fragment_head = bytes(payload[:HEAD_BYTES_KEPT])
             self._in_fragments = not fin
+            self._fragments_ended += 1
+            self._fragment_bytes = 0 if fin else self._fragment_bytes + len(payload)
             if compressed:
                 self._handle_compressed_fragment(fin, opcode, payload)
             else:

@@ -59,7 +59,7 @@ class Services:
     registry: Registry
     sockets: Sockets
     unfinished: Budget
-    """Memory for large events that are still coming in, by POST or in compressed messages."""
+    """Memory for all that senders have sent and is not with a recording yet."""
     readers: asyncio.Semaphore
     """Held while events are read: each reader may hold ``read_bytes_max``."""
     reading_threads: Executor
