@@ -100,3 +100,9 @@ def rss_bytes(pid: int) -> int:
     """Return a process's resident memory (proc(5))."""
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_rss_bytes(pid: int) -> int:
+    """Return the most resident memory that a process has had (``VmHWM``, proc(5))."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))

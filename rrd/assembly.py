@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rrd import layout
@@ -29,20 +28,25 @@ from rrd.lifecycle.rounds import Retention
 from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
-from rrd.objects.identity import OwnedStore
+from rrd.objects.identity import OwnedStore, has_marked
 from rrd.recovery import Recovered, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.segment.disk import Disk, OsDisk
+from rrd.shares.admission import Admission
+from rrd.shares.room import Room, Times
+from rrd.shares.threads import FairThreads
 from rrd.tombstones import Tombstones
 from rrd.transfer.staging import remove_leftovers
 from rrd.wire.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-READERS_MAX = 8
-"""How many recordings are read at once; the others wait."""
+_READING_THREADS = 8
+"""How many blocks are read at once, and how many of objects."""
+
+_READ_ROOM_TIMES = Times(tenant=9, key=9, address=0)
 
 _LATE_INTERVAL_S = 5.0
 
@@ -105,8 +109,10 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
     stack.callback(files.close)
-    reading_threads = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="reading")
-    stack.callback(reading_threads.shutdown, wait=False, cancel_futures=True)
+    reading_threads = FairThreads(_READING_THREADS, name="reading")
+    stack.callback(reading_threads.close)
+    object_threads = FairThreads(_READING_THREADS, name="reading-objects")
+    stack.callback(object_threads.close)
     index, must_rebuild = await open_index(config)
     stack.push_async_callback(index.close)
     guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
@@ -152,8 +158,10 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         unfinished=Budget(
             config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
         ),
-        readers=asyncio.Semaphore(READERS_MAX),
+        admission=Admission(config, clock),
+        read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES),
         reading_threads=reading_threads,
+        object_threads=object_threads,
         files=files,
         claims=claims,
         remover=remover,
@@ -180,15 +188,22 @@ async def bring_up_to_date(parts: Parts) -> Recovered:
     """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before."""
     await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
     await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
-    if parts.must_rebuild:
+    store: OwnedStore | None = parts.store
+    if parts.must_rebuild and not has_marked(parts.config.data_dir):
+        # Nothing of this data directory can be in a store that it never marked. So a first start needs no
+        # answer of a bucket: the events are stored here, and the bucket is asked before the first change.
+        store = None
+    elif parts.must_rebuild:
         # A rebuild waits for the store in any case, and must not read one of another data directory.
+        parts.services.waits_for = "it makes its index anew, which needs an answer of the object store"
         await Patience(wait=True).ask(lambda: _confirm_now(parts.store))
+        parts.services.waits_for = "it makes its index anew from segments and objects"
     recovered = await recover(
         parts.config,
         parts.disk,
         parts.index,
         rebuild=parts.must_rebuild,
-        store=parts.store,
+        store=store,
         tombstones=parts.tombstones,
     )
     await parts.services.remover.resume()
@@ -211,6 +226,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "removal": services.remover.run(),
         "retention": parts.retention.run(),
         "refusals": services.refusals.run(),
+        "quotas": services.admission.run(),
         "tombstones": _keep_tombstones(parts),
     }
     return [asyncio.create_task(job, name=name) for name, job in jobs.items()]

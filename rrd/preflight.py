@@ -14,6 +14,7 @@ from rrd.config import Config
 from rrd.errors import ConfigError
 from rrd.lifecycle.retention import limits_of
 from rrd.objects.choose import check_s3
+from rrd.shares.limits import quota_limits_of
 
 
 def check_settings(config: Config) -> None:
@@ -22,6 +23,7 @@ def check_settings(config: Config) -> None:
     Changes nothing, makes nothing, and asks nothing of the network but what ``host`` is, if it is a name.
     """
     limits_of(config)
+    quota_limits_of(config)
     _check_host(config)
     _check_directory("data_dir", config.data_dir)
     if config.object_store == "s3":

@@ -2,8 +2,9 @@
 
 ``running`` builds the same parts as ``rrd serve`` on the test's own loop: fast to start, and its parts are
 within reach (``daemon.services``). ``DaemonProcess`` is ``rrd serve`` itself: for signals, ``kill -9``, and
-the log. Both make their keys with ``key``. Nothing here sleeps for a fixed time: ``until`` and ``eventually``
-poll with a deadline.
+the log. Both make their keys with ``key``, and both fail a test in which a turn of the daemon's event loop
+took more than 50 ms of processor time (``tests.loop_watch``). Nothing here sleeps for a fixed time: ``until``
+and ``eventually`` poll with a deadline.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from rrd import assembly, daemon, layout
 from rrd.access.keys import KeyStore, Scope, SigningKeyRow
 from rrd.config import Config
 from rrd.recovery import lock_data_dir
+from tests.loop_watch import MARK, as_daemon, watched
 
 ROOT = Path(__file__).parents[1]
 PYTHONPATH = os.pathsep.join((str(ROOT), sysconfig.get_path("purelib")))
@@ -145,21 +147,23 @@ async def running(
     # No reserve: a test machine whose disk happens to be nearly full is not what is tested.
     settings = {"flush_age_ms": 20, "port": 0, "data_dir": str(data_dir), "disk_reserve_bytes": 0} | settings
     config = msgspec.convert(settings, Config)
-    with lock_data_dir(config.data_dir):
+    with lock_data_dir(config.data_dir), watched() as long_turns:
         async with contextlib.AsyncExitStack() as stack:
-            store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
-            parts = await assembly.make_parts(config, store, stack)
-            services = parts.services
-            port = await daemon.listen(config, services, stack)
+            with as_daemon():
+                store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
+                parts = await assembly.make_parts(config, store, stack)
+                services = parts.services
+                port = await daemon.listen(config, services, stack)
             local = LocalDaemon(parts, port)
             if before_recovery is not None:
                 waiting = before_recovery(local)
                 if asyncio.iscoroutine(waiting):
                     await waiting
-            await assembly.bring_up_to_date(parts)
-            tasks = await services.registry.start()
-            mine = assembly.start_tasks(parts)
-            services.ready.set()
+            with as_daemon():
+                await assembly.bring_up_to_date(parts)
+                tasks = await services.registry.start()
+                mine = assembly.start_tasks(parts)
+                services.ready.set()
             try:
                 yield local
             finally:
@@ -169,6 +173,7 @@ async def running(
                     task.cancel()
                 await asyncio.gather(*mine, return_exceptions=True)
                 assert not ended, f"a task of the daemon ended by itself: {ended}"
+    assert not long_turns, long_turns
 
 
 ON_ASYNCIO = [
@@ -205,7 +210,7 @@ class DaemonProcess(Keys):
 
     def __init__(self, directory: Path, launch: Launch = _USUAL, /, **settings: object) -> None:
         super().__init__(str(directory / "data"))
-        self.program = ["-m", "rrd"]
+        self.program = ["-m", "tests.watched_daemon"]
         self._launch = launch
         self.data_dir = str(directory / "data")
         self.log_path = directory / "rrd.log"
@@ -277,6 +282,7 @@ class DaemonProcess(Keys):
         assert self.process is not None
         code = self.process.wait(timeout_s)
         self.process = None
+        self.check_turns()
         return code
 
     def pause(self) -> None:
@@ -295,6 +301,11 @@ class DaemonProcess(Keys):
             self.process.wait()
             self.process = None
 
+    def check_turns(self) -> None:
+        """Fail if a turn of its loop took too long so far."""
+        long_turns = [line for line in self.log().splitlines() if line.startswith(MARK)]
+        assert not long_turns, long_turns
+
     def log(self) -> str:
         return self.log_path.read_text()
 
@@ -311,5 +322,7 @@ class DaemonProcess(Keys):
             self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self.kill()
+        if kind is None:
+            self.check_turns()

@@ -26,6 +26,7 @@ LAYERS = (
             "rollup",
             "lifecycle",
             "care",
+            "shares",
             "transfer",
         ),
     },

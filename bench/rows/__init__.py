@@ -46,6 +46,8 @@ ROWS = (
     Entry(11, "start after kill -9", "bench.rows.start", is_late=True),
     Entry(12, "one very large event", "bench.rows.large_event"),
     Entry(13, "steady load", "bench.rows.steady"),
+    Entry(14, "an honest sender beside attacks", "bench.rows.neighbours"),
+    Entry(15, "sockets that idle after a large event", "bench.rows.idle_sockets", is_late=True),
 )
 
 

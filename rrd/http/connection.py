@@ -26,7 +26,11 @@ from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
 from rrd.http.problems import SERVER_NAME, http_problem, note_refusal, problem
 from rrd.http.services import Services
+from rrd.http.sharing import party_of
+from rrd.http.taking import TakerWatch
 from rrd.log import event
+from rrd.shares.queue import Who
+from rrd.shares.room import Room, Times
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,9 @@ _SKIP_S = 10.0
 _HEAD_S = 20.0
 """How long a request's head may take, and how long a new connection may say nothing. What a proxy keeps open
 between requests may stay so for longer."""
+
+_TIMES = Times(tenant=0, key=0, address=3)
+"""One address gets three quarters of all connections at most, before it has shown any key."""
 
 _QUEUE_MAX = 32
 """Requests that may wait on one connection for those before them."""
@@ -69,6 +76,7 @@ class Server(web.Server):
         self.services = services
         self.on_lost: Callable[[], None] = lambda: None
         """Called for each connection that has ended."""
+        self.places = Room(services.connections_max, _TIMES)
         self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
 
     def _lost(self) -> None:
@@ -77,9 +85,12 @@ class Server(web.Server):
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
 
-    def refuses(self, transport: asyncio.BaseTransport) -> bool:
-        """Tell whether a new connection is one too many; it is told so then, and closed."""
-        if len(self._connections) < self.services.connections_max:
+    def refuses(self, transport: asyncio.BaseTransport, peer: Who) -> bool:
+        """Tell whether a new connection is one too many, of all or of ``peer``; it is told so, and closed.
+
+        Otherwise it has taken a place, which is to be given back.
+        """
+        if len(self._connections) < self.services.connections_max and self.places.try_take(peer):
             return False
         # Not asked what it is: those of uvloop don't derive from asyncio's.
         self._refused.refuse(cast(asyncio.Transport, transport))
@@ -88,6 +99,15 @@ class Server(web.Server):
         refusals.tell("refused", method="-", path="-", status=503, code=code)
         refusals.count(code=code, status=503, tenant="", recording="")
         return True
+
+
+def _peer_of(transport: asyncio.BaseTransport, trusted: tuple[str, ...]) -> Who:
+    """Return who has opened a connection: an address, unless it is a trusted proxy's."""
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return Who("")
+    address, _, _ = str(name[0]).partition("%")  # Without its zone (RFC 4007, 11).
+    return Who("", "", party_of(address, trusted))
 
 
 def _answering(handler: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
@@ -134,7 +154,7 @@ class Connection(RequestHandler):
     """One connection. What it reads goes through ``Framing``."""
 
     __slots__ = (
-        *("_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back"),
+        *("_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back", "_peer", "_taker"),
         "hold",
     )
 
@@ -155,6 +175,9 @@ class Connection(RequestHandler):
         self._ended = False
         """The client has sent all that it will, and may still read."""
         self._has_said_end = False
+        self._peer: Who | None = None
+        """Who has taken a place for it."""
+        self._taker: TakerWatch | None = None
         self._gone: asyncio.Event | None = None
         """Made when the end of the connection is awaited, and set by it."""
         self.hold = Hold(manager.services.unfinished, self)
@@ -165,7 +188,9 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server: Any = self._manager
-        if not server.refuses(transport):
+        peer = _peer_of(transport, server.services.config.trusted_proxies)
+        if not server.refuses(transport, peer):
+            self._peer = peer
             super().connection_made(transport)
             self._await_head()
 
@@ -255,12 +280,43 @@ class Connection(RequestHandler):
             self._head_timer = None
         if server is not None:
             server.on_lost()
+            if self._peer is not None:
+                server.places.give_back(self._peer)
+                self._peer = None
+        if self._taker is not None:
+            self._taker.end()
         super().connection_lost(exc)
         self._framing.end()
         if self._payload_parser is None:
             self.hold.set_incoming(0)
         if self._gone is not None:
             self._gone.set()
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent: see to it that it takes some."""
+        super().pause_writing()
+        server: Any = self._manager
+        if server is None or self.transport is None or self._payload_parser is not None:
+            return  # What a socket is told waits for no one, and never ends reading.
+        bytes_per_s_min = server.services.config.answer_bytes_per_s_min
+        if self._taker is None and bytes_per_s_min:
+            self._taker = TakerWatch(
+                self.transport,
+                bytes_per_s_min=bytes_per_s_min,
+                is_waiting=lambda: self._paused,
+                on_slow=self._give_up_taker,
+            )
+        if self._taker is not None:
+            self._taker.begin()
+
+    def _give_up_taker(self) -> None:
+        server: Any = self._manager
+        if server is None or self.transport is None or self._payload_parser is not None:
+            return
+        refusals = server.services.refusals
+        refusals.tell("taker_too_slow", code="taker_too_slow", status=408)
+        refusals.count(code="taker_too_slow", status=408)
+        self.transport.abort()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what came before the client closed its side; True keeps ours open until then."""

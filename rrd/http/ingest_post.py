@@ -10,9 +10,18 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientPayloadError, hdrs, web
 
 from rrd.config import Config
-from rrd.errors import BadFraming, BadRequest, BrokenEncoding, LengthRequired, RrdError, TooLarge, WireError
+from rrd.errors import (
+    BadFraming,
+    BadRequest,
+    BrokenEncoding,
+    LengthRequired,
+    RrdError,
+    TooLarge,
+    Unauthenticated,
+    WireError,
+)
 from rrd.http.budget import Hold, TooMuchUnfinished, TooSlow, too_slow
-from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
+from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
 from rrd.http.connection import count_incoming, hold_of, unread_bytes
 from rrd.http.decoding import next_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
@@ -29,7 +38,7 @@ _ERRORS_TOLD = 10
 async def ingest_post(request: web.Request) -> web.Response:
     """``POST /recordings/{id}/ingest``: 200 when every good line of the body is on disk."""
     services = request.app[SERVICES]
-    sender = sender_of(request, services)
+    sender = await sender_of(request, services)
     services.registry.check_room_on_disk()
     decoder = Decoder(
         kind=kind_of(request.headers.get(hdrs.CONTENT_TYPE, "")),
@@ -143,6 +152,7 @@ class _Pump:
         self._sender = sender
         self._decoder = decoder
         self._hold = hold
+        self._pacer = services.admission.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
         self._line = 1
@@ -155,16 +165,19 @@ class _Pump:
         try:
             try:
                 async for chunk in chunks:
+                    check_live(self._sender.grant, self._services)
                     if len(self._head) < HEAD_BYTES_KEPT:
                         self._head = (self._head + chunk)[:HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
                     del chunk
                     await self._pull()
+                    # Thousands of chunks of one byte are parsed for each of these, and may wait in memory.
+                    await asyncio.sleep(0)
                 self._decoder.finish()
-            except (CutOff, BadFraming) as error:
-                # An unload cuts bodies off; the whole events in it count.
+            except (CutOff, BadFraming, Unauthenticated) as error:
+                # An unload cuts bodies off; the whole events in it count. So do those before a revocation.
                 self._decoder.finish(cut_off=True)
-                if isinstance(error, BadFraming):
+                if not isinstance(error, CutOff):
                     with contextlib.suppress(WireError):  # That it is cut off, too.
                         await self._pull()
                     return error
@@ -201,18 +214,23 @@ class _Pump:
                 origin=self._sender.origin,
                 visitor=self._sender.visitor,
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
+                begin=lambda: self._services.admission.begin_recording(self._sender.who),
             )
         self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
         self.source.put(batch)
+        self._pacer.count(batch)
         await self._services.registry.room(self.source)
+        if pause_s := self._pacer.wait_s():
+            await asyncio.sleep(pause_s)
 
     async def flush(self) -> Tally:
         return await self.source.flush() if self.source is not None else Tally()
 
     def close(self) -> None:
         self._hold.release()
+        self._pacer.close()
         if self.source is not None:
             self._services.registry.close_source(self.source)
 

@@ -24,12 +24,13 @@ from collections.abc import Coroutine, Iterator
 import orjson
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
-from rrd.errors import RrdError, ShuttingDown, TooLarge, TooManySockets, WireError
+from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError
 from rrd.http.budget import LARGE_EVENT_BYTES, TooMuchUnfinished, TooSlow
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.connection import hold_of
 from rrd.http.decoding import next_batch
-from rrd.http.gathering import GatheringSocket, Message
+from rrd.http.frames import Message
+from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.services import SERVICES, Services
@@ -39,30 +40,47 @@ from rrd.recording import Source
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, check_lines, check_messages
+from rrd.wire.inflate import Encoding
 from rrd.wire.turns import QUICK_DOCUMENT_BYTES_MAX, QUICK_LINES_MAX, TakesLong
 
 logger = logging.getLogger(__name__)
 
 _GOODBYE_TIMEOUT_S = 5.0
-_ECHOES_MAX = 16
-_ECHO_BYTES_MAX = 256 << 10
-"""An echo is sent, however long, if less than this waits to be read."""
+_ECHOES_MAX, _ECHO_BYTES_MAX = 16, 1 << 20
+"""What of a socket's echo may wait until it is read; what comes beyond it is not echoed."""
 
 
 async def ingest_ws(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}/ingest/ws``: events over a socket until it closes."""
     services = request.app[SERVICES]
     check_upgrade(request)
-    sender = sender_of(request, services)
+    sender = await sender_of(request, services)
     if services.is_stopping:
         raise ShuttingDown("the server is stopping; open the socket again in a moment")
     services.registry.check_room_on_disk()
     kind = kind_of(request.query.get("contentType", ""))
     encoding = encoding_of(request.query.get("contentEncoding", ""))
-    if len(services.sockets) >= services.config.sockets_max:
-        raise TooManySockets(
-            f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
-        )
+    # Before the upgrade, so that a page is told in JSON; what comes in between is told over the socket.
+    refusal = services.admission.refusal_of_new(sender.who)
+    if refusal is not None and not await _is_known(sender, services):
+        raise refusal
+    services.admission.enter(sender.who, "sockets")
+    try:
+        return await _run(request, sender, services, kind=kind, encoding=encoding)
+    finally:
+        services.admission.leave(sender.who, "sockets")
+
+
+async def _is_known(sender: Sender, services: Services) -> bool:
+    """Tell whether the sender's recording is there already, or can't be told yet."""
+    recording = sender.recording
+    return recording is None or await services.registry.knows(sender.grant.tenant, recording)
+
+
+async def _run(
+    request: web.Request, sender: Sender, services: Services, *, kind: ContentKind, encoding: Encoding
+) -> web.StreamResponse:
+    """Upgrade, and take what comes until the socket closes."""
     hold = hold_of(request)
     hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
     socket = GatheringSocket(
@@ -116,16 +134,18 @@ class _SocketIngest:
         self._binary_head = b""
         """How the last binary message begins, as it was sent."""
         self._has_set_aside = False
+        self._echo_bytes = 0
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
         self._hold = socket.hold
-        self._echo_bytes = 0
+        self._pacer = services.admission.pacer(sender.who)
         self._is_busy = False
         """Something received is just being taken in: nothing younger may overtake it."""
         self._is_flush_due = False
         """``Sockets`` will call ``flush`` in time for all that gathers now."""
         self._has_news = False
         self._is_telling = False
+        self._close_code, self._close_reason = WSCloseCode.OK, ""
         self._ended = False
         self._has_heard_all = asyncio.Event()
 
@@ -133,11 +153,13 @@ class _SocketIngest:
         """Take messages until the socket closes, then flush and say what was stored."""
         sockets = self._services.sockets
         sockets.add(self)
+        if not self._services.gate.is_live(self.grant):
+            self.cut_off()  # Revoked during the handshake, when no one looked after this socket yet.
         try:
             await self._open_source()
             await self._receive()
             await self._finish_stream()
-            await self._end(code=WSCloseCode.OK, reason="")
+            await self._end(code=self._close_code, reason=self._close_reason)
         except (TooMuchUnfinished, TooSlow) as error:
             await self._keep_whole()
             await self._fail(error)
@@ -158,6 +180,7 @@ class _SocketIngest:
                 self.flush()
                 self._services.registry.close_source(self._source)
             self._hold.release()
+            self._pacer.close()
 
     async def _open_source(self) -> None:
         recording = self._sender.recording
@@ -173,6 +196,7 @@ class _SocketIngest:
             origin=self._sender.origin,
             visitor=self._sender.visitor,
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
+            begin=lambda: self._services.admission.begin_recording(self._sender.who),
         )
         self._source.on_commit = self._on_commit
         if batch is not None:
@@ -299,7 +323,7 @@ class _SocketIngest:
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
         self._is_flush_due = False
-        if self._is_busy:
+        if self._is_busy or self._pacer.is_in_debt:  # Then it is taken once its sender has waited.
             self._socket.hand_out()
             return
         try:
@@ -376,23 +400,19 @@ class _SocketIngest:
         self._services.registry.check_room_on_disk()
         self._limit_line = batch.limit_line
         self._source.put(batch)
+        self._pacer.count(batch)
         # A client that doesn't read its echo gets no more of it.
         has_room = len(self._saying) < _ECHOES_MAX and self._echo_bytes < _ECHO_BYTES_MAX
         if self.wants_echo and batch.payload and has_room:
-            self._later(self._echo(batch.payload))
-
-    async def _echo(self, payload: bytes) -> None:
-        self._echo_bytes += len(payload)
-        self._hold.set_said(self._echo_bytes)
-        try:
-            await self._send(payload.decode())
-        finally:
-            self._echo_bytes -= len(payload)
+            self._echo_bytes += len(batch.payload)
             self._hold.set_said(self._echo_bytes)
+            self._later(self._echo(batch.payload))
 
     async def _room(self) -> None:
         if self._source is not None:
             await self._services.registry.room(self._source)
+        if pause_s := self._pacer.wait_s():
+            await asyncio.sleep(pause_s)
 
     async def _keep_whole(self) -> None:
         """The socket was refused for what is unfinished: that goes, and what is whole is taken in."""
@@ -419,6 +439,11 @@ class _SocketIngest:
 
     async def ping(self) -> None:
         await self._socket.ping()
+
+    def cut_off(self) -> None:
+        """Take nothing that comes from now on: its key was revoked. ``run`` tells what was stored before."""
+        self._close_code, self._close_reason = WSCloseCode.POLICY_VIOLATION, "key revoked"
+        self._socket.stop_receiving()
 
     async def goodbye(self, *, code: int, reason: str) -> None:
         """Flush, say what was stored, and close. What is on the wire by then is stored all the same."""
@@ -517,6 +542,13 @@ class _SocketIngest:
             self._has_news = False
             await self._send(orjson.dumps(self._summary(final=False)).decode())
         self._is_telling = False
+
+    async def _echo(self, payload: bytes) -> None:
+        try:
+            await self._send(payload.decode())
+        finally:
+            self._echo_bytes -= len(payload)
+            self._hold.set_said(self._echo_bytes)
 
     async def _send(self, text: str) -> None:
         try:

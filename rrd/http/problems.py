@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import hdrs, web
 
-from rrd.errors import BadRequest, RrdError
+from rrd.errors import BadRequest, NotReady, RrdError
 from rrd.http import cors
 from rrd.http.services import SERVICES, Services
 from rrd.log import event
@@ -25,6 +25,7 @@ _CODE = web.ResponseKey("code", str)
 SENDER = web.RequestKey("sender", tuple[str, str | None])
 """Tenant and recording of a request whose sender has the right to write."""
 
+_RETRY_AFTER_S = "5"
 _PATH_CHARS_LOGGED = 200
 _SENDING = {"POST", "PUT", "PATCH", "UNKNOWN"}
 """Methods of those who send events; the last is aiohttp's name for what is no request."""
@@ -48,8 +49,12 @@ def problem_of(error: RrdError, **more: object) -> web.Response:
     if isinstance(error, BadRequest):
         more = {"parameter": error.parameter, **more}
     response = problem(error.status, error.code, str(error), **more)
+    if (retry_after_s := getattr(error, "retry_after_s", None)) is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(retry_after_s)  # RFC 9110, 10.2.3
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
+    if isinstance(error, NotReady):
+        response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
     if error.status == 426:
         response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, 4.4
         response.headers["Upgrade"], response.headers["Connection"] = "websocket", "Upgrade"  # RFC 9110, 7.8

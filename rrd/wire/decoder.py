@@ -30,6 +30,7 @@ from rrd.wire.lines import LineSplitter, numbered_lines
 from rrd.wire.turns import (
     EVENT_COST_BYTES,
     QUICK_BYTES,
+    QUICK_CHECK_BYTES_MAX,
     QUICK_DOCUMENT_BYTES_MAX,
     QUICK_LINES_MAX,
     STEP_BYTES,
@@ -90,6 +91,8 @@ class Decoder:
         self._unchecked = b""
         """Whole lines of which no batch was made yet, from ``_unchecked_at`` on."""
         self._unchecked_at = 0
+        self._is_check_long = False
+        """The check of ``_unchecked`` was no quick work."""
         self._line = first_line
         self._body_line = first_line
         """The first line of this body or message, as far as lines were counted then."""
@@ -166,6 +169,9 @@ class Decoder:
         ending = flush or (not self.is_behind and (self._finished or self._error is not None))
         waiting = self._splitter.whole_bytes
         if waiting >= self._limits.batch_bytes or (waiting and ending):
+            if self._is_quick and waiting > QUICK_CHECK_BYTES_MAX:
+                self.is_behind = True
+                return None
             self._unchecked = self._splitter.take()
             return self._check()
         if self.is_behind:
@@ -362,6 +368,9 @@ class Decoder:
     def _check(self) -> Batch | None:
         """Make a batch of the lines that wait, or of the first of them; None if that is no quick work."""
         payload, start = self._unchecked, self._unchecked_at
+        if self._is_quick and self._is_check_long:
+            self.is_behind = True
+            return None
         try:
             is_dense = start or payload.count(b"\n", 0, _SAMPLE_BYTES) > _SAMPLE_LINES_MAX
             if not is_dense and (lines := split_lines(payload, count_max=self._lines_max)) is not None:
@@ -378,10 +387,11 @@ class Decoder:
             else:
                 batch, end = self._check_dense(payload, start)
         except TakesLong:
-            self.is_behind = True
+            self.is_behind = self._is_check_long = True
             return None
         self._line = batch.limit_line
         self._unchecked, self._unchecked_at = (b"", 0) if end == len(payload) else (payload, end)
+        self._is_check_long = self._is_check_long and bool(self._unchecked)
         self._check_line_count()
         return batch
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from bench.result import Options, Row
-from bench.rows import durability, large_event, many_sockets, steady
+from bench.rows import durability, idle_sockets, large_event, many_sockets, neighbours, steady
 
 SMOKE = Options("smoke")
 
@@ -32,7 +32,15 @@ def test_without_its_library_the_row_on_syncs_says_what_to_install(monkeypatch: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "measure", [large_event.measure, steady.measure, many_sockets.measure_deflate], ids=lambda m: m.__module__
+    "measure",
+    [
+        large_event.measure,
+        steady.measure,
+        many_sockets.measure_deflate,
+        neighbours.measure,
+        idle_sockets.measure,
+    ],
+    ids=lambda m: m.__module__,
 )
 def test_every_figure_of_a_row_is_a_number(measure: object) -> None:
     assert callable(measure)

@@ -1,0 +1,47 @@
+"""2,000 hostile sockets and bodies of every kind together: the daemon's memory stays below ``memory_max``.
+
+Method: ``rrd serve`` as a process, all attacks that make it hold something at once from another process,
+and the most resident memory that the daemon ever had (``VmHWM``, proc(5)). An honest sender of another tenant
+goes on meanwhile, so that a daemon that just refuses all doesn't pass.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.attacks import Victim
+from bench.attacks.neighbour import beside
+from bench.daemon import peak_rss_bytes
+from tests.harness import DaemonProcess
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc"),
+]
+
+MIB = 1 << 20
+MEMORY_MAX = 1024 * MIB
+FOR_S = 40.0
+
+HOLDING = (
+    *("post-left-open", "post-brotli-windows", "post-zstd-windows", "post-fills-the-budget"),
+    *("socket-half-sent", "socket-half-sent-fragments", "socket-deflate-at-once", "socket-deflate-idle"),
+    *("slow-readers", "lists-never-read", "many-pairs", "post-gzip-run-together", "socket-gzip-run-together"),
+)
+"""1,500 bodies, 400 streams with windows, 250 sockets with messages, and readers: more than 2,000."""
+
+
+@pytest.mark.timeout(600)
+async def test_hostile_senders_together_stay_below_the_ceiling(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, flush_age_ms=200, memory_max=MEMORY_MAX)
+    keys = [daemon.key(tenant=tenant) for tenant in ("attacker", "neighbour")]
+    with daemon:
+        attacker, honest = (Victim("127.0.0.1", daemon.port, key) for key in keys)
+        account = await beside(HOLDING, attacker, honest, pid=daemon.pid, for_s=FOR_S)
+        peak = peak_rss_bytes(daemon.pid)
+        print(f"peak memory {peak / MIB:.0f} MiB of {MEMORY_MAX / MIB:.0f}, {account.acked} acks")
+        assert peak < MEMORY_MAX
+        assert account.refused == []
