@@ -80,6 +80,9 @@ class Decoder:
         )
         self._chunks: deque[tuple[bytes, bool]] = deque()
         """Chunks that wait to be decoded, each with whether it ends a message."""
+        self._chunk_bytes = 0
+        """Bytes of the chunks that wait, and of the one that is being decoded, which has ``_taken_bytes``."""
+        self._taken_bytes = 0
         self._windows: Iterator[bytes] = iter(())
         self._splitter = LineSplitter(line_bytes_max=line_bytes_max or limits.event_bytes_max)
         self._document = bytearray()
@@ -121,6 +124,7 @@ class Decoder:
         """
         assert not self._finished
         self._chunks.append((chunk, ends_message))
+        self._chunk_bytes += len(chunk)
 
     def finish(self, *, cut_off: bool = False) -> None:
         """No more will come. Then pull ``next_batch`` until None.
@@ -130,6 +134,17 @@ class Decoder:
         """
         self._finished = True
         self._cut_off = cut_off
+
+    def give_up(self) -> None:
+        """Drop what is not decoded, and what is not whole. ``next_batch`` still gives the lines that are."""
+        self._chunks.clear()
+        self._chunk_bytes = self._taken_bytes = 0
+        self._windows = iter(())
+        self._message_ended = False
+        self._splitter.drop_partial()
+        self._document = bytearray()
+        self._head = b""
+        self._finished = self._ended = True
 
     def next_batch(self, *, flush: bool = False, pace: Pace = "whole") -> Batch | None:
         """Return the next batch, or None when more has to be fed (after ``finish``: at the end).
@@ -180,6 +195,11 @@ class Decoder:
         """Decoded bytes of the line or document that has not ended."""
         return self._splitter.partial_bytes + len(self._document) + len(self._head)
 
+    @property
+    def held_bytes(self) -> int:
+        """All that decoding holds now: chunks that wait, windows of decompressors, text."""
+        return self._chunk_bytes + self._inflater.memory_bytes + self.waiting_bytes + self.unfinished_bytes
+
     def _pull(self) -> None:
         """Work until a batch is full, everything fed is used up, or an error stops it."""
         if self._error is None:
@@ -223,6 +243,8 @@ class Decoder:
                 self._message_ended = False
                 self._end_message()
             elif self._chunks:
+                self._chunk_bytes -= self._taken_bytes
+                self._taken_bytes = len(self._chunks[0][0])
                 chunk, self._message_ended = self._chunks.popleft()
                 self._windows = self._inflater.windows(chunk)
                 if self._message_ended:
@@ -235,6 +257,9 @@ class Decoder:
                 self._ended = True
                 self._end_body()
             else:
+                self._chunk_bytes = self._taken_bytes = 0
+                # The iterator would keep the last chunk.
+                self._windows = iter(())
                 return
 
     def _take_event(self, events: Iterator[bytes]) -> None:
