@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import zlib
 from pathlib import Path
 
 import brotli
@@ -10,6 +12,7 @@ import pytest
 import zstandard
 
 from rrd.errors import RrdError
+from rrd.http import connection as connection_module
 from rrd.http.budget import (
     FREE_BYTES,
     PATIENCE_S,
@@ -199,6 +202,10 @@ def _zstd_window() -> bytes:
     return bytes(whole)
 
 
+def _masked(first: int, payload: bytes) -> bytes:
+    return bytes((first, 0xFE)) + len(payload).to_bytes(2, "big") + b"\0" * 4 + payload
+
+
 _WAYS = {
     "a frame that doesn't end": (
         "socket",
@@ -213,6 +220,15 @@ _WAYS = {
     "a body's unfinished line": ("body", {}, b"x" * _HELD),
     "a body's unfinished document": ("body", {"Content-Type": "application/json"}, b'["' + b"x" * _HELD),
     "a brotli window": ("body", {"Content-Encoding": "br"}, _brotli_window()),
+    "a compressed message": (
+        "socket",
+        {"Sec-WebSocket-Extensions": "permessage-deflate"},
+        _masked(0xC1, zlib.compress(_ZEROS[:_HELD], wbits=-15))
+        + b"\x81\xff"
+        + (_HELD * 2).to_bytes(8, "big")
+        + b"\0" * 4
+        + b"x" * _HELD,
+    ),
     "a zstd window": ("body", {"Content-Encoding": "zstd"}, _zstd_window()),
 }
 
@@ -230,6 +246,7 @@ async def _hold_much(daemon: LocalDaemon, key: str, way: str) -> Connection:
                 "Upgrade": "websocket",
                 "Sec-WebSocket-Version": "13",
                 "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+                **headers,
             },
         )
     else:
@@ -273,4 +290,21 @@ async def test_a_body_that_dawdles_is_told_so_and_what_was_whole_is_kept(tmp_pat
         reply = await connection.reply(method="POST")
         assert (reply.status, reply.json()["error"]["code"]) == (408, "too_slow")
         assert reply.json()["error"]["successful_rows"] == 1
+        connection.writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /-/health HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["nothing", "a part"]
+)
+async def test_a_head_that_does_not_come_ends_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connection_module, "_HEAD_S", 0.2)
+    async with running(tmp_path) as daemon:
+        connection = await Connection.open(daemon.url)
+        connection.writer.write(sent)
+        if sent:
+            reply = await connection.reply()
+            assert (reply.status, reply.json()["error"]["code"]) == (408, "head_too_slow")
+        assert await asyncio.wait_for(connection.reader.read(), 20) == b""
         connection.writer.close()
