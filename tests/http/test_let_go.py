@@ -1,4 +1,4 @@
-"""A body that fails is let go at once, with its buffers and windows, and waits for no collection of garbage."""
+"""A body that fails is let go at once, with buffers and windows: no collection of garbage is waited for."""
 
 from __future__ import annotations
 
