@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
-from rrd.errors import RrdError, WireError
+from rrd.errors import RrdError, WireError, without_frames
 from rrd.http.budget import Hold
 from rrd.http.decoding import in_thread
 from rrd.http.deflate import Unfinished
@@ -118,6 +118,8 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
                     self._last = CLOSED
                 continue
             except Exception as error:  # noqa: BLE001  # whatever the parser raised: told by its caller
+                if isinstance(error, WireError | WebSocketError):  # Of others the log tells where.
+                    without_frames(error)
                 self._last = WSMessage(WSMsgType.ERROR, error, None)
                 break
             self._turn_cost += _TURN_COST if message is MARK else 1

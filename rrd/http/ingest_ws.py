@@ -24,7 +24,7 @@ from collections.abc import Coroutine, Iterator
 import orjson
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
-from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError
+from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError, without_frames
 from rrd.http.budget import LARGE_EVENT_BYTES, TooMuchUnfinished, TooSlow
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.connection import hold_of
@@ -161,9 +161,11 @@ class _SocketIngest:
             await self._finish_stream()
             await self._end(code=self._close_code, reason=self._close_reason)
         except (TooMuchUnfinished, TooSlow) as error:
+            without_frames(error)
             await self._keep_whole()
             await self._fail(error)
         except RrdError as error:
+            without_frames(error)
             self._set_aside(error)
             await self._fail(error)
         except Exception:  # noqa: BLE001  # the last line of defence: no HTTP reply can be sent any more

@@ -12,6 +12,7 @@ taken apart while its events are pulled.
 
 from __future__ import annotations
 
+import copy
 import math
 from bisect import bisect_left
 from collections import deque
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
-from rrd.errors import BrokenEncoding, TooLarge, WireError
+from rrd.errors import BrokenEncoding, TooLarge, WireError, without_frames
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, Rejected, check_lines, split_lines
 from rrd.wire.forms import Form, form_of
@@ -182,7 +183,7 @@ class Decoder:
             self._line += 1
             return Batch(b"", 0, 0.0, 0.0, True, False, (), rejected, self._line)
         if self._error is not None:
-            raise self._error
+            raise copy.copy(self._error)  # The one kept here must not come to know this frame.
         return None
 
     @property
@@ -206,6 +207,7 @@ class Decoder:
             try:
                 self._decode()
             except WireError as error:
+                without_frames(error)
                 self._error = error
                 self._is_rest_saved = False
             else:
@@ -352,6 +354,10 @@ class Decoder:
         """After an error, save what is whole in the unfinished line or document."""
         if not isinstance(error, TooLarge) and (rest := self._inflater.rest()):
             self._take_text(rest)
+        # Windows are memory, and the answer may take its time.
+        self._windows = iter(())
+        self._chunks.clear()
+        self._inflater = Layers("identity", zstd_window_bytes_max=0)
         if isinstance(error, TooLarge):
             self._splitter.drop_partial()
             self._document = bytearray()
