@@ -293,7 +293,7 @@ class Connection(RequestHandler):
             origin = request.headers.get("Origin")
         server: Any = self._manager
         note_refusal(request, response, services=server.services if server else None)
-        response[ORIGIN] = origin
+        response[ORIGIN] = origin or ""
         response.force_close()
         return response
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _CODE = web.ResponseKey("code", str)
 """The code of a reply that is an error."""
 
-ORIGIN = web.ResponseKey("origin", str | None)
+ORIGIN = web.ResponseKey("origin", str)
 """The page's origin, where the request that tells it could not be parsed whole."""
 
 SENDER = web.RequestKey("sender", tuple[str, str | None])
