@@ -99,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metadata_value_too_long: Literal["quarantine", "cut"] = "quarantine"
 
     # Limits on memory, handles and patience
+    memory_max: Annotated[int, Meta(ge=0)] = 0
     sockets_max: Positive = 15_000
     requests_max: Positive = 4_000
     recordings_max: Positive = 50_000

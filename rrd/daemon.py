@@ -28,6 +28,7 @@ from isal import isal_zlib
 from rrd import __version__, layout
 from rrd.access.keys import KeyStore
 from rrd.assembly import bring_up_to_date, make_parts, start_tasks
+from rrd.ceiling import keep_below
 from rrd.config import Config
 from rrd.errors import ConfigError, IndexDamaged
 from rrd.handles import HandleShares, take_handles
@@ -65,6 +66,9 @@ By the default (700, 10, 10) the collector takes them for old ones, and walks ev
 5,000 sockets ten times while they open, for up to 0.4 s, and whoever waits for the loop waits for it. So it
 does at a start that has much to take up."""
 
+_CONNECTIONS_SPARE = 256
+"""Connections beyond sockets and requests: those that are about to ask, or to be refused."""
+
 
 def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
@@ -79,7 +83,7 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
     # aiohttp copies what it is to write in one go, since asyncio's writelines, before Python 3.12.9, doesn't
     # tell when to pause (CVE-2024-12254). uvloop's does, and a long answer costs a tenth less to write so.
     http_writer.SKIP_WRITELINES = False
-    config, shares = take_handles(config)
+    config, shares = take_handles(keep_below(config))
     with lock_data_dir(config.data_dir):
         try:
             return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
@@ -98,7 +102,9 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
         first_keys = _mint_first_keys(store) if mint_first_keys else []
         parts = await make_parts(config, store, stack)
         services = parts.services
-        services.connections_max = shares.connections_max
+        services.connections_max = min(
+            shares.connections_max, config.sockets_max + config.requests_max + _CONNECTIONS_SPARE
+        )
         services.backlog = shares.backlog
         port = await listen(config, services, stack)
         recovered = await _unless_stopped(bring_up_to_date(parts), stop)

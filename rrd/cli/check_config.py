@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from rrd.ceiling import changes, decoding_threads, machine_bytes, plan
 from rrd.cli import common
 from rrd.config import Config
 from rrd.handles import handles_allowed, share_out
@@ -70,6 +71,12 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
     for small, large, outcome in order:
         if getattr(c, small) > getattr(c, large):
             yield f"{small} ({getattr(c, small)}) is over {large} ({getattr(c, large)}): {outcome}"
+    ceiling = plan(c, machine_bytes=machine_bytes(), threads=decoding_threads())
+    if lowered := changes(c, ceiling.config):
+        yield (
+            f"memory_max ({ceiling.memory_max}) is less than the sum of all limits, so the server lowers "
+            + ", ".join(f"{name} to {value}" for name, value in lowered.items())
+        )
     shares = share_out(c, handles_max, in_use=8)
     if shares.sockets_max < c.sockets_max:
         yield (
