@@ -157,7 +157,9 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         sockets=Sockets(
             clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
         ),
-        unfinished=Budget(max(config.buffer_bytes_max, config.event_bytes_max)),
+        unfinished=Budget(
+            config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
+        ),
         admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES),
         reading_threads=reading_threads,
@@ -245,6 +247,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
     services = parts.services
     jobs = {
         "sockets": services.sockets.run(),
+        "budget": services.unfinished.run(),
         "guard": parts.guard.run(),
         "rollup": parts.rollup.run(),
         "evictor": parts.evictor.run(),

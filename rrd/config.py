@@ -103,6 +103,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     requests_max: Positive = 4_000
     recordings_max: Positive = 50_000
     open_segments_max: Annotated[int, Meta(ge=16)] = 3_000
+    held_bytes_max: Annotated[int, Meta(ge=4 * MIB)] = 256 * MIB
     buffer_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
     recording_buffer_bytes_max: Annotated[int, Meta(ge=64 * KIB)] = 8 * MIB
     read_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
@@ -110,6 +111,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     commit_stall_max_s: Annotated[int, Meta(ge=0)] = 300
     ping_interval_s: Annotated[int, Meta(ge=1)] = 25
     body_idle_timeout_s: Annotated[int, Meta(ge=1)] = 60
+    receive_rate_min: Annotated[int, Meta(ge=0)] = 1024
+    receive_grace_s: Annotated[int, Meta(ge=1)] = 60
 
     # Quotas: how much of it one key, tenant and address may use. 0: no limit
     recordings_per_min_key_max: Quota = 20_000

@@ -287,3 +287,16 @@ class ConfigError(RrdError):
     """A setting is unknown, has the wrong type or is out of bounds."""
 
     code = "bad_config"
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """Return ``error`` itself, without the frames that it came through, nor those of its causes.
+
+    An error that an object keeps would keep that object alive, since the frames know it, with all its
+    buffers, until the next collection of garbage; and that may be hours away.
+    """
+    known: BaseException | None = error
+    while known is not None:
+        known.__traceback__ = None
+        known = known.__cause__ or known.__context__
+    return error

@@ -9,6 +9,11 @@ priority (sd-daemon(3)).
 
 Callers keep secrets out of what they log. ``Redaction`` is the last line of defence, for the exception
 or the library that quotes a URL or a header after all.
+
+``Bounds`` is the one place that decides what libraries may say, in any ``log_level``: warnings and worse,
+short, without addresses and queries, and at a limited rate, to which tracebacks are held as well. So no
+sender makes the log grow by what it makes a library complain about. Refusals, which rrd logs itself, have
+limits in ``care.refusals``.
 """
 
 from __future__ import annotations
@@ -19,8 +24,9 @@ import os
 import re
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO
@@ -29,6 +35,16 @@ from rrd.config import Config
 
 HIDDEN = "***"
 FRAMES_MAX = 8  # Of a traceback: where it happened and how it came there; the rest is asyncio's.
+
+LIBRARY_CHARS_MAX = 500
+"""How much of a library's message is kept."""
+
+LINES_MAX, INTERVAL_S = 10, 60.0
+"""Lines of one library, and tracebacks of rrd's own, in one interval; the others are counted."""
+
+_TRACE_CHARS_MAX = 8_000
+_SOURCES_MAX = 50
+"""Libraries that have a count of their own; the others share one."""
 
 _BARE = re.compile(r"""[^\s"=\\\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff]+""")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -45,6 +61,14 @@ _SECRETS = (
     # as many characters as a minted key has.
     re.compile(r"((?:public|secret|erase)_key_rr_|(?<![A-Za-z])ak_(?=[\w-]{16})|ak_(?=[\w-]{43}))([\w-]+)"),
 )
+
+_PLACES = (
+    re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"),
+    # IPv6, whole or shortened (RFC 4291, 2.2). A time of day is hidden as well, and no loss.
+    re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE),
+    re.compile(r"""(?<=\?)[^\s"'<>]+"""),
+)
+"""What tells who asked for what: addresses, and the query of a URL."""
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -84,11 +108,73 @@ def setup(
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JournalFormatter() if _is_journal(stream, environment) else LineFormatter())
+    handler.addFilter(Bounds())
     handler.addFilter(Redaction())
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
+    sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_uncaught_in_thread
+
+
+class Bounds(logging.Filter):
+    """Drops what libraries may not say and what comes too often; cuts and cleans what is left of theirs."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._counts: dict[str, _Count] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether ``record`` is logged; rewrite it in place if it is a library's."""
+        source = record.name.partition(".")[0]
+        is_library = source != "rrd"
+        if is_library and record.levelno < logging.WARNING:
+            return False
+        if not is_library and not record.exc_info:
+            return True
+        if source not in self._counts and len(self._counts) >= _SOURCES_MAX:
+            source = ""
+        count, now = self._counts.setdefault(source, _Count()), self._now()
+        if now - count.started_at >= INTERVAL_S:
+            count.started_at, count.logged = now, 0
+        if count.logged >= LINES_MAX:
+            count.untold += 1
+            return False
+        count.logged += 1
+        if is_library:
+            text = unplaced(_message(record))
+            record.msg, record.args = text[:LIBRARY_CHARS_MAX], None
+            if record.stack_info:
+                record.stack_info = unplaced(record.stack_info)[:_TRACE_CHARS_MAX]
+        if record.exc_info:
+            record.exc_text = unplaced(_short_traceback(record.exc_info))[:_TRACE_CHARS_MAX]
+        if count.untold:
+            record.msg, record.args = f"{_message(record)} (not logged before it: {count.untold})", None
+            count.untold = 0
+        return True
+
+
+class _Count:
+    """What one source has logged in this interval. ``untold``: lines dropped since the last one logged."""
+
+    def __init__(self) -> None:
+        self.started_at = -INTERVAL_S
+        self.logged = self.untold = 0
+
+
+def unplaced(text: str) -> str:
+    """Return ``text`` with addresses and queries replaced by ``***``."""
+    for pattern in _PLACES:
+        text = pattern.sub(HIDDEN, text)
+    return text
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - str() of an argument may raise anything; logging must not
+        return f"unprintable_record at={record.pathname}:{record.lineno} error={type(error).__name__}"
 
 
 class Redaction(logging.Filter):
@@ -96,11 +182,7 @@ class Redaction(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite ``record`` in place. Always True: nothing is kept out of the log."""
-        try:
-            message = record.getMessage()
-        except Exception as error:  # noqa: BLE001 - str() of an argument may raise anything; logging must not
-            message = f"unprintable_record at={record.pathname}:{record.lineno} error={type(error).__name__}"
-        record.msg, record.args = redact(message), None
+        record.msg, record.args = redact(_message(record)), None
         if record.exc_info:
             record.exc_text = redact(record.exc_text or _short_traceback(record.exc_info))
         if record.stack_info:
@@ -178,6 +260,13 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
         sys.__excepthook__(kind, error, trace)
         return
     logging.getLogger("rrd").error("crashed", exc_info=(kind, error, trace))
+
+
+def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
+    # What it was raised in is not told: its text may hold anything.
+    error = args.exc_value
+    if error is not None:
+        logging.getLogger("rrd").error("unraisable", exc_info=(type(error), error, error.__traceback__))
 
 
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:

@@ -61,6 +61,7 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
         ("flush_bytes", "recording_buffer_bytes_max", "a recording's buffer is full before a block is due"),
         ("recording_buffer_bytes_max", "buffer_bytes_max", "one recording may not use more than all may"),
         ("message_bytes_max", "buffer_bytes_max", "one message can be larger than all buffers together"),
+        ("event_bytes_max", "held_bytes_max", "the largest events can't come in at all"),
         ("flush_bytes", "segment_bytes_max", "each block gets a segment of its own"),
         ("event_bytes_max", "message_bytes_max", "the largest events can come in by POST only"),
         ("event_bytes_max", "body_bytes_max", "events that large can't come in at all"),

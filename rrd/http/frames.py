@@ -23,7 +23,8 @@ from aiohttp import WSMessage, WSMsgType
 from aiohttp._websocket.models import WSMessageTextBytes
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
-from rrd.errors import WireError
+from rrd.errors import RrdError, WireError
+from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.deflate import Inflater, Unfinished
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
 
@@ -68,6 +69,8 @@ class Runs(WebSocketDataQueue):
         self.keeps_back = False
         """The next message is not to be queued: ``kept_back`` is where it goes."""
         self.kept_back: Message | None = None
+        self.feigned_bytes = 0
+        """What the queue takes an item for that stalls it, beyond what that has."""
         self.is_closed_off = False
         """What comes from now on is dropped."""
 
@@ -112,7 +115,13 @@ class Runs(WebSocketDataQueue):
     def stall(self, item: Message) -> None:
         """Queue ``item``, so large for the queue that no frame is parsed before it is received."""
         self.hand_out()
+        self.feigned_bytes = self._limit + 1
         super().feed_data(cast(Any, item), self._limit + 1)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of messages that wait to be received, with what each costs beside."""
+        return max(0, self.size + self._size - self.feigned_bytes)
 
     def pause(self) -> None:
         """Stop reading the connection."""
@@ -162,20 +171,35 @@ class FrameReader(WebSocketReader):
     """
 
     def __init__(
-        self, runs: Runs, max_msg_size: int, *, compress: bool, transport: asyncio.Transport | None
+        self,
+        runs: Runs,
+        max_msg_size: int,
+        *,
+        compress: bool,
+        transport: asyncio.Transport | None,
+        hold: Hold,
     ) -> None:
-        super().__init__(runs, max_msg_size, compress=compress, decode_text=False)
+        self._runs = runs
+        self._message_bytes_max = max_msg_size
+        self._inflates = compress
+        self._begin_anew()
+        self._hold = hold
+        self._under_way_bytes = 0
+        """Bytes that came in since the last frame ended: of its successor, about."""
+        self._fragment_bytes = 0
+        """Of frames that have ended, and whose message has not."""
+        self._fragments_ended = 0
+        self.taken_bytes = 0
+        """Of the message that was received last, and is being taken in."""
         self.transport = transport
         self.has_ended = asyncio.Event()
         """The connection has ended, or the client's side of it."""
         self.is_over = False
         """Nothing more is received."""
-        self._runs = runs
         self._messages = runs.messages
         self._append = runs.messages.append
         self._run_bytes = runs.run_bytes
         self._in_fragments = False
-        self._message_bytes_max = max_msg_size
         self._inflater: Inflater | None = None
         self.inflate_ratio_max: int | None = None
         self._fragments = 0
@@ -197,14 +221,47 @@ class FrameReader(WebSocketReader):
         if self._is_waiting:
             if data:
                 self._behind.append(bytes(data))
+                self._under_way_bytes += len(data)
                 self._runs.pause()
+                self.count_held(received=len(data))
             return False, b""
+        runs = self._runs
+        whole_bytes, fragments_ended = runs.waiting_bytes, self._fragments_ended
+        fragment_bytes = self._fragment_bytes
         result: tuple[bool, bytes] = super().feed_data(data)
+        came = len(data)
+        under_way_bytes = self._under_way_bytes + came
+        ended_bytes = runs.waiting_bytes - whole_bytes
+        if ended_bytes or self._is_waiting or fragments_ended != self._fragments_ended:
+            # A frame has ended in this read, so what is under way has come in it. Only where messages wait,
+            # older bytes may lie here unparsed.
+            bytes_max = came if came and runs._stalled_reader is None else max(came, self._under_way_bytes)
+            ended_bytes += max(0, self._fragment_bytes - fragment_bytes)
+            under_way_bytes = min(max(0, under_way_bytes - ended_bytes), bytes_max)
+        self._under_way_bytes = under_way_bytes
+        self.count_held(received=came)
         if result[0] and self.refused_head is None:  # It has failed just now.
             self.refused_head = self._fragment_head or beginning_of_oversize(
                 bytes(data), message_bytes_max=self._message_bytes_max
             )
         return result
+
+    def count_held(self, *, received: int = 0) -> None:
+        """Count what waits here, in ``hold``; ``received`` bytes came in just now."""
+        size = self._under_way_bytes + self._fragment_bytes + self._runs.waiting_bytes + self.taken_bytes
+        if size > FREE_BYTES or self._hold.counted_bytes:
+            self._hold.set_incoming(size, received=received)
+
+    def give_up(self, failure: RrdError) -> None:
+        """Take in nothing more. What is whole can still be received; then comes ``failure``."""
+        self._under_way_bytes = self._fragment_bytes = 0
+        self._runs.set_exception(failure)
+        self._begin_anew()  # What aiohttp keeps of frames and fragments goes.
+        super().feed_data(b"")  # Nothing stalls any more, so that reading can go on, and be thrown away.
+        self.stop()
+
+    def _begin_anew(self) -> None:
+        super().__init__(self._runs, self._message_bytes_max, compress=self._inflates, decode_text=False)
 
     def feed_eof(self) -> None:
         """Called when the client has closed its side, and when the connection is lost.
@@ -227,9 +284,10 @@ class FrameReader(WebSocketReader):
         """The message that was being inflated is whole: parse what came behind it."""
         self._is_waiting = False
         self.unfinished_head = b""
-        behind, self._behind = self._behind, []
+        behind, self._behind = b"".join(self._behind), []
+        self._under_way_bytes = max(0, self._under_way_bytes - len(behind))
         # Nothing given, it parses what it has kept itself.
-        self.feed_data(b"".join(behind))
+        self.feed_data(behind)
         self._runs.resume()
 
     def read_on(self) -> bool:
@@ -251,6 +309,8 @@ class FrameReader(WebSocketReader):
             if not self._in_fragments:
                 self._fragment_head = bytes(payload[:HEAD_BYTES_KEPT])
             self._in_fragments = not fin
+            self._fragments_ended += 1
+            self._fragment_bytes = 0 if fin else self._fragment_bytes + len(payload)
             self._count(1)
             if compressed:
                 self._handle_compressed_fragment(fin, opcode, payload)

@@ -25,7 +25,8 @@ from typing import Any, Literal
 
 from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
-from rrd.errors import RrdError, WireError
+from rrd.errors import RrdError, WireError, without_frames
+from rrd.http.budget import Hold
 from rrd.http.decoding import in_thread
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import CLOSED, MARK, FrameReader, Message, Runs
@@ -45,8 +46,10 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     what one read of the connection brings; at its end, what the kernel still holds of it.
     """
 
-    def __init__(self, *, run_bytes: int, max_msg_size: int, inflate_ratio_max: int | None = None) -> None:
-        """``run_bytes``: a run is handed out as soon as it has so many.
+    def __init__(
+        self, *, run_bytes: int, max_msg_size: int, hold: Hold, inflate_ratio_max: int | None = None
+    ) -> None:
+        """``run_bytes``: a run is handed out as soon as it has so many. All that waits counts in ``hold``.
 
         ``inflate_ratio_max``: as ``Inflater``'s ``ratio_max``.
         """
@@ -61,6 +64,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._last: Message | None = None
         self._pongs: deque[bytes] = deque(maxlen=_PONGS_MAX)
         self._answering: asyncio.Task[None] | None = None
+        self.hold = hold
         self._turn_cost = 0
         """What was received since the last turn of others."""
 
@@ -71,7 +75,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._reset_heartbeat()
         self._reader = self._runs = Runs(request.protocol, self._run_bytes)
         self._parser = self._frames = FrameReader(
-            self._runs, self._max_msg_size, compress=bool(self._compress), transport=request.transport
+            self._runs,
+            self._max_msg_size,
+            compress=bool(self._compress),
+            transport=request.transport,
+            hold=self.hold,
         )
         self._frames.inflate_ratio_max = self._inflate_ratio_max
         request.protocol.set_parser(self._parser)
@@ -91,6 +99,8 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         runs, frames = self._runs, self._frames
         assert runs is not None
         assert frames is not None
+        frames.taken_bytes = 0
+        frames.count_held()
         while self._last is None:
             if self._turn_cost >= _TURN_COST:
                 self._turn_cost = 0
@@ -98,22 +108,30 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
                     await asyncio.sleep(0)
             try:
                 message: Message = await runs.read()
-                if type(message.data) is Unfinished:
+                if message is MARK:
+                    runs.feigned_bytes = 0
+                elif type(message.data) is Unfinished:
+                    runs.feigned_bytes = 0
                     message = await self._finish(message, frames)
             except EofStream:
                 if not frames.read_on():
                     self._last = CLOSED
                 continue
             except Exception as error:  # noqa: BLE001  # whatever the parser raised: told by its caller
+                if isinstance(error, WireError | WebSocketError):  # Of others the log tells where.
+                    without_frames(error)
                 self._last = WSMessage(WSMsgType.ERROR, error, None)
                 break
-            self._turn_cost += 1
+            self._turn_cost += _TURN_COST if message is MARK else 1
             if message.type is WSMsgType.PING:
                 self._answer(message.data)
             elif message.type is WSMsgType.CLOSE or message.type is WSMsgType.CLOSED:
                 self._last = message
             elif message.type is not WSMsgType.PONG and message is not MARK:
-                self._turn_cost += _TURN_COST if type(message.data) is list else _TURN_COST // 16
+                data = message.data
+                self._turn_cost += _TURN_COST if type(data) is list else _TURN_COST // 16
+                frames.taken_bytes = sum(map(len, data)) if type(data) is list else len(data)
+                frames.count_held()
                 return message
         frames.stop()
         runs.stop()
@@ -127,7 +145,9 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         work: Unfinished = message.data
         try:
             while (plain := await in_thread(work.step)) is None:
-                pass
+                frames.taken_bytes = work.held_bytes
+                frames.count_held()
+                await self.hold.room()
         except WireError:
             frames.refused_head = frames.unfinished_head
             raise
@@ -172,6 +192,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         None if all could be received so far.
         """
         return self._frames.refused_head if self._frames is not None else None
+
+    def refuse_more(self) -> None:
+        """Drop what is unfinished. What is whole can still be taken out."""
+        if self._frames is not None and self.hold.failure is not None:
+            self._frames.give_up(self.hold.failure)
 
     def stop_receiving(self) -> None:
         """Drop what comes from now on, and the message whose frames are coming in. What came before whole

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, hdrs, web
 
+from rrd.config import Config
 from rrd.errors import (
     BadFraming,
     BadRequest,
@@ -19,8 +20,9 @@ from rrd.errors import (
     Unauthenticated,
     WireError,
 )
-from rrd.http.budget import Hold
+from rrd.http.budget import Hold, TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
+from rrd.http.connection import count_incoming, hold_of, unread_bytes
 from rrd.http.decoding import next_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
@@ -43,9 +45,11 @@ async def ingest_post(request: web.Request) -> web.Response:
         encoding=encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, "")),
         limits=services.limits,
     )
-    pump = _Pump(services, sender, decoder)
+    hold = hold_of(request)
+    hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
+    pump = _Pump(services, sender, decoder, hold)
     try:
-        failure = await pump.run(body_chunks(request, services.config.body_idle_timeout_s))
+        failure = await pump.run(body_chunks(request, services.config, hold))
         if failure is not None:
             await pump.set_aside(failure)
         tally = await pump.flush()
@@ -92,33 +96,48 @@ class CutOff(Exception):
     """The body ended before its end."""
 
 
-async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterator[bytes]:
-    """Yield a body as it comes.
+async def body_chunks(request: web.Request, config: Config, hold: Hold) -> AsyncIterator[bytes]:
+    """Yield a body as it comes. What waits to be read of it counts in ``hold``.
 
-    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``BadFraming`` where a chunk is bad;
-    ``LengthRequired`` for a body without an end.
+    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``TooSlow`` where it comes more
+    slowly than ``receive_rate_min`` for longer than ``receive_grace_s``, pauses of the server not counted;
+    ``TooMuchUnfinished`` where ``hold`` was refused; ``BadFraming`` where a chunk is bad; ``LengthRequired``
+    for a body without an end.
     """
     if hdrs.CONTENT_LENGTH not in request.headers and hdrs.TRANSFER_ENCODING not in request.headers:
         # It would count as empty (RFC 9112, 6.3), and a sender that just closes behind it would lose it.
         raise LengthRequired("send Content-Length, or Transfer-Encoding: chunked: without, a body has no end")
     body = request.content
+    now = asyncio.get_running_loop().time
+    waited_s, received = 0.0, 0
     while True:
         try:
-            async with asyncio.timeout(idle_timeout_s):
+            if not unread_bytes(body):
+                await hold.room()
+            left_s = float(config.body_idle_timeout_s)
+            if config.receive_rate_min:
+                left_s = min(left_s, config.receive_grace_s + received / config.receive_rate_min - waited_s)
+            began_at = now()
+            async with asyncio.timeout(max(left_s, 0.0)):
                 chunk = await body.readany()
+            waited_s += now() - began_at
+            received += len(chunk)
+            count_incoming(request)
         except asyncio.CancelledError:
             # aiohttp's way to say that the daemon won't wait for the rest; or this task is really cancelled.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             raise CutOff from None
-        except (ClientPayloadError, ConnectionError, TimeoutError, BadFraming) as error:
+        except (ClientPayloadError, ConnectionError, TimeoutError, RrdError) as error:
             # What came before the connection broke may still wait in the stream, which has no public
             # way to give it out then.
             if rest := body._read_nowait(-1):
                 yield rest
-            if isinstance(error, BadFraming):
+            if isinstance(error, RrdError):
                 raise
+            if isinstance(error, TimeoutError) and left_s < config.body_idle_timeout_s:
+                raise too_slow(config.receive_rate_min) from None
             raise CutOff from None
         if not chunk:
             return
@@ -128,11 +147,11 @@ async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterato
 class _Pump:
     """One body on its way into one recording."""
 
-    def __init__(self, services: Services, sender: Sender, decoder: Decoder) -> None:
+    def __init__(self, services: Services, sender: Sender, decoder: Decoder, hold: Hold) -> None:
         self._services = services
         self._sender = sender
         self._decoder = decoder
-        self._hold = Hold(services.unfinished)
+        self._hold = hold
         self._pacer = services.admission.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
@@ -150,8 +169,10 @@ class _Pump:
                     if len(self._head) < HEAD_BYTES_KEPT:
                         self._head = (self._head + chunk)[:HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
+                    del chunk
                     await self._pull()
-                    await self._hold.resize(self._decoder.unfinished_bytes)
+                    # Thousands of chunks of one byte are parsed for each of these, and may wait in memory.
+                    await asyncio.sleep(0)
                 self._decoder.finish()
             except (CutOff, BadFraming, Unauthenticated) as error:
                 # An unload cuts bodies off; the whole events in it count. So do those before a revocation.
@@ -162,6 +183,10 @@ class _Pump:
                     return error
             await self._pull()
         except WireError as error:
+            return error
+        except (TooMuchUnfinished, TooSlow) as error:
+            self._decoder.give_up()
+            await self._pull()
             return error
         return None
 
@@ -175,7 +200,7 @@ class _Pump:
 
     async def _pull(self) -> None:
         while True:
-            batch = await next_batch(self._decoder)
+            batch = await next_batch(self._decoder, self._hold)
             if batch is None:
                 return
             await self._put(batch)

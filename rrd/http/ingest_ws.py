@@ -24,9 +24,10 @@ from collections.abc import Coroutine, Iterator
 import orjson
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
-from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError
-from rrd.http.budget import LARGE_EVENT_BYTES, Hold
+from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError, without_frames
+from rrd.http.budget import LARGE_EVENT_BYTES, TooMuchUnfinished, TooSlow
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
+from rrd.http.connection import hold_of
 from rrd.http.decoding import next_batch
 from rrd.http.frames import Message
 from rrd.http.gathering import GatheringSocket
@@ -80,9 +81,12 @@ async def _run(
     request: web.Request, sender: Sender, services: Services, *, kind: ContentKind, encoding: Encoding
 ) -> web.StreamResponse:
     """Upgrade, and take what comes until the socket closes."""
+    hold = hold_of(request)
+    hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
     socket = GatheringSocket(
         run_bytes=services.config.flush_bytes,
         max_msg_size=services.config.message_bytes_max,
+        hold=hold,
         inflate_ratio_max=services.config.inflate_ratio_max,
     )
     await socket.prepare(request)
@@ -133,7 +137,7 @@ class _SocketIngest:
         self._echo_bytes = 0
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
-        self._hold = Hold(services.unfinished)
+        self._hold = socket.hold
         self._pacer = services.admission.pacer(sender.who)
         self._is_busy = False
         """Something received is just being taken in: nothing younger may overtake it."""
@@ -156,7 +160,12 @@ class _SocketIngest:
             await self._receive()
             await self._finish_stream()
             await self._end(code=self._close_code, reason=self._close_reason)
+        except (TooMuchUnfinished, TooSlow) as error:
+            without_frames(error)
+            await self._keep_whole()
+            await self._fail(error)
         except RrdError as error:
+            without_frames(error)
             self._set_aside(error)
             await self._fail(error)
         except Exception:  # noqa: BLE001  # the last line of defence: no HTTP reply can be sent any more
@@ -205,18 +214,18 @@ class _SocketIngest:
             if message.type is WSMsgType.TEXT:
                 self._text = self._decoder_of([message.data])
                 with self._busy():
-                    batch = await next_batch(self._text)
+                    batch = await next_batch(self._text, self._hold)
                     self._line = self._line if batch is None else batch.limit_line
                     return batch
             self._binary_head = bytes(message.data[:HEAD_BYTES_KEPT])
             self._decoder.feed(message.data, ends_message=True)
             with self._busy():
-                batch = await next_batch(self._decoder, flush=True)
+                batch = await next_batch(self._decoder, self._hold, flush=True)
             if batch is not None:
                 return batch
         self._decoder.finish(cut_off=True)
         with contextlib.suppress(WireError), self._busy():
-            return await next_batch(self._decoder)
+            return await next_batch(self._decoder, self._hold)
         return None
 
     async def _receive(self) -> None:
@@ -228,6 +237,7 @@ class _SocketIngest:
                     await self._take_text(message.data if type(message.data) is list else [message.data])
                 else:
                     await self._take_binary(message.data)
+            del message  # An idle socket would keep it.
             if self._decoder.waiting_bytes:
                 self._gathers()
             if self._failure is not None:
@@ -247,6 +257,8 @@ class _SocketIngest:
         if self._failure is not None:
             raise self._failure
         error: Exception = message.data
+        if error is self._hold.failure:
+            self._hold.is_told = True
         if not isinstance(error, WebSocketError):
             raise error
         if error.code == WSCloseCode.MESSAGE_TOO_BIG:
@@ -271,6 +283,7 @@ class _SocketIngest:
                 await self._room()
                 return
         await self._drain(self._decoder_of(messages))
+        self._hold.set_decoded(self._decoder.held_bytes, unfinished=self._decoder.unfinished_bytes)
 
     def _decoder_of(self, messages: list[bytes]) -> Decoder:
         """Return a decoder of text messages, for those that take long."""
@@ -289,24 +302,23 @@ class _SocketIngest:
         return decoder
 
     async def _drain(self, decoder: Decoder) -> None:
-        while (batch := await next_batch(decoder)) is not None:
+        while (batch := await next_batch(decoder, self._hold)) is not None:
             self._line = batch.limit_line
             self._put(batch)
             await self._room()
 
     async def _drain_decoder(self) -> None:
         while self._decoder.waiting_bytes:
-            if (batch := await next_batch(self._decoder, flush=True)) is not None:
+            if (batch := await next_batch(self._decoder, self._hold, flush=True)) is not None:
                 self._put(batch)
 
     async def _take_binary(self, data: bytes) -> None:
         decoder = self._decoder
         self._binary_head = bytes(data[:HEAD_BYTES_KEPT])
         decoder.feed(data, ends_message=True)
-        while (batch := await next_batch(decoder)) is not None:
+        while (batch := await next_batch(decoder, self._hold)) is not None:
             self._put(batch)
             await self._room()
-        await self._hold.resize(decoder.unfinished_bytes)
         if not (decoder.unfinished_bytes or decoder.waiting_bytes):
             self._binary_head = b""  # Thousands of sockets may be open.
 
@@ -395,6 +407,7 @@ class _SocketIngest:
         has_room = len(self._saying) < _ECHOES_MAX and self._echo_bytes < _ECHO_BYTES_MAX
         if self.wants_echo and batch.payload and has_room:
             self._echo_bytes += len(batch.payload)
+            self._hold.set_said(self._echo_bytes)
             self._later(self._echo(batch.payload))
 
     async def _room(self) -> None:
@@ -403,6 +416,15 @@ class _SocketIngest:
         if pause_s := self._pacer.wait_s():
             await asyncio.sleep(pause_s)
 
+    async def _keep_whole(self) -> None:
+        """The socket was refused for what is unfinished: that goes, and what is whole is taken in."""
+        self._socket.refuse_more()
+        with self._busy(), contextlib.suppress(RrdError):
+            self._decoder.give_up()
+            await self._drain_decoder()
+            if messages := self._socket.take_out():
+                await self._take_text(messages)
+
     async def _finish_stream(self) -> None:
         """The socket is closed: take what the binary stream still holds."""
         await self._flush_now()
@@ -410,7 +432,7 @@ class _SocketIngest:
         self._decoder.finish(cut_off=True)
         try:
             with self._busy():
-                while (batch := await next_batch(self._decoder)) is not None:
+                while (batch := await next_batch(self._decoder, self._hold)) is not None:
                     self._put(batch)
         except WireError as error:
             self._set_aside(error)
@@ -528,6 +550,7 @@ class _SocketIngest:
             await self._send(payload.decode())
         finally:
             self._echo_bytes -= len(payload)
+            self._hold.set_said(self._echo_bytes)
 
     async def _send(self, text: str) -> None:
         try:

@@ -61,7 +61,7 @@ class Services:
     registry: Registry
     sockets: Sockets
     unfinished: Budget
-    """Memory for large events that are still coming in, by POST or in compressed messages."""
+    """Memory for all that senders have sent and is not with a recording yet."""
     admission: Admission
     read_room: Room
     """``read_bytes_max``: for all answers that are being made, or wait for their takers."""

@@ -35,4 +35,6 @@ class Bucket:
 
     def debt_s(self, now: float) -> float:
         """Return how long until it is out of debt."""
-        return self.wait_s(0.0, now)
+        if not self._spent or self.spent(now) <= self.depth:
+            return 0.0
+        return (self.spent(now) - self.depth) / self.rate

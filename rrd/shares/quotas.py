@@ -35,8 +35,14 @@ _PAUSE_S_MAX = 2.0
 _OVERDRAFT = 0.1
 """What is under way when a day's bytes are used up goes on; from this part of a day more on, it is slowed."""
 
-_OWN_EVENTS, _OWN_BYTES = 1_000.0, float(4 << 20)
-"""What a sender may have in any case before it is slowed: a page's first snapshot is in it."""
+_OWN_EVENTS, _OWN_BYTES = 8_000.0, float(4 << 20)
+"""What a sender may have in any case before it is slowed: a page's first snapshot is in it.
+
+More than is put on accounts at once, so that what is added up slows no sender that is within its part.
+"""
+
+_COUNTED_EVENTS, _COUNTED_BYTES = 4_000, 1 << 20
+"""So much is put on accounts at once."""
 
 _FULL_RETRY_S = 30
 """When to try again where nobody knows when a socket or request will end."""
@@ -174,58 +180,91 @@ class Quotas:
 
 
 class Pacer:
-    """One sender, a body or a socket: its batches are counted, and it is told how long to wait."""
+    """One sender, a body or a socket: its batches are counted, and it is told how long to wait.
 
-    __slots__ = ("_accounts", "_bytes", "_events", "_monotonic")
+    Small batches are added up first: thousands of sockets send one a second each.
+    """
+
+    __slots__ = (
+        "_accounts",
+        "_bytes",
+        "_events",
+        "_free_at",
+        "_monotonic",
+        "_uncounted_bytes",
+        "_uncounted_events",
+    )
 
     def __init__(self, accounts: list[_Account], monotonic: Callable[[], float]) -> None:
         self._accounts = accounts
         self._monotonic = monotonic
         self._events = Bucket(0, _OWN_EVENTS)
         self._bytes = Bucket(0, _OWN_BYTES)
+        self._uncounted_events = self._uncounted_bytes = 0
+        self._free_at = 0.0
+        """Until when the sender is to wait; 0.0: it needn't."""
         for account in accounts:
             account.senders += 1
 
     def close(self) -> None:
         """The sender is gone."""
+        self._settle()
         for account in self._accounts:
             account.senders -= 1
         self._accounts = []
 
     @property
     def is_in_debt(self) -> bool:
-        return self.wait_s() > 0
+        return self._free_at > 0 and self.wait_s() > 0
 
     def count(self, batch: Batch) -> None:
         """Count a batch: its events, and its bytes, decoded. What is no event counts as one."""
-        now = self._monotonic()
-        others = [*(event.raw for event in batch.metadata), *(bad.raw for bad in batch.rejected)]
-        events = batch.event_count + len(others)
-        size = len(batch.payload) + sum(map(len, others))
-        self._events.rate = _equal_part([(account.quota.events_per_s, account) for account in self._accounts])
-        self._bytes.rate = _equal_part([(account.quota.bytes_per_s, account) for account in self._accounts])
+        self._uncounted_events += batch.event_count
+        self._uncounted_bytes += len(batch.payload)
+        if batch.metadata or batch.rejected:
+            others = [*(event.raw for event in batch.metadata), *(bad.raw for bad in batch.rejected)]
+            self._uncounted_events += len(others)
+            self._uncounted_bytes += sum(map(len, others))
+        if self._uncounted_bytes >= _COUNTED_BYTES or self._uncounted_events >= _COUNTED_EVENTS:
+            self._settle()
+
+    def wait_s(self) -> float:
+        """Return how long the sender is to wait before its next batch is taken, at most some seconds."""
+        if not self._free_at:
+            return 0.0
+        wait_s = self._free_at - self._monotonic()
+        if wait_s <= 0:
+            self._free_at = 0.0
+        return min(max(0.0, wait_s), _PAUSE_S_MAX)
+
+    def _settle(self) -> None:
+        """Put on the accounts what was added up, and see whether the sender has to wait."""
+        now, events, size = self._monotonic(), self._uncounted_events, self._uncounted_bytes
+        self._uncounted_events = self._uncounted_bytes = 0
+        # An equal part of the rates of its parties, of each the least.
+        self._events.rate = self._bytes.rate = 0.0
+        for account in self._accounts:
+            for own, shared in ((self._events, account.events), (self._bytes, account.bytes)):
+                part = shared.rate / account.senders
+                own.rate = min(own.rate, part) if own.rate and part else own.rate or part
         self._events.take(events, now)
         self._bytes.take(size, now)
+        pause_s = 0.0
         for account in self._accounts:
             account.events.take(events, now)
             account.bytes.take(size, now)
             account.day.take(size, now)
+            pause_s = max(pause_s, self._pause_s(account, now))
+        self._free_at = now + min(pause_s, _PAUSE_S_MAX) if pause_s else 0.0
 
-    def wait_s(self) -> float:
-        """Return how long the sender is to wait before its next batch is taken, at most some seconds."""
-        now = self._monotonic()
+    def _pause_s(self, account: _Account, now: float) -> float:
+        """Return how long one of its parties makes the sender wait."""
+        day = account.day
+        if day.rate and day.spent(now) > day.depth * (1 + _OVERDRAFT):
+            return _PAUSE_S_MAX
         pause_s = 0.0
-        for account in self._accounts:
-            if debt_s := account.events.debt_s(now):
-                pause_s = max(pause_s, min(debt_s, self._events.debt_s(now)))
-            if debt_s := account.bytes.debt_s(now):
-                pause_s = max(pause_s, min(debt_s, self._bytes.debt_s(now)))
-            day = account.day
-            if day.rate and day.spent(now) > day.depth * (1 + _OVERDRAFT):
-                pause_s = _PAUSE_S_MAX
-        return min(pause_s, _PAUSE_S_MAX)
-
-
-def _equal_part(rates: list[tuple[int, _Account]]) -> float:
-    """Return a sender's part of the rates of its parties, the least; 0 where there is none."""
-    return min((rate / max(1, account.senders) for rate, account in rates if rate), default=0.0)
+        if debt_s := account.events.debt_s(now):
+            pause_s = min(debt_s, self._events.debt_s(now))
+        if debt_s := account.bytes.debt_s(now):
+            pause_s = max(pause_s, min(debt_s, self._bytes.debt_s(now)))
+        return pause_s

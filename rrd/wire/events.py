@@ -29,10 +29,12 @@ from rrd.wire.turns import (
     DOCUMENT_COST,
     METADATA_COST,
     QUICK_DOCUMENT_BYTES_MAX,
+    QUICK_LINE_BYTES_MAX,
     QUICK_LINES_MAX,
     QUICK_PACKED_BYTES_MAX,
     QUICK_TOGETHER_BYTES_MAX,
     QUICK_UNPACKED_BYTES_MAX,
+    QUICK_VALUES_MAX,
     TakesLong,
 )
 from rrd.wire.values import skip_separator, skip_space, value_end
@@ -321,11 +323,13 @@ class _Careful:
 
     def _count(self, cost: int) -> None:
         self._cost += cost
-        if self._is_quick and self._cost > QUICK_LINES_MAX:
+        if self._is_quick and self._cost > QUICK_VALUES_MAX:
             raise TakesLong
 
     def _take_value(self, number: int, line: bytes) -> None:
         self._count(1)
+        if self._is_quick and len(line) > QUICK_LINE_BYTES_MAX:
+            raise TakesLong
         if len(line) > self._limits.event_bytes_max:
             raise Refusal("too_large")
         if line.lstrip()[:1] == b'"':

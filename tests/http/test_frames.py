@@ -11,6 +11,7 @@ import pytest
 from aiohttp import WSMsgType
 from aiohttp.base_protocol import BaseProtocol
 
+from rrd.http.budget import Budget, Hold
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import FrameReader, Runs
 from tests.http.api import Api, dump, new_id, some_events
@@ -42,7 +43,8 @@ def reader_of(kind: type[FrameReader] = FrameReader) -> tuple[Runs, FrameReader]
     protocol._upgraded = True
     runs = Runs(protocol, RUN_BYTES)
     runs.on_first = lambda: None
-    return runs, kind(runs, 64 * MIB, compress=True, transport=None)
+    hold = Hold(Budget(64 * MIB))
+    return runs, kind(runs, 64 * MIB, compress=True, transport=None, hold=hold)
 
 
 def deflated(text: bytes) -> bytes:

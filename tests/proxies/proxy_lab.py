@@ -36,7 +36,6 @@ http {{
     {site}
 }}
 """
-_CADDY_BEFORE = "{{\n\tadmin 127.0.0.1:{admin_port}\n}}\n"
 
 
 def unavailable(reason: str) -> None:
@@ -120,6 +119,20 @@ class Proxy:
         await asyncio.to_thread(self.signal_reload)
         await self._wait_for_config(2)
 
+    async def break_upstream(self) -> None:
+        """Send requests to ``upstream_port``, where nothing listens; return when that is in effect."""
+        self.write(2)
+        await asyncio.to_thread(self.signal_reload)
+
+        async def is_broken() -> bool | None:
+            try:
+                async with aiohttp.ClientSession() as session, session.get(self.url + "/-/healthy") as reply:
+                    return reply.status == 502 or None
+            except aiohttp.ClientConnectionError:
+                return None
+
+        await eventually(is_broken, what=f"{self.name} to miss its upstream")
+
     async def _wait_for_config(self, number: int) -> None:
         async def in_effect() -> bool | None:
             assert self._process.returncode is None, self.log_path.read_text()
@@ -187,8 +200,8 @@ class Caddy(Proxy):
         site = replaced(site, "\treverse_proxy", f"\theader {CONFIG_HEADER} {config_number}\n\treverse_proxy")
         if self.keeps_sockets:
             site = replaced(site, "# stream_close_delay", "stream_close_delay")
-        text = _CADDY_BEFORE.format(admin_port=self.admin_port) + site
-        (self.directory / "Caddyfile").write_text(text)
+        site = replaced(site, "{\n\tlog {", f"{{\n\tadmin 127.0.0.1:{self.admin_port}\n\tlog {{")
+        (self.directory / "Caddyfile").write_text(site)
 
     def command(self) -> list[str]:
         return [self.binary, "run", *self._config()]
