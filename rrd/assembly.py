@@ -78,10 +78,11 @@ async def _confirm_now(store: OwnedStore) -> None:
         raise ConfigError(str(error)) from None
 
 
-async def _confirm(store: OwnedStore) -> None:
+async def _confirm(store: OwnedStore) -> bool:
     """Make sure that the store is this data directory's, unless it is away: then it is asked before a change.
 
-    It is away, too, where it gives no answer within ``STORE_WAIT_S``. Raises ``ConfigError``.
+    Return whether it answered. It is away, too, where it gives no answer within ``STORE_WAIT_S``. Raises
+    ``ConfigError``.
     """
     try:
         async with asyncio.timeout(STORE_WAIT_S):
@@ -92,6 +93,8 @@ async def _confirm(store: OwnedStore) -> None:
             logger, logging.WARNING, "object_store_away", store=store.name, error=why,
             next_step="events are taken; nothing is put there before it is known to be the right one",
         )  # fmt: skip
+        return False
+    return True
 
 
 async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExitStack) -> Parts:
@@ -104,7 +107,6 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     limits = limits_of(config)
     tombstones = stack.enter_context(Tombstones(layout.tombstones_path(config.data_dir)))
     store = await stack.enter_async_context(open_store(config, disk))
-    await _confirm(store)
     files = ObjectFiles(
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
@@ -185,29 +187,56 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
 
 
 async def bring_up_to_date(parts: Parts) -> Recovered:
-    """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before."""
+    """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before.
+
+    Asks the object store, too, whose it is, and waits for it only where the index is lost and the store has
+    been marked: what it holds is known there alone. Raises ``ConfigError`` if it is the wrong one.
+    """
+    parts.services.waits_for = "it asks the object store whose it is"
+    was_marked = has_marked(parts.config.data_dir)
+    answers = await _confirm(parts.store)
+    parts.services.waits_for = "it brings its index up to date"
     await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
     await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
-    store: OwnedStore | None = parts.store
-    if parts.must_rebuild and not has_marked(parts.config.data_dir):
-        # Nothing of this data directory can be in a store that it never marked. So a first start needs no
-        # answer of a bucket: the events are stored here, and the bucket is asked before the first change.
-        store = None
-    elif parts.must_rebuild:
+    if parts.must_rebuild:
+        recovered = await _rebuild(parts, was_marked=was_marked, answers=answers)
+    else:
+        # A store that is away isn't waited for a second time.
+        recovered = await _recover(parts, parts.store if answers else None)
+    await parts.services.remover.resume()
+    return recovered
+
+
+async def _rebuild(parts: Parts, *, was_marked: bool, answers: bool) -> Recovered:
+    if was_marked:
         # A rebuild waits for the store in any case, and must not read one of another data directory.
         parts.services.waits_for = "it makes its index anew, which needs an answer of the object store"
         await Patience(wait=True).ask(lambda: _confirm_now(parts.store))
         parts.services.waits_for = "it makes its index anew from segments and objects"
-    recovered = await recover(
+        return await _recover(parts, parts.store)
+    # Nothing of this data directory can be in a store that it never marked. So a first start needs no answer
+    # of a bucket: the events are stored here, and the bucket is asked before the first change.
+    if answers:
+        try:
+            return await _recover(parts, parts.store, Patience(wait=False))
+        except StoreAway as error:  # Objects are read first: the index is as empty as it was.
+            event(
+                logger, logging.WARNING, "object_store_away", store=parts.store.name, error=error,
+                next_step="events are taken; see whether rrd may list and read what is in the store",
+            )  # fmt: skip
+    return await _recover(parts, None)
+
+
+async def _recover(parts: Parts, store: OwnedStore | None, patience: Patience | None = None) -> Recovered:
+    return await recover(
         parts.config,
         parts.disk,
         parts.index,
         rebuild=parts.must_rebuild,
         store=store,
         tombstones=parts.tombstones,
+        patience=patience,
     )
-    await parts.services.remover.resume()
-    return recovered
 
 
 def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
@@ -219,7 +248,6 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
     jobs = {
         "sockets": services.sockets.run(),
         "budget": services.unfinished.run(),
-        "keys": _watch_keys(services),
         "guard": parts.guard.run(),
         "rollup": parts.rollup.run(),
         "evictor": parts.evictor.run(),
@@ -232,7 +260,8 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
     return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
 
-async def _watch_keys(services: Services) -> None:
+async def watch_keys(services: Services) -> None:
+    """Learn of keys that are made and revoked, until cancelled: while the daemon starts, too."""
     dropping: set[asyncio.Task[None]] = set()
 
     def drop_revoked() -> None:

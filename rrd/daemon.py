@@ -1,8 +1,8 @@
 """The daemon: builds the parts, starts them in order, and stops them in the reverse.
 
-Start: hold the data directory, open keys and index, listen, recover, ready. Stop (SIGTERM, SIGINT): not
-ready, listen no more, say goodbye to the sockets, finish the bodies under way, flush everything,
-close the index. A second signal ends it at once; nothing acked is lost either way.
+Start: hold the data directory, open keys and index, listen, ask the object store whose it is, recover, ready.
+Stop (SIGTERM, SIGINT): not ready, listen no more, say goodbye to the sockets, finish the bodies under way,
+flush everything, close the index. A second signal ends it at once; nothing acked is lost either way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from isal import isal_zlib
 
 from rrd import __version__, layout
 from rrd.access.keys import KeyStore
-from rrd.assembly import bring_up_to_date, make_parts, start_tasks
+from rrd.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
 from rrd.ceiling import keep_below
 from rrd.config import Config
 from rrd.errors import ConfigError, IndexDamaged
@@ -107,6 +107,8 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
         )
         services.backlog = shares.backlog
         port = await listen(config, services, stack)
+        keys = asyncio.create_task(watch_keys(services), name="keys")
+        stack.push_async_callback(_cancel, keys)
         recovered = await _unless_stopped(bring_up_to_date(parts), stop)
         if recovered is None:
             return 0
@@ -115,7 +117,7 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
         writing = await services.registry.start()
-        tasks = [*start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
+        tasks = [keys, *start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
@@ -161,7 +163,13 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     except OSError as error:
         raise ConfigError(_cannot_listen(config, error)) from None
     stack.push_async_callback(door.stop)
+    stack.callback(services.end_waits)
     return port
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _cannot_listen(config: Config, error: OSError) -> str:

@@ -14,7 +14,7 @@ from rrd.access.gate import Grant, bearer_token
 from rrd.access.keys import Right
 from rrd.access.signing import recording_path
 from rrd.config import Config
-from rrd.errors import BadRequest, NotReady, Unauthenticated, UnsupportedType
+from rrd.errors import BadRequest, NotReady, ShuttingDown, Unauthenticated, UnsupportedType
 from rrd.http.problems import SENDER
 from rrd.http.services import Services
 from rrd.http.sharing import claim, who_of
@@ -134,6 +134,8 @@ async def _until_ready(services: Services) -> None:
             await services.ready.wait()
     except TimeoutError:
         raise NotReady(f"the server is starting: {services.waits_for}. Try again in a moment") from None
+    if services.is_stopping:
+        raise ShuttingDown("the server is stopping; send it again in a moment")
 
 
 def recording_of(request: web.Request, config: Config) -> str | None:

@@ -85,5 +85,10 @@ class Services:
     backlog: int = 4096
     """Connections that the kernel holds until they are accepted."""
 
+    def end_waits(self) -> None:
+        """Let requests that wait for the start be refused: it stops before it was ready."""
+        self.is_stopping = True
+        self.ready.set()
+
 
 SERVICES = web.AppKey("services", Services)
