@@ -35,9 +35,8 @@ from rrd.handles import HandleShares, take_handles
 from rrd.http.app import make_app
 from rrd.http.connection import Runner, Server
 from rrd.http.door import Door
-from rrd.http.protocol_log import protocol_logger
 from rrd.http.services import Services
-from rrd.log import event
+from rrd.log import event, on_loop_error
 from rrd.memory import set_up_malloc, trim_malloc_in_time
 from rrd.ownership import check_writable
 from rrd.preflight import check_settings
@@ -96,6 +95,7 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
 async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool) -> int:
     started = time.monotonic()
     stop = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(on_loop_error)
     _stop_on_signals(stop)
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
@@ -144,7 +144,6 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
         make_app(services),
         services,
         access_log=None,  # It would hold visitors' addresses.
-        logger=protocol_logger(),
         auto_decompress=False,
         handler_cancellation=False,
         keepalive_timeout=_KEEPALIVE_TIMEOUT_S,

@@ -19,7 +19,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import rrd
-from rrd import log
+from rrd import log, redaction, traces
 from rrd.config import Config
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\w+) (.*)")
@@ -42,16 +42,15 @@ SIGNATURES = st.text("0123456789abcdef", min_size=64, max_size=64)
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level, hooks = (
-        root.handlers[:],
-        root.level,
-        (sys.excepthook, threading.excepthook, sys.unraisablehook),
-    )
+    ours = logging.getLogger("rrd")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
     yield
     # Not ``basicConfig(force=True)``: it would close the handlers of pytest.
     root.handlers[:] = handlers
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
     logging.captureWarnings(False)
 
 
@@ -128,7 +127,7 @@ def test_what_libraries_log_becomes_an_event_that_names_them() -> None:
     assert match is not None
     assert parse(match[3]) == (
         "library",
-        {"logger": "aiohttp.server", "message": "Error handling request from ***\n2026 forged"},
+        {"logger": "aiohttp.server", "message": "Error handling request from %s"},
     )
 
 
@@ -146,7 +145,7 @@ def test_a_traceback_is_short_and_indented_below_its_line() -> None:
         log.event(logging.getLogger("rrd.x"), logging.ERROR, "failed", exc_info=True, what=1)
     first, *rest = stream.getvalue().splitlines()
     assert first.endswith("error failed what=1")
-    assert len(rest) < 4 * log.FRAMES_MAX
+    assert len(rest) < 4 * traces.FRAMES_MAX
     assert all(re.match(r"\S+Z error   ", line) for line in rest)
     assert any("ValueError: first" in line for line in rest)
 
@@ -225,15 +224,15 @@ PLACES = {
 @given(secret=st.one_of(KEYS, OPAQUE, SIGNATURES))
 def test_a_secret_is_hidden_wherever_it_stands(place: str, secret: str) -> None:
     text = PLACES[place].replace("{}", secret).replace("{{", "{").replace("}}", "}")
-    hidden = log.redact(text)
+    hidden = redaction.redact(text)
     assert secret not in hidden
-    assert log.HIDDEN in hidden
+    assert redaction.HIDDEN in hidden
 
 
 @given(st.text(), KEYS, st.text())
 def test_a_minted_key_is_hidden_in_any_text(before: str, key: str, after: str) -> None:
     assume(key[-43:] not in before + after)
-    hidden = log.redact(before + key + after)
+    hidden = redaction.redact(before + key + after)
     assert key[-43:] not in hidden
 
 
@@ -241,7 +240,7 @@ def test_a_minted_key_is_hidden_in_any_text(before: str, key: str, after: str) -
 def test_text_without_secrets_stays_as_it_is(text: str) -> None:
     plain = SECRETIVE.sub("", text)
     assume(not SECRETIVE.search(plain))
-    assert log.redact(plain) == plain
+    assert redaction.redact(plain) == plain
 
 
 @pytest.mark.parametrize(
@@ -255,7 +254,7 @@ def test_text_without_secrets_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_ordinary_lines_stay_as_they_are(text: str) -> None:
-    assert log.redact(text) == text
+    assert redaction.redact(text) == text
 
 
 @given(secret=st.one_of(KEYS, OPAQUE))
@@ -311,7 +310,7 @@ def run(code: str) -> str:
 def test_an_exception_that_nobody_catches_is_logged_without_secrets() -> None:
     text = run("raise ValueError('/ws?tok' + 'en=hunter2hunter2')")
     assert re.match(r"\S+Z error crashed\n", text)
-    assert "ValueError: /ws?***" in text
+    assert "ValueError: /ws?token=***" in text
     assert "hunter2hunter2" not in text.replace("raise ValueError('/ws?tok' + 'en=hunter2hunter2')", "")
 
 
@@ -324,75 +323,3 @@ def test_an_exception_in_a_thread_is_logged() -> None:
     )
     assert 'error thread_crashed thread="worker 1"' in text
     assert "ValueError: no" in text
-
-
-# What libraries may say
-
-
-LIBRARIES = (
-    "aiohttp.server",
-    "asyncio",
-    "aiobotocore",
-    "botocore.auth",
-    "urllib3",
-    "aiosqlite",
-    "py.warnings",
-)
-
-
-@pytest.mark.parametrize("level", ["debug", "info", "warning"])
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_no_library_tells_who_asked_for_what_in_any_level(name: str, level: str) -> None:
-    stream = set_up(log_level=level)
-    library = logging.getLogger(name)
-    library.debug("connect 203.0.113.77")
-    library.info("GET /x?token=secret")
-    assert stream.getvalue() == ""
-    for told in (
-        "peer ('203.0.113.77', 4711) sent /ws?recordingId=hush&x=1",
-        "peer [2001:db8::77]:443 and 2001:db8:0:1:2:3:4:77",
-        "::ffff:203.0.113.77\r\nsecond line",
-    ):
-        library.warning("%s", told)
-    try:
-        raise OSError("no route to 203.0.113.77")
-    except OSError:
-        library.exception("failed")
-    told = stream.getvalue()
-    assert told.count(" library logger=") == 4
-    for part in ("203.0.113", "::77", ":77", "hush", "\r"):
-        assert part not in told
-
-
-def test_a_library_and_tracebacks_make_the_log_grow_by_so_much_only() -> None:
-    stream = set_up()
-    for _ in range(5_000):
-        logging.getLogger("aiohttp.websocket").warning("x" * 100_000)
-        try:
-            raise ValueError("y" * 100_000)
-        except ValueError:
-            log.event(logging.getLogger("rrd.http"), logging.ERROR, "request_failed", exc_info=True)
-    assert len(stream.getvalue()) < 200_000
-
-
-def test_what_was_not_logged_is_counted_in_the_next_interval() -> None:
-    now = 0.0
-    bounds = log.Bounds(now=lambda: now)
-    record = logging.makeLogRecord({"name": "asyncio", "levelno": logging.WARNING, "msg": "slow"})
-    passed = [bounds.filter(record) for _ in range(log.LINES_MAX + 7)]
-    assert passed == [True] * log.LINES_MAX + [False] * 7
-    now = log.INTERVAL_S
-    assert bounds.filter(record)
-    assert record.getMessage() == "slow (not logged before it: 7)"
-
-
-def test_what_python_can_not_raise_goes_to_the_log() -> None:
-    stream = set_up()
-
-    class Bad:
-        def __del__(self) -> None:
-            raise ValueError("from a finalizer")
-
-    Bad()
-    assert " error unraisable" in stream.getvalue()
-    assert "from a finalizer" in stream.getvalue()

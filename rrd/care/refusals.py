@@ -24,7 +24,7 @@ import msgspec
 
 from rrd import layout
 from rrd.clock import Clock
-from rrd.log import event
+from rrd.log import event, tell_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +129,7 @@ class Refusals:
             while True:
                 await asyncio.sleep(_SAVE_INTERVAL_S)
                 self._end_intervals()
+                tell_left_out()
                 if self._has_changed:
                     data = self._encode()
                     await asyncio.to_thread(self._save, data)

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rrd import __version__
+from rrd import __version__, log
 from rrd.cli import (
     adopt_store,
     backup,
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run: common.Run = args.run
         os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
         with contextlib.ExitStack() as stack:
+            stack.enter_context(log.for_command())
             if run.__module__ not in _MAKING_NOTHING:
                 stack.enter_context(handing_over(common.settings(args)))
             code = run(args)

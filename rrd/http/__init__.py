@@ -13,5 +13,4 @@
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
 ``reads``        events, recordings, statistics
-``protocol_log`` what aiohttp logs about requests that are no HTTP
 """

@@ -150,7 +150,8 @@ def _make_session(config: Config) -> Any:
         # A profile that was named goes before the environment, and ~/.aws has no say.
         session.set_config_variable("credentials_file", config.s3_credentials_file)
         session.set_config_variable("config_file", config.s3_credentials_file)
-    # At debug they log headers, signatures included.
+    # At debug they log headers, signatures included. ``log`` keeps them out of rrd's own log; a program that
+    # uses this module may have another.
     for name in ("botocore", "aiobotocore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return session

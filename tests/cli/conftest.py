@@ -23,9 +23,12 @@ def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
+    ours = logging.getLogger("rrd")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook = hooks
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
     logging.captureWarnings(False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from rrd.log import Redaction
 from tests.harness import LocalDaemon, running
 from tests.http.api import VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
 from tests.thoroughness import IS_THOROUGH
@@ -23,14 +24,17 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 class _Collected(logging.Handler):
-    """Everything that is logged, before the log's own redaction: callers are to keep secrets out."""
+    """Everything that is logged, of rrd before the log's own redaction: its code is to keep secrets out."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.setFormatter(logging.Formatter())
         self.lines: list[str] = []
+        self._redaction = Redaction()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not record.name.startswith("rrd") and not self._redaction.filter(record):
+            return
         self.lines.append(self.format(record))
 
 
