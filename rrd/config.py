@@ -24,6 +24,7 @@ GIB = 1024 * MIB
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
+Quota = Annotated[int, Meta(ge=0)]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +35,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: Port = 8787
     data_dir: str = "data"
     public_url: str = ""
+    link_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
 
     # The API's choices
@@ -97,15 +99,43 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metadata_value_too_long: Literal["quarantine", "cut"] = "quarantine"
 
     # Limits on memory, handles and patience
+    memory_max: Annotated[int, Meta(ge=0)] = 0
     sockets_max: Positive = 15_000
+    requests_max: Positive = 4_000
     recordings_max: Positive = 50_000
     open_segments_max: Annotated[int, Meta(ge=16)] = 3_000
+    held_bytes_max: Annotated[int, Meta(ge=4 * MIB)] = 256 * MIB
     buffer_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
     recording_buffer_bytes_max: Annotated[int, Meta(ge=64 * KIB)] = 8 * MIB
-    read_bytes_max: Annotated[int, Meta(ge=MIB)] = 64 * MIB
+    read_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
+    answer_bytes_per_s_min: Annotated[int, Meta(ge=0)] = 16 * KIB
     commit_stall_max_s: Annotated[int, Meta(ge=0)] = 300
     ping_interval_s: Annotated[int, Meta(ge=1)] = 25
     body_idle_timeout_s: Annotated[int, Meta(ge=1)] = 60
+    receive_rate_min: Annotated[int, Meta(ge=0)] = 1024
+    receive_grace_s: Annotated[int, Meta(ge=1)] = 60
+
+    # Quotas: how much of it one key, tenant and address may use. 0: no limit
+    recordings_per_min_key_max: Quota = 20_000
+    recordings_per_min_tenant_max: Quota = 20_000
+    recordings_per_min_address_max: Quota = 600
+    events_per_s_key_max: Quota = 1_000_000
+    events_per_s_tenant_max: Quota = 1_000_000
+    events_per_s_address_max: Quota = 20_000
+    bytes_per_s_key_max: Quota = GIB
+    bytes_per_s_tenant_max: Quota = GIB
+    bytes_per_s_address_max: Quota = 32 * MIB
+    bytes_per_day_key_max: Quota = 2048 * GIB
+    bytes_per_day_tenant_max: Quota = 2048 * GIB
+    bytes_per_day_address_max: Quota = 64 * GIB
+    sockets_key_max: Quota = 12_000
+    sockets_tenant_max: Quota = 12_000
+    sockets_address_max: Quota = 1_000
+    requests_key_max: Quota = 3_000
+    requests_tenant_max: Quota = 3_000
+    requests_address_max: Quota = 500
+    quotas_of_tenant: tuple[str, ...] = ()
+    quotas_of_key: tuple[str, ...] = ()
 
     # Telling
     log_level: Literal["debug", "info", "warning", "error"] = "info"

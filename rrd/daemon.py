@@ -1,8 +1,8 @@
 """The daemon: builds the parts, starts them in order, and stops them in the reverse.
 
-Start: hold the data directory, open keys and index, listen, recover, ready. Stop (SIGTERM, SIGINT): not
-ready, listen no more, say goodbye to the sockets, finish the bodies under way, flush everything,
-close the index. A second signal ends it at once; nothing acked is lost either way.
+Start: hold the data directory, open keys and index, listen, ask the object store whose it is, recover, ready.
+Stop (SIGTERM, SIGINT): not ready, listen no more, say goodbye to the sockets, finish the bodies under way,
+flush everything, close the index. A second signal ends it at once; nothing acked is lost either way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from isal import isal_zlib
 
 from rrd import __version__, layout
 from rrd.access.keys import KeyStore
-from rrd.assembly import bring_up_to_date, make_parts, start_tasks
+from rrd.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
+from rrd.ceiling import keep_below
 from rrd.config import Config
 from rrd.errors import ConfigError, IndexDamaged
 from rrd.handles import HandleShares, take_handles
@@ -64,6 +65,9 @@ By the default (700, 10, 10) the collector takes them for old ones, and walks ev
 5,000 sockets ten times while they open, for up to 0.4 s, and whoever waits for the loop waits for it. So it
 does at a start that has much to take up."""
 
+_CONNECTIONS_SPARE = 256
+"""Connections beyond sockets and requests: those that are about to ask, or to be refused."""
+
 
 def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
@@ -78,7 +82,7 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
     # aiohttp copies what it is to write in one go, since asyncio's writelines, before Python 3.12.9, doesn't
     # tell when to pause (CVE-2024-12254). uvloop's does, and a long answer costs a tenth less to write so.
     http_writer.SKIP_WRITELINES = False
-    config, shares = take_handles(config)
+    config, shares = take_handles(keep_below(config))
     with lock_data_dir(config.data_dir):
         try:
             return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
@@ -98,9 +102,13 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
         first_keys = _mint_first_keys(store) if mint_first_keys else []
         parts = await make_parts(config, store, stack)
         services = parts.services
-        services.connections_max = shares.connections_max
+        services.connections_max = min(
+            shares.connections_max, config.sockets_max + config.requests_max + _CONNECTIONS_SPARE
+        )
         services.backlog = shares.backlog
         port = await listen(config, services, stack)
+        keys = asyncio.create_task(watch_keys(services), name="keys")
+        stack.push_async_callback(_cancel, keys)
         recovered = await _unless_stopped(bring_up_to_date(parts), stop)
         if recovered is None:
             return 0
@@ -109,7 +117,7 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
         writing = await services.registry.start()
-        tasks = [*start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
+        tasks = [keys, *start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
@@ -154,7 +162,13 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     except OSError as error:
         raise ConfigError(_cannot_listen(config, error)) from None
     stack.push_async_callback(door.stop)
+    stack.callback(services.end_waits)
     return port
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _cannot_listen(config: Config, error: OSError) -> str:

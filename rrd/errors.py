@@ -23,6 +23,7 @@
     │   │   └── IndexBusy            503  another process holds the index locked
     │   ├── DataDirGone          503  the data directory is not the one that was opened
     │   ├── TooManySockets       503
+    │   ├── NotReady             503
     │   └── ShuttingDown         503
     ├── ObjectError          the object store
     │   ├── StoreAway            503  it can't be reached, refuses, or is too slow: try again later
@@ -159,6 +160,8 @@ class RefusedError(RrdError):
 
     code = "refused"
     status = 503
+    retry_after_s: int | None = None
+    """When it is worth to try again, where that is known."""
 
 
 class DiskFull(RefusedError):
@@ -189,9 +192,16 @@ class DataDirGone(RefusedError):
 
 
 class TooManySockets(RefusedError):
-    """``sockets_max`` sockets are open."""
+    """``sockets_max`` sockets are open, or the sender's share of them."""
 
     code = "too_many_sockets"
+    retry_after_s = 30
+
+
+class NotReady(RefusedError):
+    """The daemon is starting: its index isn't up to date yet."""
+
+    code = "not_ready"
 
 
 class ShuttingDown(RefusedError):
@@ -277,3 +287,16 @@ class ConfigError(RrdError):
     """A setting is unknown, has the wrong type or is out of bounds."""
 
     code = "bad_config"
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """Return ``error`` itself, without the frames that it came through, nor those of its causes.
+
+    An error that an object keeps would keep that object alive, since the frames know it, with all its
+    buffers, until the next collection of garbage; and that may be hours away.
+    """
+    known: BaseException | None = error
+    while known is not None:
+        known.__traceback__ = None
+        known = known.__cause__ or known.__context__
+    return error

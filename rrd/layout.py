@@ -13,6 +13,7 @@
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
       tombstones.sqlite                                      what was erased (not a view: back it up)
       refusals.json                                          counts of what senders were refused
+      quotas.json                                            what was spent of the quotas of a day
       retention.json                                         the trusted time, and what retention holds
       retention-confirmed.json                               what of that a person has confirmed
       backing-up.{pid}/                                      links that a backup under way holds
@@ -153,6 +154,10 @@ def tombstones_path(data_dir: str) -> str:
 
 def refusals_path(data_dir: str) -> str:
     return f"{data_dir}/refusals.json"
+
+
+def quotas_path(data_dir: str) -> str:
+    return f"{data_dir}/quotas.json"
 
 
 def retention_path(data_dir: str) -> str:

@@ -10,10 +10,12 @@ import os
 import socket
 
 from rrd import layout
+from rrd.ceiling import MEMORY_MIN_BYTES
 from rrd.config import Config
 from rrd.errors import ConfigError
 from rrd.lifecycle.retention import limits_of
 from rrd.objects.choose import check_s3
+from rrd.shares.limits import quota_limits_of
 
 
 def check_settings(config: Config) -> None:
@@ -22,6 +24,12 @@ def check_settings(config: Config) -> None:
     Changes nothing, makes nothing, and asks nothing of the network but what ``host`` is, if it is a name.
     """
     limits_of(config)
+    if 0 < config.memory_max < MEMORY_MIN_BYTES:
+        raise ConfigError(
+            f"memory_max ({config.memory_max}) must be at least {MEMORY_MIN_BYTES}, "
+            "or 0 for what the machine has"
+        )
+    quota_limits_of(config)
     _check_host(config)
     _check_directory("data_dir", config.data_dir)
     if config.object_store == "s3":

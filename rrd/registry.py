@@ -25,11 +25,15 @@ from rrd.log import event
 from rrd.recording import Recording, Source, Waiting
 from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
+from rrd.shares.queue import Who
+from rrd.shares.room import Ledger, Times
 from rrd.wire.limits import Limits
 
 _SWEEP_INTERVAL_S = 1.0
 _SEAL_MAX = 1000
 """Recordings sealed at a time: one index transaction, one run of renames."""
+
+_PLACES_TIMES = Times(tenant=9, key=0, address=0)
 
 _STALL_TOLD_S = 15.0
 """A write that takes longer makes the daemon not ready. A locked index is waited for less long."""
@@ -84,6 +88,8 @@ class Registry:
         self._sealing = asyncio.Lock()
         self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
         """Segments that were active at the start, until their recordings are opened or they are sealed."""
+        self._places = Ledger(config.recordings_max, _PLACES_TIMES)
+        """Of recordings that somebody is writing to: no others can make room."""
         self._started_at = clock.monotonic()
         self.committer = Committer(config, disk, index, clock, files=files)
 
@@ -146,18 +152,24 @@ class Registry:
         origin: str | None = None,
         visitor: dict[str, str] | None = None,
         lines: int = 1,
+        begin: Callable[[], None] = lambda: None,
     ) -> Source:
         """Return a new source for a recording, which is made if there is none. ``close_source`` is owed.
 
-        ``lines``: how many the sender has brought along, to be counted if the recording is erased. Raises
-        ``ShuttingDown``, ``TooManyRecordings``, ``StorageFailed``, ``DiskFull``, ``Gone``.
+        ``lines``: how many the sender has brought along, to be counted if the recording is erased.
+        ``begin``: called before one is made, which is not made if it raises. Raises ``ShuttingDown``,
+        ``TooManyRecordings``, ``StorageFailed``, ``DiskFull``, ``Gone``.
         """
         self.check_room_on_disk()
         try:
-            recording = await self._open((tenant, recording_id))
+            recording = await self._open((tenant, recording_id), begin)
         except Gone:
             self._waiting.late_lines[tenant, recording_id] += lines
             raise
+        if not recording.sources:
+            if not self._places.may_take(Who(tenant)):
+                raise TooManyRecordings("this sender's share of the recordings is being written at once")
+            self._places.take(Who(tenant))
         recording.sources += 1
         recording.used_at = self._clock.monotonic()
         return Source(recording, origin=origin, visitor=visitor)
@@ -165,6 +177,15 @@ class Registry:
     def close_source(self, source: Source) -> None:
         """Take back a source. What it put goes on its way."""
         source.recording.source_closed(source)
+        if not source.recording.sources:
+            self._places.give_back(Who(source.recording.tenant))
+
+    async def knows(self, tenant: str, recording_id: str) -> bool:
+        """Tell whether there is such a recording, or one is being made."""
+        key = (tenant, recording_id)
+        if key in self._recordings or key in self._opening:
+            return True
+        return await self._index.recording(tenant, recording_id) is not None
 
     async def room(self, source: Source) -> None:
         """Wait until there is room for more from ``source``: this is the backpressure on senders.
@@ -241,7 +262,7 @@ class Registry:
     def _all(self) -> list[Recording]:
         return list(self._recordings.values())
 
-    async def _open(self, key: _Key) -> Recording:
+    async def _open(self, key: _Key, begin: Callable[[], None]) -> Recording:
         while True:
             if self._stopping:
                 raise ShuttingDown("the daemon is stopping; send it again in a moment")
@@ -258,7 +279,7 @@ class Registry:
                 await self._make_place()
                 continue
             if task is None:
-                task = asyncio.create_task(self._load(key))
+                task = asyncio.create_task(self._load(key, begin))
                 self._opening[key] = task
             self._wanted[key] += 1
             try:
@@ -285,19 +306,21 @@ class Registry:
         except (OSError, RrdError) as error:
             raise StorageFailed("no place for another recording: the index takes nothing in") from error
 
-    async def _load(self, key: _Key) -> Recording:
+    async def _load(self, key: _Key, begin: Callable[[], None]) -> Recording:
         try:
             if self.is_erased is not None and await asyncio.to_thread(self.is_erased, *key):
                 raise Gone(f"recording {key[1]} was erased, and takes nothing more")
             # A segment that could not be sealed may be gone on with, but not while that is tried again.
             unsealed = any(name[:2] == key for name in self.committer.finished)
             async with self._sealing if unsealed else contextlib.nullcontext():
-                return await self._make(key)
+                return await self._make(key, begin)
         finally:
             del self._opening[key]
 
-    async def _make(self, key: _Key) -> Recording:
+    async def _make(self, key: _Key, begin: Callable[[], None]) -> Recording:
         row = await self._index.recording(*key)
+        if row is None:
+            begin()
         recording = Recording(
             tenant=key[0],
             recording=key[1],

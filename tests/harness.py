@@ -154,6 +154,8 @@ async def running(
                 parts = await assembly.make_parts(config, store, stack)
                 services = parts.services
                 port = await daemon.listen(config, services, stack)
+                keys = asyncio.create_task(assembly.watch_keys(services))
+                stack.push_async_callback(daemon._cancel, keys)
             local = LocalDaemon(parts, port)
             if before_recovery is not None:
                 waiting = before_recovery(local)
@@ -162,7 +164,7 @@ async def running(
             with as_daemon():
                 await assembly.bring_up_to_date(parts)
                 tasks = await services.registry.start()
-                mine = assembly.start_tasks(parts)
+                mine = [keys, *assembly.start_tasks(parts)]
                 services.ready.set()
             try:
                 yield local

@@ -14,8 +14,8 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 # From the bottom up. A part imports from layers below its own, and from its own unless that is closed.
 LAYERS = (
     {
-        *("errors", "ids", "layout", "clock", "config", "nesting", "ownership", "handles", "__init__"),
-        *("log", "log_limit", "redaction", "traces"),
+        *("errors", "ids", "layout", "clock", "config", "nesting", "ownership", "handles", "ceiling"),
+        *("log", "log_limit", "redaction", "traces", "__init__"),
     },
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {
@@ -29,6 +29,7 @@ LAYERS = (
             "rollup",
             "lifecycle",
             "care",
+            "shares",
             "transfer",
         ),
     },

@@ -31,14 +31,16 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8787")
     parser.add_argument("--key", default=os.environ.get("KEY", ""), help="scope all; default: $KEY")
     parser.add_argument("--for", dest="for_s", type=float, default=10.0, metavar="SECONDS")
+    parser.add_argument("--from", dest="source", default="", metavar="ADDRESS", help="of this machine")
     args = parser.parse_args()
     url = urlsplit(args.url)
     if url.hostname is None:
         parser.error(f"{args.url!r} is no URL of a server, like http://127.0.0.1:8787")
+    victim = Victim(url.hostname, url.port or 80, args.key, args.source)
     raise_file_limit()
     # The victims of an attack are to have the processor, not the attacker.
     os.nice(10)
-    asyncio.run(carry_out(args.names, Victim(url.hostname, url.port or 80, args.key), args.for_s))
+    asyncio.run(carry_out(args.names, victim, args.for_s))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import os
 
-from bench.attacks.link import Attack, Victim, at_once, get_head, link, new_id, post_head
+from bench.attacks.link import Attack, Victim, at_once, get_head, link, new_id, post_head, raw_frame
 from bench.attacks.texts import EVENT
 from bench.frames import handshake
 
 _HEADS = 2000
 _CONNECTIONS = 50
+_PATIENCE_S = 0.5
+_TEXT, _RESERVED = 0x81, 0xF3
+"""First bytes of a frame: a text message, and one with all that is reserved (RFC 6455, 5.2)."""
 
 
 async def new_recordings(victim: Victim) -> None:
@@ -49,18 +54,33 @@ async def slow_heads(victim: Victim) -> None:
     await at_once(_HEADS, once, pause_s=1.0)
 
 
-async def bad_handshakes(victim: Victim) -> None:
-    """Handshakes with a subprotocol, a key that nobody made, and as much text as fits: for the log."""
+async def bad_requests(victim: Victim) -> None:
+    """What is refused, below HTTP and above, with as much text as fits: for the log."""
     text = os.urandom(8000).hex()
-    headers = f"Sec-WebSocket-Protocol: {text}\r\nAuthorization: Bearer {text[:64]}\r\n"
+    path = f"/recordings/{new_id()}/ingest"
+    stranger = f"Sec-WebSocket-Protocol: {text}\r\nAuthorization: Bearer {text[:64]}\r\n"
+    known = f"Sec-WebSocket-Protocol: {text}\r\nAuthorization: Bearer {victim.key}\r\n"
+    requests = [
+        handshake(victim.host, f"{path}/ws", headers=stranger),
+        handshake(victim.host, f"{path}/ws", headers=known) + raw_frame(text.encode(), first=_RESERVED),
+        handshake(victim.host, f"{path}/ws", headers=known) + raw_frame(b"", first=_TEXT, says_bytes=1 << 62),
+        b"\x00\xff no head \r\n\r\n",
+        f"{text[:200]} / HTTP/1.1\r\n\r\n".encode(),
+        f"GET / HTTP/1.1\r\nHost: x\r\nX: {text}{text}{text}\r\n\r\n".encode(),
+        f"GET /{text} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+        f"POST {path}?token={text[:100]} HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n".encode(),
+        post_head(victim, None) + b"zz\r\n" + text.encode(),
+        post_head(victim, 10**6, encoding="gzip") + text.encode(),
+        post_head(victim, 10**6) + b"{",
+    ]
+    turn = itertools.cycle(requests)
 
     async def once() -> None:
         async with link(victim) as connection:
-            await connection.send(
-                handshake(victim.host, f"/recordings/{new_id()}/ingest/ws", headers=headers)
-                + b"\x00\xff no head \r\n\r\n"
-            )
-            await connection.gone()
+            await connection.send(next(turn))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_S):
+                    await connection.gone()
 
     await at_once(_CONNECTIONS, once, pause_s=0)
 
@@ -109,7 +129,7 @@ async def many_pairs(victim: Victim) -> None:
 FLOODS = {
     "new-recordings": Attack("a new recording with each request, 16 at a time", new_recordings),
     "slow-heads": Attack("2,000 heads of 16 KB that never end", slow_heads),
-    "bad-handshakes": Attack("handshakes that are refused, for the log", bad_handshakes),
+    "bad-requests": Attack("requests and handshakes that are refused, for the log", bad_requests),
     "churn": Attack("connections that come and go", churn),
     "filters": Attack("lists by 1,500 filters", filters),
     "many-pairs": Attack("metadata of 400,000 pairs", many_pairs),

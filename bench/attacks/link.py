@@ -26,6 +26,8 @@ class Victim(NamedTuple):
     host: str
     port: int
     key: str
+    source: str = ""
+    """The address that connections come from; empty: as the system chooses."""
 
 
 class Attack(NamedTuple):
@@ -77,6 +79,8 @@ async def link(victim: Victim, *, receive_bytes: int | None = None) -> AsyncIter
     if receive_bytes is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     try:
+        if victim.source:
+            sock.bind((victim.source, 0))
         await asyncio.get_running_loop().sock_connect(sock, (victim.host, victim.port))
         reader, writer = await asyncio.open_connection(sock=sock, limit=receive_bytes or 64 << 10)
     except BaseException:

@@ -1,9 +1,9 @@
 """An honest sender and reader of another tenant, while others attack: what happens to its acks?
 
 It sends an event each quarter of a second over one socket with ``ack=true``, and now and then a snapshot of
-2 MB by POST, and reads it. An event counts from when it was sent until a summary counts it. What the machine
-made of that is known: the kernel says how long the daemon's loop, and this process, were ready to run and had
-no core (``/proc/PID/task/TID/schedstat``). What is left is the daemon's own.
+2 MB by POST, reads it, and opens a new socket. An event counts from when it was sent until a summary counts
+it. What the machine made of that is known: the kernel says how long the daemon's loop, and this process, were
+ready to run and had no core (``/proc/PID/task/TID/schedstat``). What is left is the daemon's own.
 """
 
 from __future__ import annotations
@@ -153,7 +153,16 @@ class Neighbour:
             await self._ask("a snapshot", head + body, self.account.snapshots)
             path = f"/recordings/{recording}/events"
             await self._ask("a read", get_head(self._victim, path, "Connection: close"), self.account.reads)
+            await self._visit()
             await self._pause(SNAPSHOT_PACE_S)
+
+    async def _visit(self) -> None:
+        """Open a socket as a new visitor does, and leave again."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S), open_socket(self._victim):
+                pass
+        except OSError as error:
+            self.account.refused.append(f"a new socket: {error!r}")
 
     async def _ask(self, what: str, request: bytes, times: list[Ack]) -> None:
         sent = _Sent(time.monotonic(), self._waited_s())
@@ -191,6 +200,7 @@ async def under_attack(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.attacks", *names),
         *("--url", f"http://{victim.host}:{victim.port}", "--for", str(for_s)),
+        *("--from", victim.source),
         env=os.environ | {"KEY": victim.key},
         stdout=subprocess.DEVNULL,
     )

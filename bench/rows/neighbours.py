@@ -21,6 +21,10 @@ from bench.rows import run_alone
 
 FLUSH_AGE_MS = 200
 """An ack waits for its flush, which is the operator's choice and no attacker's doing."""
+ATTACKER = "127.0.0.66"
+"""Where attacks come from, for limits of an address to count: no trusted proxy, not the neighbour."""
+SOCKETS_MAX = 2000
+"""Fewer than ``socket-all`` opens."""
 _QUICK = ("post-zstd-blank", "socket-deflate-at-once", "slow-readers")
 _SMOKE = ("post-brackets", "socket-empty-texts")
 
@@ -74,10 +78,14 @@ def _beside(name: str, *, for_s: float) -> tuple[Account, float]:
         data_dir = f"{directory}/data"
         make_key = [sys.executable, "-m", "rrd", "keys", "create", "--data-dir", data_dir]
         key = subprocess.check_output([*make_key, "--tenant", "neighbour", "--scope", "all"], text=True)
-        settings = {"RRD_FLUSH_AGE_MS": str(FLUSH_AGE_MS)}
+        settings = {
+            "RRD_FLUSH_AGE_MS": str(FLUSH_AGE_MS),
+            "RRD_TRUSTED_PROXIES": "",
+            "RRD_SOCKETS_MAX": str(SOCKETS_MAX),
+        }
         with daemon(settings, core=stage.server_core(), data_dir=data_dir) as target:
             assert target.pid is not None
-            attacker = Victim(target.host, target.port, target.key)
+            attacker = Victim(target.host, target.port, target.key, ATTACKER)
             honest = Victim(target.host, target.port, key.strip())
             account = asyncio.run(
                 beside([name], attacker, honest, pid=target.pid, for_s=for_s, cpu=stage.client_core())

@@ -33,14 +33,26 @@ _HINTS = {
     "head_too_large": "the setting `head_bytes_max` bounds request line and header fields; cookies count",
     "no_such_path": "serverUrl may be wrong: it ends in /recordings/ID/ingest, or /ingest?recordingId=ID",
     "recording_erased": "late events of erased recordings; `tombstone_days` says for how long",
+    "taker_too_slow": "`answer_bytes_per_s_min`: the client took less of an answer than that",
     "too_large": "the settings `event_bytes_max`, `message_bytes_max` and `body_bytes_max` say how large",
-    "too_many_sockets": "the setting `sockets_max`",
+    "too_many_requests": "the setting `requests_max`, of which one sender gets a share",
+    "too_many_sockets": "the setting `sockets_max`, of which one sender gets a share",
     "too_many_connections": "the limit of open files: LimitNOFILE in the unit, or ulimit -Hn",
     "unauthenticated": "no key, a wrong or a revoked one: see `rrd keys list`",
     "unsupported_type": "Content-Type or Content-Encoding is not one that the README names",
 }
+_OVER_QUOTA = "over_"
+"""Begins the code of a quota that was used up; the rest is its setting."""
+
 _BLOCKS_READ_MAX = 200
 """Blocks with quarantined lines that are read for their reasons."""
+
+
+def _quota_hint(code: str) -> str | None:
+    """Return what to do about a quota, if ``code`` is one."""
+    if not code.startswith(_OVER_QUOTA):
+        return None
+    return f"the quota `{code.removeprefix(_OVER_QUOTA)}`; for addresses see `trusted_proxies` as well"
 
 
 async def story(examiner: Examiner, tenant: str, recording: str, *, deep: bool = True) -> AsyncIterator[str]:
@@ -103,7 +115,7 @@ def refused_by_all(data_dir: str, *, tenant: str | None = None) -> Iterator[str]
         return
     for row in sorted(totals, key=lambda row: -row.last_ms):
         yield f"refused      {_refusal(row)}"
-        if hint := _HINTS.get(row.code):
+        if hint := _HINTS.get(row.code) or _quota_hint(row.code):
             yield f"             {hint}"
     for row in rows[: -_RECORDINGS_SHOWN - 1 : -1]:
         yield f"recording    {row.recording} of tenant {row.tenant}: {_refusal(row)}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from rrd.ceiling import changes, decoding_threads, machine_bytes, plan
 from rrd.cli import common
 from rrd.config import Config
 from rrd.handles import handles_allowed, share_out
@@ -61,6 +62,7 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
         ("flush_bytes", "recording_buffer_bytes_max", "a recording's buffer is full before a block is due"),
         ("recording_buffer_bytes_max", "buffer_bytes_max", "one recording may not use more than all may"),
         ("message_bytes_max", "buffer_bytes_max", "one message can be larger than all buffers together"),
+        ("event_bytes_max", "held_bytes_max", "the largest events can't come in at all"),
         ("flush_bytes", "segment_bytes_max", "each block gets a segment of its own"),
         ("event_bytes_max", "message_bytes_max", "the largest events can come in by POST only"),
         ("event_bytes_max", "body_bytes_max", "events that large can't come in at all"),
@@ -69,6 +71,12 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
     for small, large, outcome in order:
         if getattr(c, small) > getattr(c, large):
             yield f"{small} ({getattr(c, small)}) is over {large} ({getattr(c, large)}): {outcome}"
+    ceiling = plan(c, machine_bytes=machine_bytes(), threads=decoding_threads())
+    if lowered := changes(c, ceiling.config):
+        yield (
+            f"memory_max ({ceiling.memory_max}) is less than the sum of all limits, so the server lowers "
+            + ", ".join(f"{name} to {value}" for name, value in lowered.items())
+        )
     shares = share_out(c, handles_max, in_use=8)
     if shares.sockets_max < c.sockets_max:
         yield (

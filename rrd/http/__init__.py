@@ -7,6 +7,7 @@
 ``ingest_post``  events in a body
 ``ingest_ws``    events over a socket
 ``upgrade``      the opening handshake of a socket, checked
+``frames``       frames of a socket, parsed a bounded number in one turn of the event loop
 ``gathering``    a socket whose messages gather, and that reads to its end whatever can't be written
 ``deflate``      permessage-deflate
 ``sockets``      all open sockets: pings, timed flushes, goodbye

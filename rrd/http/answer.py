@@ -20,17 +20,21 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from isal import isal_zlib
 
-from rrd.errors import CorruptSegment, StoreAway
+from rrd.errors import CorruptSegment, RrdError, StoreAway, Unauthenticated
+from rrd.http.caller import GRANT, check_live
 from rrd.http.damage import MISSING_HEADER
 from rrd.http.negotiate import best_of
+from rrd.http.reading import READ_SHARE, lane, reading
 from rrd.http.services import SERVICES
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.playback.hops import in_thread
+from rrd.playback.need import Need, need_of
 from rrd.playback.splice import JSON_ARRAY, NDJSON
 from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import ALWAYS, Between, Table
+from rrd.shares.queue import Who
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +44,9 @@ STORED_ENCODING = "zstd"
 """What recordings lie on the disk in."""
 
 _STORED_TYPE = "application/x-ndjson"
+
+_FIXED_BYTES = 4 << 20
+"""What an answer takes beside its blocks: chunks on their way, and what waits for its taker."""
 
 _AHEAD_BYTES, _IDLE_BYTES = 1 << 20, 64 << 10
 """How far writing may be ahead of its taker, since each wait for him is a turn of the event loop; and how far
@@ -52,6 +59,7 @@ class EventsAnswer:
     def __init__(
         self,
         request: web.Request,
+        who: Who,
         row: RecordingRow,
         between: Between,
         *,
@@ -63,6 +71,7 @@ class EventsAnswer:
         ``missing_events``: how many events a salvaged answer lacks; None if it is to be whole.
         """
         self._request = request
+        self._who = who
         self._row = row
         self._services = request.app[SERVICES]
         self._is_stored = is_stored
@@ -106,37 +115,45 @@ class EventsAnswer:
         if self._request.method == hdrs.METH_HEAD:
             await response.prepare(self._request)
             return response
-        files, readers = self._services.files, self._services.readers
-        async with contextlib.AsyncExitStack() as stack:
-            if not table.is_local:
-                # A store that hangs must not take all the readers' places.
-                await stack.enter_async_context(files.turns)
-            await stack.enter_async_context(readers)
-            parts = await stack.enter_async_context(contextlib.aclosing(self._parts(table)))
-            first = await anext(parts, b"")
-            writer = await response.prepare(self._request)
-            assert writer is not None, "it is only prepared once"
-            try:
-                await self._write_all(writer, first, parts)
-            except (CorruptSegment, StoreAway, OSError, TimeoutError) as error:
-                # A broken connection is the one sign left that this is not the whole.
-                if self._request.transport is not None:
-                    self._request.transport.abort()
-                await self._log_break(error)
-                return response
+        need = await self._need(table)
+        async with reading(self._services, self._who, least=need.least, most=need.most) as held_bytes:
+            parts = self._parts(table, bytes_max=max(1, held_bytes - _FIXED_BYTES))
+            async with contextlib.aclosing(parts):
+                first = await anext(parts, b"")
+                writer = await response.prepare(self._request)
+                assert writer is not None, "it is only prepared once"
+                try:
+                    await self._write_all(writer, first, parts)
+                except (CorruptSegment, StoreAway, OSError, TimeoutError, Unauthenticated) as error:
+                    # A broken connection is the one sign left that this is not the whole.
+                    if self._request.transport is not None:
+                        self._request.transport.abort()
+                    await self._log_break(error)
+                    return response
         await response.write_eof()
         return response
 
-    def _parts(self, table: Table) -> AsyncGenerator[bytes, None]:
+    async def _need(self, table: Table) -> Need:
+        """Return how much memory the answer takes at least, and at most."""
+        if self._is_stored:
+            largest = max((table.block(number)[1].data_size for number in range(len(table))), default=0)
+            return Need(_FIXED_BYTES + largest, _FIXED_BYTES + largest)
+        threads = self._services.reading_threads.lane(self._who)
+        need = await asyncio.get_running_loop().run_in_executor(threads, need_of, table)
+        share = self._services.config.read_bytes_max // READ_SHARE
+        least = need.least + _FIXED_BYTES
+        return Need(least, max(least, min(need.most + _FIXED_BYTES, share)))
+
+    def _parts(self, table: Table, *, bytes_max: int) -> AsyncGenerator[bytes, None]:
         services = self._services
-        threads = services.reading_threads if table.is_local else services.files.threads
+        threads = lane(services, self._who, is_local=table.is_local)
         if self._is_stored:
             return read_stored(table, threads=threads)
-        form, bytes_max = _FORMS[self._media_type], services.config.read_bytes_max
+        form = _FORMS[self._media_type]
         chunks = in_thread(read_in_order(table, form=form, bytes_max=bytes_max), threads=threads)
         if self._encoding == "identity":
             return chunks
-        return _compressed(chunks, _COMPRESSORS[self._encoding](), services.reading_threads)
+        return _compressed(chunks, _COMPRESSORS[self._encoding](), services.reading_threads.lane(self._who))
 
     async def _write_all(
         self, writer: AbstractStreamWriter, first: bytes, parts: AsyncGenerator[bytes, None]
@@ -152,6 +169,7 @@ class EventsAnswer:
         part: bytes | None = first
         async with asyncio.timeout(None) as timeout:
             while part is not None:
+                check_live(self._request[GRANT], self._services)
                 may_wait = transport.get_write_buffer_size() + len(part) > _AHEAD_BYTES
                 if may_wait:
                     timeout.reschedule(clock() + patience_s)
@@ -169,11 +187,17 @@ class EventsAnswer:
 
     async def _log_break(self, error: Exception) -> None:
         row = self._row
-        level = logging.WARNING
-        if isinstance(error, CorruptSegment):
-            # What was erased while it was read is no damage.
-            fresh = await self._services.index.recording(row.tenant, row.recording)
-            level = logging.ERROR if fresh is not None else logging.INFO
+        if not isinstance(error, CorruptSegment):
+            # A reader can cause these as often as it likes: it stops reading, or closes.
+            code = error.code if isinstance(error, RrdError) else type(error).__name__
+            self._services.refusals.tell(
+                "read_broken_off", code=code, status=500, recording=row.recording, error=repr(error),
+                next_step=f"rrd doctor {row.recording}",
+            )  # fmt: skip
+            return
+        # What was erased while it was read is no damage.
+        fresh = await self._services.index.recording(row.tenant, row.recording)
+        level = logging.ERROR if fresh is not None else logging.INFO
         event(
             logger, level, "read_broken_off", recording=row.recording, error=repr(error),
             next_step=f"rrd doctor {row.recording}",

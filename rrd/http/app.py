@@ -14,13 +14,12 @@ from rrd.http.problems import add_shared_headers, json_response, problem, shared
 from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
-
-_HEALTH = "/-/"
+from rrd.http.sharing import unclaim
 
 
 def make_app(services: Services) -> web.Application:
     """Return the application. It expects bodies still compressed (``auto_decompress=False``)."""
-    app = web.Application(middlewares=[shared_manners, _wait_until_ready])
+    app = web.Application(middlewares=[shared_manners, _count_requests])
     app[SERVICES] = services
     app.on_response_prepare.append(add_shared_headers)
     router = app.router
@@ -54,15 +53,15 @@ def make_app(services: Services) -> web.Application:
 
 
 @web.middleware
-async def _wait_until_ready(
+async def _count_requests(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    # Recovery takes a moment, and a client that is refused never comes back: better to let it wait.
     services = request.app[SERVICES]
     with services.requests:
-        if not services.ready.is_set() and not request.path.startswith(_HEALTH):
-            await services.ready.wait()
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        finally:
+            unclaim(request, services)
     if services.is_stopping:
         response.force_close()
     return response
@@ -76,8 +75,10 @@ async def _healthy(request: web.Request) -> web.Response:
 async def _ready(request: web.Request) -> web.Response:
     """200 while the disk takes writes; 503 with the reason while recovering, writes fail, or stopping."""
     services = request.app[SERVICES]
-    if not services.ready.is_set() or services.is_stopping:
-        return problem(503, "not_ready", "recovering, or stopping")
+    if services.is_stopping:
+        return problem(503, "not_ready", "stopping")
+    if not services.ready.is_set():
+        return problem(503, "not_ready", services.waits_for)
     reason = await services.registry.why_not_stored()
     if reason is not None:
         return problem(503, "not_ready", reason)

@@ -1,76 +1,368 @@
-"""Memory for events that are still coming in, shared by all senders.
+"""Memory that senders have made the daemon hold, shared fairly among them.
 
-A sender may stop in the middle of an event of 60 MB and keep its connection; a hundred of them would fill
-any memory. Small unfinished events count for nothing here: each connection's own bounds suffice.
+Counted is what has come in and is not handed over to a recording yet: frames and bodies under way, unfinished
+events, windows of decompressors, messages that wait to be taken in, echoes that wait to be read. Each
+connection counts with all it holds, as soon as that is more than ``FREE_BYTES``.
+
+A connection that grows while the budget is full waits: nothing more is read from it, and TCP makes its sender
+wait. Those who wait keep what they hold, so some connection has to be refused for the others to go on. It is
+one of the tenant that holds most, of that tenant's key that holds most, and there the one that has held most
+for longest. A sender that keeps sending and a small one are not chosen while there is another.
+
+The last tenth is kept for tenants that hold little: a flood in one tenant takes nothing from another.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Protocol
 
-from rrd.errors import RefusedError
+from rrd.errors import RefusedError, RrdError
 
 LARGE_EVENT_BYTES = 1 << 20
-"""From here on an unfinished event counts, and decoding goes to a thread."""
+"""From here on decoding goes to a thread."""
 
-_PATIENCE_S = 20.0
+FREE_BYTES = 16 << 10
+"""What each connection may hold without being counted: an idle one never waits for others."""
+
+READ_BYTES = 256 << 10
+"""What one read of a connection brings, at most: by so much each that goes on may grow."""
+
+PATIENCE_S = 5.0
+"""How long a connection waits before another, or itself, is refused for it."""
+
+STALLED_S = 2.0
+"""A connection that could send and has not for so long is refused first, as soon as another waits."""
+
+SWEEP_INTERVAL_S = 0.5
+
+_AGE_S_MAX = 60.0
+"""An idle socket whose compressed stream is open holds little for hours, and one that floods much at once."""
+
+_STEP_S_MAX = 2 * SWEEP_INTERVAL_S
+"""Time in which the process stood still is nothing that senders can help."""
 
 
 class TooMuchUnfinished(RefusedError):
-    """Unfinished events take all the memory that there is for them."""
+    """What is unfinished takes all the memory that there is for it."""
 
     code = "too_much_unfinished"
 
 
-class Budget:
-    """So many bytes for large unfinished events."""
+class TooSlow(RrdError):
+    """A message or body came in too slowly for what it makes the daemon hold (RFC 9110, 15.5.9)."""
 
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._waiters: list[asyncio.Future[None]] = []
-        self.held_bytes = 0
+    code = "too_slow"
+    status = 408
 
-    async def take(self, size: int) -> None:
-        """Take ``size`` bytes. Waits a while if there are none left, then raises ``TooMuchUnfinished``.
 
-        Those who wait keep what they hold, so somebody has to be refused for the others to go on.
-        """
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                while self.held_bytes + size > self._bytes_max:
-                    waiter = asyncio.get_running_loop().create_future()
-                    self._waiters.append(waiter)
-                    await waiter
-        except TimeoutError:
-            raise TooMuchUnfinished("too many large events are coming in at once; try again later") from None
-        self.held_bytes += size
+class Holder(Protocol):
+    """What a ``Hold`` asks of the connection whose bytes it counts."""
 
-    def give_back(self, size: int) -> None:
-        """Give ``size`` bytes back to those who wait."""
-        self.held_bytes -= size
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
+    def hold_back(self, is_full: bool) -> None:
+        """Read nothing more while ``is_full``."""
+        ...
+
+    def give_up(self, failure: RrdError) -> None:
+        """Drop what is unfinished, and let whoever waits for more of it see ``failure``."""
+        ...
+
+    def is_open_to_sender(self) -> bool:
+        """Tell whether it is the sender's turn: it could send, and what it sends would be read."""
+        ...
 
 
 class Hold:
-    """What one sender has taken of the budget."""
+    """What one connection holds. Its parts are set by those who know them; nothing here counts messages."""
 
-    def __init__(self, budget: Budget) -> None:
+    __slots__ = (
+        *(
+            "_budget",
+            "_holder",
+            "_incoming",
+            "_decoded",
+            "_unfinished",
+            "_said",
+            "_room",
+            "is_told",
+            "tenant",
+            "key",
+            "counted_bytes",
+        ),
+        *("counted_since", "moved_at", "incoming_bytes_seen", "sender_s", "waits_since", "failure"),
+    )
+
+    def __init__(self, budget: Budget, holder: Holder | None = None) -> None:
         self._budget = budget
-        self._size = 0
+        self._holder = holder
+        self._incoming = self._decoded = self._unfinished = self._said = 0
+        self._room: asyncio.Future[None] | None = None
+        self.tenant = self.key = ""
+        """Empty until the sender is known: strangers share as one tenant."""
+        self.counted_bytes = 0
+        self.counted_since = self.moved_at = 0.0
+        self.incoming_bytes_seen = 0
+        """What came in since it counts."""
+        self.sender_s = 0.0
+        """How long it was the sender's turn since then, as far as something was unfinished."""
+        self.waits_since: float | None = None
+        """When its reading was paused; None: it is not."""
+        self.failure: RrdError | None = None
+        """Why it was refused. It stays so."""
+        self.is_told = False
+        """``failure`` was raised, or seen otherwise."""
 
-    async def resize(self, unfinished_bytes: int) -> None:
-        """Account for an unfinished event of which so much has come. Raises like ``Budget.take``."""
-        size = unfinished_bytes if unfinished_bytes >= LARGE_EVENT_BYTES else 0
-        if size > self._size:
-            await self._budget.take(size - self._size)
-        elif size < self._size:
-            self._budget.give_back(self._size - size)
-        self._size = size
+    def belongs_to(self, tenant: str, key: str) -> None:
+        """From now on it counts for this tenant and key."""
+        counted = self.counted_bytes
+        self._budget.change(self, 0)
+        self.tenant, self.key = tenant, key
+        self._budget.change(self, counted)
+
+    def set_incoming(self, size: int, *, received: int = 0) -> None:
+        """``size`` bytes have come in and wait, parts of frames and bodies too; ``received`` just now."""
+        if size == self._incoming and not received:
+            return
+        self._incoming = size
+        if received and self.counted_bytes:
+            self.incoming_bytes_seen += received
+            self.moved_at = self._budget.now()
+        self._changed()
+
+    def set_decoded(self, size: int, *, unfinished: int) -> None:
+        """Bytes that decoding holds, the windows of decompressors too, ``unfinished`` of an event."""
+        self._unfinished = unfinished
+        if size != self._decoded:
+            self._decoded = size
+            self._changed()
+
+    def set_said(self, size: int) -> None:
+        """Bytes that wait for the client to read them."""
+        if size != self._said:
+            self._said = size
+            self._changed()
+
+    @property
+    def has_unfinished_input(self) -> bool:
+        """More than is free has come of a frame, body or event, and not its end."""
+        return self._incoming > FREE_BYTES or self._unfinished > FREE_BYTES
+
+    def _changed(self) -> None:
+        size = self._incoming + self._decoded + self._said
+        self._budget.change(self, size if size > FREE_BYTES and self.failure is None else 0)
+
+    async def room(self) -> None:
+        """Wait until it may hold more. Raises ``TooMuchUnfinished`` or ``TooSlow`` where it is refused, once:
+        what is whole may still be taken in after that.
+        """
+        while self.failure is None and self.waits_since is not None:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        if self.failure is not None and not self.is_told:
+            self.is_told = True
+            raise self.failure
 
     def release(self) -> None:
-        """Give everything back."""
-        self._budget.give_back(self._size)
-        self._size = 0
+        """It holds nothing more."""
+        self._incoming = self._decoded = self._unfinished = self._said = 0
+        self._changed()
+
+    # For ``Budget``
+
+    def pause(self, now: float) -> None:
+        self.waits_since = now
+        if self._holder is not None:
+            self._holder.hold_back(True)
+
+    def resume(self) -> None:
+        self.waits_since = None
+        self._wake()
+        if self._holder is not None:
+            self._holder.hold_back(False)
+
+    def refuse(self, failure: RrdError) -> None:
+        self.failure = failure
+        self._wake()
+        if self._holder is not None:
+            self._holder.give_up(failure)
+
+    def _wake(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+
+    def is_open_to_sender(self) -> bool:
+        return self.waits_since is None and (self._holder is None or self._holder.is_open_to_sender())
+
+
+class Budget:
+    """So many bytes for all connections together. ``bytes_max`` is exceeded by one read or step at most."""
+
+    def __init__(
+        self,
+        bytes_max: int,
+        *,
+        rate_min: int = 0,
+        grace_s: float = 60.0,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        """``rate_min``: bytes a second that unfinished input must come with, on average, after ``grace_s``
+        of the sender's turn; 0: no such limit. ``now``: monotonic seconds; None: those of the loop.
+        """
+        self._bytes_max = bytes_max
+        self._shared_bytes_max = bytes_max - bytes_max // 10
+        self._little_bytes_max = bytes_max // 10
+        self._rate_min = rate_min
+        self._grace_s = grace_s
+        self.now = now or asyncio.get_running_loop().time
+        self._holds: dict[str, dict[Hold, None]] = {}
+        """Those that count, by tenant, the longest first."""
+        self._held_by: dict[str, int] = {}
+        self._waiting: dict[str, dict[Hold, None]] = {}
+        self._swept_at = self.now()
+        self.held_bytes = 0
+
+    @property
+    def waiting_count(self) -> int:
+        """Connections from which nothing is read because the budget is full."""
+        return sum(map(len, self._waiting.values()))
+
+    def change(self, hold: Hold, size: int) -> None:
+        """``hold`` counts with ``size`` bytes now. Where there is no room for more, it waits."""
+        delta = size - hold.counted_bytes
+        if not delta:
+            return
+        if not hold.counted_bytes:
+            self._holds.setdefault(hold.tenant, {})[hold] = None
+            hold.counted_since = hold.moved_at = self.now()
+            hold.incoming_bytes_seen, hold.sender_s = 0, 0.0
+        hold.counted_bytes = size
+        self.held_bytes += delta
+        self._held_by[hold.tenant] = self._held_by.get(hold.tenant, 0) + delta
+        if not size:
+            self._forget(hold)
+        if delta > 0:
+            self._grown(hold)
+        elif self._waiting:
+            if hold.waits_since is not None and self._has_room(hold):
+                self._let_go_on(hold)
+            self._wake()
+
+    def _grown(self, hold: Hold) -> None:
+        while self.held_bytes > self._bytes_max:
+            victim = self._most()
+            if victim is None:
+                return
+            self._refuse(victim)
+        if hold.failure is None and hold.waits_since is None and not self._has_room(hold):
+            self._waiting.setdefault(hold.tenant, {})[hold] = None
+            hold.pause(self.now())
+
+    def _forget(self, hold: Hold) -> None:
+        holds = self._holds[hold.tenant]
+        del holds[hold]
+        if not holds:
+            del self._holds[hold.tenant], self._held_by[hold.tenant]
+        if hold.waits_since is not None:
+            self._let_go_on(hold)
+
+    def _let_go_on(self, hold: Hold) -> None:
+        waiting = self._waiting[hold.tenant]
+        del waiting[hold]
+        if not waiting:
+            del self._waiting[hold.tenant]
+        hold.resume()
+
+    def _has_room(self, hold: Hold) -> bool:
+        holds_little = self._held_by.get(hold.tenant, 0) <= self._little_bytes_max
+        return self.held_bytes <= (self._bytes_max if holds_little else self._shared_bytes_max)
+
+    def _wake(self) -> None:
+        """Let so many go on as may each read once more: of the tenants that hold least, the first to wait."""
+        room = max(1, (self._shared_bytes_max - self.held_bytes) // READ_BYTES)
+        while self._waiting and room > 0:
+            tenant = min(self._waiting, key=lambda tenant: self._held_by.get(tenant, 0))
+            hold = next(iter(self._waiting[tenant]))
+            if not self._has_room(hold):
+                return
+            self._let_go_on(hold)
+            room -= 1
+
+    def _most(self, *, stalled_at: float | None = None) -> Hold | None:
+        """Return which is to be refused. ``stalled_at``: only one that could send and has not since then."""
+        if not self._holds:
+            return None
+        tenant = max(self._holds, key=lambda tenant: self._held_by[tenant])
+        by_key: dict[str, int] = {}
+        holds = [
+            hold
+            for hold in self._holds[tenant]
+            if stalled_at is None or (hold.moved_at <= stalled_at and hold.is_open_to_sender())
+        ]
+        for hold in holds:
+            by_key[hold.key] = by_key.get(hold.key, 0) + hold.counted_bytes
+        if not by_key:
+            return None
+        key = max(by_key, key=lambda key: by_key[key])
+        now = self.now()
+        return max(
+            (hold for hold in holds if hold.key == key),
+            key=lambda hold: (
+                hold.counted_bytes * min(now - hold.counted_since + SWEEP_INTERVAL_S, _AGE_S_MAX)
+            ),
+        )
+
+    def _refuse(self, hold: Hold, failure: RrdError | None = None) -> None:
+        hold.failure = failure = failure or TooMuchUnfinished(
+            "too much that is unfinished is coming in at once; try again later"
+        )
+        # Before it is told, so that what it does then finds it gone.
+        self.change(hold, 0)
+        hold.refuse(failure)
+
+    def sweep(self) -> None:
+        """Refuse what is too slow, and make room for those who wait. To be called now and then."""
+        now = self.now()
+        step_s = min(now - self._swept_at, _STEP_S_MAX)
+        self._swept_at = now
+        self._refuse_slow(step_s)
+        self._wake()
+        while self._waiting and (stalled := self._most(stalled_at=now - STALLED_S)) is not None:
+            self._refuse(stalled)
+        waits_since = min(
+            (hold.waits_since or now for holds in self._waiting.values() for hold in holds), default=now
+        )
+        # One a turn: what it gives back may be all that is needed.
+        if now - waits_since >= PATIENCE_S and (most := self._most()) is not None:
+            self._refuse(most)
+
+    def _refuse_slow(self, step_s: float) -> None:
+        if not self._rate_min:
+            return
+        slow = []
+        for holds in self._holds.values():
+            for hold in holds:
+                if not hold.has_unfinished_input:
+                    hold.sender_s, hold.incoming_bytes_seen = 0.0, 0
+                elif hold.is_open_to_sender():
+                    hold.sender_s += step_s
+                    expected = self._rate_min * (hold.sender_s - self._grace_s)
+                    if hold.sender_s > self._grace_s and hold.incoming_bytes_seen < expected:
+                        slow.append(hold)
+        for hold in slow:
+            self._refuse(hold, too_slow(self._rate_min))
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            self.sweep()
+
+
+def too_slow(rate_min: int) -> TooSlow:
+    """Return what a sender is told that sends less than ``rate_min`` bytes a second."""
+    return TooSlow(
+        f"less than {rate_min} bytes a second came in (receive_rate_min); what was whole is kept. "
+        "Send the rest again"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import ipaddress
 from collections.abc import Sequence
@@ -13,10 +14,12 @@ from rrd.access.gate import Grant, bearer_token
 from rrd.access.keys import Right
 from rrd.access.signing import recording_path
 from rrd.config import Config
-from rrd.errors import BadRequest, UnsupportedType
+from rrd.errors import BadRequest, NotReady, ShuttingDown, Unauthenticated, UnsupportedType
 from rrd.http.problems import SENDER
 from rrd.http.services import Services
+from rrd.http.sharing import claim, who_of
 from rrd.ids import parse_recording_id
+from rrd.shares.queue import Who
 from rrd.wire.decoder import ContentKind
 from rrd.wire.inflate import Encoding
 
@@ -56,6 +59,12 @@ _ENCODINGS: dict[str, Encoding] = {
 
 _LAYERS_MAX = 2
 
+GRANT = web.RequestKey("grant", Grant)
+"""What the caller of a request is granted, once that is known."""
+
+READY_WAIT_S = 5.0
+"""How long a request with a good key waits for a start to end."""
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -67,18 +76,22 @@ class Sender(NamedTuple):
     recording: str | None
     origin: str | None
     visitor: dict[str, str]
+    who: Who
+    """On whose share and quotas it counts."""
 
 
-def sender_of(request: web.Request, services: Services) -> Sender:
-    """Check that the caller may write. Raises ``BadRequest``, ``Unauthenticated``, ``Forbidden``."""
+async def sender_of(request: web.Request, services: Services) -> Sender:
+    """Check that the caller may write, as ``authorize`` does. Raises ``BadRequest`` as well."""
     recording = recording_of(request, services.config)
     scope = recording_path(recording) if recording else request.path
-    grant = authorize(request, services, right="ingest", scope_path=scope)
+    grant = await authorize(request, services, right="ingest", scope_path=scope)
     request[SENDER] = grant.tenant, recording
     origin = _header_text(request.headers.get(hdrs.ORIGIN, ""), services.config)
     # "null" hides an origin (RFC 6454, 7.3): that is nothing to keep as the place of a recording.
     origin = "" if origin == "null" else origin
-    return Sender(grant, recording, origin or None, _visitor(request, services.config))
+    visitor = _visitor(request, services.config)
+    who = who_of(grant, visitor.get("ipAddress", ""), services)
+    return Sender(grant, recording, origin or None, visitor, who)
 
 
 def _header_text(value: str, config: Config) -> str:
@@ -86,9 +99,13 @@ def _header_text(value: str, config: Config) -> str:
     return value.encode("utf-8", "replace")[: config.metadata_value_bytes_max].decode("utf-8", "ignore")
 
 
-def authorize(request: web.Request, services: Services, *, right: Right, scope_path: str) -> Grant:
-    """Ask the gate."""
-    return services.gate.authorize(
+async def authorize(request: web.Request, services: Services, *, right: Right, scope_path: str) -> Grant:
+    """Return what the caller is granted, with a place among the requests, once the daemon is ready.
+
+    The gate decides before anything waits. Raises ``Unauthenticated``, ``Forbidden``, ``OverQuota`` and
+    ``TooManyRequests`` at once, ``NotReady`` after ``READY_WAIT_S``.
+    """
+    grant = services.gate.authorize(
         right=right,
         token=bearer_token(request.headers.get(hdrs.AUTHORIZATION)),
         query=request.query,
@@ -96,6 +113,29 @@ def authorize(request: web.Request, services: Services, *, right: Right, scope_p
         origin=request.headers.get(hdrs.ORIGIN),
         now_s=services.clock.now_ms() // 1000,
     )
+    claim(request, grant, address_of(request, services.config), services)
+    if not services.ready.is_set():
+        await _until_ready(services)
+        check_live(grant, services)
+    request[GRANT] = grant
+    return grant
+
+
+def check_live(grant: Grant, services: Services) -> None:
+    """Raise ``Unauthenticated`` if the key behind ``grant`` was revoked. Costs a look-up in a set."""
+    if not services.gate.is_live(grant):
+        raise Unauthenticated("the key was revoked while this request was under way")
+
+
+async def _until_ready(services: Services) -> None:
+    # Recovery takes a moment, and the browser's client never comes back once it is refused.
+    try:
+        async with asyncio.timeout(READY_WAIT_S):
+            await services.ready.wait()
+    except TimeoutError:
+        raise NotReady(f"the server is starting: {services.waits_for}. Try again in a moment") from None
+    if services.is_stopping:
+        raise ShuttingDown("the server is stopping; send it again in a moment")
 
 
 def recording_of(request: web.Request, config: Config) -> str | None:
@@ -140,13 +180,17 @@ def encoding_of(content_encoding: str) -> Encoding:
 def _visitor(request: web.Request, config: Config) -> dict[str, str]:
     """Return what the server could add about the visitor. Nobody may store it unasked, or log it."""
     visitor = {}
-    if address := client_address(
-        request.remote or "", request.headers.getall("X-Forwarded-For", ()), config.trusted_proxies
-    ):
+    if address := address_of(request, config):
         visitor["ipAddress"] = address
     if agent := _header_text(request.headers.get(hdrs.USER_AGENT, ""), config):
         visitor["userAgent"] = agent
     return visitor
+
+
+def address_of(request: web.Request, config: Config) -> str:
+    """Return the client's address, or nothing if it is not known."""
+    forwarded_for = request.headers.getall("X-Forwarded-For", ())
+    return client_address(request.remote or "", forwarded_for, config.trusted_proxies)
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[str, ...]) -> str:

@@ -14,18 +14,22 @@ from typing import Any, cast
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
-from rrd.errors import BadFraming
-from rrd.http import cors
+from rrd.errors import BadFraming, RrdError
+from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.crowding import RefusedConnections
 from rrd.http.framing import Framing, HeadRefused
 from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
-from rrd.http.problems import SERVER_NAME, http_problem, note_refusal, problem
+from rrd.http.problems import ORIGIN, add_owed_headers, http_problem, note_refusal, problem
 from rrd.http.services import Services
+from rrd.http.sharing import party_of
+from rrd.http.taking import TakerWatch
 from rrd.log import event
+from rrd.shares.queue import Who
+from rrd.shares.room import Room, Times
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,13 @@ _LINGER_S = 5.0
 
 _SKIP_S = 10.0
 """How long the rest of a body is read and thrown away that was answered before its end."""
+
+_HEAD_S = 20.0
+"""How long a request's head may take, and how long a new connection may say nothing. What a proxy keeps open
+between requests may stay so for longer."""
+
+_TIMES = Times(tenant=0, key=0, address=3)
+"""One address gets three quarters of all connections at most, before it has shown any key."""
 
 _QUEUE_MAX = 32
 """Requests that may wait on one connection for those before them."""
@@ -64,6 +75,7 @@ class Server(web.Server):
         self.services = services
         self.on_lost: Callable[[], None] = lambda: None
         """Called for each connection that has ended."""
+        self.places = Room(services.connections_max, _TIMES)
         self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
 
     def _lost(self) -> None:
@@ -72,9 +84,12 @@ class Server(web.Server):
     def __call__(self) -> RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
 
-    def refuses(self, transport: asyncio.BaseTransport) -> bool:
-        """Tell whether a new connection is one too many; it is told so then, and closed."""
-        if len(self._connections) < self.services.connections_max:
+    def refuses(self, transport: asyncio.BaseTransport, peer: Who) -> bool:
+        """Tell whether a new connection is one too many, of all or of ``peer``; it is told so, and closed.
+
+        Otherwise it has taken a place, which is to be given back.
+        """
+        if len(self._connections) < self.services.connections_max and self.places.try_take(peer):
             return False
         # Not asked what it is: those of uvloop don't derive from asyncio's.
         self._refused.refuse(cast(asyncio.Transport, transport))
@@ -83,6 +98,15 @@ class Server(web.Server):
         refusals.tell("refused", method="-", path="-", status=503, code=code)
         refusals.count(code=code, status=503, tenant="", recording="")
         return True
+
+
+def _peer_of(transport: asyncio.BaseTransport, trusted: tuple[str, ...]) -> Who:
+    """Return who has opened a connection: an address, unless it is a trusted proxy's."""
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return Who("")
+    address, _, _ = str(name[0]).partition("%")  # Without its zone (RFC 4007, 11).
+    return Who("", "", party_of(address, trusted))
 
 
 def _answering(handler: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
@@ -106,10 +130,32 @@ def _tidying(factory: Any) -> Any:
     return make_request
 
 
+def unread_bytes(body: StreamReader) -> int:
+    """Return how many bytes of a body have come and were not read; aiohttp's empty body has no count."""
+    return 0 if body is EMPTY_PAYLOAD else body._size
+
+
+def hold_of(request: web.BaseRequest) -> Hold:
+    """Return the account of what the connection of ``request`` makes the daemon hold."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    return connection.hold
+
+
+def count_incoming(request: web.BaseRequest) -> None:
+    """Something was read of a body: count what still waits."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    connection.count()
+
+
 class Connection(RequestHandler):
     """One connection. What it reads goes through ``Framing``."""
 
-    __slots__ = ("_ended", "_framing", "_gone", "_has_said_end")
+    __slots__ = (
+        *("_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back", "_peer", "_taker"),
+        "hold",
+    )
 
     def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(manager, loop=loop, **settings)
@@ -128,22 +174,148 @@ class Connection(RequestHandler):
         self._ended = False
         """The client has sent all that it will, and may still read."""
         self._has_said_end = False
+        self._peer: Who | None = None
+        """Who has taken a place for it."""
+        self._taker: TakerWatch | None = None
         self._gone: asyncio.Event | None = None
         """Made when the end of the connection is awaited, and set by it."""
+        self.hold = Hold(manager.services.unfinished, self)
+        """What this connection makes the daemon hold."""
+        self._is_held_back = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        """Runs while a head is awaited."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server: Any = self._manager
-        if not server.refuses(transport):
+        peer = _peer_of(transport, server.services.config.trusted_proxies)
+        if not server.refuses(transport, peer):
+            self._peer = peer
             super().connection_made(transport)
+            self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what one read brought."""
+        super().data_received(data)
+        if self._payload_parser is None:  # That of a socket counts by itself.
+            self._watch_head()
+            self.count(received=len(data))
+
+    def count(self, *, received: int = 0) -> None:
+        """Count what has come in and waits, in this connection's ``hold``; ``received`` bytes just now."""
+        if self._payload_parser is not None:
+            return
+        framing, current = self._framing, self._current_request
+        size = framing.held_bytes + len(self._message_tail)
+        for _, body in self._messages:
+            size += unread_bytes(body)
+        if current is not None:
+            size += unread_bytes(current.content)
+        if size > FREE_BYTES or self.hold.counted_bytes:
+            self.hold.set_incoming(size, received=received)
+
+    # For ``Hold``
+
+    def hold_back(self, is_full: bool) -> None:
+        """Read nothing while ``is_full``. aiohttp's own reasons to pause stay as they are."""
+        self._is_held_back = is_full
+        if is_full:
+            self._pause_transport_reading()
+        elif not (self._reading_paused or self._buffer_paused):
+            self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if not self._is_held_back:
+            super()._resume_transport_reading()
+
+    def is_open_to_sender(self) -> bool:
+        """Tell whether what is sent would be read."""
+        return not (self._is_held_back or self._reading_paused or self._buffer_paused or self._ended)
+
+    def give_up(self, failure: RrdError) -> None:
+        """Let what is under way end with ``failure``, and drop what waits."""
+        if self._payload_parser is not None:
+            give_up: Callable[[RrdError], None] | None = getattr(self._payload_parser, "give_up", None)
+            if give_up is not None:
+                give_up(failure)
+            self.hold_back(False)
+            return
+        self._framing.give_up(failure)
+        for _, body in self._messages:
+            if not body.is_eof():
+                body.set_exception(failure)
+        self.hold_back(False)  # The rest is read and thrown away, so that the answer arrives.
+
+    # The head's deadline
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(_HEAD_S, self._on_late_head)
+
+    def _watch_head(self) -> None:
+        """Begin or end the wait for a head, by what came in last."""
+        is_awaited = self._framing.has_part_of_head or self._request_count == 0
+        if self._head_timer is None:
+            if is_awaited:
+                self._await_head()
+        elif not is_awaited:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _on_late_head(self) -> None:
+        self._head_timer = None
+        if self._payload_parser is not None or self._upgraded or self.transport is None:
+            return
+        if self._framing.has_part_of_head:
+            refusal = self._framing.refuse_late_head()
+            self._messages.append((refusal, EMPTY_PAYLOAD))
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self._request_count == 0:
+            self.force_close()  # It has asked for nothing, and there is nothing to answer.
 
     def connection_lost(self, exc: BaseException | None) -> None:
         server: Any = self._manager
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
         if server is not None:
             server.on_lost()
+            if self._peer is not None:
+                server.places.give_back(self._peer)
+                self._peer = None
+        if self._taker is not None:
+            self._taker.end()
         super().connection_lost(exc)
         self._framing.end()
+        if self._payload_parser is None:
+            self.hold.set_incoming(0)
         if self._gone is not None:
             self._gone.set()
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent: see to it that it takes some."""
+        super().pause_writing()
+        server: Any = self._manager
+        if server is None or self.transport is None or self._payload_parser is not None:
+            return  # What a socket is told waits for no one, and never ends reading.
+        bytes_per_s_min = server.services.config.answer_bytes_per_s_min
+        if self._taker is None and bytes_per_s_min:
+            self._taker = TakerWatch(
+                self.transport,
+                bytes_per_s_min=bytes_per_s_min,
+                is_waiting=lambda: self._paused,
+                on_slow=self._give_up_taker,
+            )
+        if self._taker is not None:
+            self._taker.begin()
+
+    def _give_up_taker(self) -> None:
+        server: Any = self._manager
+        if server is None or self.transport is None or self._payload_parser is not None:
+            return
+        refusals = server.services.refusals
+        refusals.tell("taker_too_slow", code="taker_too_slow", status=408)
+        refusals.count(code="taker_too_slow", status=408)
+        self.transport.abort()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer what came before the client closed its side; True keeps ours open until then."""
@@ -171,7 +343,7 @@ class Connection(RequestHandler):
         if not self._upgraded:  # What is behind an upgrade that is declined is not parsed yet.
             self._mark_last(resp)
         if not resp.prepared:  # It may be one that no handler of the application has made.
-            resp.headers.setdefault(hdrs.SERVER, SERVER_NAME)
+            add_owed_headers(resp.headers, request.headers.get(hdrs.ORIGIN) or resp.get(ORIGIN))
         sent, is_reset = await super().finish_response(request, resp, start_time)
         if self._ended:  # An upgrade that was declined has just put what is behind it into ``_framing``.
             self._framing.end()
@@ -183,6 +355,7 @@ class Connection(RequestHandler):
                 await self._linger()
         if self._framing.failed:
             self._framing.drop_body()
+        self.count()
         return sent, is_reset
 
     def _mark_last(self, response: web.StreamResponse) -> None:
@@ -197,7 +370,7 @@ class Connection(RequestHandler):
             async with asyncio.timeout(_SKIP_S):
                 while not body.is_eof():
                     await body.readany()
-        except (TimeoutError, BadFraming, ConnectionError):
+        except (TimeoutError, RrdError, ConnectionError):
             self._framing.end()
 
     async def _linger(self) -> None:
@@ -238,7 +411,8 @@ class Connection(RequestHandler):
             origin = request.headers.get("Origin")
         server: Any = self._manager
         note_refusal(request, response, services=server.services if server else None)
-        cors.add_headers(response.headers, origin)
+        if origin is not None:
+            response[ORIGIN] = origin
         response.force_close()
         return response
 

@@ -18,7 +18,9 @@ _BODY = orjson.dumps(
 )
 _REPLY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
-    b"Access-Control-Allow-Origin: *\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+    b"Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After\r\n"
+    b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nVary: Origin, Authorization\r\n"
+    b"Server: rrd\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
 ) % (len(_BODY), _BODY)
 
 

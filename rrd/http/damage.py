@@ -17,12 +17,14 @@ from multidict import istr
 
 from rrd.errors import BadRequest, CorruptSegment
 from rrd.http.problems import problem
+from rrd.http.reading import lane, reading
 from rrd.http.services import Services
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.objects.files import Directly
 from rrd.playback.salvage import Salvaged, check, plan_salvage
 from rrd.playback.table import Between, Snapshot, Table
+from rrd.shares.queue import Who
 
 MISSING_HEADER = istr("Rrd-Missing-Events")
 
@@ -32,6 +34,9 @@ _DAMAGE = {
 """What a file's own fault looks like. Others, as too many open files, are the machine's."""
 
 _FILES_LOGGED_MAX = 5
+
+_SALVAGE_BYTES = 16 << 20
+"""What looking for what is intact takes: two blocks of the usual size, decoded, and what it finds."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,20 +55,21 @@ def wants_salvage(request: web.Request, services: Services) -> bool:
     return wanted == "true"
 
 
-async def check_all(services: Services, table: Table) -> None:
+async def check_all(services: Services, who: Who, table: Table) -> None:
     """Read and check everything of a table. Raises ``CorruptSegment``, ``OSError``, ``StoreAway``."""
-    threads = services.reading_threads if table.is_local else services.files.threads
-    async with services.readers:
+    threads = lane(services, who, is_local=table.is_local)
+    largest = max((table.block(number)[1].raw_size for number in range(len(table))), default=0)
+    async with reading(services, who, least=2 * largest, most=2 * largest):
         await asyncio.get_running_loop().run_in_executor(threads, check, table)
 
 
-async def salvaged(services: Services, row: RecordingRow, between: Between) -> Salvaged:
+async def salvaged(services: Services, who: Who, row: RecordingRow, between: Between) -> Salvaged:
     """Find what is intact of a recording. Raises ``StoreAway``."""
-    threads = services.reading_threads if Snapshot.of(row).is_local else services.files.threads
+    threads = lane(services, who, is_local=Snapshot.of(row).is_local)
     find = partial(
         plan_salvage, services.disk, Directly(services.files), services.config.data_dir, row, between=between
     )
-    async with services.readers:
+    async with reading(services, who, least=_SALVAGE_BYTES, most=_SALVAGE_BYTES):
         return await asyncio.get_running_loop().run_in_executor(threads, find)
 
 

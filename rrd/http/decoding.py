@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
+from rrd.http.budget import Hold
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch
 from rrd.wire.turns import QUICK_BYTES
 
+_Result = TypeVar("_Result")
 
-async def next_batch(decoder: Decoder, *, flush: bool = False) -> Batch | None:
+
+async def next_batch(decoder: Decoder, hold: Hold, *, flush: bool = False) -> Batch | None:
     """Return the decoder's next batch, or None when it wants more. Raises like ``Decoder.next_batch``.
+
+    What it holds counts in ``hold``. Before it would hold more than there is room for, it waits; it raises
+    like ``Hold.room``.
 
     Cancelled, it waits for the step under way, whose batch is lost: then no thread uses the decoder any more.
     """
@@ -24,11 +31,14 @@ async def next_batch(decoder: Decoder, *, flush: bool = False) -> Batch | None:
         await asyncio.sleep(0)
     batch = decoder.next_batch(flush=flush, pace="quick")
     while batch is None and decoder.is_behind:
-        batch = await _in_thread(lambda: decoder.next_batch(flush=flush, pace="step"))
+        hold.set_decoded(decoder.held_bytes, unfinished=decoder.unfinished_bytes)
+        await hold.room()
+        batch = await in_thread(lambda: decoder.next_batch(flush=flush, pace="step"))
+    hold.set_decoded(decoder.held_bytes, unfinished=decoder.unfinished_bytes)
     return batch
 
 
-async def _in_thread(call: Callable[[], Batch | None]) -> Batch | None:
+async def in_thread(call: Callable[[], _Result]) -> _Result:
     """Return what ``call`` returns in a thread. Cancelled, it waits for the thread."""
     working = asyncio.ensure_future(asyncio.to_thread(call))
     try:

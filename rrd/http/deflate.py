@@ -4,19 +4,29 @@ A message is a run of deflate blocks that goes on with the window of the message
 it with an empty block, whose last four bytes stay off the wire (7.2.1). One that can't do so ends it with a
 block that says it is the last (BFINAL, 7.2.3.4). There the library's stream ends as well, so what follows is
 given to a new one, which knows the window of the old.
+
+A kilobyte may inflate to a megabyte, so what isn't quick is left to the caller, window by window
+(``Unfinished``), and may be done in a thread.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from isal import isal_zlib
 
 from rrd.errors import BrokenEncoding, TooLarge
-from rrd.wire.inflate import ISAL_ERRORS
+from rrd.wire.inflate import ISAL_ERRORS, WINDOW_BYTES
 from rrd.wire.layers import RATIO_FREE_BYTES
+from rrd.wire.turns import QUICK_BYTES, STEP_BYTES, WINDOW_COST_BYTES
 
 _TRAILER = b"\x00\x00\xff\xff"
 """What a sender leaves off the end of each message (RFC 7692, 7.2.1). Some leave it there. No message without
 it ends in these bytes: its last one begins the empty block, and so has a zero bit."""
+
+_ENDS = {b"", _TRAILER, b"\0" + _TRAILER}
+"""What may stand behind the last block of a message and say nothing: an octet that pads it (7.2.3.4), and the
+trailer added here."""
 
 _WINDOW_BYTES = 32 << 10
 """How far back deflate refers, at most (RFC 1951, 2)."""
@@ -36,8 +46,35 @@ _SLICE_BYTES_MAX = 64 << 10
 the upper bound keep many short streams in one message from costing its size squared."""
 
 
+class Unfinished:
+    """A message that is being inflated. The next one has to wait: it needs the window this one leaves."""
+
+    def __init__(self, windows: Iterator[bytes]) -> None:
+        self._windows = windows
+        self._parts: list[bytes] = []
+        self.held_bytes = 0
+        """Inflated bytes so far."""
+
+    def step(self) -> bytes | None:
+        """Inflate some ``STEP_BYTES``. Return the whole message once there is no more; None before.
+
+        Raises ``BrokenEncoding`` and ``TooLarge``.
+        """
+        left_bytes = STEP_BYTES
+        while left_bytes > 0:
+            window = next(self._windows, None)
+            if window is None:
+                message = b"".join(self._parts)
+                self._parts.clear()
+                return message
+            self._parts.append(window)
+            self.held_bytes += len(window)
+            left_bytes -= len(window) + WINDOW_COST_BYTES
+        return None
+
+
 class Inflater:
-    """One direction of one socket. Unusable once it has raised."""
+    """One direction of one socket. Unusable once it has raised. One message at a time."""
 
     def __init__(self, *, message_bytes_max: int, ratio_max: int | None = None) -> None:
         """``message_bytes_max``: of a message, after inflation.
@@ -56,77 +93,122 @@ class Inflater:
         self._is_fresh = True
         """The stream has been given nothing yet."""
 
-    def inflate(self, message: bytes | bytearray) -> bytes:
-        """Return the message whose compressed payload is ``message``.
+    def inflate(self, message: bytes | bytearray) -> bytes | Unfinished:
+        """Return the message whose compressed payload is ``message``, or the work that is left.
 
-        Raises ``BrokenEncoding`` and ``TooLarge``.
+        What comes back at once has less than ``QUICK_BYTES``. Raises ``BrokenEncoding`` and ``TooLarge``.
         """
-        bytes_max = self._message_bytes_max
         if not message:
             return b""  # Some senders leave the whole empty block off (7.2.3.6).
         self._received_bytes += len(message)
-        if self._ratio_max is not None:
-            allowed_bytes = max(RATIO_FREE_BYTES, self._ratio_max * self._received_bytes)
-            bytes_max = min(bytes_max, allowed_bytes - self._inflated_bytes)
+        bytes_max = self._allowed_bytes()
+        block = message if message[-4:] == _TRAILER else message + _TRAILER
+        if len(block) > _SLICE_BYTES_MAX:
+            return Unfinished(self._windows(block, 0, bytes_max))
+        asked_bytes = max(min(bytes_max + 1, QUICK_BYTES), 1)
         try:
-            block = message if message[-4:] == _TRAILER else message + _TRAILER
-            plain = self._stream.decompress(block, bytes_max + 1)
-            if self._stream.eof:
-                plain = self._go_on(plain, bytes_max)
-            elif self._recent is not None:
-                self._remember(plain)
+            plain = self._stream.decompress(block, asked_bytes)
         except ISAL_ERRORS as error:
-            raise BrokenEncoding("a compressed message is damaged (permessage-deflate)") from error
-        if len(plain) > bytes_max:
-            if bytes_max < self._message_bytes_max:
-                raise TooLarge(
-                    f"messages inflate to more than {self._ratio_max} times what was sent "
-                    "(inflate_ratio_max); send them less compressed"
-                )
-            raise TooLarge(f"a message is larger than {bytes_max} bytes; send less at once, or by POST")
+            raise _damaged() from error
         self._inflated_bytes += len(plain)
-        return plain
+        if len(plain) > bytes_max:
+            raise self._too_large(bytes_max)
+        if len(plain) < asked_bytes and not self._stream.eof:
+            if self._recent is not None:
+                self._remember(plain)
+            return plain
+        if self._stream.eof and self._stream.unused_data in _ENDS:
+            # The message ends with its last block: how some senders end all of them.
+            self._end_stream(plain)
+            return plain
+        return Unfinished(self._windows(block, len(block), bytes_max, plain))
 
-    def _go_on(self, plain: bytes, bytes_max: int) -> bytes:
-        """Inflate what stands behind a last block. ``plain``: what came out until there."""
-        self._has_last_blocks = True
-        if self._recent is None:
-            self._recent, self._recent_bytes = [], 0
-        self._remember(plain)
-        parts, budget = [plain], bytes_max + 1 - len(plain)
-        rest = memoryview(self._stream.unused_data)
-        self._begin()
-        streams, slice_bytes = 1, _SLICE_BYTES_MIN
-        # A message that ends with the last block itself has nothing behind it but the trailer added here.
-        while budget > 0 and rest and not (self._is_fresh and rest == _TRAILER):
-            piece = rest[:slice_bytes]
-            plain = self._stream.decompress(piece, budget)
-            self._is_fresh = False
-            self._remember(plain)
-            parts.append(plain)
-            budget -= len(plain)
+    def _allowed_bytes(self) -> int:
+        """Return to how many bytes this message may inflate."""
+        if self._ratio_max is None:
+            return self._message_bytes_max
+        allowed_bytes = max(RATIO_FREE_BYTES, self._ratio_max * self._received_bytes)
+        return min(self._message_bytes_max, allowed_bytes - self._inflated_bytes)
+
+    def _too_large(self, bytes_max: int) -> TooLarge:
+        if bytes_max < self._message_bytes_max:
+            return TooLarge(
+                f"messages inflate to more than {self._ratio_max} times what was sent "
+                "(inflate_ratio_max); send them less compressed"
+            )
+        return TooLarge(f"a message is larger than {bytes_max} bytes; send less at once, or by POST")
+
+    def _windows(
+        self, block: bytes | bytearray, at: int, bytes_max: int, plain: bytes | None = None
+    ) -> Iterator[bytes]:
+        """Inflate ``block`` window by window; the stream was given what stands before ``at``.
+
+        ``plain``: what came out of that; it was counted.
+        """
+        view = memoryview(block)
+        left_bytes, streams, slice_bytes = bytes_max, 1, _SLICE_BYTES_MIN
+        if plain is not None:
+            left_bytes -= len(plain)
+            yield self._keep(plain)
+        while True:
             if self._stream.eof:
-                rest = rest[len(piece) - len(self._stream.unused_data) :]
+                at -= len(self._stream.unused_data)
+                self._end_stream(b"")
+                plain = None
                 streams, slice_bytes = streams + 1, _SLICE_BYTES_MIN
                 if streams > _STREAMS_MAX:
                     raise BrokenEncoding(f"a compressed message has more than {_STREAMS_MAX} last blocks")
-                self._begin()
-            else:
-                rest = rest[len(piece) :]
+            given = self._stream.unconsumed_tail
+            # Output may wait inside although all input was taken.
+            if not given and (plain is None or len(plain) < WINDOW_BYTES):
+                # A message that ends with the last block itself has only the trailer added here behind it.
+                if at == len(view) or (self._is_fresh and view[at:] == _TRAILER):
+                    break
+                given = bytes(view[at : at + slice_bytes])
+                at += len(given)
                 slice_bytes = min(slice_bytes * 2, _SLICE_BYTES_MAX)
-        return b"".join(parts)
+            try:
+                plain = self._stream.decompress(given, WINDOW_BYTES)
+            except ISAL_ERRORS as error:
+                raise _damaged() from error
+            self._is_fresh = False
+            left_bytes -= len(plain)
+            self._inflated_bytes += len(plain)
+            if left_bytes < 0:
+                raise self._too_large(bytes_max)
+            yield self._keep(plain)
+        if not self._has_last_blocks and self._total_bytes > _TRIAL_BYTES:
+            self._recent = None
+
+    def _keep(self, plain: bytes) -> bytes:
+        """Remember ``plain``, even if no last block was ever seen: one may come in this message."""
+        if self._recent is None:
+            self._recent, self._recent_bytes = [], 0
+        self._remember(plain, is_trial=False)
+        return plain
+
+    def _end_stream(self, plain: bytes) -> None:
+        """A last block has come, with ``plain`` before it: begin a stream that knows the window."""
+        self._has_last_blocks = True
+        self._keep(plain)
+        self._begin()
+
+    @property
+    def has_last_blocks(self) -> bool:
+        """A stream has ended: where one does, a message costs many times what others do."""
+        return self._has_last_blocks
 
     def _begin(self) -> None:
         self._stream = isal_zlib.decompressobj(wbits=-15, zdict=self._window())
         self._is_fresh = True
 
-    def _remember(self, plain: bytes) -> None:
+    def _remember(self, plain: bytes, *, is_trial: bool = True) -> None:
         recent = self._recent
         assert recent is not None
         recent.append(plain)
         self._recent_bytes += len(plain)
         self._total_bytes += len(plain)
-        if self._total_bytes > _TRIAL_BYTES and not self._has_last_blocks:
+        if is_trial and self._total_bytes > _TRIAL_BYTES and not self._has_last_blocks:
             self._recent = None
         elif len(recent) >= _PARTS_MAX or self._recent_bytes >= 2 * _WINDOW_BYTES:
             self._window()
@@ -137,3 +219,7 @@ class Inflater:
         window = b"".join(self._recent)[-_WINDOW_BYTES:]
         self._recent, self._recent_bytes = [window], len(window)
         return window
+
+
+def _damaged() -> BrokenEncoding:
+    return BrokenEncoding("a compressed message is damaged (permessage-deflate)")

@@ -138,6 +138,33 @@ class Framing:
         if not self._body.is_eof() and self._body.exception() is None:
             self._body.set_exception(ConnectionResetError("the connection ended inside the body"))
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of a head and of what waits to be parsed. Bodies are their readers' matter."""
+        return len(self._head) + len(self._rest)
+
+    @property
+    def has_part_of_head(self) -> bool:
+        """A head has begun, and not ended."""
+        return bool(self._head) and not self.failed
+
+    def refuse_late_head(self) -> _ErrInfo:
+        """Return the refusal of a head that takes too long (RFC 9110, 15.5.9). Nothing more is taken."""
+        found: _Messages = []
+        self._refuse(found, 408, "head_too_slow", "the rest of this request's head did not come in time")
+        refusal = found[0][0]
+        assert isinstance(refusal, _ErrInfo)
+        self._head.clear()
+        return refusal
+
+    def give_up(self, failure: RrdError) -> None:
+        """Take nothing more; the reader of the body that is under way sees ``failure``."""
+        self.failed = True
+        self._head.clear()
+        self._rest = self._segment = b""
+        if not self._body.is_eof() and self._body.exception() is None:
+            self._body.set_exception(failure)
+
     def drop_body(self) -> None:
         """Let the body that is under way count as ended, so that nothing waits for its end."""
         if not self._body.is_eof():

@@ -1,10 +1,10 @@
-"""A WebSocket whose text messages gather before anybody is woken for them.
+"""A WebSocket whose text messages gather before their receiver is woken for them.
 
 With one event a message, what aiohttp does for each message (a tuple, a queue, two coroutines) costs several
-times what is done with the event itself. Here its frame parser puts the payload of a text message on a
-list, and that is all: for some 256 KB of them, or when they have come of age, ``receive`` gives out one
-*run*: a message of type TEXT whose data is the list. On small events a receiver that discards runs takes a
-third of the processor time of one that discards messages.
+times what is done with the event itself. Here its frame parser (``frames``) puts the payload of a text
+message on a list, and that is all: for some 256 KB of them, or when they have come of age, ``receive`` gives
+out one *run*: a message of type TEXT whose data is the list. On small events a receiver that discards runs
+takes a third of the processor time of one that discards messages.
 
 Everything else takes aiohttp's own way and keeps its order: whatever is put into the queue has the run of
 what came before it put in front. The price is two private corners of aiohttp, ``_handle_frame`` and
@@ -19,36 +19,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket as sockets
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
-from aiohttp._websocket.models import WSMessageTextBytes
-from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
-from rrd.errors import RrdError, WireError
-from rrd.http.deflate import Inflater
+from rrd.errors import RrdError, WireError, without_frames
+from rrd.http.budget import Hold
+from rrd.http.decoding import in_thread
+from rrd.http.deflate import Unfinished
+from rrd.http.frames import CLOSED, MARK, FrameReader, Message, Runs
 from rrd.http.half_close import half_close
-from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
 
-_TEXT = WSMsgType.TEXT
-_TEXT_OPCODE = _TEXT.value
-_BINARY_OPCODE = WSMsgType.BINARY.value
-
-_MESSAGES_MAX = 1 << 12
-"""Messages in a run, at most: those of junk may be one byte long, and each takes a hundred to hold."""
+_TURN_COST = 256
+"""After so many pings, or one run, the receiver gives others a turn. A message by itself counts for 16."""
 
 _PONGS_MAX = 64
 """Pongs that wait to be sent, at most; then only the youngest count, as RFC 6455, 5.5.3, permits."""
-
-_READ_BYTES = 256 << 10
-
-_CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
-
-Message = WSMessage | WSMessageTextBytes
 
 
 class GatheringSocket(web.WebSocketResponse[Literal[False]]):
@@ -58,8 +46,10 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     what one read of the connection brings; at its end, what the kernel still holds of it.
     """
 
-    def __init__(self, *, run_bytes: int, max_msg_size: int, inflate_ratio_max: int | None = None) -> None:
-        """``run_bytes``: a run is handed out as soon as it has so many.
+    def __init__(
+        self, *, run_bytes: int, max_msg_size: int, hold: Hold, inflate_ratio_max: int | None = None
+    ) -> None:
+        """``run_bytes``: a run is handed out as soon as it has so many. All that waits counts in ``hold``.
 
         ``inflate_ratio_max``: as ``Inflater``'s ``ratio_max``.
         """
@@ -69,20 +59,27 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         # UTF-8 is checked for a whole block at once, hence decode_text.
         super().__init__(autoclose=False, autoping=False, max_msg_size=max_msg_size, decode_text=False)
         self._run_bytes = run_bytes
-        self._runs: _Runs | None = None
-        self._frames: _Reader | None = None
+        self._runs: Runs | None = None
+        self._frames: FrameReader | None = None
         self._last: Message | None = None
         self._pongs: deque[bytes] = deque(maxlen=_PONGS_MAX)
         self._answering: asyncio.Task[None] | None = None
+        self.hold = hold
+        self._turn_cost = 0
+        """What was received since the last turn of others."""
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         # What aiohttp's does, with a queue and a reader of our own.
         self._ws_protocol = protocol
         self._writer = writer
         self._reset_heartbeat()
-        self._reader = self._runs = _Runs(request.protocol, self._run_bytes)
-        self._parser = self._frames = _Reader(
-            self._runs, self._max_msg_size, compress=bool(self._compress), transport=request.transport
+        self._reader = self._runs = Runs(request.protocol, self._run_bytes)
+        self._parser = self._frames = FrameReader(
+            self._runs,
+            self._max_msg_size,
+            compress=bool(self._compress),
+            transport=request.transport,
+            hold=self.hold,
         )
         self._frames.inflate_ratio_max = self._inflate_ratio_max
         request.protocol.set_parser(self._parser)
@@ -95,31 +92,67 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
 
         The last one says how the socket ended, again and again.
         CLOSE: the client has closed it; what it sent after that counts for nothing (RFC 6455, 5.5.1).
-        CLOSED: the connection has ended. ERROR: ``data`` is the exception for what can't be received.
+        CLOSED: the connection has ended, or ``stop_receiving`` was called. ERROR: ``data`` is the exception
+        for what can't be received.
         Only one may wait here at a time.
         """
         runs, frames = self._runs, self._frames
         assert runs is not None
         assert frames is not None
+        frames.taken_bytes = 0
+        frames.count_held()
         while self._last is None:
+            if self._turn_cost >= _TURN_COST:
+                self._turn_cost = 0
+                if runs.has_waiting:  # Else the next read waits anyway.
+                    await asyncio.sleep(0)
             try:
                 message: Message = await runs.read()
+                if message is MARK:
+                    runs.feigned_bytes = 0
+                elif type(message.data) is Unfinished:
+                    runs.feigned_bytes = 0
+                    message = await self._finish(message, frames)
             except EofStream:
                 if not frames.read_on():
-                    self._last = _CLOSED
+                    self._last = CLOSED
                 continue
             except Exception as error:  # noqa: BLE001  # whatever the parser raised: told by its caller
+                if isinstance(error, WireError | WebSocketError):  # Of others the log tells where.
+                    without_frames(error)
                 self._last = WSMessage(WSMsgType.ERROR, error, None)
                 break
+            self._turn_cost += _TURN_COST if message is MARK else 1
             if message.type is WSMsgType.PING:
                 self._answer(message.data)
-            elif message.type is WSMsgType.CLOSE:
+            elif message.type is WSMsgType.CLOSE or message.type is WSMsgType.CLOSED:
                 self._last = message
-            elif message.type is not WSMsgType.PONG:
+            elif message.type is not WSMsgType.PONG and message is not MARK:
+                data = message.data
+                self._turn_cost += _TURN_COST if type(data) is list else _TURN_COST // 16
+                frames.taken_bytes = sum(map(len, data)) if type(data) is list else len(data)
+                frames.count_held()
                 return message
-        frames.is_over = True
+        frames.stop()
         runs.stop()
         return self._last
+
+    async def _finish(self, message: Message, frames: FrameReader) -> Message:
+        """Inflate a message in a thread, and let what comes behind it be parsed.
+
+        All that a message takes beyond ``QUICK_BYTES`` is taken here, step by step: ``work.held_bytes``.
+        """
+        work: Unfinished = message.data
+        try:
+            while (plain := await in_thread(work.step)) is None:
+                frames.taken_bytes = work.held_bytes
+                frames.count_held()
+                await self.hold.room()
+        except WireError:
+            frames.refused_head = frames.unfinished_head
+            raise
+        frames.go_on()
+        return type(message)(message.type, plain, "")
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
         """Send a close frame if it can be sent and none was; False if one was.
@@ -142,7 +175,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         runs, frames = self._runs, self._frames
         if runs is None or frames is None:
             return
-        frames.is_over = True
+        frames.stop()
         runs.stop()
         half_close(frames.transport)
         with contextlib.suppress(TimeoutError):
@@ -159,6 +192,19 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         None if all could be received so far.
         """
         return self._frames.refused_head if self._frames is not None else None
+
+    def refuse_more(self) -> None:
+        """Drop what is unfinished. What is whole can still be taken out."""
+        if self._frames is not None and self.hold.failure is not None:
+            self._frames.give_up(self.hold.failure)
+
+    def stop_receiving(self) -> None:
+        """Drop what comes from now on, and the message whose frames are coming in. What came before whole
+        can still be received; then ``next_message`` says that the socket is closed.
+        """
+        if self._runs is not None and self._frames is not None and not self._frames.is_over:
+            self._frames.is_over = True
+            self._runs.close_off()
 
     def hang_up(self) -> None:
         """End the connection at once. What has arrived can still be received."""
@@ -203,201 +249,3 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             self._runs.hand_out()
             return []
         return self._runs.take()
-
-
-class _Runs(WebSocketDataQueue):
-    """aiohttp's queue, and in front of it the run that gathers."""
-
-    def __init__(self, protocol: Any, run_bytes: int) -> None:
-        super().__init__(protocol, run_bytes, loop=asyncio.get_running_loop())
-        self.on_first: Callable[[], None] | None = None
-        """None: text messages are not gathered."""
-        self.run_bytes = run_bytes
-        self.messages: list[bytes | bytearray] = []
-        self.size = 0
-        """Bytes in ``messages``."""
-        self.keeps_back = False
-        """The next message is not to be queued: ``kept_back`` is where it goes."""
-        self.kept_back: Message | None = None
-
-    @property
-    def has_waiting(self) -> bool:
-        return bool(self._buffer)
-
-    def begin(self) -> None:
-        assert self.on_first is not None
-        self.on_first()
-
-    def take(self) -> list[bytes]:
-        # The list itself stays: the reader knows it.
-        messages = self.messages.copy()
-        self.messages.clear()
-        self.size = 0
-        # Every use takes bytearrays as well as bytes, and copying each would cost more than its check.
-        return cast(list[bytes], messages)
-
-    def stop(self) -> None:
-        """Drop what has gathered, and gather no more."""
-        self.on_first = None
-        self.messages.clear()
-        self.size = 0
-
-    def hand_out(self) -> None:
-        if self.messages:
-            size = self.size
-            super().feed_data(WSMessageTextBytes(_TEXT, self.take(), ""), size)
-
-    def hand_back(self, messages: list[bytes]) -> None:
-        size = sum(map(len, messages))
-        super().feed_data(WSMessageTextBytes(_TEXT, cast(Any, messages), ""), size)
-
-    # What the reader calls
-
-    def feed_data(self, data: Any, size: int) -> None:
-        """Take in a message that came in fragments or compressed, or that is not text."""
-        if self.keeps_back:
-            self.kept_back = data
-            return
-        if data[0] is not _TEXT or self.on_first is None:
-            self.hand_out()
-            super().feed_data(data, size)
-            return
-        if not self.messages:
-            self.begin()
-        self.messages.append(data[1])
-        self.size += size
-        if self.size >= self.run_bytes or len(self.messages) >= _MESSAGES_MAX:
-            self.hand_out()
-
-    def feed_eof(self) -> None:
-        self.hand_out()
-        if self.exception() is None:  # aiohttp's would forget it.
-            super().feed_eof()
-
-    def set_exception(self, exc: BaseException, *cause: Any) -> None:
-        self.hand_out()
-        super().set_exception(exc, *cause)
-
-
-class _Reader(WebSocketReader):
-    """aiohttp's parser of frames, with a short way for what nearly all of them are.
-
-    It inflates by itself: aiohttp's fails on last blocks, and tells a damaged message from nothing else.
-    """
-
-    def __init__(
-        self, runs: _Runs, max_msg_size: int, *, compress: bool, transport: asyncio.Transport | None
-    ) -> None:
-        super().__init__(runs, max_msg_size, compress=compress, decode_text=False)
-        self.transport = transport
-        self.has_ended = asyncio.Event()
-        """The connection has ended, or the client's side of it."""
-        self.is_over = False
-        """Nothing more is received."""
-        self._runs = runs
-        self._messages = runs.messages
-        self._append = runs.messages.append
-        self._run_bytes = runs.run_bytes
-        self._in_fragments = False
-        self._message_bytes_max = max_msg_size
-        self._inflater: Inflater | None = None
-        self.inflate_ratio_max: int | None = None
-        self._unread: deque[bytes] = deque()
-        self._fragment_head = b""
-        """How the message begins whose fragments are coming in."""
-        self.refused_head: bytes | None = None
-
-    def feed_data(self, data: bytes | bytearray | memoryview) -> tuple[bool, bytes]:
-        result: tuple[bool, bytes] = super().feed_data(data)
-        if result[0] and self.refused_head is None:  # It has failed just now.
-            self.refused_head = self._fragment_head or beginning_of_oversize(
-                bytes(data), message_bytes_max=self._message_bytes_max
-            )
-        return result
-
-    def feed_eof(self) -> None:
-        """Called when the client has closed its side, and when the connection is lost.
-
-        Its descriptor is still open then.
-        """
-        if not self.is_over and not self.has_ended.is_set() and self.transport is not None:
-            self._unread.extend(_unread(self.transport))
-        self.has_ended.set()
-        super().feed_eof()
-
-    def read_on(self) -> bool:
-        """After the end: make something to be received of what was left; False if there is nothing."""
-        runs = self._runs
-        runs.hand_out()
-        while self._unread and not runs.has_waiting and runs.exception() is None:
-            self.feed_data(self._unread.popleft())
-            if not self._unread:
-                runs.hand_out()
-        return runs.has_waiting or runs.exception() is not None
-
-    def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
-        runs = self._runs
-        if opcode > _BINARY_OPCODE:  # Control frames may come between fragments (RFC 6455, 5.4).
-            super()._handle_frame(fin, opcode, payload, 0)
-            return
-        if not fin or self._in_fragments:
-            if not self._in_fragments:
-                self._fragment_head = bytes(payload[:HEAD_BYTES_KEPT])
-            self._in_fragments = not fin
-            if compressed:
-                self._handle_compressed_fragment(fin, opcode, payload)
-            else:
-                super()._handle_frame(fin, opcode, payload, 0)
-            if fin:
-                self._fragment_head = b""
-            return
-        if compressed and opcode:  # A continuation of nothing is for aiohttp to refuse.
-            payload = self._inflate(payload)
-        if opcode != _TEXT_OPCODE or runs.on_first is None:
-            super()._handle_frame(fin, opcode, payload, 0)
-            return
-        messages = self._messages
-        if not messages:
-            runs.begin()
-        messages.append(payload)
-        runs.size = size = runs.size + len(payload)
-        if size >= self._run_bytes or len(messages) >= _MESSAGES_MAX:
-            runs.hand_out()
-
-    def _handle_compressed_fragment(self, fin: bool, opcode: int, payload: bytes | bytearray) -> None:
-        # aiohttp puts fragments together; the whole is taken from it before it is queued.
-        runs = self._runs
-        runs.keeps_back = True
-        try:
-            super()._handle_frame(fin, opcode, payload, 0)
-        finally:
-            runs.keeps_back = False
-        if (message := runs.kept_back) is not None:
-            runs.kept_back = None
-            plain = self._inflate(message.data)
-            runs.feed_data(type(message)(message.type, plain, ""), len(plain))
-
-    def _inflate(self, message: bytes | bytearray) -> bytes:
-        if self._inflater is None:
-            self._inflater = Inflater(
-                message_bytes_max=self._message_bytes_max, ratio_max=self.inflate_ratio_max
-            )
-        try:
-            return self._inflater.inflate(message)
-        except WireError:
-            self.refused_head = bytes(message[:HEAD_BYTES_KEPT])
-            raise
-
-
-def _unread(transport: asyncio.Transport) -> list[bytes]:
-    """Return what has arrived on a connection and was not read, at most what the kernel's buffer holds."""
-    handle = transport.get_extra_info("socket")
-    chunks: list[bytes] = []
-    if transport.get_extra_info("ssl_object") is not None:
-        return chunks  # The kernel holds what only the transport could decrypt.
-    with contextlib.suppress(OSError):
-        left = handle.getsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF)
-        while left > 0 and (chunk := os.read(handle.fileno(), _READ_BYTES)):
-            chunks.append(chunk)
-            left -= len(chunk)
-    return chunks

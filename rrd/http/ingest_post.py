@@ -9,9 +9,20 @@ from collections.abc import AsyncIterator
 
 from aiohttp import ClientPayloadError, hdrs, web
 
-from rrd.errors import BadFraming, BadRequest, BrokenEncoding, LengthRequired, RrdError, TooLarge, WireError
-from rrd.http.budget import Hold
-from rrd.http.caller import Sender, canonical_id, encoding_of, kind_of, sender_of
+from rrd.config import Config
+from rrd.errors import (
+    BadFraming,
+    BadRequest,
+    BrokenEncoding,
+    LengthRequired,
+    RrdError,
+    TooLarge,
+    Unauthenticated,
+    WireError,
+)
+from rrd.http.budget import Hold, TooMuchUnfinished, TooSlow, too_slow
+from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
+from rrd.http.connection import count_incoming, hold_of, unread_bytes
 from rrd.http.decoding import next_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
@@ -27,16 +38,18 @@ _ERRORS_TOLD = 10
 async def ingest_post(request: web.Request) -> web.Response:
     """``POST /recordings/{id}/ingest``: 200 when every good line of the body is on disk."""
     services = request.app[SERVICES]
-    sender = sender_of(request, services)
+    sender = await sender_of(request, services)
     services.registry.check_room_on_disk()
     decoder = Decoder(
         kind=kind_of(request.headers.get(hdrs.CONTENT_TYPE, "")),
         encoding=encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, "")),
         limits=services.limits,
     )
-    pump = _Pump(services, sender, decoder)
+    hold = hold_of(request)
+    hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
+    pump = _Pump(services, sender, decoder, hold)
     try:
-        failure = await pump.run(body_chunks(request, services.config.body_idle_timeout_s))
+        failure = await pump.run(body_chunks(request, services.config, hold))
         if failure is not None:
             await pump.set_aside(failure)
         tally = await pump.flush()
@@ -49,7 +62,7 @@ async def ingest_post(request: web.Request) -> web.Response:
     return _answer(failure, tally, pump.errors)
 
 
-def _answer(failure: WireError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
+def _answer(failure: RrdError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
     counts = _counts(tally)
     if failure is not None:
         response = problem_of(failure, **counts)
@@ -83,33 +96,48 @@ class CutOff(Exception):
     """The body ended before its end."""
 
 
-async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterator[bytes]:
-    """Yield a body as it comes.
+async def body_chunks(request: web.Request, config: Config, hold: Hold) -> AsyncIterator[bytes]:
+    """Yield a body as it comes. What waits to be read of it counts in ``hold``.
 
-    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``BadFraming`` where a chunk is bad;
-    ``LengthRequired`` for a body without an end.
+    Raises ``CutOff`` where it ends too early, or nothing comes any more; ``TooSlow`` where it comes more
+    slowly than ``receive_rate_min`` for longer than ``receive_grace_s``, pauses of the server not counted;
+    ``TooMuchUnfinished`` where ``hold`` was refused; ``BadFraming`` where a chunk is bad; ``LengthRequired``
+    for a body without an end.
     """
     if hdrs.CONTENT_LENGTH not in request.headers and hdrs.TRANSFER_ENCODING not in request.headers:
         # It would count as empty (RFC 9112, 6.3), and a sender that just closes behind it would lose it.
         raise LengthRequired("send Content-Length, or Transfer-Encoding: chunked: without, a body has no end")
     body = request.content
+    now = asyncio.get_running_loop().time
+    waited_s, received = 0.0, 0
     while True:
         try:
-            async with asyncio.timeout(idle_timeout_s):
+            if not unread_bytes(body):
+                await hold.room()
+            left_s = float(config.body_idle_timeout_s)
+            if config.receive_rate_min:
+                left_s = min(left_s, config.receive_grace_s + received / config.receive_rate_min - waited_s)
+            began_at = now()
+            async with asyncio.timeout(max(left_s, 0.0)):
                 chunk = await body.readany()
+            waited_s += now() - began_at
+            received += len(chunk)
+            count_incoming(request)
         except asyncio.CancelledError:
             # aiohttp's way to say that the daemon won't wait for the rest; or this task is really cancelled.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             raise CutOff from None
-        except (ClientPayloadError, ConnectionError, TimeoutError, BadFraming) as error:
+        except (ClientPayloadError, ConnectionError, TimeoutError, RrdError) as error:
             # What came before the connection broke may still wait in the stream, which has no public
             # way to give it out then.
             if rest := body._read_nowait(-1):
                 yield rest
-            if isinstance(error, BadFraming):
+            if isinstance(error, RrdError):
                 raise
+            if isinstance(error, TimeoutError) and left_s < config.body_idle_timeout_s:
+                raise too_slow(config.receive_rate_min) from None
             raise CutOff from None
         if not chunk:
             return
@@ -119,11 +147,12 @@ async def body_chunks(request: web.Request, idle_timeout_s: int) -> AsyncIterato
 class _Pump:
     """One body on its way into one recording."""
 
-    def __init__(self, services: Services, sender: Sender, decoder: Decoder) -> None:
+    def __init__(self, services: Services, sender: Sender, decoder: Decoder, hold: Hold) -> None:
         self._services = services
         self._sender = sender
         self._decoder = decoder
-        self._hold = Hold(services.unfinished)
+        self._hold = hold
+        self._pacer = services.admission.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
         self._line = 1
@@ -131,30 +160,37 @@ class _Pump:
         self.errors: list[dict[str, object]] = []
         """The first lines and pairs of metadata that were refused."""
 
-    async def run(self, chunks: AsyncIterator[bytes]) -> WireError | None:
+    async def run(self, chunks: AsyncIterator[bytes]) -> RrdError | None:
         """Take the whole body in. Return what is wrong with it; what came before is on its way."""
         try:
             try:
                 async for chunk in chunks:
+                    check_live(self._sender.grant, self._services)
                     if len(self._head) < HEAD_BYTES_KEPT:
                         self._head = (self._head + chunk)[:HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
+                    del chunk
                     await self._pull()
-                    await self._hold.resize(self._decoder.unfinished_bytes)
+                    # Thousands of chunks of one byte are parsed for each of these, and may wait in memory.
+                    await asyncio.sleep(0)
                 self._decoder.finish()
-            except (CutOff, BadFraming) as error:
-                # An unload cuts bodies off; the whole events in it count.
+            except (CutOff, BadFraming, Unauthenticated) as error:
+                # An unload cuts bodies off; the whole events in it count. So do those before a revocation.
                 self._decoder.finish(cut_off=True)
-                if isinstance(error, BadFraming):
+                if not isinstance(error, CutOff):
                     with contextlib.suppress(WireError):  # That it is cut off, too.
                         await self._pull()
                     return error
             await self._pull()
         except WireError as error:
             return error
+        except (TooMuchUnfinished, TooSlow) as error:
+            self._decoder.give_up()
+            await self._pull()
+            return error
         return None
 
-    async def set_aside(self, failure: WireError) -> None:
+    async def set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a body that couldn't be decoded to its end: how it begins, in quarantine."""
         if self.source is None and self._sender.recording is None:
             return
@@ -164,7 +200,7 @@ class _Pump:
 
     async def _pull(self) -> None:
         while True:
-            batch = await next_batch(self._decoder)
+            batch = await next_batch(self._decoder, self._hold)
             if batch is None:
                 return
             await self._put(batch)
@@ -178,18 +214,23 @@ class _Pump:
                 origin=self._sender.origin,
                 visitor=self._sender.visitor,
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
+                begin=lambda: self._services.admission.begin_recording(self._sender.who),
             )
         self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
         self.source.put(batch)
+        self._pacer.count(batch)
         await self._services.registry.room(self.source)
+        if pause_s := self._pacer.wait_s():
+            await asyncio.sleep(pause_s)
 
     async def flush(self) -> Tally:
         return await self.source.flush() if self.source is not None else Tally()
 
     def close(self) -> None:
         self._hold.release()
+        self._pacer.close()
         if self.source is not None:
             self._services.registry.close_source(self.source)
 

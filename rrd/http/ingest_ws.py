@@ -24,11 +24,13 @@ from collections.abc import Coroutine, Iterator
 import orjson
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
-from rrd.errors import RrdError, ShuttingDown, TooLarge, TooManySockets, WireError
-from rrd.http.budget import LARGE_EVENT_BYTES, Hold
+from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError, without_frames
+from rrd.http.budget import LARGE_EVENT_BYTES, TooMuchUnfinished, TooSlow
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
+from rrd.http.connection import hold_of
 from rrd.http.decoding import next_batch
-from rrd.http.gathering import GatheringSocket, Message
+from rrd.http.frames import Message
+from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.services import SERVICES, Services
@@ -38,31 +40,53 @@ from rrd.recording import Source
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, check_lines, check_messages
+from rrd.wire.inflate import Encoding
 from rrd.wire.turns import QUICK_DOCUMENT_BYTES_MAX, QUICK_LINES_MAX, TakesLong
 
 logger = logging.getLogger(__name__)
 
 _GOODBYE_TIMEOUT_S = 5.0
-_ECHOES_MAX = 16
+_ECHOES_MAX, _ECHO_BYTES_MAX = 16, 1 << 20
+"""What of a socket's echo may wait until it is read; what comes beyond it is not echoed."""
 
 
 async def ingest_ws(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}/ingest/ws``: events over a socket until it closes."""
     services = request.app[SERVICES]
     check_upgrade(request)
-    sender = sender_of(request, services)
+    sender = await sender_of(request, services)
     if services.is_stopping:
         raise ShuttingDown("the server is stopping; open the socket again in a moment")
     services.registry.check_room_on_disk()
     kind = kind_of(request.query.get("contentType", ""))
     encoding = encoding_of(request.query.get("contentEncoding", ""))
-    if len(services.sockets) >= services.config.sockets_max:
-        raise TooManySockets(
-            f"{services.config.sockets_max} sockets are open; send by POST, or try again later"
-        )
+    # Before the upgrade, so that a page is told in JSON; what comes in between is told over the socket.
+    refusal = services.admission.refusal_of_new(sender.who)
+    if refusal is not None and not await _is_known(sender, services):
+        raise refusal
+    services.admission.enter(sender.who, "sockets")
+    try:
+        return await _run(request, sender, services, kind=kind, encoding=encoding)
+    finally:
+        services.admission.leave(sender.who, "sockets")
+
+
+async def _is_known(sender: Sender, services: Services) -> bool:
+    """Tell whether the sender's recording is there already, or can't be told yet."""
+    recording = sender.recording
+    return recording is None or await services.registry.knows(sender.grant.tenant, recording)
+
+
+async def _run(
+    request: web.Request, sender: Sender, services: Services, *, kind: ContentKind, encoding: Encoding
+) -> web.StreamResponse:
+    """Upgrade, and take what comes until the socket closes."""
+    hold = hold_of(request)
+    hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
     socket = GatheringSocket(
         run_bytes=services.config.flush_bytes,
         max_msg_size=services.config.message_bytes_max,
+        hold=hold,
         inflate_ratio_max=services.config.inflate_ratio_max,
     )
     await socket.prepare(request)
@@ -110,15 +134,18 @@ class _SocketIngest:
         self._binary_head = b""
         """How the last binary message begins, as it was sent."""
         self._has_set_aside = False
+        self._echo_bytes = 0
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
-        self._hold = Hold(services.unfinished)
+        self._hold = socket.hold
+        self._pacer = services.admission.pacer(sender.who)
         self._is_busy = False
         """Something received is just being taken in: nothing younger may overtake it."""
         self._is_flush_due = False
         """``Sockets`` will call ``flush`` in time for all that gathers now."""
         self._has_news = False
         self._is_telling = False
+        self._close_code, self._close_reason = WSCloseCode.OK, ""
         self._ended = False
         self._has_heard_all = asyncio.Event()
 
@@ -126,12 +153,19 @@ class _SocketIngest:
         """Take messages until the socket closes, then flush and say what was stored."""
         sockets = self._services.sockets
         sockets.add(self)
+        if not self._services.gate.is_live(self.grant):
+            self.cut_off()  # Revoked during the handshake, when no one looked after this socket yet.
         try:
             await self._open_source()
             await self._receive()
             await self._finish_stream()
-            await self._end(code=WSCloseCode.OK, reason="")
+            await self._end(code=self._close_code, reason=self._close_reason)
+        except (TooMuchUnfinished, TooSlow) as error:
+            without_frames(error)
+            await self._keep_whole()
+            await self._fail(error)
         except RrdError as error:
+            without_frames(error)
             self._set_aside(error)
             await self._fail(error)
         except Exception:  # noqa: BLE001  # the last line of defence: no HTTP reply can be sent any more
@@ -148,6 +182,7 @@ class _SocketIngest:
                 self.flush()
                 self._services.registry.close_source(self._source)
             self._hold.release()
+            self._pacer.close()
 
     async def _open_source(self) -> None:
         recording = self._sender.recording
@@ -163,6 +198,7 @@ class _SocketIngest:
             origin=self._sender.origin,
             visitor=self._sender.visitor,
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
+            begin=lambda: self._services.admission.begin_recording(self._sender.who),
         )
         self._source.on_commit = self._on_commit
         if batch is not None:
@@ -178,18 +214,18 @@ class _SocketIngest:
             if message.type is WSMsgType.TEXT:
                 self._text = self._decoder_of([message.data])
                 with self._busy():
-                    batch = await next_batch(self._text)
+                    batch = await next_batch(self._text, self._hold)
                     self._line = self._line if batch is None else batch.limit_line
                     return batch
             self._binary_head = bytes(message.data[:HEAD_BYTES_KEPT])
             self._decoder.feed(message.data, ends_message=True)
             with self._busy():
-                batch = await next_batch(self._decoder, flush=True)
+                batch = await next_batch(self._decoder, self._hold, flush=True)
             if batch is not None:
                 return batch
         self._decoder.finish(cut_off=True)
         with contextlib.suppress(WireError), self._busy():
-            return await next_batch(self._decoder)
+            return await next_batch(self._decoder, self._hold)
         return None
 
     async def _receive(self) -> None:
@@ -201,6 +237,7 @@ class _SocketIngest:
                     await self._take_text(message.data if type(message.data) is list else [message.data])
                 else:
                     await self._take_binary(message.data)
+            del message  # An idle socket would keep it.
             if self._decoder.waiting_bytes:
                 self._gathers()
             if self._failure is not None:
@@ -220,6 +257,8 @@ class _SocketIngest:
         if self._failure is not None:
             raise self._failure
         error: Exception = message.data
+        if error is self._hold.failure:
+            self._hold.is_told = True
         if not isinstance(error, WebSocketError):
             raise error
         if error.code == WSCloseCode.MESSAGE_TOO_BIG:
@@ -244,6 +283,7 @@ class _SocketIngest:
                 await self._room()
                 return
         await self._drain(self._decoder_of(messages))
+        self._hold.set_decoded(self._decoder.held_bytes, unfinished=self._decoder.unfinished_bytes)
 
     def _decoder_of(self, messages: list[bytes]) -> Decoder:
         """Return a decoder of text messages, for those that take long."""
@@ -262,31 +302,30 @@ class _SocketIngest:
         return decoder
 
     async def _drain(self, decoder: Decoder) -> None:
-        while (batch := await next_batch(decoder)) is not None:
+        while (batch := await next_batch(decoder, self._hold)) is not None:
             self._line = batch.limit_line
             self._put(batch)
             await self._room()
 
     async def _drain_decoder(self) -> None:
         while self._decoder.waiting_bytes:
-            if (batch := await next_batch(self._decoder, flush=True)) is not None:
+            if (batch := await next_batch(self._decoder, self._hold, flush=True)) is not None:
                 self._put(batch)
 
     async def _take_binary(self, data: bytes) -> None:
         decoder = self._decoder
         self._binary_head = bytes(data[:HEAD_BYTES_KEPT])
         decoder.feed(data, ends_message=True)
-        while (batch := await next_batch(decoder)) is not None:
+        while (batch := await next_batch(decoder, self._hold)) is not None:
             self._put(batch)
             await self._room()
-        await self._hold.resize(decoder.unfinished_bytes)
         if not (decoder.unfinished_bytes or decoder.waiting_bytes):
             self._binary_head = b""  # Thousands of sockets may be open.
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
         self._is_flush_due = False
-        if self._is_busy:
+        if self._is_busy or self._pacer.is_in_debt:  # Then it is taken once its sender has waited.
             self._socket.hand_out()
             return
         try:
@@ -363,13 +402,28 @@ class _SocketIngest:
         self._services.registry.check_room_on_disk()
         self._limit_line = batch.limit_line
         self._source.put(batch)
-        # Whoever doesn't read its echo gets no more of it.
-        if self.wants_echo and batch.payload and len(self._saying) < _ECHOES_MAX:
-            self._later(self._send(batch.payload.decode()))
+        self._pacer.count(batch)
+        # A client that doesn't read its echo gets no more of it.
+        has_room = len(self._saying) < _ECHOES_MAX and self._echo_bytes < _ECHO_BYTES_MAX
+        if self.wants_echo and batch.payload and has_room:
+            self._echo_bytes += len(batch.payload)
+            self._hold.set_said(self._echo_bytes)
+            self._later(self._echo(batch.payload))
 
     async def _room(self) -> None:
         if self._source is not None:
             await self._services.registry.room(self._source)
+        if pause_s := self._pacer.wait_s():
+            await asyncio.sleep(pause_s)
+
+    async def _keep_whole(self) -> None:
+        """The socket was refused for what is unfinished: that goes, and what is whole is taken in."""
+        self._socket.refuse_more()
+        with self._busy(), contextlib.suppress(RrdError):
+            self._decoder.give_up()
+            await self._drain_decoder()
+            if messages := self._socket.take_out():
+                await self._take_text(messages)
 
     async def _finish_stream(self) -> None:
         """The socket is closed: take what the binary stream still holds."""
@@ -378,7 +432,7 @@ class _SocketIngest:
         self._decoder.finish(cut_off=True)
         try:
             with self._busy():
-                while (batch := await next_batch(self._decoder)) is not None:
+                while (batch := await next_batch(self._decoder, self._hold)) is not None:
                     self._put(batch)
         except WireError as error:
             self._set_aside(error)
@@ -387,6 +441,11 @@ class _SocketIngest:
 
     async def ping(self) -> None:
         await self._socket.ping()
+
+    def cut_off(self) -> None:
+        """Take nothing that comes from now on: its key was revoked. ``run`` tells what was stored before."""
+        self._close_code, self._close_reason = WSCloseCode.POLICY_VIOLATION, "key revoked"
+        self._socket.stop_receiving()
 
     async def goodbye(self, *, code: int, reason: str) -> None:
         """Flush, say what was stored, and close. What is on the wire by then is stored all the same."""
@@ -485,6 +544,13 @@ class _SocketIngest:
             self._has_news = False
             await self._send(orjson.dumps(self._summary(final=False)).decode())
         self._is_telling = False
+
+    async def _echo(self, payload: bytes) -> None:
+        try:
+            await self._send(payload.decode())
+        finally:
+            self._echo_bytes -= len(payload)
+            self._hold.set_said(self._echo_bytes)
 
     async def _send(self, text: str) -> None:
         try:

@@ -7,7 +7,8 @@ import asyncio
 from aiohttp import hdrs, web
 
 from rrd.errors import BadRequest, TooLarge, WireError
-from rrd.http.caller import encoding_of, sender_of
+from rrd.http.caller import check_live, encoding_of, sender_of
+from rrd.http.connection import hold_of
 from rrd.http.ingest_post import CutOff, body_chunks
 from rrd.http.problems import json_response, problem
 from rrd.http.services import SERVICES, Services
@@ -26,10 +27,11 @@ async def post_metadata(request: web.Request) -> web.Response:
     Pairs that break a rule are quarantined, and the reply names them.
     """
     services = request.app[SERVICES]
-    sender = sender_of(request, services)
+    sender = await sender_of(request, services)
     assert sender.recording is not None, "the route has the id in its path"
     services.registry.check_room_on_disk()
     body = await _read_body(request, services)
+    check_live(sender.grant, services)
     try:
         if len(body) > QUICK_DOCUMENT_BYTES_MAX:
             metadata = await asyncio.to_thread(read_metadata, body, services.limits, flat=True)
@@ -38,7 +40,11 @@ async def post_metadata(request: web.Request) -> web.Response:
     except ValueError as error:
         raise BadRequest(str(error), code="bad_metadata") from None
     source = await services.registry.open_source(
-        sender.grant.tenant, sender.recording, origin=sender.origin, visitor=sender.visitor
+        sender.grant.tenant,
+        sender.recording,
+        origin=sender.origin,
+        visitor=sender.visitor,
+        begin=lambda: services.admission.begin_recording(sender.who),
     )
     try:
         source.put_metadata(metadata)
@@ -75,7 +81,7 @@ async def _read_body(request: web.Request, services: Services) -> bytes:
     parts: list[bytes] = []
     size = work_bytes = 0
     try:
-        async for chunk in body_chunks(request, services.config.body_idle_timeout_s):
+        async for chunk in body_chunks(request, services.config, hold_of(request)):
             for window in stream.windows(chunk):
                 parts.append(window)
                 size += len(window)

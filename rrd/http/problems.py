@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
-from rrd.errors import BadRequest, RrdError
+from rrd.errors import BadRequest, NotReady, RrdError
 from rrd.http import cors
 from rrd.http.services import SERVICES, Services
 from rrd.log import event
@@ -22,9 +23,13 @@ logger = logging.getLogger(__name__)
 _CODE = web.ResponseKey("code", str)
 """The code of a reply that is an error."""
 
+ORIGIN = web.ResponseKey("origin", str)
+"""The page's origin, where the request that tells it could not be parsed whole."""
+
 SENDER = web.RequestKey("sender", tuple[str, str | None])
 """Tenant and recording of a request whose sender has the right to write."""
 
+_RETRY_AFTER_S = "5"
 _PATH_CHARS_LOGGED = 200
 _SENDING = {"POST", "PUT", "PATCH", "UNKNOWN"}
 """Methods of those who send events; the last is aiohttp's name for what is no request."""
@@ -48,8 +53,12 @@ def problem_of(error: RrdError, **more: object) -> web.Response:
     if isinstance(error, BadRequest):
         more = {"parameter": error.parameter, **more}
     response = problem(error.status, error.code, str(error), **more)
+    if (retry_after_s := getattr(error, "retry_after_s", None)) is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(retry_after_s)  # RFC 9110, 10.2.3
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
+    if isinstance(error, NotReady):
+        response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
     if error.status == 426:
         response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, 4.4
         response.headers["Upgrade"], response.headers["Connection"] = "websocket", "Upgrade"  # RFC 9110, 7.8
@@ -75,8 +84,22 @@ SERVER_NAME = "rrd"
 
 async def add_shared_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Let the page that asked read the reply. Keys, not origins, say who may; no cookie is ever used."""
-    response.headers[hdrs.SERVER] = SERVER_NAME
-    cors.add_headers(response.headers, request.headers.get(hdrs.ORIGIN))
+    add_owed_headers(response.headers, request.headers.get(hdrs.ORIGIN))
+
+
+def add_owed_headers(headers: CIMultiDict[str], origin: str | None) -> None:
+    """Add what each reply owes, whatever made it; what the reply says itself of caching stays.
+
+    Replies depend on the key and hold what visitors did: no cache may keep them (RFC 9111, 5.2.2.5), and no
+    browser may take them for anything but what they are (https://fetch.spec.whatwg.org/#x-content-type-options-header).
+    """
+    headers[hdrs.SERVER] = SERVER_NAME
+    headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    headers["X-Content-Type-Options"] = "nosniff"
+    cors.add_headers(headers, origin)
+    varied = {name.strip().lower() for name in headers.get(hdrs.VARY, "").split(",")}
+    if hdrs.AUTHORIZATION.lower() not in varied:
+        headers[hdrs.VARY] = f"{headers[hdrs.VARY]}, {hdrs.AUTHORIZATION}"
 
 
 @web.middleware

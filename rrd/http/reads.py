@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from urllib.parse import quote
 
+import orjson
 from aiohttp import hdrs, web
 
 from rrd.access.gate import Grant
@@ -28,12 +29,16 @@ from rrd.http.damage import (
     wants_salvage,
 )
 from rrd.http.filters import KEY_PARAMETERS, filters_of, refuse_filters
+from rrd.http.link_host import check_link_host
 from rrd.http.negotiate import accepts
+from rrd.http.pieces import ANSWER_BYTES, PIECE_BYTES, send_json
 from rrd.http.problems import json_response, problem
+from rrd.http.reading import lane, reader_of, reading
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import ListedRecording, RecordingRow
 from rrd.log import event
 from rrd.playback.table import Between, Snapshot, Table, plan
+from rrd.shares.queue import Who
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +57,20 @@ async def get_events(request: web.Request) -> web.StreamResponse:
             "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
         )
     services = request.app[SERVICES]
-    recording, grant = _may_read(request, services)
+    recording, grant = await _may_read(request, services)
     between, is_stored = _between(request), _is_stored(request)
     # From before the files are looked up in the index: what is being read is not evicted.
     with services.claims.reading(grant.tenant, recording):
         row = await _visible(services, grant, recording)
-        answer = EventsAnswer(request, row, between, is_stored=is_stored)
+        who = reader_of(grant)
+        answer = EventsAnswer(request, who, row, between, is_stored=is_stored)
         may_salvage = wants_salvage(request, services)
         if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
             return web.Response(status=304, headers=answer.headers)
         try:
-            table = await _plan(services, row, between)
+            table = await _plan(services, who, row, between)
             if may_salvage:
-                await check_all(services, table)
+                await check_all(services, who, table)
                 answer.headers[MISSING_HEADER] = "0"
             return await answer.send(table)
         except StoreAway as error:
@@ -75,12 +81,12 @@ async def get_events(request: web.Request) -> web.StreamResponse:
                 raise
             damage = error
         try:
-            found = await salvaged(services, row, between)
+            found = await salvaged(services, who, row, between)
             if not may_salvage:
                 return refusal(row, found, damage)
             log_salvage(row, found, damage)
             answer = EventsAnswer(
-                request, row, between, is_stored=is_stored, missing_events=found.missing_events
+                request, who, row, between, is_stored=is_stored, missing_events=found.missing_events
             )
             return await answer.send(found.table)
         except StoreAway as error:
@@ -102,12 +108,11 @@ async def _check_that_it_is_there(services: Services, row: RecordingRow) -> Reco
     return fresh
 
 
-async def _plan(services: Services, row: RecordingRow, between: Between) -> Table:
+async def _plan(services: Services, who: Who, row: RecordingRow, between: Between) -> Table:
     """Return the table of a recording's blocks, as of ``row`` or later."""
     while True:
         snapshot = Snapshot.of(row)
-        # Who has to wait for the object store does it where nobody else has to wait for him.
-        threads = services.reading_threads if snapshot.is_local else services.files.threads
+        threads = lane(services, who, is_local=snapshot.is_local)
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 threads,
@@ -156,29 +161,35 @@ def _is_stored(request: web.Request) -> bool:
     return True
 
 
-async def get_recording(request: web.Request) -> web.Response:
+async def get_recording(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}``: its metadata."""
     services = request.app[SERVICES]
-    recording, grant = _may_read(request, services)
+    recording, grant = await _may_read(request, services)
     row = await _visible(services, grant, recording)
-    rows = await services.index.metadata(row.tenant, row.recording)
     shape = request.query.get("shape", services.config.metadata_shape)
-    if shape == "object":
-        return json_response({"metadata": {found.key: found.value for found in rows}})
-    if shape != "list":
+    if shape not in {"list", "object"}:
         raise BadRequest("shape must be list or object", parameter="shape")
-    return json_response(
-        [
-            {"key": found.key, "value": found.value, "timestamp": found.at_ms, "version": found.version}
-            for found in rows
-        ]
-    )
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        rows = await services.index.metadata(row.tenant, row.recording)
+        if shape == "object":
+            yield orjson.dumps({"metadata": {found.key: found.value for found in rows}})
+            return
+        yield orjson.dumps(
+            [
+                {"key": found.key, "value": found.value, "timestamp": found.at_ms, "version": found.version}
+                for found in rows
+            ]
+        )
+
+    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
+        return await send_json(request, whole())
 
 
-def _may_read(request: web.Request, services: Services) -> tuple[str, Grant]:
+async def _may_read(request: web.Request, services: Services) -> tuple[str, Grant]:
     recording = recording_of(request, services.config)
     assert recording is not None, "the route has the id in its path"
-    return recording, authorize(request, services, right="read", scope_path=recording_path(recording))
+    return recording, await authorize(request, services, right="read", scope_path=recording_path(recording))
 
 
 async def _visible(services: Services, grant: Grant, recording: str) -> RecordingRow:
@@ -189,18 +200,33 @@ async def _visible(services: Services, grant: Grant, recording: str) -> Recordin
     return row
 
 
-async def list_recordings(request: web.Request) -> web.Response:
+async def list_recordings(request: web.Request) -> web.StreamResponse:
     """``GET /recordings``: newest first, filtered by metadata."""
     services = request.app[SERVICES]
-    grant = authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
+    grant = await authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
     filters = filters_of(request.query, known=_LIST_PARAMETERS, others_pass=True)
     limit = _number(request, "limit", LIST_LIMIT_DEFAULT, 1, LIST_LIMIT_MAX)
     offset = _number(request, "offset", 0, 0, _OFFSET_MAX)
-    found = await services.index.list_recordings(grant.tenant, filters=filters, limit=limit, offset=offset)
     # Paths, unless a setting says what the world calls this server: a proxy or a client may say otherwise.
     base = services.config.public_url.rstrip("/")
     signer = _signer(request, services, grant)
-    return json_response({"recordings": [_listed(recording, base, signer) for recording in found]})
+
+    def encode(found: ListedRecording) -> bytes:
+        return orjson.dumps(_listed(found, base, signer))
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        piece = await services.index.begin_list(
+            grant.tenant, filters=filters, limit=limit, offset=offset, encode=encode, bytes_max=PIECE_BYTES
+        )
+        text = b'{"recordings":[' + b",".join(piece.items)
+        while piece.rest:
+            yield text
+            piece = await services.index.continue_list(piece.rest, encode=encode, bytes_max=PIECE_BYTES)
+            text = b"".join(b"," + item for item in piece.items)
+        yield text + b"]}"
+
+    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
+        return await send_json(request, pieces())
 
 
 def _listed(found: ListedRecording, base: str, signer: Callable[[str], str] | None) -> dict[str, object]:
@@ -228,6 +254,7 @@ def _signer(request: web.Request, services: Services, grant: Grant) -> Callable[
             "signed URLs need a signing key: rrd signing-keys create", code="no_signing_key",
             parameter="includeSignedUrls",
         )  # fmt: skip
+    check_link_host(request.headers.get(hdrs.HOST, ""), services.config)
     expires_s = services.clock.now_ms() // 1000 + _SIGNED_URL_LIFETIME_S
     if grant.kind == "signing_key":
         # Who was let in for a while must not let himself in for longer.
@@ -254,7 +281,7 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
 async def get_statistics(request: web.Request) -> web.Response:
     """``GET /statistics``: of the key's tenant."""
     services = request.app[SERVICES]
-    grant = authorize(request, services, right="read", scope_path=STATISTICS_PATH)
+    grant = await authorize(request, services, right="read", scope_path=STATISTICS_PATH)
     refuse_filters(request.query, known=KEY_PARAMETERS)
     now = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)

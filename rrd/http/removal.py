@@ -26,7 +26,7 @@ async def delete_recording(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     recording = recording_of(request, services.config)
     assert recording is not None, "the route has the id in its path"
-    grant = authorize(request, services, right="erase", scope_path=recording_path(recording))
+    grant = await authorize(request, services, right="erase", scope_path=recording_path(recording))
     # A filter would read like a condition, and this path has none.
     refuse_filters(request.query, known=_KNOWN)
     return _answer(await services.remover.erase(grant.tenant, recording))
@@ -35,7 +35,7 @@ async def delete_recording(request: web.Request) -> web.Response:
 async def delete_recordings(request: web.Request) -> web.Response:
     """``DELETE /recordings?meta[key]=value``: erase all that have every key and value named."""
     services = request.app[SERVICES]
-    grant = authorize(request, services, right="erase", scope_path=RECORDINGS_PATH)
+    grant = await authorize(request, services, right="erase", scope_path=RECORDINGS_PATH)
     return _answer(await services.remover.erase_matching(grant.tenant, _filters(request)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -21,6 +20,9 @@ from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
 from rrd.registry import Registry
 from rrd.segment.disk import Disk
+from rrd.shares.admission import Admission
+from rrd.shares.room import Room
+from rrd.shares.threads import FairThreads
 from rrd.wire.limits import Limits
 
 
@@ -48,7 +50,7 @@ class UnderWay:
 
 @dataclass(slots=True)
 class Services:
-    """The parts behind the API. ``ready`` is set once recovery is done; requests wait for it."""
+    """The parts behind the API. ``ready`` is set once recovery is done; requests with a key wait a moment."""
 
     config: Config
     clock: Clock
@@ -59,11 +61,14 @@ class Services:
     registry: Registry
     sockets: Sockets
     unfinished: Budget
-    """Memory for large events that are still coming in, by POST or in compressed messages."""
-    readers: asyncio.Semaphore
-    """Held while events are read: each reader may hold ``read_bytes_max``."""
-    reading_threads: Executor
-    """For readers alone: one that waits for the object store must not hold up a commit."""
+    """Memory for all that senders have sent and is not with a recording yet."""
+    admission: Admission
+    read_room: Room
+    """``read_bytes_max``: for all answers that are being made, or wait for their takers."""
+    reading_threads: FairThreads
+    """For readers alone: none must hold up a commit."""
+    object_threads: FairThreads
+    """For those that read objects: one that waits for the object store must not hold up those that don't."""
     files: ObjectFiles
     claims: Claims
     remover: Remover
@@ -73,10 +78,17 @@ class Services:
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    waits_for: str = "recovering"
+    """What a start waits for, in words for people, while ``ready`` is not set."""
     connections_max: int = 1 << 31
     """Connections that may be open at once, sockets and others together."""
     backlog: int = 4096
     """Connections that the kernel holds until they are accepted."""
+
+    def end_waits(self) -> None:
+        """Let requests that wait for the start be refused: it stops before it was ready."""
+        self.is_stopping = True
+        self.ready.set()
 
 
 SERVICES = web.AppKey("services", Services)

@@ -10,7 +10,7 @@ object, removing a recording. Eviction told twice is harmless.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import orjson
@@ -320,15 +320,39 @@ class Index:
         Skips ``offset``, returns up to ``limit``; both from 0. Raises ``BadRequest`` for more
         than ``listing.FILTERS_MAX`` different filters.
         """
-        wanted = list(dict.fromkeys(filters))
-        if len(wanted) > listing.FILTERS_MAX:
-            raise BadRequest(
-                f"at most {listing.FILTERS_MAX} filters are possible",
-                code="too_many_filters",
-                parameter="meta",
-            )
+        wanted = _different(filters)
         return await self._db.read_with(
             lambda db: listing.find(db, tenant, wanted, limit=limit, offset=offset)
+        )
+
+    async def begin_list(
+        self,
+        tenant: str,
+        *,
+        filters: Sequence[tuple[str, str]],
+        limit: int,
+        offset: int,
+        encode: Callable[[ListedRecording], bytes],
+        bytes_max: int,
+    ) -> listing.Piece:
+        """Return the first piece of what ``list_recordings`` would, encoded in the index's thread.
+
+        ``bytes_max``: no further recording is added from there on. Raises like ``list_recordings``.
+        """
+        wanted = _different(filters)
+
+        def begin(db: sqlite3.Connection) -> listing.Piece:
+            row_ids = listing.find_row_ids(db, tenant, wanted, limit=limit, offset=offset)
+            return listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
+
+        return await self._db.read_with(begin)
+
+    async def continue_list(
+        self, row_ids: Sequence[int], *, encode: Callable[[ListedRecording], bytes], bytes_max: int
+    ) -> listing.Piece:
+        """Return the next piece of a list: of the ``rest`` of the last one, as far as that is still there."""
+        return await self._db.read_with(
+            lambda db: listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
         )
 
     async def statistics(self, tenant: str, *, month_start_ms: int) -> Statistics:
@@ -351,3 +375,15 @@ class Index:
         sql = queries.QUARANTINE if recording is None else queries.QUARANTINE_OF_RECORDING
         rows = await self._db.read(sql, {"tenant": tenant, "recording": recording})
         return [quarantine_row(row) for row in rows]
+
+
+def _different(filters: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return filters without repetitions. Raises ``BadRequest`` if there are too many."""
+    wanted = list(dict.fromkeys(filters))
+    if len(wanted) > listing.FILTERS_MAX:
+        raise BadRequest(
+            f"at most {listing.FILTERS_MAX} filters are possible",
+            code="too_many_filters",
+            parameter="meta",
+        )
+    return wanted

@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import orjson
 
@@ -35,6 +36,7 @@ PROBE_CHUNKS_MAX = 250  # Counting this far costs 15 µs. Among larger sets the 
 _CHUNK_MAX = 2**62  # Within SQLite's integers, beyond any recording.
 _PIECE_CHUNKS_MIN = 64
 _PIECE_CHUNKS_MAX = 1024
+_GROUP_MIN, _GROUP_MAX = 4, 16  # Recordings that are read with one statement, where a list is cut to pieces.
 _WORDS = 8
 _BITS = 64 * _WORDS
 _HEX_SIZE = _BITS // 4
@@ -70,8 +72,56 @@ def find(
     ``filters`` differ from each other. ``db`` must stay with one state of the index meanwhile: a facet_id
     found by one statement could name another facet in the next.
     """
+    found = _read(db, find_row_ids(db, tenant, filters, limit=limit, offset=offset))
+    return [recording for _, recording in found]
+
+
+def find_row_ids(
+    db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]], *, limit: int, offset: int
+) -> list[int]:
+    """Return the row ids of what ``find`` returns."""
     sets = _sets(db, tenant, filters)
-    row_ids = _row_ids(db, sets, limit=limit, offset=offset) if sets else []
+    return _row_ids(db, sets, limit=limit, offset=offset) if sets else []
+
+
+class Piece(NamedTuple):
+    """A part of a list."""
+
+    items: list[bytes]
+    """Recordings, each encoded."""
+    rest: list[int]
+    """Row ids of those after them."""
+
+
+def read_piece(
+    db: sqlite3.Connection,
+    row_ids: Sequence[int],
+    encode: Callable[[ListedRecording], bytes],
+    *,
+    bytes_max: int,
+) -> Piece:
+    """Read and encode recordings until ``bytes_max`` is reached, and at least one.
+
+    A hundred recordings may have 40 MB of metadata, which are never in memory together: a few are read at
+    once, and more of them only as long as they are small.
+    """
+    items: list[bytes] = []
+    size = at = 0
+    count = _GROUP_MIN
+    while at < len(row_ids):
+        group = row_ids[at : at + count]
+        for row_id, recording in _read(db, group):
+            items.append(encode(recording))
+            size += len(items[-1])
+            if size >= bytes_max:
+                return Piece(items, list(row_ids[row_ids.index(row_id, at) + 1 :]))
+        at += len(group)
+        count = min(2 * count, _GROUP_MAX)
+    return Piece(items, [])
+
+
+def _read(db: sqlite3.Connection, row_ids: Sequence[int]) -> list[tuple[int, ListedRecording]]:
+    """Return recordings in the order of their row ids, but for those that were removed meanwhile."""
     if not row_ids:
         return []
     ((found,),) = db.execute(LISTED, (orjson.dumps(row_ids).decode(),))
@@ -82,7 +132,7 @@ def find(
             entry = listed[row_id] = ListedRecording(name, created_ms, {})
         if key is not None:
             entry.metadata[key] = value
-    return [listed[row_id] for row_id in row_ids]
+    return [(row_id, listed[row_id]) for row_id in row_ids if row_id in listed]
 
 
 def _sets(db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]]) -> list[int]:

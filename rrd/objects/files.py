@@ -56,7 +56,6 @@ _ENDS_MAX = 10_000
 """Objects of which the end is remembered, some 150 bytes each."""
 
 _THREADS = 8
-_TURNS = 6
 
 
 class ObjectFiles:
@@ -77,8 +76,6 @@ class ObjectFiles:
     ) -> None:
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
         """For those who read objects: a store that hangs leaves other threads to those who don't."""
-        self.turns = asyncio.Semaphore(_TURNS)
-        """Taken while a recording is read that needs objects: so few that others have places left as well."""
         self.held_bytes = 0
         """Bytes of all windows, those on their way included."""
         self._store = store

@@ -232,6 +232,12 @@ def read_own(data_dir: str) -> Own | None:
         ) from None
 
 
+def has_marked(data_dir: str) -> bool:
+    """Tell whether a store was ever marked as this data directory's. Raises ``ConfigError``."""
+    own = read_own(data_dir)
+    return own is not None and bool(own.store)
+
+
 def write_own(data_dir: str, own: Own, disk: Disk) -> None:
     """Write the file ``identity``; on disk when this returns."""
     path = layout.identity_path(data_dir)

@@ -236,7 +236,7 @@ class _Recorded:
         """Yield its lines. Blocking. Raises ``RrdError`` where it can't be read any further."""
         try:
             table = self._table()
-            yield from read_lines(table, ids=self._ids, bytes_max=self._config.read_bytes_max)
+            yield from read_lines(table, ids=self._ids, bytes_max=self._config.read_bytes_max // 4)
         except OSError as error:
             # An error of the disk that it is read from; what is written to has errors of its own.
             raise CorruptSegment(

@@ -55,8 +55,8 @@ class PostFailed(RrdError):
 
     @property
     def concerns_all(self) -> bool:
-        """Whether the next body would fare no better: no answer, no right, no room."""
-        return self.answered in {None, 401, 403, 503, 507}
+        """Whether the next body would fare no better: no answer, no right, no quota, no room."""
+        return self.answered in {None, 401, 403, 429, 503, 507}
 
 
 class Answer(NamedTuple):

@@ -12,6 +12,7 @@ taken apart while its events are pulled.
 
 from __future__ import annotations
 
+import copy
 import math
 from bisect import bisect_left
 from collections import deque
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
-from rrd.errors import BrokenEncoding, TooLarge, WireError
+from rrd.errors import BrokenEncoding, TooLarge, WireError, without_frames
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, Rejected, check_lines, split_lines
 from rrd.wire.forms import Form, form_of
@@ -30,6 +31,7 @@ from rrd.wire.lines import LineSplitter, numbered_lines
 from rrd.wire.turns import (
     EVENT_COST_BYTES,
     QUICK_BYTES,
+    QUICK_CHECK_BYTES_MAX,
     QUICK_DOCUMENT_BYTES_MAX,
     QUICK_LINES_MAX,
     STEP_BYTES,
@@ -79,6 +81,9 @@ class Decoder:
         )
         self._chunks: deque[tuple[bytes, bool]] = deque()
         """Chunks that wait to be decoded, each with whether it ends a message."""
+        self._chunk_bytes = 0
+        """Bytes of the chunks that wait, and of the one that is being decoded, which has ``_taken_bytes``."""
+        self._taken_bytes = 0
         self._windows: Iterator[bytes] = iter(())
         self._splitter = LineSplitter(line_bytes_max=line_bytes_max or limits.event_bytes_max)
         self._document = bytearray()
@@ -87,6 +92,8 @@ class Decoder:
         self._unchecked = b""
         """Whole lines of which no batch was made yet, from ``_unchecked_at`` on."""
         self._unchecked_at = 0
+        self._is_check_long = False
+        """The check of ``_unchecked`` was no quick work."""
         self._line = first_line
         self._body_line = first_line
         """The first line of this body or message, as far as lines were counted then."""
@@ -118,6 +125,7 @@ class Decoder:
         """
         assert not self._finished
         self._chunks.append((chunk, ends_message))
+        self._chunk_bytes += len(chunk)
 
     def finish(self, *, cut_off: bool = False) -> None:
         """No more will come. Then pull ``next_batch`` until None.
@@ -127,6 +135,17 @@ class Decoder:
         """
         self._finished = True
         self._cut_off = cut_off
+
+    def give_up(self) -> None:
+        """Drop what is not decoded, and what is not whole. ``next_batch`` still gives the lines that are."""
+        self._chunks.clear()
+        self._chunk_bytes = self._taken_bytes = 0
+        self._windows = iter(())
+        self._message_ended = False
+        self._splitter.drop_partial()
+        self._document = bytearray()
+        self._head = b""
+        self._finished = self._ended = True
 
     def next_batch(self, *, flush: bool = False, pace: Pace = "whole") -> Batch | None:
         """Return the next batch, or None when more has to be fed (after ``finish``: at the end).
@@ -151,6 +170,9 @@ class Decoder:
         ending = flush or (not self.is_behind and (self._finished or self._error is not None))
         waiting = self._splitter.whole_bytes
         if waiting >= self._limits.batch_bytes or (waiting and ending):
+            if self._is_quick and waiting > QUICK_CHECK_BYTES_MAX:
+                self.is_behind = True
+                return None
             self._unchecked = self._splitter.take()
             return self._check()
         if self.is_behind:
@@ -161,7 +183,7 @@ class Decoder:
             self._line += 1
             return Batch(b"", 0, 0.0, 0.0, True, False, (), rejected, self._line)
         if self._error is not None:
-            raise self._error
+            raise copy.copy(self._error)  # The one kept here must not come to know this frame.
         return None
 
     @property
@@ -174,12 +196,18 @@ class Decoder:
         """Decoded bytes of the line or document that has not ended."""
         return self._splitter.partial_bytes + len(self._document) + len(self._head)
 
+    @property
+    def held_bytes(self) -> int:
+        """All that decoding holds now: chunks that wait, windows of decompressors, text."""
+        return self._chunk_bytes + self._inflater.memory_bytes + self.waiting_bytes + self.unfinished_bytes
+
     def _pull(self) -> None:
         """Work until a batch is full, everything fed is used up, or an error stops it."""
         if self._error is None:
             try:
                 self._decode()
             except WireError as error:
+                without_frames(error)
                 self._error = error
                 self._is_rest_saved = False
             else:
@@ -217,6 +245,8 @@ class Decoder:
                 self._message_ended = False
                 self._end_message()
             elif self._chunks:
+                self._chunk_bytes -= self._taken_bytes
+                self._taken_bytes = len(self._chunks[0][0])
                 chunk, self._message_ended = self._chunks.popleft()
                 self._windows = self._inflater.windows(chunk)
                 if self._message_ended:
@@ -229,6 +259,9 @@ class Decoder:
                 self._ended = True
                 self._end_body()
             else:
+                self._chunk_bytes = self._taken_bytes = 0
+                # The iterator would keep the last chunk.
+                self._windows = iter(())
                 return
 
     def _take_event(self, events: Iterator[bytes]) -> None:
@@ -321,6 +354,10 @@ class Decoder:
         """After an error, save what is whole in the unfinished line or document."""
         if not isinstance(error, TooLarge) and (rest := self._inflater.rest()):
             self._take_text(rest)
+        # Windows are memory, and the answer may take its time.
+        self._windows = iter(())
+        self._chunks.clear()
+        self._inflater = Layers("identity", zstd_window_bytes_max=0)
         if isinstance(error, TooLarge):
             self._splitter.drop_partial()
             self._document = bytearray()
@@ -337,6 +374,9 @@ class Decoder:
     def _check(self) -> Batch | None:
         """Make a batch of the lines that wait, or of the first of them; None if that is no quick work."""
         payload, start = self._unchecked, self._unchecked_at
+        if self._is_quick and self._is_check_long:
+            self.is_behind = True
+            return None
         try:
             is_dense = start or payload.count(b"\n", 0, _SAMPLE_BYTES) > _SAMPLE_LINES_MAX
             if not is_dense and (lines := split_lines(payload, count_max=self._lines_max)) is not None:
@@ -353,10 +393,11 @@ class Decoder:
             else:
                 batch, end = self._check_dense(payload, start)
         except TakesLong:
-            self.is_behind = True
+            self.is_behind = self._is_check_long = True
             return None
         self._line = batch.limit_line
         self._unchecked, self._unchecked_at = (b"", 0) if end == len(payload) else (payload, end)
+        self._is_check_long = self._is_check_long and bool(self._unchecked)
         self._check_line_count()
         return batch
 

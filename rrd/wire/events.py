@@ -24,11 +24,17 @@ from rrd.wire.metadata import BadPair, read_metadata
 from rrd.wire.packed import unpack
 from rrd.wire.parse import CUSTOM, Reason, Refusal, Timestamp, check_utf8, is_utf8, parse, tagged_data
 from rrd.wire.turns import (
+    BAD_BYTES_OF_VALUE,
+    BAD_VALUE_COST,
+    DOCUMENT_COST,
+    METADATA_COST,
     QUICK_DOCUMENT_BYTES_MAX,
+    QUICK_LINE_BYTES_MAX,
     QUICK_LINES_MAX,
     QUICK_PACKED_BYTES_MAX,
     QUICK_TOGETHER_BYTES_MAX,
     QUICK_UNPACKED_BYTES_MAX,
+    QUICK_VALUES_MAX,
     TakesLong,
 )
 from rrd.wire.values import skip_separator, skip_space, value_end
@@ -272,7 +278,8 @@ class _Careful:
     def __init__(self, limits: Limits, *, is_quick: bool) -> None:
         self._limits = limits
         self._is_quick = is_quick
-        self._value_count = 0
+        self._cost = 0
+        """Values, or what costs as much."""
         self._metadata_bytes = 0
         self.kept: list[bytes] = []
         self.stamps: list[int | float] = []
@@ -300,6 +307,7 @@ class _Careful:
         try:
             self._take_value(number, line)
         except Refusal as refusal:
+            self._count(BAD_VALUE_COST + len(line) // BAD_BYTES_OF_VALUE)
             if refusal.reason in _REASONS_OF_WRAPPERS and is_document(line):
                 self._take_document(number, line)
                 return
@@ -313,9 +321,14 @@ class _Careful:
             else:
                 self._take_values(number, line, values, refusal.reason)
 
+    def _count(self, cost: int) -> None:
+        self._cost += cost
+        if self._is_quick and self._cost > QUICK_VALUES_MAX:
+            raise TakesLong
+
     def _take_value(self, number: int, line: bytes) -> None:
-        self._value_count += 1
-        if self._is_quick and self._value_count > QUICK_LINES_MAX:
+        self._count(1)
+        if self._is_quick and len(line) > QUICK_LINE_BYTES_MAX:
             raise TakesLong
         if len(line) > self._limits.event_bytes_max:
             raise Refusal("too_large")
@@ -342,6 +355,7 @@ class _Careful:
 
     def _take_document(self, number: int, line: bytes) -> None:
         """Take the events of an array or wrapper."""
+        self._count(DOCUMENT_COST)
         is_whole = value_end(line, skip_space(line, 0)) is not None
         self._take_values(number, line, _flat(line), None if is_whole else "not_json")
 
@@ -365,6 +379,7 @@ class _Careful:
             try:
                 self._take_value(number, value)
             except Refusal as refusal:
+                self._count(BAD_VALUE_COST)
                 bad.append(Rejected(number, refusal.reason, value))
         if len(self.kept) + len(self.metadata) == count:
             reason = bad[0].reason if bad else reason
@@ -376,6 +391,7 @@ class _Careful:
             self.rejected.append(Rejected(number, "too_many_bad_events", b"[" + bytes(rest[:-1]) + b"]"))
 
     def _take_metadata(self, number: int, line: bytes, payload: bytes) -> None:
+        self._count(METADATA_COST)
         self._metadata_bytes += len(payload)
         if self._is_quick and self._metadata_bytes > QUICK_DOCUMENT_BYTES_MAX:
             raise TakesLong

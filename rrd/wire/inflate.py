@@ -28,6 +28,11 @@ ISAL_ERRORS = (zlib.error, cast("type[Exception]", IsalError))
 WINDOW_BYTES = 256 << 10
 """Decoded bytes asked for at a time. brotli may give half as much again."""
 
+_GZIP_STATE_BYTES = 96 << 10
+_BROTLI_STATE_BYTES = 64 << 10
+_ZSTD_STATE_BYTES = 256 << 10
+"""What an open stream holds beside its window, gzip's included: about."""
+
 _EMPTY_MAX = 16
 """Members and slices of input in a row that add nothing, before an empty window says so."""
 
@@ -57,6 +62,11 @@ class Inflater(Protocol):
     @property
     def at_boundary(self) -> bool:
         """No stream is open: the last one ended, or none has begun."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the open stream holds: its state, and as much of its window as was written to."""
         ...
 
     def windows(self, chunk: bytes) -> Iterable[bytes]:
@@ -90,6 +100,7 @@ def _slices(data: bytes, size: int) -> Iterable[bytes]:
 
 class _Identity:
     at_boundary = True
+    memory_bytes = 0
 
     def windows(self, chunk: bytes) -> Iterable[bytes]:
         return _slices(chunk, WINDOW_BYTES)
@@ -109,6 +120,10 @@ class _Gzip:
     @property
     def at_boundary(self) -> bool:
         return self._stream is None and not self._header
+
+    @property
+    def memory_bytes(self) -> int:
+        return len(self._header) + (0 if self._stream is None else _GZIP_STATE_BYTES)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         at, slice_bytes, empty_count = 0, _SLICE_BYTES_MIN, 0
@@ -181,10 +196,18 @@ class _Brotli:
         self._stream: Any = None
         self._ended = False
         """The stream of this message has ended."""
+        self._window_bytes = self._decoded_bytes = 0
+        """Of the open stream: the window that its first byte declares, and what came out."""
 
     @property
     def at_boundary(self) -> bool:
         return self._stream is None
+
+    @property
+    def memory_bytes(self) -> int:
+        if self._stream is None:
+            return 0
+        return _BROTLI_STATE_BYTES + min(self._window_bytes, self._decoded_bytes)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         for part in _slices(chunk, _SLICE_BYTES):
@@ -192,6 +215,7 @@ class _Brotli:
                 raise BrokenEncoding("the body goes on after the end of its brotli stream")
             if self._stream is None:
                 self._stream = brotli.Decompressor()
+                self._window_bytes, self._decoded_bytes = _brotli_window_bytes(part[0]), 0
             yield from self._decode(part)
 
     def _decode(self, part: bytes) -> Iterator[bytes]:
@@ -202,6 +226,7 @@ class _Brotli:
             except brotli.error:
                 raise BrokenEncoding("the brotli stream is damaged, or goes on after its end") from None
             rest = b""
+            self._decoded_bytes += len(window)
             if self._stream.is_finished():
                 self._stream = None
                 self._ended = True
@@ -214,6 +239,15 @@ class _Brotli:
         self._ended = False
 
 
+def _brotli_window_bytes(first: int) -> int:
+    """Return the window that a stream asks for which begins with the byte ``first`` (RFC 7932, 9.1)."""
+    bits = 16
+    if first & 1:
+        high, low = first >> 1 & 7, first >> 4 & 7
+        bits = 17 + high if high or not low else 8 + low
+    return 1 << bits
+
+
 class _Zstd:
     """RFC 8878. Frames that ask for a larger window than allowed are refused, since it is memory."""
 
@@ -221,10 +255,18 @@ class _Zstd:
         self._window_bytes_max = window_bytes_max
         self._context = zstandard.ZstdDecompressor(max_window_size=window_bytes_max)
         self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._decoded_bytes = 0
+        """Of the open frame."""
 
     @property
     def at_boundary(self) -> bool:
         return self._frame is None
+
+    @property
+    def memory_bytes(self) -> int:
+        if self._frame is None:
+            return 0
+        return _ZSTD_STATE_BYTES + min(self._window_bytes_max, self._decoded_bytes)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         whole = self._at_once(chunk) if self._frame is None else None
@@ -237,6 +279,7 @@ class _Zstd:
             while rest:
                 if self._frame is None:
                     self._frame = self._context.decompressobj()
+                    self._decoded_bytes = 0
                 try:
                     decoded = self._frame.decompress(rest)
                 except zstandard.ZstdError as error:
@@ -244,6 +287,7 @@ class _Zstd:
                         f"the zstd stream is damaged or needs too large a window: {error}"
                     ) from None
                 rest = b""
+                self._decoded_bytes += len(decoded)
                 if self._frame.eof:
                     rest = self._frame.unused_data
                     self._frame = None

@@ -69,6 +69,11 @@ class Layers:
         return self._is_plain or (self._outer.at_boundary and self._inner.at_boundary)
 
     @property
+    def memory_bytes(self) -> int:
+        """What open streams hold: their state and windows."""
+        return 0 if self._is_plain else self._outer.memory_bytes + self._inner.memory_bytes
+
+    @property
     def has_head(self) -> bool:
         """Some bytes don't tell yet what they are, and ``flush`` would take them."""
         return not self._is_plain and bool(self._outer.head or self._inner.head)
@@ -162,6 +167,10 @@ class _Stream:
     @property
     def at_boundary(self) -> bool:
         return not self.head and (self._inflater is None or self._inflater.at_boundary)
+
+    @property
+    def memory_bytes(self) -> int:
+        return len(self.head) + (0 if self._inflater is None else self._inflater.memory_bytes)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         if self._inflater is None:

@@ -20,14 +20,31 @@ STEP_BYTES = 8 << 20
 WINDOW_COST_BYTES = 4 << 10
 """A window that adds little costs as much as so many bytes. Empty gzip members take 20 bytes each."""
 
-EVENT_COST_BYTES = 128
+EVENT_COST_BYTES = 256
 """An element of a document costs so much beside its own bytes."""
 
 QUICK_LINES_MAX = 4 << 10
 """Lines, messages and values in a quick call: a microsecond or three each."""
 
+QUICK_VALUES_MAX = 2 << 10
+"""Values that a quick call checks one by one, which takes several microseconds each."""
+
+BAD_VALUE_COST = 4
+METADATA_COST = 6
+DOCUMENT_COST = 12
+"""What a bad value, metadata, and a line that holds an array or a wrapper cost: as much as so many values."""
+
+BAD_BYTES_OF_VALUE = 32
+"""So many bytes of a bad line cost as much as a value: it is looked through several times."""
+
+QUICK_CHECK_BYTES_MAX = 1 << 20
+"""Lines that a quick call checks: a millisecond or five."""
+
 QUICK_DOCUMENT_BYTES_MAX = 32 << 10
 """Documents and objects of metadata that a quick call takes apart."""
+
+QUICK_LINE_BYTES_MAX = 64 << 10
+"""The longest line that a quick call looks at by itself: it may nest deep, or consist of escapes."""
 
 QUICK_TOGETHER_BYTES_MAX = 16 << 10
 """The longest line of values run together that a quick call takes apart: two bytes a value, a microsecond."""

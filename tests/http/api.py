@@ -106,7 +106,19 @@ def check_cors(headers: Mapping[str, str], origin: str | None) -> None:
         assert headers["Access-Control-Allow-Origin"] == "*"
         assert "Access-Control-Allow-Credentials" not in headers
     assert "*" not in headers["Access-Control-Expose-Headers"]  # It means nothing with credentials.
-    assert "Origin" in headers["Vary"]
+    check_owed(headers)
+
+
+def check_owed(headers: Mapping[str, str]) -> None:
+    """Check that no cache keeps a reply without asking, and that no browser guesses what it is."""
+    varied = {name.strip() for name in headers["Vary"].split(",")}
+    assert varied >= {"Origin", "Authorization"}
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    if "ETag" in headers:  # May be kept by the reader alone, and asked for each time.
+        assert headers["Cache-Control"] == "private, no-cache"
+        assert varied >= {"Accept", "Accept-Encoding"}
+    else:
+        assert headers["Cache-Control"] == "no-store"
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
+import socket as sockets
 import zlib
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -239,3 +242,22 @@ class Socket(Connection):
             data = self._inflate.decompress(data + b"\x00\x00\xff\xff")
         assert first & 0x80, "the server sends no fragments"
         return Message(first & 0x0F, data)
+
+
+@contextlib.asynccontextmanager
+async def untaken(port: int, key: str, target: str, count: int) -> AsyncIterator[list[Connection]]:
+    """Ask so many times with small windows, and take nothing of the answers until the block ends."""
+    connections = []
+    try:
+        for _ in range(count):
+            plain = sockets.socket()
+            plain.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+            plain.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
+            connection = Connection(*await asyncio.open_connection(sock=plain, limit=1024))
+            connection.send_head("GET", target, {"Authorization": f"Bearer {key}"})
+            connections.append(connection)
+        yield connections
+    finally:
+        for connection in connections:
+            connection.writer.transport.abort()

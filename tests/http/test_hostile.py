@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 from pathlib import Path
 
 import pytest
 
-from rrd.http import budget
-from rrd.http.budget import Budget, Hold, TooMuchUnfinished
 from rrd.recording import BAD_LINES_MAX
 from tests.harness import LocalDaemon, eventually, running
 from tests.http.api import Api, an_event, meta_event, ndjson, new_id, some_events, visiting
@@ -114,35 +111,6 @@ async def test_unfinished_events_on_sockets_count_too(api: Api) -> None:
         return api.daemon.services.unfinished.held_bytes == 0
 
     await eventually(given_back, what="the socket's memory to be given back")
-
-
-async def test_who_finds_no_memory_is_refused_so_that_others_can_go_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(budget, "_PATIENCE_S", 0.01)
-    shared = Budget(10 << 20)
-    first, second = Hold(shared), Hold(shared)
-    await first.resize(6 << 20)
-    await second.resize(3 << 20)
-    with pytest.raises(TooMuchUnfinished):
-        await second.resize(5 << 20)
-    second.release()
-    await first.resize(10 << 20)
-    assert shared.held_bytes == 10 << 20
-    await first.resize(100)
-    assert shared.held_bytes == 0
-
-
-async def test_waiting_for_memory_ends_when_somebody_gives_it_back() -> None:
-    shared = Budget(10 << 20)
-    first, second = Hold(shared), Hold(shared)
-    await first.resize(8 << 20)
-    waiting = asyncio.create_task(second.resize(4 << 20))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    first.release()
-    await waiting
-    assert shared.held_bytes == 4 << 20
 
 
 async def test_a_client_that_does_not_read_its_echo_costs_no_memory(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ class _Unread:
 
     def flush(self) -> None: ...
 
+    def cut_off(self) -> None: ...
+
     async def ping(self) -> None:
         self.waiting += 1
         self.waiting_most = max(self.waiting, self.waiting_most)

@@ -1,4 +1,5 @@
 """2,000 hostile sockets and bodies of every kind together: the daemon's memory stays below ``memory_max``.
+And when an attack is over, what it took is given back.
 
 Method: ``rrd serve`` as a process, all attacks that make it hold something at once from another process,
 and the most resident memory that the daemon ever had (``VmHWM``, proc(5)). An honest sender of another tenant
@@ -13,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from bench.attacks import Victim
-from bench.attacks.neighbour import beside
-from bench.daemon import peak_rss_bytes
-from tests.harness import DaemonProcess
+from bench.attacks.neighbour import beside, under_attack
+from bench.daemon import peak_rss_bytes, rss_bytes
+from tests.harness import DaemonProcess, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,6 +26,11 @@ pytestmark = [
 MIB = 1 << 20
 MEMORY_MAX = 1024 * MIB
 FOR_S = 40.0
+ATTACK_S = 5.0
+KEPT_BYTES_MAX = 100 * MIB
+"""What malloc keeps at hand (``rrd.memory``), and caches that have filled."""
+GIVEN_BACK_S = 60.0
+"""malloc is trimmed each ten seconds, and bodies that were cut off are stored first."""
 
 HOLDING = (
     *("post-left-open", "post-brotli-windows", "post-zstd-windows", "post-fills-the-budget"),
@@ -45,3 +51,20 @@ async def test_hostile_senders_together_stay_below_the_ceiling(tmp_path: Path) -
         print(f"peak memory {peak / MIB:.0f} MiB of {MEMORY_MAX / MIB:.0f}, {account.acked} acks")
         assert peak < MEMORY_MAX
         assert account.refused == []
+
+
+@pytest.mark.parametrize("name", [*HOLDING, "post-zstd-blank", "socket-zstd-blank", "post-run-together"])
+async def test_memory_is_given_back_when_an_attack_is_over(name: str, tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, flush_age_ms=200)
+    key = daemon.key(tenant="attacker")
+    with daemon:
+        before = rss_bytes(daemon.pid)
+        async with under_attack([name], Victim("127.0.0.1", daemon.port, key), for_s=ATTACK_S) as attack:
+            assert await attack.wait() == 0
+        after = rss_bytes(daemon.pid)
+        print(f"{name}: {before / MIB:.0f} MiB before, {after / MIB:.0f} at the end of the attack")
+        await until(
+            lambda: rss_bytes(daemon.pid) < before + KEPT_BYTES_MAX,
+            what=f"{after / MIB:.0f} MiB to go back to about {before / MIB:.0f}",
+            deadline_s=GIVEN_BACK_S,
+        )

@@ -36,6 +36,11 @@ pytestmark = [
 FOR_S = 6.0
 FLUSH_AGE_MS = 200
 """An ack waits for its flush, which is the operator's choice and no attacker's doing."""
+ATTACKER = "127.0.0.66"
+"""Where attacks come from, for limits of an address to count: no trusted proxy, not the neighbour."""
+SOCKETS_MAX = 2000
+"""Fewer than ``socket-all`` opens."""
+SETTINGS = {"flush_age_ms": FLUSH_AGE_MS, "trusted_proxies": "", "sockets_max": SOCKETS_MAX}
 ACKS_MIN = 20
 STOP_MAX_S = 30.0
 """README: a stop waits up to 20 s for requests under way, and then a moment for what came of them."""
@@ -45,8 +50,8 @@ def victims(daemon: DaemonProcess) -> tuple[Victim, Victim]:
     """Start the daemon; return it as the attacker sees it, and as the neighbour does."""
     keys = [daemon.key(tenant=tenant) for tenant in ("attacker", "neighbour")]
     daemon.start()
-    attacker, honest = (Victim("127.0.0.1", daemon.port, key) for key in keys)
-    return attacker, honest
+    attacker, honest = keys
+    return Victim("127.0.0.1", daemon.port, attacker, ATTACKER), Victim("127.0.0.1", daemon.port, honest)
 
 
 async def stored(daemon: DaemonProcess, account: Account, honest: Victim) -> int:
@@ -59,7 +64,7 @@ async def stored(daemon: DaemonProcess, account: Account, honest: Victim) -> int
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_a_neighbour_gets_its_acks_and_is_not_refused(name: str, tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, flush_age_ms=FLUSH_AGE_MS)
+    daemon = DaemonProcess(tmp_path, **SETTINGS)
     attacker, honest = victims(daemon)
     with daemon:
         account = await beside([name], attacker, honest, pid=daemon.pid, for_s=FOR_S)
@@ -84,7 +89,7 @@ async def test_a_neighbour_gets_its_acks_and_is_not_refused(name: str, tmp_path:
     ids="+".join,
 )
 async def test_a_stop_during_an_attack_is_a_stop_like_any_other(names: list[str], tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, flush_age_ms=FLUSH_AGE_MS)
+    daemon = DaemonProcess(tmp_path, **SETTINGS)
     attacker, honest = victims(daemon)
     with daemon:
         neighbour = Neighbour(honest, daemon.pid)

@@ -119,6 +119,20 @@ class Proxy:
         await asyncio.to_thread(self.signal_reload)
         await self._wait_for_config(2)
 
+    async def break_upstream(self) -> None:
+        """Send requests to ``upstream_port``, where nothing listens; return when that is in effect."""
+        self.write(2)
+        await asyncio.to_thread(self.signal_reload)
+
+        async def is_broken() -> bool | None:
+            try:
+                async with aiohttp.ClientSession() as session, session.get(self.url + "/-/healthy") as reply:
+                    return reply.status == 502 or None
+            except aiohttp.ClientConnectionError:
+                return None
+
+        await eventually(is_broken, what=f"{self.name} to miss its upstream")
+
     async def _wait_for_config(self, number: int) -> None:
         async def in_effect() -> bool | None:
             assert self._process.returncode is None, self.log_path.read_text()

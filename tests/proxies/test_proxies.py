@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import shutil
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ import pytest
 
 from tests.harness import DEADLINE_S, ROOT, running
 from tests.http.api import Api, meta_event, ndjson, new_id, some_events, visiting
-from tests.proxies.proxy_lab import Caddy, Nginx, Proxy, replaced, unavailable
+from tests.proxies.proxy_lab import Caddy, Nginx, Proxy, free_port, replaced, unavailable
 
 # A newer Caddy than the distribution's, see the Makefile.
 NEW_CADDY = ROOT / ".venv-caddy/bin/caddy"
@@ -146,3 +147,40 @@ def test_the_shipped_caddyfile_is_valid_as_it_is_and_says_which_versions_know_th
     assert proxy.judge(shipped).returncode == 0
     switched_on = proxy.judge(replaced(shipped, "# stream_close_delay", "stream_close_delay"))
     assert (switched_on.returncode == 0) is proxy.keeps_sockets, switched_on.stderr
+
+
+async def test_no_proxy_writes_an_address_or_a_token_whatever_goes_wrong(
+    served: Served, tmp_path: Path
+) -> None:
+    """Errors that a visitor can cause, and an upstream that is gone."""
+    token, port = "secret_key_rr_told_to_no_log", served.proxy.port
+    target = f"/recordings/{new_id()}/ingest?token={token}"
+    heads = (
+        f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
+        f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: nonsense\r\n\r\n",
+        f"GET {target} HTTP/1.1\r\nHost: x\r\nX: {'y' * 200_000}\r\n\r\n",
+        f"GET {target}{'y' * 200_000} HTTP/1.1\r\nHost: x\r\n\r\n",
+        f"GET {target} HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+        f"GET {target} NONSENSE\r\n\r\n",
+    )
+
+    async def provoke() -> None:
+        for head in heads:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(VISITOR, 0))
+            writer.write(head.encode())
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            writer.transport.abort()
+        async with served.visitor.get(f"{served.proxy.url}{target}") as reply:
+            await reply.read()
+
+    await provoke()
+    # No upstream: what it listened on is another's now.
+    served.proxy.upstream_port = free_port()
+    await served.proxy.break_upstream()
+    await provoke()
+    logs = {path: path.read_text(errors="replace") for path in tmp_path.glob("*.log")}  # noqa: ASYNC240
+    assert logs
+    for path, text in logs.items():
+        assert token not in text, path
+        assert VISITOR not in text, path

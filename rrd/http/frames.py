@@ -1,0 +1,395 @@
+"""Frames of a WebSocket (RFC 6455, 5) → runs of text messages, and other messages one by one.
+
+aiohttp's parser and queue, with a short way for what nearly all frames are (``gathering`` says why).
+
+No turn of the event loop takes long, however small the frames are or however dense. A run also counts its
+messages (``_MESSAGE_COST_BYTES``), so that the sender of empty ones is made to wait, too; among fragments a
+mark is queued every ``_FRAGMENTS_MAX``. While a mark waits, or two runs, no frame is parsed. A compressed
+message that isn't quick to inflate is queued as it is, and its receiver inflates it in a thread; until then
+nothing behind it is parsed, since that needs its window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket as sockets
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from aiohttp import WSMessage, WSMsgType
+from aiohttp._websocket.models import WSMessageTextBytes
+from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
+
+from rrd.errors import RrdError, WireError
+from rrd.http.budget import FREE_BYTES, Hold
+from rrd.http.deflate import Inflater, Unfinished
+from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
+
+_TEXT = WSMsgType.TEXT
+_TEXT_OPCODE = _TEXT.value
+_BINARY_OPCODE = WSMsgType.BINARY.value
+
+_MESSAGES_MAX = 1 << 12
+"""Messages in a run, at most: those of junk may be one byte long, and each takes a hundred to hold."""
+
+_MESSAGE_COST_BYTES = 64
+"""What a message in a run counts beside its own bytes: an empty one is work, and memory, too."""
+
+_FRAGMENTS_MAX = 1 << 11
+"""Fragments of messages that are parsed in one go."""
+
+_LAST_BLOCK_COST = 32
+"""A message whose compression ends costs as much as so many fragments: a stream begins."""
+
+_READ_BYTES = 256 << 10
+
+MARK = WSMessage(WSMsgType.CONTINUATION, None, None)
+"""Queued where parsing stops until it is received."""
+
+CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
+"""The end of what is received."""
+
+Message = WSMessage | WSMessageTextBytes
+
+
+class Runs(WebSocketDataQueue):
+    """aiohttp's queue, and in front of it the run that gathers."""
+
+    def __init__(self, protocol: Any, run_bytes: int) -> None:
+        super().__init__(protocol, run_bytes, loop=asyncio.get_running_loop())
+        self.on_first: Callable[[], None] | None = None
+        """None: text messages are not gathered."""
+        self.run_bytes = run_bytes
+        self.messages: list[bytes | bytearray] = []
+        self.size = 0
+        """Bytes in ``messages``."""
+        self.keeps_back = False
+        """The next message is not to be queued: ``kept_back`` is where it goes."""
+        self.kept_back: Message | None = None
+        self.feigned_bytes = 0
+        """What the queue takes an item for that stalls it, beyond what that has."""
+        self.is_closed_off = False
+        """What comes from now on is dropped."""
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._buffer)
+
+    def begin(self) -> None:
+        assert self.on_first is not None
+        self.on_first()
+
+    def take(self) -> list[bytes]:
+        # The list itself stays: the reader knows it.
+        messages = self.messages.copy()
+        self.messages.clear()
+        self.size = 0
+        # Every use takes bytearrays as well as bytes, and copying each would cost more than its check.
+        return cast(list[bytes], messages)
+
+    def stop(self) -> None:
+        """Drop what has gathered, and gather no more."""
+        self.on_first = None
+        self.messages.clear()
+        self.size = 0
+
+    def close_off(self) -> None:
+        """Hand out what has gathered, and the end behind it; take nothing more in."""
+        self.hand_out()
+        super().feed_data(CLOSED, 0)
+        self.is_closed_off = True
+        self.stop()
+
+    def hand_out(self) -> None:
+        if self.messages:
+            size = self.size + _MESSAGE_COST_BYTES * len(self.messages)
+            super().feed_data(WSMessageTextBytes(_TEXT, self.take(), ""), size)
+
+    def hand_back(self, messages: list[bytes]) -> None:
+        size = sum(map(len, messages)) + _MESSAGE_COST_BYTES * len(messages)
+        super().feed_data(WSMessageTextBytes(_TEXT, cast(Any, messages), ""), size)
+
+    def stall(self, item: Message) -> None:
+        """Queue ``item``, so large for the queue that no frame is parsed before it is received."""
+        self.hand_out()
+        self.feigned_bytes = self._limit + 1
+        super().feed_data(cast(Any, item), self._limit + 1)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of messages that wait to be received, with what each costs beside."""
+        return max(0, self.size + self._size - self.feigned_bytes)
+
+    def pause(self) -> None:
+        """Stop reading the connection."""
+        if not self._protocol._reading_paused:
+            self._protocol.pause_reading()
+
+    def resume(self) -> None:
+        """Let the connection be read again, if there is room."""
+        protocol = self._protocol
+        if self._stalled_reader is None and self._size < self._limit and protocol._reading_paused:
+            protocol.resume_reading()
+
+    # What the reader calls
+
+    def feed_data(self, data: Any, size: int) -> None:
+        """Take in a message that came in fragments or compressed, or that is not text."""
+        if self.keeps_back:
+            self.kept_back = data
+            return
+        if self.is_closed_off:
+            return
+        if data[0] is not _TEXT or self.on_first is None:
+            self.hand_out()
+            super().feed_data(data, size)
+            return
+        if not self.messages:
+            self.begin()
+        self.messages.append(data[1])
+        self.size += size
+        if self.size >= self.run_bytes or len(self.messages) >= _MESSAGES_MAX:
+            self.hand_out()
+
+    def feed_eof(self) -> None:
+        self.hand_out()
+        if self.exception() is None:  # aiohttp's would forget it.
+            super().feed_eof()
+
+    def set_exception(self, exc: BaseException, *cause: Any) -> None:
+        self.hand_out()
+        super().set_exception(exc, *cause)
+
+
+class FrameReader(WebSocketReader):
+    """aiohttp's parser of frames, with a short way for what nearly all of them are.
+
+    It inflates by itself: aiohttp's fails on last blocks, and tells a damaged message from nothing else.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        max_msg_size: int,
+        *,
+        compress: bool,
+        transport: asyncio.Transport | None,
+        hold: Hold,
+    ) -> None:
+        self._runs = runs
+        self._message_bytes_max = max_msg_size
+        self._inflates = compress
+        self._begin_anew()
+        self._hold = hold
+        self._under_way_bytes = 0
+        """Bytes that came in since the last frame ended: of its successor, about."""
+        self._fragment_bytes = 0
+        """Of frames that have ended, and whose message has not."""
+        self._fragments_ended = 0
+        self.taken_bytes = 0
+        """Of the message that was received last, and is being taken in."""
+        self.transport = transport
+        self.has_ended = asyncio.Event()
+        """The connection has ended, or the client's side of it."""
+        self.is_over = False
+        """Nothing more is received."""
+        self._messages = runs.messages
+        self._append = runs.messages.append
+        self._run_bytes = runs.run_bytes
+        self._in_fragments = False
+        self._inflater: Inflater | None = None
+        self.inflate_ratio_max: int | None = None
+        self._fragments = 0
+        """Since the last mark."""
+        self._is_waiting = False
+        """A message is being inflated: nothing behind it may be parsed."""
+        self._behind: list[bytes] = []
+        """What has come meanwhile: one read, before reading paused."""
+        self.unfinished_head = b""
+        """How that message begins, as it was sent."""
+        self._unread: deque[bytes] = deque()
+        self._fragment_head = b""
+        """How the message begins whose fragments are coming in."""
+        self.refused_head: bytes | None = None
+
+    def feed_data(self, data: bytes | bytearray | memoryview) -> tuple[bool, bytes]:
+        if self.is_over:
+            return False, b""
+        if self._is_waiting:
+            if data:
+                self._behind.append(bytes(data))
+                self._under_way_bytes += len(data)
+                self._runs.pause()
+                self.count_held(received=len(data))
+            return False, b""
+        runs = self._runs
+        whole_bytes, fragments_ended = runs.waiting_bytes, self._fragments_ended
+        fragment_bytes = self._fragment_bytes
+        result: tuple[bool, bytes] = super().feed_data(data)
+        came = len(data)
+        under_way_bytes = self._under_way_bytes + came
+        ended_bytes = runs.waiting_bytes - whole_bytes
+        if ended_bytes or self._is_waiting or fragments_ended != self._fragments_ended:
+            # A frame has ended in this read, so what is under way has come in it. Only where messages wait,
+            # older bytes may lie here unparsed.
+            bytes_max = came if came and runs._stalled_reader is None else max(came, self._under_way_bytes)
+            ended_bytes += max(0, self._fragment_bytes - fragment_bytes)
+            under_way_bytes = min(max(0, under_way_bytes - ended_bytes), bytes_max)
+        self._under_way_bytes = under_way_bytes
+        self.count_held(received=came)
+        if result[0] and self.refused_head is None:  # It has failed just now.
+            self.refused_head = self._fragment_head or beginning_of_oversize(
+                bytes(data), message_bytes_max=self._message_bytes_max
+            )
+        return result
+
+    def count_held(self, *, received: int = 0) -> None:
+        """Count what waits here, in ``hold``; ``received`` bytes came in just now."""
+        size = self._under_way_bytes + self._fragment_bytes + self._runs.waiting_bytes + self.taken_bytes
+        if size > FREE_BYTES or self._hold.counted_bytes:
+            self._hold.set_incoming(size, received=received)
+
+    def give_up(self, failure: RrdError) -> None:
+        """Take in nothing more. What is whole can still be received; then comes ``failure``."""
+        self._under_way_bytes = self._fragment_bytes = 0
+        self._runs.set_exception(failure)
+        self._begin_anew()  # What aiohttp keeps of frames and fragments goes.
+        super().feed_data(b"")  # Nothing stalls any more, so that reading can go on, and be thrown away.
+        self.stop()
+
+    def _begin_anew(self) -> None:
+        super().__init__(self._runs, self._message_bytes_max, compress=self._inflates, decode_text=False)
+
+    def feed_eof(self) -> None:
+        """Called when the client has closed its side, and when the connection is lost.
+
+        Its descriptor is still open then.
+        """
+        if not self.is_over and not self.has_ended.is_set() and self.transport is not None:
+            self._unread.extend(_unread(self.transport))
+        self.has_ended.set()
+        super().feed_eof()
+
+    def stop(self) -> None:
+        """Receive nothing more: what comes is thrown away."""
+        self.is_over = True
+        self._is_waiting = False
+        self._behind.clear()
+        self._runs.resume()
+
+    def go_on(self) -> None:
+        """The message that was being inflated is whole: parse what came behind it."""
+        self._is_waiting = False
+        self.unfinished_head = b""
+        behind, self._behind = b"".join(self._behind), []
+        self._under_way_bytes = max(0, self._under_way_bytes - len(behind))
+        # Nothing given, it parses what it has kept itself.
+        self.feed_data(behind)
+        self._runs.resume()
+
+    def read_on(self) -> bool:
+        """After the end: make something to be received of what was left; False if there is nothing."""
+        runs = self._runs
+        runs.hand_out()
+        while self._unread and not runs.has_waiting and runs.exception() is None:
+            self.feed_data(self._unread.popleft())
+            if not self._unread:
+                runs.hand_out()
+        return runs.has_waiting or runs.exception() is not None
+
+    def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
+        runs = self._runs
+        if opcode > _BINARY_OPCODE:  # Control frames may come between fragments (RFC 6455, 5.4).
+            super()._handle_frame(fin, opcode, payload, 0)
+            return
+        if not fin or self._in_fragments:
+            if not self._in_fragments:
+                self._fragment_head = bytes(payload[:HEAD_BYTES_KEPT])
+            self._in_fragments = not fin
+            self._fragments_ended += 1
+            self._fragment_bytes = 0 if fin else self._fragment_bytes + len(payload)
+            self._count(1)
+            if compressed:
+                self._handle_compressed_fragment(fin, opcode, payload)
+            else:
+                super()._handle_frame(fin, opcode, payload, 0)
+            if fin:
+                self._fragment_head = b""
+            return
+        if compressed and opcode:  # A continuation of nothing is for aiohttp to refuse.
+            plain = self._inflate(payload)
+            if type(plain) is Unfinished:
+                self._put_off(opcode, plain)
+                return
+            payload = cast(bytes, plain)
+        if opcode != _TEXT_OPCODE or runs.on_first is None:
+            super()._handle_frame(fin, opcode, payload, 0)
+            return
+        messages = self._messages
+        if not messages:
+            runs.begin()
+        messages.append(payload)
+        runs.size = size = runs.size + len(payload)
+        if size >= self._run_bytes or len(messages) >= _MESSAGES_MAX:
+            runs.hand_out()
+
+    def _handle_compressed_fragment(self, fin: bool, opcode: int, payload: bytes | bytearray) -> None:
+        # aiohttp puts fragments together; the whole is taken from it before it is queued.
+        runs = self._runs
+        runs.keeps_back = True
+        try:
+            super()._handle_frame(fin, opcode, payload, 0)
+        finally:
+            runs.keeps_back = False
+        if (message := runs.kept_back) is not None:
+            runs.kept_back = None
+            plain = self._inflate(message.data)
+            if type(plain) is Unfinished:
+                self._put_off(message.type.value, plain)
+            else:
+                plain = cast(bytes, plain)
+                runs.feed_data(type(message)(message.type, plain, ""), len(plain))
+
+    def _put_off(self, opcode: int, work: Unfinished) -> None:
+        self._is_waiting = True
+        kind = WSMessageTextBytes if opcode == _TEXT_OPCODE else WSMessage
+        self._runs.stall(kind(WSMsgType(opcode), cast(Any, work), ""))
+
+    def _count(self, cost: int) -> None:
+        self._fragments += cost
+        if self._fragments >= _FRAGMENTS_MAX:
+            self._fragments = 0
+            self._runs.stall(MARK)
+
+    def _inflate(self, message: bytes | bytearray) -> bytes | Unfinished:
+        if self._inflater is None:
+            self._inflater = Inflater(
+                message_bytes_max=self._message_bytes_max, ratio_max=self.inflate_ratio_max
+            )
+        if self._inflater.has_last_blocks:
+            self._count(_LAST_BLOCK_COST)
+        try:
+            plain = self._inflater.inflate(message)
+        except WireError:
+            self.refused_head = bytes(message[:HEAD_BYTES_KEPT])
+            raise
+        if type(plain) is Unfinished:
+            self.unfinished_head = bytes(message[:HEAD_BYTES_KEPT])
+        return plain
+
+
+def _unread(transport: asyncio.Transport) -> list[bytes]:
+    """Return what has arrived on a connection and was not read, at most what the kernel's buffer holds."""
+    handle = transport.get_extra_info("socket")
+    chunks: list[bytes] = []
+    if transport.get_extra_info("ssl_object") is not None:
+        return chunks  # The kernel holds what only the transport could decrypt.
+    with contextlib.suppress(OSError):
+        left = handle.getsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF)
+        while left > 0 and (chunk := os.read(handle.fileno(), _READ_BYTES)):
+            chunks.append(chunk)
+            left -= len(chunk)
+    return chunks

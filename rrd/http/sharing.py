@@ -1,0 +1,61 @@
+"""Whose share and quota a request counts on: its tenant, its key, and its client's address.
+
+No address counts where none is known to be a visitor's: that of a trusted proxy which doesn't say whose
+request it passes on, and of programs on this machine. The key that ``rrd import`` makes for itself counts
+on nothing. An IPv6 address counts as its /64, which is what one site has at least (RFC 6177).
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+
+from aiohttp import hdrs, web
+
+from rrd.access.gate import Grant
+from rrd.access.temporary import LABEL
+from rrd.http.services import Services
+from rrd.shares.queue import Who
+
+_SITE_PREFIX = 64
+
+CLAIM = web.RequestKey("claim", Who)
+"""Who has taken a place for this request, which is to be given back."""
+
+
+def who_of(grant: Grant, address: str, services: Services) -> Who:
+    """Return on whom something counts. ``address``: the client's, or empty."""
+    if grant.label == LABEL:
+        return Who("")
+    return Who(grant.tenant, grant.key_id, party_of(address, services.config.trusted_proxies))
+
+
+def claim(request: web.Request, grant: Grant, address: str, services: Services) -> None:
+    """Take a place for a request, unless it becomes a socket, which takes one of another kind.
+
+    Raises ``OverQuota``, ``TooManyRequests``.
+    """
+    if CLAIM in request or request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        return
+    who = who_of(grant, address, services)
+    services.admission.enter(who, "requests")
+    request[CLAIM] = who
+
+
+def unclaim(request: web.Request, services: Services) -> None:
+    """Give the place of a request back, if it has one."""
+    if CLAIM in request:
+        services.admission.leave(request[CLAIM], "requests")
+
+
+@functools.lru_cache(8192)
+def party_of(address: str, trusted: tuple[str, ...]) -> str:
+    """Return as what an address counts; empty if it is no visitor's. ``trusted``: networks of proxies."""
+    if not address:
+        return ""
+    found = ipaddress.ip_address(address)
+    if any(found in ipaddress.ip_network(network) for network in trusted):
+        return ""
+    if found.version == 4:
+        return address
+    return str(ipaddress.ip_network((found, _SITE_PREFIX), strict=False))

@@ -1,0 +1,6 @@
+"""Who may have how much of what all share. Knows no HTTP.
+
+``queue``     those who wait, taken by turns: tenant after tenant, and key after key within one
+``threads``   threads for blocking work, with such a queue in front
+``room``      a number of places, or bytes, of which one tenant never gets the last
+"""

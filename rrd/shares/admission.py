@@ -1,0 +1,134 @@
+"""Who may come in: the quotas of each, and a fair share of the places that all have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+
+import msgspec
+
+from rrd import layout
+from rrd.clock import Clock
+from rrd.config import Config
+from rrd.errors import RefusedError, TooManySockets
+from rrd.log import event
+from rrd.shares.limits import quota_limits_of
+from rrd.shares.queue import Who
+from rrd.shares.quotas import Kind, OverQuota, Pacer, Quotas
+from rrd.shares.room import Room, Times
+
+logger = logging.getLogger(__name__)
+
+_TIMES = Times(tenant=9, key=9, address=3)
+"""One tenant or key gets nine tenths of all places at most, one address three quarters."""
+
+_SAVE_INTERVAL_S = 10.0
+_DAY_S = 86_400.0
+
+
+class TooManyRequests(RefusedError):
+    """``requests_max`` requests are under way, or the sender's share of them."""
+
+    code = "too_many_requests"
+    retry_after_s = 5
+
+
+class _Days(msgspec.Struct):
+    """``quotas.json``: bytes of the day that were spent, by key and by tenant."""
+
+    saved_ms: int
+    tenant: dict[str, float] = {}
+    key: dict[str, float] = {}
+
+
+class Admission:
+    """Asked before anything begins. ``run`` keeps what was spent of a day's bytes in a file.
+
+    The file is replaced each ``_SAVE_INTERVAL_S`` where it has changed, and not synced: a power cut may give
+    some seconds' bytes back. A clock that was set back gives none, one that was set on a day's at most.
+    """
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.quotas = Quotas(quota_limits_of(config), clock.monotonic)
+        self._clock = clock
+        self._path = layout.quotas_path(config.data_dir)
+        self._places = {
+            "sockets": Room(config.sockets_max, _TIMES),
+            "requests": Room(config.requests_max, _TIMES),
+        }
+        self._saved: dict[str, dict[str, float]] = {}
+        self._take_up()
+
+    def refusal_of_new(self, who: Who) -> OverQuota | None:
+        """Return why a new recording would be refused now; None if it would not."""
+        return self.quotas.refusal_of_new(who)
+
+    def begin_recording(self, who: Who) -> None:
+        """Count a new recording. Raises ``OverQuota``."""
+        self.quotas.begin_recording(who)
+
+    def pacer(self, who: Who) -> Pacer:
+        """Return what a sender's batches are counted with. ``close`` is owed."""
+        return self.quotas.pacer(who)
+
+    def enter(self, who: Who, kind: Kind) -> None:
+        """Take a place for a socket or a request; ``leave`` is owed.
+
+        Raises ``OverQuota``, ``TooManySockets``, ``TooManyRequests``, and has taken none.
+        """
+        room = self._places[kind]
+        self.quotas.enter(who, kind)
+        if room.try_take(who):
+            return
+        self.quotas.leave(who, kind)
+        if kind == "sockets":
+            what = (
+                f"all {room.size} sockets are" if not room.free else "this sender's share of the sockets is"
+            )
+            raise TooManySockets(f"{what} in use; send by POST, or try again later")
+        raise TooManyRequests("too many requests are under way; try again in a moment")
+
+    def leave(self, who: Who, kind: Kind) -> None:
+        """Give the place back."""
+        self._places[kind].give_back(who)
+        self.quotas.leave(who, kind)
+
+    async def run(self) -> None:
+        """Keep the file up to date until cancelled, and once more then."""
+        try:
+            while True:
+                await asyncio.sleep(_SAVE_INTERVAL_S)
+                days = self.quotas.days()
+                if days != self._saved:
+                    self._saved = days
+                    await asyncio.to_thread(self._save, days)
+        finally:
+            self._save(self.quotas.days())
+
+    def _save(self, days: dict[str, dict[str, float]]) -> None:
+        fresh = f"{self._path}.new"
+        try:
+            with open(fresh, "wb") as file:
+                file.write(msgspec.json.encode(_Days(self._clock.now_ms(), **days)))
+            os.replace(fresh, self._path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(fresh)
+            event(logger, logging.WARNING, "quotas_not_kept", error=error.strerror)
+
+    def _take_up(self) -> None:
+        try:
+            with open(self._path, "rb") as file:
+                days = msgspec.json.decode(file.read(), type=_Days)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            event(
+                logger, logging.WARNING, "quotas_not_read", error=type(error).__name__,
+                next_step="nothing: the bytes of the day are counted anew",
+            )  # fmt: skip
+            return
+        ago_s = (self._clock.now_ms() - days.saved_ms) / 1000
+        self.quotas.take_up({"tenant": days.tenant, "key": days.key}, ago_s=min(max(ago_s, 0.0), _DAY_S))

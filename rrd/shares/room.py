@@ -1,0 +1,140 @@
+"""A number of places, or bytes, of which one tenant, key or address never gets the last.
+
+The rule is that of dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds for
+shared-memory packet switches", 1998): a party may take more as long as it holds less than so many times
+what is free. With nine times, a tenant that is alone gets nine tenths; then another finds a tenth, and gets
+nine tenths of that at once, and more as places become free, until both hold the same. No list of those who
+might come is needed, and nothing but that tenth is kept from those who are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from rrd.shares.queue import FairQueue, Who
+
+
+class Times(NamedTuple):
+    """How many times what is free each may hold; 0: that is not looked at."""
+
+    tenant: int
+    key: int
+    address: int
+
+
+class Ledger:
+    """What each party holds of ``size``. Plain numbers: one thread may be in it at a time."""
+
+    def __init__(self, size: int, times: Times) -> None:
+        self.size = size
+        self.free = size
+        self._times = times
+        self._held: Counter[tuple[int, str]] = Counter()
+
+    def may_take(self, who: Who, size: int = 1) -> bool:
+        """Tell whether so much is free, and not more than the party's share."""
+        if size > self.free:
+            return False
+        # Places are counted before the new one is taken, so that a few of them can all be taken.
+        free = self.free - size + 1
+        return all(
+            not times or not name or not (held := self._held[level, name]) or held < times * free
+            for level, (name, times) in enumerate(zip(who, self._times, strict=True))
+        )
+
+    def take(self, who: Who, size: int = 1) -> None:
+        """Note that so much was taken."""
+        self.free -= size
+        for level, name in enumerate(who):
+            if name:
+                self._held[level, name] += size
+
+    def give_back(self, who: Who, size: int = 1) -> None:
+        """Note that so much is free again."""
+        self.free += size
+        for level, name in enumerate(who):
+            if name:
+                self._held[level, name] -= size
+                if not self._held[level, name]:
+                    del self._held[level, name]
+
+
+class _Waiter(NamedTuple):
+    least: int
+    most: int
+    granted: asyncio.Future[int]
+
+
+class Room:
+    """Bytes or places, waited for in turn. Belongs to the event loop."""
+
+    def __init__(self, size: int, times: Times) -> None:
+        self._ledger = Ledger(size, times)
+        self._waiting: FairQueue[_Waiter] = FairQueue()
+
+    @property
+    def free(self) -> int:
+        return self._ledger.free
+
+    @property
+    def size(self) -> int:
+        return self._ledger.size
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def try_take(self, who: Who, size: int = 1) -> bool:
+        """Take so much, if it may be had at once."""
+        if not self._ledger.may_take(who, size):
+            return False
+        self._ledger.take(who, size)
+        return True
+
+    def give_back(self, who: Who, size: int = 1) -> None:
+        """Give so much back to those who wait."""
+        self._ledger.give_back(who, size)
+        self._serve()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, who: Who, *, least: int, most: int, patience_s: float) -> AsyncIterator[int]:
+        """Hold between ``least`` and ``most`` for as long as the block lasts; yields how much.
+
+        What is more than there is at all is taken for all. Raises ``TimeoutError`` after ``patience_s``.
+        """
+        size = await self._take(who, min(least, self.size), min(most, self.size), patience_s)
+        try:
+            yield size
+        finally:
+            self.give_back(who, size)
+
+    async def _take(self, who: Who, least: int, most: int, patience_s: float) -> int:
+        waiter = _Waiter(least, max(least, most), asyncio.get_running_loop().create_future())
+        self._waiting.push(who, waiter)
+        self._serve()
+        try:
+            async with asyncio.timeout(patience_s):
+                return await asyncio.shield(waiter.granted)
+        except BaseException:
+            # It may have been granted in the very turn in which the wait came to its end.
+            if waiter.granted.done():
+                self.give_back(who, waiter.granted.result())
+            else:
+                self._waiting.remove(who, waiter)
+            raise
+
+    def _serve(self) -> None:
+        """Grant what may be taken now, by turns."""
+        ledger = self._ledger
+        while self._waiting and ledger.free:
+            found = self._waiting.pop(lambda who, waiter: ledger.may_take(who, waiter.least))
+            if found is None:
+                return
+            who, waiter = found
+            size = waiter.most if ledger.may_take(who, waiter.most) else waiter.least
+            ledger.take(who, size)
+            waiter.granted.set_result(size)

@@ -1,0 +1,163 @@
+"""Frames of every size and kind are parsed a bounded number in a turn of the event loop, and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import zlib
+from typing import Any
+
+import pytest
+from aiohttp import WSMsgType
+from aiohttp.base_protocol import BaseProtocol
+
+from rrd.http.budget import Budget, Hold
+from rrd.http.deflate import Unfinished
+from rrd.http.frames import FrameReader, Runs
+from tests.http.api import Api, dump, new_id, some_events
+from tests.http.raw_client import BINARY, CLOSE, PING, PONG, TEXT
+
+KIB, MIB = 1 << 10, 1 << 20
+READ_BYTES = 256 * KIB
+"""What one read of a connection brings at most."""
+
+RUN_BYTES = 256 * KIB
+FRAMES_IN_A_TURN_MAX = 9000
+"""Some 10 ms: two runs of 4,096 messages each, or two marks' fragments."""
+
+CONTINUATION, FIN, COMPRESSED = 0, 0x80, 0x40
+
+
+class Counting(FrameReader):
+    """Counts the frames that it handles."""
+
+    count = 0
+
+    def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
+        Counting.count += 1
+        super()._handle_frame(fin, opcode, payload, compressed)
+
+
+def reader_of(kind: type[FrameReader] = FrameReader) -> tuple[Runs, FrameReader]:
+    protocol = BaseProtocol(asyncio.get_running_loop())
+    protocol._upgraded = True
+    runs = Runs(protocol, RUN_BYTES)
+    runs.on_first = lambda: None
+    hold = Hold(Budget(64 * MIB))
+    return runs, kind(runs, 64 * MIB, compress=True, transport=None, hold=hold)
+
+
+def deflated(text: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def frame(first: int, payload: bytes = b"") -> bytes:
+    assert len(payload) < 126
+    return bytes((first, len(payload))) + payload
+
+
+FLOODS = {
+    "empty text": [frame(FIN | TEXT)],
+    "text of a byte": [frame(FIN | TEXT, b"x")],
+    "empty binary": [frame(FIN | BINARY)],
+    "pings": [frame(FIN | PING)],
+    "pongs": [frame(FIN | PONG)],
+    "closes": [frame(FIN | CLOSE)],
+    "empty fragments": [frame(CONTINUATION)],
+    "fragments of a byte": [frame(CONTINUATION, b"x")],
+    "pairs of fragments": [frame(TEXT), frame(FIN | CONTINUATION)],
+    "fragments and pings": [frame(CONTINUATION), frame(FIN | PING)],
+    "empty, compressed": [frame(FIN | COMPRESSED | TEXT, b"\x00")],
+    "last blocks": [frame(FIN | COMPRESSED | TEXT, b"\x03\x00")],
+    "dense": [frame(FIN | COMPRESSED | TEXT, deflated(b" " * 16 * KIB))],
+    "fragments, compressed": [frame(COMPRESSED | TEXT, b"\x00"), frame(FIN | CONTINUATION)],
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_one_read_of_tiny_frames_is_parsed_in_turns(flood: str) -> None:
+    runs, frames = reader_of(Counting)
+    part = b"".join(FLOODS[flood])
+    count = READ_BYTES // len(part) * len(FLOODS[flood])
+    is_begun = part[0] == CONTINUATION
+    Counting.count = 0
+    frames.feed_data(frame(TEXT) * is_begun + part * (READ_BYTES // len(part)))
+    turns = [Counting.count]
+    while runs.has_waiting:
+        await runs.read()  # Each may bring more, and behind each the receiver may give others a turn.
+        turns.append(Counting.count)
+        runs.hand_out()
+    assert Counting.count == count + is_begun, "all of it is parsed in the end"
+    parsed = [limit - start for start, limit in itertools.pairwise([0, *turns])]
+    assert max(parsed) <= FRAMES_IN_A_TURN_MAX
+    if flood == "dense":
+        assert max(parsed) * 16 * KIB <= 4 * RUN_BYTES
+    if flood == "last blocks":
+        assert max(parsed) <= 200
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("in_fragments", [False, True])
+async def test_what_is_long_to_inflate_is_left_to_the_receiver_and_nothing_overtakes_it(
+    opcode: int, in_fragments: bool
+) -> None:
+    runs, frames = reader_of()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    texts = [b"before", bytes(3 * MIB), b"behind", b"last"]
+    data = b""
+    for text in texts:
+        payload = (packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        if in_fragments:
+            data += bytes((COMPRESSED | opcode, 0))
+        first = FIN | (CONTINUATION if in_fragments else COMPRESSED | opcode)
+        data += bytes((first, 126)) + len(payload).to_bytes(2, "big") + payload
+    frames.feed_data(data)
+    frames.feed_data(b"\x89\x00")  # Another read: it waits, too.
+    found: list[bytes] = []
+    while runs.has_waiting:
+        message: Any = await runs.read()
+        if message.type is WSMsgType.PING:
+            break
+        if isinstance(message.data, Unfinished):
+            assert not runs.has_waiting
+            assert not runs.messages
+            while (plain := message.data.step()) is None:
+                pass
+            frames.go_on()
+            runs.hand_out()
+            found.append(plain)
+        else:
+            found += message.data if isinstance(message.data, list) else [message.data]
+    assert found == texts
+
+
+# Over a socket
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+async def test_messages_keep_their_order_around_one_that_inflates_in_a_thread(api: Api, opcode: int) -> None:
+    recording = new_id()
+    small, large = some_events(40), some_events(1, start=1_700_000_000_020, text="x" * 5 * MIB)
+    sent = [*small[:20], *large, *small[20:]]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    socket = await api.socket(recording, deflate=True)
+    for line in sent:
+        text = line + b"\n" if opcode == BINARY else line
+        payload = (packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        socket.frame(opcode, payload, compressed=True)
+    farewell = await socket.finish()
+    assert farewell.last["successful_rows"] == len(sent)
+    assert sorted(await api.events(recording)) == sorted(sent)
+
+
+async def test_a_long_message_that_turns_out_damaged_is_told_and_what_came_before_is_stored(api: Api) -> None:
+    recording, sent = new_id(), some_events(3)
+    socket = await api.socket(recording, deflate=True)
+    good = deflated(dump({"type": 3, "timestamp": 1, "data": "x" * 2 * MIB}))
+    for line in sent:
+        socket.frame(TEXT, line)
+    socket.frame(TEXT, good + b"\x00\x00\xff\xff\x07", compressed=True)  # A block of no known type.
+    farewell = await socket.finish()
+    assert farewell.last["code"] == "broken_encoding"
+    assert await api.events(recording) == sent
