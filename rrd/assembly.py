@@ -13,6 +13,7 @@ from rrd.access.keys import KeyStore
 from rrd.care.census import Patience
 from rrd.care.refusals import Refusals
 from rrd.catch_up import STORE_WAIT_S
+from rrd.ceiling import DECODING_THREADS
 from rrd.claims import Claims
 from rrd.clock import Clock, SystemClock
 from rrd.config import Config
@@ -111,6 +112,8 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
     stack.callback(files.close)
+    decoding_threads = FairThreads(DECODING_THREADS, name="decoding")
+    stack.callback(decoding_threads.close)
     reading_threads = FairThreads(_READING_THREADS, name="reading")
     stack.callback(reading_threads.close)
     object_threads = FairThreads(_READING_THREADS, name="reading-objects")
@@ -162,6 +165,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         ),
         admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES),
+        decoding_threads=decoding_threads,
         reading_threads=reading_threads,
         object_threads=object_threads,
         files=files,

@@ -30,6 +30,9 @@ MEMORY_MIN_BYTES = 512 * MIB
 _MACHINE_SHARE = 3 / 4
 """The rest is for the page cache, in which segments are written and read, and for other programs."""
 
+DECODING_THREADS = 6
+"""Threads for what takes long to decode. A tenant that is alone gets four or five of them."""
+
 _BASE_BYTES = 192 * MIB
 """Interpreter, libraries, the index's pages, and what malloc keeps at hand (``memory.TRIM_BYTES``)."""
 _STEP_BYTES = 24 * MIB
@@ -89,7 +92,7 @@ def plan(config: Config, *, machine_bytes: int, threads: int) -> Ceiling:
 
 def keep_below(config: Config) -> Config:
     """Return the settings that keep the daemon below its ceiling; what had to shrink is logged."""
-    ceiling = plan(config, machine_bytes=machine_bytes(), threads=decoding_threads())
+    ceiling = plan(config, machine_bytes=machine_bytes(), threads=DECODING_THREADS)
     lowered = ",".join(f"{name}={value}" for name, value in changes(config, ceiling.config).items())
     if lowered:
         event(
@@ -103,11 +106,6 @@ def changes(config: Config, kept: Config) -> dict[str, int]:
     """Return the settings that were lowered, with what they are now."""
     names = (*_BUFFERS, *_COUNTS)
     return {name: getattr(kept, name) for name in names if getattr(kept, name) < getattr(config, name)}
-
-
-def decoding_threads() -> int:
-    """Return how many threads ``asyncio.to_thread`` has."""
-    return min(32, (os.cpu_count() or 1) + 4)
 
 
 def machine_bytes() -> int:

@@ -13,6 +13,7 @@ import contextlib
 import contextvars
 import functools
 import gc
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,18 +38,29 @@ class Watch:
     def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
         self._is_within = False
+        self._thread = threading.get_ident()
+        self._collecting_since = self._collected_s = 0.0
+
+    def on_collection(self, phase: str, _: object) -> None:
+        """To be put into ``gc.callbacks``: a collection falls to whatever turn it begins in, and isn't its work."""
+        if threading.get_ident() != self._thread:
+            return
+        if phase == "start":
+            self._collecting_since = time.thread_time()
+        else:
+            self._collected_s += time.thread_time() - self._collecting_since
 
     def call(self, callback: Callable[..., Any], *args: Any) -> Any:
         """Call, and tell if it takes too long. A turn within a turn is a part of the outer one."""
         if self._is_within:
             return callback(*args)
         self._is_within = True
-        began = time.thread_time()
+        began, collected_s = time.thread_time(), self._collected_s
         try:
             return callback(*args)
         finally:
             self._is_within = False
-            self.judge(time.thread_time() - began, callback)
+            self.judge(time.thread_time() - began - (self._collected_s - collected_s), callback)
 
     def judge(self, took_s: float, callback: Callable[..., Any]) -> None:
         if took_s > TURN_MAX_S:

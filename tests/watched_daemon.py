@@ -6,6 +6,7 @@ A turn that takes too long is written to standard error; the harness looks for i
 from __future__ import annotations
 
 import asyncio
+import gc
 import runpy
 import sys
 from collections.abc import Coroutine
@@ -35,6 +36,7 @@ def _run(main: Coroutine[Any, Any, Any], **settings: Any) -> Any:
 
 if __name__ == "__main__":
     watch = Watch(_tell)
+    gc.callbacks.append(watch.on_collection)
     watch_protocols(watch, Connection, ResponseHandler)
     uvloop.run = _run
     runpy.run_module("rrd", run_name="__main__", alter_sys=True)

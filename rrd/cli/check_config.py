@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from rrd.ceiling import changes, decoding_threads, machine_bytes, plan
+from rrd.ceiling import DECODING_THREADS, changes, machine_bytes, plan
 from rrd.cli import common
 from rrd.config import Config
 from rrd.handles import handles_allowed, share_out
@@ -71,7 +71,7 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
     for small, large, outcome in order:
         if getattr(c, small) > getattr(c, large):
             yield f"{small} ({getattr(c, small)}) is over {large} ({getattr(c, large)}): {outcome}"
-    ceiling = plan(c, machine_bytes=machine_bytes(), threads=decoding_threads())
+    ceiling = plan(c, machine_bytes=machine_bytes(), threads=DECODING_THREADS)
     if lowered := changes(c, ceiling.config):
         yield (
             f"memory_max ({ceiling.memory_max}) is less than the sum of all limits, so the server lowers "

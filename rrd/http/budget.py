@@ -250,11 +250,13 @@ class Budget:
             self._wake()
 
     def _grown(self, hold: Hold) -> None:
-        while self.held_bytes > self._bytes_max:
-            victim = self._most()
-            if victim is None:
-                return
-            self._refuse(victim)
+        while self.held_bytes > self._bytes_max and (victims := self._by_burden()):
+            tenant = victims[0].tenant
+            for victim in victims:
+                self._refuse(victim)
+                is_most = self._held_by.get(tenant, 0) >= max(self._held_by.values(), default=0)
+                if self.held_bytes <= self._bytes_max or not is_most:
+                    break
         if hold.failure is None and hold.waits_since is None and not self._has_room(hold):
             self._waiting.setdefault(hold.tenant, {})[hold] = None
             hold.pause(self.now())
@@ -291,8 +293,12 @@ class Budget:
 
     def _most(self, *, stalled_at: float | None = None) -> Hold | None:
         """Return which is to be refused. ``stalled_at``: only one that could send and has not since then."""
+        return next(iter(self._by_burden(stalled_at=stalled_at)), None)
+
+    def _by_burden(self, *, stalled_at: float | None = None) -> list[Hold]:
+        """Return those of the tenant's key that holds most, in the order in which they are to be refused."""
         if not self._holds:
-            return None
+            return []
         tenant = max(self._holds, key=lambda tenant: self._held_by[tenant])
         by_key: dict[str, int] = {}
         holds = [
@@ -303,14 +309,15 @@ class Budget:
         for hold in holds:
             by_key[hold.key] = by_key.get(hold.key, 0) + hold.counted_bytes
         if not by_key:
-            return None
+            return []
         key = max(by_key, key=lambda key: by_key[key])
         now = self.now()
-        return max(
+        return sorted(
             (hold for hold in holds if hold.key == key),
             key=lambda hold: (
                 hold.counted_bytes * min(now - hold.counted_since + SWEEP_INTERVAL_S, _AGE_S_MAX)
             ),
+            reverse=True,
         )
 
     def _refuse(self, hold: Hold, failure: RrdError | None = None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import TypeVar
 
 from rrd.http.budget import Hold
@@ -17,8 +18,10 @@ from rrd.wire.turns import QUICK_BYTES
 _Result = TypeVar("_Result")
 
 
-async def next_batch(decoder: Decoder, hold: Hold, *, flush: bool = False) -> Batch | None:
+async def next_batch(decoder: Decoder, hold: Hold, threads: Executor, *, flush: bool = False) -> Batch | None:
     """Return the decoder's next batch, or None when it wants more. Raises like ``Decoder.next_batch``.
+
+    ``threads``: the sender's turns among those that decode.
 
     What it holds counts in ``hold``. Before it would hold more than there is room for, it waits; it raises
     like ``Hold.room``.
@@ -33,14 +36,14 @@ async def next_batch(decoder: Decoder, hold: Hold, *, flush: bool = False) -> Ba
     while batch is None and decoder.is_behind:
         hold.set_decoded(decoder.held_bytes, unfinished=decoder.unfinished_bytes)
         await hold.room()
-        batch = await in_thread(lambda: decoder.next_batch(flush=flush, pace="step"))
+        batch = await in_thread(threads, lambda: decoder.next_batch(flush=flush, pace="step"))
     hold.set_decoded(decoder.held_bytes, unfinished=decoder.unfinished_bytes)
     return batch
 
 
-async def in_thread(call: Callable[[], _Result]) -> _Result:
-    """Return what ``call`` returns in a thread. Cancelled, it waits for the thread."""
-    working = asyncio.ensure_future(asyncio.to_thread(call))
+async def in_thread(threads: Executor, call: Callable[[], _Result]) -> _Result:
+    """Return what ``call`` returns in one of ``threads``. Cancelled, it waits for the thread."""
+    working = asyncio.get_running_loop().run_in_executor(threads, call)
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:

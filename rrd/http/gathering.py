@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any, Literal
 
 from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
@@ -47,12 +48,20 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     """
 
     def __init__(
-        self, *, run_bytes: int, max_msg_size: int, hold: Hold, inflate_ratio_max: int | None = None
+        self,
+        *,
+        run_bytes: int,
+        max_msg_size: int,
+        hold: Hold,
+        threads: Executor,
+        inflate_ratio_max: int | None = None,
     ) -> None:
         """``run_bytes``: a run is handed out as soon as it has so many. All that waits counts in ``hold``.
 
-        ``inflate_ratio_max``: as ``Inflater``'s ``ratio_max``.
+        ``threads``: where what takes long to inflate is inflated. ``inflate_ratio_max``: as ``Inflater``'s
+        ``ratio_max``.
         """
+        self._threads = threads
         self._inflate_ratio_max = inflate_ratio_max
         # The last flush and the summary come between the client's close and ours, hence autoclose.
         # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
@@ -144,7 +153,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         """
         work: Unfinished = message.data
         try:
-            while (plain := await in_thread(work.step)) is None:
+            while (plain := await in_thread(self._threads, work.step)) is None:
                 frames.taken_bytes = work.held_bytes
                 frames.count_held()
                 await self.hold.room()

@@ -152,6 +152,7 @@ class _Pump:
         self._sender = sender
         self._decoder = decoder
         self._hold = hold
+        self._threads = services.decoding_threads.lane(sender.who)
         self._pacer = services.admission.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
@@ -200,7 +201,7 @@ class _Pump:
 
     async def _pull(self) -> None:
         while True:
-            batch = await next_batch(self._decoder, self._hold)
+            batch = await next_batch(self._decoder, self._hold, self._threads)
             if batch is None:
                 return
             await self._put(batch)

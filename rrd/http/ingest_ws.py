@@ -87,6 +87,7 @@ async def _run(
         run_bytes=services.config.flush_bytes,
         max_msg_size=services.config.message_bytes_max,
         hold=hold,
+        threads=services.decoding_threads.lane(sender.who),
         inflate_ratio_max=services.config.inflate_ratio_max,
     )
     await socket.prepare(request)
@@ -138,6 +139,7 @@ class _SocketIngest:
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
         self._hold = socket.hold
+        self._threads = services.decoding_threads.lane(sender.who)
         self._pacer = services.admission.pacer(sender.who)
         self._is_busy = False
         """Something received is just being taken in: nothing younger may overtake it."""
@@ -214,18 +216,18 @@ class _SocketIngest:
             if message.type is WSMsgType.TEXT:
                 self._text = self._decoder_of([message.data])
                 with self._busy():
-                    batch = await next_batch(self._text, self._hold)
+                    batch = await next_batch(self._text, self._hold, self._threads)
                     self._line = self._line if batch is None else batch.limit_line
                     return batch
             self._binary_head = bytes(message.data[:HEAD_BYTES_KEPT])
             self._decoder.feed(message.data, ends_message=True)
             with self._busy():
-                batch = await next_batch(self._decoder, self._hold, flush=True)
+                batch = await next_batch(self._decoder, self._hold, self._threads, flush=True)
             if batch is not None:
                 return batch
         self._decoder.finish(cut_off=True)
         with contextlib.suppress(WireError), self._busy():
-            return await next_batch(self._decoder, self._hold)
+            return await next_batch(self._decoder, self._hold, self._threads)
         return None
 
     async def _receive(self) -> None:
@@ -302,21 +304,21 @@ class _SocketIngest:
         return decoder
 
     async def _drain(self, decoder: Decoder) -> None:
-        while (batch := await next_batch(decoder, self._hold)) is not None:
+        while (batch := await next_batch(decoder, self._hold, self._threads)) is not None:
             self._line = batch.limit_line
             self._put(batch)
             await self._room()
 
     async def _drain_decoder(self) -> None:
         while self._decoder.waiting_bytes:
-            if (batch := await next_batch(self._decoder, self._hold, flush=True)) is not None:
+            if (batch := await next_batch(self._decoder, self._hold, self._threads, flush=True)) is not None:
                 self._put(batch)
 
     async def _take_binary(self, data: bytes) -> None:
         decoder = self._decoder
         self._binary_head = bytes(data[:HEAD_BYTES_KEPT])
         decoder.feed(data, ends_message=True)
-        while (batch := await next_batch(decoder, self._hold)) is not None:
+        while (batch := await next_batch(decoder, self._hold, self._threads)) is not None:
             self._put(batch)
             await self._room()
         if not (decoder.unfinished_bytes or decoder.waiting_bytes):
@@ -432,7 +434,7 @@ class _SocketIngest:
         self._decoder.finish(cut_off=True)
         try:
             with self._busy():
-                while (batch := await next_batch(self._decoder, self._hold)) is not None:
+                while (batch := await next_batch(self._decoder, self._hold, self._threads)) is not None:
                     self._put(batch)
         except WireError as error:
             self._set_aside(error)

@@ -65,6 +65,8 @@ class Services:
     admission: Admission
     read_room: Room
     """``read_bytes_max``: for all answers that are being made, or wait for their takers."""
+    decoding_threads: FairThreads
+    """For what takes long to decode or to inflate: no tenant's bodies hold up another's."""
     reading_threads: FairThreads
     """For readers alone: none must hold up a commit."""
     object_threads: FairThreads
