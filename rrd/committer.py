@@ -72,7 +72,8 @@ class Committer:
         """Each block has a file of its own, all of them open together."""
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
         self._line_keys = LineKeys()
-        self._ready: OrderedDict[Recording, None] = OrderedDict()
+        self._ready: OrderedDict[str, OrderedDict[Recording, None]] = OrderedDict()
+        """What has something to store, by tenant; tenants take turns."""
         self._looked_up: list[tuple[Recording, Work]] = []
         self._lookups: set[asyncio.Task[None]] = set()
         self._lookup_threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
@@ -95,7 +96,7 @@ class Committer:
 
     def wake(self, recording: Recording) -> None:
         """``recording`` has something to store and nothing on its way."""
-        self._ready[recording] = None
+        self._ready.setdefault(recording.tenant, OrderedDict())[recording] = None
         self._something.set()
 
     async def next_group(self) -> None:
@@ -145,7 +146,7 @@ class Committer:
         group, self._looked_up = self._looked_up, []
         size = sum(len(work.batch.payload) for _, work in group)
         while self._ready and len(group) < self._group_blocks_max and size < _GROUP_BYTES_MAX:
-            recording, _ = self._ready.popitem(last=False)
+            recording = self._next_ready()
             work = recording.take()
             if work is None:
                 continue
@@ -160,6 +161,16 @@ class Committer:
         if self._ready:
             self._something.set()
         return group
+
+    def _next_ready(self) -> Recording:
+        """Take out the recording that has waited longest, of the tenant whose turn it is."""
+        tenant, recordings = next(iter(self._ready.items()))
+        recording, _ = recordings.popitem(last=False)
+        if recordings:
+            self._ready.move_to_end(tenant)
+        else:
+            del self._ready[tenant]
+        return recording
 
     async def _look_up(self, recording: Recording, work: Work) -> None:
         try:

@@ -55,8 +55,17 @@ class Waiting:
     def __init__(self) -> None:
         self.bytes = 0
         """Bytes of batches that are in memory and not safe yet."""
+        self.bytes_of: Counter[str] = Counter()
+        """The same, by tenant."""
         self.late_lines: Counter[tuple[str, str]] = Counter()
         """Lines that came for each (tenant, recording) that is erased, since somebody took this."""
+
+    def add(self, tenant: str, size: int) -> None:
+        """So many bytes more, or less, wait."""
+        self.bytes += size
+        self.bytes_of[tenant] += size
+        if not self.bytes_of[tenant]:
+            del self.bytes_of[tenant]
 
 
 class Tally(NamedTuple):
@@ -236,7 +245,7 @@ class Recording:
         self._pending.append(pending)
         size = _size(pending.batch)
         self.pending_bytes += size
-        self._waiting.bytes += size
+        self._waiting.add(self.tenant, size)
         if not self.busy:
             self._wake(self)
 
@@ -253,7 +262,7 @@ class Recording:
             pending = self._pending.popleft()
             size = _size(pending.batch)
             self.pending_bytes -= size
-            self._waiting.bytes -= size
+            self._waiting.add(self.tenant, -size)
             pending.source.settle(1, Tally(), failure)
 
     def live_sources(self) -> frozenset[int]:
@@ -280,7 +289,7 @@ class Recording:
     def taken_out(self, work: Work) -> None:
         """The bytes of ``work`` are no longer waiting, whatever became of them."""
         self.pending_bytes -= work.size
-        self._waiting.bytes -= work.size
+        self._waiting.add(self.tenant, -work.size)
         self.busy = False
 
     def needs_history(self, work: Work) -> bool:

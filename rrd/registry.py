@@ -190,13 +190,14 @@ class Registry:
     async def room(self, source: Source) -> None:
         """Wait until there is room for more from ``source``: this is the backpressure on senders.
 
+        The last tenth of the room is for tenants that take no more than as much.
         Raises ``DiskFull`` when the disk's reserve is reached; what was put before is stored all the same.
         """
         self.check_room_on_disk()
-        recording = source.recording
-        while (
-            recording.pending_bytes > self._config.recording_buffer_bytes_max
-            or self._waiting.bytes > self._config.buffer_bytes_max
+        recording, bytes_max = source.recording, self._config.buffer_bytes_max
+        waiting, kept_back = self._waiting, bytes_max // 10
+        while recording.pending_bytes > self._config.recording_buffer_bytes_max or waiting.bytes > (
+            bytes_max if waiting.bytes_of[recording.tenant] <= kept_back else bytes_max - kept_back
         ):
             await self.committer.next_group()
 

@@ -42,7 +42,7 @@ class Watch:
         self._collecting_since = self._collected_s = 0.0
 
     def on_collection(self, phase: str, _: object) -> None:
-        """To be put into ``gc.callbacks``: a collection falls to whatever turn it begins in, and isn't its work."""
+        """Called by ``gc``: a collection falls to whatever turn it begins in, and is no work of that turn."""
         if threading.get_ident() != self._thread:
             return
         if phase == "start":

@@ -116,9 +116,9 @@ async def test_a_sender_waits_while_there_is_no_room_and_goes_on_when_there_is(
     async with lived(disk, settings, tmp_path, None, first=True) as life:
         source = await _source(life)
         disk.writes.clear()
-        source.put(batch(event(1, pad=900)))
+        source.put(batch(event(1, pad=700)))
         await asyncio.wait_for(life.registry.room(source), 20)
-        source.put(batch(event(2, pad=900)))
+        source.put(batch(event(2, pad=700)))
         waiting = asyncio.create_task(life.registry.room(source))
         await _turns()
         assert not waiting.done()

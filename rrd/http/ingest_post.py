@@ -27,6 +27,7 @@ from rrd.http.decoding import next_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
+from rrd.http.sharing import is_import
 from rrd.recording import Source, Tally
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch, Rejected
@@ -40,10 +41,14 @@ async def ingest_post(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     sender = await sender_of(request, services)
     services.registry.check_room_on_disk()
+    limits = services.limits
+    if is_import(sender.grant):
+        # What was stored and exported compresses as well as it does, and comes from this machine.
+        limits = limits._replace(inflate_ratio_max=None)
     decoder = Decoder(
         kind=kind_of(request.headers.get(hdrs.CONTENT_TYPE, "")),
         encoding=encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, "")),
-        limits=services.limits,
+        limits=limits,
     )
     hold = hold_of(request)
     hold.belongs_to(sender.grant.tenant, sender.grant.key_id)

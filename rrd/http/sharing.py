@@ -25,9 +25,14 @@ CLAIM = web.RequestKey("claim", Who)
 
 def who_of(grant: Grant, address: str, services: Services) -> Who:
     """Return on whom something counts. ``address``: the client's, or empty."""
-    if grant.label == LABEL:
+    if is_import(grant):
         return Who("")
     return Who(grant.tenant, grant.key_id, party_of(address, services.config.trusted_proxies))
+
+
+def is_import(grant: Grant) -> bool:
+    """Tell whether the key is the one that ``rrd import`` makes for itself."""
+    return grant.label == LABEL
 
 
 def claim(request: web.Request, grant: Grant, address: str, services: Services) -> None:

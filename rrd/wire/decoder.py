@@ -230,7 +230,7 @@ class Decoder:
 
     def _decode(self) -> None:
         while self._splitter.whole_bytes < self._limits.batch_bytes:
-            if self._work_left <= 0:
+            if self._work_left <= 0 or (self._is_quick and self._taken_bytes and self._inflater.is_dear):
                 self.is_behind = True
                 return
             if self._events is not None:

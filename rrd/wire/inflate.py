@@ -86,9 +86,9 @@ def inflater(encoding: Encoding, *, zstd_window_bytes_max: int) -> Inflater:
     if encoding == "gzip":
         return _Gzip()
     if encoding == "br":
-        return _Brotli()
+        return Brotli()
     if encoding == "zstd":
-        return _Zstd(zstd_window_bytes_max)
+        return Zstd(zstd_window_bytes_max)
     return _Identity()
 
 
@@ -189,7 +189,14 @@ def _has_gzip_header(data: bytes) -> bool:
     return len(data) >= limit
 
 
-class _Brotli:
+_QUICK_WINDOW_BYTES = 4 << 20
+"""A few bytes may fill a window, and however little is asked for, brotli fills it before it gives anything
+out: with the largest ones that takes 20 ms. This one is the default of brotli's encoders; that of zstd's is
+2 MiB.
+"""
+
+
+class Brotli:
     """RFC 7932."""
 
     def __init__(self) -> None:
@@ -209,6 +216,10 @@ class _Brotli:
             return 0
         return _BROTLI_STATE_BYTES + min(self._window_bytes, self._decoded_bytes)
 
+    @property
+    def is_dear(self) -> bool:
+        return self._stream is not None and self._window_bytes > _QUICK_WINDOW_BYTES
+
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         for part in _slices(chunk, _SLICE_BYTES):
             if self._ended:
@@ -216,6 +227,8 @@ class _Brotli:
             if self._stream is None:
                 self._stream = brotli.Decompressor()
                 self._window_bytes, self._decoded_bytes = _brotli_window_bytes(part[0]), 0
+                if self.is_dear:
+                    yield b""  # For the caller to hear of it first.
             yield from self._decode(part)
 
     def _decode(self, part: bytes) -> Iterator[bytes]:
@@ -248,19 +261,31 @@ def _brotli_window_bytes(first: int) -> int:
     return 1 << bits
 
 
-class _Zstd:
+def _zstd_window_bytes(begin: bytes) -> int:
+    """Return the window that a frame's header asks for (RFC 8878, 3.1.1.1.2); the most if it isn't all there."""
+    try:
+        return zstandard.get_frame_parameters(begin).window_size
+    except zstandard.ZstdError:
+        return 1 << 62
+
+
+class Zstd:
     """RFC 8878. Frames that ask for a larger window than allowed are refused, since it is memory."""
 
     def __init__(self, window_bytes_max: int) -> None:
         self._window_bytes_max = window_bytes_max
         self._context = zstandard.ZstdDecompressor(max_window_size=window_bytes_max)
         self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._decoded_bytes = 0
-        """Of the open frame."""
+        self._window_bytes = self._decoded_bytes = 0
+        """Of the open frame: the window that its header declares, and what came out."""
 
     @property
     def at_boundary(self) -> bool:
         return self._frame is None
+
+    @property
+    def is_dear(self) -> bool:
+        return self._frame is not None and self._window_bytes > _QUICK_WINDOW_BYTES
 
     @property
     def memory_bytes(self) -> int:
@@ -280,6 +305,9 @@ class _Zstd:
                 if self._frame is None:
                     self._frame = self._context.decompressobj()
                     self._decoded_bytes = 0
+                    self._window_bytes = _zstd_window_bytes(rest)
+                    if self.is_dear:
+                        yield b""  # For the caller to hear of it first.
                 try:
                     decoded = self._frame.decompress(rest)
                 except zstandard.ZstdError as error:

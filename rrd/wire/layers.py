@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from rrd.errors import TooLarge
-from rrd.wire.inflate import Encoding, Inflater, inflater
+from rrd.wire.inflate import Brotli, Encoding, Inflater, Zstd, inflater
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -72,6 +72,11 @@ class Layers:
     def memory_bytes(self) -> int:
         """What open streams hold: their state and windows."""
         return 0 if self._is_plain else self._outer.memory_bytes + self._inner.memory_bytes
+
+    @property
+    def is_dear(self) -> bool:
+        """What comes next may take long, however short it is."""
+        return not self._is_plain and (self._outer.is_dear or self._inner.is_dear)
 
     @property
     def has_head(self) -> bool:
@@ -171,6 +176,10 @@ class _Stream:
     @property
     def memory_bytes(self) -> int:
         return len(self.head) + (0 if self._inflater is None else self._inflater.memory_bytes)
+
+    @property
+    def is_dear(self) -> bool:
+        return isinstance(self._inflater, Brotli | Zstd) and self._inflater.is_dear
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         if self._inflater is None:
