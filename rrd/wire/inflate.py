@@ -262,7 +262,7 @@ def _brotli_window_bytes(first: int) -> int:
 
 
 def _zstd_window_bytes(begin: bytes) -> int:
-    """Return the window that a frame's header asks for (RFC 8878, 3.1.1.1.2); the most if it isn't all there."""
+    """Return the window that a frame asks for (RFC 8878, 3.1.1.1.2); the most where its header is cut off."""
     try:
         return zstandard.get_frame_parameters(begin).window_size
     except zstandard.ZstdError:
