@@ -34,7 +34,9 @@ async def next_batch(decoder: Decoder, hold: Hold, threads: Executor, *, flush: 
         await asyncio.sleep(0)
     batch = decoder.next_batch(flush=flush, pace="quick")
     while batch is None and decoder.is_behind:
-        hold.set_decoded(decoder.held_bytes, unfinished=decoder.unfinished_bytes)
+        # Before the step: two hundred streams at once would fill their windows before the first is counted.
+        size = decoder.held_bytes + decoder.unfilled_bytes
+        hold.set_decoded(size, unfinished=decoder.unfinished_bytes)
         await hold.room()
         batch = await in_thread(threads, lambda: decoder.next_batch(flush=flush, pace="step"))
     hold.set_decoded(decoder.held_bytes, unfinished=decoder.unfinished_bytes)

@@ -19,6 +19,7 @@ from rrd.errors import (
     TooLarge,
     Unauthenticated,
     WireError,
+    without_frames,
 )
 from rrd.http.budget import Hold, TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
@@ -56,11 +57,13 @@ async def ingest_post(request: web.Request) -> web.Response:
     try:
         failure = await pump.run(body_chunks(request, services.config, hold))
         if failure is not None:
+            without_frames(failure)
             await pump.set_aside(failure)
         tally = await pump.flush()
     except RrdError as error:
         if pump.source is None:
             raise
+        without_frames(error)
         return problem_of(error, **_counts(pump.source.tally))
     finally:
         pump.close()

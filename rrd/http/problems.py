@@ -13,7 +13,7 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from rrd.errors import BadRequest, NotReady, RrdError
+from rrd.errors import BadRequest, NotReady, RrdError, without_frames
 from rrd.http import cors
 from rrd.http.services import SERVICES, Services
 from rrd.log import event
@@ -121,6 +121,8 @@ async def _answer(
     try:
         return await handler(request)
     except RrdError as error:
+        # Its connection may keep it, and with its frames all that the request had in memory.
+        without_frames(error)
         return problem_of(error)
     except web.HTTPException as error:
         if error.status < 400:

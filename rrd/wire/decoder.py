@@ -201,6 +201,11 @@ class Decoder:
         """All that decoding holds now: chunks that wait, windows of decompressors, text."""
         return self._chunk_bytes + self._inflater.memory_bytes + self.waiting_bytes + self.unfinished_bytes
 
+    @property
+    def unfilled_bytes(self) -> int:
+        """What the windows of its decompressors may take beside that with the next step."""
+        return self._inflater.unfilled_bytes
+
     def _pull(self) -> None:
         """Work until a batch is full, everything fed is used up, or an error stops it."""
         if self._error is None:

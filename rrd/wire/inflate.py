@@ -220,6 +220,11 @@ class Brotli:
     def is_dear(self) -> bool:
         return self._stream is not None and self._window_bytes > _QUICK_WINDOW_BYTES
 
+    @property
+    def unfilled_bytes(self) -> int:
+        """What the window may still take."""
+        return max(0, self._window_bytes - self._decoded_bytes) if self._stream is not None else 0
+
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         for part in _slices(chunk, _SLICE_BYTES):
             if self._ended:
@@ -286,6 +291,13 @@ class Zstd:
     @property
     def is_dear(self) -> bool:
         return self._frame is not None and self._window_bytes > _QUICK_WINDOW_BYTES
+
+    @property
+    def unfilled_bytes(self) -> int:
+        """What the window may still take."""
+        if self._frame is None:
+            return 0
+        return max(0, min(self._window_bytes, self._window_bytes_max) - self._decoded_bytes)
 
     @property
     def memory_bytes(self) -> int:

@@ -79,6 +79,11 @@ class Layers:
         return not self._is_plain and (self._outer.is_dear or self._inner.is_dear)
 
     @property
+    def unfilled_bytes(self) -> int:
+        """What the windows of open streams may still take."""
+        return 0 if self._is_plain else self._outer.unfilled_bytes + self._inner.unfilled_bytes
+
+    @property
     def has_head(self) -> bool:
         """Some bytes don't tell yet what they are, and ``flush`` would take them."""
         return not self._is_plain and bool(self._outer.head or self._inner.head)
@@ -180,6 +185,10 @@ class _Stream:
     @property
     def is_dear(self) -> bool:
         return isinstance(self._inflater, Brotli | Zstd) and self._inflater.is_dear
+
+    @property
+    def unfilled_bytes(self) -> int:
+        return self._inflater.unfilled_bytes if isinstance(self._inflater, Brotli | Zstd) else 0
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         if self._inflater is None:
