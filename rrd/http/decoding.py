@@ -51,3 +51,6 @@ async def in_thread(threads: Executor, call: Callable[[], _Result]) -> _Result:
     except asyncio.CancelledError:
         await asyncio.wait([working])
         raise
+    finally:
+        # It has the error that was raised, whose frames would have it: neither would ever be let go.
+        del working

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from isal import isal_zlib
 
-from rrd.errors import BrokenEncoding, TooLarge
+from rrd.errors import BrokenEncoding, RrdError, TooLarge
 from rrd.wire.inflate import ISAL_ERRORS, WINDOW_BYTES
 from rrd.wire.layers import RATIO_FREE_BYTES
 from rrd.wire.turns import QUICK_BYTES, STEP_BYTES, WINDOW_COST_BYTES
@@ -62,7 +62,11 @@ class Unfinished:
         """
         left_bytes = STEP_BYTES
         while left_bytes > 0:
-            window = next(self._windows, None)
+            try:
+                window = next(self._windows, None)
+            except RrdError:
+                self._parts.clear()
+                raise
             if window is None:
                 message = b"".join(self._parts)
                 self._parts.clear()

@@ -183,6 +183,8 @@ class _SocketIngest:
                 # Cancelled or not, what was received goes on its way to the disk.
                 self.flush()
                 self._services.registry.close_source(self._source)
+                # They know each other, and would be let go with the next collection of garbage only.
+                self._source.on_commit = None
             self._hold.release()
             self._pacer.close()
 
