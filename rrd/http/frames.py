@@ -260,6 +260,16 @@ class FrameReader(WebSocketReader):
         if size > FREE_BYTES or self._hold.counted_bytes:
             self._hold.set_incoming(size, received=received)
 
+    def set_taken(self, size: int) -> None:
+        """The message that is being taken in has ``size`` bytes.
+
+        What small ones held is told with the last one that waits: the queue holds a run or two.
+        """
+        is_small = max(size, self.taken_bytes) <= FREE_BYTES
+        self.taken_bytes = size
+        if not is_small or not (size or self._runs.has_waiting):
+            self.count_held()
+
     def give_up(self, failure: RrdError) -> None:
         """Take in nothing more. What is whole can still be received; then comes ``failure``."""
         self._under_way_bytes = self._fragment_bytes = 0
