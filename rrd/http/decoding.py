@@ -39,7 +39,8 @@ async def next_batch(decoder: Decoder, hold: Hold, threads: Executor, *, flush: 
         hold.set_decoded(size, unfinished=decoder.unfinished_bytes)
         await hold.room()
         batch = await in_thread(threads, lambda: decoder.next_batch(flush=flush, pace="step"))
-    hold.set_decoded(decoder.held_bytes, unfinished=decoder.unfinished_bytes)
+    held_bytes, unfinished_bytes = decoder.held()
+    hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
     return batch
 
 

@@ -55,6 +55,12 @@ CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
 Message = WSMessage | WSMessageTextBytes
 
 
+def size_of(message: Message) -> int:
+    """Return how many bytes a message of text or data has, or all of a run together."""
+    # A run knows, in ``extra``: a sum over thousands of small messages takes as long as their check.
+    return cast(int, message.extra) if type(message.data) is list else len(message.data)
+
+
 class Runs(WebSocketDataQueue):
     """aiohttp's queue, and in front of it the run that gathers."""
 
@@ -105,12 +111,14 @@ class Runs(WebSocketDataQueue):
 
     def hand_out(self) -> None:
         if self.messages:
-            size = self.size + _MESSAGE_COST_BYTES * len(self.messages)
-            super().feed_data(WSMessageTextBytes(_TEXT, self.take(), ""), size)
+            self._queue(self.size, self.take())
 
     def hand_back(self, messages: list[bytes]) -> None:
-        size = sum(map(len, messages)) + _MESSAGE_COST_BYTES * len(messages)
-        super().feed_data(WSMessageTextBytes(_TEXT, cast(Any, messages), ""), size)
+        self._queue(sum(map(len, messages)), messages)
+
+    def _queue(self, size: int, messages: list[bytes]) -> None:
+        run = WSMessageTextBytes(_TEXT, cast(Any, messages), cast(Any, size))
+        super().feed_data(run, size + _MESSAGE_COST_BYTES * len(messages))
 
     def stall(self, item: Message) -> None:
         """Queue ``item``, so large for the queue that no frame is parsed before it is received."""
@@ -251,6 +259,16 @@ class FrameReader(WebSocketReader):
         size = self._under_way_bytes + self._fragment_bytes + self._runs.waiting_bytes + self.taken_bytes
         if size > FREE_BYTES or self._hold.counted_bytes:
             self._hold.set_incoming(size, received=received)
+
+    def set_taken(self, size: int) -> None:
+        """The message that is being taken in has ``size`` bytes.
+
+        What small ones held is told with the last one that waits: the queue holds a run or two.
+        """
+        is_small = max(size, self.taken_bytes) <= FREE_BYTES
+        self.taken_bytes = size
+        if not is_small or not (size or self._runs.has_waiting):
+            self.count_held()
 
     def give_up(self, failure: RrdError) -> None:
         """Take in nothing more. What is whole can still be received; then comes ``failure``."""

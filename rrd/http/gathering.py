@@ -30,7 +30,7 @@ from rrd.errors import RrdError, WireError, without_frames
 from rrd.http.budget import Hold
 from rrd.http.decoding import in_thread
 from rrd.http.deflate import Unfinished
-from rrd.http.frames import CLOSED, MARK, FrameReader, Message, Runs
+from rrd.http.frames import CLOSED, MARK, FrameReader, Message, Runs, size_of
 from rrd.http.half_close import half_close
 
 _TURN_COST = 256
@@ -108,8 +108,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         runs, frames = self._runs, self._frames
         assert runs is not None
         assert frames is not None
-        frames.taken_bytes = 0
-        frames.count_held()
+        frames.set_taken(0)
         while self._last is None:
             if self._turn_cost >= _TURN_COST:
                 self._turn_cost = 0
@@ -139,8 +138,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             elif message.type is not WSMsgType.PONG and message is not MARK:
                 data = message.data
                 self._turn_cost += _TURN_COST if type(data) is list else _TURN_COST // 16
-                frames.taken_bytes = sum(map(len, data)) if type(data) is list else len(data)
-                frames.count_held()
+                frames.set_taken(size_of(message))
                 return message
         frames.stop()
         runs.stop()

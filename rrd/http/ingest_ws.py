@@ -29,7 +29,7 @@ from rrd.http.budget import LARGE_EVENT_BYTES, TooMuchUnfinished, TooSlow
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.connection import hold_of
 from rrd.http.decoding import next_batch
-from rrd.http.frames import Message
+from rrd.http.frames import Message, size_of
 from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
@@ -238,7 +238,9 @@ class _SocketIngest:
             with self._busy():
                 if message.type is WSMsgType.TEXT:
                     # A run, but for messages that came before there were any.
-                    await self._take_text(message.data if type(message.data) is list else [message.data])
+                    messages = message.data if type(message.data) is list else [message.data]
+                    await self._take_text(messages, size_of(message))
+                    del messages
                 else:
                     await self._take_binary(message.data)
             del message  # An idle socket would keep it.
@@ -275,9 +277,10 @@ class _SocketIngest:
             self._is_flush_due = True
             self._services.sockets.gathers(self)
 
-    async def _take_text(self, messages: list[bytes]) -> None:
+    async def _take_text(self, messages: list[bytes], size: int) -> None:
+        """Take ``size`` bytes of messages in."""
         await self._drain_decoder()
-        if sum(map(len, messages)) < LARGE_EVENT_BYTES:
+        if size < LARGE_EVENT_BYTES:
             try:
                 batch = self._check(messages)
             except TakesLong:
@@ -373,7 +376,7 @@ class _SocketIngest:
         with self._busy():
             await self._drain_decoder()
             if messages := self._socket.take_out():
-                await self._take_text(messages)
+                await self._take_text(messages, sum(map(len, messages)))
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:
@@ -427,7 +430,7 @@ class _SocketIngest:
             self._decoder.give_up()
             await self._drain_decoder()
             if messages := self._socket.take_out():
-                await self._take_text(messages)
+                await self._take_text(messages, sum(map(len, messages)))
 
     async def _finish_stream(self) -> None:
         """The socket is closed: take what the binary stream still holds."""

@@ -199,7 +199,14 @@ class Decoder:
     @property
     def held_bytes(self) -> int:
         """All that decoding holds now: chunks that wait, windows of decompressors, text."""
-        return self._chunk_bytes + self._inflater.memory_bytes + self.waiting_bytes + self.unfinished_bytes
+        return self.held()[0]
+
+    def held(self) -> tuple[int, int]:
+        """Return ``held_bytes`` and ``unfinished_bytes``, which are wanted after each message."""
+        unfinished_bytes = self._splitter.partial_bytes + len(self._document) + len(self._head)
+        waiting_bytes = self._splitter.whole_bytes + len(self._unchecked) - self._unchecked_at
+        held_bytes = self._chunk_bytes + self._inflater.memory_bytes + waiting_bytes + unfinished_bytes
+        return held_bytes, unfinished_bytes
 
     @property
     def unfilled_bytes(self) -> int:

@@ -37,8 +37,8 @@ _EMPTY_MAX = 16
 """Members and slices of input in a row that add nothing, before an empty window says so."""
 
 _SLICE_BYTES_MIN = 1 << 10
-"""A stream that ends copies what was given to it and comes after its end. Slices that grow from here keep
-many short members from costing a long slice each."""
+"""A stream that ends copies what was given to it and comes after its end. Slices that grow from here, once a
+member has ended, keep many short ones from costing a long slice each."""
 
 _SLICE_BYTES = 64 << 10
 """What is not decoded yet is copied with each window, by all these libraries, so that
@@ -126,7 +126,7 @@ class _Gzip:
         return len(self._header) + (0 if self._stream is None else _GZIP_STATE_BYTES)
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
-        at, slice_bytes, empty_count = 0, _SLICE_BYTES_MIN, 0
+        at, slice_bytes, empty_count = 0, _SLICE_BYTES, 0
         while at < len(chunk):
             rest = chunk[at : at + slice_bytes]
             at += len(rest)
@@ -146,7 +146,9 @@ class _Gzip:
                 except ISAL_ERRORS as error:
                     raise BrokenEncoding(f"the gzip stream is damaged: {error}") from None
                 if self._stream.eof:
-                    rest = self._stream.unused_data
+                    # A header is never whole before this slice, so what is behind the member is of it.
+                    at -= len(self._stream.unused_data)
+                    rest = b""
                     self._stream = None
                     slice_bytes = _SLICE_BYTES_MIN
                 empty_count = 0 if window else empty_count + 1

@@ -105,8 +105,12 @@ class Layers:
 
     def flush(self) -> Iterator[bytes]:
         """The message or body ends: yield what had waited for more bytes to tell what it is."""
+        if not self.has_head:
+            return  # So it is with nearly all messages.
         yield from self._through(self._outer.flush())
-        yield from self._counted(self._inner.flush())
+        for window in self._inner.flush():
+            self._count_inner(window)
+            yield window
 
     def end_message(self) -> None:
         """The next chunk begins a new message. Call after ``flush``."""
@@ -119,28 +123,27 @@ class Layers:
 
     def _through(self, windows: Iterator[bytes]) -> Iterator[bytes]:
         for window in windows:
-            if self._outer.is_identity:
-                yield window
-                continue
-            if not window:
+            if self._outer.is_identity or not window:
                 yield window
                 continue
             self._outer_bytes += len(window)
-            self._check_ratio(self._outer_bytes)
+            if self._outer_bytes > RATIO_FREE_BYTES:
+                self._check_ratio(self._outer_bytes)
             if self._inner is _NOTHING:
                 self._inner = _Stream("identity", self._zstd_window_bytes_max)
-            yield from self._counted(self._inner.windows(window))
+            for plain in self._inner.windows(window):
+                if self._inner.is_compressed:
+                    self._count_inner(plain)
+                yield plain
             if self._inner.is_compressed and self._bytes_max is not None:
                 self._between_bytes += len(window)
                 if self._between_bytes > self._bytes_max:
                     raise TooLarge(f"the body is larger than {self._bytes_max} bytes when decoded once")
 
-    def _counted(self, windows: Iterator[bytes]) -> Iterator[bytes]:
-        for window in windows:
-            if self._inner.is_compressed:
-                self._inner_bytes += len(window)
-                self._check_ratio(self._inner_bytes)
-            yield window
+    def _count_inner(self, window: bytes) -> None:
+        if self._inner.is_compressed:
+            self._inner_bytes += len(window)
+            self._check_ratio(self._inner_bytes)
 
     def _check_ratio(self, decoded_bytes: int) -> None:
         ratio_max = self._ratio_max
