@@ -62,7 +62,7 @@ def check(lab: Lab, way: str, shape: str, sizes: tuple[int, ...]) -> None:
 
 
 SMALL = (32 * KIB, 64 * KIB, 128 * KIB)
-LARGE = (256 * KIB, 512 * KIB, 1024 * KIB)
+LARGE = (128 * KIB, 256 * KIB, 512 * KIB)
 
 CHOSEN = [
     ("post:ndjson:plain", "blank"),
