@@ -35,7 +35,7 @@ from tests.wire.costs import (
 )
 
 KIB = 1 << 10
-SIZES = (32 * KIB, 64 * KIB, 128 * KIB)
+SIZES = (16 * KIB, 32 * KIB, 64 * KIB)
 SIZE_MAX = 2048 * KIB
 ENOUGH_S = 0.1
 """What costs so much is large enough to compare."""
