@@ -30,7 +30,7 @@ pytestmark = [
 
 KIB = 1 << 10
 TRIES = 3
-REFUSED = (401, 403, 404, 429, 503, 1006)
+REFUSED = (401, 403, 404, 429, 431, 503, 1006)
 """Answers that would say that there was no work to measure."""
 SIZES = (64 * KIB, 128 * KIB, 256 * KIB)
 
@@ -159,7 +159,7 @@ BODIES: dict[str, Send] = {
     "socket-text-run-together": over_socket("run-together"),
     "socket-text-surrogates": over_socket("surrogates"),
     "socket-text-brackets": over_socket("brackets-of-objects"),
-    "socket-messages-bytewise": over_socket("brackets", message_bytes=1),
+    "socket-tiny-messages": over_socket("brackets", message_bytes=4),
     "socket-frames-bytewise": over_socket("run-together-events", frame_bytes=1),
     "socket-binary-zstd-frames": over_socket("blank", opcode=BINARY, compression="zstd-frames"),
     "socket-binary-bytewise": over_socket("run-together-events", opcode=BINARY, message_bytes=1),
@@ -173,10 +173,10 @@ BODIES: dict[str, Send] = {
 }
 QUERIES: dict[str, Send] = {
     # A head may have 32 KiB.
-    "list-filters": asked(lambda size: "&".join(f"meta[k{number}]=1" for number in range(size // 14))),
-    "list-equal-filters": asked(lambda size: "&".join(["meta[k]=1"] * (size // 10))),
+    "list-filters": asked(lambda size: "&".join(f"meta[k{number}]=1" for number in range(size // 20))),
+    "list-equal-filters": asked(lambda size: "&".join(["meta[k]=1"] * (size // 14))),
     "list-escaped-filter": asked(lambda size: "meta[k]=" + "%41" * (size // 3)),
-    "list-brackets": asked(lambda size: "meta[" + "[" * size + "]=1"),
+    "list-brackets": asked(lambda size: "meta[" + "[" * (size // 3) + "]=1"),
 }
 
 
