@@ -1,6 +1,7 @@
 """Decoding costs processor time and memory in proportion to what was sent, whatever its shape.
 
-Processor time is compared with itself at another size, from a floor on, and never with a clock.
+A row that is over its bounds is measured again, and its best figures count: so a busy machine
+makes it slow, and never fail.
 """
 
 from __future__ import annotations
@@ -8,49 +9,60 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.wire.costs import SHAPES, WAYS
+from tests.wire.costs import CPU_LIMIT_S, SHAPES, WAYS, Cost, faults, least
 
 ROOT = Path(__file__).parents[2]
-KIB, MIB = 1 << 10, 1 << 20
-
-CPU_FLOOR_S = 0.1
-"""Below it a machine's noise decides."""
-CPU_MARGIN = 2.0
-QUICK_FLOOR_S = 0.05
-MEMORY_FLOOR_BYTES = 48 * MIB
-"""Batches, windows, and what the allocator keeps."""
-MEMORY_FACTOR = 40
-"""Bytes held for a decoded one, at most: views, small objects of the interpreter, copies."""
+KIB = 1 << 10
+TRIES = 4
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 
 
-def costs(way: str, shape: str, sizes: tuple[int, ...]) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "tests.wire.costs", way, shape, *map(str, sizes)]
-    run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    found: list[dict[str, Any]] = json.loads(run.stdout)
-    return found
+class Lab:
+    """``python -m tests.wire.costs``, for all rows of a test run."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def costs(self, way: str, shape: str, sizes: tuple[int, ...]) -> list[Cost]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([way, shape, sizes]), file=self._process.stdin, flush=True)
+        found = json.loads(self._process.stdout.readline())
+        assert None not in found, (
+            f"{way} {shape}: {sizes[len(found) - 1]} bytes take more than {CPU_LIMIT_S} s"
+        )
+        return [Cost(*cost) for cost in found]
 
 
-def check(way: str, shape: str, sizes: tuple[int, ...]) -> None:
-    found = costs(way, shape, sizes)
-    least = found[0]
-    print(way, shape, found)
-    for size, cost in zip(sizes, found, strict=True):
-        factor = size / sizes[0]
-        assert cost["cpu_s"] <= CPU_MARGIN * factor * max(least["cpu_s"], CPU_FLOOR_S / factor)
-        assert cost["growth_bytes"] <= MEMORY_FLOOR_BYTES + MEMORY_FACTOR * size
-        # What is done on the loop doesn't grow at all.
-        assert cost["quick_s"] <= 2 * max(least["quick_s"], QUICK_FLOOR_S)
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    command = [sys.executable, "-m", "tests.wire.costs"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        yield Lab(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def check(lab: Lab, way: str, shape: str, sizes: tuple[int, ...]) -> None:
+    found = lab.costs(way, shape, sizes)
+    for _ in range(TRIES - 1):
+        if not faults(sizes, found):
+            break
+        found = list(map(least, found, lab.costs(way, shape, sizes)))
+    print(way, shape, *found, sep="\n")
+    assert faults(sizes, found) == []
 
 
 SMALL = (32 * KIB, 64 * KIB, 128 * KIB)
-LARGE = (MIB, 2 * MIB, 4 * MIB)
+LARGE = (128 * KIB, 256 * KIB, 512 * KIB)
 
 CHOSEN = [
     ("post:ndjson:plain", "blank"),
@@ -71,12 +83,12 @@ CHOSEN = [
 
 
 @pytest.mark.parametrize(("way", "shape"), CHOSEN)
-def test_cost_follows_the_input(way: str, shape: str) -> None:
-    check(way, shape, SMALL)
+def test_cost_follows_the_input(lab: Lab, way: str, shape: str) -> None:
+    check(lab, way, shape, SMALL)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("way", WAYS)
-def test_cost_follows_the_input_by_every_way_in(way: str, shape: str) -> None:
-    check(way, shape, LARGE)
+def test_cost_follows_the_input_by_every_way_in(lab: Lab, way: str, shape: str) -> None:
+    check(lab, way, shape, LARGE)
