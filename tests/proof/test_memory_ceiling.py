@@ -25,8 +25,8 @@ pytestmark = [
 
 MIB = 1 << 20
 MEMORY_MAX = 1024 * MIB
-FOR_S = 40.0
-ATTACK_S = 5.0
+FOR_S = 25.0
+ATTACK_S = 4.0
 KEPT_BYTES_MAX = 100 * MIB
 """What malloc keeps at hand (``rrd.memory``), and caches that have filled."""
 GIVEN_BACK_S = 60.0
@@ -53,7 +53,13 @@ async def test_hostile_senders_together_stay_below_the_ceiling(tmp_path: Path) -
         assert account.refused == []
 
 
-@pytest.mark.parametrize("name", [*HOLDING, "post-zstd-blank", "socket-zstd-blank", "post-run-together"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("post-left-open", "post-brotli-windows", "post-zstd-blank", "post-run-together"),
+        *("socket-half-sent", "socket-deflate-at-once", "lists-never-read"),
+    ],
+)
 async def test_memory_is_given_back_when_an_attack_is_over(name: str, tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, flush_age_ms=200)
     key = daemon.key(tenant="attacker")

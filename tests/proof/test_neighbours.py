@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="who waits for a core is read from /proc"),
 ]
 
-FOR_S = 6.0
+FOR_S = 4.0
 FLUSH_AGE_MS = 200
 """An ack waits for its flush, which is the operator's choice and no attacker's doing."""
 ATTACKER = "127.0.0.66"

@@ -12,7 +12,7 @@ import pytest
 from tests.wire.cost_fuzz import recipe_of
 
 ROOT = Path(__file__).parents[2]
-FOR_S = 60
+FOR_S = 40
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 
