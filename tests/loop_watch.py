@@ -23,7 +23,9 @@ import uvloop
 TURN_MAX_S = 0.05
 MARK = "turn_too_long"
 
-REASONS: dict[str, str] = {}
+REASONS = {
+    "task _serve,": "a start makes the parts and imports what they need before it listens",
+}
 """Turns that may take longer: a part of a turn's name, and why."""
 
 _PROTOCOL_METHODS = (
