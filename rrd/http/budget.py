@@ -250,12 +250,14 @@ class Budget:
             self._wake()
 
     def _grown(self, hold: Hold) -> None:
+        # A little more than need be at once: to find who is to be refused takes a look at all.
+        enough_bytes = self._bytes_max - self._bytes_max // 32
         while self.held_bytes > self._bytes_max and (victims := self._by_burden()):
             tenant = victims[0].tenant
             for victim in victims:
                 self._refuse(victim)
                 is_most = self._held_by.get(tenant, 0) >= max(self._held_by.values(), default=0)
-                if self.held_bytes <= self._bytes_max or not is_most:
+                if self.held_bytes <= enough_bytes or not is_most:
                     break
         if hold.failure is None and hold.waits_since is None and not self._has_room(hold):
             self._waiting.setdefault(hold.tenant, {})[hold] = None
