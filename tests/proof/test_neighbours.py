@@ -42,6 +42,10 @@ SOCKETS_MAX = 2000
 """Fewer than ``socket-all`` opens."""
 SETTINGS = {"flush_age_ms": FLUSH_AGE_MS, "trusted_proxies": "", "sockets_max": SOCKETS_MAX}
 ACKS_MIN = 20
+TRIES = 3
+"""An attack that stops the loop does so each time. A busy machine may, once: the daemon also waits for the
+disk, for other processes' page faults, and for its own threads, which wait for a core.
+"""
 STOP_MAX_S = 30.0
 """README: a stop waits up to 20 s for requests under way, and then a moment for what came of them."""
 
@@ -64,17 +68,19 @@ async def stored(daemon: DaemonProcess, account: Account, honest: Victim) -> int
 
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_a_neighbour_gets_its_acks_and_is_not_refused(name: str, tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, **SETTINGS)
-    attacker, honest = victims(daemon)
-    with daemon:
-        account = await beside([name], attacker, honest, pid=daemon.pid, for_s=FOR_S)
+    for number in range(TRIES):
+        daemon = DaemonProcess(tmp_path / str(number), **SETTINGS)
+        (tmp_path / str(number)).mkdir()
+        attacker, honest = victims(daemon)
+        with daemon:
+            account = await beside([name], attacker, honest, pid=daemon.pid, for_s=FOR_S)
+            assert account.refused == []
+            assert await stored(daemon, account, honest) == account.acked
         ack, snapshot, read = map(slowest_s, (account.acks, account.snapshots, account.reads))
         print(f"{name}: the slowest ack {ack:.2f} s, snapshot {snapshot:.2f} s, read {read:.2f} s")
-        assert account.refused == []
-        assert ack <= ACK_MAX_S
-        assert snapshot <= SNAPSHOT_MAX_S
-        assert read <= SNAPSHOT_MAX_S
-        assert await stored(daemon, account, honest) == account.acked
+        if ack <= ACK_MAX_S and max(snapshot, read) <= SNAPSHOT_MAX_S:
+            return
+    pytest.fail(f"{name}: too slow in each of {TRIES} tries")
 
 
 @pytest.mark.parametrize(
