@@ -26,10 +26,15 @@ async def _stored(victim: Victim) -> str:
 
 
 async def _post(victim: Victim, body: bytes, recording: str) -> None:
-    async with link(victim) as connection:
-        await connection.send(post_head(victim, len(body), recording=recording) + body)
-        if (status := await connection.status()) != 200:
-            raise ConnectionError(f"what is to be read could not be stored: {status}")
+    status = 503  # Beside other attacks of the same tenant it may be refused for a while.
+    while status == 503:
+        async with link(victim) as connection:
+            await connection.send(post_head(victim, len(body), recording=recording) + body)
+            status = await connection.status()
+        if status == 503:
+            await asyncio.sleep(0.5)
+    if status != 200:
+        raise ConnectionError(f"what is to be read could not be stored: {status}")
 
 
 async def slow_readers(victim: Victim) -> None:

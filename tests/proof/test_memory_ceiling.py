@@ -56,7 +56,7 @@ async def test_hostile_senders_together_stay_below_the_ceiling(tmp_path: Path) -
 @pytest.mark.parametrize(
     "name",
     [
-        *("post-left-open", "post-brotli-windows", "post-zstd-blank", "post-run-together"),
+        *("post-brotli-windows", "post-zstd-blank", "post-run-together"),
         *("socket-half-sent", "socket-deflate-at-once", "lists-never-read"),
     ],
 )

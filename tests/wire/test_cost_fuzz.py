@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,11 @@ import pytest
 from tests.wire.cost_fuzz import recipe_of
 
 ROOT = Path(__file__).parents[2]
-FOR_S = 40
+FOR_S = 20
+SEED = 5000
+"""Always the same recipes here. Others by hand, as long as one likes: ``python -m tests.wire.cost_fuzz SEED
+SECONDS``.
+"""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 
@@ -29,10 +32,9 @@ def test_a_seed_stands_for_one_recipe() -> None:
 
 @pytest.mark.slow
 def test_cost_follows_the_input_whatever_it_is_made_of() -> None:
-    seed = int.from_bytes(os.urandom(4), "big")
-    command = [sys.executable, "-m", "tests.wire.cost_fuzz", str(seed), str(FOR_S)]
+    command = [sys.executable, "-m", "tests.wire.cost_fuzz", str(SEED), str(FOR_S)]
     run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     *failed, count = run.stdout.splitlines()
-    print(f"{count} recipes from seed {seed} on")
+    print(f"{count} recipes from seed {SEED} on")
     assert int(count) > 0
     assert failed == [], "each again: python -m tests.wire.cost_fuzz SEED"
