@@ -45,15 +45,17 @@ def frame(payload: bytes, *, opcode: int = TEXT, is_deflated: bool = False, mask
     ``Deflater`` gave.
     """
     mask = mask or os.urandom(4)
-    size = len(payload)
     first = 0x80 | opcode | (_RSV1 if is_deflated else 0)
+    return frame_head(first, len(payload)) + mask + masked(payload, mask)
+
+
+def frame_head(first: int, size: int) -> bytes:
+    """Return the head of a masked frame, without its mask; ``size`` is that of its payload."""
     if size < 126:
-        head = bytes((first, 0x80 | size))
-    elif size < 1 << 16:
-        head = bytes((first, 0x80 | 126)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((first, 0x80 | 127)) + size.to_bytes(8, "big")
-    return head + mask + masked(payload, mask)
+        return bytes((first, 0x80 | size))
+    if size < 1 << 16:
+        return bytes((first, 0x80 | 126)) + size.to_bytes(2, "big")
+    return bytes((first, 0x80 | 127)) + size.to_bytes(8, "big")
 
 
 def masked(data: bytes, mask: bytes) -> bytes:

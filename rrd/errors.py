@@ -202,6 +202,7 @@ class NotReady(RefusedError):
     """The daemon is starting: its index isn't up to date yet."""
 
     code = "not_ready"
+    retry_after_s = 5
 
 
 class ShuttingDown(RefusedError):

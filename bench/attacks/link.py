@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import NamedTuple
 
-from bench.frames import handshake
+from bench.frames import frame_head, handshake
 
 NDJSON, JSON = "application/x-ndjson", "application/json"
 PAUSE_S = 0.1
@@ -111,14 +111,7 @@ def raw_frame(payload: bytes, *, first: int, says_bytes: int | None = None) -> b
 
     ``says_bytes`` is the length that it says, if that is another.
     """
-    size = len(payload) if says_bytes is None else says_bytes
-    if size < 126:
-        head = bytes((first, 0x80 | size))
-    elif size < 1 << 16:
-        head = bytes((first, 0x80 | 126)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((first, 0x80 | 127)) + size.to_bytes(8, "big")
-    return head + _ZEROS + payload
+    return frame_head(first, len(payload) if says_bytes is None else says_bytes) + _ZEROS + payload
 
 
 def post_head(

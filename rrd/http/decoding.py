@@ -35,8 +35,8 @@ async def next_batch(decoder: Decoder, hold: Hold, threads: Executor, *, flush: 
     batch = decoder.next_batch(flush=flush, pace="quick")
     while batch is None and decoder.is_behind:
         # Before the step: two hundred streams at once would fill their windows before the first is counted.
-        size = decoder.held_bytes + decoder.unfilled_bytes
-        hold.set_decoded(size, unfinished=decoder.unfinished_bytes)
+        held_bytes, unfinished_bytes = decoder.held()
+        hold.set_decoded(held_bytes + decoder.unfilled_bytes, unfinished=unfinished_bytes)
         await hold.room()
         batch = await in_thread(threads, lambda: decoder.next_batch(flush=flush, pace="step"))
     held_bytes, unfinished_bytes = decoder.held()

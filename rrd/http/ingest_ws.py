@@ -290,7 +290,8 @@ class _SocketIngest:
                 await self._room()
                 return
         await self._drain(self._decoder_of(messages))
-        self._hold.set_decoded(self._decoder.held_bytes, unfinished=self._decoder.unfinished_bytes)
+        held_bytes, unfinished_bytes = self._decoder.held()
+        self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
 
     def _decoder_of(self, messages: list[bytes]) -> Decoder:
         """Return a decoder of text messages, for those that take long."""

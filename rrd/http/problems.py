@@ -13,7 +13,7 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from rrd.errors import BadRequest, NotReady, RrdError, without_frames
+from rrd.errors import BadRequest, RrdError, without_frames
 from rrd.http import cors
 from rrd.http.services import SERVICES, Services
 from rrd.log import event
@@ -29,7 +29,6 @@ ORIGIN = web.ResponseKey("origin", str)
 SENDER = web.RequestKey("sender", tuple[str, str | None])
 """Tenant and recording of a request whose sender has the right to write."""
 
-_RETRY_AFTER_S = "5"
 _PATH_CHARS_LOGGED = 200
 _SENDING = {"POST", "PUT", "PATCH", "UNKNOWN"}
 """Methods of those who send events; the last is aiohttp's name for what is no request."""
@@ -57,8 +56,6 @@ def problem_of(error: RrdError, **more: object) -> web.Response:
         response.headers[hdrs.RETRY_AFTER] = str(retry_after_s)  # RFC 9110, 10.2.3
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
-    if isinstance(error, NotReady):
-        response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
     if error.status == 426:
         response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, 4.4
         response.headers["Upgrade"], response.headers["Connection"] = "websocket", "Upgrade"  # RFC 9110, 7.8

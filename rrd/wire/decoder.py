@@ -196,13 +196,8 @@ class Decoder:
         """Decoded bytes of the line or document that has not ended."""
         return self._splitter.partial_bytes + len(self._document) + len(self._head)
 
-    @property
-    def held_bytes(self) -> int:
-        """All that decoding holds now: chunks that wait, windows of decompressors, text."""
-        return self.held()[0]
-
     def held(self) -> tuple[int, int]:
-        """Return ``held_bytes`` and ``unfinished_bytes``, which are wanted after each message."""
+        """Return what decoding holds now (chunks, windows, text), and ``unfinished_bytes`` of it."""
         unfinished_bytes = self._splitter.partial_bytes + len(self._document) + len(self._head)
         waiting_bytes = self._splitter.whole_bytes + len(self._unchecked) - self._unchecked_at
         held_bytes = self._chunk_bytes + self._inflater.memory_bytes + waiting_bytes + unfinished_bytes
