@@ -16,7 +16,7 @@ import zstandard
 from bench import stage
 from bench.attacks.link import Link, Victim, open_socket, raw_frame
 from bench.daemon import daemon, rss_bytes
-from bench.frames import OFFER_NO_TAKEOVER, TEXT, FrameReader
+from bench.frames import OFFER_AS_CHROMIUM, TEXT, FrameReader
 from bench.load import raise_file_limit
 from bench.result import Check, Options, Row
 from bench.rows import run_alone
@@ -26,7 +26,7 @@ KINDS: tuple[Kind, ...] = ("text", "permessage-deflate", "zstd")
 
 EVENT_BYTES = 240_000
 SOCKET_KIB_MAX = 40.0
-_AT_ONCE = 50
+_AT_ONCE = 500
 """Sockets that send at the same time: the event of each is stored before the next sends."""
 _ACK_TIMEOUT_S = 60.0
 
@@ -43,7 +43,7 @@ class Held(NamedTuple):
 def measure(options: Options) -> Row:
     """Measure each kind of message on a daemon of its own."""
     count = options.pick(10_000, 1000, 20)
-    settle_s = options.pick(15, 11, 0)
+    settle_s = options.pick(25, 21, 0)
     checks: list[Check] = []
     for kind in KINDS:
         with daemon(core=stage.server_core()) as target, stage.worker(stage.client_core()) as client:
@@ -67,7 +67,7 @@ def hold(victim: Victim, pid: int, kind: Kind, count: int, settle_s: float) -> H
 async def _hold(victim: Victim, pid: int, kind: Kind, count: int, settle_s: float) -> Held:
     before = rss_bytes(pid)
     query = "ack=true" + ("&contentEncoding=zstd" if kind == "zstd" else "")
-    offer = OFFER_NO_TAKEOVER if kind == "permessage-deflate" else ""
+    offer = OFFER_AS_CHROMIUM if kind == "permessage-deflate" else ""
     async with contextlib.AsyncExitStack() as stack:
         links = [
             await stack.enter_async_context(open_socket(victim, query=query, offer=offer))

@@ -27,6 +27,7 @@ from rrd.errors import RrdError, WireError
 from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.deflate import Inflater, Unfinished
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
+from rrd.http.streams import Streams
 
 _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
@@ -210,6 +211,7 @@ class FrameReader(WebSocketReader):
         self._in_fragments = False
         self._inflater: Inflater | None = None
         self.inflate_ratio_max: int | None = None
+        self.streams: Streams | None = None
         self._fragments = 0
         """Since the last mark."""
         self._is_waiting = False
@@ -385,7 +387,9 @@ class FrameReader(WebSocketReader):
     def _inflate(self, message: bytes | bytearray) -> bytes | Unfinished:
         if self._inflater is None:
             self._inflater = Inflater(
-                message_bytes_max=self._message_bytes_max, ratio_max=self.inflate_ratio_max
+                message_bytes_max=self._message_bytes_max,
+                ratio_max=self.inflate_ratio_max,
+                streams=self.streams,
             )
         if self._inflater.has_last_blocks:
             self._count(_LAST_BLOCK_COST)

@@ -32,6 +32,7 @@ from rrd.http.decoding import in_thread
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import CLOSED, MARK, FrameReader, Message, Runs, size_of
 from rrd.http.half_close import half_close
+from rrd.http.streams import Streams
 
 _TURN_COST = 256
 """After so many pings, or one run, the receiver gives others a turn. A message by itself counts for 16."""
@@ -55,14 +56,16 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         hold: Hold,
         threads: Executor,
         inflate_ratio_max: int | None = None,
+        streams: Streams | None = None,
     ) -> None:
         """``run_bytes``: a run is handed out as soon as it has so many. All that waits counts in ``hold``.
 
-        ``threads``: where what takes long to inflate is inflated. ``inflate_ratio_max``: as ``Inflater``'s
-        ``ratio_max``.
+        ``threads``: where what takes long to inflate is inflated. ``inflate_ratio_max`` and ``streams``: as
+        ``Inflater``'s.
         """
         self._threads = threads
         self._inflate_ratio_max = inflate_ratio_max
+        self._streams = streams
         # The last flush and the summary come between the client's close and ours, hence autoclose.
         # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
         # UTF-8 is checked for a whole block at once, hence decode_text.
@@ -81,6 +84,9 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         # What aiohttp's does, with a queue and a reader of our own.
         self._ws_protocol = protocol
         self._writer = writer
+        # What is said here is short, and a compressor would hold 90 to 260 KiB from then on. A message may be
+        # sent as it is (RFC 7692, 6).
+        writer.compress = 0
         self._reset_heartbeat()
         self._reader = self._runs = Runs(request.protocol, self._run_bytes)
         self._parser = self._frames = FrameReader(
@@ -91,6 +97,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             hold=self.hold,
         )
         self._frames.inflate_ratio_max = self._inflate_ratio_max
+        self._frames.streams = self._streams
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)
         if request.transport is None:  # It was lost before there was a parser to hear of it.

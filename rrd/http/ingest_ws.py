@@ -89,6 +89,7 @@ async def _run(
         hold=hold,
         threads=services.decoding_threads.lane(sender.who),
         inflate_ratio_max=services.config.inflate_ratio_max,
+        streams=services.streams,
     )
     await socket.prepare(request)
     ingest = _SocketIngest(
