@@ -52,12 +52,13 @@ the upper bound keep many short streams in one message from costing its size squ
 class Unfinished:
     """A message that is being inflated. The next one has to wait: it needs the window this one leaves."""
 
-    def __init__(self, windows: Iterator[bytes], begin: bytes = b"") -> None:
-        """``begin`` is inflated already."""
+    def __init__(self, windows: Iterator[bytes], *, begin: bytes, payload_bytes: int) -> None:
+        """``begin`` is inflated already. ``payload_bytes``: of the compressed message, which is held, too."""
         self._windows = windows
         self._parts = [begin]
-        self.held_bytes = STREAM_BYTES + len(begin)
-        """The stream, and inflated bytes so far."""
+        self.payload_bytes = payload_bytes
+        self.held_bytes = STREAM_BYTES + payload_bytes + len(begin)
+        """The stream, the compressed message, and what is inflated of it so far."""
 
     def step(self) -> bytes | None:
         """Inflate some ``STEP_BYTES``. Return the whole message once there is no more; None before.
@@ -178,7 +179,8 @@ class Inflater:
     ) -> Unfinished:
         self.is_under_way = True
         self._streams.let_be(self)
-        return Unfinished(self._windows(block, at, bytes_max, plain), plain)
+        windows = self._windows(block, at, bytes_max, plain)
+        return Unfinished(windows, begin=plain, payload_bytes=len(block))
 
     def _allowed_bytes(self) -> int:
         """Return to how many bytes this message may inflate."""

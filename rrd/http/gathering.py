@@ -154,12 +154,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     async def _finish(self, message: Message, frames: FrameReader) -> Message:
         """Inflate a message in a thread, and let what comes behind it be parsed.
 
-        All that a message takes beyond ``QUICK_BYTES`` is taken here, step by step: ``work.held_bytes``.
+        All that a message takes beyond ``QUICK_BYTES`` is taken here, step by step, and ``frames`` counts it.
         """
         work: Unfinished = message.data
         try:
             while (plain := await in_thread(self._threads, work.step)) is None:
-                frames.taken_bytes = work.held_bytes
                 frames.count_held()
                 await self.hold.room()
         except WireError:

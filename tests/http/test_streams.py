@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import threading
 import tracemalloc
 import zlib
 from typing import Literal
@@ -14,10 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
 
+from rrd.ceiling import DECODING_THREADS
 from rrd.errors import BrokenEncoding
 from rrd.http.deflate import Inflater, Unfinished
 from rrd.http.streams import STREAM_BYTES, WINDOW_BYTES, Streams, read_back
-from tests.harness import LocalDaemon
+from rrd.shares.queue import Who
+from rrd.wire.turns import QUICK_BYTES
+from tests.harness import LocalDaemon, until
 from tests.http.api import Api, new_id, some_events
 from tests.http.raw_client import BINARY, TEXT
 from tests.thoroughness import examples
@@ -242,6 +246,32 @@ async def test_a_socket_goes_on_after_it_was_idle(
     farewell = await socket.finish()
     assert (farewell.code, farewell.last["successful_rows"]) == (1000, len(sent))
     assert await api.events(recording) == sent
+
+
+@pytest.mark.parametrize("plain", [page(3_000_000), noise(300_000).hex().encode()], ids=["dense", "large"])
+async def test_messages_that_wait_for_a_thread_count_with_all_they_hold(
+    daemon: LocalDaemon, api: Api, plain: bytes
+) -> None:
+    recordings, (line,) = [new_id() for _ in range(3)], some_events(1, text=plain.decode())
+    sockets = [await api.socket(recording, deflate=True) for recording in recordings]
+    services, payload, held = daemon.services, Sender().message(line), STREAM_BYTES
+    waits = threading.Event()
+    try:
+        # Each thread is kept busy, for tenants of their own: one may not have all.
+        busy = [
+            services.decoding_threads.lane(Who(f"busy-{number}", "")).submit(waits.wait)
+            for number in range(DECODING_THREADS)
+        ]
+        for socket in sockets:
+            socket.frame(TEXT, payload, compressed=True)
+        held += len(payload) if len(payload) > 64 << 10 else QUICK_BYTES
+        await until(lambda: services.unfinished.held_bytes >= held * len(sockets), what="all to be counted")
+        assert not any(work.done() for work in busy)
+    finally:
+        waits.set()
+    for recording in recordings:
+        assert await api.stored(recording, 1) == [line]
+    await until(lambda: services.unfinished.held_bytes == 0, what="nothing to be counted")
 
 
 async def test_what_is_said_on_a_socket_is_not_compressed(api: Api) -> None:
