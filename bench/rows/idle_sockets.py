@@ -16,7 +16,7 @@ import zstandard
 from bench import stage
 from bench.attacks.link import Link, Victim, open_socket, raw_frame
 from bench.daemon import daemon, rss_bytes
-from bench.frames import OFFER_AS_CHROMIUM, TEXT, FrameReader
+from bench.frames import CLOSE, OFFER_AS_CHROMIUM, PING, PONG, TEXT, FrameReader
 from bench.load import raise_file_limit
 from bench.result import Check, Options, Row
 from bench.rows import run_alone
@@ -81,6 +81,9 @@ async def _hold(victim: Victim, pid: int, kind: Kind, count: int, settle_s: floa
                 group.create_task(_send(link, message(kind, number), gate))
         await asyncio.sleep(settle_s)
         idle = rss_bytes(pid)
+        async with asyncio.TaskGroup() as group:
+            for link in links:
+                group.create_task(_make_sure_it_is_open(link, gate))
     return Held((opened - before) / count, (idle - before) / count)
 
 
@@ -96,6 +99,21 @@ async def _send(link: Link, data: bytes, gate: asyncio.Semaphore) -> None:
                 ):
                     return
     raise RuntimeError("a socket was closed before its event was stored")
+
+
+async def _make_sure_it_is_open(link: Link, gate: asyncio.Semaphore) -> None:
+    """Raises ``RuntimeError`` if the daemon has closed the socket, or does so before it answers a ping."""
+    async with gate:
+        await link.send(raw_frame(b"", first=0x80 | PING))
+        reader = FrameReader()
+        async with asyncio.timeout(_ACK_TIMEOUT_S):
+            while data := await link.reader.read(64 << 10):
+                opcodes = [opcode for opcode, _ in reader.feed(data)]
+                if CLOSE in opcodes:
+                    break
+                if PONG in opcodes:
+                    return
+    raise RuntimeError("an idle socket was closed")
 
 
 def message(kind: Kind, number: int) -> bytes:

@@ -254,6 +254,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         if self._runs is not None:
             self._runs.hand_back(messages)
 
+    def count_held(self) -> None:
+        """Count what waits here in ``hold``: to be called when something was taken out."""
+        if self._frames is not None:
+            self._frames.count_held()
+
     def take_out(self) -> list[bytes]:
         """Return what has gathered, if it is next in turn; put it into the queue otherwise."""
         if self._runs is None:

@@ -328,8 +328,7 @@ class _SocketIngest:
         while (batch := await next_batch(decoder, self._hold, self._threads)) is not None:
             self._put(batch)
             await self._room()
-        if not (decoder.unfinished_bytes or decoder.waiting_bytes):
-            self._binary_head = b""  # Thousands of sockets may be open.
+        self._forget_head()
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
@@ -342,6 +341,18 @@ class _SocketIngest:
         except RrdError as error:
             self._set_aside(error)
             self._fail_soon(error)
+        if self._binary_head:
+            self._forget_head()
+        if self._hold.counted_bytes:
+            # What was handed over is held no more, and nothing else may come for hours.
+            held_bytes, unfinished_bytes = self._decoder.held()
+            self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
+            self._socket.count_held()
+
+    def _forget_head(self) -> None:
+        """Let go of the last binary message's beginning once all of it is stored: thousands may be open."""
+        if not (self._decoder.unfinished_bytes or self._decoder.waiting_bytes):
+            self._binary_head = b""
 
     def _set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a message that couldn't be received or decoded: its beginning, in quarantine."""
