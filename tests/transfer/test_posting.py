@@ -70,6 +70,17 @@ async def test_a_recording_that_is_refused_does_not_keep_others_out(tmp_path: Pa
     assert outcome.answers == {("acme", first): Answer(repeated=2), ("acme", last): Answer(repeated=2)}
 
 
+async def test_a_quota_that_has_room_again_soon_is_waited_for(tmp_path: Path) -> None:
+    recordings = [new_id() for _ in range(31)]
+    lines = [b'{"type":3,"timestamp":1,"recordingId":"%s"}' % recording.encode() for recording in recordings]
+    (tmp_path / "all").write_bytes(ndjson(lines))
+    # One is refused, and may come two seconds later.
+    async with running(tmp_path / "data", recordings_per_min_tenant_max=30) as daemon:
+        outcome = await take_in(daemon, tmp_path / "all", tenant="acme")
+    assert outcome.failed == 0
+    assert outcome.answers == {("acme", recording): Answer(stored=1) for recording in recordings}
+
+
 async def test_a_body_refused_in_its_middle_ends_at_once(tmp_path: Path) -> None:
     async def send_too_much(post: Post) -> None:
         for number in range(10_000):
