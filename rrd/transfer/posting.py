@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -109,6 +109,33 @@ class Daemon:
         """Begin a body of events of one recording, which the caller has compressed by ``encoding``."""
         return Post(self._session, f"{self.url}/recordings/{recording}/ingest", key, encoding=encoding)
 
+    async def send(
+        self,
+        recording: str,
+        key: str,
+        chunks: Callable[[], AsyncGenerator[bytes, None]],
+        *,
+        encoding: str = "",
+    ) -> Answer:
+        """Send what ``chunks()`` yields as one body. A quota that has room again soon is waited for.
+
+        Raises ``PostFailed``, and what ``chunks`` raises.
+        """
+        while True:
+            post = self.post(recording, key, encoding=encoding)
+            try:
+                async with contextlib.aclosing(chunks()) as body:
+                    async for chunk in body:
+                        await post.put(chunk)
+                return await post.finish()
+            except PostFailed as error:
+                wait_s = error.retry_after_s
+                if error.answered != HTTPStatus.TOO_MANY_REQUESTS or not wait_s or wait_s > _QUOTA_WAIT_S_MAX:
+                    raise
+            finally:
+                await post.cancel()
+            await asyncio.sleep(wait_s)
+
 
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Daemon]:
@@ -159,7 +186,7 @@ class Post:
             if chunk is not None:
                 raise PostFailed(f"{self._url}: answered before the body's end")
 
-    async def _body(self) -> AsyncIterator[bytes]:
+    async def _body(self) -> AsyncGenerator[bytes, None]:
         while (chunk := await self._queue.get()) is not None:
             yield chunk
 
@@ -184,32 +211,17 @@ async def send_frames(
 ) -> Answer:
     """Send frames of a recording as one body, behind the lines ``first``.
 
-    A quota that has room again soon is waited for. Raises ``PostFailed``; ``OSError`` if the spool can't be
-    read.
+    Raises ``PostFailed``; ``OSError`` if the spool can't be read.
     """
-    while True:
-        try:
-            return await _send_once(daemon, recording, key, spool, body, first=first)
-        except PostFailed as error:
-            wait_s = error.retry_after_s
-            if error.answered != HTTPStatus.TOO_MANY_REQUESTS or not wait_s or wait_s > _QUOTA_WAIT_S_MAX:
-                raise
-        await asyncio.sleep(wait_s)
 
-
-async def _send_once(
-    daemon: Daemon, recording: str, key: str, spool: Spool, body: Sequence[Frame], *, first: bytes
-) -> Answer:
-    post = daemon.post(recording, key, encoding="zstd")
-    try:
+    async def chunks() -> AsyncGenerator[bytes, None]:
         if first:
-            await post.put(zstandard.compress(first))
+            yield zstandard.compress(first)
         for frame in body:
             # In a worker thread, so that what is being sent goes on meanwhile.
-            await post.put(await asyncio.to_thread(spool.packed, frame))
-        return await post.finish()
-    finally:
-        await post.cancel()
+            yield await asyncio.to_thread(spool.packed, frame)
+
+    return await daemon.send(recording, key, chunks, encoding="zstd")
 
 
 class _Problem(msgspec.Struct):
