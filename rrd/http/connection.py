@@ -27,6 +27,7 @@ from rrd.http.problems import ORIGIN, add_owed_headers, http_problem, note_refus
 from rrd.http.services import Services
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
+from rrd.http.turns import BULK_BYTES, ReadingTurns
 from rrd.log import event
 from rrd.shares.queue import Who
 from rrd.shares.room import Room, Times
@@ -76,6 +77,7 @@ class Server(web.Server):
         self.on_lost: Callable[[], None] = lambda: None
         """Called for each connection that has ended."""
         self.places = Room(services.connections_max, _TIMES)
+        self.turns = ReadingTurns(self._loop.call_soon)
         self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
 
     def _lost(self) -> None:
@@ -153,8 +155,8 @@ class Connection(RequestHandler):
     """One connection. What it reads goes through ``Framing``."""
 
     __slots__ = (
-        *("_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back", "_peer", "_taker"),
-        "hold",
+        *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back"),
+        *("_peer", "_taker", "_turns", "hold"),
     )
 
     def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -181,7 +183,8 @@ class Connection(RequestHandler):
         """Made when the end of the connection is awaited, and set by it."""
         self.hold = Hold(manager.services.unfinished, self)
         """What this connection makes the daemon hold."""
-        self._is_held_back = False
+        self._is_held_back = self._awaits_turn = False
+        self._turns = manager.turns
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
 
@@ -196,9 +199,12 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take in what one read brought."""
         super().data_received(data)
+        received = len(data)
         if self._payload_parser is None:  # That of a socket counts by itself.
             self._watch_head()
-            self.count(received=len(data))
+            self.count(received=received)
+        if received >= BULK_BYTES:
+            self._turns.came(self, received)
 
     def count(self, *, received: int = 0) -> None:
         """Count what has come in and waits, in this connection's ``hold``; ``received`` bytes just now."""
@@ -218,18 +224,37 @@ class Connection(RequestHandler):
     def hold_back(self, is_full: bool) -> None:
         """Read nothing while ``is_full``. aiohttp's own reasons to pause stay as they are."""
         self._is_held_back = is_full
-        if is_full:
-            self._pause_transport_reading()
-        elif not (self._reading_paused or self._buffer_paused):
+        self._read_or_pause()
+
+    def _read_or_pause(self) -> None:
+        if self.is_readable():
             self._resume_transport_reading()
+        else:
+            self._pause_transport_reading()
 
     def _resume_transport_reading(self) -> None:
-        if not self._is_held_back:
+        if not (self._is_held_back or self._awaits_turn):
             super()._resume_transport_reading()
 
     def is_open_to_sender(self) -> bool:
         """Tell whether what is sent would be read."""
-        return not (self._is_held_back or self._reading_paused or self._buffer_paused or self._ended)
+        return self.is_readable() and not self._ended
+
+    # For ``ReadingTurns``
+
+    def who(self) -> Who:
+        """Return for whom it is read: an address before a key was shown."""
+        hold = self.hold
+        return Who(hold.tenant, hold.key) if hold.tenant or self._peer is None else self._peer
+
+    def await_turn(self, is_waiting: bool) -> None:
+        """Read nothing while ``is_waiting``."""
+        self._awaits_turn = is_waiting
+        self._read_or_pause()
+
+    def is_readable(self) -> bool:
+        """Tell whether nothing keeps this connection from being read."""
+        return not (self._is_held_back or self._awaits_turn or self._reading_paused or self._buffer_paused)
 
     def give_up(self, failure: RrdError) -> None:
         """Let what is under way end with ``failure``, and drop what waits."""
@@ -277,6 +302,7 @@ class Connection(RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        self._turns.forget(self)
         if server is not None:
             server.on_lost()
             if self._peer is not None:
