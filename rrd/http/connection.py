@@ -20,7 +20,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from rrd.errors import BadFraming, RrdError
 from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.crowding import RefusedConnections
-from rrd.http.framing import Framing, HeadRefused
+from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
 from rrd.http.problems import ORIGIN, add_owed_headers, http_problem, note_refusal, problem
@@ -144,11 +144,11 @@ def hold_of(request: web.BaseRequest) -> Hold:
     return connection.hold
 
 
-def count_incoming(request: web.BaseRequest) -> None:
-    """Something was read of a body: count what still waits."""
+def count_taken(request: web.BaseRequest, size: int) -> None:
+    """``size`` bytes were read of a body, and are about to be decoded: count what still waits."""
     connection = request.protocol
     assert isinstance(connection, Connection)
-    connection.count()
+    connection.count(taken=size)
 
 
 class Connection(RequestHandler):
@@ -196,6 +196,13 @@ class Connection(RequestHandler):
             super().connection_made(transport)
             self._await_head()
 
+    async def start(self) -> None:
+        """Serve requests until the connection ends. What it still holds then is let go."""
+        try:
+            await super().start()
+        finally:
+            self.hold.release()
+
     def data_received(self, data: bytes) -> None:
         """Take in what one read brought."""
         super().data_received(data)
@@ -206,8 +213,11 @@ class Connection(RequestHandler):
         if received >= BULK_BYTES:
             self._turns.came(self, received)
 
-    def count(self, *, received: int = 0) -> None:
-        """Count what has come in and waits, in this connection's ``hold``; ``received`` bytes just now."""
+    def count(self, *, received: int = 0, taken: int = 0) -> None:
+        """Count what has come in and waits, in this connection's ``hold``.
+
+        ``received``: bytes that came in just now. ``taken``: bytes that go to a decoder just now.
+        """
         if self._payload_parser is not None:
             return
         framing, current = self._framing, self._current_request
@@ -217,7 +227,7 @@ class Connection(RequestHandler):
         if current is not None:
             size += unread_bytes(current.content)
         if size > FREE_BYTES or self.hold.counted_bytes:
-            self.hold.set_incoming(size, received=received)
+            self.hold.set_incoming(size, received=received, taken=taken)
 
     # For ``Hold``
 
@@ -262,12 +272,13 @@ class Connection(RequestHandler):
             give_up: Callable[[RrdError], None] | None = getattr(self._payload_parser, "give_up", None)
             if give_up is not None:
                 give_up(failure)
+                self._payload_parser.count_held()
             self.hold_back(False)
             return
         self._framing.give_up(failure)
         for _, body in self._messages:
-            if not body.is_eof():
-                body.set_exception(failure)
+            fail_body(body, failure)
+        self.count()
         self.hold_back(False)  # The rest is read and thrown away, so that the answer arrives.
 
     # The head's deadline
