@@ -233,8 +233,8 @@ class Committer:
         return history
 
     def _load_segment(self, history: History, name: layout.SegmentName, size: int) -> None:
-        # Sealing moves a file from the one place to the other, perhaps just now.
-        places = (layout.active_path, layout.sealed_path, layout.sealed_path)
+        # Sealing moves a file from the one place to the other, perhaps just now, and nothing moves it back.
+        places = (layout.active_path, layout.sealed_path)
         for place in places:
             try:
                 history.load(place(self._config.data_dir, name), size)

@@ -20,6 +20,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 
 from rrd import layout
 from rrd.care import differences
@@ -126,11 +127,18 @@ async def recover(
     return survey.result
 
 
-async def reindex(config: Config, store: ObjectStore | None = None) -> int:
-    """``rrd reindex``: build the index anew from segments and objects, beside the old one, then swap.
+class Reindexed(NamedTuple):
+    """What a new index holds, and what is lost: a line for people each."""
 
-    Prints a line with what was found. Returns the exit code. Raises ``ConfigError`` if a daemon
-    serves the data directory, ``StoreAway`` if the store can't be reached: the index is as it was then.
+    found: Recovered
+    losses: list[str]
+
+
+async def reindex(config: Config, store: ObjectStore | None = None) -> Reindexed:
+    """Build the index anew from segments and objects, beside the old one, then swap.
+
+    Raises ``ConfigError`` if a daemon serves the data directory, ``StoreAway`` if the store can't be reached:
+    the index is as it was then.
     """
     path = layout.index_path(config.data_dir)
     with lock_data_dir(config.data_dir), Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
@@ -160,13 +168,7 @@ async def reindex(config: Config, store: ObjectStore | None = None) -> int:
         os.rename(fresh, path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_rebuild_note(path))
-    print(
-        f"{path}: {result.recordings} recordings, {result.segments} segments, {result.blocks} blocks, "
-        f"{result.objects} objects; {result.torn} torn tails cut, {result.corrupt} segments damaged"
-    )
-    for line in losses:
-        print(line)
-    return 1 if losses else 0
+    return Reindexed(result, losses)
 
 
 @contextlib.asynccontextmanager

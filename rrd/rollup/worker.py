@@ -92,11 +92,6 @@ class RollUp:
         self._failures = 0
         self._away_since = 0.0
 
-    @property
-    def is_store_away(self) -> bool:
-        """Tell whether the store is away, as far as the last try knows."""
-        return self._failures > 0
-
     async def run(self) -> None:
         """Roll up what is due, again and again. Ends by cancellation alone, with nothing half published."""
         while True:

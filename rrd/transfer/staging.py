@@ -63,8 +63,8 @@ class Staging:
         target = self.path(name)
         if os.path.exists(target):
             return True
-        # The first once more, for a file that was moved from there to here meanwhile.
-        for place in (layout.active_path, layout.sealed_path, layout.active_path):
+        # In the order of sealing, which nothing undoes: what has left the first place is in the next.
+        for place in (layout.active_path, layout.sealed_path):
             source = place(self._data_dir, name)
             with contextlib.suppress(FileNotFoundError):
                 try:
