@@ -31,7 +31,8 @@ async def test_a_connection_has_them_and_they_are_what_they_were() -> None:
         assert isinstance(db._conn, sqlite3.Connection)
         assert isinstance(db._thread, threading.Thread)
         # A call in the connection's own thread, with what it returns.
-        assert await db._execute(threading.get_ident) == db._thread.ident
+        thread = await db._execute(threading.get_ident)  # type: ignore[no-untyped-call]
+        assert thread == db._thread.ident
     finally:
         await db.close()
     db._thread.join(timeout=20)
