@@ -44,6 +44,7 @@ from rrd.assembly import limits_of
 from rrd.claims import Claims
 from rrd.clock import SystemClock
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
@@ -57,7 +58,6 @@ from rrd.playback.table import Snapshot, plan
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp
-from rrd.segment.disk import OsDisk
 from rrd.wire.events import check_lines
 from tests.s3_servers import S3Server, moto
 

@@ -17,13 +17,13 @@ from typing import NamedTuple, TypeVar
 from rrd.care.census import Patience, StoreFiles
 from rrd.care.differences import covering, key_of
 from rrd.care.survey import File, Survey, Surveyed
+from rrd.disk.disk import Readable
 from rrd.errors import StoreAway
 from rrd.index.index import Index
 from rrd.index.rows import Commit, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.objects.store import ObjectStore
-from rrd.segment.disk import Readable
 from rrd.tombstones import Tombstones
 
 _TOGETHER_MAX = 1000

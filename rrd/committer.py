@@ -24,6 +24,7 @@ import zstandard
 from rrd import layout
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
 from rrd.history import History, LineKeys, StaleHistory
 from rrd.index.index import Index
@@ -31,7 +32,6 @@ from rrd.index.rows import Commit, MetadataChange, RecordingRow
 from rrd.log import event
 from rrd.recording import Recording, Tally, Work
 from rrd.segment.commit import Append, Stored, commit
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
 from rrd.writes import Writes

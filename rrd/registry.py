@@ -18,12 +18,12 @@ from rrd import layout
 from rrd.clock import Clock
 from rrd.committer import Committer
 from rrd.config import Config
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, DataDirGone, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.recording import Recording, Source, Waiting
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.shares.queue import Who
 from rrd.shares.room import Ledger, Times

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from rrd.care import census
 from rrd.care.census import Entry, Patience
 from rrd.care.survey import Block, File, Survey, Surveyed
+from rrd.disk.disk import OsDisk
 from rrd.errors import StoreAway
 from rrd.index.index import Index
 from rrd.layout import SegmentName
 from rrd.objects.store import ObjectInfo
 from rrd.rebuild import Published, arrange, choose, rebuild
 from rrd.recovery import reindex
-from rrd.segment.disk import OsDisk
 from rrd.segment.format import BlockHeader, Identity
 from tests.care.care_lab import (
     STEPS,

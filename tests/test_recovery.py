@@ -16,6 +16,7 @@ import pytest
 from rrd import layout
 from rrd import rebuild as rebuilding
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError, CorruptSegment
 from rrd.index.index import Index
 from rrd.objects.files import ObjectFiles
@@ -25,7 +26,6 @@ from rrd.playback.table import Snapshot, plan
 from rrd.recording import Tally
 from rrd.recovery import Recovered, lock_data_dir, open_index, recover, reindex
 from rrd.registry import Registry
-from rrd.segment.disk import OsDisk
 from rrd.segment.scan import scan
 from rrd.wire.events import check_lines
 from tests.power.machine import LIMITS, ManualClock, recording_id

@@ -32,9 +32,9 @@ from bench.corpus import small_events
 from bench.daemon import TENANT
 from bench.rows.starts import start, stop_hard
 from rrd import layout
+from rrd.disk.disk import OsDisk
 from rrd.index.index import Index
 from rrd.index.rows import Commit
-from rrd.segment.disk import OsDisk
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
 

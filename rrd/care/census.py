@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from rrd import layout
+from rrd.backoff import Backoff
+from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing, ObjectUnreadable, StoreAway
 from rrd.index.rows import MetadataChange
 from rrd.log import event
 from rrd.objects.store import ObjectInfo, ObjectStore
-from rrd.segment.disk import Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
 from rrd.segment.salvage import Patched
@@ -77,8 +77,7 @@ class Patience:
 
     def __init__(self, *, wait: bool) -> None:
         self._wait = wait
-        self.attempts = 0
-        """In vain, since it answered last."""
+        self.backoff = Backoff(*WAIT_S)
 
     async def ask(self, question: Callable[[], Awaitable[_T]]) -> _T:
         """Return the answer. Raises ``StoreAway`` if that can't be had and nobody wants to wait."""
@@ -88,23 +87,21 @@ class Patience:
             except StoreAway as error:
                 await self.bear(error)
             else:
-                self.attempts = 0
+                self.backoff.failures = 0
                 return answer
 
     async def bear(self, error: StoreAway) -> None:
-        """Wait a little, longer each time (exponential backoff, full jitter), or raise ``error``."""
+        """Wait a little, longer each time, or raise ``error``."""
         if not self._wait:
             raise error
-        first, longest = WAIT_S
-        delay = min(longest, first * 2 ** min(self.attempts, 10))
-        if delay >= longest or self.attempts == 0:
+        self.backoff.failures += 1
+        if self.backoff.failures == 1 or self.backoff.is_longest:
             event(
                 logger, logging.WARNING, "rebuild_waits", error=error,
                 next_step="rrd is ready once the object store answers: without it, it can't know which"
                 " sequenceIds were given",
             )  # fmt: skip
-        self.attempts += 1
-        await asyncio.sleep(delay * random.random())  # noqa: S311 - jitter
+        await asyncio.sleep(self.backoff.pause_s())
 
 
 class StoreFiles:
@@ -191,7 +188,7 @@ async def listed(
                 key = info.key.encode()
                 if key > last:
                     last = key
-                    patience.attempts = 0
+                    patience.backoff.failures = 0
                     yield info
         except StoreAway as error:
             await patience.bear(error)

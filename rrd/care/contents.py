@@ -8,10 +8,10 @@ from typing import NamedTuple
 from rrd.care import differences
 from rrd.care.census import LastRead
 from rrd.care.differences import REINDEX, Difference
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.index.rows import MetadataRow, ObjectRow, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_notes
 from rrd.segment.scan import scan

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from rrd import ids, layout
+from rrd.disk.disk import Disk
 from rrd.layout import SegmentName
 from rrd.log import event
-from rrd.segment.disk import Disk
 
 NEXT_STEP = "move it elsewhere, or delete it by hand if it is not needed; rrd leaves it alone"
 

@@ -19,12 +19,12 @@ from rrd.care.contents import Contents
 from rrd.care.differences import MEND, MOVE, REINDEX, RESTART, Difference
 from rrd.care.entries import names_in, sealed_in
 from rrd.care.proof import is_held_elsewhere
+from rrd.disk.disk import Disk
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
 from rrd.objects.store import ObjectInfo, ObjectStore
 from rrd.playback.salvage import plan_salvage
-from rrd.segment.disk import Disk
 from rrd.segment.format import Identity
 from rrd.segment.salvage import identity_of
 from rrd.segment.scan import scan

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rrd import layout
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment
 from rrd.index.rows import QuarantineRow
 from rrd.layout import SegmentName
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader, QuarantineNote
 from rrd.segment.reader import read_notes
 from rrd.segment.scan import scan

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 
 from rrd import layout
+from rrd.disk.disk import Disk
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
-from rrd.segment.disk import Disk
 from rrd.segment.inspect import Known
 from rrd.segment.salvage import identity_of
 from rrd.segment.scan import scan

@@ -15,12 +15,12 @@ from typing import Literal, NamedTuple
 from rrd import layout
 from rrd.care.entries import Unexpected, active_names, log_unexpected, sealed_names
 from rrd.care.proof import is_held_elsewhere
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, StoreAway
 from rrd.index.rows import Commit, MetadataChange, SegmentRow
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.registry import move_to_sealed
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
 from rrd.segment.repair import Torn, cut_torn_tails

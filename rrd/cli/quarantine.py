@@ -74,8 +74,8 @@ async def _show(config: Config, index: Index, rows: list[QuarantineRow], recordi
 
     from rrd.care.census import StoreFiles  # noqa: PLC0415 - all that reads segments and objects
     from rrd.care.kept_aside import notes_of  # noqa: PLC0415
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     if not rows:
         raise NotFound(f"nothing of {recording!r} is quarantined. `rrd quarantine list` shows what is")

@@ -44,9 +44,9 @@ def _reindex(args: argparse.Namespace) -> int:
 
 
 async def _run(config: Config) -> Reindexed:
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415 - aiobotocore, perhaps
     from rrd.recovery import reindex  # noqa: PLC0415 - all that reads segments
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     async with open_store(config, OsDisk()) as store:
         await store.check_owner()

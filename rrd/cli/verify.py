@@ -71,9 +71,9 @@ def require_index(config: Config) -> None:
 async def examining(config: Config, *, is_served: bool) -> AsyncIterator[Examiner]:
     """Open everything that there is to look at."""
     from rrd.care.examine import Examiner  # noqa: PLC0415 - all that reads segments
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415
     from rrd.readonly import open_index, open_tombstones  # noqa: PLC0415
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     disk = OsDisk()
     async with open_index(config.data_dir) as index, open_store(config, disk) as store:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rrd import layout
 from rrd.care.entries import names_in
-from rrd.segment.disk import Disk, Readable
+from rrd.disk.disk import Disk, Readable
 from rrd.segment.salvage import identity_of, salvage
 from rrd.tombstones import Tombstone
 

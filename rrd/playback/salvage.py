@@ -18,13 +18,13 @@ from typing import NamedTuple
 from rrd import layout
 from rrd.care.entries import active_names, sealed_in
 from rrd.clock import time_text
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
 from rrd.playback.bodies import take_apart
 from rrd.playback.sources import BlockSource, Cut, IntactFile
 from rrd.playback.table import ALWAYS, Between, Table
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.salvage import identity_of, salvage
 

@@ -18,13 +18,13 @@ from typing import Protocol, TypeVar
 
 import zstandard
 
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.index.rows import ObjectRow, SegmentState
 from rrd.layout import SegmentName, active_path, object_key, sealed_path
 from rrd.log import event
 from rrd.objects.files import ObjectFiles
 from rrd.playback.bodies import line_times
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import Room, read_data, read_data_now, read_events, read_events_into
 from rrd.segment.table import read_table

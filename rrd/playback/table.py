@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
 
+from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment
 from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.objects.files import ObjectFiles
 from rrd.playback.sources import BlockSource, ObjectFile, SegmentFile, tell_of_local_copy
-from rrd.segment.disk import Disk
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
     IDENTITY_READ_SIZE,

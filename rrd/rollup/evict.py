@@ -21,6 +21,7 @@ from rrd.care.survey import holds_the_same
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk
 from rrd.errors import ObjectRejected, RrdError
 from rrd.index.index import Index
 from rrd.index.rows import EvictRow, ObjectRow, RecordingRow
@@ -28,7 +29,6 @@ from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.rollup.threads import Threads
-from rrd.segment.disk import Disk
 
 _POLL_S = 1.0
 """How often the disk's state is asked, and whether something has been kept long enough."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection
 from rrd import layout
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment, ObjectMissing, ObjectRejected, SegmentError
 from rrd.index.index import Index
 from rrd.index.rows import ObjectRow, RecordingRow
@@ -29,7 +30,6 @@ from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.rollup.plan import Run
 from rrd.rollup.threads import NICE, Threads, stoppable
-from rrd.segment.disk import Disk
 from rrd.segment.pack import Packed, PackSource, pack
 
 _SEALING_PATIENCE_S = 5.0

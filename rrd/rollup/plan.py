@@ -74,15 +74,3 @@ def _gathered(segments: Sequence[SegmentRow], bytes_max: int) -> list[Run]:
             size = 0
         size += segment.size
     return [Run(run[0].number, run[-1].number, tuple(run), is_planned=False) for run in found]
-
-
-def retry_delay_s(failures: int, chance: float, *, least_s: float = 1.0, most_s: float = 60.0) -> float:
-    """Return how long to wait after the n-th failure in a row (from 1): exponential, with full jitter.
-
-    The ceiling is ``least_s``, doubled with each further failure up to ``most_s``; ``chance`` (0 up to 1,
-    drawn anew each time) says how much of it is waited, so that many who lost the same store don't come back
-    to it at the same moment (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
-    """
-    # Far beyond any ceiling; a year of failures must not overflow.
-    doublings = min(failures - 1, 64)
-    return chance * min(most_s, least_s * 2.0**doublings)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from rrd.disk.disk import Disk, OsDisk
 from rrd.errors import CorruptSegment, SegmentError
-from rrd.segment.disk import Disk, OsDisk
 from rrd.segment.format import IDENTITY_MAGIC, BlockHeader, Identity
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.salvage import Patched, salvage

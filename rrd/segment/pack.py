@@ -22,7 +22,7 @@ import google_crc32c
 import msgspec
 import zstandard
 
-from rrd.segment.disk import Disk
+from rrd.disk.disk import Disk
 from rrd.segment.format import (
     FLAG_ORDERED,
     FLAG_OWN_IDS,

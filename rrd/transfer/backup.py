@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +33,8 @@ from typing import TextIO
 from rrd import __version__, layout
 from rrd.clock import SystemClock
 from rrd.config import Config
+from rrd.disk import files
+from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, NotFound, ObjectMissing, RrdError
 from rrd.index.index import Index
 from rrd.index.rows import ObjectRow, RecordingRow
@@ -40,7 +42,6 @@ from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
 from rrd.objects.store import ObjectStore
 from rrd.readonly import copy_database, open_index
-from rrd.segment.disk import OsDisk
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
@@ -57,7 +58,6 @@ from rrd.transfer.manifest import (
     Unreadable,
     copy_file,
     file_sha256,
-    private,
     read_sums,
     write_manifest,
 )
@@ -95,7 +95,7 @@ def _check(config: Config, target: str) -> None:
         raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
     if os.path.exists(f"{path}.rebuilding"):
         raise BadRequest(f"{path} is only half rebuilt. Start the daemon, let it finish, and try again")
-    os.makedirs(target, mode=0o700, exist_ok=True)
+    files.make_dirs(target)
     if os.listdir(target):
         raise BadRequest(f"{target} is not empty. A backup goes into a directory of its own")
 
@@ -128,14 +128,14 @@ class _Backup:
     async def copied_index(self) -> AsyncIterator[Index]:
         """Link and copy until both fit together; yield the copy, opened."""
         path = layout.index_path(self._data)
-        os.makedirs(self._data, mode=0o700)
+        files.make_dir(self._data)
         missing: list[str] | None = None
         self._progress.begin("linking segments")
         for _ in range(_ROUNDS_MAX):
             await asyncio.to_thread(self._staging.link_all)
             async with open_index(self._data_dir) as live:
                 await live.snapshot(path)
-            os.chmod(path, 0o600)
+            files.make_private(path)
             copy = await Index.open(path)
             try:
                 missing, before = await self._find_missing(copy), missing
@@ -145,7 +145,7 @@ class _Backup:
                     return
             finally:
                 await copy.close()
-            os.unlink(path)
+            files.remove(path)
         raise RrdError(
             f"{self._data_dir}: segments go away faster than they can be copied: {missing}. Try again"
         )
@@ -300,13 +300,12 @@ class _Backup:
                 _copy_database(place(self._data_dir), place(self._data))
         # So that a restored directory goes on with the same bucket.
         if os.path.exists(layout.identity_path(self._data_dir)):
-            shutil.copy(layout.identity_path(self._data_dir), layout.identity_path(self._data))
+            files.copy(layout.identity_path(self._data_dir), layout.identity_path(self._data))
 
     def _take_out(self, paths: Iterable[str]) -> None:
         for path in paths:
             self._totals.gone.add(path)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self._target}/{path}")
+            files.remove(f"{self._target}/{path}")
 
     # Step 6
 
@@ -318,21 +317,21 @@ class _Backup:
             for place in (layout.index_path, layout.keys_path, layout.tombstones_path, layout.identity_path)
             if os.path.exists(f"{self._target}/{place(DATA)}")
         ]
-        files = size = 0
+        count = size = 0
         path = f"{self._target}/{SUMS}"
         with _open_sums(path) as target:
             for found in self._sums(databases):
                 target.write(f"{found.sha256}  {found.path}\n")
-                files += 1
+                count += 1
                 size += os.path.getsize(f"{self._target}/{found.path}")
-        os.unlink(f"{path}.part")
+        files.remove(f"{path}.part")
         manifest = Manifest(
             format=FORMAT,
             rrd=__version__,
             started_ms=started_ms,
             finished_ms=SystemClock().now_ms(),
             recordings=totals.recordings,
-            files=files,
+            files=count,
             size=size,
             sums_sha256=file_sha256(path),
             objects=objects,
@@ -350,7 +349,7 @@ class _Backup:
 
 
 def _open_sums(path: str) -> TextIO:
-    return open(path, "x", encoding="ascii", opener=private)
+    return io.TextIOWrapper(files.create(path), encoding="ascii")
 
 
 def _copy_database(source: str, target: str) -> None:

@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
@@ -32,7 +33,6 @@ from rrd.objects.files import Directly, ObjectFiles
 from rrd.playback.salvage import plan_salvage
 from rrd.playback.table import Between, Snapshot, Table, plan
 from rrd.readonly import open_index
-from rrd.segment.disk import OsDisk
 from rrd.transfer.lines import read_lines
 from rrd.transfer.progress import Progress
 from rrd.transfer.sidecar import MetadataValue, metadata_of

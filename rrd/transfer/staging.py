@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 
 from rrd import layout
 from rrd.care.entries import active_names, sealed_names
+from rrd.disk import files
+from rrd.disk.disk import OsDisk
 from rrd.layout import SegmentName
 from rrd.readonly import is_read_only
-from rrd.segment.disk import OsDisk
 
 _PREFIX = "backing-up."
 
@@ -29,7 +29,7 @@ def remove_leftovers(data_dir: str) -> None:
         path, pid = f"{data_dir}/{name}", name.removeprefix(_PREFIX)
         is_ours = name.startswith(_PREFIX) and pid.isascii() and pid.isdecimal()
         if is_ours and os.path.isdir(path) and not os.path.islink(path) and not _is_alive(pid):
-            shutil.rmtree(path)
+            files.remove_tree(path)
 
 
 class Staging:
@@ -43,11 +43,11 @@ class Staging:
 
     def __enter__(self) -> Staging:
         remove_leftovers(self._data_dir)
-        os.mkdir(self._root, mode=0o700)
+        files.make_dir(self._root)
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._root)
+        files.remove_tree(self._root)
 
     def link_all(self) -> None:
         """Link every segment that is not linked yet."""
@@ -68,24 +68,23 @@ class Staging:
             source = place(self._data_dir, name)
             with contextlib.suppress(FileNotFoundError):
                 try:
-                    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-                    os.link(source, target)
+                    files.make_dirs(os.path.dirname(target))
+                    files.link(source, target)
                 except FileExistsError:
                     pass
                 except PermissionError:
                     # A file system without hard links (EPERM), or another user's file.
                     try:
-                        shutil.copyfile(source, target)
+                        files.copy(source, target)
                     except OSError:
-                        os.unlink(target)
+                        files.remove(target)
                         return False
                 return True
         return False
 
     def drop(self, name: SegmentName) -> None:
         """Forget a link, if there is one."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path(name))
+        files.remove(self.path(name))
 
     def left_active(self) -> list[SegmentName]:
         """Return the segments found in ``active/`` whose links are still here, in order."""

@@ -23,6 +23,7 @@ from rrd.care.examine import Examiner
 from rrd.care.verify import Verifier
 from rrd.claims import Claims
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.errors import Gone, NotFound, StoreAway
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
@@ -36,7 +37,6 @@ from rrd.recovery import Recovered, lock_data_dir, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
-from rrd.segment.disk import OsDisk
 from rrd.tombstones import Tombstones
 from rrd.wire.events import check_lines
 from tests.objects.memory_store import MemoryStore

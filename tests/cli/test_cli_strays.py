@@ -12,9 +12,9 @@ import pytest
 from rrd import layout
 from rrd.care.survey import Survey
 from rrd.cli import main
+from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
 from rrd.registry import move_to_sealed
-from rrd.segment.disk import OsDisk
 from tests.care.care_lab import A, Life, delete_index, event, life
 
 NAME = f"{A}.000009{layout.SUFFIX}"

@@ -42,7 +42,7 @@ def test_data_of_an_earlier_day_reads_back_rolls_up_and_verifies_clean(archive: 
     objects = {path: path.read_bytes() for path in (data / "objects").rglob("*.ndjson.zst")}
     early: dict[str, object] = {"flush_age_ms": 10, "seal_idle_s": 1, "seal_closed_s": 0, "rollup_delay_s": 0}
 
-    with DaemonProcess(tmp_path, flush_age_ms=10) as daemon:
+    with DaemonProcess(tmp_path, flush_age_ms=10, rollup_delay_s=10**9) as daemon:
         assert answers(daemon) == expected
         with pytest.raises(urllib.error.HTTPError) as refused:
             Client(daemon, TENANTS[1]).post(ERASED, [b'{"type":3,"timestamp":1,"data":{}}'])

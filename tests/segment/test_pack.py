@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.corpus import lines_of
+from rrd.disk.disk import OsDisk
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import OsDisk
 from rrd.segment.format import BlockDraft, BlockHeader, MetadataNote, QuarantineNote
 from rrd.segment.pack import Packed, PackSource, object_identity, pack
 from rrd.segment.scan import scan
