@@ -17,15 +17,16 @@ packages of line 3 never import each other (``tests/test_layers.py`` holds it):
 2. ``disk`` (the one door to the operating system's files)
 3. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite view,
    async) · ``access`` (keys and signatures) · ``objects`` (object stores) · ``tombstones`` (what was erased)
-4. ``repeats`` and ``history`` (exact de-duplication: the rule, and what the files hold) · ``recording``
+4. ``shelf`` (where a stored recording lies: in which segments and objects, and these in which places)
+5. ``repeats`` and ``history`` (exact de-duplication: the rule, and what the files hold) · ``recording``
    (one open recording) · ``committer`` (group commit) · ``writes`` (whether they succeed) · ``registry``
    (all open recordings) · ``claims`` (who is busy with a recording's files) · ``readonly`` (data that can't
    be written to) · ``recovery``, ``catch_up``, ``rebuild`` (start after a crash, and reindex) · ``playback``
    (reading in order) · ``rollup`` (segments → objects) · ``lifecycle`` (disk guard, retention, erasure) ·
    ``care`` (verify, doctor, refusals) · ``shares`` (who gets how much) ·
    ``transfer`` (export, import, backup)
-5. ``http`` (thin shells around the above)
-6. ``preflight`` (settings as a whole) · ``assembly`` (puts the parts together) · ``memory`` (malloc) ·
+6. ``http`` (thin shells around the above)
+7. ``preflight`` (settings as a whole) · ``assembly`` (puts the parts together) · ``memory`` (malloc) ·
    ``daemon`` (start, stop, signals) · ``cli``
 
 ``async def`` begins where waiting begins: decoding, scanning, ordering and planning are plain functions.

@@ -323,7 +323,7 @@ class _Telling:
     async def _move(self, surveyed: Iterable[Surveyed]) -> None:
         names = [found.file.name for found in surveyed if found.file.place == "active"]
         if names:
-            await asyncio.to_thread(self._survey.move, names)
+            await asyncio.to_thread(self._survey.shelf.move_to_sealed, names)
 
 
 def _object_commit(row_id: int, published: Published) -> ObjectCommit:

@@ -20,6 +20,7 @@ LAYERS = (
     },
     {"disk"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
+    {"shelf"},
     {
         *("repeats", "history", "recording", "committer", "writes", "registry", "claims"),
         *(
@@ -51,6 +52,20 @@ ONLY_IN = {
     "sqlite3": {"disk", "index", "access", "readonly", "transfer"},
     "google_crc32c": {"segment", "objects"},
     "fcntl": {"disk"},
+}
+# What says where segments lie, and who may say it beside the shelf.
+PLACES = {
+    *("active_path", "active_dir", "sealed_path", "sealed_dir", "sealed_root", "torn_dir"),
+    *("rolling_path", "rolling_dir", "parse_active", "parse_sealed", "parse_rolling", "parse_torn"),
+    "object_key",
+}
+ALLOWED_PLACES = {
+    "rrd/ownership.py": {"active_dir"},  # looks whether it may be written, before anything is opened
+    "rrd/writes.py": {"active_dir"},  # tries whether a file can be written there
+    "rrd/care/census.py": {"object_key"},  # holds an object's own words against its key
+    "rrd/care/proof.py": {"parse_rolling"},  # asks what kind of file a path is
+    "rrd/lifecycle/local_files.py": {"parse_torn"},  # the same
+    "rrd/transfer/restore.py": {"active_dir", "sealed_root"},  # moves the folders as they are
 }
 SYNCS = {"fsync", "fdatasync", "syncfs", "sync"}
 # What makes, changes, moves or removes files, and handles without a type.
@@ -165,6 +180,19 @@ def _changes(path: Path) -> Iterator[str]:
 def test_only_the_disk_package_changes_files(path: Path) -> None:
     if _part(path) != "disk":
         assert set(_changes(path)) == ALLOWED_CHANGES.get(str(path.relative_to(ROOT)), set())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_shelf_knows_where_segments_lie(path: Path) -> None:
+    if _part(path) in {"shelf", "layout"}:
+        return
+    used: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "layout":
+            used.add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and node.module == "rrd.layout":
+            used |= {alias.name for alias in node.names}
+    assert used & PLACES == ALLOWED_PLACES.get(str(path.relative_to(ROOT)), set())
 
 
 def test_every_part_has_its_layer() -> None:

@@ -15,6 +15,7 @@ from rrd.layout import SegmentName
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_notes
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
 
 READ_AHEAD_BYTES = 4 << 20
 """What one request of a whole read of an object brings. It is the memory that takes, beside one block."""
@@ -39,6 +40,7 @@ class Contents:
         self._disk = disk
         self._objects = objects
         self._row = row
+        self._holdings = Holdings.of(row)
         self._parts: list[_Part] = []
         self.is_complete = True
         """Everything that counts was there and whole, so that it can be added up."""
@@ -87,20 +89,20 @@ class Contents:
 
     def _read_object(self, entry: ObjectRow) -> Iterator[Difference]:
         row = self._row
-        key = differences.key_of(row, entry)
-        name = SegmentName(row.tenant, row.recording, entry.first_number)
+        key = self._holdings.key(entry)
+        name = self._holdings.name(entry.first_number)
         reader = LastRead(self._objects, entry.size, window=READ_AHEAD_BYTES)
         what = self._read(name, reader, key, entry.size, counts=True)
         if not what:
             return
         next_step = f"rrd inspect {key} tells what can still be read; {differences.LOST}"
-        if differences.is_all_here(row, entry):
+        if self._holdings.is_all_here(entry):
             what += "; all its segments are still here"
             next_step = f"{REINDEX}; if they are whole, it is then rolled up again"
         yield Difference("object-damaged", row.tenant, row.recording, key, what, next_step)
 
     def _read_segment(self, segment: SegmentRow, path: str) -> Iterator[Difference]:
-        name = SegmentName(self._row.tenant, self._row.recording, segment.number)
+        name = self._holdings.name(segment.number)
         what = self._read(name, self._disk, path, segment.size, counts=segment.state != "rolled")
         if what:
             yield differences.damaged_file(self._row, path, segment.number, what)

@@ -11,15 +11,13 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
-from rrd import layout
-from rrd.care import differences
 from rrd.care.examine import Examiner
 from rrd.care.kept_aside import notes_of
 from rrd.care.refusals import Refused, load
 from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
 from rrd.index.rows import ObjectRow, QuarantineRow, RecordingRow, SegmentRow
-from rrd.layout import SegmentName
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -174,45 +172,37 @@ async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[s
 
 
 def _reasons(examiner: Examiner, created_ms: int, block: QuarantineRow) -> Counter[str]:
-    notes = notes_of(
-        block, disk=examiner.disk, data_dir=examiner.data_dir, objects=examiner.files, created_ms=created_ms
-    )
+    notes = notes_of(block, shelf=examiner.shelf, objects=examiner.files, created_ms=created_ms)
     return Counter(note.reason for note in notes)
 
 
 def _places(examiner: Examiner, row: RecordingRow) -> Iterator[str]:
     """Where each range of it lies, in order. Blocking."""
-    lines = [(entry.first_number, _object(row, entry)) for entry in differences.published(row)]
+    holdings = Holdings.of(row)
+    lines = [(entry.first_number, _object(holdings, entry)) for entry in holdings.published]
     lines += [
         (
             entry.last_number,
             f"             segments {entry.first_number} to {entry.last_number} are to become an object",
         )
-        for entry in row.objects
-        if entry.state == "planned"
+        for entry in holdings.planned
     ]
-    lines += [
-        (segment.number, _segment(examiner, row, segment))
-        for segment in row.segments
-        if segment.state != "rolled"
-    ]
+    lines += [(segment.number, _segment(examiner, holdings, segment)) for segment in holdings.own()]
     for _, line in sorted(lines):
         yield line
 
 
-def _object(row: RecordingRow, entry: ObjectRow) -> str:
+def _object(holdings: Holdings, entry: ObjectRow) -> str:
     local = ", local copies of its segments are still here" if entry.has_local else ""
     return (
         f"stored       {_range(entry.first_seq, entry.event_count)}{_between(entry.first_ts, entry.last_ts)}:"
-        f" object {differences.key_of(row, entry)}, {_bytes(entry.size)},"
+        f" object {holdings.key(entry)}, {_bytes(entry.size)},"
         f" segments {entry.first_number} to {entry.last_number}, published {_time(entry.published_ms)}{local}"
     )
 
 
-def _segment(examiner: Examiner, row: RecordingRow, segment: SegmentRow) -> str:
-    name = SegmentName(row.tenant, row.recording, segment.number)
-    path_of = layout.active_path if segment.state == "active" else layout.sealed_path
-    path = path_of(examiner.data_dir, name)
+def _segment(examiner: Examiner, holdings: Holdings, segment: SegmentRow) -> str:
+    path = examiner.shelf.path(holdings.name(segment.number), segment.state)
     what = "events"
     try:
         found = scan(examiner.disk, path, limit=segment.size)

@@ -1,4 +1,4 @@
-"""What becomes one object, and when a store that was away is asked again: plain functions.
+"""What becomes one object: plain functions.
 
 An object is a run of consecutive sealed segments of one recording. Which ones is decided once and kept in the
 index (a *planned* object) before anything is put, so that whatever a crash interrupts is made again under
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rrd.config import MIB
 from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
+from rrd.shelf.holdings import Holdings
 
 OBJECT_BYTES_MAX = 512 * MIB
 """Bytes of segments that one object is made of, at most, unless a single segment has more. It bounds
@@ -50,7 +51,7 @@ def runs(row: RecordingRow, *, bytes_max: int = OBJECT_BYTES_MAX) -> list[Run]:
     (its number was passed over). Active segments are never touched.
     """
     sealed = [segment for segment in row.segments if segment.state == "sealed"]
-    found = [_planned(planned, sealed) for planned in row.objects if planned.state == "planned"]
+    found = [_planned(planned, sealed) for planned in Holdings.of(row).planned]
     taken = [range(each.first_number, each.last_number + 1) for each in row.objects]
     free = [segment for segment in sealed if not any(segment.number in numbers for numbers in taken)]
     return sorted([*found, *_gathered(free, bytes_max)])

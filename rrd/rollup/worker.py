@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Callable, Collection
 
-from rrd import layout
 from rrd.backoff import Backoff
 from rrd.care.proof import is_made_of
 from rrd.claims import Claims
@@ -30,6 +29,7 @@ from rrd.rollup.make import Maker, NotMoved
 from rrd.rollup.plan import runs
 from rrd.rollup.turns import Job, Pass
 from rrd.segment.salvage import identity_of
+from rrd.shelf.shelf import Shelf
 
 _POLL_S = 5.0
 """How often the index is asked for what is due: it becomes so by time alone."""
@@ -272,12 +272,11 @@ def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
     Only what was made of segments that are here and whole. Anything else is kept under another name, so that
     no later object takes its place: it may hold what nothing else holds.
     """
-    directory = layout.rolling_dir(data_dir)
-    names = [name for name in disk.list_dir(directory) if layout.parse_rolling(name) is not None]
-    paths = [f"{directory}/{name}" for name in names if disk.is_file(f"{directory}/{name}")]
+    shelf = Shelf(disk, data_dir)
+    paths = shelf.rolling_paths()
     removed = 0
     for path in paths:
-        if is_made_of(path, _segments_of(disk, data_dir, path), disk=disk):
+        if is_made_of(path, _segments_of(shelf, path), disk=disk):
             disk.unlink(path)
             removed += 1
             continue
@@ -289,22 +288,20 @@ def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
             " holds",
         )  # fmt: skip
     if paths:
-        disk.sync_dir(directory)
+        disk.sync_dir(shelf.rolling_dir)
     return removed
 
 
-def _segments_of(disk: Disk, data_dir: str, path: str) -> list[str]:
+def _segments_of(shelf: Shelf, path: str) -> list[str]:
     """Return where the segments are that an unfinished object says it is made of; as many as are here."""
-    identity = identity_of(disk, path)
+    identity = identity_of(shelf.disk, path)
     found: list[str] = []
     for number in range(identity.number, identity.last_number + 1) if identity is not None else ():
         assert identity is not None
-        name = identity.name._replace(number=number)
-        places = (layout.sealed_path(data_dir, name), layout.active_path(data_dir, name))
-        here = [place for place in places if disk.is_file(place)]
-        if not here:
+        try:
+            found.append(shelf.find(identity.name._replace(number=number), first="sealed"))
+        except FileNotFoundError:
             break
-        found.append(here[0])
     return found
 
 

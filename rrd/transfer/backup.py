@@ -37,7 +37,7 @@ from rrd.disk import files
 from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, NotFound, ObjectMissing, RrdError
 from rrd.index.index import Index
-from rrd.index.rows import ObjectRow, RecordingRow
+from rrd.index.rows import RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
 from rrd.objects.store import ObjectStore
@@ -45,8 +45,9 @@ from rrd.readonly import copy_database, open_index
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstones
-from rrd.transfer.contents import Piece, all_rows, object_key, object_path, paths_of, pieces_of
+from rrd.transfer.contents import BACKUP, all_rows, object_path, paths_of
 from rrd.transfer.manifest import (
     COPY_BYTES,
     DATA,
@@ -158,24 +159,27 @@ class _Backup:
         return missing
 
     def _missing_of(self, row: RecordingRow) -> list[str]:
-        return [
-            layout.sealed_path(DATA, piece.name)
-            for piece in pieces_of(row)
-            if not self._is_staged(piece, row.created_ms) and piece.is_needed
-        ]
+        holdings = Holdings.of(row)
+        missing: list[str] = []
+        for holding in holdings.in_order():
+            for segment in holding.segments:
+                name = holdings.name(segment.number)
+                if not self._is_staged(name, segment, row.created_ms) and holding.object is None:
+                    missing.append(BACKUP.sealed(name))
+        return missing
 
-    def _is_staged(self, piece: Piece, created_ms: int) -> bool:
+    def _is_staged(self, name: SegmentName, segment: SegmentRow, created_ms: int) -> bool:
         """Tell whether the link is there and leads to the file that is meant; link it anew if not."""
-        if self._is_right(piece, created_ms):
+        if self._is_right(name, segment, created_ms):
             return True
         # An id that expired and began anew while links were made; the one linked is of the life before.
-        self._staging.drop(piece.name)
-        return self._staging.link(piece.name) and self._is_right(piece, created_ms)
+        self._staging.drop(name)
+        return self._staging.link(name) and self._is_right(name, segment, created_ms)
 
-    def _is_right(self, piece: Piece, created_ms: int) -> bool:
-        path = self._staging.path(piece.name)
+    def _is_right(self, name: SegmentName, segment: SegmentRow, created_ms: int) -> bool:
+        path = self._staging.path(name)
         try:
-            if self._disk.size(path) < piece.row.size:
+            if self._disk.size(path) < segment.size:
                 return False
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
         except FileNotFoundError:
@@ -197,27 +201,26 @@ class _Backup:
                 self._totals.recordings += 1
                 copied = await asyncio.to_thread(self._copy_segments, row)
                 if store is not None:
-                    for found in row.objects:
-                        if found.state == "published":
-                            copied += await self._copy_object(store, row, found)
+                    holdings = Holdings.of(row)
+                    for found in holdings.published:
+                        copied += await self._copy_object(store, holdings.key(found), found.size)
                 sums.writelines(f"{found.sha256}  {found.path}\n" for found in copied)
             copied = await self._copy_unknown(index)
             sums.writelines(f"{found.sha256}  {found.path}\n" for found in copied)
 
     def _copy_segments(self, row: RecordingRow) -> list[Sum]:
-        copied = []
-        pieces = list(pieces_of(row))
-        for piece in pieces:
-            source = self._staging.path(piece.name)
+        holdings, copied = Holdings.of(row), []
+        for segment in row.segments:
+            name = holdings.name(segment.number)
+            source = self._staging.path(name)
             if not os.path.exists(source):
                 continue  # An object stands for it, or it was told as missing.
             # A damaged one that is shorter than what was acked is copied as it is.
-            size: int | None = min(piece.row.size, self._disk.size(source))
-            if piece is pieces[-1] and piece.row.state == "active":
-                size = self._whole_size(source, piece.row.size)
-            place = layout.active_path if piece.row.state == "active" else layout.sealed_path
-            copied += self._copy(source, place(DATA, piece.name), size)
-            self._staging.drop(piece.name)
+            size: int | None = min(segment.size, self._disk.size(source))
+            if segment is row.segments[-1] and segment.state == "active":
+                size = self._whole_size(source, segment.size)
+            copied += self._copy(source, BACKUP.path(name, segment.state), size)
+            self._staging.drop(name)
         return copied
 
     def _whole_size(self, path: str, known_size: int) -> int | None:
@@ -225,10 +228,10 @@ class _Backup:
         found = scan(Patched(self._disk), path, durable_size=known_size, start=known_size)
         return None if found.verdict == "corrupt" else max(found.good_size, known_size)
 
-    async def _copy_object(self, store: ObjectStore, row: RecordingRow, found: ObjectRow) -> list[Sum]:
-        path = object_path(row, found)
+    async def _copy_object(self, store: ObjectStore, key: str, size: int) -> list[Sum]:
+        path = object_path(key)
         try:
-            return [await self._copy_from_store(store, object_key(row, found), path, found.size)]
+            return [await self._copy_from_store(store, key, path, size)]
         except ObjectMissing:
             # Perhaps erased in this moment, and then nobody misses it: ``finish`` knows.
             self._totals.missing.append(path)
@@ -252,14 +255,14 @@ class _Backup:
         copied = []
         for name in await asyncio.to_thread(self._staging.left_active):
             row = await index.recording(name.tenant, name.recording)
-            known = [piece.name.number for piece in pieces_of(row)] if row is not None else []
+            known = [segment.number for segment in row.segments] if row is not None else []
             known += [found.last_number for found in row.objects] if row is not None else []
             if name.number > max(known, default=0):
                 copied += await asyncio.to_thread(self._copy_tail, name)
         return copied
 
     def _copy_tail(self, name: SegmentName) -> list[Sum]:
-        source, path = self._staging.path(name), layout.active_path(DATA, name)
+        source, path = self._staging.path(name), BACKUP.active(name)
         found = decode_identity(self._disk.read(source, 0, IDENTITY_READ_SIZE))
         size = self._whole_size(source, 0)
         self._unknown.append((name, found[0].created_ms if found is not None else 0, path))

@@ -31,8 +31,9 @@ from rrd.index.rows import RecordingRow
 from rrd.objects.choose import open_store
 from rrd.objects.files import Directly, ObjectFiles
 from rrd.playback.salvage import plan_salvage
-from rrd.playback.table import Between, Snapshot, Table, plan
+from rrd.playback.table import Between, Table, plan
 from rrd.readonly import open_index
+from rrd.shelf.holdings import Holdings
 from rrd.transfer.lines import read_lines
 from rrd.transfer.progress import Progress
 from rrd.transfer.sidecar import MetadataValue, metadata_of
@@ -246,7 +247,7 @@ class _Recorded:
     def _table(self) -> Table:
         data_dir = self._config.data_dir
         if not self._salvage:
-            return plan(self._disk, self._files, data_dir, Snapshot.of(self._row), between=self.between)
+            return plan(self._disk, self._files, data_dir, Holdings.of(self._row), between=self.between)
         found = plan_salvage(self._disk, Directly(self._files), data_dir, self._row, between=self.between)
         self.missing_events, self.summary = found.missing_events, found.summary
         return found.table

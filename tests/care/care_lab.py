@@ -31,12 +31,13 @@ from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
-from rrd.playback.table import Snapshot, plan
+from rrd.playback.table import plan
 from rrd.recording import Tally
 from rrd.recovery import Recovered, lock_data_dir, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
+from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstones
 from rrd.wire.events import check_lines
 from tests.objects.memory_store import MemoryStore
@@ -151,7 +152,7 @@ class Life:
         return answers
 
     def _events(self, row: RecordingRow) -> bytes:
-        table = plan(self.disk, self.files, self.config.data_dir, Snapshot.of(row))
+        table = plan(self.disk, self.files, self.config.data_dir, Holdings.of(row))
         return b"".join(read_in_order(table, form=NDJSON, bytes_max=1 << 20))
 
     async def settled(self) -> dict[str, object]:

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from rrd.index.rows import ObjectRow, SegmentRow, SegmentState
 from rrd.layout import SegmentName, active_path, object_key, sealed_path
 from rrd.objects.files import ObjectFiles
-from rrd.playback.table import ALWAYS, Between, Snapshot
+from rrd.playback.table import ALWAYS, Between
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, encode_block, encode_identity
 from rrd.segment.pack import pack
 from rrd.segment.run import PackSource
+from rrd.shelf.holdings import Holdings
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
 from tests.simdisk import SimDisk
@@ -129,7 +130,7 @@ def path_of(number: int, state: SegmentState) -> str:
     return active_path(DATA, name) if state == "active" else sealed_path(DATA, name)
 
 
-def put(disk: SimDisk, segments: Sequence[Segment]) -> Snapshot:
+def put(disk: SimDisk, segments: Sequence[Segment]) -> Holdings:
     """Put a recording on a disk: the last segment is active, the others are sealed."""
     state: SegmentState
     for state in ("active", "sealed"):
@@ -142,7 +143,7 @@ def put(disk: SimDisk, segments: Sequence[Segment]) -> Snapshot:
         disk.put(path_of(number, state), data)
         rows.append(SegmentRow(number, state, len(data), None, None))
         first_seq += sum(map(len, blocks))
-    return Snapshot(TENANT, RECORDING, tuple(rows))
+    return Holdings(TENANT, RECORDING, tuple(rows))
 
 
 def seal(disk: SimDisk, number: int) -> None:
@@ -166,12 +167,12 @@ class Run(NamedTuple):
 def roll_up(
     disk: SimDisk,
     store: MemoryStore,
-    snapshot: Snapshot,
+    snapshot: Holdings,
     first: int,
     last: int,
     *,
     block_bytes: int = 2 << 20,
-) -> Snapshot:
+) -> Holdings:
     """Make an object of the segments from number ``first`` to ``last`` and publish it."""
     rows = snapshot.segments[first - 1 : last]
     sources = [PackSource(path_of(row.number, row.state), row.size) for row in rows]
@@ -218,7 +219,7 @@ class VanishingDisk(SimDisk):
         return super().read(path, offset, size)
 
 
-def evict(disk: SimDisk, snapshot: Snapshot, row: ObjectRow) -> Snapshot:
+def evict(disk: SimDisk, snapshot: Holdings, row: ObjectRow) -> Holdings:
     """Remove the local copies of an object's segments, and have the index know."""
     remove_files(disk, row)
     kept = tuple(s for s in snapshot.segments if not row.first_number <= s.number <= row.last_number)
@@ -233,7 +234,7 @@ def spread(
     runs: Sequence[Run],
     *,
     block_bytes: int = 2 << 20,
-) -> Snapshot:
+) -> Holdings:
     """Put a recording on a disk and into a store. What ``runs`` don't reach is local."""
     snapshot = put(disk, segments)
     planned: list[ObjectRow] = []
