@@ -74,18 +74,8 @@ CREATE TABLE signing_keys (
   revoked_ms INTEGER
 ) STRICT
 """
-# From which version on → what makes it today's. SQLite can't change a CHECK, so the table is made anew; rowid
-# goes along, since it is the order in which keys are listed.
-_MIGRATIONS: Mapping[int, Sequence[str]] = {
-    0: (_KEYS, _SIGNING_KEYS),
-    1: (
-        "ALTER TABLE keys RENAME TO old_keys",
-        _KEYS,
-        "INSERT INTO keys (rowid, id, hash, tenant, scope, origins, label, created_ms, revoked_ms)"
-        " SELECT rowid, id, hash, tenant, scope, origins, label, created_ms, revoked_ms FROM old_keys",
-        "DROP TABLE old_keys",
-    ),
-}
+# From which version on → what makes it today's. Version 1 was never released.
+_MIGRATIONS: Mapping[int, Sequence[str]] = {0: (_KEYS, _SIGNING_KEYS)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,11 @@ class SqliteFile:
             found = self._version()
             if found > version:
                 raise RrdError(f"{self.path}: made by a newer rrd (version {found}). Use that one")
-            for statement in migrations.get(found, ()):
+            if found == version:
+                return
+            if found not in migrations:
+                raise RrdError(f"{self.path}: made by an rrd before the first release (version {found})")
+            for statement in migrations[found]:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {version}")
 

@@ -8,6 +8,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,20 +84,69 @@ def test_its_version_tells_of_every_commit_of_any_connection(tmp_path: Path) -> 
     file.close()
 
 
-def test_it_is_migrated_once_and_one_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+STEPS = {0: (), 1: ("ALTER TABLE t RENAME TO old", "CREATE TABLE t (a INTEGER, b INTEGER) STRICT",
+                    "INSERT INTO t (rowid, a) SELECT rowid, a FROM old", "DROP TABLE old")}  # fmt: skip
+
+
+def migrated(path: object) -> SqliteFile:
+    return SqliteFile(str(path), STEPS, version=2, advice="")
+
+
+def columns(file: SqliteFile) -> list[str]:
+    with file.reading() as db:
+        return [name for _, name, *_ in db.execute("PRAGMA table_info(t)")]
+
+
+def test_it_is_migrated_once_and_keeps_its_rows_in_their_order(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    opened(path).close()
-    steps = {**SCHEMA, 1: ("ALTER TABLE t ADD b INTEGER",)}
+    file = opened(path)
+    for value in (3, 1, 2):
+        add(file, value)
+    # As the daemon of the release before has it, while the new command line runs.
+    with file.reading() as db:
+        assert db.execute("SELECT a FROM t").fetchall() == [(3,), (1,), (2,)]
     for _ in range(2):
-        newer = SqliteFile(str(path), steps, version=2, advice="")
+        newer = migrated(path)
+        assert columns(newer) == ["a", "b"]
         with newer.reading() as db:
-            assert [name for _, name, *_ in db.execute("PRAGMA table_info(t)")] == ["a", "b"]
+            assert db.execute("SELECT a FROM t ORDER BY rowid").fetchall() == [(3,), (1,), (2,)]
         newer.close()
-    with pytest.raises(RrdError, match="made by a newer rrd"):
-        opened(path)
-    # Nothing is kept open by one that could not be opened.
-    os.unlink(path)
-    opened(path).close()
+    assert values(file) == [1, 2, 3]
+    file.close()
+
+
+def test_several_may_migrate_it_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    file = opened(path)
+    add(file, 1)
+    file.close()
+    together = threading.Barrier(4)
+
+    def migrate() -> list[str]:
+        together.wait()
+        newer = migrated(path)
+        try:
+            return columns(newer)
+        finally:
+            newer.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [task.result() for task in [pool.submit(migrate) for _ in range(4)]] == [["a", "b"]] * 4
+
+
+@pytest.mark.parametrize(("version", "words"), [(3, "made by a newer rrd"), (-1, "before the first release")])
+def test_a_file_of_another_version_is_refused_and_left_alone(
+    tmp_path: Path, version: int, words: str
+) -> None:
+    path = tmp_path / "file"
+    file = opened(path)
+    add(file, 1)
+    file._writer.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(RrdError, match=words):
+        migrated(path)
+    assert columns(file) == ["a"]
+    assert values(file) == [1]
+    file.close()
 
 
 def test_errors_name_the_file_and_what_to_do(tmp_path: Path) -> None:

@@ -131,10 +131,6 @@ class _Recording:
     in_objects: dict[int, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
     """Quarantine of each object, by its first number."""
     commits: list[Commit] = field(default_factory=list)
-    migrated_commits: int = 0
-    """How many of these an index of version 1 was told, which kept no time of them,"""
-    migrated_stored_ms: int = 0
-    """and what that time was taken to be."""
 
     @property
     def published(self) -> list[ObjectRow]:
@@ -154,8 +150,7 @@ class _Recording:
 
     @property
     def last_stored_ms(self) -> int:
-        later = [commit.stored_ms for commit in self.commits[self.migrated_commits :]]
-        return max([self.migrated_stored_ms, *later])
+        return max(commit.stored_ms for commit in self.commits)
 
     @property
     def visible(self) -> bool:

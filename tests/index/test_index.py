@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rrd.errors import BadRequest, ConfigError, IndexDamaged, StorageFailed
 from rrd.index import listing
 from rrd.index.index import Index
-from rrd.index.migrations import scripts
+from rrd.index.migrations import FIRST_VERSION, scripts
 from rrd.index.rows import (
     Commit,
     ListedRecording,
@@ -668,7 +668,7 @@ async def test_newer_version_is_refused_and_left_alone(path: str) -> None:
     async with opened(path) as index:
         await index.apply([commit()])
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {len(scripts()) + 1}")
+        db.execute(f"PRAGMA user_version = {FIRST_VERSION + len(scripts())}")
     before = read(path)
     with pytest.raises(IndexDamaged, match=r"newer rrd.*rrd reindex"):
         await Index.open(path)
