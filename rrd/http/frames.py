@@ -32,7 +32,7 @@ _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
 _BINARY_OPCODE = WSMsgType.BINARY.value
 
-_MESSAGES_MAX = 1 << 12
+MESSAGES_MAX = 1 << 12
 """Messages in a run, at most: those of junk may be one byte long, and each takes a hundred to hold."""
 
 _MESSAGE_COST_BYTES = 64
@@ -45,6 +45,7 @@ _LAST_BLOCK_COST = 32
 """A message whose compression ends costs as much as so many fragments: a stream begins."""
 
 _READ_BYTES = 256 << 10
+_BYTES = (bytes, bytearray)
 
 MARK = WSMessage(WSMsgType.CONTINUATION, None, None)
 """Queued where parsing stops until it is received."""
@@ -53,6 +54,11 @@ CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
 """The end of what is received."""
 
 Message = WSMessage | WSMessageTextBytes
+
+
+def run_of(messages: list[bytes], size: int) -> WSMessageTextBytes:
+    """Return a run of messages, of ``size`` bytes together."""
+    return WSMessageTextBytes(_TEXT, cast(Any, messages), cast(Any, size))
 
 
 def size_of(message: Message) -> int:
@@ -83,6 +89,13 @@ class Runs(WebSocketDataQueue):
     @property
     def has_waiting(self) -> bool:
         return bool(self._buffer)
+
+    def next_is_single(self) -> bool:
+        """Tell whether a text message by itself is received next, and without waiting."""
+        if not self._buffer:
+            return False
+        message = self._buffer[0][0]
+        return message[0] is _TEXT and type(message[1]) in _BYTES
 
     def begin(self) -> None:
         assert self.on_first is not None
@@ -117,8 +130,7 @@ class Runs(WebSocketDataQueue):
         self._queue(sum(map(len, messages)), messages)
 
     def _queue(self, size: int, messages: list[bytes]) -> None:
-        run = WSMessageTextBytes(_TEXT, cast(Any, messages), cast(Any, size))
-        super().feed_data(run, size + _MESSAGE_COST_BYTES * len(messages))
+        super().feed_data(run_of(messages, size), size + _MESSAGE_COST_BYTES * len(messages))
 
     def stall(self, item: Message) -> None:
         """Queue ``item``, so large for the queue that no frame is parsed before it is received."""
@@ -159,7 +171,7 @@ class Runs(WebSocketDataQueue):
             self.begin()
         self.messages.append(data[1])
         self.size += size
-        if self.size >= self.run_bytes or len(self.messages) >= _MESSAGES_MAX:
+        if self.size >= self.run_bytes or len(self.messages) >= MESSAGES_MAX:
             self.hand_out()
 
     def feed_eof(self) -> None:
@@ -351,7 +363,7 @@ class FrameReader(WebSocketReader):
             runs.begin()
         messages.append(payload)
         runs.size = size = runs.size + len(payload)
-        if size >= self._run_bytes or len(messages) >= _MESSAGES_MAX:
+        if size >= self._run_bytes or len(messages) >= MESSAGES_MAX:
             runs.hand_out()
 
     def _handle_compressed_fragment(self, fin: bool, opcode: int, payload: bytes | bytearray) -> None:
