@@ -1,7 +1,8 @@
 """Makes an index file, or brings an older one up to date.
 
 ``PRAGMA user_version`` is the version of a file: the first script makes ``FIRST_VERSION``, each further one
-the next version. A script runs in one transaction with its number, so that a file is always at a whole version.
+the next version. A script runs in one transaction with its number, so that a file is always at a whole
+version.
 Scripts are added at the end of the list, and never edited once they are released.
 """
 
