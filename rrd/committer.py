@@ -415,15 +415,8 @@ class Committer:
             segment=before.number,
             segment_size=stored.size,
             block_offset=stored.offset,
-            stored_ms=draft.stored_ms,
-            next_seq=recording.next_seq,
-            event_count=draft.event_count,
-            first_ts=draft.first_ts,
-            last_ts=draft.last_ts,
-            raw_size=len(draft.payload),
             block_size=stored.size - block_start,
-            duplicate_count=draft.duplicate_count,
-            quarantine_count=len(draft.quarantine),
+            extent=draft.extent,
             metadata=tuple(MetadataChange(note.key, note.value, note.at_ms) for note in draft.metadata),
         )
 

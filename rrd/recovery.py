@@ -29,7 +29,7 @@ from rrd.catch_up import catch_up
 from rrd.config import Config
 from rrd.disk import files
 from rrd.disk.disk import Disk, OsDisk, Readable
-from rrd.disk.lock import Lock
+from rrd.disk.lock import FileLock
 from rrd.errors import ConfigError, IndexDamaged, RrdError
 from rrd.index.index import Index
 from rrd.log import event
@@ -218,7 +218,7 @@ def lock_data_dir(data_dir: str) -> Iterator[None]:
     """Hold the data directory: two writers would spoil it. Raises ``ConfigError`` if it is held."""
     files.make_dirs(data_dir)
     try:
-        lock = Lock(layout.lock_path(data_dir), create=True)
+        lock = FileLock(layout.lock_path(data_dir), create=True)
     except BlockingIOError:
         raise ConfigError(
             f"{data_dir} is served by a running rrd already. Stop that one, or choose another data_dir."
@@ -230,7 +230,7 @@ def lock_data_dir(data_dir: str) -> Iterator[None]:
 def is_held(data_dir: str) -> bool:
     """Tell whether a daemon, or a command that changes things, holds the data directory. Makes nothing."""
     try:
-        Lock(layout.lock_path(data_dir), shared=True).release()
+        FileLock(layout.lock_path(data_dir), shared=True).release()
     except BlockingIOError:
         return True
     except (FileNotFoundError, PermissionError):

@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 # From the bottom up. A part imports from layers below its own, and from its own unless that is closed.
 LAYERS = (
     {
-        *("errors", "ids", "layout", "clock", "backoff", "config", "nesting"),
+        *("errors", "ids", "layout", "clock", "backoff", "config", "nesting", "extent"),
         *("ownership", "handles", "ceiling"),
         *("log", "log_limit", "redaction", "traces", "__init__"),
     },

@@ -208,15 +208,8 @@ def _sealed_segments(data_dir: str, size: Size, index: Index) -> Iterator[Commit
             segment=1,
             segment_size=max(written, size.sealed_bytes),
             block_offset=offset,
-            stored_ms=now_ms,
-            next_seq=1 + _BLOCK_EVENTS,
-            event_count=_BLOCK_EVENTS,
-            first_ts=draft.first_ts,
-            last_ts=draft.last_ts,
-            raw_size=len(payload),
             block_size=max(written, size.sealed_bytes),
-            duplicate_count=0,
-            quarantine_count=0,
+            extent=draft.extent,
             metadata=(),
         )
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from rrd.access.keys import KeyRow, KeyStore
-from rrd.disk.lock import Lock
+from rrd.disk.lock import FileLock
 from rrd.errors import RrdError
 
 LABEL = "rrd import"
@@ -59,11 +59,11 @@ def revoke_left_behind(store: KeyStore) -> int:
         return 0  # An import is under way, or another sweep is.
 
 
-def _hold(path: str, *, shared: bool) -> Lock:
+def _hold(path: str, *, shared: bool) -> FileLock:
     """Lock the directory of ``path``; wait for a shared lock. Raises ``BlockingIOError`` and ``RrdError``."""
     directory = os.path.dirname(path) or "."
     try:
-        return Lock(directory, shared=shared, wait=shared)
+        return FileLock(directory, shared=shared, wait=shared)
     except BlockingIOError:
         raise
     except OSError as error:

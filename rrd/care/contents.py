@@ -10,6 +10,8 @@ from rrd.care.census import LastRead
 from rrd.care.differences import REINDEX, Difference
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing
+from rrd.extent import Extent, nothing, total
+from rrd.index.queries import RECORDING_COLUMNS
 from rrd.index.rows import MetadataRow, ObjectRow, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.segment.format import BlockHeader
@@ -25,11 +27,7 @@ class _Part(NamedTuple):
     """A segment or an object that is whole: sums of its headers, and what its notes say of metadata."""
 
     number: int
-    first_seq: int
-    limit_seq: int
-    raw_size: int
-    duplicates: int
-    quarantined: int
+    extent: Extent
     metadata: list[tuple[str, str, int]]
 
 
@@ -64,17 +62,15 @@ class Contents:
 
     def against(self, metadata: Sequence[MetadataRow]) -> Iterator[Difference]:
         """Tell where the sums are not what the index says, once all is read."""
-        row, next_seq = self._row, 1
+        row, whole = self._row, nothing(1)
         parts = sorted(self._parts)
         for part in parts:
-            if part.first_seq > next_seq:
-                yield differences.gap(row, next_seq, part.first_seq)
-            next_seq = part.limit_seq
-        sums = {
-            "next_seq": (row.next_seq, next_seq),
-            "raw_bytes": (row.raw_bytes, sum(part.raw_size for part in parts)),
-            "duplicates": (row.duplicates, sum(part.duplicates for part in parts)),
-            "quarantined": (row.quarantined, sum(part.quarantined for part in parts)),
+            if part.extent.first_seq > whole.limit_seq:
+                yield differences.gap(row, whole.limit_seq, part.extent.first_seq)
+            whole = (whole + part.extent)._replace(event_count=part.extent.limit_seq - 1)
+        sums = {"next_seq": (row.next_seq, whole.limit_seq)}
+        sums |= {
+            RECORDING_COLUMNS[name]: (says, whole.counts[name]) for name, says in row.extent.counts.items()
         }
         wrong = [
             f"{name} is {says}, and should be {is_}" for name, (says, is_) in sums.items() if says != is_
@@ -134,12 +130,5 @@ def _part(number: int, first_seq: int, files: Readable, path: str, headers: Sequ
     metadata: list[tuple[str, str, int]] = []
     for header in headers:
         metadata += [(note.key, note.value, note.at_ms) for note in read_notes(files, path, header)[0]]
-    return _Part(
-        number=number,
-        first_seq=first_seq,
-        limit_seq=headers[-1].limit_seq if headers else first_seq,
-        raw_size=sum(header.raw_size for header in headers),
-        duplicates=sum(header.duplicate_count for header in headers),
-        quarantined=sum(header.quarantine_count for header in headers),
-        metadata=metadata,
-    )
+    extent = total((header.extent for header in headers), nothing(first_seq))
+    return _Part(number, extent, metadata)

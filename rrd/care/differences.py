@@ -215,8 +215,8 @@ def _of_another_life(row: RecordingRow, key: str, found: Entry) -> Difference:
     recording began anew. A difference of times proves no removal.
     """
     what = (
-        f"it holds {found.event_count:,} events of this recording from before it began anew, and no removal"
-        " of them is recorded"
+        f"it holds {found.extent.event_count:,} events of this recording from before it began anew, and no"
+        " removal of them is recorded"
     )
     next_step = (
         f"copy the object to a file, and `rrd import --tenant {row.tenant} --recording {row.recording} FILE`"

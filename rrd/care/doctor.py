@@ -144,18 +144,18 @@ def _nothing(lives: list[Tombstone]) -> Iterator[str]:
 def _stored(row: RecordingRow) -> Iterator[str]:
     events = row.next_seq - 1
     yield f"began        {_time(row.created_ms)}"
-    yield f"last stored  {_time(row.last_stored_ms)}"
+    yield f"last stored  {_time(row.extent.stored_ms)}"
     seqs = f", sequenceIds 1 to {events}" if events else ""
-    yield f"events       {events:,}{seqs}; {_bytes(row.raw_bytes)}, {_bytes(row.stored_bytes)} at rest"
-    if row.last_ts is not None:
-        yield f"latest       {_time(row.last_ts)}, by its page's clock"
+    yield f"events       {events:,}{seqs}; {_bytes(row.extent.raw_size)}, {_bytes(row.stored_bytes)} at rest"
+    if row.extent.last_ts is not None:
+        yield f"latest       {_time(row.extent.last_ts)}, by its page's clock"
     if not row.visible:
         yield "             not shown by the API: nothing but quarantined lines came for it"
-    yield f"repeats      {_count(row.duplicates, 'line')} came again, and were stored once"
+    yield f"repeats      {_count(row.extent.duplicate_count, 'line')} came again, and were stored once"
 
 
 async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[str]:
-    yield f"quarantined  {_count(row.quarantined, 'line')}"
+    yield f"quarantined  {_count(row.extent.quarantine_count, 'line')}"
     blocks = await examiner.index.quarantine(tenant=row.tenant, recording=row.recording)
     reasons: Counter[str] = Counter()
     for block in blocks[:_BLOCKS_READ_MAX]:

@@ -70,17 +70,7 @@ def what_is_gone(
     kept = Kept(
         row_id, *key, created_ms, tuple(segments[number] for number in sorted(segments)), tuple(objects)
     )
-    if old is None:
-        return kept
-    return kept._replace(
-        next_seq=old.next_seq,
-        last_ts=old.last_ts,
-        visible=old.visible,
-        last_stored_ms=old.last_stored_ms,
-        raw_bytes=old.raw_bytes,
-        duplicates=old.duplicates,
-        quarantined=old.quarantined,
-    )
+    return kept if old is None else kept._replace(visible=old.visible, extent=old.extent)
 
 
 def _as_files_say(shown: Shown) -> list[SegmentRow]:

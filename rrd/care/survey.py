@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rrd.care.proof import is_held_elsewhere
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, StoreAway
-from rrd.index.rows import Commit, MetadataChange, SegmentRow
+from rrd.index.rows import Commit, MetadataChange, SegmentRow, SegmentState
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.segment.format import BlockHeader, Identity
@@ -24,7 +24,7 @@ from rrd.segment.repair import Torn, cut_torn_tails
 from rrd.segment.salvage import Patched, identity_of, salvage
 from rrd.segment.scan import Scan, scan
 from rrd.shelf.entries import Unexpected, log_unexpected
-from rrd.shelf.shelf import Place, Shelf
+from rrd.shelf.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class File(NamedTuple):
     """A segment file, and which of the two places it is in."""
 
     name: SegmentName
-    place: Place
+    place: SegmentState
 
 
 class Block(NamedTuple):
@@ -89,15 +89,8 @@ class Surveyed(NamedTuple):
                 segment=self.file.name.number,
                 segment_size=header.limit_offset,
                 block_offset=header.offset,
-                stored_ms=header.stored_ms,
-                next_seq=header.limit_seq,
-                event_count=header.event_count,
-                first_ts=header.first_ts,
-                last_ts=header.last_ts,
-                raw_size=header.raw_size,
                 block_size=header.limit_offset - block.size_before,
-                duplicate_count=header.duplicate_count,
-                quarantine_count=header.quarantine_count,
+                extent=header.extent,
                 metadata=block.metadata,
             )
 

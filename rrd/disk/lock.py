@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Lock:
+class FileLock:
     """A lock on a file or directory, held from ``__init__`` to ``release``, or to the end of its block."""
 
     def __init__(self, path: str, *, shared: bool = False, wait: bool = False, create: bool = False) -> None:

@@ -205,7 +205,7 @@ class Remover:
 
     async def _unchanged(self, tenant: str, recording: str, last_stored_ms: int) -> RecordingRow:
         row = await self._index.recording(tenant, recording)
-        if row is None or row.last_stored_ms > last_stored_ms:
+        if row is None or row.extent.stored_ms > last_stored_ms:
             raise NotFound(f"recording {recording} has gone, or was written to")
         return row
 

@@ -21,7 +21,7 @@ import msgspec
 
 from rrd import layout
 from rrd.disk.disk import Disk
-from rrd.disk.lock import Lock
+from rrd.disk.lock import FileLock
 from rrd.errors import ConfigError, ObjectMissing, WrongStore
 from rrd.objects.local import LocalStore
 from rrd.objects.store import ObjectInfo, ObjectStore, Removed
@@ -90,7 +90,7 @@ class OwnedStore:
         self._daemon = str(uuid.uuid4())
         self._asked_at: float | None = None
         self._is_marked = False
-        self._locks: list[Lock] = []
+        self._locks: list[FileLock] = []
         self.now: Callable[[], float] = time.monotonic
 
     async def confirm(self) -> None:
@@ -159,12 +159,12 @@ class OwnedStore:
         self._hold()  # Putting has made it another file.
 
     def _hold(self) -> None:
-        """Lock the marker of a local store against a second daemon. Raises ``WrongStore``."""
+        """FileLock the marker of a local store against a second daemon. Raises ``WrongStore``."""
         if not isinstance(self._store, LocalStore):
             return
         with contextlib.suppress(FileNotFoundError):
             try:
-                self._locks.append(Lock(f"{self._store.root}/{MARKER_KEY}"))
+                self._locks.append(FileLock(f"{self._store.root}/{MARKER_KEY}"))
             except BlockingIOError:
                 raise WrongStore(
                     f"another daemon uses {self.name}. Give each an objects_dir of its own, or stop the other"

@@ -291,7 +291,7 @@ def _bounds(row: RecordingRow) -> tuple[float | None, float | None]:
         *((entry.first_ts, entry.last_ts) for entry in row.objects),
     ]
     times = [time for part in parts for time in part if time is not None]
-    return min(times, default=None), max(times, default=row.last_ts)
+    return min(times, default=None), max(times, default=row.extent.last_ts)
 
 
 def _can_be_taken_apart(source: BlockSource, header: BlockHeader) -> bool:

@@ -20,7 +20,7 @@ import zstandard
 
 from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing
-from rrd.index.rows import ObjectRow
+from rrd.index.rows import ObjectRow, SegmentState
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.objects.files import ObjectFiles
@@ -29,7 +29,7 @@ from rrd.segment.format import BlockHeader
 from rrd.segment.reader import Room, read_data, read_data_now, read_events, read_events_into
 from rrd.segment.table import read_table
 from rrd.shelf.holdings import Holdings
-from rrd.shelf.shelf import Place, Shelf
+from rrd.shelf.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -173,11 +173,11 @@ class SegmentFile:
     __slots__ = ("_disk", "_place", "_rolled", "_shelf", "name")
 
     def __init__(
-        self, shelf: Shelf, name: SegmentName, place: Place, *, rolled: ObjectFile | None = None
+        self, shelf: Shelf, name: SegmentName, place: SegmentState, *, rolled: ObjectFile | None = None
     ) -> None:
         self._shelf = shelf
         self._disk = shelf.disk
-        self._place: Place = place
+        self._place: SegmentState = place
         """Where it was found last."""
         self._rolled = rolled
         self.name = name

@@ -26,6 +26,7 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.sources import BlockSource, ObjectFile, SegmentFile, tell_of_local_copy
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
+    HEADER_FIELDS,
     IDENTITY_READ_SIZE,
     BlockHeader,
     Identity,
@@ -35,7 +36,7 @@ from rrd.segment.format import (
 from rrd.shelf.holdings import Holding, Holdings
 from rrd.shelf.shelf import Shelf
 
-_ROW = struct.Struct("<IQIIQddQqQQIIIII")
+_ROW = struct.Struct(f"<IQ{HEADER_FIELDS}")
 """Number of the file in the table, then the fields of a ``BlockHeader`` in order."""
 
 _WINDOW_BYTES = 16 << 10

@@ -165,18 +165,13 @@ def _sources(shelf: Shelf, holdings: Holdings, run: Run) -> list[PackSource]:
 
 
 def _published(run: Run, packed: Packed) -> ObjectRow:
-    return ObjectRow(
-        first_number=run.first_number,
-        last_number=run.last_number,
+    return ObjectRow.published(
+        run.first_number,
+        run.last_number,
+        packed.extent,
         last_segment_size=run.segments[-1].size,
-        first_seq=packed.first_seq,
-        event_count=packed.event_count,
         size=packed.size,
         crc32c=packed.crc32c,
-        raw_size=packed.raw_size,
-        first_ts=packed.first_ts,
-        last_ts=packed.last_ts,
-        state="published",
         published_ms=0,
         has_local=True,
     )

@@ -11,17 +11,15 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from rrd import layout
 from rrd.disk.disk import Disk
+from rrd.index.rows import SegmentState
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.segment.format import IDENTITY_READ_SIZE
 from rrd.shelf.entries import Report, Unexpected, ignore, names_in, sealed_in, segments_in, suffixes_in
-
-Place = Literal["active", "sealed", "rolled"]
-"""Where a file should be: also the state of a segment, whose copies (*rolled*) stay below ``sealed/``."""
 
 _DISPLACED = ".displaced"
 _COMPARE_BYTES = 1 << 20
@@ -66,7 +64,7 @@ class Shelf:
         """Return the path of a segment that never changes again."""
         return layout.sealed_path(self.data_dir, name)
 
-    def path(self, name: SegmentName, place: Place) -> str:
+    def path(self, name: SegmentName, place: SegmentState) -> str:
         """Return the path of a segment in this state."""
         return self.active(name) if place == "active" else self.sealed(name)
 
@@ -76,10 +74,10 @@ class Shelf:
 
     # Where a file is
 
-    def at(self, name: SegmentName, do: Callable[[str], _T], *, first: Place = "active") -> _T:
+    def at(self, name: SegmentName, do: Callable[[str], _T], *, first: SegmentState = "active") -> _T:
         """Return ``do(path)`` for the path at which a segment is, though it may be moved just now.
 
-        ``first``: where it was last, as far as is known. Raises ``FileNotFoundError`` with the path below
+        ``first``: the state that it was in last, as far as is known. Raises ``FileNotFoundError`` with the path below
         ``sealed/`` if it is nowhere, and what ``do`` raises.
         """
         for path in (self.active(name),) if first == "active" else (self.sealed(name), self.active(name)):
@@ -89,7 +87,7 @@ class Shelf:
                 continue
         return do(self.sealed(name))
 
-    def find(self, name: SegmentName, *, first: Place = "active") -> str:
+    def find(self, name: SegmentName, *, first: SegmentState = "active") -> str:
         """Return the path at which a segment is. It may be moved meanwhile: see ``at``.
 
         Raises ``FileNotFoundError``.
@@ -108,9 +106,9 @@ class Shelf:
         except FileNotFoundError:
             return None
 
-    def reader(self, name: SegmentName, *, first: Place) -> Anywhere:
+    def reader(self, name: SegmentName, *, first: SegmentState) -> LocalSegment:
         """Return something to read a segment with, wherever it lies at the moment."""
-        return Anywhere(self, name, first)
+        return LocalSegment(self, name, first)
 
     # What there is
 
@@ -260,13 +258,13 @@ class Shelf:
         return name if name is not None and self.sealed(name) == path else None
 
 
-class Anywhere:
+class LocalSegment:
     """A ``Readable`` of one segment, wherever it lies: it may be sealed while it is read."""
 
-    def __init__(self, shelf: Shelf, name: SegmentName, first: Place) -> None:
+    def __init__(self, shelf: Shelf, name: SegmentName, first: SegmentState) -> None:
         self._shelf = shelf
         self._name = name
-        self._first: Place = first
+        self._first: SegmentState = first
 
     def size(self, _: str) -> int:
         return self._shelf.at(self._name, self._shelf.disk.size, first=self._first)

@@ -226,7 +226,7 @@ class _Recorded:
         self.recording = row.recording
         self.created_ms = row.created_ms
         self.stored_events = row.next_seq - 1
-        self.raw_bytes = row.raw_bytes
+        self.raw_bytes = row.extent.raw_size
         self.between = between
         self.metadata = metadata
         self.missing_events = 0

@@ -142,8 +142,7 @@ class Life:
             row = await self.row(recording, tenant)
             answers[f"{key} metadata"] = await self.index.metadata(tenant, recording)
             answers[key] = (
-                row.created_ms, row.next_seq, row.last_ts, row.visible, row.metadata_keys, row.last_stored_ms,
-                row.raw_bytes, row.stored_bytes, row.duplicates, row.quarantined,
+                row.created_ms, row.extent, row.visible, row.metadata_keys, row.stored_bytes,
             )  # fmt: skip
             answers[f"{key} quarantined"] = sum(
                 block.line_count for block in await self.index.quarantine(tenant=tenant, recording=recording)

@@ -146,8 +146,8 @@ async def _object_of_less(world: World) -> None:
     target = f"{world.now.config.data_dir}/packed"
     packed = await asyncio.to_thread(pack, world.now.disk, [source], target, level=1, block_bytes=1 << 20)
     key = layout.object_key(
-        SegmentName("t", A, 3), created_ms=world.row.created_ms, first_seq=packed.first_seq,
-        event_count=packed.event_count,
+        SegmentName("t", A, 3), created_ms=world.row.created_ms, first_seq=packed.extent.first_seq,
+        event_count=packed.extent.event_count,
     )  # fmt: skip
     assert key not in world.store.objects
     await world.store.put(key, target)

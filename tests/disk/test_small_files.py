@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rrd.disk import files
-from rrd.disk.lock import Lock
+from rrd.disk.lock import FileLock
 from tests.harness import ROOT
 
 MAKE: dict[str, Callable[[str], object]] = {
@@ -77,22 +77,20 @@ def test_a_handle_follows_no_link_where_it_must_not(tmp_path: Path) -> None:
 
 def test_a_lock_keeps_others_out_until_its_process_ends(tmp_path: Path) -> None:
     path = f"{tmp_path}/lock"
-    hold = (
-        f"import sys; from rrd.disk.lock import Lock; lock = Lock({path!r}, create=True); print(flush=True)"
-    )
+    hold = f"import sys; from rrd.disk.lock import FileLock; lock = FileLock({path!r}, create=True); print()"
     with subprocess.Popen(
-        [sys.executable, "-c", f"{hold}; sys.stdin.read()"],
+        [sys.executable, "-c", f"{hold}; sys.stdout.flush(); sys.stdin.read()"],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as other:  # fmt: skip
         assert other.stdout is not None
         other.stdout.readline()
         for shared in (False, True):
             with pytest.raises(BlockingIOError):
-                Lock(path, shared=shared)
+                FileLock(path, shared=shared)
         other.kill()
         other.wait()
-    with Lock(path, shared=True), Lock(path, shared=True), pytest.raises(BlockingIOError):
-        Lock(path)
-    with Lock(path) as mine:
+    with FileLock(path, shared=True), FileLock(path, shared=True), pytest.raises(BlockingIOError):
+        FileLock(path)
+    with FileLock(path) as mine:
         mine.release()
-    Lock(path).release()
+    FileLock(path).release()

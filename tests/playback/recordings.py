@@ -177,9 +177,9 @@ def roll_up(
     rows = snapshot.segments[first - 1 : last]
     sources = [PackSource(path_of(row.number, row.state), row.size) for row in rows]
     packed = pack(disk, sources, f"{DATA}/rolling/x", level=1, block_bytes=block_bytes)
-    row = ObjectRow(
-        first, last, rows[-1].size, packed.first_seq, packed.event_count, packed.size, packed.crc32c,
-        packed.raw_size, packed.first_ts, packed.last_ts, "published", 1, True,
+    row = ObjectRow.published(
+        first, last, packed.extent, last_segment_size=rows[-1].size, size=packed.size, crc32c=packed.crc32c,
+        published_ms=1, has_local=True,
     )  # fmt: skip
     store.objects[key_of(row)] = disk.read(f"{DATA}/rolling/x", 0, packed.size)
     disk.unlink(f"{DATA}/rolling/x")

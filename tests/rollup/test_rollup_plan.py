@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrd.extent import nothing
 from rrd.index.rows import ObjectRow, ObjectState, RecordingRow, SegmentRow, SegmentState
 from rrd.rollup.plan import runs
 
@@ -26,7 +27,7 @@ def an_object(first: int, last: int, state: ObjectState = "planned") -> ObjectRo
 
 
 def recording(found: tuple[SegmentRow, ...], *objects: ObjectRow) -> RecordingRow:
-    return RecordingRow(1, "t", "r", 0, 1, None, True, frozenset(), found, objects)
+    return RecordingRow(1, "t", "r", 0, nothing(1), True, frozenset(), found, objects)
 
 
 TABLE = {

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd import layout
+from rrd.extent import nothing
 from rrd.index.rows import ObjectRow, ObjectState, RecordingRow, SegmentRow, SegmentState
 from rrd.layout import SegmentName
 from rrd.shelf.holdings import Holdings
@@ -54,7 +55,7 @@ def row_of(parts: list[Part]) -> RecordingRow:
             seq += length if is_made else 0
         first = last + 1
     return RecordingRow(
-        1, "t", "recording", 86_400_000, seq, None, True, frozenset(), tuple(segments), tuple(objects)
+        1, "t", "recording", 86_400_000, nothing(seq), True, frozenset(), tuple(segments), tuple(objects)
     )
 
 

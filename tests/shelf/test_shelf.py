@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrd.index.rows import SegmentState
 from rrd.layout import SegmentName
 from rrd.segment.format import Identity, encode_identity
 from rrd.shelf.entries import Unexpected
-from rrd.shelf.shelf import Place, Shelf
+from rrd.shelf.shelf import Shelf
 from tests.simdisk import PowerCut, SimDisk
 
 DATA = "/data"
@@ -39,12 +40,12 @@ def shelf_with(names: list[SegmentName], *, rng: random.Random | None = None) ->
     return shelf
 
 
-def read(shelf: Shelf, name: SegmentName, first: Place = "active") -> bytes:
+def read(shelf: Shelf, name: SegmentName, first: SegmentState = "active") -> bytes:
     return shelf.at(name, lambda path: shelf.disk.read(path, 0, 1000), first=first)
 
 
 @pytest.mark.parametrize("first", ["active", "sealed", "rolled"])
-def test_a_segment_is_found_wherever_it_lies(first: Place) -> None:
+def test_a_segment_is_found_wherever_it_lies(first: SegmentState) -> None:
     shelf = shelf_with(NAMES)
     shelf.move_to_sealed(NAMES[:1])
     assert shelf.find(NAMES[0], first=first) == shelf.sealed(NAMES[0])
@@ -61,7 +62,7 @@ def test_a_segment_is_found_wherever_it_lies(first: Place) -> None:
 
 @pytest.mark.parametrize("first", ["active", "sealed"])
 @pytest.mark.parametrize("moment", range(3))
-def test_a_segment_is_found_though_it_is_moved_between_two_looks(first: Place, moment: int) -> None:
+def test_a_segment_is_found_though_it_is_moved_between_two_looks(first: SegmentState, moment: int) -> None:
     shelf = shelf_with(NAMES)
     looks: list[str] = []
 
