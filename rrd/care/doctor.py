@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 from rrd.care.examine import Examiner
 from rrd.care.kept_aside import notes_of
 from rrd.care.refusals import Refused, load
+from rrd.clock import time_text
 from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
 from rrd.index.rows import ObjectRow, QuarantineRow, RecordingRow, SegmentRow
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstone
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUE_CHARS_SHOWN = 80
 _RECORDINGS_SHOWN = 20
 _HINTS = {
@@ -68,7 +67,8 @@ async def story(examiner: Examiner, tenant: str, recording: str, *, deep: bool =
             value = known.value[:_VALUE_CHARS_SHOWN]
             more = "…" if len(known.value) > len(value) else ""
             yield (
-                f"metadata     {known.key!r} = {value!r}{more}, version {known.version}, {_time(known.at_ms)}"
+                f"metadata     {known.key!r} = {value!r}{more}, version {known.version},"
+                f" {time_text(known.at_ms)}"
             )
         async for line in _quarantined(examiner, row):
             yield line
@@ -125,7 +125,7 @@ def refused_by_all(data_dir: str, *, tenant: str | None = None) -> Iterator[str]
 
 def _refusal(row: Refused) -> str:
     times = f"{row.count:,} {'time' if row.count == 1 else 'times'}"
-    return f"{times} {row.status} {row.code}, from {_time(row.first_ms)} to {_time(row.last_ms)}"
+    return f"{times} {row.status} {row.code}, from {time_text(row.first_ms)} to {time_text(row.last_ms)}"
 
 
 def _nothing(lives: list[Tombstone]) -> Iterator[str]:
@@ -143,12 +143,12 @@ def _nothing(lives: list[Tombstone]) -> Iterator[str]:
 
 def _stored(row: RecordingRow) -> Iterator[str]:
     events = row.next_seq - 1
-    yield f"began        {_time(row.created_ms)}"
-    yield f"last stored  {_time(row.extent.stored_ms)}"
+    yield f"began        {time_text(row.created_ms)}"
+    yield f"last stored  {time_text(row.extent.stored_ms)}"
     seqs = f", sequenceIds 1 to {events}" if events else ""
     yield f"events       {events:,}{seqs}; {_bytes(row.extent.raw_size)}, {_bytes(row.stored_bytes)} at rest"
     if row.extent.last_ts is not None:
-        yield f"latest       {_time(row.extent.last_ts)}, by its page's clock"
+        yield f"latest       {time_text(row.extent.last_ts)}, by its page's clock"
     if not row.visible:
         yield "             not shown by the API: nothing but quarantined lines came for it"
     yield f"repeats      {_count(row.extent.duplicate_count, 'line')} came again, and were stored once"
@@ -197,7 +197,8 @@ def _object(holdings: Holdings, entry: ObjectRow) -> str:
     return (
         f"stored       {_range(entry.first_seq, entry.event_count)}{_between(entry.first_ts, entry.last_ts)}:"
         f" object {holdings.key(entry)}, {_bytes(entry.size)},"
-        f" segments {entry.first_number} to {entry.last_number}, published {_time(entry.published_ms)}{local}"
+        f" segments {entry.first_number} to {entry.last_number},"
+        f" published {time_text(entry.published_ms)}{local}"
     )
 
 
@@ -216,13 +217,13 @@ def _segment(examiner: Examiner, holdings: Holdings, segment: SegmentRow) -> str
 
 def _removed(life: Tombstone) -> Iterator[str]:
     held = f"{_count(life.events, 'event')} and {_bytes(life.size)}"
-    began = f"the life that began {_time(life.created_ms)}, with {held}"
+    began = f"the life that began {time_text(life.created_ms)}, with {held}"
     state = {
         "begun": "; that is not done: the daemon finishes it",
         "gone_here": "; its objects are still to go: the daemon removes them when it reaches the store",
         "done": f"; {_count(life.objects, 'object')} went",
     }[life.state]
-    yield f"{life.reason:<12} {_time(life.at_ms)}: {began}{state}"
+    yield f"{life.reason:<12} {time_text(life.at_ms)}: {began}{state}"
     if life.reason == "erased":
         yield f"refused      {_count(life.late_lines, 'line')} since, which came for it too late"
 
@@ -234,16 +235,7 @@ def _range(first_seq: int, event_count: int) -> str:
 def _between(first_ts: float | None, last_ts: float | None) -> str:
     if first_ts is None or last_ts is None:
         return ""
-    return f", {_time(first_ts)} to {_time(last_ts)}"
-
-
-def _time(ms: float) -> str:
-    try:
-        moment = _EPOCH + timedelta(milliseconds=ms)
-    except (OverflowError, ValueError):
-        # Visitors' clocks say anything; not all of it is a date.
-        return f"{ms} ms"
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f", {time_text(first_ts)} to {time_text(last_ts)}"
 
 
 def _bytes(size: int) -> str:

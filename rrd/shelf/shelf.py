@@ -77,8 +77,8 @@ class Shelf:
     def at(self, name: SegmentName, do: Callable[[str], _T], *, first: SegmentState = "active") -> _T:
         """Return ``do(path)`` for the path at which a segment is, though it may be moved just now.
 
-        ``first``: the state that it was in last, as far as is known. Raises ``FileNotFoundError`` with the path below
-        ``sealed/`` if it is nowhere, and what ``do`` raises.
+        ``first``: the state that it was in last, as far as is known. Raises ``FileNotFoundError``, with the
+        path below ``sealed/``, if it is nowhere, and what ``do`` raises.
         """
         for path in (self.active(name),) if first == "active" else (self.sealed(name), self.active(name)):
             try:

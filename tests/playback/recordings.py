@@ -198,7 +198,8 @@ def key_of(row: ObjectRow) -> str:
 def remove_files(disk: SimDisk, row: ObjectRow) -> None:
     """Remove the local copies of an object's segments, as the first half of evicting them."""
     for number in range(row.first_number, row.last_number + 1):
-        disk.unlink(path_of(number, "sealed"))
+        with contextlib.suppress(FileNotFoundError):
+            disk.unlink(path_of(number, "sealed"))
 
 
 class VanishingDisk(SimDisk):
