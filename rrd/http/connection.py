@@ -20,13 +20,14 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from rrd.errors import BadFraming, RrdError
 from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.crowding import RefusedConnections
-from rrd.http.framing import Framing, HeadRefused
+from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
 from rrd.http.paths import tidy_target
 from rrd.http.problems import ORIGIN, add_owed_headers, http_problem, note_refusal, problem
 from rrd.http.services import Services
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
+from rrd.http.turns import BULK_BYTES, ReadingTurns
 from rrd.log import event
 from rrd.shares.queue import Who
 from rrd.shares.room import Room, Times
@@ -76,6 +77,7 @@ class Server(web.Server):
         self.on_lost: Callable[[], None] = lambda: None
         """Called for each connection that has ended."""
         self.places = Room(services.connections_max, _TIMES)
+        self.turns = ReadingTurns(self._loop.call_soon)
         self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
 
     def _lost(self) -> None:
@@ -142,19 +144,19 @@ def hold_of(request: web.BaseRequest) -> Hold:
     return connection.hold
 
 
-def count_incoming(request: web.BaseRequest) -> None:
-    """Something was read of a body: count what still waits."""
+def count_taken(request: web.BaseRequest, size: int) -> None:
+    """``size`` bytes were read of a body, and are about to be decoded: count what still waits."""
     connection = request.protocol
     assert isinstance(connection, Connection)
-    connection.count()
+    connection.count(taken=size)
 
 
 class Connection(RequestHandler):
     """One connection. What it reads goes through ``Framing``."""
 
     __slots__ = (
-        *("_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back", "_peer", "_taker"),
-        "hold",
+        *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back"),
+        *("_peer", "_taker", "_turns", "hold"),
     )
 
     def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -181,7 +183,8 @@ class Connection(RequestHandler):
         """Made when the end of the connection is awaited, and set by it."""
         self.hold = Hold(manager.services.unfinished, self)
         """What this connection makes the daemon hold."""
-        self._is_held_back = False
+        self._is_held_back = self._awaits_turn = False
+        self._turns = manager.turns
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
 
@@ -193,15 +196,28 @@ class Connection(RequestHandler):
             super().connection_made(transport)
             self._await_head()
 
+    async def start(self) -> None:
+        """Serve requests until the connection ends. What it still holds then is let go."""
+        try:
+            await super().start()
+        finally:
+            self.hold.release()
+
     def data_received(self, data: bytes) -> None:
         """Take in what one read brought."""
         super().data_received(data)
+        received = len(data)
         if self._payload_parser is None:  # That of a socket counts by itself.
             self._watch_head()
-            self.count(received=len(data))
+            self.count(received=received)
+        if received >= BULK_BYTES:
+            self._turns.came(self, received)
 
-    def count(self, *, received: int = 0) -> None:
-        """Count what has come in and waits, in this connection's ``hold``; ``received`` bytes just now."""
+    def count(self, *, received: int = 0, taken: int = 0) -> None:
+        """Count what has come in and waits, in this connection's ``hold``.
+
+        ``received``: bytes that came in just now. ``taken``: bytes that go to a decoder just now.
+        """
         if self._payload_parser is not None:
             return
         framing, current = self._framing, self._current_request
@@ -211,25 +227,44 @@ class Connection(RequestHandler):
         if current is not None:
             size += unread_bytes(current.content)
         if size > FREE_BYTES or self.hold.counted_bytes:
-            self.hold.set_incoming(size, received=received)
+            self.hold.set_incoming(size, received=received, taken=taken)
 
     # For ``Hold``
 
     def hold_back(self, is_full: bool) -> None:
         """Read nothing while ``is_full``. aiohttp's own reasons to pause stay as they are."""
         self._is_held_back = is_full
-        if is_full:
-            self._pause_transport_reading()
-        elif not (self._reading_paused or self._buffer_paused):
+        self._read_or_pause()
+
+    def _read_or_pause(self) -> None:
+        if self.is_readable():
             self._resume_transport_reading()
+        else:
+            self._pause_transport_reading()
 
     def _resume_transport_reading(self) -> None:
-        if not self._is_held_back:
+        if not (self._is_held_back or self._awaits_turn):
             super()._resume_transport_reading()
 
     def is_open_to_sender(self) -> bool:
         """Tell whether what is sent would be read."""
-        return not (self._is_held_back or self._reading_paused or self._buffer_paused or self._ended)
+        return self.is_readable() and not self._ended
+
+    # For ``ReadingTurns``
+
+    def who(self) -> Who:
+        """Return for whom it is read: an address before a key was shown."""
+        hold = self.hold
+        return Who(hold.tenant, hold.key) if hold.tenant or self._peer is None else self._peer
+
+    def await_turn(self, is_waiting: bool) -> None:
+        """Read nothing while ``is_waiting``."""
+        self._awaits_turn = is_waiting
+        self._read_or_pause()
+
+    def is_readable(self) -> bool:
+        """Tell whether nothing keeps this connection from being read."""
+        return not (self._is_held_back or self._awaits_turn or self._reading_paused or self._buffer_paused)
 
     def give_up(self, failure: RrdError) -> None:
         """Let what is under way end with ``failure``, and drop what waits."""
@@ -237,12 +272,13 @@ class Connection(RequestHandler):
             give_up: Callable[[RrdError], None] | None = getattr(self._payload_parser, "give_up", None)
             if give_up is not None:
                 give_up(failure)
+                self._payload_parser.count_held()
             self.hold_back(False)
             return
         self._framing.give_up(failure)
         for _, body in self._messages:
-            if not body.is_eof():
-                body.set_exception(failure)
+            fail_body(body, failure)
+        self.count()
         self.hold_back(False)  # The rest is read and thrown away, so that the answer arrives.
 
     # The head's deadline
@@ -277,6 +313,7 @@ class Connection(RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        self._turns.forget(self)
         if server is not None:
             server.on_lost()
             if self._peer is not None:

@@ -89,6 +89,7 @@ async def _run(
         hold=hold,
         threads=services.decoding_threads.lane(sender.who),
         inflate_ratio_max=services.config.inflate_ratio_max,
+        streams=services.streams,
     )
     await socket.prepare(request)
     ingest = _SocketIngest(
@@ -345,10 +346,8 @@ class _SocketIngest:
             await self._room()
             if self._turn.is_over():
                 await self._turn.end()
-        held_bytes, unfinished_bytes = decoder.held()
-        self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
-        if not (decoder.unfinished_bytes or decoder.waiting_bytes):
-            self._binary_head = b""  # Thousands of sockets may be open.
+        self._count_decoded()
+        self._forget_head()
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
@@ -361,6 +360,21 @@ class _SocketIngest:
         except RrdError as error:
             self._set_aside(error)
             self._fail_soon(error)
+        if self._binary_head:
+            self._forget_head()
+        if self._hold.counted_bytes:
+            # What was handed over is held no more, and nothing else may come for hours.
+            self._count_decoded()
+            self._socket.count_held()
+
+    def _count_decoded(self) -> None:
+        held_bytes, unfinished_bytes = self._decoder.held()
+        self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
+
+    def _forget_head(self) -> None:
+        """Let go of the last binary message's beginning once all of it is stored: thousands may be open."""
+        if not (self._decoder.unfinished_bytes or self._decoder.waiting_bytes):
+            self._binary_head = b""
 
     def _set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a message that couldn't be received or decoded: its beginning, in quarantine."""
