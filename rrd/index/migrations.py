@@ -2,8 +2,7 @@
 
 ``PRAGMA user_version`` is the version of a file: the first script makes ``FIRST_VERSION``, each further one
 the next version. A script runs in one transaction with its number, so that a file is always at a whole
-version.
-Scripts are added at the end of the list, and never edited once they are released.
+version. Scripts are added, and never edited once they are released.
 """
 
 from __future__ import annotations
@@ -22,9 +21,15 @@ APPLICATION_ID = 0x72726469  # "rrdi", set by schema.sql, shown by file(1).
 
 
 def scripts() -> list[str]:
-    """Return the SQL scripts: the n-th one, from 0, makes version ``FIRST_VERSION`` + n of the one before."""
-    names = ("schema.sql",)
-    return [files("rrd.index").joinpath(name).read_text(encoding="utf-8") for name in names]
+    """Return the SQL scripts: the n-th one, from 0, makes version ``FIRST_VERSION`` + n of the one before.
+
+    They are ``schema.sql``, then ``v{version}.sql`` for each later version.
+    """
+    directory = files("rrd.index")
+    found = [directory.joinpath("schema.sql")]
+    while (following := directory.joinpath(f"v{FIRST_VERSION + len(found)}.sql")).is_file():
+        found.append(following)
+    return [script.read_text(encoding="utf-8") for script in found]
 
 
 async def migrate(db: aiosqlite.Connection, path: str, steps: Sequence[str]) -> None:
