@@ -5,11 +5,36 @@ Those of the list are in ``listing.py``.
 
 from __future__ import annotations
 
-PUT_BLOCK = """
-INSERT INTO put_block (row_id, tenant, recording, created_ms, segment, segment_size, block_offset,
-                       stored_ms, next_seq, first_ts, last_ts, raw_size, block_size, duplicate_count,
-                       quarantine_count, visible)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+from rrd.extent import Extent
+
+BLOCK_FIELDS = tuple(field for field in Extent._fields if field not in {"first_seq", "event_count"})
+"""What ``put_block`` is told of a block's extent, beside the number of the next event."""
+
+RECORDING_COLUMNS = {
+    "last_ts": "last_ts",
+    "raw_size": "raw_bytes",
+    "stored_ms": "last_stored_ms",
+    "duplicate_count": "duplicates",
+    "quarantine_count": "quarantined",
+}
+"""Field of an extent → the column of ``recording`` that keeps it for the whole recording."""
+
+_OBJECT_FIELDS = ("first_seq", "event_count", "first_ts", "last_ts", "raw_size")
+"""What ``object`` keeps of an extent; ``put_found`` is told the others, too, for the recording."""
+
+FOUND_FIELDS = tuple(field for field in Extent._fields if field not in _OBJECT_FIELDS)
+
+
+def _insert(view: str, *columns: str) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {view} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of ours
+
+
+PUT_BLOCK = _insert(
+    "put_block",
+    *("row_id", "tenant", "recording", "created_ms", "segment", "segment_size", "block_offset", "block_size"),
+    *("next_seq", "visible", *BLOCK_FIELDS),
+)
 
 PUT_METADATA = "INSERT INTO put_metadata (row_id, key, value, digest, at_ms) VALUES (?, ?, ?, ?, ?)"
 
@@ -18,16 +43,18 @@ SEAL = "UPDATE segment SET state = max(state, 1) WHERE row_id = ? AND number = ?
 
 PLAN_OBJECT = "INSERT INTO put_plan (row_id, first_number, last_number) VALUES (?, ?, ?)"
 
-PUBLISH_OBJECT = """
-INSERT INTO put_published (row_id, first_number, last_number, last_segment_size, first_seq, event_count,
-                           size, crc32c, raw_size, first_ts, last_ts, published_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_PUBLISHED = (
+    *("first_number", "last_number", "last_segment_size", "first_seq", "event_count", "size", "crc32c"),
+    *("raw_size", "first_ts", "last_ts", "published_ms"),
+)
 
-ADD_OBJECT = """
-INSERT INTO put_found (row_id, tenant, recording, created_ms, stored_ms, next_seq, duplicate_count,
-                       quarantine_count, visible, has_local, first_number, last_number, last_segment_size,
-                       first_seq, event_count, size, crc32c, raw_size, first_ts, last_ts, published_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+PUBLISH_OBJECT = _insert("put_published", "row_id", *_PUBLISHED)
+
+ADD_OBJECT = _insert(
+    "put_found",
+    *("row_id", "tenant", "recording", "created_ms", "next_seq", "visible", "has_local"),
+    *(*FOUND_FIELDS, *_PUBLISHED),
+)
 
 ADD_ROLLED_SEGMENT = """
 INSERT INTO segment (row_id, number, state, size, first_ts, last_ts) VALUES (?, ?, 2, ?, ?, ?)"""
@@ -56,11 +83,12 @@ IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM recording)"
 _OBJECT = """o.first_number, o.last_number, o.last_segment_size, o.first_seq, o.event_count, o.size, o.crc32c,
        o.raw_size, o.first_ts, o.last_ts, o.state, o.published_ms, o.has_local"""
 
+_COUNTERS = ", ".join([f"r.{column}" for column in RECORDING_COLUMNS.values()] + ["NULL"] * 3)
+
 # One statement, so one state of the index. The first column tells what a row is: 0 the recording
 # itself, 1 a segment, 2 a metadata key, 3 an object; the second, which of those asked for it is about.
 _RECORDING = f"""
-SELECT 0, {{which}}, r.row_id, r.created_ms, r.next_seq, r.last_ts, r.visible, r.last_stored_ms, r.raw_bytes,
-       r.stored_bytes, r.duplicates, r.quarantined, NULL, NULL, NULL
+SELECT 0, {{which}}, r.row_id, r.created_ms, r.visible, r.stored_bytes, r.next_seq, {_COUNTERS}
   FROM {{wanted}}tenant AS t CROSS JOIN recording AS r
  WHERE {{terms}}
 UNION ALL
