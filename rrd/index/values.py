@@ -132,7 +132,7 @@ def recording_rows(names: Sequence[tuple[str, str]], rows: Iterable[Row]) -> lis
         elif kind == 2:
             parts.metadata_keys.append(to_text(values[0]))
         else:
-            parts.objects.append(object_row(values))
+            parts.objects.append(object_row(values[: len(ObjectRow._fields)]))
     return [
         _recording_row(tenant, recording, parts.values, parts) if parts.values is not None else None
         for (tenant, recording), parts in zip(names, found, strict=True)
