@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from rrd.extent import Extent
 
-BLOCK_FIELDS = tuple(field for field in Extent._fields if field not in {"first_seq", "event_count"})
-"""What ``put_block`` is told of a block's extent, beside the number of the next event."""
+BLOCK_FIELDS = Extent._fields[2:]
+"""What ``put_block`` is told of a block's extent: the number of the next event stands for the first two."""
 
 RECORDING_COLUMNS = {
     "last_ts": "last_ts",

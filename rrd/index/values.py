@@ -31,6 +31,7 @@ OBJECT_STATES: tuple[ObjectState, ...] = ("planned", "published")
 
 def block_values(commit: Commit) -> Row:
     """Return the values for ``queries.PUT_BLOCK``."""
+    extent = commit.extent
     return (
         commit.row_id,
         commit.tenant,
@@ -40,9 +41,9 @@ def block_values(commit: Commit) -> Row:
         commit.segment_size,
         commit.block_offset,
         commit.block_size,
-        commit.extent.limit_seq,
-        commit.extent.event_count > 0 or bool(commit.metadata),
-        *(getattr(commit.extent, field) for field in BLOCK_FIELDS),
+        extent.first_seq + extent.event_count,
+        extent.event_count > 0 or bool(commit.metadata),
+        *extent[-len(BLOCK_FIELDS) :],
     )
 
 
