@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -43,3 +47,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = [item for item in items if item not in gone]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Put back what commands, daemons and ``log.setup`` change for the whole process.
+
+    A command that fails leaves its own logging behind on purpose: its process ends. Ours goes on.
+    """
+    root, ours = logging.getLogger(), logging.getLogger("rrd")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+    yield
+    # Not ``basicConfig(force=True)``: it would close the handlers of pytest.
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+    logging.captureWarnings(False)

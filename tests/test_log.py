@@ -8,9 +8,7 @@ import re
 import string
 import subprocess
 import sys
-import threading
 import unicodedata
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,21 +35,6 @@ OPAQUE = st.text(string.ascii_letters + string.digits + "-._~", min_size=8, max_
 )
 SECRETIVE = re.compile(r"(?i)token|signature|authorization|bearer|ak_|key_rr_")
 SIGNATURES = st.text("0123456789abcdef", min_size=64, max_size=64)
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    ours = logging.getLogger("rrd")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
-    yield
-    # Not ``basicConfig(force=True)``: it would close the handlers of pytest.
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
-    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
-    logging.captureWarnings(False)
 
 
 def set_up(**settings: object) -> io.StringIO:

@@ -8,7 +8,6 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -45,20 +44,12 @@ TRACE = "zz-what-a-visitor-sent 203.0.113.77"
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+def stream() -> io.StringIO:
     """What is logged at debug level, as the daemon sets it up."""
-    root, ours = logging.getLogger(), logging.getLogger("rrd")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    hooks = sys.excepthook, sys.unraisablehook
-    root.handlers.clear()  # ``setup`` would close those of pytest.
+    logging.getLogger().handlers.clear()  # ``setup`` would close those of pytest.
     stream = io.StringIO()
     log.setup(Config(log_level="debug"), stream=stream, environment={})
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
-    sys.excepthook, sys.unraisablehook = hooks
-    logging.captureWarnings(False)
+    return stream
 
 
 # What libraries may say

@@ -27,12 +27,13 @@ from rrd.errors import RrdError, WireError
 from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.deflate import Inflater, Unfinished
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
+from rrd.http.streams import Streams
 
 _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
 _BINARY_OPCODE = WSMsgType.BINARY.value
 
-_MESSAGES_MAX = 1 << 12
+MESSAGES_MAX = 1 << 12
 """Messages in a run, at most: those of junk may be one byte long, and each takes a hundred to hold."""
 
 _MESSAGE_COST_BYTES = 64
@@ -45,6 +46,7 @@ _LAST_BLOCK_COST = 32
 """A message whose compression ends costs as much as so many fragments: a stream begins."""
 
 _READ_BYTES = 256 << 10
+_BYTES = (bytes, bytearray)
 
 MARK = WSMessage(WSMsgType.CONTINUATION, None, None)
 """Queued where parsing stops until it is received."""
@@ -53,6 +55,11 @@ CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
 """The end of what is received."""
 
 Message = WSMessage | WSMessageTextBytes
+
+
+def run_of(messages: list[bytes], size: int) -> WSMessageTextBytes:
+    """Return a run of messages, of ``size`` bytes together."""
+    return WSMessageTextBytes(_TEXT, cast(Any, messages), cast(Any, size))
 
 
 def size_of(message: Message) -> int:
@@ -83,6 +90,13 @@ class Runs(WebSocketDataQueue):
     @property
     def has_waiting(self) -> bool:
         return bool(self._buffer)
+
+    def next_is_single(self) -> bool:
+        """Tell whether a text message by itself is received next, and without waiting."""
+        if not self._buffer:
+            return False
+        message = self._buffer[0][0]
+        return message[0] is _TEXT and type(message[1]) in _BYTES
 
     def begin(self) -> None:
         assert self.on_first is not None
@@ -117,8 +131,7 @@ class Runs(WebSocketDataQueue):
         self._queue(sum(map(len, messages)), messages)
 
     def _queue(self, size: int, messages: list[bytes]) -> None:
-        run = WSMessageTextBytes(_TEXT, cast(Any, messages), cast(Any, size))
-        super().feed_data(run, size + _MESSAGE_COST_BYTES * len(messages))
+        super().feed_data(run_of(messages, size), size + _MESSAGE_COST_BYTES * len(messages))
 
     def stall(self, item: Message) -> None:
         """Queue ``item``, so large for the queue that no frame is parsed before it is received."""
@@ -159,7 +172,7 @@ class Runs(WebSocketDataQueue):
             self.begin()
         self.messages.append(data[1])
         self.size += size
-        if self.size >= self.run_bytes or len(self.messages) >= _MESSAGES_MAX:
+        if self.size >= self.run_bytes or len(self.messages) >= MESSAGES_MAX:
             self.hand_out()
 
     def feed_eof(self) -> None:
@@ -210,10 +223,11 @@ class FrameReader(WebSocketReader):
         self._in_fragments = False
         self._inflater: Inflater | None = None
         self.inflate_ratio_max: int | None = None
+        self.streams: Streams | None = None
         self._fragments = 0
         """Since the last mark."""
-        self._is_waiting = False
-        """A message is being inflated: nothing behind it may be parsed."""
+        self._unfinished: Unfinished | None = None
+        """A message that is being inflated: nothing behind it may be parsed."""
         self._behind: list[bytes] = []
         """What has come meanwhile: one read, before reading paused."""
         self.unfinished_head = b""
@@ -226,7 +240,7 @@ class FrameReader(WebSocketReader):
     def feed_data(self, data: bytes | bytearray | memoryview) -> tuple[bool, bytes]:
         if self.is_over:
             return False, b""
-        if self._is_waiting:
+        if self._unfinished is not None:
             if data:
                 self._behind.append(bytes(data))
                 self._under_way_bytes += len(data)
@@ -240,7 +254,9 @@ class FrameReader(WebSocketReader):
         came = len(data)
         under_way_bytes = self._under_way_bytes + came
         ended_bytes = runs.waiting_bytes - whole_bytes
-        if ended_bytes or self._is_waiting or fragments_ended != self._fragments_ended:
+        if self._unfinished is not None:
+            ended_bytes += self._unfinished.payload_bytes
+        if ended_bytes or fragments_ended != self._fragments_ended:
             # A frame has ended in this read, so what is under way has come in it. Only where messages wait,
             # older bytes may lie here unparsed.
             bytes_max = came if came and runs._stalled_reader is None else max(came, self._under_way_bytes)
@@ -257,6 +273,8 @@ class FrameReader(WebSocketReader):
     def count_held(self, *, received: int = 0) -> None:
         """Count what waits here, in ``hold``; ``received`` bytes came in just now."""
         size = self._under_way_bytes + self._fragment_bytes + self._runs.waiting_bytes + self.taken_bytes
+        if self._unfinished is not None:
+            size += self._unfinished.held_bytes
         if size > FREE_BYTES or self._hold.counted_bytes:
             self._hold.set_incoming(size, received=received)
 
@@ -294,13 +312,13 @@ class FrameReader(WebSocketReader):
     def stop(self) -> None:
         """Receive nothing more: what comes is thrown away."""
         self.is_over = True
-        self._is_waiting = False
+        self._unfinished = None
         self._behind.clear()
         self._runs.resume()
 
     def go_on(self) -> None:
         """The message that was being inflated is whole: parse what came behind it."""
-        self._is_waiting = False
+        self._unfinished = None
         self.unfinished_head = b""
         behind, self._behind = b"".join(self._behind), []
         self._under_way_bytes = max(0, self._under_way_bytes - len(behind))
@@ -351,7 +369,7 @@ class FrameReader(WebSocketReader):
             runs.begin()
         messages.append(payload)
         runs.size = size = runs.size + len(payload)
-        if size >= self._run_bytes or len(messages) >= _MESSAGES_MAX:
+        if size >= self._run_bytes or len(messages) >= MESSAGES_MAX:
             runs.hand_out()
 
     def _handle_compressed_fragment(self, fin: bool, opcode: int, payload: bytes | bytearray) -> None:
@@ -372,7 +390,7 @@ class FrameReader(WebSocketReader):
                 runs.feed_data(type(message)(message.type, plain, ""), len(plain))
 
     def _put_off(self, opcode: int, work: Unfinished) -> None:
-        self._is_waiting = True
+        self._unfinished = work
         kind = WSMessageTextBytes if opcode == _TEXT_OPCODE else WSMessage
         self._runs.stall(kind(WSMsgType(opcode), cast(Any, work), ""))
 
@@ -385,7 +403,9 @@ class FrameReader(WebSocketReader):
     def _inflate(self, message: bytes | bytearray) -> bytes | Unfinished:
         if self._inflater is None:
             self._inflater = Inflater(
-                message_bytes_max=self._message_bytes_max, ratio_max=self.inflate_ratio_max
+                message_bytes_max=self._message_bytes_max,
+                ratio_max=self.inflate_ratio_max,
+                streams=self.streams,
             )
         if self._inflater.has_last_blocks:
             self._count(_LAST_BLOCK_COST)

@@ -28,13 +28,11 @@ from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType
 
 from rrd.errors import RrdError, WireError, without_frames
 from rrd.http.budget import Hold
-from rrd.http.decoding import in_thread
+from rrd.http.decoding import Turn, in_thread
 from rrd.http.deflate import Unfinished
-from rrd.http.frames import CLOSED, MARK, FrameReader, Message, Runs, size_of
+from rrd.http.frames import CLOSED, MARK, MESSAGES_MAX, FrameReader, Message, Runs, run_of, size_of
 from rrd.http.half_close import half_close
-
-_TURN_COST = 256
-"""After so many pings, or one run, the receiver gives others a turn. A message by itself counts for 16."""
+from rrd.http.streams import Streams
 
 _PONGS_MAX = 64
 """Pongs that wait to be sent, at most; then only the youngest count, as RFC 6455, 5.5.3, permits."""
@@ -55,14 +53,16 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         hold: Hold,
         threads: Executor,
         inflate_ratio_max: int | None = None,
+        streams: Streams | None = None,
     ) -> None:
         """``run_bytes``: a run is handed out as soon as it has so many. All that waits counts in ``hold``.
 
-        ``threads``: where what takes long to inflate is inflated. ``inflate_ratio_max``: as ``Inflater``'s
-        ``ratio_max``.
+        ``threads``: where what takes long to inflate is inflated. ``inflate_ratio_max`` and ``streams``: as
+        ``Inflater``'s.
         """
         self._threads = threads
         self._inflate_ratio_max = inflate_ratio_max
+        self._streams = streams
         # The last flush and the summary come between the client's close and ours, hence autoclose.
         # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
         # UTF-8 is checked for a whole block at once, hence decode_text.
@@ -74,13 +74,16 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._pongs: deque[bytes] = deque(maxlen=_PONGS_MAX)
         self._answering: asyncio.Task[None] | None = None
         self.hold = hold
-        self._turn_cost = 0
-        """What was received since the last turn of others."""
+        self.turn = Turn()
+        """That of the task which receives."""
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         # What aiohttp's does, with a queue and a reader of our own.
         self._ws_protocol = protocol
         self._writer = writer
+        # What is said here is short, and a compressor would hold 90 to 260 KiB from then on. A message may be
+        # sent as it is (RFC 7692, 6).
+        writer.compress = 0
         self._reset_heartbeat()
         self._reader = self._runs = Runs(request.protocol, self._run_bytes)
         self._parser = self._frames = FrameReader(
@@ -91,6 +94,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             hold=self.hold,
         )
         self._frames.inflate_ratio_max = self._inflate_ratio_max
+        self._frames.streams = self._streams
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)
         if request.transport is None:  # It was lost before there was a parser to hear of it.
@@ -108,19 +112,9 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         runs, frames = self._runs, self._frames
         assert runs is not None
         assert frames is not None
-        frames.set_taken(0)
         while self._last is None:
-            if self._turn_cost >= _TURN_COST:
-                self._turn_cost = 0
-                if runs.has_waiting:  # Else the next read waits anyway.
-                    await asyncio.sleep(0)
             try:
-                message: Message = await runs.read()
-                if message is MARK:
-                    runs.feigned_bytes = 0
-                elif type(message.data) is Unfinished:
-                    runs.feigned_bytes = 0
-                    message = await self._finish(message, frames)
+                message = await self._take_next(runs, frames)
             except EofStream:
                 if not frames.read_on():
                     self._last = CLOSED
@@ -130,29 +124,59 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
                     without_frames(error)
                 self._last = WSMessage(WSMsgType.ERROR, error, None)
                 break
-            self._turn_cost += _TURN_COST if message is MARK else 1
-            if message.type is WSMsgType.PING:
-                self._answer(message.data)
-            elif message.type is WSMsgType.CLOSE or message.type is WSMsgType.CLOSED:
-                self._last = message
-            elif message.type is not WSMsgType.PONG and message is not MARK:
-                data = message.data
-                self._turn_cost += _TURN_COST if type(data) is list else _TURN_COST // 16
+            kind = message.type
+            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+                if kind is WSMsgType.TEXT and runs.on_first is not None and runs.next_is_single():
+                    message = await self._join(message, runs)
                 frames.set_taken(size_of(message))
                 return message
+            if kind is WSMsgType.PING:
+                self._answer(message.data)
+            elif kind is WSMsgType.CLOSE or kind is WSMsgType.CLOSED:
+                self._last = message
+        frames.set_taken(0)
         frames.stop()
         runs.stop()
         return self._last
 
+    async def _take_next(self, runs: Runs, frames: FrameReader) -> Message:
+        """Return what is next in the queue. Others have their turn, even if there is always more."""
+        if runs.has_waiting:
+            if self.turn.is_over():
+                await self.turn.end()
+            message: Message = await runs.read()
+        else:
+            frames.set_taken(0)
+            message = await runs.read()
+            self.turn.begin()
+        if message is MARK:
+            runs.feigned_bytes = 0
+        elif type(message.data) is Unfinished:
+            runs.feigned_bytes = 0
+            message = await self._finish(message, frames)
+            self.turn.begin()
+        return message
+
+    async def _join(self, message: Message, runs: Runs) -> Message:
+        """Return a run of ``message`` and those behind it that came before text gathered: a page begins with
+        many, while its recording is opened.
+        """
+        messages = message.data if type(message.data) is list else [message.data]
+        size = size_of(message)
+        while size < self._run_bytes and len(messages) < MESSAGES_MAX and runs.next_is_single():
+            data = (await runs.read()).data  # It doesn't wait.
+            messages.append(data)
+            size += len(data)
+        return run_of(messages, size)
+
     async def _finish(self, message: Message, frames: FrameReader) -> Message:
         """Inflate a message in a thread, and let what comes behind it be parsed.
 
-        All that a message takes beyond ``QUICK_BYTES`` is taken here, step by step: ``work.held_bytes``.
+        All that a message takes beyond ``QUICK_BYTES`` is taken here, step by step, and ``frames`` counts it.
         """
         work: Unfinished = message.data
         try:
             while (plain := await in_thread(self._threads, work.step)) is None:
-                frames.taken_bytes = work.held_bytes
                 frames.count_held()
                 await self.hold.room()
         except WireError:
@@ -247,6 +271,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         """Put what ``take_out`` returned into the queue, to be received in its turn; nothing, too."""
         if self._runs is not None:
             self._runs.hand_back(messages)
+
+    def count_held(self) -> None:
+        """Count what waits here in ``hold``: to be called when something was taken out."""
+        if self._frames is not None:
+            self._frames.count_held()
 
     def take_out(self) -> list[bytes]:
         """Return what has gathered, if it is next in turn; put it into the queue otherwise."""

@@ -24,7 +24,7 @@ from rrd.errors import (
 from rrd.http.budget import Hold, TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
 from rrd.http.connection import count_taken, hold_of, unread_bytes
-from rrd.http.decoding import next_batch
+from rrd.http.decoding import Turn, next_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
@@ -165,6 +165,7 @@ class _Pump:
         self._decoder = decoder
         self._hold = hold
         self._threads = services.decoding_threads.lane(sender.who)
+        self._turn = Turn()
         self._pacer = services.admission.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
@@ -187,6 +188,7 @@ class _Pump:
                     await self._pull()
                     # Thousands of chunks of one byte are parsed for each of these, and may wait in memory.
                     await asyncio.sleep(0)
+                    self._turn.begin()
                 self._decoder.finish()
             except (CutOff, BadFraming, Unauthenticated) as error:
                 # An unload cuts bodies off; the whole events in it count. So do those before a revocation.
@@ -221,7 +223,7 @@ class _Pump:
 
     async def _pull(self) -> None:
         while True:
-            batch = await next_batch(self._decoder, self._hold, self._threads)
+            batch = await next_batch(self._decoder, self._hold, self._threads, self._turn)
             if batch is None:
                 return
             await self._put(batch)

@@ -28,7 +28,7 @@ from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError, without_fram
 from rrd.http.budget import LARGE_EVENT_BYTES, TooMuchUnfinished, TooSlow
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
 from rrd.http.connection import hold_of
-from rrd.http.decoding import next_batch
+from rrd.http.decoding import in_thread, next_batch
 from rrd.http.frames import Message, size_of
 from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
@@ -89,6 +89,7 @@ async def _run(
         hold=hold,
         threads=services.decoding_threads.lane(sender.who),
         inflate_ratio_max=services.config.inflate_ratio_max,
+        streams=services.streams,
     )
     await socket.prepare(request)
     ingest = _SocketIngest(
@@ -139,6 +140,7 @@ class _SocketIngest:
         self._failure: RrdError | None = None
         self._saying: set[asyncio.Task[None]] = set()
         self._hold = socket.hold
+        self._turn = socket.turn
         self._threads = services.decoding_threads.lane(sender.who)
         self._pacer = services.admission.pacer(sender.who)
         self._is_busy = False
@@ -218,24 +220,25 @@ class _SocketIngest:
             if message.type is WSMsgType.TEXT:
                 self._text = self._decoder_of([message.data])
                 with self._busy():
-                    batch = await next_batch(self._text, self._hold, self._threads)
+                    batch = await next_batch(self._text, self._hold, self._threads, self._turn)
                     self._line = self._line if batch is None else batch.limit_line
                     return batch
             self._binary_head = bytes(message.data[:HEAD_BYTES_KEPT])
             self._decoder.feed(message.data, ends_message=True)
             with self._busy():
-                batch = await next_batch(self._decoder, self._hold, self._threads, flush=True)
+                batch = await next_batch(self._decoder, self._hold, self._threads, self._turn, flush=True)
             if batch is not None:
                 return batch
         self._decoder.finish(cut_off=True)
         with contextlib.suppress(WireError), self._busy():
-            return await next_batch(self._decoder, self._hold, self._threads)
+            return await next_batch(self._decoder, self._hold, self._threads, self._turn)
         return None
 
     async def _receive(self) -> None:
         self._socket.gather(self._gathers)
         while (message := await self._next_message()) is not None:
-            with self._busy():
+            self._is_busy = True  # Not ``_busy``: this is done for each message.
+            try:
                 if message.type is WSMsgType.TEXT:
                     # A run, but for messages that came before there were any.
                     messages = message.data if type(message.data) is list else [message.data]
@@ -243,6 +246,8 @@ class _SocketIngest:
                     del messages
                 else:
                     await self._take_binary(message.data)
+            finally:
+                self._is_busy = False
             del message  # An idle socket would keep it.
             if self._decoder.waiting_bytes:
                 self._gathers()
@@ -280,15 +285,19 @@ class _SocketIngest:
     async def _take_text(self, messages: list[bytes], size: int) -> None:
         """Take ``size`` bytes of messages in."""
         await self._drain_decoder()
-        if size < LARGE_EVENT_BYTES:
-            try:
+        with contextlib.suppress(TakesLong):
+            if size < LARGE_EVENT_BYTES:
                 batch = self._check(messages)
-            except TakesLong:
-                pass
             else:
-                self._put(batch)
-                await self._room()
-                return
+                # Large events, and not many: the check takes as much memory again.
+                self._hold.set_decoded(size, unfinished=0)
+                await self._hold.room()
+                batch = await in_thread(self._threads, lambda: self._check(messages))
+                self._turn.begin()
+                self._hold.set_decoded(0, unfinished=0)
+            self._put(batch)
+            await self._room()
+            return
         await self._drain(self._decoder_of(messages))
         held_bytes, unfinished_bytes = self._decoder.held()
         self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
@@ -310,25 +319,35 @@ class _SocketIngest:
         return decoder
 
     async def _drain(self, decoder: Decoder) -> None:
-        while (batch := await next_batch(decoder, self._hold, self._threads)) is not None:
+        while (batch := await next_batch(decoder, self._hold, self._threads, self._turn)) is not None:
             self._line = batch.limit_line
             self._put(batch)
             await self._room()
 
     async def _drain_decoder(self) -> None:
         while self._decoder.waiting_bytes:
-            if (batch := await next_batch(self._decoder, self._hold, self._threads, flush=True)) is not None:
+            if (
+                batch := await next_batch(self._decoder, self._hold, self._threads, self._turn, flush=True)
+            ) is not None:
                 self._put(batch)
 
     async def _take_binary(self, data: bytes) -> None:
         decoder = self._decoder
         self._binary_head = bytes(data[:HEAD_BYTES_KEPT])
         decoder.feed(data, ends_message=True)
-        while (batch := await next_batch(decoder, self._hold, self._threads)) is not None:
+        while True:
+            # What is quick needs no coroutine: nearly all messages are.
+            batch = decoder.next_batch(pace="quick")
+            if batch is None and decoder.is_behind:
+                batch = await next_batch(decoder, self._hold, self._threads, self._turn)
+            if batch is None:
+                break
             self._put(batch)
             await self._room()
-        if not (decoder.unfinished_bytes or decoder.waiting_bytes):
-            self._binary_head = b""  # Thousands of sockets may be open.
+            if self._turn.is_over():
+                await self._turn.end()
+        self._count_decoded()
+        self._forget_head()
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
@@ -341,6 +360,21 @@ class _SocketIngest:
         except RrdError as error:
             self._set_aside(error)
             self._fail_soon(error)
+        if self._binary_head:
+            self._forget_head()
+        if self._hold.counted_bytes:
+            # What was handed over is held no more, and nothing else may come for hours.
+            self._count_decoded()
+            self._socket.count_held()
+
+    def _count_decoded(self) -> None:
+        held_bytes, unfinished_bytes = self._decoder.held()
+        self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
+
+    def _forget_head(self) -> None:
+        """Let go of the last binary message's beginning once all of it is stored: thousands may be open."""
+        if not (self._decoder.unfinished_bytes or self._decoder.waiting_bytes):
+            self._binary_head = b""
 
     def _set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a message that couldn't be received or decoded: its beginning, in quarantine."""
@@ -440,7 +474,9 @@ class _SocketIngest:
         self._decoder.finish(cut_off=True)
         try:
             with self._busy():
-                while (batch := await next_batch(self._decoder, self._hold, self._threads)) is not None:
+                while (
+                    batch := await next_batch(self._decoder, self._hold, self._threads, self._turn)
+                ) is not None:
                     self._put(batch)
         except WireError as error:
             self._set_aside(error)

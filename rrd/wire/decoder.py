@@ -103,8 +103,6 @@ class Decoder:
         """For the caller, who sets it: a thread is in ``next_batch``, and nothing else may be called."""
         self.is_behind = False
         """The last ``next_batch`` stopped because of its pace: call it again before feeding more."""
-        self.worked_bytes = 0
-        """For the caller, who sets it back: the work since the last turn, some ``QUICK_BYTES`` a batch."""
         self._is_quick = False
         self._work_left: float = 0
         """Decoded bytes that this call may still take in."""
@@ -160,12 +158,6 @@ class Decoder:
         that work needs a step, in a thread.
         Raises ``WireError`` where the bytes can't be decoded any further; every call after that does too.
         """
-        batch = self._next_batch(flush=flush, pace=pace)
-        if batch is not None or self._is_quick:
-            self.worked_bytes += QUICK_BYTES if batch is not None else QUICK_BYTES - int(self._work_left)
-        return batch
-
-    def _next_batch(self, *, flush: bool, pace: Pace) -> Batch | None:
         self.is_behind = False
         self._is_quick = pace == "quick"
         self._work_left = _WORK_BYTES[pace]

@@ -36,7 +36,8 @@ def split_document(document: bytes) -> Iterator[bytes]:
     """Yield the events in ``document``, in order; what is no event comes as a line too, to be refused.
 
     A damaged or cut-off array gives up the whole events before the damage, then the rest as one line.
-    Documents may be run together, or stand on lines of their own.
+    Documents may be run together, or stand on lines of their own; a value that does not end is one line with
+    all that follows, up to the next line that is whole.
     """
     document = document.removeprefix(BOM)
     try:
@@ -66,27 +67,57 @@ def _parse(document: bytes) -> Iterator[bytes]:
 
 def _scan(document: bytes) -> Iterator[bytes]:
     at, vain_bytes = skip_space(document, 0), 0
+    lost_at: int | None = None
+    """Where what doesn't end begins: one bad line, up to the next value that is whole."""
     while at < len(document):
+        limit = None
         opening = document[at : at + 1]
-        if opening == b"[":
-            at = yield from _elements(document, at + 1)
-        elif opening == b"{" and (array := _wrapped_array(document, at)) is not None:
-            at = yield from _elements(document, array[0])
-            at = max(at, array[1])
-        elif opening in {b"{", b'"'} and (limit := value_end(document, at)) is not None:
-            yield one_line(document[at:limit])
-            at = limit
+        array = _wrapped_array(document, at) if opening == b"{" else None
+        if opening in {b"{", b'"'} and array is None:
+            limit = value_end(document, at)
+            vain_bytes += len(document) - at if limit is None else 0
+        if opening == b"[" or array is not None or limit is not None:
+            if lost_at is not None:
+                yield one_line(document[lost_at:at])
+                lost_at = None
+            if limit is not None:
+                yield one_line(document[at:limit])
+                at = limit
+            else:
+                start, end = array or (at + 1, at + 1)
+                at = max((yield from _elements(document, start)), end)
+        elif vain_bytes > _VAIN_SCANS_MAX * len(document):
+            # So damaged that each line could be scanned to the document's end.
+            yield from _by_lines(document, at if lost_at is None else lost_at, at)
+            return
         else:
-            vain_bytes += len(document) - at if opening in {b"{", b'"'} else 0
-            if vain_bytes > _VAIN_SCANS_MAX * len(document):
-                # So damaged that each line could be scanned to the document's end: they count as lines.
-                yield from map(one_line, filter(None, document[at:].split(b"\n")))
-                return
-            # It may be anything: one bad line, if a line break ends it.
+            # It may be anything, and a line break ends it.
             limit = document.find(b"\n", at) + 1 or len(document)
-            yield one_line(document[at:limit])
+            if lost_at is None and opening in {b"{", b'"'}:
+                lost_at = at
+            elif lost_at is None:
+                yield one_line(document[at:limit])
             at = limit
         at = skip_separator(document, at)
+    if lost_at is not None:
+        yield one_line(document[lost_at:])
+
+
+def _by_lines(document: bytes, lost_at: int, at: int) -> Iterator[bytes]:
+    """Yield the lines from ``at`` on that are whole values, and as one what lies between them."""
+    while at < len(document):
+        limit = document.find(b"\n", at) + 1 or len(document)
+        line = document[at:limit]
+        start = skip_space(line, 0)
+        end = value_end(line, start) if line[start : start + 1] in {b"{", b"[", b'"'} else None
+        if end is not None and skip_separator(line, end) == len(line):
+            if rest := one_line(document[lost_at:at]):
+                yield rest
+            yield one_line(line)
+            lost_at = limit
+        at = limit
+    if rest := one_line(document[lost_at:]):
+        yield rest
 
 
 def _elements(document: bytes, at: int) -> Generator[bytes, None, int]:

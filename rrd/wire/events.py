@@ -158,12 +158,13 @@ def split_lines(payload: bytes, *, count_max: int | None = None) -> list[Line] |
     view, find = memoryview(payload), payload.find
     lines: list[Line] = []
     start = 0
+    views_max = _VIEWS_MAX if count_max is None else min(count_max, _VIEWS_MAX)
     while (limit := find(b"\n", start)) >= 0:
         lines.append(view[start:limit])
         start = limit + 1
-        if count_max is not None and len(lines) > count_max:
-            return None
-        if len(lines) > _VIEWS_MAX:
+        if len(lines) > views_max:
+            if count_max is not None and payload.count(b"\n") > count_max:
+                return None
             return list(payload.split(b"\n")[:-1])
     return lines
 

@@ -128,7 +128,8 @@ class _Gzip:
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         at, slice_bytes, empty_count = 0, _SLICE_BYTES, 0
         while at < len(chunk):
-            rest = chunk[at : at + slice_bytes]
+            # A message is a bytearray: a slice of all of it would be a copy.
+            rest = chunk[at : at + slice_bytes] if at or len(chunk) > slice_bytes else chunk
             at += len(rest)
             slice_bytes = min(4 * slice_bytes, _SLICE_BYTES)
             while rest:

@@ -76,7 +76,11 @@ class Layers:
     @property
     def is_dear(self) -> bool:
         """What comes next may take long, however short it is."""
-        return not self._is_plain and (self._outer.is_dear or self._inner.is_dear)
+        outer, inner = self._outer, self._inner
+        # Asked for each window, and nearly always in vain.
+        if not (outer.has_window or inner.has_window):
+            return False
+        return not self._is_plain and (outer.is_dear or inner.is_dear)
 
     @property
     def unfilled_bytes(self) -> int:
@@ -171,6 +175,8 @@ class _Stream:
         self._inflater: Inflater | None = None
         self.is_identity = self.is_compressed = False
         """What the first bytes said; both are False before."""
+        self.has_window = False
+        """Its compression uses windows that may be large."""
 
     @property
     def is_new(self) -> bool:
@@ -216,6 +222,7 @@ class _Stream:
     def _begin(self, encoding: Encoding) -> Inflater:
         self.is_identity = encoding == "identity"
         self.is_compressed = not self.is_identity
+        self.has_window = encoding in {"br", "zstd"}
         self._inflater = inflater(encoding, zstd_window_bytes_max=self._window_bytes_max)
         return self._inflater
 

@@ -14,7 +14,7 @@ from aiohttp.base_protocol import BaseProtocol
 from rrd.http.budget import Budget, Hold
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import FrameReader, Runs
-from tests.http.api import Api, dump, new_id, some_events
+from tests.http.api import Api, an_event, dump, meta_event, new_id, some_events
 from tests.http.raw_client import BINARY, CLOSE, PING, PONG, TEXT
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -160,4 +160,30 @@ async def test_a_long_message_that_turns_out_damaged_is_told_and_what_came_befor
     socket.frame(TEXT, good + b"\x00\x00\xff\xff\x07", compressed=True)  # A block of no known type.
     farewell = await socket.finish()
     assert farewell.last["code"] == "broken_encoding"
+    assert await api.events(recording) == sent
+
+
+@pytest.mark.parametrize("names_recording", [True, False])
+async def test_what_comes_before_the_recording_is_open_keeps_its_order(
+    api: Api, names_recording: bool
+) -> None:
+    """A page sends many messages at once with its first, which may name the recording."""
+    recording = new_id()
+    # Of one time, so that they are read in the order in which they came.
+    sent = [an_event(1_700_000_000_000, n=number) for number in range(3000)]
+    path = "" if names_recording else "/ingest/ws"
+    socket = await api.socket(recording, path=path)
+    if not names_recording:
+        socket.frame(TEXT, meta_event(1_700_000_000_000, recordingId=recording))
+    for number, line in enumerate(sent):
+        if number % 100 == 7:
+            socket.frame(TEXT, line[:9], final=False)
+            socket.frame(PING, b"?")
+            socket.frame(CONTINUATION, line[9:])
+        elif number % 70 == 3:
+            socket.frame(BINARY, line + b"\n")
+        else:
+            socket.frame(TEXT, line)
+    farewell = await socket.finish()
+    assert farewell.last["successful_rows"] == len(sent) + (not names_recording)
     assert await api.events(recording) == sent

@@ -165,6 +165,20 @@ def test_element_that_does_not_end_takes_the_rest_along() -> None:
     assert split(b"[" + event(1) + b"," + rest) == [event(1), rest]
 
 
+UNFINISHED = st.lists(st.sampled_from([b'{"a":[', b'{"a":{', b'{"cut":', b'{"type":3,"data":{', b"1,", b""]))
+
+
+@given(UNFINISHED, UNFINISHED, UNFINISHED)
+def test_lines_that_do_not_end_are_one_line_up_to_the_next_that_is_whole(
+    first: list[bytes], second: list[bytes], third: list[bytes]
+) -> None:
+    cut = b'{"cut":['
+    lines = [cut, *first, event(1), cut, *second, cut, event(2), cut, *third]
+    found = split(b"\n".join(lines))
+    assert len(found) == 5
+    assert found[1::2] == [event(1), event(2)]
+
+
 TOKENS = st.sampled_from([b"[", b"]", b"{", b"}", b",", b'"', b":", b"1", b"\\", b"\n", b'"events"', b"\xff"])
 
 
