@@ -59,14 +59,20 @@ class Unfinished:
         self.payload_bytes = payload_bytes
         self.held_bytes = STREAM_BYTES + payload_bytes + len(begin)
         """The stream, the compressed message, and what is inflated of it so far."""
+        self.is_given_up = False
+
+    def give_up(self) -> None:
+        """Let go what is inflated. A step under way in another thread ends with the window it is at."""
+        self.is_given_up = True  # First: a step that finds nothing to join has to know why.
+        self._parts.clear()
 
     def step(self) -> bytes | None:
         """Inflate some ``STEP_BYTES``. Return the whole message once there is no more; None before.
 
-        Raises ``BrokenEncoding`` and ``TooLarge``.
+        None, too, once it is given up. Raises ``BrokenEncoding`` and ``TooLarge``.
         """
         left_bytes = STEP_BYTES
-        while left_bytes > 0:
+        while left_bytes > 0 and not self.is_given_up:
             try:
                 window = next(self._windows, None)
             except RrdError:
@@ -75,10 +81,12 @@ class Unfinished:
             if window is None:
                 message = b"".join(self._parts)
                 self._parts.clear()
-                return message
+                return None if self.is_given_up else message
             self._parts.append(window)
             self.held_bytes += len(window)
             left_bytes -= len(window) + WINDOW_COST_BYTES
+        if self.is_given_up:
+            self._parts.clear()
         return None
 
 
