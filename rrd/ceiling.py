@@ -37,7 +37,7 @@ _BASE_BYTES = 192 * MIB
 """Interpreter, libraries, the index's pages, and what malloc keeps at hand (``memory.TRIM_BYTES``)."""
 _STEP_BYTES = 24 * MIB
 """What one decoding thread is busy with: a step of decoded bytes, their check, and a window that is grown."""
-_STREAMS_BYTES = 40 * MIB
+_STREAMS_BYTES = 20 * MIB
 """Open streams of permessage-deflate, with what a young one keeps beside (``http.streams.OPEN_MAX``)."""
 _SOCKET_BYTES = 96 << 10
 _REQUEST_BYTES = 48 << 10

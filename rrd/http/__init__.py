@@ -6,6 +6,7 @@
 ``caller``       who asks: key, tenant, recording id, visitor
 ``ingest_post``  events in a body
 ``ingest_ws``    events over a socket
+``socket_replies``  what the server says over one
 ``budget``       what all senders make the daemon hold, shared fairly
 ``turns``        how much is read in one turn of the event loop, shared fairly
 ``server``       all connections: how many, and who may have one more

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from isal import isal_zlib
 
-from rrd.errors import BrokenEncoding, RrdError, TooLarge
+from rrd.errors import BrokenEncoding, RrdError, TooLarge, without_frames
 from rrd.http.streams import STREAM_BYTES, WINDOW_BYTES, Inflating, Streams, pack, read_back, unpack
 from rrd.wire.inflate import ISAL_ERRORS
 from rrd.wire.inflate import WINDOW_BYTES as PIECE_BYTES
@@ -79,8 +79,11 @@ class Unfinished:
         while left_bytes > 0 and not self.is_given_up:
             try:
                 window = next(self._windows, None)
-            except RrdError:
+            except RrdError as error:
+                # Whoever keeps the error must not keep the message.
+                without_frames(error)
                 self._parts.clear()
+                self._windows = iter(())
                 raise
             if window is None:
                 message = b"".join(self._parts)

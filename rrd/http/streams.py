@@ -23,7 +23,7 @@ WINDOW_BYTES = 32 << 10
 STREAM_BYTES = 86 << 10
 """What a stream holds, with its window."""
 
-OPEN_MAX = 256
+OPEN_MAX = 128
 """Streams that are open at once, beside those whose message takes long: these count with what they hold."""
 
 IDLE_S = 5.0

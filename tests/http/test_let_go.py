@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import random
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -65,6 +66,36 @@ async def test_a_body_that_fails(api: Api, body: str, no_collection: None) -> No
     await until(lambda: alive() <= before, what="all decoders to be let go")
 
 
+def deflated(plain: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-15)
+    return (stream.compress(plain) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+
+
+MESSAGES = {
+    "too dense": deflated(bytes(64 * MIB)),
+    "damaged": deflated(random.Random(1).randbytes(2 * MIB)) + bytes([0xFF] * 8),
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+async def test_a_message_that_fails_in_a_thread(api: Api, message: str, no_collection: None) -> None:
+    payload = MESSAGES[message]
+
+    async def fail() -> None:
+        socket = await api.socket(new_id(), deflate=True)
+        socket.frame(TEXT, payload, compressed=True)
+        assert (await socket.farewell()).code == 1011
+
+    await fail()  # What is made once is made.
+    tracemalloc.start()
+    try:
+        for _ in range(6):
+            await fail()
+        await until(lambda: tracemalloc.get_traced_memory()[0] < 2 * MIB, what="messages to be let go")
+    finally:
+        tracemalloc.stop()
+
+
 SOCKETS = 30
 EVENT_BYTES = 240_000
 HELD_BYTES_MAX = 6 * KIB
@@ -80,8 +111,7 @@ async def test_a_socket_that_idles_after_its_event(daemon: LocalDaemon, api: Api
         message, opcode = zstandard.compress(event), BINARY
         query["contentEncoding"] = "zstd"
     elif kind == "permessage-deflate":
-        stream = zlib.compressobj(wbits=-15)
-        message = (stream.compress(event) + stream.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+        message = deflated(event)
     is_deflated = kind == "permessage-deflate"
     sockets = [
         await api.socket(new_id(), deflate=is_deflated, headers=None, **query) for _ in range(1 + SOCKETS)
