@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from bench.corpus import recordings
 from rrd.errors import BrokenEncoding
-from rrd.wire.inflate import WINDOW_BYTES, Encoding, Inflater, inflater
+from rrd.wire.codings import Encoding, inflater
+from rrd.wire.inflate import WINDOW_BYTES, Inflater
 from tests.wire import bombs
 from tests.wire.bombs import zstd_block, zstd_frame, zstd_rle_block, zstd_skippable
 from tests.wire.wire_lab import ENCODINGS, GIB, KIB, MIB, Compressor, compress, cuts
