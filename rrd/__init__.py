@@ -12,8 +12,8 @@ Modules, from the bottom up; a layer imports only from layers above it in this l
 packages of the second line never import each other (``tests/test_layers.py`` holds it):
 
 1. words that everyone shares: ``errors ids layout clock config nesting`` · ``log`` (all that is logged, with
-   ``redaction``, ``log_limit`` and ``traces``) · ``ownership`` (whose files they are) · ``handles`` and
-   ``ceiling`` (who gets how many, and how much memory)
+   ``redaction``, ``log_limit`` and ``traces``) · ``metrics`` (all that is counted) · ``ownership`` (whose
+   files they are) · ``handles`` and ``ceiling`` (who gets how many, and how much memory)
 2. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite view,
    async) · ``access`` (keys and signatures) · ``objects`` (object stores) · ``tombstones`` (what was erased)
 3. ``repeats`` and ``history`` (exact de-duplication: the rule, and what the files hold) · ``recording``

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import zstandard
 
-from rrd import layout
+from rrd import layout, metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
@@ -296,6 +296,9 @@ class Committer:
         async with self._indexing:
             if self._unindexed:
                 await self._index.apply(self._unindexed)
+                metrics.BLOCKS_STORED.add(len(self._unindexed))
+                metrics.EVENTS_STORED.add(sum(block.event_count for block in self._unindexed))
+                metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
                 self._unindexed = []
 
     async def drop_leftovers(self, tenant: str, recording: str) -> None:

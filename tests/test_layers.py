@@ -15,6 +15,7 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 LAYERS = (
     {
         *("errors", "ids", "layout", "clock", "config", "nesting", "ownership", "handles", "ceiling"),
+        "metrics",
         *("log", "log_limit", "redaction", "traces", "__init__"),
     },
     {"wire", "segment", "index", "access", "objects", "tombstones"},
