@@ -24,7 +24,7 @@ packages of the second line never import each other (``tests/test_layers.py`` ho
    ``care`` (verify, doctor, refusals) · ``shares`` (who gets how much) ·
    ``transfer`` (export, import, backup)
 4. ``http`` (thin shells around the above)
-5. ``preflight`` (settings as a whole) · ``assembly`` (puts the parts together) · ``memory`` (malloc) ·
+5. ``assembly`` (puts the parts together) · ``memory`` (malloc) ·
    ``daemon`` (start, stop, signals) · ``cli``
 
 ``async def`` begins where waiting begins: decoding, scanning, ordering and planning are plain functions.

@@ -35,7 +35,7 @@ LAYERS = (
         ),
     },
     {"http"},
-    {"preflight", "assembly", "memory", "daemon", "cli", "__main__"},
+    {"assembly", "memory", "daemon", "cli", "__main__"},
 )
 # Packages of the second line never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}
