@@ -1,5 +1,7 @@
 """rrd: a self-hosted ingest server for rrweb session recordings.
 
+``ARCHITECTURE.md`` says which thread does what, which locks there are, and what a crash leaves.
+
 The way of an event, and where to read about each step::
 
     socket ─▶ http.ingest_ws ─message─▶ wire.decoder ─batch─▶ recording ─block─▶ segment ─▶ index ─▶ ack
