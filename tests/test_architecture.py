@@ -1,4 +1,4 @@
-"""What the pages say about the code: its threads, tasks and locks are there, and each link leads somewhere."""
+"""What the pages say about the code: its threads, tasks and locks are named, and each link is good."""
 
 from __future__ import annotations
 
