@@ -28,7 +28,8 @@ from rrd.registry import Registry
 from rrd.segment.disk import OsDisk
 from rrd.segment.scan import scan
 from rrd.wire.events import check_lines
-from tests.power.machine import LIMITS, ManualClock, recording_id
+from tests.power.machine import ManualClock, recording_id
+from tests.samples import LIMITS, event, metadata
 
 TENANTS = ("t", "other")
 A, B = recording_id(0), recording_id(1)
@@ -36,15 +37,6 @@ A, B = recording_id(0), recording_id(1)
 
 _NO_OBJECTS = cast(ObjectFiles, None)
 """What reads objects, where there are none."""
-
-
-def event(number: int) -> bytes:
-    return b'{"type":3,"timestamp":%d,"data":{"n":%d}}' % (number, number)
-
-
-def metadata(key: str, value: str) -> bytes:
-    template = '{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":{"%s":"%s"}}}'
-    return (template % (key, value)).encode()
 
 
 class Core:

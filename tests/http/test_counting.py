@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rrd import metrics
 from tests.harness import eventually
-from tests.http.api import Api, ndjson, new_id, some_events
+from tests.http.api import Api
+from tests.samples import ndjson, new_id, some_events
 
 
 class Growth:

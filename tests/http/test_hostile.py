@@ -9,8 +9,9 @@ import pytest
 
 from rrd.recording import BAD_LINES_MAX
 from tests.harness import LocalDaemon, eventually, running
-from tests.http.api import Api, an_event, meta_event, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, visiting
 from tests.http.raw_client import Connection
+from tests.samples import an_event, meta_event, ndjson, new_id, some_events
 
 
 async def _raw_post(daemon: LocalDaemon, path: str, key: str, headers: bytes, body: bytes) -> int:

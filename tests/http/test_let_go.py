@@ -12,7 +12,8 @@ import zstandard
 
 from rrd.wire.decoder import Decoder
 from tests.harness import running, until
-from tests.http.api import Api, new_id, visiting
+from tests.http.api import Api, visiting
+from tests.samples import new_id
 
 MIB = 1 << 20
 EVENT = b'{"type":3,"timestamp":1}\n'
