@@ -21,6 +21,7 @@ from rrd.errors import ConfigError, RrdError, StoreAway, WrongStore
 from rrd.http.budget import Budget
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
+from rrd.http.streams import Streams
 from rrd.index.index import Index
 from rrd.lifecycle.guard import Guard, Place
 from rrd.lifecycle.holds import Holds
@@ -160,6 +161,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
         sockets=Sockets(
             clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
         ),
+        streams=Streams(),
         unfinished=Budget(
             config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
         ),
@@ -251,6 +253,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
     services = parts.services
     jobs = {
         "sockets": services.sockets.run(),
+        "streams": services.streams.run(),
         "budget": services.unfinished.run(),
         "guard": parts.guard.run(),
         "rollup": parts.rollup.run(),

@@ -4,8 +4,8 @@ Buffers and counts have settings. Where all at their largest don't fit together 
 up to six tenths of what can be shared out, and connections and recordings the rest; within each, all shrink
 alike. What a setting asks for is never exceeded.
 
-The figures for a connection are measured ones, at their worst: a socket with permessage-deflate whose
-decompressor has filled its window.
+The figures for a connection are measured ones, at their worst: a socket with permessage-deflate in use, whose
+window is full.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _BASE_BYTES = 192 * MIB
 """Interpreter, libraries, the index's pages, and what malloc keeps at hand (``memory.TRIM_BYTES``)."""
 _STEP_BYTES = 24 * MIB
 """What one decoding thread is busy with: a step of decoded bytes, their check, and a window that is grown."""
-_SOCKET_BYTES = 144 << 10
+_STREAMS_BYTES = 20 * MIB
+"""Open streams of permessage-deflate, with what a young one keeps beside (``http.streams.OPEN_MAX``)."""
+_SOCKET_BYTES = 96 << 10
 _REQUEST_BYTES = 48 << 10
 """Head, buffers of the connection, and what each may hold uncounted (``http.budget.FREE_BYTES``)."""
 _RECORDING_BYTES = 4 << 10
@@ -68,7 +70,7 @@ def plan(config: Config, *, machine_bytes: int, threads: int) -> Ceiling:
     ``machine_bytes``: what the process could get at most. ``threads``: how many decode at once.
     """
     memory_max = config.memory_max or max(MEMORY_MIN_BYTES, int(machine_bytes * _MACHINE_SHARE))
-    fixed = {"base": _BASE_BYTES, "decoding": threads * _STEP_BYTES}
+    fixed = {"base": _BASE_BYTES, "decoding": threads * _STEP_BYTES, "streams": _STREAMS_BYTES}
     left = max(0, memory_max - sum(fixed.values()))
     buffers = {name: getattr(config, name) for name in _BUFFERS}
     counts = {name: getattr(config, name) * each for name, each in _COUNTS.items()}

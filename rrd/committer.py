@@ -135,6 +135,7 @@ class Committer:
                 self.group_began_at = self._clock.monotonic()
                 await self._commit(group)
                 self.group_began_at = None
+            del group  # Up to 64 MiB, and the next one may be long in coming.
             if self._group_done is not None:
                 self._group_done.set_result(None)
                 self._group_done = None

@@ -34,8 +34,8 @@ from rrd.config.checks import check_settings, warnings
 from rrd.errors import ConfigError, IndexDamaged
 from rrd.handles import HandleShares, handles_allowed, take_handles
 from rrd.http.app import make_app
-from rrd.http.connection import Runner, Server
 from rrd.http.door import Door
+from rrd.http.server import Runner, Server
 from rrd.http.services import Services
 from rrd.log import event, on_loop_error
 from rrd.memory import set_up_malloc, trim_malloc_in_time

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 _OURS = f"{ROOT}{os.sep}rrd{os.sep}"
 _MORE = ("fsync", "fdatasync", "sync", "open", "pread", "preadv", "ftruncate", "truncate", "utime", "link")
 _LOOPS = ("asyncio/base_events.py", "asyncio/events.py", "asyncio/runners.py")
+_LOGGING = "/logging/__init__.py"
+"""A line goes to standard error, which the journal, or a file, takes at once."""
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 _START = "a start makes its parts, and brings them up to date, before it takes an event"
@@ -32,6 +34,7 @@ REASONS = {
     "assembly.py bring_up_to_date": _START,
     "recovery.py open_index": _START,
     "recovery.py recover": _START,
+    "rebuild.py rebuild": _START,
     "index/connections.py _prepare_writer": _START,
     "objects/choose.py open_bare_store": _START,
     "objects/identity.py confirm": "two small files, once in the life of a data directory",
@@ -40,7 +43,6 @@ REASONS = {
     "lifecycle/guard.py free_bytes": "the same: statvfs",
     "lifecycle/holds.py is_confirmed": "a stat of one small file, once a minute",
     "disk.py read_now": "preadv2 with RWF_NOWAIT: it gives up where it would wait",
-    "log.py event": "a line to standard error; systemd's journal, or a file, takes it at once",
     "shares/admission.py _save": "on the loop only at the end of a stop",
     "care/refusals.py _save": "the same",
     "recovery.py reindex": "a command, which has its loop to itself",
@@ -88,6 +90,8 @@ def _place(frame: FrameType | None) -> str | None:
         file = frame.f_code.co_filename
         if file.endswith(_LOOPS):
             break
+        if file.endswith(_LOGGING):
+            return None
         if file.startswith(_OURS):
             inner = inner or frame
             outermost = frame

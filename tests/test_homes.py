@@ -26,12 +26,13 @@ TESTED_TOGETHER = {
     "test_rebuild.py": "care/remembered index/keeping",
     "test_recovery.py": "catch_up",
     # Commands are tested as they are called.
-    "cli/test_cli_care.py": "care/doctor cli/doctor cli/reindex",
+    "cli/test_cli_care.py": "care/doctor cli/doctor cli/reindex cli/verify",
     "cli/test_cli_main.py": "cli/check_config cli/common cli/serve",
-    "cli/test_cli_lifecycle.py": "cli/erase cli/vacuum",
-    "cli/test_cli_transfer.py": "cli/export cli/restore transfer/export transfer/manifest transfer/restore"
-    " transfer/sidecar transfer/targets",
-    "cli/test_cli_import.py": "cli/import_ transfer/intake",
+    "cli/test_cli_lifecycle.py": "cli/erase cli/retention cli/vacuum",
+    "cli/test_cli_transfer.py": "cli/backup cli/export cli/restore transfer/export transfer/manifest"
+    " transfer/restore transfer/sidecar transfer/targets",
+    "cli/test_cli_import.py": "cli/import_ transfer/files transfer/intake",
+    "cli/test_cli_keys.py": "cli/signing",
     "cli/test_cli_files.py": "cli/inspect",
     "cli/test_cli_damage.py": "care/surroundings",
     "cli/test_cli_read_only.py": "readonly",
@@ -41,17 +42,17 @@ TESTED_TOGETHER = {
     "test_daemon.py": "assembly",
     "http/test_health.py": "http/app http/services",
     "http/test_readiness.py": "writes",
-    "http/test_http_reads.py": "http/answer playback/need",
-    "http/test_reads_of_damage.py": "http/damage",
-    "http/test_hostile.py": "http/connection",
+    "http/test_http_reads.py": "http/answer http/reading playback/need",
+    "http/test_reads_of_damage.py": "http/damage playback/salvage",
+    "http/test_hostile.py": "http/connection http/server",
     "http/test_untaken_lists.py": "http/pieces",
-    "http/test_socket_ends.py": "http/gathering",
+    "http/test_socket_ends.py": "http/gathering http/socket_replies",
     "http/test_upgrades.py": "http/upgrade",
     "http/test_slow_takers.py": "http/taking",
     "http/test_quotas.py": "http/sharing shares/admission shares/limits",
     "test_handles.py": "http/crowding http/door",
     # Parts of one mechanism, tested as one.
-    "index/test_index.py": "index/listing index/queries index/rows",
+    "index/test_index.py": "index/listing index/queries index/rows index/values",
     "lifecycle/test_removal_crash.py": "lifecycle/local_files",
     "lifecycle/test_rounds.py": "lifecycle/holds",
     "objects/test_s3.py": "objects/s3_client",
@@ -60,10 +61,13 @@ TESTED_TOGETHER = {
     "rollup/test_rollup_worker.py": "rollup/make rollup/turns",
     "shares/test_room.py": "shares/threads",
     "test_log.py": "log_limit redaction traces",
-    "transfer/test_foreign_forms.py": "transfer/foreign transfer/shapes transfer/unpacking transfer/vendors",
+    "transfer/test_foreign_forms.py": "transfer/documents transfer/foreign transfer/shapes"
+    " transfer/unpacking transfer/vendors",
     "transfer/test_damaged_files.py": "transfer/archives",
     "transfer/test_same_import.py": "transfer/owners transfer/spool",
     "transfer/test_backup.py": "transfer/contents",
+    "transfer/test_export_lines.py": "transfer/lines",
+    "transfer/test_nested_origins.py": "transfer/origins",
     "wire/test_events.py": "wire/parse",
     "wire/test_cost.py": "wire/turns",
     "wire/test_decoder.py": "wire/limits",
@@ -72,15 +76,18 @@ TESTED_TOGETHER = {
 NOTHING_TO_TEST = {"clock", "errors"}
 
 
-def names_of(part: str) -> set[str]:
-    """Return how the test module of a module may be called: where basenames clash, with its package."""
-    *packages, name = part.split("/")
-    return {f"test_{name}.py", "_".join(["test", *packages, f"{name}.py"])}
-
-
 def has_own(part: str) -> bool:
-    names = names_of(part)
-    return any(Path(test).name in names for test in TESTS)
+    """Tell whether there is a test module of a module's name, which is not that of another module."""
+    *packages, name = part.split("/")
+    with_package = "_".join(["test", *packages, name])
+    for test in TESTS:
+        found = Path(test)
+        neighbour = str(found.parent / name)
+        if found.stem == with_package or (
+            found.stem == f"test_{name}" and (neighbour == part or neighbour not in PARTS)
+        ):
+            return True
+    return False
 
 
 def test_each_module_has_a_test_module_of_its_name_or_is_tested_with_others() -> None:

@@ -16,7 +16,7 @@ import zstandard
 from bench import stage
 from bench.attacks.link import Link, Victim, open_socket, raw_frame
 from bench.daemon import daemon, rss_bytes
-from bench.frames import OFFER_NO_TAKEOVER, TEXT, FrameReader
+from bench.frames import CLOSE, OFFER_AS_CHROMIUM, PING, PONG, TEXT, FrameReader
 from bench.load import raise_file_limit
 from bench.result import Check, Options, Row
 from bench.rows import run_alone
@@ -26,7 +26,7 @@ KINDS: tuple[Kind, ...] = ("text", "permessage-deflate", "zstd")
 
 EVENT_BYTES = 240_000
 SOCKET_KIB_MAX = 40.0
-_AT_ONCE = 50
+_AT_ONCE = 500
 """Sockets that send at the same time: the event of each is stored before the next sends."""
 _ACK_TIMEOUT_S = 60.0
 
@@ -43,7 +43,7 @@ class Held(NamedTuple):
 def measure(options: Options) -> Row:
     """Measure each kind of message on a daemon of its own."""
     count = options.pick(10_000, 1000, 20)
-    settle_s = options.pick(15, 11, 0)
+    settle_s = options.pick(25, 21, 0)
     checks: list[Check] = []
     for kind in KINDS:
         with daemon(core=stage.server_core()) as target, stage.worker(stage.client_core()) as client:
@@ -67,7 +67,7 @@ def hold(victim: Victim, pid: int, kind: Kind, count: int, settle_s: float) -> H
 async def _hold(victim: Victim, pid: int, kind: Kind, count: int, settle_s: float) -> Held:
     before = rss_bytes(pid)
     query = "ack=true" + ("&contentEncoding=zstd" if kind == "zstd" else "")
-    offer = OFFER_NO_TAKEOVER if kind == "permessage-deflate" else ""
+    offer = OFFER_AS_CHROMIUM if kind == "permessage-deflate" else ""
     async with contextlib.AsyncExitStack() as stack:
         links = [
             await stack.enter_async_context(open_socket(victim, query=query, offer=offer))
@@ -81,6 +81,9 @@ async def _hold(victim: Victim, pid: int, kind: Kind, count: int, settle_s: floa
                 group.create_task(_send(link, message(kind, number), gate))
         await asyncio.sleep(settle_s)
         idle = rss_bytes(pid)
+        async with asyncio.TaskGroup() as group:
+            for link in links:
+                group.create_task(_make_sure_it_is_open(link, gate))
     return Held((opened - before) / count, (idle - before) / count)
 
 
@@ -96,6 +99,21 @@ async def _send(link: Link, data: bytes, gate: asyncio.Semaphore) -> None:
                 ):
                     return
     raise RuntimeError("a socket was closed before its event was stored")
+
+
+async def _make_sure_it_is_open(link: Link, gate: asyncio.Semaphore) -> None:
+    """Raises ``RuntimeError`` if the daemon has closed the socket, or does so before it answers a ping."""
+    async with gate:
+        await link.send(raw_frame(b"", first=0x80 | PING))
+        reader = FrameReader()
+        async with asyncio.timeout(_ACK_TIMEOUT_S):
+            while data := await link.reader.read(64 << 10):
+                opcodes = [opcode for opcode, _ in reader.feed(data)]
+                if CLOSE in opcodes:
+                    break
+                if PONG in opcodes:
+                    return
+    raise RuntimeError("an idle socket was closed")
 
 
 def message(kind: Kind, number: int) -> bytes:

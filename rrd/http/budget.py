@@ -9,6 +9,9 @@ wait. Those who wait keep what they hold, so some connection has to be refused f
 one of the tenant that holds most, of that tenant's key that holds most, and there the one that has held most
 for longest. A sender that keeps sending and a small one are not chosen while there is another.
 
+One that is refused lets go at once of what is not whole, where no thread works on it. What it still has then
+counts until it is let go, although it has no share any more: the sum is what is in memory.
+
 The last tenth is kept for tenants that hold little: a flood in one tenant takes nothing from another.
 """
 
@@ -91,6 +94,7 @@ class Hold:
             "counted_bytes",
         ),
         *("counted_since", "moved_at", "incoming_bytes_seen", "sender_s", "waits_since", "failure"),
+        "on_refused",
     )
 
     def __init__(self, budget: Budget, holder: Holder | None = None) -> None:
@@ -112,19 +116,23 @@ class Hold:
         """Why it was refused. It stays so."""
         self.is_told = False
         """``failure`` was raised, or seen otherwise."""
+        self.on_refused: Callable[[], None] | None = None
+        """Called once it is refused, to let go what can be let go at once."""
 
     def belongs_to(self, tenant: str, key: str) -> None:
         """From now on it counts for this tenant and key."""
-        counted = self.counted_bytes
-        self._budget.change(self, 0)
-        self.tenant, self.key = tenant, key
-        self._budget.change(self, counted)
+        self._budget.move(self, tenant, key)
 
-    def set_incoming(self, size: int, *, received: int = 0) -> None:
-        """``size`` bytes have come in and wait, parts of frames and bodies too; ``received`` just now."""
+    def set_incoming(self, size: int, *, received: int = 0, taken: int = 0) -> None:
+        """``size`` bytes have come in and wait, parts of frames and bodies too; ``received`` just now.
+
+        ``taken`` bytes of what waited go to a decoder, and count there until ``set_decoded``: else others
+        would be let go on for what is free for a moment only.
+        """
         if size == self._incoming and not received:
             return
         self._incoming = size
+        self._decoded += taken
         if received and self.counted_bytes:
             self.incoming_bytes_seen += received
             self.moved_at = self._budget.now()
@@ -150,7 +158,7 @@ class Hold:
 
     def _changed(self) -> None:
         size = self._incoming + self._decoded + self._said
-        self._budget.change(self, size if size > FREE_BYTES and self.failure is None else 0)
+        self._budget.change(self, size if size > FREE_BYTES else 0)
 
     async def room(self) -> None:
         """Wait until it may hold more. Raises ``TooMuchUnfinished`` or ``TooSlow`` where it is refused, once:
@@ -182,10 +190,11 @@ class Hold:
             self._holder.hold_back(False)
 
     def refuse(self, failure: RrdError) -> None:
-        self.failure = failure
         self._wake()
         if self._holder is not None:
             self._holder.give_up(failure)
+        if self.on_refused is not None:
+            self.on_refused()
 
     def _wake(self) -> None:
         if self._room is not None and not self._room.done():
@@ -222,6 +231,8 @@ class Budget:
         self._waiting: dict[str, dict[Hold, None]] = {}
         self._swept_at = self.now()
         self.held_bytes = 0
+        self.leaving_bytes = 0
+        """What those hold that were refused and have not let go of it yet; in ``held_bytes``, too."""
 
     @property
     def waiting_count(self) -> int:
@@ -232,6 +243,13 @@ class Budget:
         """``hold`` counts with ``size`` bytes now. Where there is no room for more, it waits."""
         delta = size - hold.counted_bytes
         if not delta:
+            return
+        if hold.failure is not None:
+            hold.counted_bytes = size
+            self.leaving_bytes += delta
+            self.held_bytes += delta
+            if delta < 0:
+                self._wake()
             return
         if not hold.counted_bytes:
             self._holds.setdefault(hold.tenant, {})[hold] = None
@@ -249,34 +267,66 @@ class Budget:
                 self._let_go_on(hold)
             self._wake()
 
+    def move(self, hold: Hold, tenant: str, key: str) -> None:
+        """``hold`` counts for this tenant and key from now on."""
+        size, waits_since = hold.counted_bytes, hold.waits_since
+        if not size or hold.failure is not None:
+            hold.tenant, hold.key = tenant, key
+            return
+        self._leave(hold, size)
+        if waits_since is not None:
+            self._wait_no_more(hold)
+        hold.tenant, hold.key = tenant, key
+        self._holds.setdefault(tenant, {})[hold] = None
+        self._held_by[tenant] = self._held_by.get(tenant, 0) + size
+        if waits_since is not None:
+            self._waiting.setdefault(tenant, {})[hold] = None
+            if self._has_room(hold):
+                self._let_go_on(hold)
+        else:
+            self._grown(hold)
+
     def _grown(self, hold: Hold) -> None:
         # A little more than need be at once: to find who is to be refused takes a look at all.
         enough_bytes = self._bytes_max - self._bytes_max // 32
-        while self.held_bytes > self._bytes_max and (victims := self._by_burden()):
+        while self._staying_bytes > self._bytes_max and (victims := self._by_burden()):
             tenant = victims[0].tenant
             for victim in victims:
-                self._refuse(victim)
+                if victim.failure is None:
+                    self._refuse(victim)
                 is_most = self._held_by.get(tenant, 0) >= max(self._held_by.values(), default=0)
-                if self.held_bytes <= enough_bytes or not is_most:
+                if self._staying_bytes <= enough_bytes or not is_most:
                     break
         if hold.failure is None and hold.waits_since is None and not self._has_room(hold):
             self._waiting.setdefault(hold.tenant, {})[hold] = None
             hold.pause(self.now())
 
+    @property
+    def _staying_bytes(self) -> int:
+        return self.held_bytes - self.leaving_bytes
+
     def _forget(self, hold: Hold) -> None:
-        holds = self._holds[hold.tenant]
-        del holds[hold]
-        if not holds:
-            del self._holds[hold.tenant], self._held_by[hold.tenant]
+        self._leave(hold, 0)
         if hold.waits_since is not None:
             self._let_go_on(hold)
 
+    def _leave(self, hold: Hold, size: int) -> None:
+        """Take ``hold`` out of its tenant's sum, in which it counts with ``size`` bytes."""
+        holds = self._holds[hold.tenant]
+        del holds[hold]
+        self._held_by[hold.tenant] -= size
+        if not holds:
+            del self._holds[hold.tenant], self._held_by[hold.tenant]
+
     def _let_go_on(self, hold: Hold) -> None:
+        self._wait_no_more(hold)
+        hold.resume()
+
+    def _wait_no_more(self, hold: Hold) -> None:
         waiting = self._waiting[hold.tenant]
         del waiting[hold]
         if not waiting:
             del self._waiting[hold.tenant]
-        hold.resume()
 
     def _has_room(self, hold: Hold) -> bool:
         holds_little = self._held_by.get(hold.tenant, 0) <= self._little_bytes_max
@@ -323,11 +373,15 @@ class Budget:
         )
 
     def _refuse(self, hold: Hold, failure: RrdError | None = None) -> None:
-        hold.failure = failure = failure or TooMuchUnfinished(
+        failure = failure or TooMuchUnfinished(
             "too much that is unfinished is coming in at once; try again later"
         )
-        # Before it is told, so that what it does then finds it gone.
+        # Before it is told, so that what it does then finds that it has no share any more.
+        size = hold.counted_bytes
+        self.held_bytes += size
+        self.leaving_bytes += size
         self.change(hold, 0)
+        hold.failure, hold.counted_bytes = failure, size
         hold.refuse(failure)
 
     def sweep(self) -> None:
@@ -337,7 +391,7 @@ class Budget:
         self._swept_at = now
         self._refuse_slow(step_s)
         self._wake()
-        while self._waiting and (stalled := self._most(stalled_at=now - STALLED_S)) is not None:
+        while self._is_short and (stalled := self._most(stalled_at=now - STALLED_S)) is not None:
             self._refuse(stalled)
         waits_since = min(
             (hold.waits_since or now for holds in self._waiting.values() for hold in holds), default=now
@@ -345,6 +399,12 @@ class Budget:
         # One a turn: what it gives back may be all that is needed.
         if now - waits_since >= PATIENCE_S and (most := self._most()) is not None:
             self._refuse(most)
+
+    @property
+    def _is_short(self) -> bool:
+        """Some wait, and what is being let go is not enough for each of them to be read once."""
+        waiting_count = self.waiting_count
+        return waiting_count > 0 and self._staying_bytes > self._shared_bytes_max - waiting_count * READ_BYTES
 
     def _refuse_slow(self, step_s: float) -> None:
         if not self._rate_min:

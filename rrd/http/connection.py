@@ -10,26 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import HttpVersion11, hdrs, web
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from rrd.errors import BadFraming, RrdError
 from rrd.http.budget import FREE_BYTES, Hold
-from rrd.http.crowding import RefusedConnections
-from rrd.http.framing import Framing, HeadRefused
+from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
-from rrd.http.paths import tidy_target
-from rrd.http.problems import ORIGIN, add_owed_headers, http_problem, note_refusal, problem
-from rrd.http.services import Services
+from rrd.http.problems import ORIGIN, add_owed_headers, note_refusal, problem
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
+from rrd.http.turns import BULK_BYTES
 from rrd.log import event
 from rrd.shares.queue import Who
-from rrd.shares.room import Room, Times
 
 logger = logging.getLogger(__name__)
 
@@ -43,61 +40,8 @@ _HEAD_S = 20.0
 """How long a request's head may take, and how long a new connection may say nothing. What a proxy keeps open
 between requests may stay so for longer."""
 
-_TIMES = Times(tenant=0, key=0, address=3)
-"""One address gets three quarters of all connections at most, before it has shown any key."""
-
 _QUEUE_MAX = 32
 """Requests that may wait on one connection for those before them."""
-
-
-class Runner(web.AppRunner):
-    """An ``AppRunner`` whose connections are ``Connection``."""
-
-    def __init__(self, app: web.Application, services: Services, **settings: Any) -> None:
-        head_bytes_max = services.config.head_bytes_max
-        # ``Framing`` bounds heads as a whole; the parser is to bound no part of them earlier.
-        super().__init__(app, max_line_size=head_bytes_max, max_field_size=head_bytes_max, **settings)
-        self._services = services
-
-    async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        return Server(server, self._services)
-
-
-class Server(web.Server):
-    def __init__(self, plain: web.Server, services: Services) -> None:
-        super().__init__(
-            _answering(plain.request_handler),
-            request_factory=_tidying(plain.request_factory),
-            handler_cancellation=plain.handler_cancellation,
-            **plain._kwargs,
-        )
-        self.services = services
-        self.on_lost: Callable[[], None] = lambda: None
-        """Called for each connection that has ended."""
-        self.places = Room(services.connections_max, _TIMES)
-        self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
-
-    def _lost(self) -> None:
-        self.on_lost()
-
-    def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
-
-    def refuses(self, transport: asyncio.BaseTransport, peer: Who) -> bool:
-        """Tell whether a new connection is one too many, of all or of ``peer``; it is told so, and closed.
-
-        Otherwise it has taken a place, which is to be given back.
-        """
-        if len(self._connections) < self.services.connections_max and self.places.try_take(peer):
-            return False
-        # Not asked what it is: those of uvloop don't derive from asyncio's.
-        self._refused.refuse(cast(asyncio.Transport, transport))
-        refusals = self.services.refusals
-        code = "too_many_connections"
-        refusals.tell("refused", method="-", path="-", status=503, code=code)
-        refusals.count(code=code, status=503, tenant="", recording="")
-        return True
 
 
 def _peer_of(transport: asyncio.BaseTransport, trusted: tuple[str, ...]) -> Who:
@@ -107,27 +51,6 @@ def _peer_of(transport: asyncio.BaseTransport, trusted: tuple[str, ...]) -> Who:
         return Who("")
     address, _, _ = str(name[0]).partition("%")  # Without its zone (RFC 4007, 11).
     return Who("", "", party_of(address, trusted))
-
-
-def _answering(handler: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        """Answer in JSON what aiohttp raises outside of all middlewares (RFC 9110, 10.1.1: Expect)."""
-        try:
-            response: web.StreamResponse = await handler(request)
-        except web.HTTPException as error:
-            response = http_problem(request, error)
-            note_refusal(request, response)
-        return response
-
-    return handle  # type: ignore[return-value]
-
-
-def _tidying(factory: Any) -> Any:
-    def make_request(message: RawRequestMessage, *more: Any) -> web.BaseRequest:
-        request: web.BaseRequest = factory(tidy_target(message), *more)
-        return request
-
-    return make_request
 
 
 def unread_bytes(body: StreamReader) -> int:
@@ -142,22 +65,23 @@ def hold_of(request: web.BaseRequest) -> Hold:
     return connection.hold
 
 
-def count_incoming(request: web.BaseRequest) -> None:
-    """Something was read of a body: count what still waits."""
+def count_taken(request: web.BaseRequest, size: int) -> None:
+    """``size`` bytes were read of a body, and are about to be decoded: count what still waits."""
     connection = request.protocol
     assert isinstance(connection, Connection)
-    connection.count()
+    connection.count(taken=size)
 
 
 class Connection(RequestHandler):
     """One connection. What it reads goes through ``Framing``."""
 
     __slots__ = (
-        *("_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back", "_peer", "_taker"),
-        "hold",
+        *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back"),
+        *("_peer", "_taker", "_turns", "hold"),
     )
 
-    def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+    def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+        """``manager``: the ``server.Server`` that it is one of."""
         super().__init__(manager, loop=loop, **settings)
         parser = HttpRequestParser(
             self,
@@ -181,7 +105,8 @@ class Connection(RequestHandler):
         """Made when the end of the connection is awaited, and set by it."""
         self.hold = Hold(manager.services.unfinished, self)
         """What this connection makes the daemon hold."""
-        self._is_held_back = False
+        self._is_held_back = self._awaits_turn = False
+        self._turns = manager.turns
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
 
@@ -193,15 +118,28 @@ class Connection(RequestHandler):
             super().connection_made(transport)
             self._await_head()
 
+    async def start(self) -> None:
+        """Serve requests until the connection ends. What it still holds then is let go."""
+        try:
+            await super().start()
+        finally:
+            self.hold.release()
+
     def data_received(self, data: bytes) -> None:
         """Take in what one read brought."""
         super().data_received(data)
+        received = len(data)
         if self._payload_parser is None:  # That of a socket counts by itself.
             self._watch_head()
-            self.count(received=len(data))
+            self.count(received=received)
+        if received >= BULK_BYTES:
+            self._turns.came(self, received)
 
-    def count(self, *, received: int = 0) -> None:
-        """Count what has come in and waits, in this connection's ``hold``; ``received`` bytes just now."""
+    def count(self, *, received: int = 0, taken: int = 0) -> None:
+        """Count what has come in and waits, in this connection's ``hold``.
+
+        ``received``: bytes that came in just now. ``taken``: bytes that go to a decoder just now.
+        """
         if self._payload_parser is not None:
             return
         framing, current = self._framing, self._current_request
@@ -211,25 +149,44 @@ class Connection(RequestHandler):
         if current is not None:
             size += unread_bytes(current.content)
         if size > FREE_BYTES or self.hold.counted_bytes:
-            self.hold.set_incoming(size, received=received)
+            self.hold.set_incoming(size, received=received, taken=taken)
 
     # For ``Hold``
 
     def hold_back(self, is_full: bool) -> None:
         """Read nothing while ``is_full``. aiohttp's own reasons to pause stay as they are."""
         self._is_held_back = is_full
-        if is_full:
-            self._pause_transport_reading()
-        elif not (self._reading_paused or self._buffer_paused):
+        self._read_or_pause()
+
+    def _read_or_pause(self) -> None:
+        if self.is_readable():
             self._resume_transport_reading()
+        else:
+            self._pause_transport_reading()
 
     def _resume_transport_reading(self) -> None:
-        if not self._is_held_back:
+        if not (self._is_held_back or self._awaits_turn):
             super()._resume_transport_reading()
 
     def is_open_to_sender(self) -> bool:
         """Tell whether what is sent would be read."""
-        return not (self._is_held_back or self._reading_paused or self._buffer_paused or self._ended)
+        return self.is_readable() and not self._ended
+
+    # For ``ReadingTurns``
+
+    def who(self) -> Who:
+        """Return for whom it is read: an address before a key was shown."""
+        hold = self.hold
+        return Who(hold.tenant, hold.key) if hold.tenant or self._peer is None else self._peer
+
+    def await_turn(self, is_waiting: bool) -> None:
+        """Read nothing while ``is_waiting``."""
+        self._awaits_turn = is_waiting
+        self._read_or_pause()
+
+    def is_readable(self) -> bool:
+        """Tell whether nothing keeps this connection from being read."""
+        return not (self._is_held_back or self._awaits_turn or self._reading_paused or self._buffer_paused)
 
     def give_up(self, failure: RrdError) -> None:
         """Let what is under way end with ``failure``, and drop what waits."""
@@ -237,12 +194,13 @@ class Connection(RequestHandler):
             give_up: Callable[[RrdError], None] | None = getattr(self._payload_parser, "give_up", None)
             if give_up is not None:
                 give_up(failure)
+                self._payload_parser.count_held()
             self.hold_back(False)
             return
         self._framing.give_up(failure)
         for _, body in self._messages:
-            if not body.is_eof():
-                body.set_exception(failure)
+            fail_body(body, failure)
+        self.count()
         self.hold_back(False)  # The rest is read and thrown away, so that the answer arrives.
 
     # The head's deadline
@@ -277,6 +235,7 @@ class Connection(RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        self._turns.forget(self)
         if server is not None:
             server.on_lost()
             if self._peer is not None:

@@ -66,7 +66,11 @@ async def next_batch(
         held_bytes, unfinished_bytes = decoder.held()
         hold.set_decoded(held_bytes + decoder.unfilled_bytes, unfinished=unfinished_bytes)
         await hold.room()
-        batch = await in_thread(threads, lambda: decoder.next_batch(flush=flush, pace="step"))
+        decoder.is_at_work = True
+        try:
+            batch = await in_thread(threads, lambda: decoder.next_batch(flush=flush, pace="step"))
+        finally:
+            decoder.is_at_work = False
         turn.begin()
     held_bytes, unfinished_bytes = decoder.held()
     hold.set_decoded(held_bytes, unfinished=unfinished_bytes)

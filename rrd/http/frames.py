@@ -27,6 +27,7 @@ from rrd.errors import RrdError, WireError
 from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.deflate import Inflater, Unfinished
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
+from rrd.http.streams import Streams
 
 _TEXT = WSMsgType.TEXT
 _TEXT_OPCODE = _TEXT.value
@@ -222,10 +223,11 @@ class FrameReader(WebSocketReader):
         self._in_fragments = False
         self._inflater: Inflater | None = None
         self.inflate_ratio_max: int | None = None
+        self.streams: Streams | None = None
         self._fragments = 0
         """Since the last mark."""
-        self._is_waiting = False
-        """A message is being inflated: nothing behind it may be parsed."""
+        self._unfinished: Unfinished | None = None
+        """A message that is being inflated: nothing behind it may be parsed."""
         self._behind: list[bytes] = []
         """What has come meanwhile: one read, before reading paused."""
         self.unfinished_head = b""
@@ -238,7 +240,7 @@ class FrameReader(WebSocketReader):
     def feed_data(self, data: bytes | bytearray | memoryview) -> tuple[bool, bytes]:
         if self.is_over:
             return False, b""
-        if self._is_waiting:
+        if self._unfinished is not None:
             if data:
                 self._behind.append(bytes(data))
                 self._under_way_bytes += len(data)
@@ -252,7 +254,9 @@ class FrameReader(WebSocketReader):
         came = len(data)
         under_way_bytes = self._under_way_bytes + came
         ended_bytes = runs.waiting_bytes - whole_bytes
-        if ended_bytes or self._is_waiting or fragments_ended != self._fragments_ended:
+        if self._unfinished is not None:
+            ended_bytes += self._unfinished.payload_bytes
+        if ended_bytes or fragments_ended != self._fragments_ended:
             # A frame has ended in this read, so what is under way has come in it. Only where messages wait,
             # older bytes may lie here unparsed.
             bytes_max = came if came and runs._stalled_reader is None else max(came, self._under_way_bytes)
@@ -269,6 +273,8 @@ class FrameReader(WebSocketReader):
     def count_held(self, *, received: int = 0) -> None:
         """Count what waits here, in ``hold``; ``received`` bytes came in just now."""
         size = self._under_way_bytes + self._fragment_bytes + self._runs.waiting_bytes + self.taken_bytes
+        if self._unfinished is not None:
+            size += self._unfinished.held_bytes
         if size > FREE_BYTES or self._hold.counted_bytes:
             self._hold.set_incoming(size, received=received)
 
@@ -285,6 +291,8 @@ class FrameReader(WebSocketReader):
     def give_up(self, failure: RrdError) -> None:
         """Take in nothing more. What is whole can still be received; then comes ``failure``."""
         self._under_way_bytes = self._fragment_bytes = 0
+        if self._unfinished is not None:
+            self._unfinished.give_up()
         self._runs.set_exception(failure)
         self._begin_anew()  # What aiohttp keeps of frames and fragments goes.
         super().feed_data(b"")  # Nothing stalls any more, so that reading can go on, and be thrown away.
@@ -306,13 +314,13 @@ class FrameReader(WebSocketReader):
     def stop(self) -> None:
         """Receive nothing more: what comes is thrown away."""
         self.is_over = True
-        self._is_waiting = False
+        self._unfinished = None
         self._behind.clear()
         self._runs.resume()
 
     def go_on(self) -> None:
         """The message that was being inflated is whole: parse what came behind it."""
-        self._is_waiting = False
+        self._unfinished = None
         self.unfinished_head = b""
         behind, self._behind = b"".join(self._behind), []
         self._under_way_bytes = max(0, self._under_way_bytes - len(behind))
@@ -384,7 +392,7 @@ class FrameReader(WebSocketReader):
                 runs.feed_data(type(message)(message.type, plain, ""), len(plain))
 
     def _put_off(self, opcode: int, work: Unfinished) -> None:
-        self._is_waiting = True
+        self._unfinished = work
         kind = WSMessageTextBytes if opcode == _TEXT_OPCODE else WSMessage
         self._runs.stall(kind(WSMsgType(opcode), cast(Any, work), ""))
 
@@ -397,7 +405,9 @@ class FrameReader(WebSocketReader):
     def _inflate(self, message: bytes | bytearray) -> bytes | Unfinished:
         if self._inflater is None:
             self._inflater = Inflater(
-                message_bytes_max=self._message_bytes_max, ratio_max=self.inflate_ratio_max
+                message_bytes_max=self._message_bytes_max,
+                ratio_max=self.inflate_ratio_max,
+                streams=self.streams,
             )
         if self._inflater.has_last_blocks:
             self._count(_LAST_BLOCK_COST)

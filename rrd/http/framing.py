@@ -56,6 +56,19 @@ class HeadRefused(RrdError):
         self.origin = origin
 
 
+def fail_body(body: StreamReader, failure: RrdError) -> None:
+    """Let the reader of a body that has not ended see ``failure``, and let go at once what it has not read.
+
+    A reader that was woken for that gets nothing, as at the end, and has to ask for the exception.
+    """
+    if not body.is_eof() and body.exception() is None:
+        body.set_exception(failure)
+        if body._buffer:
+            body._buffer.clear()
+            body._buffer.append(b"")  # With nothing at all, a reader that was woken would wait again.
+            body._size = body._buffer_offset = 0
+
+
 class Framing:
     """Takes the place of a connection's parser. ``failed``: nothing more is taken from this connection."""
 
@@ -162,8 +175,7 @@ class Framing:
         self.failed = True
         self._head.clear()
         self._rest = self._segment = b""
-        if not self._body.is_eof() and self._body.exception() is None:
-            self._body.set_exception(failure)
+        fail_body(self._body, failure)
 
     def drop_body(self) -> None:
         """Let the body that is under way count as ended, so that nothing waits for its end."""

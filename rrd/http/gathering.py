@@ -32,6 +32,7 @@ from rrd.http.decoding import Turn, in_thread
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import CLOSED, MARK, MESSAGES_MAX, FrameReader, Message, Runs, run_of, size_of
 from rrd.http.half_close import half_close
+from rrd.http.streams import Streams
 
 _PONGS_MAX = 64
 """Pongs that wait to be sent, at most; then only the youngest count, as RFC 6455, 5.5.3, permits."""
@@ -52,14 +53,16 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         hold: Hold,
         threads: Executor,
         inflate_ratio_max: int | None = None,
+        streams: Streams | None = None,
     ) -> None:
         """``run_bytes``: a run is handed out as soon as it has so many. All that waits counts in ``hold``.
 
-        ``threads``: where what takes long to inflate is inflated. ``inflate_ratio_max``: as ``Inflater``'s
-        ``ratio_max``.
+        ``threads``: where what takes long to inflate is inflated. ``inflate_ratio_max`` and ``streams``: as
+        ``Inflater``'s.
         """
         self._threads = threads
         self._inflate_ratio_max = inflate_ratio_max
+        self._streams = streams
         # The last flush and the summary come between the client's close and ours, hence autoclose.
         # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
         # UTF-8 is checked for a whole block at once, hence decode_text.
@@ -78,6 +81,9 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         # What aiohttp's does, with a queue and a reader of our own.
         self._ws_protocol = protocol
         self._writer = writer
+        # What is said here is short, and a compressor would hold 90 to 260 KiB from then on. A message may be
+        # sent as it is (RFC 7692, 6).
+        writer.compress = 0
         self._reset_heartbeat()
         self._reader = self._runs = Runs(request.protocol, self._run_bytes)
         self._parser = self._frames = FrameReader(
@@ -88,6 +94,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             hold=self.hold,
         )
         self._frames.inflate_ratio_max = self._inflate_ratio_max
+        self._frames.streams = self._streams
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)
         if request.transport is None:  # It was lost before there was a parser to hear of it.
@@ -165,16 +172,19 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     async def _finish(self, message: Message, frames: FrameReader) -> Message:
         """Inflate a message in a thread, and let what comes behind it be parsed.
 
-        All that a message takes beyond ``QUICK_BYTES`` is taken here, step by step: ``work.held_bytes``.
+        All that a message takes beyond ``QUICK_BYTES`` is taken here, step by step, and ``frames`` counts it.
         """
         work: Unfinished = message.data
         try:
             while (plain := await in_thread(self._threads, work.step)) is None:
-                frames.taken_bytes = work.held_bytes
                 frames.count_held()
                 await self.hold.room()
-        except WireError:
-            frames.refused_head = frames.unfinished_head
+                if work.is_given_up and self.hold.failure is not None:
+                    raise self.hold.failure
+        except BaseException as error:
+            work.give_up()  # The error knows this frame, and may be kept.
+            if isinstance(error, WireError):
+                frames.refused_head = frames.unfinished_head
             raise
         frames.go_on()
         return type(message)(message.type, plain, "")
@@ -265,6 +275,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         """Put what ``take_out`` returned into the queue, to be received in its turn; nothing, too."""
         if self._runs is not None:
             self._runs.hand_back(messages)
+
+    def count_held(self) -> None:
+        """Count what waits here in ``hold``: to be called when something was taken out."""
+        if self._frames is not None:
+            self._frames.count_held()
 
     def take_out(self) -> list[bytes]:
         """Return what has gathered, if it is next in turn; put it into the queue otherwise."""

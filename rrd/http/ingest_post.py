@@ -23,7 +23,7 @@ from rrd.errors import (
 )
 from rrd.http.budget import Hold, TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
-from rrd.http.connection import count_incoming, hold_of, unread_bytes
+from rrd.http.connection import count_taken, hold_of, unread_bytes
 from rrd.http.decoding import Turn, next_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
@@ -107,6 +107,8 @@ class CutOff(Exception):
 async def body_chunks(request: web.Request, config: Config, hold: Hold) -> AsyncIterator[bytes]:
     """Yield a body as it comes. What waits to be read of it counts in ``hold``.
 
+    What was yielded counts as what the decoder holds, until that says what it does.
+
     Raises ``CutOff`` where it ends too early, or nothing comes any more; ``TooSlow`` where it comes more
     slowly than ``receive_rate_min`` for longer than ``receive_grace_s``, pauses of the server not counted;
     ``TooMuchUnfinished`` where ``hold`` was refused; ``BadFraming`` where a chunk is bad; ``LengthRequired``
@@ -130,7 +132,9 @@ async def body_chunks(request: web.Request, config: Config, hold: Hold) -> Async
                 chunk = await body.readany()
             waited_s += now() - began_at
             received += len(chunk)
-            count_incoming(request)
+            if not chunk and (failure := body.exception()) is not None:
+                raise failure  # What it was woken for was let go with that.
+            count_taken(request, len(chunk))
         except asyncio.CancelledError:
             # aiohttp's way to say that the daemon won't wait for the rest; or this task is really cancelled.
             task = asyncio.current_task()
@@ -167,6 +171,7 @@ class _Pump:
         """How the body begins, as it was sent."""
         self._line = 1
         self.source: Source | None = None
+        hold.on_refused = self._let_go
         self.errors: list[dict[str, object]] = []
         """The first lines and pairs of metadata that were refused."""
 
@@ -200,6 +205,13 @@ class _Pump:
             await self._pull()
             return error
         return None
+
+    def _let_go(self) -> None:
+        """Drop what is not whole at once: this task may have its turn only after many reads of others."""
+        if not self._decoder.is_at_work:
+            self._decoder.give_up()
+            held_bytes, unfinished_bytes = self._decoder.held()
+            self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
 
     async def set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a body that couldn't be decoded to its end: how it begins, in quarantine."""
@@ -240,6 +252,7 @@ class _Pump:
         return await self.source.flush() if self.source is not None else Tally()
 
     def close(self) -> None:
+        self._hold.on_refused = None
         self._hold.release()
         self._pacer.close()
         if self.source is not None:

@@ -19,9 +19,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 
-import orjson
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError, without_frames
@@ -34,6 +33,7 @@ from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.services import SERVICES, Services
+from rrd.http.socket_replies import GOODBYE_TIMEOUT_S, SocketReplies
 from rrd.http.upgrade import check_upgrade
 from rrd.log import event
 from rrd.recording import Source
@@ -44,10 +44,6 @@ from rrd.wire.events import Batch, check_lines, check_messages
 from rrd.wire.turns import QUICK_DOCUMENT_BYTES_MAX, QUICK_LINES_MAX, TakesLong
 
 logger = logging.getLogger(__name__)
-
-_GOODBYE_TIMEOUT_S = 5.0
-_ECHOES_MAX, _ECHO_BYTES_MAX = 16, 1 << 20
-"""What of a socket's echo may wait until it is read; what comes beyond it is not echoed."""
 
 
 async def ingest_ws(request: web.Request) -> web.StreamResponse:
@@ -89,19 +85,22 @@ async def _run(
         hold=hold,
         threads=services.decoding_threads.lane(sender.who),
         inflate_ratio_max=services.config.inflate_ratio_max,
+        streams=services.streams,
     )
     await socket.prepare(request)
+    wants_echo = request.query.get("debug") == "true"
+    wants_acks = wants_echo or request.query.get("ack") == "true"
+    replies = SocketReplies(services, sender, socket, wants_acks=wants_acks, wants_echo=wants_echo)
     ingest = _SocketIngest(
         services,
         sender,
         socket,
         kind=kind,
         decoder=Decoder(kind=kind, encoding=encoding, limits=services.limits),
+        replies=replies,
     )
-    ingest.wants_echo = request.query.get("debug") == "true"
-    ingest.wants_acks = ingest.wants_echo or request.query.get("ack") == "true"
     await ingest.run()
-    await socket.linger(timeout_s=_GOODBYE_TIMEOUT_S)
+    await socket.linger(timeout_s=GOODBYE_TIMEOUT_S)
     return socket
 
 
@@ -116,14 +115,14 @@ class _SocketIngest:
         *,
         kind: ContentKind,
         decoder: Decoder,
+        replies: SocketReplies,
     ) -> None:
         self.grant = sender.grant
         self.flush_due_at = 0.0
-        self.wants_acks = False
-        self.wants_echo = False
         self._services = services
         self._sender = sender
         self._socket = socket
+        self._replies = replies
         self._is_document = kind == "json"
         self._decoder = decoder
         self._text: Decoder | None = None
@@ -135,9 +134,6 @@ class _SocketIngest:
         self._binary_head = b""
         """How the last binary message begins, as it was sent."""
         self._has_set_aside = False
-        self._echo_bytes = 0
-        self._failure: RrdError | None = None
-        self._saying: set[asyncio.Task[None]] = set()
         self._hold = socket.hold
         self._turn = socket.turn
         self._threads = services.decoding_threads.lane(sender.who)
@@ -146,11 +142,7 @@ class _SocketIngest:
         """Something received is just being taken in: nothing younger may overtake it."""
         self._is_flush_due = False
         """``Sockets`` will call ``flush`` in time for all that gathers now."""
-        self._has_news = False
-        self._is_telling = False
         self._close_code, self._close_reason = WSCloseCode.OK, ""
-        self._ended = False
-        self._has_heard_all = asyncio.Event()
 
     async def run(self) -> None:
         """Take messages until the socket closes, then flush and say what was stored."""
@@ -162,23 +154,20 @@ class _SocketIngest:
             await self._open_source()
             await self._receive()
             await self._finish_stream()
-            await self._end(code=self._close_code, reason=self._close_reason)
+            await self._replies.end(code=self._close_code, reason=self._close_reason)
         except (TooMuchUnfinished, TooSlow) as error:
             without_frames(error)
             await self._keep_whole()
-            await self._fail(error)
+            await self._replies.fail(error)
         except RrdError as error:
             without_frames(error)
             self._set_aside(error)
-            await self._fail(error)
+            await self._replies.fail(error)
         except Exception:  # noqa: BLE001  # the last line of defence: no HTTP reply can be sent any more
             event(logger, logging.ERROR, "socket_crashed", exc_info=True)
-            await self._fail(RrdError("something went wrong here; the log says what"))
+            await self._replies.fail(RrdError("something went wrong here; the log says what"))
         finally:
-            self._has_heard_all.set()
-            if self._ended and self._saying:
-                # A task is telling the end: the connection must not close before that is said.
-                await asyncio.wait(self._saying, timeout=_GOODBYE_TIMEOUT_S)
+            await self._replies.finish()
             sockets.remove(self)
             if self._source is not None:
                 # Cancelled or not, what was received goes on its way to the disk.
@@ -205,7 +194,8 @@ class _SocketIngest:
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
             begin=lambda: self._services.admission.begin_recording(self._sender.who),
         )
-        self._source.on_commit = self._on_commit
+        self._replies.source = self._source
+        self._source.on_commit = self._replies.on_commit
         if batch is not None:
             self._put(batch)
         if self._text is not None:
@@ -250,8 +240,8 @@ class _SocketIngest:
             del message  # An idle socket would keep it.
             if self._decoder.waiting_bytes:
                 self._gathers()
-            if self._failure is not None:
-                raise self._failure
+            if self._replies.failure is not None:
+                raise self._replies.failure
 
     async def _next_message(self) -> Message | None:
         """Return the next message with events; None when the socket is closed or the connection is gone.
@@ -264,8 +254,8 @@ class _SocketIngest:
         if message.type is not WSMsgType.ERROR:
             return None
         await self._flush_now()
-        if self._failure is not None:
-            raise self._failure
+        if self._replies.failure is not None:
+            raise self._replies.failure
         error: Exception = message.data
         if error is self._hold.failure:
             self._hold.is_told = True
@@ -345,10 +335,8 @@ class _SocketIngest:
             await self._room()
             if self._turn.is_over():
                 await self._turn.end()
-        held_bytes, unfinished_bytes = decoder.held()
-        self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
-        if not (decoder.unfinished_bytes or decoder.waiting_bytes):
-            self._binary_head = b""  # Thousands of sockets may be open.
+        self._count_decoded()
+        self._forget_head()
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
@@ -360,7 +348,22 @@ class _SocketIngest:
             self._flush_quickly()
         except RrdError as error:
             self._set_aside(error)
-            self._fail_soon(error)
+            self._replies.fail_soon(error)
+        if self._binary_head:
+            self._forget_head()
+        if self._hold.counted_bytes:
+            # What was handed over is held no more, and nothing else may come for hours.
+            self._count_decoded()
+            self._socket.count_held()
+
+    def _count_decoded(self) -> None:
+        held_bytes, unfinished_bytes = self._decoder.held()
+        self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
+
+    def _forget_head(self) -> None:
+        """Let go of the last binary message's beginning once all of it is stored: thousands may be open."""
+        if not (self._decoder.unfinished_bytes or self._decoder.waiting_bytes):
+            self._binary_head = b""
 
     def _set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a message that couldn't be received or decoded: its beginning, in quarantine."""
@@ -431,12 +434,7 @@ class _SocketIngest:
         self._limit_line = batch.limit_line
         self._source.put(batch)
         self._pacer.count(batch)
-        # A client that doesn't read its echo gets no more of it.
-        has_room = len(self._saying) < _ECHOES_MAX and self._echo_bytes < _ECHO_BYTES_MAX
-        if self.wants_echo and batch.payload and has_room:
-            self._echo_bytes += len(batch.payload)
-            self._hold.set_said(self._echo_bytes)
-            self._later(self._echo(batch.payload))
+        self._replies.echo(batch.payload)
 
     async def _room(self) -> None:
         if self._source is not None:
@@ -480,116 +478,4 @@ class _SocketIngest:
     async def goodbye(self, *, code: int, reason: str) -> None:
         """Flush, say what was stored, and close. What is on the wire by then is stored all the same."""
         self.flush()
-        await self._later(self._end(code=code, reason=reason, lingers=True))
-
-    async def _end(self, *, code: int, reason: str, lingers: bool = False) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        try:
-            if self._source is not None:
-                await self._source.flush()
-        except RrdError as error:
-            self._ended = False
-            await self._fail(error, lingers=lingers)
-            return
-        if self._source is not None and self._source.tally.has_only_bad_lines:
-            self._account("no_valid_events", 400)  # As a body with nothing else is answered.
-        await self._close(self._summary(final=True), code=code, reason=reason, lingers=lingers)
-
-    async def _fail(self, error: RrdError, *, lingers: bool = False) -> None:
-        """Say what went wrong, and close: the client must not believe that it goes on."""
-        if self._ended:
-            return
-        self._ended = True
-        self._account(error.code, error.status)
-        if self._source is not None:
-            with contextlib.suppress(RrdError):
-                await self._source.flush()  # What came before is good, and its sender may never come back.
-        message = {"type": "error", "status": error.status, "code": error.code, "message": str(error)}
-        await self._close(
-            message | self._counts(), code=WSCloseCode.INTERNAL_ERROR, reason=error.code, lingers=lingers
-        )
-
-    def _account(self, code: str, status: int) -> None:
-        """Log and count that the socket ended with nothing, or not all, taken."""
-        recording = self._source.recording.recording if self._source is not None else self._sender.recording
-        refusals = self._services.refusals
-        refusals.tell("socket_failed", code=code, status=status, recording=recording)
-        refusals.count(code=code, status=status, tenant=self.grant.tenant, recording=recording or "")
-
-    def _fail_soon(self, error: RrdError) -> None:
-        self._failure = self._failure or error
-        self._later(self._fail(error, lingers=True))
-
-    async def _close(self, last_words: dict[str, object], *, code: int, reason: str, lingers: bool) -> None:
-        """Say ``last_words`` and send a close frame. With ``lingers``, ``run`` still reads: let it read on
-        until the client closes (RFC 6455, 7.1.2), but not forever.
-        """
-        # The client may be gone, or not read.
-        with contextlib.suppress(OSError, RuntimeError):
-            async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
-                await self._socket.send_str(orjson.dumps(last_words).decode())
-                await self._socket.close(code=code, message=reason.encode())
-        if lingers:
-            try:
-                async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
-                    await self._has_heard_all.wait()
-            except TimeoutError:
-                self._socket.hang_up()
-
-    def _summary(self, *, final: bool) -> dict[str, object]:
-        return {
-            "type": "upstream-result",
-            "ok": True,
-            "status": 204,
-            "statusText": "",
-            "headers": {"content-type": "application/json"},
-            "final": final,
-            **self._counts(),
-        }
-
-    def _counts(self) -> dict[str, object]:
-        if self._source is None:
-            return {}
-        tally = self._source.tally
-        return {
-            "successful_rows": tally.stored,
-            "quarantined_rows": tally.quarantined,
-            "duplicate_rows": tally.duplicates,
-        }
-
-    def _on_commit(self) -> None:
-        if self._source is not None and self._source.failure is not None:
-            self._fail_soon(self._source.failure)
-        elif self.wants_acks:
-            self._has_news = True
-            if not self._is_telling:
-                self._is_telling = True
-                self._later(self._tell_progress())
-
-    async def _tell_progress(self) -> None:
-        # One at a time: each tells all there is by then, so a slow reader is spared the ones between.
-        while self._has_news and not self._ended:
-            self._has_news = False
-            await self._send(orjson.dumps(self._summary(final=False)).decode())
-        self._is_telling = False
-
-    async def _echo(self, payload: bytes) -> None:
-        try:
-            await self._send(payload.decode())
-        finally:
-            self._echo_bytes -= len(payload)
-            self._hold.set_said(self._echo_bytes)
-
-    async def _send(self, text: str) -> None:
-        try:
-            await self._socket.send_str(text)
-        except (OSError, RuntimeError):
-            return  # The client is gone; its close comes next.
-
-    def _later(self, saying: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(saying)
-        self._saying.add(task)
-        task.add_done_callback(self._saying.discard)
-        return task
+        await self._replies.say_goodbye(code=code, reason=reason)

@@ -15,6 +15,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.http.budget import Budget
 from rrd.http.sockets import Sockets
+from rrd.http.streams import Streams
 from rrd.index.index import Index
 from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
@@ -60,6 +61,8 @@ class Services:
     index: Index
     registry: Registry
     sockets: Sockets
+    streams: Streams
+    """What inflates the messages of sockets with permessage-deflate."""
     unfinished: Budget
     """Memory for all that senders have sent and is not with a recording yet."""
     admission: Admission

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TypeVar
 
@@ -195,14 +195,13 @@ class _Intake:
         await self._send_metadata(sidecar, tenant, recording, key)
         if not sidecar.events:
             return
-        post = self._daemon.post(recording, key, encoding="zstd")
-        try:
+
+        async def chunks() -> AsyncGenerator[bytes, None]:
             with opened(path) as reader:
                 for chunk in self._chunks(reader):
-                    await post.put(chunk)
-            answer = await post.finish()
-        finally:
-            await post.cancel()
+                    yield chunk
+
+        answer = await self._daemon.send(recording, key, chunks, encoding="zstd")
         self.outcome.add(tenant, recording, answer)
         if answer.stored + answer.repeated < sidecar.events:
             self._fail(
@@ -214,13 +213,12 @@ class _Intake:
         lines = list(metadata_events(sidecar))
         if not lines:
             return
-        post = self._daemon.post(recording, key)
-        try:
+
+        async def chunks() -> AsyncGenerator[bytes, None]:
             for line in lines:
-                await post.put(line)
-            answer = await post.finish()
-        finally:
-            await post.cancel()
+                yield line
+
+        answer = await self._daemon.send(recording, key, chunks)
         self.outcome.add(tenant, recording, Answer())
         if answer.quarantined:
             self._fail(f"{recording}: its metadata was not taken: more keys than a recording may have")

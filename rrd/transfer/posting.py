@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 
 import aiohttp
 import msgspec
 import zstandard
+from aiohttp import hdrs
 
 from rrd.errors import RrdError
 from rrd.transfer.spool import Frame, Spool
@@ -39,6 +41,9 @@ _UNKNOWN_NEW = (
     "Nothing was sent. The key was made in this data directory, and the daemon doesn't know it: it seems to "
     "serve another one. Check --data-dir and the port, or use --url and --key"
 )
+_QUOTA_WAIT_S_MAX = 120
+"""A quota of new recordings has room again within a minute; one of a day's bytes may not for hours."""
+
 _ANSWER_TIMEOUT_S = 300.0
 """From the end of a body on: what came last has to be stored, and others have a turn."""
 
@@ -48,10 +53,13 @@ class PostFailed(RrdError):
 
     code = "import_failed"
 
-    def __init__(self, message: str, *, answered: int | None = None) -> None:
-        """``answered``: the HTTP status, None if there was no answer."""
+    def __init__(
+        self, message: str, *, answered: int | None = None, retry_after_s: int | None = None
+    ) -> None:
+        """``answered``: the HTTP status, None if there was no answer. ``retry_after_s``: what it asks for."""
         super().__init__(message)
         self.answered = answered
+        self.retry_after_s = retry_after_s
 
     @property
     def concerns_all(self) -> bool:
@@ -100,6 +108,33 @@ class Daemon:
     def post(self, recording: str, key: str, *, encoding: str = "") -> Post:
         """Begin a body of events of one recording, which the caller has compressed by ``encoding``."""
         return Post(self._session, f"{self.url}/recordings/{recording}/ingest", key, encoding=encoding)
+
+    async def send(
+        self,
+        recording: str,
+        key: str,
+        chunks: Callable[[], AsyncGenerator[bytes, None]],
+        *,
+        encoding: str = "",
+    ) -> Answer:
+        """Send what ``chunks()`` yields as one body. A quota that has room again soon is waited for.
+
+        Raises ``PostFailed``, and what ``chunks`` raises.
+        """
+        while True:
+            post = self.post(recording, key, encoding=encoding)
+            try:
+                async with contextlib.aclosing(chunks()) as body:
+                    async for chunk in body:
+                        await post.put(chunk)
+                return await post.finish()
+            except PostFailed as error:
+                wait_s = error.retry_after_s
+                if error.answered != HTTPStatus.TOO_MANY_REQUESTS or not wait_s or wait_s > _QUOTA_WAIT_S_MAX:
+                    raise
+            finally:
+                await post.cancel()
+            await asyncio.sleep(wait_s)
 
 
 @contextlib.asynccontextmanager
@@ -151,7 +186,7 @@ class Post:
             if chunk is not None:
                 raise PostFailed(f"{self._url}: answered before the body's end")
 
-    async def _body(self) -> AsyncIterator[bytes]:
+    async def _body(self) -> AsyncGenerator[bytes, None]:
         while (chunk := await self._queue.get()) is not None:
             yield chunk
 
@@ -159,13 +194,16 @@ class Post:
         try:
             async with session.post(self._url, data=self._body(), headers=headers) as response:
                 body = await response.read()
+                retry_after = response.headers.get(hdrs.RETRY_AFTER, "")
         except aiohttp.ClientConnectorError as error:
             raise PostFailed(
                 f"{self._url}: no daemon answers there. Start the daemon (`rrd serve`), or say --url"
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise PostFailed(f"{self._url}: the connection broke: {error or type(error).__name__}") from error
-        return _answer(self._url, response.status, body)
+        # In seconds, as rrd says it; others may say a date (RFC 9110, 10.2.3).
+        retry_after_s = int(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
+        return _answer(self._url, response.status, body, retry_after_s)
 
 
 async def send_frames(
@@ -175,16 +213,15 @@ async def send_frames(
 
     Raises ``PostFailed``; ``OSError`` if the spool can't be read.
     """
-    post = daemon.post(recording, key, encoding="zstd")
-    try:
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
         if first:
-            await post.put(zstandard.compress(first))
+            yield zstandard.compress(first)
         for frame in body:
             # In a worker thread, so that what is being sent goes on meanwhile.
-            await post.put(await asyncio.to_thread(spool.packed, frame))
-        return await post.finish()
-    finally:
-        await post.cancel()
+            yield await asyncio.to_thread(spool.packed, frame)
+
+    return await daemon.send(recording, key, chunks, encoding="zstd")
 
 
 class _Problem(msgspec.Struct):
@@ -202,7 +239,7 @@ class _Reply(msgspec.Struct):
     error: _Problem = msgspec.field(default_factory=_Problem)
 
 
-def _answer(url: str, status: int, body: bytes) -> Answer:
+def _answer(url: str, status: int, body: bytes, retry_after_s: int | None) -> Answer:
     try:
         reply = msgspec.json.decode(body, type=_Reply)
     except msgspec.DecodeError:
@@ -214,4 +251,8 @@ def _answer(url: str, status: int, body: bytes) -> Answer:
                 "are repeats. Check --url, or update the daemon"
             )
         return Answer(reply.successful_rows, reply.duplicate_rows, reply.quarantined_rows)
-    raise PostFailed(f"{url}: {status} {reply.error.code}: {reply.error.message}", answered=status)
+    raise PostFailed(
+        f"{url}: {status} {reply.error.code}: {reply.error.message}",
+        answered=status,
+        retry_after_s=retry_after_s,
+    )

@@ -97,6 +97,10 @@ class Decoder:
         self._line = first_line
         self._body_line = first_line
         """The first line of this body or message, as far as lines were counted then."""
+        self._events_bytes = 0
+        """Of the document that they are taken out of."""
+        self.is_at_work = False
+        """For the caller, who sets it: a thread is in ``next_batch``, and nothing else may be called."""
         self.is_behind = False
         """The last ``next_batch`` stopped because of its pace: call it again before feeding more."""
         self._is_quick = False
@@ -139,6 +143,7 @@ class Decoder:
         self._chunks.clear()
         self._chunk_bytes = self._taken_bytes = 0
         self._windows = iter(())
+        self._inflater = Layers("identity", zstd_window_bytes_max=0)  # Windows are memory.
         self._message_ended = False
         self._splitter.drop_partial()
         self._document = bytearray()
@@ -193,7 +198,7 @@ class Decoder:
         unfinished_bytes = self._splitter.partial_bytes + len(self._document) + len(self._head)
         waiting_bytes = self._splitter.whole_bytes + len(self._unchecked) - self._unchecked_at
         held_bytes = self._chunk_bytes + self._inflater.memory_bytes + waiting_bytes + unfinished_bytes
-        return held_bytes, unfinished_bytes
+        return held_bytes + self._events_bytes, unfinished_bytes
 
     @property
     def unfilled_bytes(self) -> int:
@@ -266,7 +271,7 @@ class Decoder:
     def _take_event(self, events: Iterator[bytes]) -> None:
         event = next(events, None)
         if event is None:
-            self._events = None
+            self._events, self._events_bytes = None, 0
         else:
             self._work_left -= len(event) + EVENT_COST_BYTES
             self._splitter.add_line(event)
@@ -330,15 +335,19 @@ class Decoder:
         for _, end in iter_leading_values(self._document, b'{["'):
             limit = end
         if limit:
-            self._events = split_document(bytes(memoryview(self._document)[:limit]))
+            self._take_apart(bytes(memoryview(self._document)[:limit]))
             del self._document[:limit]
+
+    def _take_apart(self, document: bytes) -> None:
+        self._events = split_document(document)
+        self._events_bytes = len(document)
 
     def _end_line(self) -> None:
         self._tried_bytes = 0
         self._settle_form()
         self._splitter.end_line()
         if self._document:
-            self._events = split_document(bytes(self._document))
+            self._take_apart(bytes(self._document))
             self._document = bytearray()
         self._form = self._stated
 
@@ -428,7 +437,7 @@ class Decoder:
         self._error = TooLarge(f"the body has more than {limit} lines, blank ones included (body_lines_max)")
         self._is_rest_saved = True
         self._unchecked, self._unchecked_at = b"", 0
-        self._events = None
+        self._events, self._events_bytes = None, 0
         self._splitter.take()
         self._splitter.drop_partial()
         self._document = bytearray()

@@ -45,14 +45,21 @@ class Sender:
         self.hold = Hold(budget, self)
         self.hold.belongs_to(tenant, key)
         self.is_held_back = False
+        self.told: list[bool] = []
+        """``is_held_back``, each time that it was told."""
         self.failure: RrdError | None = None
         self.is_open = True
+        self.lets_go = True
+        """What is dropped is let go at once: nothing else uses it."""
 
     def hold_back(self, is_full: bool) -> None:
         self.is_held_back = is_full
+        self.told.append(is_full)
 
     def give_up(self, failure: RrdError) -> None:
         self.failure = failure
+        if self.lets_go:
+            self.hold.set_incoming(0)
 
     def is_open_to_sender(self) -> bool:
         return self.is_open and not self.is_held_back
@@ -140,6 +147,51 @@ async def test_where_all_wait_one_is_refused_so_that_the_others_go_on() -> None:
     with pytest.raises(TooMuchUnfinished):
         await refused.hold.room()
     await refused.hold.room()  # It is told once: what is whole may still be taken in.
+
+
+def test_what_was_refused_counts_until_it_is_let_go() -> None:
+    budget = Budget(10 * MIB, now=Clock())
+    busy, waiting, more = (Sender(budget, "a") for _ in range(3))
+    busy.lets_go = False  # A thread is decoding it.
+    busy.holds(8 * MIB)
+    waiting.holds(MIB + MIB // 2)
+    more.hold.set_decoded(MIB, unfinished=0)
+    assert isinstance(busy.failure, TooMuchUnfinished)
+    assert budget.held_bytes == 10 * MIB + MIB // 2
+    assert waiting.is_held_back, "there is no room before the refused one lets go"
+    assert more.failure is None
+    busy.hold.release()
+    assert budget.held_bytes == 2 * MIB + MIB // 2
+    assert not waiting.is_held_back
+
+
+def test_no_more_are_refused_than_are_needed_where_they_do_not_let_go_at_once() -> None:
+    clock = Clock()
+    budget = Budget(10 * MIB, now=clock)
+    stalled = [Sender(budget, "a") for _ in range(9)]
+    for sender in stalled:
+        sender.lets_go = False
+        sender.holds(MIB - MIB // 16)
+    clock.now += STALLED_S
+    waiting = Sender(budget, "a")
+    waiting.holds(MIB)
+    assert waiting.is_held_back
+    budget.sweep()
+    assert sum(sender.failure is not None for sender in stalled) == 1
+
+
+def test_none_goes_on_because_of_bytes_that_only_change_hands() -> None:
+    budget = Budget(10 * MIB, now=Clock())
+    first, waiting = Sender(budget, ""), Sender(budget, "a")
+    first.holds(8 * MIB)
+    waiting.holds(MIB + MIB // 2)
+    assert waiting.is_held_back
+    waiting.told.clear()
+    first.hold.belongs_to("b", "k")  # Its key is known now.
+    first.hold.set_incoming(0, taken=8 * MIB)  # It goes to the decoder,
+    first.hold.set_decoded(8 * MIB, unfinished=8 * MIB)  # which has it.
+    assert waiting.told == []
+    assert budget.held_bytes == 9 * MIB + MIB // 2
 
 
 def test_only_unfinished_input_must_come_at_the_least_rate() -> None:
@@ -278,6 +330,24 @@ async def test_each_way_in_counts_waits_and_gives_way_to_the_neighbour(tmp_path:
             return budget.held_bytes == 0
 
         await eventually(given_back, what="everything to be given back")
+
+
+async def test_a_body_that_is_refused_as_more_comes_does_not_count_as_ended(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        budget = daemon.services.unfinished
+        connection = await _hold_much(daemon, daemon.key("ingest"), "a body's unfinished line")
+        await until(lambda: budget.held_bytes >= _HELD, what="what it sent to be counted")
+        (holds,) = budget._holds.values()
+        (hold,) = holds
+        await until(lambda: hold._unfinished >= _HELD, what="what it sent to be decoded")
+        inside = hold._holder
+        assert isinstance(inside, connection_module.Connection)
+        inside.data_received(b"x" * 1000)  # Wakes the handler, which has its turn only after this.
+        budget._refuse(hold)
+        assert budget.held_bytes == 0, "a thousand others may be read before the handler has its turn"
+        reply = await connection.reply(method="POST")
+        assert (reply.status, reply.json()["error"]["code"]) == (503, "too_much_unfinished")
+        connection.writer.close()
 
 
 async def test_a_body_that_dawdles_is_told_so_and_what_was_whole_is_kept(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ async def test_a_client_that_does_not_read_its_echo_costs_no_memory(tmp_path: Pa
             await socket.send_text(line)
         assert len(await api.stored(recording, len(lines))) == len(lines)
         (ingest,) = daemon.services.sockets._open
-        assert len(ingest._saying) <= 18  # type: ignore[attr-defined]  # what waits to be sent
+        assert len(ingest._replies._tasks) <= 18  # type: ignore[attr-defined]  # what waits to be sent
         await socket.drop()
 
 

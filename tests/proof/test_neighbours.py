@@ -66,18 +66,7 @@ async def stored(daemon: DaemonProcess, account: Account, honest: Victim) -> int
         return len({json.loads(line)["timestamp"] for line in (await answer.read()).splitlines()})
 
 
-_NOT_YET = {"post-left-open": "not yet: 1.5 GB come in at once and are copied, which takes up to 2 s"}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name, marks=[pytest.mark.xfail(strict=False, reason=_NOT_YET[name])] if name in _NOT_YET else []
-        )
-        for name in ATTACKS
-    ],
-)
+@pytest.mark.parametrize("name", ATTACKS)
 async def test_a_neighbour_gets_its_acks_and_is_not_refused(name: str, tmp_path: Path) -> None:
     for number in range(TRIES):
         daemon = DaemonProcess(tmp_path / str(number), **SETTINGS)

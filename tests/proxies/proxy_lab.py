@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import aiohttp
 import pytest
 
 from tests.harness import ROOT, eventually
+from tests.ports import free_port
 
 CONFIG_HEADER = "X-Config"
 """A response header with the number of the configuration in effect."""
@@ -43,13 +43,6 @@ def unavailable(reason: str) -> None:
     if os.environ.get("TESTS_REQUIRE_TOOLS") == "1":
         pytest.fail(f"TESTS_REQUIRE_TOOLS=1, but {reason}")
     pytest.skip(reason)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def replaced(text: str, old: str, new: str) -> str:

@@ -16,7 +16,8 @@ import pytest
 
 from tests.harness import DEADLINE_S, ROOT, running
 from tests.http.api import Api, visiting
-from tests.proxies.proxy_lab import Caddy, Nginx, Proxy, free_port, replaced, unavailable
+from tests.ports import free_port
+from tests.proxies.proxy_lab import Caddy, Nginx, Proxy, replaced, unavailable
 from tests.samples import meta_event, ndjson, new_id, some_events
 
 # A newer Caddy than the distribution's, see the Makefile.

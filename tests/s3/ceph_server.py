@@ -15,7 +15,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.s3.server import S3Server, free_port
+from tests.ports import free_port
+from tests.s3.server import S3Server
 
 CONFIGURATION = """
 [global]

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +21,8 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
+
+from tests.ports import free_port
 
 START_S = 60.0
 
@@ -223,23 +223,6 @@ class S3Server:
                 [*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True
             )
         return key, certificate
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now.
-
-    Below the range that the kernel gives to outgoing connections, so that nobody takes it by chance while a
-    server is down.
-    """
-    for _ in range(1000):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port between 20,000 and 32,000")
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.s3.server import MissingTools, S3Server, free_port
+from tests.ports import free_port
+from tests.s3.server import MissingTools, S3Server
 
 ROOT = Path(__file__).parents[2]
 STORES = ("account", "container", "object")

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from rrd.config import Config
 from rrd.errors import BadRequest
+from rrd.shares.queue import Who
 from rrd.transfer import intake
 from rrd.transfer.files import File, find_files
 from rrd.transfer.intake import Choice, Outcome, check_choice, run_import
@@ -69,6 +70,20 @@ async def test_a_recording_that_is_refused_does_not_keep_others_out(tmp_path: Pa
         outcome = await take_in(daemon, tmp_path / "all", tenant="acme")
     assert outcome.failed == 1
     assert outcome.answers == {("acme", first): Answer(repeated=2), ("acme", last): Answer(repeated=2)}
+
+
+async def test_a_quota_that_has_room_again_soon_is_waited_for(tmp_path: Path) -> None:
+    recordings = [new_id() for _ in range(3)]
+    lines = [b'{"type":3,"timestamp":1,"recordingId":"%s"}' % recording.encode() for recording in recordings]
+    (tmp_path / "all").write_bytes(ndjson(lines))
+    async with running(tmp_path / "data", recordings_per_min_tenant_max=60) as daemon:
+        # The second is refused, and may come a second later.
+        for _ in range(59):
+            daemon.services.admission.begin_recording(Who("acme"))
+        outcome = await take_in(daemon, tmp_path / "all", url=daemon.url, key=daemon.key("ingest"))
+        refused = [row.code for row in daemon.services.refusals.account().totals]
+    assert outcome.answers == {("", recording): Answer(stored=1) for recording in recordings}
+    assert set(refused) == {"over_recordings_per_min_tenant_max"}
 
 
 async def test_a_body_refused_in_its_middle_ends_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""How much is read in one turn of the event loop, shared fairly among the connections that send much.
+
+A turn reads each connection for which something has arrived, and each brings up to ``budget.READ_BYTES``.
+A thousand bodies at once would take most of a second, and whoever waits for an ack waits for several turns.
+So once a turn has brought ``TURN_BYTES``, the connections that bring much are paused, and go on by turns: a
+tenant with one body does not wait for the thousand of another. Connections that send little are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rrd.http.budget import READ_BYTES
+from rrd.shares.queue import FairQueue, Who
+
+BULK_BYTES = 32 << 10
+"""A read that brings less costs no more than the message in it."""
+
+TURN_BYTES = 4 << 20
+"""What connections bring in one turn before the others wait: some milliseconds of copying."""
+
+_READERS_MAX = TURN_BYTES // READ_BYTES
+
+
+class Reader(Protocol):
+    """What ``ReadingTurns`` asks of a connection."""
+
+    def who(self) -> Who:
+        """Return for whom it is read, as far as that is known."""
+        ...
+
+    def await_turn(self, is_waiting: bool) -> None:
+        """Read nothing while ``is_waiting``."""
+        ...
+
+    def is_readable(self) -> bool:
+        """Tell whether anything would be read of it now."""
+        ...
+
+
+class ReadingTurns:
+    """All connections of one event loop. Costs nothing as long as little comes in."""
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """``call_soon``: the event loop's, which calls in its next turn."""
+        self._call_soon = call_soon
+        self._reading: dict[Reader, None] = {}
+        """Those that brought much in this turn, or were let go on for it."""
+        self._waiting: FairQueue[Reader] = FairQueue()
+        self._awaiting: set[Reader] = set()
+        """Those of ``_waiting`` that are still there."""
+        self._turn_bytes = 0
+        self._is_next_due = False
+
+    def came(self, reader: Reader, size: int) -> None:
+        """``reader`` has just brought ``size`` bytes, at least ``BULK_BYTES``."""
+        self._turn_bytes += size
+        self._reading[reader] = None
+        self._await_next()
+        if self._turn_bytes >= TURN_BYTES:
+            for each in self._reading:
+                self._pause(each)
+            self._reading.clear()
+
+    def forget(self, reader: Reader) -> None:
+        """The connection is gone."""
+        self._reading.pop(reader, None)
+        self._awaiting.discard(
+            reader
+        )  # It stays in the queue until its turn: to find it takes a look at all.
+
+    def _pause(self, reader: Reader) -> None:
+        if reader not in self._awaiting:
+            self._awaiting.add(reader)
+            self._waiting.push(reader.who(), reader)
+            reader.await_turn(True)
+
+    def _await_next(self) -> None:
+        if not self._is_next_due:
+            self._is_next_due = True
+            self._call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        """Called before the connections are looked at again: let some of those that wait go on."""
+        self._is_next_due = False
+        self._turn_bytes = 0
+        self._reading.clear()
+        while len(self._reading) < _READERS_MAX and (found := self._waiting.pop(_any)) is not None:
+            _, reader = found
+            if reader not in self._awaiting:
+                continue
+            self._awaiting.remove(reader)
+            reader.await_turn(False)
+            if reader.is_readable():
+                self._reading[reader] = None
+        if self._waiting:
+            self._await_next()
+
+
+def _any(_who: Who, _reader: Reader) -> bool:
+    return True

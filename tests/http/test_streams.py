@@ -1,0 +1,283 @@
+"""Streams of permessage-deflate close and open between messages, and nothing of what was sent shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import threading
+import tracemalloc
+import zlib
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from isal import isal_zlib
+
+from rrd.ceiling import DECODING_THREADS
+from rrd.errors import BrokenEncoding
+from rrd.http.deflate import Inflater, Unfinished
+from rrd.http.streams import STREAM_BYTES, WINDOW_BYTES, Streams, read_back
+from rrd.shares.queue import Who
+from rrd.wire.turns import QUICK_BYTES
+from tests.harness import LocalDaemon, until
+from tests.http.api import Api
+from tests.http.raw_client import BINARY, TEXT
+from tests.samples import new_id, some_events
+from tests.thoroughness import examples
+
+End = Literal["sync", "final", "kept", "stored"]
+"""How messages end: flushed, by a last block after which the window goes on or not, stored and flushed."""
+
+_LEVELS = {"sync": 6, "final": 6, "kept": 6, "stored": 0}
+_MIB = 1 << 20
+
+
+class Sender:
+    """Compresses messages, each with the window of those before it, or without (RFC 7692, 7.1)."""
+
+    def __init__(self, end: End = "sync", *, window_bits: int = 15, takes_over: bool = True) -> None:
+        self._end = end
+        self._bits = window_bits
+        self._takes_over = takes_over
+        self._sent = b""
+        self._stream = self._new()
+
+    def _new(self) -> zlib._Compress:
+        window = self._sent[-(1 << self._bits) :] if self._takes_over and self._end == "kept" else b""
+        if window:
+            return zlib.compressobj(_LEVELS[self._end], wbits=-self._bits, zdict=window)
+        return zlib.compressobj(_LEVELS[self._end], wbits=-self._bits)
+
+    def message(self, plain: bytes) -> bytes:
+        is_last = self._end in {"final", "kept"}
+        self._sent = (self._sent + plain)[-WINDOW_BYTES:]
+        payload = self._stream.compress(plain) + self._stream.flush(
+            zlib.Z_FINISH if is_last else zlib.Z_SYNC_FLUSH
+        )
+        if is_last or not self._takes_over:
+            self._stream = self._new()
+        return payload + b"\0" if is_last else payload.removesuffix(b"\x00\x00\xff\xff")
+
+
+def whole(inflater: Inflater, payload: bytes) -> bytes:
+    plain = inflater.inflate(payload)
+    if isinstance(plain, bytes):
+        return plain
+    while (message := plain.step()) is None:
+        pass
+    return message
+
+
+def page(size: int, *, seed: int = 0) -> bytes:
+    """Return text as a page has it."""
+    words = b"".join(b"<li class='item-%d'>%d</li>" % (seed, word) for word in range(size // 20 + 1))
+    return words[:size]
+
+
+def noise(size: int, *, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+_sizes = st.one_of(
+    st.integers(0, 3000),
+    st.integers(WINDOW_BYTES - 3, WINDOW_BYTES + 3),
+    st.sampled_from([60_000, 200_000, 600_000, 1_500_000]),
+)
+_texts = st.tuples(st.sampled_from([page, noise]), _sizes, st.integers(0, 2))
+_pauses = st.sampled_from(["none", "close", "pack", "close, pack"])
+
+
+@given(
+    end=st.sampled_from(list(_LEVELS)),
+    window_bits=st.integers(9, 15),
+    takes_over=st.booleans(),
+    messages=st.lists(st.tuples(_texts, _pauses), min_size=1, max_size=8),
+)
+@settings(max_examples=examples(400), deadline=None)
+def test_a_stream_goes_on_from_its_window_wherever_it_was_closed(
+    end: End, window_bits: int, takes_over: bool, messages: list[tuple[tuple[object, int, int], str]]
+) -> None:
+    sender = Sender(end, window_bits=window_bits, takes_over=takes_over)
+    inflater = Inflater(message_bytes_max=4 * _MIB)
+    for (make, size, seed), pause in messages:
+        plain = make(size, seed=seed)  # type: ignore[operator]
+        assert whole(inflater, sender.message(plain)) == plain
+        assert inflater.inflate(b"") == b""
+        if "close" in pause:
+            inflater.close()
+        if "pack" in pause:
+            inflater.pack()
+
+
+@pytest.mark.parametrize("library", [isal_zlib, zlib])
+@pytest.mark.parametrize("begin_bytes", [0, 1, 20_000, WINDOW_BYTES])
+@given(sizes=st.lists(st.integers(1, 70_000), min_size=1, max_size=4))
+@settings(max_examples=examples(40), deadline=None)
+def test_the_window_of_a_stream_is_read_back(library: object, begin_bytes: int, sizes: list[int]) -> None:
+    begin = noise(begin_bytes, seed=1)
+    stream = library.decompressobj(wbits=-15, zdict=begin)  # type: ignore[attr-defined]
+    sender, sent = Sender(), begin
+    for number, size in enumerate([*sizes, WINDOW_BYTES]):
+        plain = noise(size, seed=number)
+        sent += plain
+        assert stream.decompress(sender.message(plain) + b"\x00\x00\xff\xff") == plain
+    assert read_back(stream) == sent[-WINDOW_BYTES:]
+
+
+@pytest.mark.parametrize("before_bytes", [0, 100_000])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(b"\x00\xff\xff\x00\x00abc", id="inside a stored block"),
+        pytest.param(zlib.compressobj(wbits=-15, level=9).compress(noise(300_000))[:50_000], id="cut off"),
+    ],
+)
+def test_a_message_that_ends_inside_a_block_is_damaged_at_the_next_at_latest(
+    before_bytes: int, damaged: bytes
+) -> None:
+    sender, inflater = Sender(), Inflater(message_bytes_max=_MIB)
+    whole(inflater, sender.message(page(before_bytes)))
+    try:
+        whole(inflater, damaged)
+    except BrokenEncoding:
+        return
+    inflater.pack()
+    if before_bytes:
+        with pytest.raises(BrokenEncoding):
+            whole(inflater, sender.message(page(1000)))
+
+
+def _inflaters(count: int, streams: Streams) -> list[tuple[Sender, Inflater]]:
+    return [(Sender(), Inflater(message_bytes_max=4 * _MIB, streams=streams)) for _ in range(count)]
+
+
+def test_no_more_streams_are_open_than_may_be_and_all_go_on() -> None:
+    streams = Streams(open_max=4)
+    pairs = _inflaters(20, streams)
+    for turn in range(6):
+        for number, (sender, inflater) in enumerate(pairs):
+            plain = page(30_000, seed=number * turn)
+            assert whole(inflater, sender.message(plain)) == plain
+            assert streams.open_count <= 4
+
+
+def test_what_takes_long_stays_open_and_is_no_hindrance() -> None:
+    streams = Streams(open_max=2)
+    (sender, slow), *others = _inflaters(6, streams)
+    plain = page(3_000_000)
+    work = slow.inflate(sender.message(plain))
+    assert isinstance(work, Unfinished)
+    assert work.held_bytes >= STREAM_BYTES
+    for other_sender, other in others:
+        assert whole(other, other_sender.message(b"x" * 1000)) == b"x" * 1000
+    asyncio.run(_sweep(streams, 3))
+    while (inflated := work.step()) is None:
+        pass
+    assert inflated == plain
+    assert whole(slow, sender.message(plain[-5000:])) == plain[-5000:]
+    assert streams.open_count == 1
+
+
+async def _sweep(streams: Streams, times: int = 2) -> None:
+    for _ in range(times):
+        await streams.sweep()
+
+
+@pytest.mark.parametrize(("make", "bytes_max"), [(page, 6 << 10), (noise, WINDOW_BYTES + (4 << 10))])
+@pytest.mark.parametrize("sizes", [[100], [50_000], [240_000], [600_000], [240_000, 1000, 10]])
+def test_an_idle_socket_holds_its_window_at_most(make: object, bytes_max: int, sizes: list[int]) -> None:
+    count, streams = 20, Streams()
+    pairs = [(Sender(), Inflater(message_bytes_max=4 * _MIB, streams=streams)) for _ in range(count)]
+    payloads = [[sender.message(make(size)) for size in sizes] for sender, _ in pairs]  # type: ignore[operator]
+    gc.collect()
+    tracemalloc.start()
+    for (_, inflater), messages in zip(pairs, payloads, strict=True):
+        for payload in messages:
+            whole(inflater, payload)
+    asyncio.run(_sweep(streams))
+    gc.collect()
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes / count <= min(bytes_max, sum(sizes) + (4 << 10))
+    assert streams.open_count == 0
+
+
+def test_a_stream_that_is_used_stays_open() -> None:
+    streams = Streams()
+    (sender, inflater), (idle_sender, idle) = _inflaters(2, streams)
+    whole(idle, idle_sender.message(b"once"))
+    for number in range(5):
+        whole(inflater, sender.message(b"%d" % number))
+        asyncio.run(_sweep(streams, 1))
+    assert streams.open_count == 1
+
+
+def test_streams_of_sockets_that_are_gone_are_let_go() -> None:
+    streams = Streams(open_max=8)
+    pairs = _inflaters(8, streams)
+    for sender, inflater in pairs:
+        whole(inflater, sender.message(b"x"))
+    assert streams.open_count == 8
+    del pairs, inflater
+    gc.collect()
+    assert streams.open_count == 0
+
+
+# Over a socket
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("fragments", [1, 3])
+async def test_a_socket_goes_on_after_it_was_idle(
+    daemon: LocalDaemon, api: Api, opcode: int, fragments: int
+) -> None:
+    recording, sender = new_id(), Sender()
+    sent = [line for number in range(4) for line in some_events(2, start=number, text="x" * 40_000)]
+    socket = await api.socket(recording, deflate=True)
+    for number, line in enumerate(sent):
+        payload = sender.message(line)
+        step = len(payload) // fragments + 1
+        pieces = [payload[start : start + step] for start in range(0, len(payload), step)]
+        for place, piece in enumerate(pieces):
+            is_last = place == len(pieces) - 1
+            socket.frame(opcode if place == 0 else 0, piece, final=is_last, compressed=place == 0)
+        await api.stored(recording, number + 1)
+        await _sweep(daemon.services.streams)
+        assert daemon.services.streams.open_count == 0
+    farewell = await socket.finish()
+    assert (farewell.code, farewell.last["successful_rows"]) == (1000, len(sent))
+    assert await api.events(recording) == sent
+
+
+@pytest.mark.parametrize("plain", [page(3_000_000), noise(300_000).hex().encode()], ids=["dense", "large"])
+async def test_messages_that_wait_for_a_thread_count_with_all_they_hold(
+    daemon: LocalDaemon, api: Api, plain: bytes
+) -> None:
+    recordings, (line,) = [new_id() for _ in range(3)], some_events(1, text=plain.decode())
+    sockets = [await api.socket(recording, deflate=True) for recording in recordings]
+    services, payload, held = daemon.services, Sender().message(line), STREAM_BYTES
+    waits = threading.Event()
+    try:
+        # Each thread is kept busy, for tenants of their own: one may not have all.
+        busy = [
+            services.decoding_threads.lane(Who(f"busy-{number}", "")).submit(waits.wait)
+            for number in range(DECODING_THREADS)
+        ]
+        for socket in sockets:
+            socket.frame(TEXT, payload, compressed=True)
+        held += len(payload) if len(payload) > 64 << 10 else QUICK_BYTES
+        await until(lambda: services.unfinished.held_bytes >= held * len(sockets), what="all to be counted")
+        assert not any(work.done() for work in busy)
+    finally:
+        waits.set()
+    for recording in recordings:
+        assert await api.stored(recording, 1) == [line]
+    await until(lambda: services.unfinished.held_bytes == 0, what="nothing to be counted")
+
+
+async def test_what_is_said_on_a_socket_is_not_compressed(api: Api) -> None:
+    socket = await api.socket(new_id(), deflate=True, ack="true")
+    await socket.send_text(*some_events(1))
+    assert (await socket.reader.readexactly(1))[0] == 0x80 | TEXT  # RSV1 is not set (RFC 7692, 6).
