@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from rrd.errors import BrokenEncoding, TooLarge
 from rrd.http.deflate import Inflater, Unfinished
 from tests.harness import running, until
-from tests.http.api import Api, new_id, some_events, visiting
+from tests.http.api import Api, visiting
 from tests.http.raw_client import BINARY, TEXT
+from tests.samples import new_id, some_events
 from tests.thoroughness import examples
 
 _WINDOW_BYTES = 32 << 10

@@ -22,8 +22,9 @@ from rrd.http.streams import STREAM_BYTES, WINDOW_BYTES, Streams, read_back
 from rrd.shares.queue import Who
 from rrd.wire.turns import QUICK_BYTES
 from tests.harness import LocalDaemon, until
-from tests.http.api import Api, new_id, some_events
+from tests.http.api import Api
 from tests.http.raw_client import BINARY, TEXT
+from tests.samples import new_id, some_events
 from tests.thoroughness import examples
 
 End = Literal["sync", "final", "kept", "stored"]
