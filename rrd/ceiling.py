@@ -97,10 +97,7 @@ def keep_below(config: Config) -> Config:
     ceiling = plan(config, machine_bytes=machine_bytes(), threads=DECODING_THREADS)
     lowered = ",".join(f"{name}={value}" for name, value in changes(config, ceiling.config).items())
     if lowered:
-        event(
-            logger, logging.WARNING, "little_memory", memory_max=ceiling.memory_max, lowered=lowered,
-            next_step="raise memory_max if the machine has more, or set these lower yourself",
-        )  # fmt: skip
+        event(logger, logging.INFO, "little_memory", memory_max=ceiling.memory_max, lowered=lowered)
     return ceiling.config
 
 

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import zstandard
 
+from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
@@ -285,6 +286,9 @@ class Committer:
         async with self._indexing:
             if self._unindexed:
                 await self._index.apply(self._unindexed)
+                metrics.BLOCKS_STORED.add(len(self._unindexed))
+                metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
+                metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
                 self._unindexed = []
 
     async def drop_leftovers(self, tenant: str, recording: str) -> None:

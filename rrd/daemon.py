@@ -30,16 +30,16 @@ from rrd.access.keys import KeyStore
 from rrd.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
 from rrd.ceiling import keep_below
 from rrd.config import Config
+from rrd.config.checks import check_settings, warnings
 from rrd.errors import ConfigError, IndexDamaged
-from rrd.handles import HandleShares, take_handles
+from rrd.handles import HandleShares, handles_allowed, take_handles
 from rrd.http.app import make_app
-from rrd.http.connection import Runner, Server
 from rrd.http.door import Door
+from rrd.http.server import Runner, Server
 from rrd.http.services import Services
 from rrd.log import event, on_loop_error
 from rrd.memory import set_up_malloc, trim_malloc_in_time
 from rrd.ownership import check_writable
-from rrd.preflight import check_settings
 from rrd.recovery import lock_data_dir, set_index_aside
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ _CONNECTIONS_SPARE = 256
 def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
     check_settings(config)
+    for warning in warnings(config, handles_max=handles_allowed()):
+        event(logger, logging.WARNING, "odd_settings", text=warning)
     check_writable(config)
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)

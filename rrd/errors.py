@@ -83,7 +83,7 @@ class BadFraming(WireError):
 
 
 class BrokenEncoding(WireError):
-    """A gzip, brotli or zstd stream is damaged or cut off."""
+    """A compressed stream is damaged or cut off."""
 
     code = "broken_encoding"
 

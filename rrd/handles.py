@@ -81,10 +81,9 @@ def take_handles(config: Config) -> tuple[Config, HandleShares]:
     shares = share_out(config, handles_max, in_use=_count_open())
     if shares.sockets_max < config.sockets_max:
         event(
-            logger, logging.WARNING, "few_file_handles", handles_max=handles_max,
+            logger, logging.INFO, "few_file_handles", handles_max=handles_max,
             sockets_max=shares.sockets_max, sockets_max_set=config.sockets_max,
             connections_max=shares.connections_max, open_segments_max=shares.open_segments_max,
-            next_step="raise LimitNOFILE in the unit, or the hard limit (ulimit -Hn), or lower sockets_max",
         )  # fmt: skip
     kept = msgspec.structs.replace(
         config, sockets_max=shares.sockets_max, open_segments_max=shares.open_segments_max

@@ -32,6 +32,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any
 
+from rrd import metrics
 from rrd.config import Config
 from rrd.log_limit import Kind, LineLimit
 from rrd.redaction import cut, hide_callers, redact
@@ -80,6 +81,8 @@ def event(
     ``exc_info``, an exception or True for the one that is being handled, follows as a short traceback.
     Events of one name, and of one ``code`` if they have that field, share a limit (``log_limit``).
     """
+    if level >= logging.INFO:
+        metrics.note_logged(name, fields)
     if logger.isEnabledFor(level):
         pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items() if value is not None)
         kind = Kind(logger.name, name, str(fields.get("code", "")))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import blocking
 from tests.thoroughness import IS_THOROUGH, examples, is_usual
 
 # A busy machine is slow now and then; that says nothing about the code.
@@ -47,6 +48,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = [item for item in items if item not in gone]
+
+
+@pytest.fixture(scope="session")
+def _blocked() -> Iterator[list[str]]:
+    found: list[str] = []
+    with blocking.watched(found.append):
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _no_coroutine_blocks(_blocked: list[str]) -> Iterator[None]:
+    """Fail a test in which a coroutine of rrd's blocked its event loop (``tests.blocking``)."""
+    _blocked.clear()
+    yield
+    assert _blocked == []
 
 
 @pytest.fixture(autouse=True)

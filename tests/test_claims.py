@@ -26,8 +26,10 @@ async def test_those_who_claim_the_same_recording_take_turns() -> None:
 
 async def test_claims_of_different_recordings_do_not_meet() -> None:
     claims = Claims()
-    async with claims.exclusive("t", "a"), claims.exclusive("t", "b"), claims.exclusive("u", "a"):
-        pass
+    async with asyncio.timeout(20):
+        async with claims.exclusive("t", "a"), claims.exclusive("t", "b"), claims.exclusive("u", "a"):
+            assert len(claims._locks) == 3
+    assert not claims._locks
 
 
 async def test_a_failure_or_a_cancelled_wait_gives_the_claim_back() -> None:

@@ -15,10 +15,8 @@ import pytest
 from rrd.errors import DiskFull, StorageFailed
 from rrd.index.rows import Commit
 from rrd.recording import Source, Tally
-from rrd.wire.events import Batch, check_lines
 from tests.harness import until
 from tests.power.machine import (
-    LIMITS,
     TENANT,
     LaggingIndex,
     Life,
@@ -31,17 +29,10 @@ from tests.power.machine import (
     recording_id,
     survivors,
 )
+from tests.samples import batch, event
 from tests.simdisk import SimDisk
 
 A, B = recording_id(0), recording_id(1)
-
-
-def event(number: int, *, pad: int = 0) -> bytes:
-    return b'{"type":3,"timestamp":%d,"data":"%s"}' % (number, b"x" * pad)
-
-
-def batch(*lines: bytes) -> Batch:
-    return check_lines(lines, LIMITS, first_line=1)
 
 
 class GatedDisk(SimDisk):
@@ -347,6 +338,7 @@ async def test_a_stop_during_a_failing_lookup_ends(tmp_path: Path) -> None:
         await _turns()
         disk.reads.set()
         await asyncio.wait_for(stopping, 20)
+        assert isinstance(source.failure, StorageFailed)
         disk.read_error = None
 
 

@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 LAYERS = (
     {
         *("errors", "ids", "layout", "clock", "backoff", "config", "nesting", "extent"),
-        *("ownership", "handles", "ceiling"),
+        *("ownership", "handles", "ceiling", "metrics"),
         *("log", "log_limit", "redaction", "traces", "__init__"),
     },
     {"disk"},
@@ -37,7 +37,7 @@ LAYERS = (
         ),
     },
     {"http"},
-    {"preflight", "assembly", "memory", "daemon", "cli", "__main__"},
+    {"assembly", "memory", "daemon", "cli", "__main__"},
 )
 # Packages of this layer never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     "README.md",
     "CHANGELOG.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
     "Makefile",
     "bench/README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),

@@ -26,20 +26,10 @@ from rrd.objects.store import ObjectInfo
 from rrd.rebuild import Published, arrange, choose, rebuild
 from rrd.recovery import reindex
 from rrd.segment.format import BlockHeader, Identity
-from tests.care.care_lab import (
-    STEPS,
-    A,
-    B,
-    delete_index,
-    event,
-    index_path,
-    life,
-    metadata,
-    play,
-    settings,
-)
+from tests.care.care_lab import STEPS, A, B, delete_index, index_path, life, play, settings
 from tests.harness import until
 from tests.objects.memory_store import MemoryStore
+from tests.samples import event, metadata
 from tests.thoroughness import examples
 
 # The rule, by tables

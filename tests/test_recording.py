@@ -9,23 +9,10 @@ from rrd.extent import Extent
 from rrd.index.rows import RecordingRow
 from rrd.recording import BLOCK_BYTES_MAX, Recording, Source, Waiting
 from rrd.segment.format import BlockDraft
-from rrd.wire.events import Batch, check_lines
+from rrd.wire.events import check_lines
 from rrd.wire.limits import Limits
 from rrd.wire.metadata import Metadata
-from tests.power.machine import LIMITS
-
-
-def event(number: int, *, pad: int = 0) -> bytes:
-    return b'{"type":3,"timestamp":%d,"data":"%s"}' % (number, b"x" * pad)
-
-
-def metadata(**values: str) -> bytes:
-    pairs = ",".join(f'"{key}":"{value}"' for key, value in values.items())
-    return b'{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":{%s}}}' % pairs.encode()
-
-
-def batch(*lines: bytes) -> Batch:
-    return check_lines(lines, LIMITS, first_line=1)
+from tests.samples import LIMITS, batch, event, meta_event
 
 
 class Woken:
@@ -122,7 +109,12 @@ def test_a_batch_of_nothing_is_not_put() -> None:
 def test_pairs_beyond_the_limit_of_keys_are_quarantined_and_the_rest_kept() -> None:
     woken = Woken(limits=LIMITS._replace(metadata_keys_max=3))
     source = woken.source()
-    lines = metadata(a="1", b="1"), metadata(c="1", d="1"), metadata(e="1"), metadata(a="2", e="2", c="2")
+    lines = (
+        meta_event(1, a="1", b="1"),
+        meta_event(1, c="1", d="1"),
+        meta_event(1, e="1"),
+        meta_event(1, a="2", e="2", c="2"),
+    )
     source.put(batch(*lines))
     source.put_metadata(Metadata({"f": "1", "b": "3"}))
     draft = woken.draft()
@@ -141,19 +133,19 @@ def test_pairs_beyond_the_limit_of_keys_are_quarantined_and_the_rest_kept() -> N
 def test_what_the_server_adds_takes_no_room_from_the_page() -> None:
     woken = Woken(limits=LIMITS._replace(metadata_keys_max=2))
     source = woken.source(origin="https://example.org", visitor={"ipAddress": "192.0.2.1"})
-    source.put(batch(metadata(includePii="true")))
+    source.put(batch(meta_event(1, includePii="true")))
     woken.recording.metadata_keys.update(note.key for note in woken.draft().metadata)
     assert woken.recording.metadata_keys == {"includePii", "ipAddress", "ingestOrigin"}
-    source.put(batch(metadata(a="1", b="1")))
+    source.put(batch(meta_event(1, a="1", b="1")))
     assert [note.key for note in woken.draft().metadata] == ["a"]
 
 
 def test_what_is_known_of_the_visitor_is_stored_only_where_a_payload_permits_it() -> None:
     woken = Woken()
     source = woken.source(visitor={"ip": "192.0.2.1"})
-    source.put(batch(metadata(user="x")))
+    source.put(batch(meta_event(1, user="x")))
     assert {note.key for note in woken.draft().metadata} == {"user"}
-    source.put(batch(metadata(includePii="true")))
+    source.put(batch(meta_event(1, includePii="true")))
     assert {note.key for note in woken.draft().metadata} == {"includePii", "ip"}
 
 
@@ -193,7 +185,7 @@ def test_only_events_as_old_as_those_of_others_may_be_repeats() -> None:
 def test_metadata_may_be_a_repeat_as_soon_as_anything_is_stored() -> None:
     for row, expected in ((None, False), (_row(None), True)):
         woken = Woken(row=row)
-        woken.source().put(batch(metadata(a="1")))
+        woken.source().put(batch(meta_event(1, a="1")))
         work = woken.recording.take()
         assert work is not None
         assert woken.recording.needs_history(work) is expected

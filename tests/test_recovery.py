@@ -29,7 +29,8 @@ from rrd.registry import Registry
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.wire.events import check_lines
-from tests.power.machine import LIMITS, ManualClock, recording_id
+from tests.power.machine import ManualClock, recording_id
+from tests.samples import LIMITS, event, metadata
 
 TENANTS = ("t", "other")
 A, B = recording_id(0), recording_id(1)
@@ -37,15 +38,6 @@ A, B = recording_id(0), recording_id(1)
 
 _NO_OBJECTS = cast(ObjectFiles, None)
 """What reads objects, where there are none."""
-
-
-def event(number: int) -> bytes:
-    return b'{"type":3,"timestamp":%d,"data":{"n":%d}}' % (number, number)
-
-
-def metadata(key: str, value: str) -> bytes:
-    template = '{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":{"%s":"%s"}}}'
-    return (template % (key, value)).encode()
 
 
 class Core:

@@ -13,20 +13,12 @@ from rrd import layout, registry
 from rrd.errors import Gone, RefusedError, ShuttingDown
 from rrd.recording import Source, Tally
 from rrd.registry import TooManyRecordings
-from rrd.wire.events import Batch, check_lines
 from rrd.wire.metadata import Metadata
-from tests.power.machine import DATA, LIMITS, TENANT, Life, config, lived, recording_id
+from tests.power.machine import DATA, TENANT, Life, config, lived, recording_id
+from tests.samples import batch, event
 from tests.simdisk import SimDisk
 
 A, B, C = (recording_id(number) for number in range(3))
-
-
-def event(number: int) -> bytes:
-    return b'{"type":3,"timestamp":%d}' % number
-
-
-def batch(*lines: bytes) -> Batch:
-    return check_lines(lines, LIMITS, first_line=1)
 
 
 def _disk() -> SimDisk:

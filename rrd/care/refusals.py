@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from rrd import layout
+from rrd import layout, metrics
 from rrd.clock import Clock
 from rrd.disk import files
 from rrd.log import event, tell_left_out
@@ -93,6 +93,7 @@ class Refusals:
 
     def count(self, *, code: str, status: int, tenant: str = "", recording: str = "") -> None:
         """Count one refusal. ``tenant`` and ``recording``: of a sender with the right to write to it."""
+        metrics.REFUSALS.add(code)
         now_ms = self._clock.now_ms()
         self._has_changed = True
         total = _Key("", "", code, status)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 from rrd import ids, layout
 from rrd.access.keys import KeyStore
 from rrd.config import Config, load_config
+from rrd.config.checks import check_absolute
 from rrd.errors import ConfigError, NotFound
 
 Run = Callable[[argparse.Namespace], int]
@@ -64,21 +65,8 @@ def settings(args: argparse.Namespace) -> Config:
     except ConfigError as error:
         raise ConfigError(f"{error}. config/rrd.toml explains each setting") from None
     if file == SYSTEM_CONFIG:
-        _check_absolute(config, file, config_flags(args))
+        check_absolute(config, file, config_flags(args))
     return config
-
-
-def _check_absolute(config: Config, file: str, flags: Mapping[str, object]) -> None:
-    """Raise ``ConfigError`` if the service's directories depend on where a command is started."""
-    for setting in ("data_dir", "objects_dir"):
-        path = getattr(config, setting)
-        is_elsewhere = setting in flags or f"RRD_{setting.upper()}" in os.environ
-        if path and not os.path.isabs(path) and not is_elsewhere:
-            raise ConfigError(
-                f"{setting} = {path!r}: with {file} it must be an absolute path like /var/lib/rrd, or the "
-                "service and a command started elsewhere use two directories. Set it in that file, or have "
-                "the file ignored with RRD_CONFIG= (empty)"
-            )
 
 
 def key_store(args: argparse.Namespace, *, create: bool = False) -> KeyStore:

@@ -9,6 +9,8 @@
 ``socket_replies``  what the server says over one
 ``budget``       what all senders make the daemon hold, shared fairly
 ``turns``        how much is read in one turn of the event loop, shared fairly
+``server``       all connections: how many, and who may have one more
+``connection``   one of them, below the handlers
 ``upgrade``      the opening handshake of a socket, checked
 ``frames``       frames of a socket, parsed a bounded number in one turn of the event loop
 ``gathering``    a socket whose messages gather, and that reads to its end whatever can't be written

@@ -12,13 +12,9 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
-from typing import Protocol
 
-import brotli
-import zstandard
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
-from isal import isal_zlib
 
 from rrd.errors import CorruptSegment, RrdError, StoreAway, Unauthenticated
 from rrd.http.caller import GRANT, check_live
@@ -35,10 +31,16 @@ from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import ALWAYS, Between, Table
 from rrd.shares.queue import Who
+from rrd.wire.codings import CODINGS, Compressor
 
 logger = logging.getLogger(__name__)
 
 _FORMS = {"application/json": JSON_ARRAY, "application/x-ndjson": NDJSON, "application/ndjson": NDJSON}
+
+_COMPRESSORS: dict[str, Callable[[], Compressor]] = {
+    coding.name: coding.compressor for coding in reversed(CODINGS) if coding.compressor is not None
+}
+"""How an answer may be compressed; the first one is preferred."""
 
 STORED_ENCODING = "zstd"
 """What recordings lie on the disk in."""
@@ -204,33 +206,8 @@ class EventsAnswer:
         )  # fmt: skip
 
 
-class _Brotli:
-    def __init__(self) -> None:
-        self._stream = brotli.Compressor(quality=4)
-
-    def compress(self, data: bytes) -> bytes:
-        part: bytes = self._stream.process(data)
-        return part
-
-    def flush(self) -> bytes:
-        part: bytes = self._stream.finish()
-        return part
-
-
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
-_COMPRESSORS: dict[str, Callable[[], _Compressor]] = {
-    "zstd": lambda: zstandard.ZstdCompressor(level=3).compressobj(),
-    "br": _Brotli,
-    "gzip": lambda: isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31),
-}
-
-
 async def _compressed(
-    chunks: AsyncGenerator[bytes, None], compressor: _Compressor, threads: Executor
+    chunks: AsyncGenerator[bytes, None], compressor: Compressor, threads: Executor
 ) -> AsyncGenerator[bytes, None]:
     async with contextlib.aclosing(chunks):
         loop = asyncio.get_running_loop()

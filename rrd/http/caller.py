@@ -20,8 +20,8 @@ from rrd.http.services import Services
 from rrd.http.sharing import claim, who_of
 from rrd.ids import parse_recording_id
 from rrd.shares.queue import Who
+from rrd.wire.codings import BY_SPELLING, CODINGS, IDENTITY, NAMES, Encoding
 from rrd.wire.decoder import ContentKind
-from rrd.wire.inflate import Encoding
 
 _KINDS: dict[str, ContentKind] = {
     "application/x-ndjson": "ndjson",
@@ -36,27 +36,12 @@ _KINDS: dict[str, ContentKind] = {
     # What curl -d says when it is told nothing. No form has ever been posted here.
     "application/x-www-form-urlencoded": "unstated",
     "application/octet-stream": "unstated",
-    # A type that says how it is compressed, where Content-Encoding should: the first bytes say it as well.
-    "application/gzip": "unstated",
-    "application/x-gzip": "unstated",
-    "application/zstd": "unstated",
     "*/*": "unstated",
     "application/json": "json",
     "text/json": "json",
+    # A type that names the compression. The first bytes name it as well.
+    **dict.fromkeys((name for coding in CODINGS for name in coding.media_types), "unstated"),
 }
-_ENCODINGS: dict[str, Encoding] = {
-    "": "identity",
-    "identity": "identity",
-    # No coding, but often taken for one.
-    "none": "identity",
-    "utf-8": "identity",
-    "utf8": "identity",
-    "gzip": "gzip",
-    "x-gzip": "gzip",
-    "br": "br",
-    "zstd": "zstd",
-}
-
 _LAYERS_MAX = 2
 
 GRANT = web.RequestKey("grant", Grant)
@@ -168,13 +153,13 @@ def kind_of(content_type: str) -> ContentKind:
 def encoding_of(content_encoding: str) -> Encoding:
     """Return which compression a Content-Encoding names, the outer one of two (RFC 9110, 8.4).
 
-    An inner gzip or zstd is found by its first bytes; an inner brotli would not be.
+    The inner one is found by its magic number, so a compression without one can't be the inner one.
     """
-    named = [_ENCODINGS.get(name.strip().lower()) for name in content_encoding.split(",")]
-    layers = [name for name in named if name != "identity"]
-    if None in layers or len(layers) > _LAYERS_MAX or "br" in layers[:-1]:
-        raise UnsupportedType(f"the encoding must be gzip, br or zstd, not {content_encoding!r}")
-    return layers[-1] if layers and layers[-1] is not None else "identity"
+    named = [BY_SPELLING.get(name.strip().lower()) for name in content_encoding.split(",")]
+    layers = [coding for coding in named if coding is not None and coding is not IDENTITY]
+    if None in named or len(layers) > _LAYERS_MAX or not all(coding.magics for coding in layers[:-1]):
+        raise UnsupportedType(f"the encoding must be {NAMES}, not {content_encoding!r}")
+    return layers[-1].name if layers else IDENTITY.name
 
 
 def _visitor(request: web.Request, config: Config) -> dict[str, str]:

@@ -10,27 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import HttpVersion11, hdrs, web
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from rrd.errors import BadFraming, RrdError
 from rrd.http.budget import FREE_BYTES, Hold
-from rrd.http.crowding import RefusedConnections
 from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
-from rrd.http.paths import tidy_target
-from rrd.http.problems import ORIGIN, add_owed_headers, http_problem, note_refusal, problem
-from rrd.http.services import Services
+from rrd.http.problems import ORIGIN, add_owed_headers, note_refusal, problem
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
-from rrd.http.turns import BULK_BYTES, ReadingTurns
+from rrd.http.turns import BULK_BYTES
 from rrd.log import event
 from rrd.shares.queue import Who
-from rrd.shares.room import Room, Times
 
 logger = logging.getLogger(__name__)
 
@@ -44,62 +40,8 @@ _HEAD_S = 20.0
 """How long a request's head may take, and how long a new connection may say nothing. What a proxy keeps open
 between requests may stay so for longer."""
 
-_TIMES = Times(tenant=0, key=0, address=3)
-"""One address gets three quarters of all connections at most, before it has shown any key."""
-
 _QUEUE_MAX = 32
 """Requests that may wait on one connection for those before them."""
-
-
-class Runner(web.AppRunner):
-    """An ``AppRunner`` whose connections are ``Connection``."""
-
-    def __init__(self, app: web.Application, services: Services, **settings: Any) -> None:
-        head_bytes_max = services.config.head_bytes_max
-        # ``Framing`` bounds heads as a whole; the parser is to bound no part of them earlier.
-        super().__init__(app, max_line_size=head_bytes_max, max_field_size=head_bytes_max, **settings)
-        self._services = services
-
-    async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        return Server(server, self._services)
-
-
-class Server(web.Server):
-    def __init__(self, plain: web.Server, services: Services) -> None:
-        super().__init__(
-            _answering(plain.request_handler),
-            request_factory=_tidying(plain.request_factory),
-            handler_cancellation=plain.handler_cancellation,
-            **plain._kwargs,
-        )
-        self.services = services
-        self.on_lost: Callable[[], None] = lambda: None
-        """Called for each connection that has ended."""
-        self.places = Room(services.connections_max, _TIMES)
-        self.turns = ReadingTurns(self._loop.call_soon)
-        self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
-
-    def _lost(self) -> None:
-        self.on_lost()
-
-    def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
-
-    def refuses(self, transport: asyncio.BaseTransport, peer: Who) -> bool:
-        """Tell whether a new connection is one too many, of all or of ``peer``; it is told so, and closed.
-
-        Otherwise it has taken a place, which is to be given back.
-        """
-        if len(self._connections) < self.services.connections_max and self.places.try_take(peer):
-            return False
-        # Not asked what it is: those of uvloop don't derive from asyncio's.
-        self._refused.refuse(cast(asyncio.Transport, transport))
-        refusals = self.services.refusals
-        code = "too_many_connections"
-        refusals.tell("refused", method="-", path="-", status=503, code=code)
-        refusals.count(code=code, status=503, tenant="", recording="")
-        return True
 
 
 def _peer_of(transport: asyncio.BaseTransport, trusted: tuple[str, ...]) -> Who:
@@ -109,27 +51,6 @@ def _peer_of(transport: asyncio.BaseTransport, trusted: tuple[str, ...]) -> Who:
         return Who("")
     address, _, _ = str(name[0]).partition("%")  # Without its zone (RFC 4007, 11).
     return Who("", "", party_of(address, trusted))
-
-
-def _answering(handler: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        """Answer in JSON what aiohttp raises outside of all middlewares (RFC 9110, 10.1.1: Expect)."""
-        try:
-            response: web.StreamResponse = await handler(request)
-        except web.HTTPException as error:
-            response = http_problem(request, error)
-            note_refusal(request, response)
-        return response
-
-    return handle  # type: ignore[return-value]
-
-
-def _tidying(factory: Any) -> Any:
-    def make_request(message: RawRequestMessage, *more: Any) -> web.BaseRequest:
-        request: web.BaseRequest = factory(tidy_target(message), *more)
-        return request
-
-    return make_request
 
 
 def unread_bytes(body: StreamReader) -> int:
@@ -159,7 +80,8 @@ class Connection(RequestHandler):
         *("_peer", "_taker", "_turns", "hold"),
     )
 
-    def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+    def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+        """``manager``: the ``server.Server`` that it is one of."""
         super().__init__(manager, loop=loop, **settings)
         parser = HttpRequestParser(
             self,

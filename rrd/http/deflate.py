@@ -24,7 +24,7 @@ from rrd.http.streams import STREAM_BYTES, WINDOW_BYTES, Inflating, Streams, pac
 from rrd.wire.inflate import ISAL_ERRORS
 from rrd.wire.inflate import WINDOW_BYTES as PIECE_BYTES
 from rrd.wire.layers import RATIO_FREE_BYTES
-from rrd.wire.turns import QUICK_BYTES, STEP_BYTES, WINDOW_COST_BYTES
+from rrd.wire.turns import QUICK_BYTES, WINDOW_COST_BYTES
 
 _TRAILER = b"\x00\x00\xff\xff"
 """What a sender leaves off the end of each message (RFC 7692, 7.2.1). Some leave it there. No message without
@@ -49,6 +49,10 @@ _SLICE_BYTES_MAX = 64 << 10
 the upper bound keep many short streams in one message from costing its size squared."""
 
 
+_STEP_BYTES = 1 << 20
+"""What a step adds counts once the event loop has its turn, and each socket may have a step under way."""
+
+
 class Unfinished:
     """A message that is being inflated. The next one has to wait: it needs the window this one leaves."""
 
@@ -59,14 +63,20 @@ class Unfinished:
         self.payload_bytes = payload_bytes
         self.held_bytes = STREAM_BYTES + payload_bytes + len(begin)
         """The stream, the compressed message, and what is inflated of it so far."""
+        self.is_given_up = False
+
+    def give_up(self) -> None:
+        """Let go what is inflated. A step under way in another thread ends with the window it is at."""
+        self.is_given_up = True  # First: a step that finds nothing to join has to know why.
+        self._parts.clear()
 
     def step(self) -> bytes | None:
-        """Inflate some ``STEP_BYTES``. Return the whole message once there is no more; None before.
+        """Inflate some ``_STEP_BYTES``. Return the whole message once there is no more; None before.
 
-        Raises ``BrokenEncoding`` and ``TooLarge``.
+        None, too, once it is given up. Raises ``BrokenEncoding`` and ``TooLarge``.
         """
-        left_bytes = STEP_BYTES
-        while left_bytes > 0:
+        left_bytes = _STEP_BYTES
+        while left_bytes > 0 and not self.is_given_up:
             try:
                 window = next(self._windows, None)
             except RrdError as error:
@@ -78,10 +88,12 @@ class Unfinished:
             if window is None:
                 message = b"".join(self._parts)
                 self._parts.clear()
-                return message
+                return None if self.is_given_up else message
             self._parts.append(window)
             self.held_bytes += len(window)
             left_bytes -= len(window) + WINDOW_COST_BYTES
+        if self.is_given_up:
+            self._parts.clear()
         return None
 
 

@@ -291,6 +291,8 @@ class FrameReader(WebSocketReader):
     def give_up(self, failure: RrdError) -> None:
         """Take in nothing more. What is whole can still be received; then comes ``failure``."""
         self._under_way_bytes = self._fragment_bytes = 0
+        if self._unfinished is not None:
+            self._unfinished.give_up()
         self._runs.set_exception(failure)
         self._begin_anew()  # What aiohttp keeps of frames and fragments goes.
         super().feed_data(b"")  # Nothing stalls any more, so that reading can go on, and be thrown away.

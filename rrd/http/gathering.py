@@ -179,8 +179,12 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             while (plain := await in_thread(self._threads, work.step)) is None:
                 frames.count_held()
                 await self.hold.room()
-        except WireError:
-            frames.refused_head = frames.unfinished_head
+                if work.is_given_up and self.hold.failure is not None:
+                    raise self.hold.failure
+        except BaseException as error:
+            work.give_up()  # The error knows this frame, and may be kept.
+            if isinstance(error, WireError):
+                frames.refused_head = frames.unfinished_head
             raise
         frames.go_on()
         return type(message)(message.type, plain, "")

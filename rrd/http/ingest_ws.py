@@ -37,10 +37,10 @@ from rrd.http.socket_replies import GOODBYE_TIMEOUT_S, SocketReplies
 from rrd.http.upgrade import check_upgrade
 from rrd.log import event
 from rrd.recording import Source
+from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, check_lines, check_messages
-from rrd.wire.inflate import Encoding
 from rrd.wire.turns import QUICK_DOCUMENT_BYTES_MAX, QUICK_LINES_MAX, TakesLong
 
 logger = logging.getLogger(__name__)

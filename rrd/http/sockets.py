@@ -11,6 +11,7 @@ import contextlib
 from collections import deque
 from typing import Protocol
 
+from rrd import metrics
 from rrd.access.gate import Gate, Grant
 from rrd.clock import Clock
 
@@ -59,9 +60,12 @@ class Sockets:
 
     def add(self, socket: Socket) -> None:
         self._open[socket] = None
+        metrics.SOCKETS_OPEN.add(1)
 
     def remove(self, socket: Socket) -> None:
-        self._open.pop(socket, None)
+        if socket in self._open:
+            del self._open[socket]
+            metrics.SOCKETS_OPEN.add(-1)
 
     def gathers(self, socket: Socket) -> None:
         """``socket`` holds its first event since it was flushed: flush it when that has come of age."""

@@ -31,6 +31,7 @@ OBJECT_STATES: tuple[ObjectState, ...] = ("planned", "published")
 
 def block_values(commit: Commit) -> Row:
     """Return the values for ``queries.PUT_BLOCK``."""
+    extent = commit.extent
     return (
         commit.row_id,
         commit.tenant,
@@ -40,9 +41,9 @@ def block_values(commit: Commit) -> Row:
         commit.segment_size,
         commit.block_offset,
         commit.block_size,
-        commit.extent.limit_seq,
-        commit.extent.event_count > 0 or bool(commit.metadata),
-        *(getattr(commit.extent, field) for field in BLOCK_FIELDS),
+        extent.first_seq + extent.event_count,
+        extent.event_count > 0 or bool(commit.metadata),
+        *extent[-len(BLOCK_FIELDS) :],
     )
 
 
@@ -132,7 +133,7 @@ def recording_rows(names: Sequence[tuple[str, str]], rows: Iterable[Row]) -> lis
         elif kind == 2:
             parts.metadata_keys.append(to_text(values[0]))
         else:
-            parts.objects.append(object_row(values))
+            parts.objects.append(object_row(values[: len(ObjectRow._fields)]))
     return [
         _recording_row(tenant, recording, parts.values, parts) if parts.values is not None else None
         for (tenant, recording), parts in zip(names, found, strict=True)

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, TypeVar
 
-from rrd import layout
+from rrd import layout, metrics
 from rrd.backoff import Backoff
 from rrd.care.census import StoreFiles
 from rrd.claims import Claims
@@ -292,6 +292,7 @@ class Remover:
             with self._leaves(tombstone.tenant, tombstone.recording):
                 await self._registry.expel(tombstone.tenant, tombstone.recording)
                 removed = await self._remove_here(tombstone)
+            metrics.RECORDINGS_REMOVED.add(tombstone.reason)
         events, size = _counts(tombstone, removed)
         objects = await self._remove_there(tombstone)
         if objects is None:

@@ -14,14 +14,12 @@ Deciding is a conversation without I/O: ``plan`` asks for rows (``Ask``), is sen
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from rrd import ids
 from rrd.config import Config
-from rrd.errors import ConfigError
+from rrd.config.entries import age_ms, ages_of_tenants, bytes_of_tenants
 from rrd.index.index import Index
 from rrd.index.rows import AgeRow, TenantRow
 
@@ -32,10 +30,6 @@ _PAGE = 500
 
 _CLEAN_SLACK_MS = 3_600_000
 """Clocks are put right by a little now and then."""
-
-_AGE = re.compile(r"([0-9]{1,6})\s*([hd])")
-_HOUR_MS = 3_600_000
-_UNITS = {"h": _HOUR_MS, "d": 24 * _HOUR_MS}
 
 Why = Literal["age", "bytes of its tenant", "bytes of all"]
 
@@ -97,54 +91,15 @@ class Aged:
 Plan: TypeAlias = Generator[Ask, Sequence[AgeRow], list[Expiry]]
 
 
-def parse_age(text: str) -> int | None:
-    """Return how many ms ``36h`` or ``30d`` are; None (for ever) for ``""``. Raises ``ConfigError``."""
-    if not text.strip():
-        return None
-    found = _AGE.fullmatch(text.strip())
-    if found is None or int(found[1]) == 0:
-        raise ConfigError(f"{text!r} is no age. Write it like 36h or 30d, or leave it empty for ever")
-    return int(found[1]) * _UNITS[found[2]]
-
-
 def limits_of(config: Config) -> Limits:
     """Return retention's share of the settings. Raises ``ConfigError`` with the setting's name."""
-    with_ages = _by_tenant("retention_age_of_tenant", config.retention_age_of_tenant)
-    with_bytes = _by_tenant("retention_bytes_max_of_tenant", config.retention_bytes_max_of_tenant)
     return Limits(
         live_ms=config.seal_idle_s * 1000,
-        age_ms=_age("retention_age", config.retention_age),
-        age_ms_of_tenant={
-            tenant: _age("retention_age_of_tenant", text) for tenant, text in with_ages.items()
-        },
+        age_ms=age_ms("retention_age", config.retention_age),
+        age_ms_of_tenant=ages_of_tenants(config),
         bytes_max=config.retention_bytes_max,
-        bytes_max_of_tenant={tenant: _bytes(text) for tenant, text in with_bytes.items()},
+        bytes_max_of_tenant=bytes_of_tenants(config),
     )
-
-
-def _age(setting: str, text: str) -> int | None:
-    try:
-        return parse_age(text)
-    except ConfigError as error:
-        raise ConfigError(f"{setting}: {error}") from None
-
-
-def _bytes(text: str) -> int:
-    digits = text.replace("_", "").strip()
-    if not (digits.isascii() and digits.isdecimal()):
-        raise ConfigError(f"retention_bytes_max_of_tenant: {text!r} is no number of bytes")
-    return int(digits)
-
-
-def _by_tenant(setting: str, entries: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for entry in entries:
-        tenant, equals, value = entry.partition("=")
-        tenant = tenant.strip()
-        if not equals or not ids.is_tenant(tenant) or tenant in found:
-            raise ConfigError(f"{setting}: {entry!r} must be TENANT=VALUE, each tenant once")
-        found[tenant] = value
-    return found
 
 
 def plan(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 from rrd import layout
 from rrd.config import Config
+from rrd.config.checks import check_s3
 from rrd.disk.disk import Disk
 from rrd.errors import ConfigError, WrongStore
 from rrd.objects.identity import OwnedStore, explained, judge, read_own
@@ -71,43 +71,3 @@ def _check_there(root: str, data_dir: str) -> None:
     if own is not None and own.store and not os.path.isdir(root):
         verdict = judge(own, None, store_name=name)
         raise WrongStore(explained(verdict, own, store_name=name, data_dir=data_dir))
-
-
-def check_s3(config: Config) -> None:
-    """Raise ``ConfigError`` if the ``s3_*`` settings can't lead to a bucket, whatever the network does."""
-    if not config.s3_bucket:
-        raise ConfigError('s3_bucket: object_store = "s3" needs the name of a bucket that is there already')
-    if not config.s3_region:
-        raise ConfigError('s3_region: must not be empty; servers that know no regions take "us-east-1"')
-    if config.s3_endpoint:
-        _check_endpoint(config.s3_endpoint)
-    if config.s3_kms_key and config.s3_encryption != "aws:kms":
-        raise ConfigError('s3_kms_key: needs s3_encryption = "aws:kms", without which it isn\'t used')
-    if any(part in {"", ".", ".."} for part in config.s3_prefix.strip("/").split("/")) and config.s3_prefix:
-        raise ConfigError(f"s3_prefix: {config.s3_prefix!r} is not a path like recordings/production")
-    for key in ("s3_credentials_file", "s3_ca_file"):
-        _check_readable(key, getattr(config, key))
-
-
-def _check_endpoint(endpoint: str) -> None:
-    # Not quoted where it may hold a password.
-    try:
-        url = urlsplit(endpoint)
-        port_is_good = url.port is None or url.port > 0
-    except ValueError:
-        raise ConfigError("s3_endpoint: not a URL like https://s3.example.net") from None
-    if url.username is not None or url.password is not None:
-        raise ConfigError("s3_endpoint: credentials belong into s3_credentials_file, not into the URL")
-    if url.scheme not in {"http", "https"} or not url.hostname or not port_is_good:
-        raise ConfigError(f"s3_endpoint: {endpoint!r} is not a URL like https://s3.example.net")
-    if url.query or url.fragment:
-        raise ConfigError("s3_endpoint: a URL like https://s3.example.net has no ? and no #")
-
-
-def _check_readable(key: str, path: str) -> None:
-    if path:
-        try:
-            with open(path, "rb"):
-                pass
-        except OSError as error:
-            raise ConfigError(f"{key}: {path} can't be read: {error.strerror}") from None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from rrd import ids
 from rrd.config import Config
-from rrd.errors import ConfigError
+from rrd.config.entries import quota_entries
 
 Scope = Literal["tenant", "key", "address"]
 SCOPES: tuple[Scope, ...] = ("tenant", "key", "address")
@@ -62,18 +61,6 @@ def _add(
     usual: Mapping[Scope, Quota],
     single: dict[tuple[Scope, str], Quota],
 ) -> None:
-    for entry in entries:
-        place, _, number = entry.partition("=")
-        name, _, quantity = (part.strip() for part in place.rpartition("."))
-        digits = number.replace("_", "").strip()
-        if (
-            not ids.is_tenant(name)
-            or quantity not in Quota._fields
-            or not (digits.isascii() and digits.isdecimal())
-        ):
-            raise ConfigError(
-                f"{setting}: {entry!r} must be NAME.QUANTITY=NUMBER, with a quantity among "
-                f"{', '.join(Quota._fields)}"
-            )
+    for name, quantity, number in quota_entries(setting, entries):
         quota = single.get((scope, name)) or usual[scope]
-        single[scope, name] = quota._replace(**{quantity: int(digits)})
+        single[scope, name] = quota._replace(**{quantity: number})

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 from rrd.transfer.sidecar import META_SUFFIX, Sidecar, read_sidecar
+from rrd.wire.codings import CODINGS
 
 STDIN = "-"
 EVENT_SUFFIXES = (".ndjson", ".jsonl", ".json")
-PACKED_SUFFIXES = ("", ".gz", ".zst", ".br")
+_PACKED_SUFFIXES = tuple(coding.suffix for coding in CODINGS)
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.zst")
 
 
@@ -67,8 +68,8 @@ def looks_like_events(path: str) -> bool:
     """Tell whether a file below a directory, or in an archive, is one of events, going by its name."""
     name = os.path.basename(path)
     stem = name.lower()
-    for suffix in PACKED_SUFFIXES:
-        stem = stem.removesuffix(suffix)
+    while stem.endswith(_PACKED_SUFFIXES):
+        stem = os.path.splitext(stem)[0]
     # What an export that was broken off left behind begins with a dot.
     return stem.endswith(EVENT_SUFFIXES) and not name.endswith(META_SUFFIX) and not name.startswith(".")
 

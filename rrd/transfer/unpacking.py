@@ -1,8 +1,8 @@
 """A file's bytes → JSON text in UTF-8, in windows of bounded size.
 
-Compression and encoding show in the first bytes; names count for brotli alone, which has no magic number, and
-even there a file that reads as text is text. Sentry keeps a recording's segments as a line of JSON and behind
-it a zlib stream; such a line passes as it is.
+Compression and encoding show in the first bytes. Names count only for a compression without a magic number
+(brotli), and even there a file that reads as text is text. Sentry keeps a recording's segments as a line of
+JSON and behind it a zlib stream; such a line passes as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 import brotli
 
 from rrd.errors import BrokenEncoding, WireError
-from rrd.wire.inflate import WINDOW_BYTES, Encoding, inflater
+from rrd.wire.codings import CODINGS, Encoding, by_magic, inflater
+from rrd.wire.inflate import WINDOW_BYTES
 
 _BOMS = {
     codecs.BOM_UTF32_LE: "utf-32-le",  # Before UTF-16's, which it begins with.
@@ -23,6 +24,7 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+_WITHOUT_MAGIC = tuple(coding for coding in CODINGS if not coding.magics)
 _TEXT_STARTS = (b'{"', b"[{", b"[[", b'["', b"{\n", b"[\n")
 _JSON_STARTS = (b"{", b"[", b'"', b"\n", b"\r")
 _PROBE_BYTES = 64
@@ -48,16 +50,15 @@ def decompressed(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 def encoding_of(head: bytes, name: str) -> Encoding | None:
     """Return how a file is compressed; None for zlib, which is no content coding of HTTP."""
-    if head[:2] == b"\x1f\x8b":  # RFC 1952, 2.3.1
-        return "gzip"
-    # RFC 8878, 3.1.1 and 3.1.2: a frame, or a skippable one, with which our own segments begin.
-    if head[:4] == b"\x28\xb5\x2f\xfd" or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
-        return "zstd"
+    if coding := by_magic(head):
+        return coding.name
     # RFC 1950, 2.2: a 32 KiB window, and a check value; no text that we read begins so.
     if head[:1] == b"\x78" and len(head) > 1 and (head[0] << 8 | head[1]) % 31 == 0:
         return None
-    if name.endswith(".br") and not head.startswith(_TEXT_STARTS):
-        return "br"
+    if not head.startswith(_TEXT_STARTS):
+        for named in _WITHOUT_MAGIC:
+            if name.endswith(named.suffix):
+                return named.name
     return "br" if _is_brotli(head) else "identity"
 
 
@@ -86,7 +87,9 @@ def _plain(chunks: Iterator[bytes], name: str, zstd_window_bytes_max: int, level
         inside = _inflated(first, chunks)
     else:
         inside = _windows(encoding, first, chunks, zstd_window_bytes_max)
-    yield from _plain(inside, name.removesuffix(".br"), zstd_window_bytes_max, levels - 1)
+    for named in _WITHOUT_MAGIC:
+        name = name.removesuffix(named.suffix)
+    yield from _plain(inside, name, zstd_window_bytes_max, levels - 1)
 
 
 def peeked(size: int, chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

@@ -1,6 +1,7 @@
 """Bytes → batches of checked events. Pure: no loop, no clock, no file.
 
-``inflate``    identity, gzip, brotli and zstd, a bounded window at a time
+``codings``    which compressions a sender may use: one table
+``inflate``    each of them undone, a bounded window at a time
 ``layers``     the same where the encoding was not, or wrongly, declared
 ``forms``      which form a text has whose type says nothing
 ``lines``      NDJSON cut anywhere → whole lines

@@ -21,10 +21,10 @@ from itertools import chain
 from typing import Literal
 
 from rrd.errors import BrokenEncoding, TooLarge, WireError, without_frames
+from rrd.wire.codings import Encoding
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, Rejected, check_lines, split_lines
 from rrd.wire.forms import Form, form_of
-from rrd.wire.inflate import Encoding
 from rrd.wire.layers import Layers
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter, numbered_lines

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import brotli
 import zstandard
@@ -19,8 +19,6 @@ from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
 from rrd.errors import BrokenEncoding
-
-Encoding = Literal["identity", "gzip", "br", "zstd"]
 
 # IsalError is not derived from zlib.error, and isal's stubs don't declare it as a class.
 ISAL_ERRORS = (zlib.error, cast("type[Exception]", IsalError))
@@ -60,6 +58,21 @@ class Inflater(Protocol):
     """One direction of one body or socket."""
 
     @property
+    def has_window(self) -> bool:
+        """Its streams declare a window, which may be large; the same for all streams of one compression."""
+        ...
+
+    @property
+    def is_dear(self) -> bool:
+        """What the open stream decodes next may take long, however short the input is."""
+        ...
+
+    @property
+    def unfilled_bytes(self) -> int:
+        """How much the window of the open stream may still take; 0 without a window."""
+        ...
+
+    @property
     def at_boundary(self) -> bool:
         """No stream is open: the last one ended, or none has begun."""
         ...
@@ -81,26 +94,20 @@ class Inflater(Protocol):
         ...
 
 
-def inflater(encoding: Encoding, *, zstd_window_bytes_max: int) -> Inflater:
-    """Return a fresh inflater. ``zstd_window_bytes_max`` bounds the memory a zstd frame may ask for."""
-    if encoding == "gzip":
-        return _Gzip()
-    if encoding == "br":
-        return Brotli()
-    if encoding == "zstd":
-        return Zstd(zstd_window_bytes_max)
-    return _Identity()
-
-
 def _slices(data: bytes, size: int) -> Iterable[bytes]:
     if len(data) <= size:
         return (data,) if data else ()
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-class _Identity:
+class Identity:
+    """No compression."""
+
+    has_window = False
     at_boundary = True
     memory_bytes = 0
+    is_dear = False
+    unfilled_bytes = 0
 
     def windows(self, chunk: bytes) -> Iterable[bytes]:
         return _slices(chunk, WINDOW_BYTES)
@@ -109,8 +116,12 @@ class _Identity:
         pass
 
 
-class _Gzip:
+class Gzip:
     """RFC 1952, with ISA-L: three times as fast as zlib."""
+
+    has_window = False
+    is_dear = False
+    unfilled_bytes = 0
 
     def __init__(self) -> None:
         self._stream: isal_zlib.Decompress | None = None
@@ -202,6 +213,8 @@ out: with the largest ones that takes 20 ms. This one is the default of brotli's
 class Brotli:
     """RFC 7932."""
 
+    has_window = True
+
     def __init__(self) -> None:
         self._stream: Any = None
         self._ended = False
@@ -225,7 +238,6 @@ class Brotli:
 
     @property
     def unfilled_bytes(self) -> int:
-        """What the window may still take."""
         return max(0, self._window_bytes - self._decoded_bytes) if self._stream is not None else 0
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
@@ -280,6 +292,8 @@ def _zstd_window_bytes(begin: bytes) -> int:
 class Zstd:
     """RFC 8878. Frames that ask for a larger window than allowed are refused, since it is memory."""
 
+    has_window = True
+
     def __init__(self, window_bytes_max: int) -> None:
         self._window_bytes_max = window_bytes_max
         self._context = zstandard.ZstdDecompressor(max_window_size=window_bytes_max)
@@ -297,7 +311,6 @@ class Zstd:
 
     @property
     def unfilled_bytes(self) -> int:
-        """What the window may still take."""
         if self._frame is None:
             return 0
         return max(0, min(self._window_bytes, self._window_bytes_max) - self._decoded_bytes)

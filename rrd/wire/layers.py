@@ -1,9 +1,8 @@
 """Compression that isn't what was declared: the first bytes of a stream say what it is.
 
-Senders forget the header, proxies unpack a body and leave the header, or pack what was packed before. gzip
-(RFC 1952, 2.3.1) and zstd (RFC 8878, 3.1.1) begin with magic numbers that no JSON begins with. brotli has
-none, so it must be declared; text under its name shows by how JSON begins. What decompression gives is looked
-at once more.
+Senders forget the header, proxies unpack a body and leave the header, or pack what was packed before. Most
+compressions begin with magic numbers that no JSON begins with (``codings``). brotli has none, so it must be
+declared; text under its name shows by how JSON begins. The output of decompression is checked once more.
 """
 
 from __future__ import annotations
@@ -12,14 +11,10 @@ import re
 from collections.abc import Iterator
 
 from rrd.errors import TooLarge
-from rrd.wire.inflate import Brotli, Encoding, Inflater, Zstd, inflater
+from rrd.wire.codings import BY_NAME, MAGIC_BYTES_MAX, MAGIC_FIRST, Encoding, by_magic, inflater
+from rrd.wire.inflate import Inflater
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
-_MAGIC_FIRST = {bytes([first]) for first in (0x1F, 0x28, *range(0x50, 0x60))}
-_FIRST_UNSURE = _MAGIC_FIRST | {b""}
-_MAGIC_BYTES_MAX = 4
+_FIRST_UNSURE = MAGIC_FIRST | {b""}
 RATIO_FREE_BYTES = 8 << 20
 """So much may be decoded whatever was received: short streams of one text may be dense, and cost little."""
 
@@ -193,11 +188,11 @@ class _Stream:
 
     @property
     def is_dear(self) -> bool:
-        return isinstance(self._inflater, Brotli | Zstd) and self._inflater.is_dear
+        return self._inflater is not None and self._inflater.is_dear
 
     @property
     def unfilled_bytes(self) -> int:
-        return self._inflater.unfilled_bytes if isinstance(self._inflater, Brotli | Zstd) else 0
+        return 0 if self._inflater is None else self._inflater.unfilled_bytes
 
     def windows(self, chunk: bytes) -> Iterator[bytes]:
         if self._inflater is None:
@@ -222,8 +217,8 @@ class _Stream:
     def _begin(self, encoding: Encoding) -> Inflater:
         self.is_identity = encoding == "identity"
         self.is_compressed = not self.is_identity
-        self.has_window = encoding in {"br", "zstd"}
         self._inflater = inflater(encoding, zstd_window_bytes_max=self._window_bytes_max)
+        self.has_window = self._inflater.has_window
         return self._inflater
 
     def end_message(self) -> None:
@@ -241,13 +236,11 @@ _NOTHING = _Stream("identity", 0)
 def encoding_in(head: bytes, declared: Encoding, *, is_whole: bool) -> Encoding | None:
     """Return what a stream is that begins with ``head``; None if more of it is needed to tell."""
     found: Encoding | None = declared
-    # brotli has no magic number of its own, and may begin with that of gzip.
-    may_have_magic = declared != "br" and head[:1] in _MAGIC_FIRST
-    if may_have_magic and head.startswith(_GZIP_MAGIC):
-        found = "gzip"
-    elif may_have_magic and (head.startswith(_ZSTD_MAGIC) or _ZSTD_SKIPPABLE.match(head)):
-        found = "zstd"
-    elif not is_whole and (not head or (may_have_magic and len(head) < _MAGIC_BYTES_MAX)):
+    # A compression without a magic number may begin with that of another.
+    may_have_magic = head[:1] in MAGIC_FIRST and (declared == "identity" or bool(BY_NAME[declared].magics))
+    if may_have_magic and (coding := by_magic(head)):
+        found = coding.name
+    elif not is_whole and (not head or (may_have_magic and len(head) < MAGIC_BYTES_MAX)):
         found = None
     elif declared != "identity" and _TEXT.match(head):
         is_enough = is_whole or len(head) >= _HEAD_BYTES

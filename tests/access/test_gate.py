@@ -178,7 +178,7 @@ def test_a_key_bound_to_nothing_works_from_anywhere(store: KeyStore) -> None:
     _, key = store.create_key(tenant="t", scope="all")
     gate = Gate(store)
     for origin in (None, "null", "https://any.example"):
-        ask(gate, "ingest", key, origin=origin)
+        assert ask(gate, "ingest", key, origin=origin).tenant == "t"
 
 
 def test_neither_grants_nor_refusals_show_a_key(store: KeyStore) -> None:

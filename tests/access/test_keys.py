@@ -258,6 +258,10 @@ def test_one_store_may_be_used_from_many_threads(tmp_path: Path) -> None:
 
 
 def test_the_store_closes_twice(tmp_path: Path) -> None:
-    store = KeyStore(str(tmp_path / "keys.sqlite"))
+    path = str(tmp_path / "keys.sqlite")
+    store = KeyStore(path)
+    made = store.create_key(tenant="t", scope="all")[0]
     store.close()
     store.close()
+    with KeyStore(path) as again:
+        assert [row.id for row in again.list_keys()] == [made]

@@ -41,19 +41,11 @@ from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstones
 from rrd.wire.events import check_lines
 from tests.objects.memory_store import MemoryStore
-from tests.power.machine import LIMITS, ManualClock, recording_id
+from tests.power.machine import ManualClock, recording_id
+from tests.samples import LIMITS, event, metadata
 
 TENANTS = ("t", "other")
 A, B, C = (recording_id(number) for number in range(3))
-
-
-def event(number: int) -> bytes:
-    return b'{"type":3,"timestamp":%d,"data":{"n":%d}}' % (number, number)
-
-
-def metadata(key: str, value: str) -> bytes:
-    template = '{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":{"%s":"%s"}}}'
-    return (template % (key, value)).encode()
 
 
 def settings(folder: Path, **changes: Any) -> Config:

@@ -12,8 +12,9 @@ from rrd import layout
 from rrd.cli import main
 from rrd.objects.identity import MARKER_KEY
 from tests.harness import DaemonProcess, LocalDaemon, running, until
-from tests.http.api import new_id, visiting
-from tests.transfer.transfer_lab import Client, event, ndjson
+from tests.http.api import visiting
+from tests.samples import ndjson, new_id
+from tests.transfer.transfer_lab import Client, event
 
 EVENTS = [event(number) for number in range(100)]
 

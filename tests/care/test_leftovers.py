@@ -9,8 +9,9 @@ import pytest
 
 from rrd import layout
 from rrd.layout import SegmentName
-from tests.care.care_lab import A, Life, event, life
+from tests.care.care_lab import A, Life, life
 from tests.objects.memory_store import MemoryStore
+from tests.samples import event
 
 NAME = SegmentName("t", A, 1)
 EVENTS = [event(number) for number in (1, 2, 3)]

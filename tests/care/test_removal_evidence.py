@@ -14,8 +14,9 @@ import pytest
 
 from rrd.errors import NotFound, ObjectRejected
 from rrd.index.rows import RecordingRow
-from tests.care.care_lab import A, Life, delete_index, event, life, metadata
+from tests.care.care_lab import A, Life, delete_index, life
 from tests.objects.memory_store import MemoryStore
+from tests.samples import event, metadata
 
 DAY_S = 86_400.0
 

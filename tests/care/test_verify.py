@@ -24,8 +24,9 @@ from rrd.layout import SegmentName
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity, encode_identity
 from rrd.segment.pack import PackSource, pack
 from rrd.shelf.holdings import Holdings
-from tests.care.care_lab import STEPS, A, B, C, Life, delete_index, event, life, metadata, play
+from tests.care.care_lab import STEPS, A, B, C, Life, delete_index, life, play
 from tests.objects.memory_store import MemoryStore
+from tests.samples import event, metadata
 from tests.thoroughness import examples
 
 

@@ -18,8 +18,9 @@ from rrd.cli import main
 from rrd.clock import SystemClock
 from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
-from tests.care.care_lab import A, B, C, Life, delete_index, event, life, metadata
+from tests.care.care_lab import A, B, C, Life, delete_index, life
 from tests.power.machine import recording_id
+from tests.samples import event, metadata
 
 
 @pytest.fixture(autouse=True)

@@ -200,34 +200,6 @@ def test_check_config_explains_a_bad_setting(
     assert "environment" in captured.err
 
 
-def test_the_defaults_go_together() -> None:
-    assert list(check_config.warnings(Config(), handles_max=None)) == []
-    assert list(check_config.warnings(Config(), handles_max=2**20)) == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
-        ({"recording_buffer_bytes_max": 64 * 1024}, "flush_bytes"),
-        ({"buffer_bytes_max": 2**20}, "recording_buffer_bytes_max"),
-        ({"buffer_bytes_max": 2**20}, "message_bytes_max"),
-        ({"segment_bytes_max": 2**20, "flush_bytes": 2**21}, "segment_bytes_max"),
-        ({"event_bytes_max": 2**27}, "POST"),
-        ({"body_bytes_max": 2**20}, "can't come in"),
-        ({"sockets_max": 60_000}, "recordings_max"),
-        ({"sockets_max": 7_190}, "LimitNOFILE"),
-        ({"trusted_proxies": ("::/0",)}, "trusted_proxies"),
-        ({"public_url": "rrd.example.com"}, "public_url"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "-",
-)
-def test_settings_that_make_no_sense_together_are_told(settings: dict[str, object], named: str) -> None:
-    config = Config(**settings)  # type: ignore[arg-type]
-    told = list(check_config.warnings(config, handles_max=10_189))
-    assert any(named in warning for warning in told)
-    assert any(next(iter(settings)) in warning for warning in told)
-
-
 def test_warnings_go_to_stderr_and_dont_fail_the_check(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,8 @@ from rrd.cli import main
 from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
 from rrd.recovery import is_held, lock_data_dir
-from tests.care.care_lab import A, B, Life, event, life, metadata
+from tests.care.care_lab import A, B, Life, life
+from tests.samples import event, metadata
 
 
 async def _fill(now: Life) -> None:

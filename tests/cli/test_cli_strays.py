@@ -15,7 +15,8 @@ from rrd.cli import main
 from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
 from rrd.shelf.shelf import Shelf
-from tests.care.care_lab import A, Life, delete_index, event, life
+from tests.care.care_lab import A, Life, delete_index, life
+from tests.samples import event
 
 NAME = f"{A}.000009{layout.SUFFIX}"
 PLACE = f"sealed/t/{A[-2:]}"

@@ -20,7 +20,8 @@ from rrd.access.keys import KeyStore
 from rrd.cli import main
 from rrd.layout import keys_path
 from tests.harness import DEADLINE_S, DaemonProcess
-from tests.transfer.transfer_lab import Client, event, in_order, ndjson, new_id
+from tests.samples import by_time, ndjson, new_id
+from tests.transfer.transfer_lab import Client, event
 
 ODD = [
     b'{"type":3,"timestamp":5,"data":"lone \\ud83d"}\t',
@@ -89,7 +90,7 @@ def test_an_export_is_what_the_senders_wrote_byte_for_byte(
 ) -> None:
     for recording, lines in corpus.items():
         rrd("export", recording, "--output", str(tmp_path / "out"))
-        assert exported(tmp_path / "out") == in_order(lines)
+        assert exported(tmp_path / "out") == by_time(lines)
 
 
 def test_an_export_to_stdout_says_nothing_but_events(
@@ -97,7 +98,7 @@ def test_an_export_to_stdout_says_nothing_but_events(
 ) -> None:
     recording, lines = next(iter(corpus.items()))
     rrd("export", recording)
-    assert capfdbinary.readouterr() == (ndjson(in_order(lines)), b"")
+    assert capfdbinary.readouterr() == (ndjson(by_time(lines)), b"")
 
 
 def test_ids_are_added_as_the_api_does(
@@ -140,7 +141,7 @@ def test_what_was_exported_can_be_imported_and_is_the_same(
         rrd("export", recording, "--tenant", tenant, "--output", str(tmp_path / "again"))
         # White space around an element of an array is nobody's.
         is_array = "json" in how
-        expected = [line.strip() if is_array else line for line in in_order(lines)]
+        expected = [line.strip() if is_array else line for line in by_time(lines)]
         assert exported(tmp_path / "again") == expected
         if how == ["--format", "dir"] and lines is not ODD:
             assert metadata[recording] == {"userId": ("user 7", 1), "first": (recording, 1)}
@@ -155,7 +156,7 @@ def test_what_was_exported_can_be_imported_and_is_the_same(
 
 
 def test_a_stopped_daemon_s_recordings_are_exported_just_so(tmp_path: Path) -> None:
-    recording, lines = new_id(), in_order(lines_of("data_grid"))
+    recording, lines = new_id(), by_time(lines_of("data_grid"))
     with DaemonProcess(tmp_path, flush_age_ms=20) as other:
         Client(other, "t").post(recording, lines)
         other.stop()
@@ -178,7 +179,7 @@ def test_what_lies_in_objects_alone_is_exported_just_so(tmp_path: Path) -> None:
         )
         for how in (["--with-ids"], []):
             rrd("export", recording, "--data-dir", other.data_dir, "--output", str(tmp_path / "out"), *how)
-    assert exported(tmp_path / "out") == in_order(lines)
+    assert exported(tmp_path / "out") == by_time(lines)
 
 
 def test_a_directory_has_two_files_a_recording_that_plain_tools_read(
@@ -189,7 +190,7 @@ def test_a_directory_has_two_files_a_recording_that_plain_tools_read(
         recording + suffix for recording in corpus for suffix in (".ndjson.zst", ".meta.json")
     }
     for recording, lines in corpus.items():
-        assert unpacked(tmp_path / "corpus" / f"{recording}.ndjson.zst") == in_order(lines)
+        assert unpacked(tmp_path / "corpus" / f"{recording}.ndjson.zst") == by_time(lines)
         about = json.loads((tmp_path / "corpus" / f"{recording}.meta.json").read_bytes())
         assert (about["tenant"], about["recording"], about["events"]) == ("corpus", recording, len(lines))
         values = {row["key"]: row["value"] for row in about["metadata"]}
@@ -409,5 +410,5 @@ def test_an_export_that_lost_its_tail_is_read_as_far_as_it_goes(
     assert "ends before" in capsys.readouterr().err
     rrd("export", recording, "--tenant", "torn", "--output", str(tmp_path / "again"))
     found = exported(tmp_path / "again")
-    assert found == in_order(lines)[: len(found)]
+    assert found == by_time(lines)[: len(found)]
     assert found

@@ -15,7 +15,8 @@ import pytest
 
 from rrd.cli import _parser
 from tests.harness import PYTHONPATH, Keys, running
-from tests.http.api import ndjson, new_id, some_events, visiting
+from tests.http.api import visiting
+from tests.samples import ndjson, new_id, some_events
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's files")
 

@@ -6,8 +6,7 @@ import contextlib
 import io
 import json
 import re
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -28,36 +27,6 @@ NDJSON = "application/x-ndjson"
 JSON = "application/json"
 
 _TAIL = re.compile(rb',"sequenceId":(\d+),"recordingId":"([^"]+)"\}')
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
-def dump(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def an_event(timestamp: float, **data: object) -> bytes:
-    """An incremental event, as one line."""
-    return dump({"type": 3, "timestamp": timestamp, "data": data})
-
-
-def some_events(count: int, *, start: int = 1_700_000_000_000, **data: object) -> list[bytes]:
-    return [an_event(start + number, n=number, **data) for number in range(count)]
-
-
-def meta_event(timestamp: float, **payload: object) -> bytes:
-    return dump({"type": 5, "timestamp": timestamp, "data": {"tag": "recording-meta", "payload": payload}})
-
-
-def ndjson(lines: Iterable[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in lines)
-
-
-def by_time(lines: Iterable[bytes]) -> list[bytes]:
-    """A replayer's order: by timestamp, ties as they came."""
-    return sorted(lines, key=lambda line: float(json.loads(line)["timestamp"]))
 
 
 COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.api import COMPRESS, JSON, NDJSON, Api, an_event, meta_event, new_id
+from tests.http.api import COMPRESS, JSON, NDJSON, Api
+from tests.samples import an_event, meta_event, new_id
 from tests.wire.packer import pack
 
 BOM = b"\xef\xbb\xbf"

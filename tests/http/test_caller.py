@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rrd.http.caller import client_address
 from tests.harness import running
-from tests.http.api import Api, an_event, meta_event, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, visiting
+from tests.samples import an_event, meta_event, ndjson, new_id, some_events
 
 TRUSTED = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00::/8", "fe80::/10")
 

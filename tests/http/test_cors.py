@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.harness import running
-from tests.http.api import Api, an_event, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, visiting
 from tests.http.raw_client import Connection, Refused
 from tests.http.test_framing import exchange
+from tests.samples import an_event, ndjson, new_id, some_events
 
 ORIGIN = "https://app.example"
 ONE = "/recordings/0b9f6a1e-52f7-4b8e-9d57-1a2b3c4d5e6f"

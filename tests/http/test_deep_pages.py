@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.harness import ROOT, running, until
-from tests.http.api import COMPRESS, JSON, NDJSON, Api, dump, ndjson, new_id, visiting
+from tests.http.api import COMPRESS, JSON, NDJSON, Api, visiting
 from tests.playback.frames import frames_of
+from tests.samples import dump, ndjson, new_id
 from tests.wire.packer import pack
 
 HTML_ELEMENTS_MAX = 513

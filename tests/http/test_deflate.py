@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrd.errors import BrokenEncoding, TooLarge
-from rrd.http.deflate import Inflater
+from rrd.http.deflate import Inflater, Unfinished
 from tests.harness import running, until
-from tests.http.api import Api, new_id, some_events, visiting
+from tests.http.api import Api, visiting
 from tests.http.raw_client import BINARY, TEXT
+from tests.samples import new_id, some_events
 from tests.thoroughness import examples
 
 _WINDOW_BYTES = 32 << 10
@@ -191,3 +192,17 @@ async def test_a_compressed_message_over_its_limit_is_told(tmp_path: os.PathLike
         assert (farewell.code, farewell.reason) == (1011, "too_large")
         assert farewell.last["successful_rows"] == 3
         assert await api.events(recording) == sent
+
+
+def test_a_message_that_is_given_up_holds_nothing_and_never_comes_out_in_part() -> None:
+    whole = b'{"type":3,"timestamp":1,"data":"' + b"x" * (20 << 20) + b'"}'
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(whole) + packer.flush(zlib.Z_SYNC_FLUSH)
+    work = Inflater(message_bytes_max=64 << 20).inflate(packed[:-4])
+    assert isinstance(work, Unfinished)
+    assert work.step() is None
+    work.give_up()
+    assert work._parts == []
+    for _ in range(10):
+        assert work.step() is None
+    assert work._parts == []

@@ -11,7 +11,8 @@ from multidict import MultiDict
 
 from rrd.errors import BadRequest
 from rrd.http.filters import filters_of, refuse_filters
-from tests.http.api import Api, ndjson, new_id, some_events
+from tests.http.api import Api
+from tests.samples import ndjson, new_id, some_events
 
 KNOWN = frozenset({"token", "limit", "offset", "includeSignedUrls"})
 

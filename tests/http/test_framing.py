@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 from rrd.http.framing import Framing, HeadRefused
 from tests.harness import DEADLINE_S, running, until
-from tests.http.api import Api, an_event, check_cors, ndjson, new_id, one_stream, some_events, visiting
+from tests.http.api import Api, check_cors, one_stream, visiting
 from tests.http.raw_client import Connection, RawReply
+from tests.samples import an_event, ndjson, new_id, some_events
 
 ORIGIN = "https://app.example"
 HEAD_BYTES_MAX = 32 << 10

@@ -52,5 +52,16 @@ def test_a_connection_that_was_reset_is_left_as_it_is(
         assert runner.run(_half_close_after_reset()) == []
 
 
-def test_without_a_connection_there_is_nothing_to_do() -> None:
+async def test_a_connection_that_is_gone_or_closing_is_written_no_end() -> None:
+    ends: list[str] = []
+
+    class Closing(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return True
+
+        def write_eof(self) -> None:
+            ends.append("written")
+
     half_close(None)
+    half_close(Closing())
+    assert ends == []

@@ -10,18 +10,9 @@ from typing import Any
 import pytest
 
 from tests.harness import DaemonProcess, LocalDaemon, eventually, running, until
-from tests.http.api import (
-    VISITOR,
-    VISITOR_ADDRESS,
-    VISITOR_AGENT,
-    Api,
-    meta_event,
-    ndjson,
-    new_id,
-    some_events,
-    visiting,
-)
+from tests.http.api import VISITOR, VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
 from tests.http.raw_client import Connection, Socket
+from tests.samples import meta_event, ndjson, new_id, some_events
 
 # The daemon is a process of its own in these; one loop to talk to it is enough.
 from_outside = pytest.mark.asyncio(loop_factories=["uvloop"])

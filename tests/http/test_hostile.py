@@ -9,8 +9,9 @@ import pytest
 
 from rrd.recording import BAD_LINES_MAX
 from tests.harness import LocalDaemon, eventually, running
-from tests.http.api import Api, an_event, meta_event, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, visiting
 from tests.http.raw_client import Connection
+from tests.samples import an_event, meta_event, ndjson, new_id, some_events
 
 
 async def _raw_post(daemon: LocalDaemon, path: str, key: str, headers: bytes, body: bytes) -> int:
@@ -122,7 +123,7 @@ async def test_a_client_that_does_not_read_its_echo_costs_no_memory(tmp_path: Pa
             await socket.send_text(line)
         assert len(await api.stored(recording, len(lines))) == len(lines)
         (ingest,) = daemon.services.sockets._open
-        assert len(ingest._saying) <= 18  # type: ignore[attr-defined]  # what waits to be sent
+        assert len(ingest._replies._tasks) <= 18  # type: ignore[attr-defined]  # what waits to be sent
         await socket.drop()
 
 

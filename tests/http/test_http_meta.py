@@ -14,18 +14,8 @@ from rrd.disk.disk import OsDisk
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
 from tests.harness import LocalDaemon, running
-from tests.http.api import (
-    COMPRESS,
-    VISITOR_ADDRESS,
-    VISITOR_AGENT,
-    Api,
-    dump,
-    meta_event,
-    ndjson,
-    new_id,
-    some_events,
-    visiting,
-)
+from tests.http.api import COMPRESS, VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
+from tests.samples import dump, meta_event, ndjson, new_id, some_events
 
 VISITOR_ID = "4f6a0f0e-6f2b-4f7e-8a55-93ad1c1b7b9d"
 

@@ -16,20 +16,8 @@ import aiohttp
 import pytest
 
 from tests.harness import running, until
-from tests.http.api import (
-    JSON,
-    NDJSON,
-    Api,
-    an_event,
-    by_time,
-    decompress,
-    dump,
-    meta_event,
-    ndjson,
-    new_id,
-    some_events,
-    visiting,
-)
+from tests.http.api import JSON, NDJSON, Api, decompress, visiting
+from tests.samples import an_event, by_time, dump, meta_event, ndjson, new_id, some_events
 
 # Events
 

@@ -15,8 +15,9 @@ import zstandard
 from rrd.access.keys import Scope
 from rrd.access.signing import sign
 from tests.harness import LocalDaemon, eventually, running, until
-from tests.http.api import JSON, Api, Reply, dump, meta_event, ndjson, new_id, some_events, visiting
+from tests.http.api import JSON, Api, Reply, visiting
 from tests.http.raw_client import Refused
+from tests.samples import dump, meta_event, ndjson, new_id, some_events
 
 SCOPES: tuple[Scope, ...] = ("ingest", "read", "all")
 MARKER = "visitor-4711@example.net"

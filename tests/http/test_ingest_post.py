@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.harness import ROOT, LocalDaemon, running
-from tests.http.api import COMPRESS, JSON, NDJSON, Api, an_event, ndjson, new_id, some_events, visiting
+from tests.http.api import COMPRESS, JSON, NDJSON, Api, visiting
 from tests.http.raw_client import Connection
+from tests.samples import an_event, ndjson, new_id, some_events
 
 
 def counts(stored: int, *, quarantined: int = 0, duplicates: int = 0) -> dict[str, int]:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.harness import running, until
-from tests.http.api import COMPRESS, JSON, Api, an_event, ndjson, new_id, one_stream, some_events, visiting
+from tests.http.api import COMPRESS, JSON, Api, one_stream, visiting
 from tests.http.raw_client import BINARY, TEXT, Refused, Socket
+from tests.samples import an_event, ndjson, new_id, some_events
 
 RESULT = {
     "type": "upstream-result",

@@ -18,8 +18,9 @@ import zstandard
 
 from rrd.wire.decoder import Decoder
 from tests.harness import LocalDaemon, running, until
-from tests.http.api import Api, an_event, new_id, visiting
+from tests.http.api import Api, visiting
 from tests.http.raw_client import BINARY, TEXT, Socket
+from tests.samples import an_event, new_id
 
 KIB, MIB = 1 << 10, 1 << 20
 EVENT = b'{"type":3,"timestamp":1}\n'

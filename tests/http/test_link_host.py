@@ -25,6 +25,8 @@ CONFIG = Config(
 )  # fmt: skip
 def test_known_names_and_addresses_get_links(host: str) -> None:
     check_link_host(host, CONFIG)
+    with pytest.raises(BadRequest):
+        check_link_host(f"{host}.evil.example", CONFIG)
 
 
 @pytest.mark.parametrize(

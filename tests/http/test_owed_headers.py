@@ -11,8 +11,9 @@ import pytest
 from multidict import CIMultiDict
 
 from tests.harness import running
-from tests.http.api import Api, check_cors, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, check_cors, visiting
 from tests.http.raw_client import Connection
+from tests.samples import ndjson, new_id, some_events
 
 ORIGIN = "https://shop.example"
 PATHS = ("", "/events", "/events?form=stored", "/ingest", "/ingest/ws", "/meta", "/nowhere")
@@ -33,10 +34,20 @@ async def test_a_recordings_routes(api: Api, method: str, path: str, has_key: bo
         assert (again.status, again.headers["ETag"]) == (304, tag)
 
 
+NOT_POSTED = {"/recordings", "/statistics", "/-/healthy", "/-/ready"}
+
+
 @pytest.mark.parametrize("path", ["/", "/recordings", "/statistics", "/-/healthy", "/-/ready", "/ws"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
 async def test_other_routes(api: Api, method: str, path: str) -> None:
-    await api.request(method, path, headers={"Origin": ORIGIN})
+    reply = await api.request(method, path, headers={"Origin": ORIGIN})
+    assert reply.headers["Server"] == "rrd"
+    if method == "OPTIONS":
+        assert reply.status == 204
+    elif path in ({"/", "/recordings"} if method == "POST" else NOT_POSTED):
+        assert reply.status == 200
+    else:
+        assert 400 <= reply.status < 500
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.harness import running
-from tests.http.api import JSON, VISITOR, VISITOR_ADDRESS, Api, ndjson, new_id, some_events, visiting
+from tests.http.api import JSON, VISITOR, VISITOR_ADDRESS, Api, visiting
 from tests.http.raw_client import Connection
 from tests.http.test_framing import exchange
+from tests.samples import ndjson, new_id, some_events
 
 RECORDING = "0b9f6a1e-52f7-4b8e-9d57-1a2b3c4d5e6f"
 _ONE = f"/recordings/{RECORDING}"

@@ -12,8 +12,9 @@ import pytest
 from multidict import CIMultiDict
 
 from tests.harness import DaemonProcess, Launch, running, until
-from tests.http.api import Api, check_cors, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, check_cors, visiting
 from tests.http.raw_client import Connection, RawReply, Refused, Socket
+from tests.samples import ndjson, new_id, some_events
 
 _EVENTS = some_events(3)
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.harness import DEADLINE_S, DaemonProcess
-from tests.http.api import an_event, new_id
+from tests.samples import an_event, new_id
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and set attributes")
 

@@ -20,20 +20,9 @@ import pytest
 from rrd.index.rows import RecordingRow
 from rrd.objects.files import ObjectFiles
 from tests.harness import LocalDaemon, eventually, running, until
-from tests.http.api import (
-    JSON,
-    NDJSON,
-    Api,
-    an_event,
-    by_time,
-    decompress,
-    meta_event,
-    ndjson,
-    new_id,
-    some_events,
-    visiting,
-)
+from tests.http.api import JSON, NDJSON, Api, decompress, visiting
 from tests.objects.memory_store import MemoryStore
+from tests.samples import an_event, by_time, meta_event, ndjson, new_id, some_events
 
 
 def closing(number: int = 0) -> bytes:

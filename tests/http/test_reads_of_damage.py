@@ -12,7 +12,8 @@ import zstandard
 from rrd.disk.disk import OsDisk
 from rrd.segment.scan import scan
 from tests.harness import LocalDaemon, running
-from tests.http.api import JSON, NDJSON, Api, ndjson, new_id, some_events, visiting
+from tests.http.api import JSON, NDJSON, Api, visiting
+from tests.samples import ndjson, new_id, some_events
 
 
 def flip(path: Path, offset: int) -> None:

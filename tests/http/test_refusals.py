@@ -16,10 +16,11 @@ from rrd.care.refusals import Refused
 from rrd.segment.format import QuarantineNote
 from rrd.shelf.shelf import Shelf
 from tests.harness import running
-from tests.http.api import VISITOR_ADDRESS, Api, an_event, ndjson, new_id, visiting
+from tests.http.api import VISITOR_ADDRESS, Api, visiting
 from tests.http.raw_client import Refused as UpgradeRefused
 from tests.http.raw_client import Socket
 from tests.http.test_framing import exchange, post
+from tests.samples import an_event, ndjson, new_id
 
 _EVENT = an_event(1)
 

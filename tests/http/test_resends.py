@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.harness import running
-from tests.http.api import Api, an_event, by_time, meta_event, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, visiting
+from tests.samples import an_event, by_time, meta_event, ndjson, new_id, some_events
 
 KEEPALIVE_LIMIT = 65_000
 """UTF-16 units: what the client puts into one batch at least."""

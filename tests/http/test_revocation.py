@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.harness import Keys, eventually, until
-from tests.http.api import Api, ndjson, new_id, some_events
+from tests.http.api import Api
+from tests.samples import ndjson, new_id, some_events
 
 _PADDING = "x" * 1000
 

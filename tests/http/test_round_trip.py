@@ -8,19 +8,8 @@ from typing import Any
 import pytest
 
 from bench.corpus import NAMES, lines_of
-from tests.http.api import (
-    COMPRESS,
-    JSON,
-    NDJSON,
-    Api,
-    by_time,
-    dump,
-    meta_event,
-    ndjson,
-    new_id,
-    one_stream,
-    some_events,
-)
+from tests.http.api import COMPRESS, JSON, NDJSON, Api, one_stream
+from tests.samples import by_time, dump, meta_event, ndjson, new_id, some_events
 
 ENCODINGS = ("gzip", "br", "zstd")
 A_FEW = 7

@@ -35,7 +35,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.harness import ON_ASYNCIO, DaemonProcess
-from tests.http.api import an_event, meta_event, ndjson, new_id
+from tests.samples import an_event, meta_event, ndjson, new_id
 from tests.thoroughness import examples
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.harness import DEADLINE_S, ROOT, DaemonProcess
-from tests.http.api import an_event, new_id
+from tests.samples import an_event, new_id
 
 
 class Sender:

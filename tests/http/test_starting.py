@@ -15,8 +15,9 @@ from rrd.care import census
 from rrd.http import caller
 from rrd.objects.identity import MARKER_KEY, has_marked
 from tests.harness import DEADLINE_S, Keys, LocalDaemon, eventually, running, until
-from tests.http.api import check_cors, ndjson, new_id, some_events, visiting
+from tests.http.api import check_cors, visiting
 from tests.http.test_http_access import ENDPOINTS, Endpoint
+from tests.samples import ndjson, new_id, some_events
 
 ORIGIN = "https://shop.example"
 
@@ -216,13 +217,16 @@ async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
 
 
 async def test_keys_made_and_revoked_during_a_start_count_at_once(tmp_path: Path) -> None:
+    heard: list[int] = []
+
     async def starting(daemon: LocalDaemon) -> None:
         # Not the daemon's own, which tell the gate.
         keys = Keys(daemon.data_dir)
         key = keys.key()
 
         async def has_status(status: int) -> bool:
-            return (await ask(daemon, ENDPOINTS["statistics"], key))[0] == status
+            heard.append((await ask(daemon, ENDPOINTS["statistics"], key))[0])
+            return heard[-1] == status
 
         await eventually(lambda: has_status(503), what="the new key to count")
         keys.revoke(key)
@@ -232,6 +236,8 @@ async def test_keys_made_and_revoked_during_a_start_count_at_once(tmp_path: Path
         patch.setattr(caller, "READY_WAIT_S", 0.01)
         async with running(tmp_path, before_recovery=starting):
             pass
+    # Refused until it counts, then asked to wait for the start, then refused for good.
+    assert list(dict.fromkeys(heard)) in ([401, 503], [503, 401])
 
 
 async def test_a_start_that_stops_refuses_those_who_wait(

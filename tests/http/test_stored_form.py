@@ -15,9 +15,10 @@ import aiohttp
 import pytest
 
 from tests.harness import LocalDaemon, running, until
-from tests.http.api import NDJSON, Api, Reply, an_event, meta_event, ndjson, new_id, some_events, visiting
+from tests.http.api import NDJSON, Api, Reply, visiting
 from tests.http.test_reads_from_objects import closing, elsewhere, large_events, roll_up
 from tests.playback.frames import frames_of
+from tests.samples import an_event, meta_event, ndjson, new_id, some_events
 
 ZSTD = {"Accept-Encoding": "zstd"}
 SECRET = "nobody-elses-business"

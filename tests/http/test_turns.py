@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from rrd.http import connection as connection_module
+from rrd.http import turns as turns_module
 from rrd.http.budget import READ_BYTES
 from rrd.http.turns import BULK_BYTES, TURN_BYTES, ReadingTurns
 from rrd.shares.queue import Who
+from tests.harness import running
+from tests.http.api import visiting
 
 
 class Loop:
@@ -122,3 +128,26 @@ def test_each_that_waits_gets_its_turn_whatever_others_do(seed: int) -> None:
         loop.turn()
     assert not loop.due
     assert not any(each.is_waiting for each in everyone)
+
+
+async def test_each_body_gets_through_though_its_reader_pauses_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "TURN_BYTES", 64 << 10)
+    monkeypatch.setattr(turns_module, "_READERS_MAX", 1)
+    pauses: list[bool] = []
+    await_turn = connection_module.Connection.await_turn
+
+    def noted(connection: connection_module.Connection, is_waiting: bool) -> None:
+        pauses.append(is_waiting)
+        await_turn(connection, is_waiting)
+
+    monkeypatch.setattr(connection_module.Connection, "await_turn", noted)
+    line = b'{"type":3,"timestamp":1,"data":"' + b"x" * (1 << 20) + b'"}\n'
+    async with running(tmp_path) as daemon:
+        async with visiting(daemon) as api:
+            recordings = [f"{number:08x}-3d44-4c8e-9a51-6d1f5a1f9e11" for number in range(12)]
+            replies = await asyncio.gather(*(api.post(each, line * 2) for each in recordings))
+        assert {reply.status for reply in replies} == {200}
+        assert pauses
+        assert sum(pauses) * 2 == len(pauses), "a connection was paused, and never let go on"

@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 
 from tests.harness import DaemonProcess, LocalDaemon, running
-from tests.http.api import Api, dump, visiting
+from tests.http.api import Api, visiting
 from tests.http.raw_client import untaken
+from tests.samples import dump
 
 _RECORDINGS, _KEYS = 60, 90
 

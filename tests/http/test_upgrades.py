@@ -6,8 +6,9 @@ import base64
 
 import pytest
 
-from tests.http.api import JSON, VISITOR, Api, new_id
+from tests.http.api import JSON, VISITOR, Api
 from tests.http.raw_client import Connection, Socket
+from tests.samples import new_id
 
 GOOD = {
     "Upgrade": "websocket",

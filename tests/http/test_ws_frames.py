@@ -14,8 +14,9 @@ from aiohttp.base_protocol import BaseProtocol
 from rrd.http.budget import Budget, Hold
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import FrameReader, Runs
-from tests.http.api import Api, an_event, dump, meta_event, new_id, some_events
+from tests.http.api import Api
 from tests.http.raw_client import BINARY, CLOSE, PING, PONG, TEXT
+from tests.samples import an_event, dump, meta_event, new_id, some_events
 
 KIB, MIB = 1 << 10, 1 << 20
 READ_BYTES = 256 * KIB

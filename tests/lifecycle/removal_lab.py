@@ -31,7 +31,6 @@ from rrd.recovery import recover
 from rrd.registry import Registry
 from rrd.rollup.worker import empty_rolling_dir
 from rrd.tombstones import Reason, Tombstone, Tombstones
-from tests.power.machine import LIMITS
 from tests.rollup.rollup_lab import (
     DATA,
     EMPTY,
@@ -48,6 +47,7 @@ from tests.rollup.rollup_lab import (
     event,
     settings,
 )
+from tests.samples import LIMITS
 from tests.simdisk import SimDisk
 
 _T = TypeVar("_T")

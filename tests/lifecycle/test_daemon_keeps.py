@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import DEADLINE_S, DaemonProcess
-from tests.http.api import an_event, new_id
+from tests.samples import an_event, new_id
 
 SKEWED = [
     "-c",

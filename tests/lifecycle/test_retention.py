@@ -21,7 +21,6 @@ from rrd.lifecycle.retention import (
     fair_share,
     limits_of,
     look,
-    parse_age,
     plan,
 )
 
@@ -70,14 +69,6 @@ def ids(expiries: Sequence[Expiry]) -> list[int]:
 
 
 # Settings
-
-
-@pytest.mark.parametrize(
-    ("text", "ms"),
-    [("36h", 36 * HOUR), ("30d", 30 * DAY), ("1h", HOUR), (" 7d ", 7 * DAY), ("", None), ("  ", None)],
-)
-def test_an_age_is_hours_or_days(text: str, ms: int | None) -> None:
-    assert parse_age(text) == ms
 
 
 @pytest.mark.parametrize("text", ["36", "h", "-1d", "1.5d", "0d", "30 days", "1w", "1d2h", "٣d", "9999999d"])

@@ -44,14 +44,13 @@ from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.wire.events import check_lines
-from rrd.wire.limits import Limits
 from rrd.wire.metadata import Metadata
 from tests.objects.memory_store import MemoryStore
+from tests.samples import LIMITS
 from tests.simdisk import PowerCut, SimDisk
 
 DATA = "/data"
 TENANT = "t"
-LIMITS = Limits(1 << 20, 1 << 20, None, 1 << 20, 100, 256, 4096, 1 << 16)
 
 _T = TypeVar("_T")
 

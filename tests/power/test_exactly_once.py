@@ -10,18 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.power.machine import Account, Close, Flush, Open, Put, Rest, Step, check, config, lived
+from tests.samples import tied_event
 from tests.simdisk import SimDisk
 from tests.thoroughness import examples
 
 _FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def event(number: int) -> bytes:
-    return b'{"type":3,"timestamp":%d,"data":{"n":%d}}' % (1000 + number // 3, number)
-
-
 _SLOTS = st.integers(0, 3)
-_LINES = st.lists(st.builds(event, st.integers(0, 9)), min_size=1, max_size=6).map(tuple)
+_LINES = st.lists(st.builds(tied_event, st.integers(0, 9)), min_size=1, max_size=6).map(tuple)
 _STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(Put, _SLOTS, _LINES, st.booleans()),
     st.builds(Open, _SLOTS, st.integers(0, 1)),
@@ -58,7 +55,7 @@ async def test_cumulative_posts_are_stored_once(tmp_path: Path, restarts: bool) 
     # The rrweb client's list only grows: each body holds all earlier ones.
     disk = SimDisk(random.Random(0))
     posts: list[list[Step]] = [
-        [Open(0, 0), Put(0, tuple(event(number) for number in range(10 * count))), Flush(), Close(0)]
+        [Open(0, 0), Put(0, tuple(tied_event(number) for number in range(10 * count))), Flush(), Close(0)]
         for count in range(1, 13)
     ]
     lives = posts if restarts else [[step for post in posts for step in post]]

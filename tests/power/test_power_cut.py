@@ -30,14 +30,11 @@ from tests.power.machine import (
     lived,
     survivors,
 )
+from tests.samples import tied_event
 from tests.simdisk import PowerCut, SimDisk, When
 from tests.thoroughness import IS_THOROUGH, examples
 
 WHENS: tuple[When, ...] = ("before", "halfway", "after")
-
-
-def event(number: int, *, pad: int = 0) -> bytes:
-    return b'{"type":3,"timestamp":%d,"data":{"n":%d,"pad":"%s"}}' % (1000 + number // 3, number, b"x" * pad)
 
 
 def metadata(number: int) -> bytes:
@@ -52,8 +49,8 @@ BAD = (b"not json", b'{"type":"3","timestamp":1}', b"[1,2]")
 
 _SLOTS = st.integers(0, 3)
 _LINES = st.one_of(
-    st.builds(event, st.integers(0, 12), pad=st.sampled_from([0, 0, 0, 700])),
-    st.builds(event, st.integers(100, 10_000)),
+    st.builds(tied_event, st.integers(0, 12), pad=st.sampled_from([0, 0, 0, 700])),
+    st.builds(tied_event, st.integers(100, 10_000)),
     st.builds(metadata, st.integers(0, 8)),
     st.sampled_from(BAD),
 )
@@ -133,7 +130,7 @@ async def go_on(ended: Ended, conf: Config, folder: Path, state: bytes | None) -
         again: list[Step] = []
         for slot, account in enumerate(ended.accounts):
             number = int(account.recording[-4:])
-            lines = (*account.lines(), event(20_000 + slot))
+            lines = (*account.lines(), tied_event(20_000 + slot))
             again += [Open(slot, number), Put(slot, lines), Flush(), Close(slot)]
         await life.run(again)
         assert all(account.acked == len(account.sent) for account in life.accounts), "it doesn't go on"
@@ -180,8 +177,8 @@ async def test_acked_events_survive_a_power_cut(
 
 # Every operation, every moment of it, every state of the index: for workloads that meet everything there is.
 
-_LINES_A = tuple(event(number) for number in range(6))
-_LINES_B = tuple(event(number, pad=700) for number in range(3, 9))
+_LINES_A = tuple(tied_event(number) for number in range(6))
+_LINES_B = tuple(tied_event(number, pad=700) for number in range(3, 9))
 EXHAUSTIVE: dict[str, tuple[list[Step], Config, tuple[str, ...]]] = {
     "one recording, rolled and sealed": (
         [
@@ -195,7 +192,7 @@ EXHAUSTIVE: dict[str, tuple[list[Step], Config, tuple[str, ...]]] = {
             Close(0),
             Close(2),
             Rest(),
-            Put(0, (*_LINES_A, event(50))),
+            Put(0, (*_LINES_A, tied_event(50))),
             Flush(),
         ],
         config(segment_bytes_max=600, sync="each"),
@@ -208,7 +205,7 @@ EXHAUSTIVE: dict[str, tuple[list[Step], Config, tuple[str, ...]]] = {
             Close(1),
             Open(2, 2),
             Put(2, _LINES_B),
-            Put(0, (event(40), BAD[1])),
+            Put(0, (tied_event(40), BAD[1])),
             Flush(),
             Close(0),
             Put(1, _LINES_B, True),
@@ -226,7 +223,7 @@ EXHAUSTIVE: dict[str, tuple[list[Step], Config, tuple[str, ...]]] = {
             Flush(),
             *(step for slot in (0, 1) for step in (Open(slot, slot), Put(slot, _LINES_B, True))),
             Flush(),
-            *(step for slot in (0, 1) for step in (Open(slot, slot), Put(slot, (event(60),), True))),
+            *(step for slot in (0, 1) for step in (Open(slot, slot), Put(slot, (tied_event(60),), True))),
             Flush(),
             Close(0),
             Close(1),
@@ -390,12 +387,12 @@ async def test_a_refused_block_that_could_not_be_undone_is_never_taken_up(
     disk = _BreakingDisk(random.Random(0))
     conf = config(sync="each")
     async with lived(disk, conf, tmp_path, None, first=True) as life:
-        await life.run([Put(0, (event(1),)), Flush()])
+        await life.run([Put(0, (tied_event(1),)), Flush()])
         disk.is_broken = True
-        await life.run([Put(0, (event(4),)), Flush()])
+        await life.run([Put(0, (tied_event(4),)), Flush()])
         disk.is_broken = False
         # Its number goes to another event, in the next segment: both blocks are whole, and one counts.
-        await life.run([Open(0, 0), Put(0, (event(7),)), Flush()])
+        await life.run([Open(0, 0), Put(0, (tied_event(7),)), Flush()])
         accounts, state = life.accounts, life.index.states[-1]
         assert [account.acked for account in accounts] == [1, 1]
     ended = Ended(disk.files(), [], accounts, disk.log)

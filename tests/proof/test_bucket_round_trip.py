@@ -15,8 +15,9 @@ import pytest
 
 from bench.corpus import recordings
 from tests.harness import LocalDaemon, eventually, running, until
-from tests.http.api import Api, by_time, ndjson, new_id, visiting
+from tests.http.api import Api, visiting
 from tests.s3_servers import S3Server, ceph, moto, swift
+from tests.samples import by_time, ndjson, new_id
 
 _ROOT = Path(__file__).parents[2]
 _BODY_LINES = 400

@@ -19,8 +19,9 @@ from aiohttp import ClientSession
 
 from bench.daemon import cpu_s, peak_rss_bytes, rss_bytes
 from tests.harness import DaemonProcess
-from tests.http.api import JSON, NDJSON, new_id
+from tests.http.api import JSON, NDJSON
 from tests.http.raw_client import BINARY, TEXT, Connection, Socket
+from tests.samples import new_id
 from tests.wire.costs import COMPRESSIONS, EVENT, SHAPES, Cost, faults, least
 
 pytestmark = [

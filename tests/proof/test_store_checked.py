@@ -14,9 +14,10 @@ import pytest
 from rrd.errors import ConfigError
 from rrd.objects.identity import MARKER_KEY, Marker, read_own
 from tests.harness import DaemonProcess, LocalDaemon, running, until
-from tests.http.api import by_time, ndjson, new_id, visiting
+from tests.http.api import visiting
 from tests.proof.test_bucket_round_trip import SOON, lose_index, nothing_local
 from tests.s3_servers import S3Server, moto
+from tests.samples import by_time, ndjson, new_id
 
 LINES = [b'{"type":3,"timestamp":%d,"data":{"n":%d}}' % (number, number) for number in range(1, 101)]
 _SOON: dict[str, Any] = SOON

@@ -14,8 +14,9 @@ import pytest
 from rrd.errors import WrongStore
 from rrd.objects.identity import MARKER_KEY
 from tests.harness import running
-from tests.http.api import by_time, ndjson, new_id, visiting
+from tests.http.api import visiting
 from tests.proof.test_bucket_round_trip import SOON, lose_index, nothing_local
+from tests.samples import by_time, ndjson, new_id
 
 _ROOT = Path(__file__).parents[2]
 _SOON: dict[str, Any] = SOON

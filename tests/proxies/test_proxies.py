@@ -15,9 +15,10 @@ import orjson
 import pytest
 
 from tests.harness import DEADLINE_S, ROOT, running
-from tests.http.api import Api, meta_event, ndjson, new_id, some_events, visiting
+from tests.http.api import Api, visiting
 from tests.ports import free_port
 from tests.proxies.proxy_lab import Caddy, Nginx, Proxy, replaced, unavailable
+from tests.samples import meta_event, ndjson, new_id, some_events
 
 # A newer Caddy than the distribution's, see the Makefile.
 NEW_CADDY = ROOT / ".venv-caddy/bin/caddy"

@@ -40,7 +40,8 @@ from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.wire.events import Batch, check_lines
 from tests.objects.memory_store import MemoryStore
-from tests.power.machine import DATA, LIMITS, TENANT, LaggingIndex, ManualClock, recording_id
+from tests.power.machine import DATA, TENANT, LaggingIndex, ManualClock, recording_id
+from tests.samples import LIMITS
 from tests.simdisk import PowerCut, SimDisk
 
 __all__ = ["DATA", "TENANT"]

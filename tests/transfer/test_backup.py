@@ -30,7 +30,8 @@ from rrd.transfer.manifest import Manifest
 from rrd.transfer.progress import Progress
 from rrd.transfer.restore import Damaged, Restored, run_restore
 from tests.harness import DEADLINE_S, DaemonProcess
-from tests.transfer.transfer_lab import Client, new_id
+from tests.samples import new_id
+from tests.transfer.transfer_lab import Client
 
 QUIET = Progress(quiet=True)
 BUSY = {

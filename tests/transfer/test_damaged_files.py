@@ -21,7 +21,8 @@ from rrd.transfer.foreign import explain, refuse_foreign
 from rrd.transfer.intake import ARCHIVE_LEVELS_MAX, Choice, Outcome, run_import
 from rrd.transfer.progress import Progress
 from tests.harness import running
-from tests.transfer.transfer_lab import event, ndjson
+from tests.samples import ndjson
+from tests.transfer.transfer_lab import event
 
 Making = Callable[[], bytes]
 

@@ -12,7 +12,8 @@ from rrd.config import Config
 from rrd.ids import parse_recording_id
 from rrd.transfer.reading import Source, limits_of, read_pieces
 from rrd.transfer.spool import Spool
-from tests.transfer.transfer_lab import event, new_id
+from tests.samples import new_id
+from tests.transfer.transfer_lab import event
 
 LIMITS = limits_of(Config())
 parse_uuid = partial(parse_recording_id, form="uuid")

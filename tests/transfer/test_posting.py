@@ -17,7 +17,8 @@ from rrd.transfer.intake import Choice, Outcome, check_choice, run_import
 from rrd.transfer.posting import Answer, Post, PostFailed, connected
 from rrd.transfer.progress import Progress
 from tests.harness import LocalDaemon, running
-from tests.transfer.transfer_lab import event, in_order, ndjson, new_id
+from tests.samples import by_time, ndjson, new_id
+from tests.transfer.transfer_lab import event
 
 QUIET = Progress(quiet=True)
 
@@ -51,7 +52,7 @@ async def test_a_large_recording_goes_in_several_bodies_cut_where_equal_lines_ar
         assert outcome.answers == {("t", recording): Answer(stored=2100)}
         again = await take_in(daemon, tmp_path / f"{recording}.ndjson", tenant="t")
         assert again.answers == {("t", recording): Answer(repeated=2100)}
-        assert await stored(daemon, "t", recording) == len(in_order(lines))
+        assert await stored(daemon, "t", recording) == len(by_time(lines))
 
 
 async def test_a_recording_that_is_refused_does_not_keep_others_out(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from rrd.transfer.intake import Choice, Outcome, check_choice, run_import
 from rrd.transfer.posting import Answer, PostFailed, connected
 from rrd.transfer.progress import Progress
 from tests.harness import DEADLINE_S, ROOT, DaemonProcess, LocalDaemon, running
-from tests.transfer.transfer_lab import Client, event, ndjson, new_id
+from tests.samples import ndjson, new_id
+from tests.transfer.transfer_lab import Client, event
 
 QUIET = Progress(quiet=True)
 MODES: list[RecordingIdForm] = ["uuid", "any"]

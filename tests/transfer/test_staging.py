@@ -10,7 +10,7 @@ import pytest
 
 from rrd.layout import SegmentName, active_path, sealed_dir, sealed_path
 from rrd.transfer.staging import Staging
-from tests.transfer.transfer_lab import new_id
+from tests.samples import new_id
 
 NAME = SegmentName("acme", "3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e6f", 1)
 

@@ -6,28 +6,15 @@ import json
 import time
 import urllib.error
 import urllib.request
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tests.harness import DEADLINE_S, DaemonProcess
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
-def ndjson(lines: Iterable[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in lines)
+from tests.samples import ndjson
 
 
 def event(timestamp: int, text: str = "") -> bytes:
     return b'{"type":3,"timestamp":%d,"data":{"text":%s}}' % (timestamp, json.dumps(text).encode())
-
-
-def in_order(lines: Iterable[bytes]) -> list[bytes]:
-    """A replayer's order: by timestamp, ties as they came."""
-    return sorted(lines, key=lambda line: float(json.loads(line)["timestamp"]))
 
 
 class Client:

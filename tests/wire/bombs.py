@@ -21,9 +21,9 @@ import brotli
 import zstandard
 
 from rrd.errors import WireError
+from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import check_messages
-from rrd.wire.inflate import Encoding
 from rrd.wire.limits import Limits
 from tests.wire.packer import as_line
 from tests.wire.wire_lab import LIMITS

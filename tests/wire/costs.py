@@ -25,9 +25,9 @@ import brotli
 import zstandard
 
 from rrd.errors import WireError
+from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_messages
-from rrd.wire.inflate import Encoding
 from rrd.wire.metadata import read_metadata
 from rrd.wire.turns import TakesLong
 from tests.wire.bombs import memory

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rrd.wire.codings import Encoding
 from rrd.wire.decoder import Decoder
-from rrd.wire.inflate import Encoding
 from tests.wire import bombs
 from tests.wire.bombs import CASES, MIB
 from tests.wire.wire_lab import LIMITS

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bench.corpus import recordings
 from rrd.errors import BrokenEncoding, TooLarge, WireError
+from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_lines
-from rrd.wire.inflate import Encoding
 from tests.thoroughness import examples
 from tests.wire import bombs
 from tests.wire.packer import pack

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.documents import split_document
 from rrd.wire.events import Batch, check_lines, check_messages
 from rrd.wire.forms import BOM, HEAD_BYTES, form_of
-from rrd.wire.inflate import Encoding
 from tests.thoroughness import examples
 from tests.wire.packer import pack
 from tests.wire.wire_lab import (

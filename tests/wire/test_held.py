@@ -7,8 +7,8 @@ import tracemalloc
 
 import pytest
 
+from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
-from rrd.wire.inflate import Encoding
 from tests.wire.wire_lab import ENCODINGS, KIB, KINDS, LIMITS, MIB, Compressor, event
 
 _SLACK_BYTES = 96 * KIB

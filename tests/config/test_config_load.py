@@ -1,75 +1,22 @@
+"""Where settings come from, and what is said about one that can't be used."""
+
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rrd
-from rrd.config import Config, load_config
+from rrd.config import load_config
 from rrd.errors import ConfigError
-
-SHIPPED = Path(rrd.__file__).parents[1] / "config" / "rrd.toml"
-DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Config)}
 
 
 def toml(directory: Path, text: str) -> str:
     path = directory / "rrd.toml"
     path.write_text(text)
     return str(path)
-
-
-# The file as shipped
-
-
-def test_the_shipped_file_sets_each_key_once_to_its_default() -> None:
-    text = SHIPPED.read_text()
-    keys = re.findall(r"^([a-z0-9_]+) = ", text, re.MULTILINE)
-    assert sorted(keys) == sorted(DEFAULTS)
-    assert load_config(file=str(SHIPPED), environment={}) == Config()
-    shipped = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in tomllib.loads(text).items()
-    }
-    assert shipped == DEFAULTS
-
-
-def test_the_shipped_file_explains_each_key() -> None:
-    lines = SHIPPED.read_text().splitlines()
-    bare = []
-    for number, line in enumerate(lines):
-        above = lines[number - 1]
-        # Keys of one kind may share one explanation.
-        if re.match(r"[a-z_]+ = ", line) and not re.match(r"# |[a-z_]+ = ", above):
-            bare.append(line)
-    assert bare == []
-    assert sum(line.startswith("#") for line in lines) > 2 * len(DEFAULTS)
-
-
-def test_the_shipped_file_states_the_bounds_of_sizes_and_times() -> None:
-    # The file's prose says what is admitted; these are the edges that it names.
-    edges = {
-        "flush_bytes": (4096, 64 * 2**20),
-        "flush_age_ms": (10, 60_000),
-        "compression_level": (1, 19),
-        "segment_bytes_max": (2**20, 4 * 2**30),
-        "event_bytes_max": (1024, 2**30),
-        "message_bytes_max": (1024, 2**30),
-        "zstd_window_bytes_max": (1024, 128 * 2**20),
-        "port": (0, 65535),
-    }
-    for key, (least, greatest) in edges.items():
-        for good in (least, greatest):
-            assert getattr(load_config(environment={}, flags={key: good}), key) == good
-        for bad in (least - 1, greatest + 1):
-            with pytest.raises(ConfigError, match=key):
-                load_config(environment={}, flags={key: bad})
-
-
-# Where settings come from
 
 
 def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default(tmp_path: Path) -> None:

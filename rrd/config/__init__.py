@@ -1,0 +1,12 @@
+"""Settings, from their declaration to what they must be together.
+
+``settings``   the table: each key, its type, bounds and default
+``load``       command line, environment, file, defaults → one table
+``entries``    the text inside of a setting that is an age, or a list of ``NAME=VALUE``
+``checks``     what settings must be as a whole, and what is odd; for ``serve`` and ``check-config``
+"""
+
+from rrd.config.load import load_config
+from rrd.config.settings import GIB, KIB, MIB, Config
+
+__all__ = ["GIB", "KIB", "MIB", "Config", "load_config"]

@@ -1,0 +1,141 @@
+"""Each module of rrd has a test module of its name, and each test can fail."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PARTS = {
+    str(path.relative_to(ROOT / "rrd").with_suffix(""))
+    for path in (ROOT / "rrd").rglob("*.py")
+    if path.name not in {"__init__.py", "__main__.py"}
+}
+TESTS = {
+    str(path.relative_to(ROOT / "tests")): path
+    for path in sorted((ROOT / "tests").rglob("test_*.py"))
+    if "node_modules" not in path.parts
+}
+
+# A test module → the modules without one of their own that it tests, and nothing smaller could.
+TESTED_TOGETHER = {
+    # What a start, verify, doctor and --mend find, told of by their outcome on whole data directories.
+    "care/test_verify.py": "care/census care/contents care/differences care/entries care/examine care/proof"
+    " care/spool care/survey",
+    "care/test_leftovers.py": "care/kept_aside",
+    "test_rebuild.py": "care/remembered index/keeping",
+    "test_recovery.py": "catch_up",
+    # Commands are tested as they are called.
+    "cli/test_cli_care.py": "care/doctor cli/doctor cli/reindex cli/verify",
+    "cli/test_cli_main.py": "cli/check_config cli/common cli/serve",
+    "cli/test_cli_lifecycle.py": "cli/erase cli/retention cli/vacuum",
+    "cli/test_cli_transfer.py": "cli/backup cli/export cli/restore transfer/export transfer/manifest"
+    " transfer/restore transfer/sidecar transfer/targets",
+    "cli/test_cli_import.py": "cli/import_ transfer/files transfer/intake",
+    "cli/test_cli_keys.py": "cli/signing",
+    "cli/test_cli_files.py": "cli/inspect",
+    "cli/test_cli_damage.py": "care/surroundings",
+    "cli/test_cli_read_only.py": "readonly",
+    "http/test_ingest_post.py": "cli/quarantine http/decoding",
+    "objects/test_identity.py": "cli/adopt_store",
+    # Shells of the API, through the API.
+    "test_daemon.py": "assembly",
+    "http/test_health.py": "http/app http/services",
+    "http/test_readiness.py": "writes",
+    "http/test_http_reads.py": "http/answer http/reading playback/need",
+    "http/test_reads_of_damage.py": "http/damage playback/salvage",
+    "http/test_hostile.py": "http/connection http/server",
+    "http/test_untaken_lists.py": "http/pieces",
+    "http/test_socket_ends.py": "http/gathering http/socket_replies",
+    "http/test_upgrades.py": "http/upgrade",
+    "http/test_slow_takers.py": "http/taking",
+    "http/test_quotas.py": "http/sharing shares/admission shares/limits",
+    "test_handles.py": "http/crowding http/door",
+    # Parts of one mechanism, tested as one.
+    "index/test_index.py": "index/listing index/queries index/rows index/values",
+    "lifecycle/test_removal_crash.py": "lifecycle/local_files",
+    "lifecycle/test_rounds.py": "lifecycle/holds",
+    "objects/test_s3.py": "objects/s3_client",
+    "objects/test_store_contract.py": "objects/store",
+    "playback/test_table.py": "playback/sources",
+    "rollup/test_rollup_worker.py": "rollup/make rollup/turns",
+    "shares/test_room.py": "shares/threads",
+    "test_log.py": "log_limit redaction traces",
+    "transfer/test_foreign_forms.py": "transfer/documents transfer/foreign transfer/shapes"
+    " transfer/unpacking transfer/vendors",
+    "transfer/test_damaged_files.py": "transfer/archives",
+    "transfer/test_same_import.py": "transfer/owners transfer/spool",
+    "transfer/test_backup.py": "transfer/contents",
+    "transfer/test_export_lines.py": "transfer/lines",
+    "transfer/test_nested_origins.py": "transfer/origins",
+    "wire/test_events.py": "wire/parse",
+    "wire/test_cost.py": "wire/turns",
+    "wire/test_decoder.py": "wire/limits",
+}
+# Modules without behaviour of their own.
+NOTHING_TO_TEST = {"clock", "errors"}
+
+
+def has_own(part: str) -> bool:
+    """Tell whether there is a test module of a module's name, which is not that of another module."""
+    *packages, name = part.split("/")
+    with_package = "_".join(["test", *packages, name])
+    for test in TESTS:
+        found = Path(test)
+        neighbour = str(found.parent / name)
+        if found.stem == with_package or (
+            found.stem == f"test_{name}" and (neighbour == part or neighbour not in PARTS)
+        ):
+            return True
+    return False
+
+
+def test_each_module_has_a_test_module_of_its_name_or_is_tested_with_others() -> None:
+    together = {part for parts in TESTED_TOGETHER.values() for part in parts.split()}
+    assert sorted(part for part in PARTS - together - NOTHING_TO_TEST if not has_own(part)) == []
+
+
+def test_the_list_of_those_tested_with_others_is_as_short_as_it_can_be() -> None:
+    together = [part for parts in TESTED_TOGETHER.values() for part in parts.split()]
+    assert sorted({part for part in together if together.count(part) > 1}) == []
+    assert sorted(part for part in {*together, *NOTHING_TO_TEST} if part not in PARTS) == []
+    assert sorted(part for part in together if has_own(part)) == []
+    assert sorted(TESTED_TOGETHER.keys() - TESTS.keys()) == []
+
+
+# What fails a test: an assertion, what it waits for, or a helper that has one of these.
+FAILS = {"raises", "fail", "until", "eventually", "warns"}
+
+
+def can_fail(function: ast.AST, helpers: set[str]) -> bool:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in FAILS or called in helpers:
+                return True
+    return False
+
+
+def test_each_test_can_fail_by_more_than_an_exception() -> None:
+    trees = [ast.parse(path.read_bytes()) for path in (ROOT / "tests").rglob("*.py") if _is_ours(path)]
+    functions = [
+        node
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    helpers: set[str] = set()
+    while more := {
+        node.name
+        for node in functions
+        if not node.name.startswith("test_") and node.name not in helpers and can_fail(node, helpers)
+    }:
+        helpers |= more
+    idle = [node.name for node in functions if node.name.startswith("test_") and not can_fail(node, helpers)]
+    assert sorted(idle) == []
+
+
+def _is_ours(path: Path) -> bool:
+    return "node_modules" not in path.parts

@@ -1,0 +1,108 @@
+"""What is counted: each stage once, from any thread, and nothing that a log event doesn't hold."""
+
+from __future__ import annotations
+
+import ast
+import io
+import logging
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import rrd
+from rrd import log, metrics
+from rrd.config import Config
+from rrd.metrics import Counter, Gauge, LabelledCounter
+
+FILES = sorted(Path(rrd.__file__).parent.rglob("*.py"))
+
+
+@pytest.fixture
+def scratch() -> Iterator[None]:
+    """Metrics that a test makes are gone after it."""
+    kept = dict(metrics._all)
+    yield
+    metrics._all.clear()
+    metrics._all.update(kept)
+
+
+def logged_fields() -> dict[str, list[set[str]]]:
+    """Return the log events of the code, by name: the fields of each call that is of INFO or above."""
+    found: dict[str, list[set[str]]] = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func) in {"event", "log.event"}):
+                continue
+            _, level, name, *_ = node.args
+            if isinstance(name, ast.Constant) and ast.unparse(level) != "logging.DEBUG":
+                fields = {keyword.arg for keyword in node.keywords if keyword.arg}
+                found.setdefault(str(name.value), []).append(fields)
+    return found
+
+
+@pytest.mark.parametrize("name", metrics.OF_LOG)
+def test_each_log_event_that_is_added_up_has_its_fields(name: str) -> None:
+    calls = logged_fields()[name]
+    for fields in calls:
+        assert metrics.OF_LOG[name].keys() <= fields
+
+
+def test_names_end_in_what_they_are() -> None:
+    for metric in metrics.every_metric():
+        assert re.fullmatch(r"rrd_[a-z]+(_[a-z]+)*", metric.name)
+        assert metric.name.endswith("_total") != isinstance(metric, Gauge)
+        assert metric.text[0].isupper()
+        assert not metric.text.endswith(".")
+
+
+def test_each_metric_is_counted_somewhere() -> None:
+    """A constant that no stage uses would show 0 for ever."""
+    source = "".join(path.read_text() for path in FILES if path.name != "metrics.py")
+    in_log = {counter.name for counters in metrics.OF_LOG.values() for counter in counters.values()}
+    for name, metric in vars(metrics).items():
+        if isinstance(metric, Counter | LabelledCounter | Gauge):
+            is_used = f"metrics.{name}.add(" in source or metric.name in in_log or metric is metrics.LOGGED
+            assert is_used, name
+
+
+def test_no_addition_is_lost_between_threads(scratch: None) -> None:
+    counter, gauge = Counter("rrd_x_total", "X"), Gauge("rrd_x", "X")
+    labelled = LabelledCounter("rrd_y_total", "y", "Y")
+
+    def add_many(number: int) -> None:
+        for _ in range(5_000):
+            counter.add(2)
+            gauge.add(1 if number % 2 else -1)
+            labelled.add(str(number % 2))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add_many, range(8)))
+    assert metrics.value_of("rrd_x_total") == 80_000
+    assert metrics.value_of("rrd_x") == 0
+    assert [metrics.value_of("rrd_y_total", label) for label in "01"] == [20_000, 20_000]
+
+
+def test_a_label_has_a_bounded_number_of_values(scratch: None) -> None:
+    labelled = LabelledCounter("rrd_y_total", "y", "Y")
+    for number in range(metrics.LABELS_MAX + 50):
+        labelled.add(str(number))
+    samples = list(labelled.samples())
+    assert len(samples) == metrics.LABELS_MAX + 1
+    assert metrics.value_of("rrd_y_total", "others") == 50
+
+
+def test_a_log_event_counts_even_if_it_is_not_written() -> None:
+    logging.getLogger().handlers.clear()
+    stream = io.StringIO()
+    log.setup(Config(log_level="error"), stream=stream, environment={})
+    logger = logging.getLogger("rrd.test")
+    before = {name: metrics.value_of(name) for name in ("rrd_sealed_segments_total",)}
+    noted = metrics.value_of("rrd_log_events_total", "sealed")
+    log.event(logger, logging.INFO, "sealed", segments=3)
+    log.event(logger, logging.DEBUG, "sealed", recording="x", segment=1)
+    assert metrics.value_of("rrd_sealed_segments_total") == before["rrd_sealed_segments_total"] + 3
+    assert metrics.value_of("rrd_log_events_total", "sealed") == noted + 1
+    assert stream.getvalue() == ""
