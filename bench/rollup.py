@@ -40,10 +40,9 @@ import zstandard
 
 from bench.corpus import recordings
 from rrd import layout
-from rrd.assembly import limits_of
-from rrd.claims import Claims
 from rrd.clock import SystemClock
 from rrd.config import Config
+from rrd.daemon.assembly import limits_of
 from rrd.disk.disk import OsDisk
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
@@ -55,7 +54,8 @@ from rrd.playback.hops import in_thread
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.registry import Registry
+from rrd.recordings.claims import Claims
+from rrd.recordings.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp
 from rrd.shelf.holdings import Holdings

@@ -7,8 +7,8 @@
     │   ├── BadFraming           400  a body whose end or chunks can't be made out
     │   ├── BrokenEncoding       400  compression that can't be decoded
     │   ├── TooLarge             413  an event, message, document or body over its limit
-    │   ├── TooManyBadLines      400  a source goes on sending what is no event (``recording``)
-    │   └── ForeignFile          400  a file of a format that holds no events (``transfer.foreign``)
+    │   ├── TooManyBadLines      400  a source goes on sending what is no event (``recordings.recording``)
+    │   └── ForeignFile          400  a file of a format that holds no events (``exchange.foreign``)
     ├── RequestError         the request: parameters, paths, types
     │   ├── BadRequest           400
     │   ├── NotFound             404
@@ -26,7 +26,7 @@
     │   │   └── IndexBusy            503  another process holds the index locked
     │   ├── DataDirGone          503  the data directory is not the one that was opened
     │   ├── TooManySockets       503
-    │   ├── TooManyRecordings    503  as many are open as may be (``registry``)
+    │   ├── TooManyRecordings    503  as many are open as may be (``recordings.registry``)
     │   ├── TooManyRequests      503  as many are under way as may be (``shares.admission``)
     │   ├── TooManyReads         503  answers take all the memory for answers (``http.reading``)
     │   ├── TooMuchUnfinished    503  what is unfinished takes all its memory (``http.budget``)
@@ -47,10 +47,10 @@
     │   ├── TornTail                  unfinished last write: expected after a power cut
     │   ├── CorruptSegment            any other damage: alarming
     │   └── NotMoved                  sealed in the index, and still in ``active/`` (``rollup.make``)
-    ├── StaleHistory         a file is not where the history knows it (``history``)
+    ├── StaleHistory         a file is not where the history knows it (``recordings.history``)
     ├── IndexDamaged         SQLite can't read the index: rebuild it
-    ├── Damaged              a backup doesn't hold what its checksums say (``transfer.restore``)
-    ├── PostFailed           an import that a daemon didn't take (``transfer.posting``)
+    ├── Damaged              a backup doesn't hold what its checksums say (``backup.restore``)
+    ├── PostFailed           an import that a daemon didn't take (``exchange.posting``)
     └── ConfigError          a setting that can't be used
 
 ``code`` is a stable word for programs, ``status`` the HTTP status (RFC 9110, section 15) that

@@ -30,13 +30,14 @@ _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _START = "a start makes its parts, and brings them up to date, before it takes an event"
 
 REASONS = {
-    "assembly.py make_parts": _START,
-    "assembly.py bring_up_to_date": _START,
-    "recovery.py open_index": _START,
-    "recovery.py recover": _START,
-    "rebuild.py rebuild": _START,
+    "daemon/assembly.py make_parts": _START,
+    "daemon/assembly.py bring_up_to_date": _START,
+    "startup/recovery.py open_index": _START,
+    "startup/recovery.py recover": _START,
+    "startup/rebuild.py rebuild": _START,
     "index/connections.py _prepare_writer": _START,
     "objects/choose.py open_bare_store": _START,
+    "objects/choose.py open_store": _START,
     "objects/identity.py confirm": "two small files, once in the life of a data directory",
     "objects/s3_client.py _connect": "where the system's certificates are, once for each client",
     "lifecycle/guard.py _identity": "a stat of the data directory, which is on a local disk",
@@ -45,11 +46,19 @@ REASONS = {
     "disk.py read_now": "preadv2 with RWF_NOWAIT: it gives up where it would wait",
     "shares/admission.py _save": "on the loop only at the end of a stop",
     "care/refusals.py _save": "the same",
-    "recovery.py reindex": "a command, which has its loop to itself",
+    "startup/recovery.py reindex": "a command, which has its loop to itself",
 }
 """The end of a module's path and a function in it → why it may block the event loop."""
 
-COMMANDS = ("cli/", "transfer/", "care/examine.py", "care/verify.py", "care/doctor.py", "readonly.py")
+COMMANDS = (
+    "cli/",
+    "backup/",
+    "exchange/",
+    "care/examine.py",
+    "care/verify.py",
+    "care/doctor.py",
+    "readonly.py",
+)
 """What only commands run, which have their loop to themselves. The daemon calls what it needs of these in a
 thread."""
 _MAY_BLOCK = tuple(REASONS)

@@ -24,10 +24,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from rrd import assembly, daemon, layout
+from rrd import layout
 from rrd.access.keys import KeyStore, Scope, SigningKeyRow
 from rrd.config import Config
-from rrd.recovery import lock_data_dir
+from rrd.daemon import assembly
+from rrd.daemon import run as daemon
+from rrd.startup.recovery import lock_data_dir
 from tests.loop_watch import MARK, as_daemon, watched
 
 ROOT = Path(__file__).parents[1]

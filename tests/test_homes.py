@@ -20,18 +20,18 @@ TESTS = {
 # A test module → the modules without one of their own that it tests, and nothing smaller could.
 TESTED_TOGETHER = {
     # What a start, verify, doctor and --mend find, told of by their outcome on whole data directories.
-    "care/test_verify.py": "care/census care/contents care/differences care/entries care/examine care/proof"
-    " care/spool care/survey",
+    "care/test_verify.py": "inventory/census inventory/contents inventory/differences care/examine"
+    " inventory/proof inventory/survey shelf/entries startup/spool",
     "care/test_leftovers.py": "care/kept_aside",
-    "test_rebuild.py": "care/remembered index/keeping",
-    "test_recovery.py": "catch_up",
+    "startup/test_rebuild.py": "startup/remembered index/keeping",
+    "startup/test_recovery.py": "startup/catch_up",
     # Commands are tested as they are called.
     "cli/test_cli_care.py": "care/doctor cli/doctor cli/reindex cli/verify",
     "cli/test_cli_main.py": "cli/check_config cli/common cli/serve",
     "cli/test_cli_lifecycle.py": "cli/erase cli/retention cli/vacuum",
-    "cli/test_cli_transfer.py": "cli/backup cli/export cli/restore transfer/export transfer/manifest"
-    " transfer/restore transfer/sidecar transfer/targets",
-    "cli/test_cli_import.py": "cli/import_ transfer/files transfer/intake",
+    "cli/test_cli_transfer.py": "cli/backup cli/export cli/restore exchange/export backup/manifest"
+    " backup/restore exchange/sidecar exchange/targets",
+    "cli/test_cli_import.py": "cli/import_ exchange/files exchange/intake",
     "cli/test_cli_keys.py": "cli/signing",
     "cli/test_cli_files.py": "cli/inspect",
     "cli/test_cli_damage.py": "care/surroundings",
@@ -39,9 +39,9 @@ TESTED_TOGETHER = {
     "http/test_ingest_post.py": "cli/quarantine http/decoding",
     "objects/test_identity.py": "cli/adopt_store",
     # Shells of the API, through the API.
-    "test_daemon.py": "assembly",
+    "test_daemon.py": "daemon/assembly",
     "http/test_health.py": "http/app http/services",
-    "http/test_readiness.py": "writes",
+    "http/test_readiness.py": "recordings/writes",
     "http/test_http_reads.py": "http/answer http/reading playback/need",
     "http/test_reads_of_damage.py": "http/damage playback/salvage",
     "http/test_hostile.py": "http/connection http/server",
@@ -57,17 +57,19 @@ TESTED_TOGETHER = {
     "lifecycle/test_rounds.py": "lifecycle/holds",
     "objects/test_s3.py": "objects/s3_client",
     "objects/test_store_contract.py": "objects/store",
+    "disk/test_small_files.py": "disk/files",
+    "playback/test_stream.py": "playback/blocks",
     "playback/test_table.py": "playback/sources",
     "rollup/test_rollup_worker.py": "rollup/make rollup/turns",
     "shares/test_room.py": "shares/threads",
-    "test_log.py": "log_limit redaction traces",
-    "transfer/test_foreign_forms.py": "transfer/documents transfer/foreign transfer/shapes"
-    " transfer/unpacking transfer/vendors",
-    "transfer/test_damaged_files.py": "transfer/archives",
-    "transfer/test_same_import.py": "transfer/owners transfer/spool",
-    "transfer/test_backup.py": "transfer/contents",
-    "transfer/test_export_lines.py": "transfer/lines",
-    "transfer/test_nested_origins.py": "transfer/origins",
+    "test_log.py": "log/limit log/redaction log/traces",
+    "exchange/test_foreign_forms.py": "exchange/documents exchange/foreign exchange/shapes"
+    " exchange/unpacking exchange/vendors",
+    "exchange/test_damaged_files.py": "exchange/archives",
+    "exchange/test_same_import.py": "exchange/owners exchange/spool",
+    "backup/test_backup.py": "backup/contents",
+    "exchange/test_export_lines.py": "exchange/lines",
+    "exchange/test_nested_origins.py": "exchange/origins",
     "wire/test_events.py": "wire/parse",
     "wire/test_cost.py": "wire/turns",
     "wire/test_decoder.py": "wire/limits",

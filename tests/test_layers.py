@@ -14,42 +14,29 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 # From the bottom up. A part imports from layers below its own, and from its own unless that is closed.
 LAYERS = (
     {
-        *("errors", "ids", "layout", "clock", "backoff", "config", "nesting", "extent"),
-        *("ownership", "handles", "ceiling", "metrics"),
-        *("log", "log_limit", "redaction", "traces", "__init__"),
+        *("errors", "ids", "layout", "clock", "backoff", "config", "nesting", "extent", "log"),
+        *("ownership", "handles", "ceiling", "metrics", "progress", "__init__"),
     },
     {"disk"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {"shelf"},
-    {
-        *("repeats", "history", "recording", "committer", "writes", "registry", "claims"),
-        *(
-            "readonly",
-            "recovery",
-            "catch_up",
-            "rebuild",
-            "playback",
-            "rollup",
-            "lifecycle",
-            "care",
-            "shares",
-            "transfer",
-        ),
-    },
+    {"recordings", "shares"},
+    {"readonly", "playback", "inventory", "rollup", "lifecycle", "care"},
+    {"startup", "backup", "exchange"},
     {"http"},
-    {"assembly", "memory", "daemon", "cli", "__main__"},
+    {"daemon", "cli", "__main__"},
 )
 # Packages of this layer never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}
 
 # Module → where it may be imported.
 ONLY_IN = {
-    "aiohttp": {"http", "daemon", "transfer", "cli", "objects"},
+    "aiohttp": {"http", "daemon", "exchange", "cli", "objects"},
     "aiobotocore": {"objects"},
     "botocore": {"objects"},
     "uvloop": {"daemon"},
     "aiosqlite": {"index"},
-    "sqlite3": {"disk", "index", "access", "readonly", "transfer"},
+    "sqlite3": {"disk", "index", "access", "readonly", "backup", "exchange"},
     "google_crc32c": {"segment", "objects"},
     "fcntl": {"disk"},
 }
@@ -61,11 +48,11 @@ PLACES = {
 }
 ALLOWED_PLACES = {
     "rrd/ownership.py": {"active_dir"},  # looks whether it may be written, before anything is opened
-    "rrd/writes.py": {"active_dir"},  # tries whether a file can be written there
-    "rrd/care/census.py": {"object_key"},  # holds an object's own words against its key
-    "rrd/care/proof.py": {"parse_rolling"},  # asks what kind of file a path is
+    "rrd/recordings/writes.py": {"active_dir"},  # tries whether a file can be written there
+    "rrd/inventory/census.py": {"object_key"},  # holds an object's own words against its key
+    "rrd/inventory/proof.py": {"parse_rolling"},  # asks what kind of file a path is
     "rrd/lifecycle/local_files.py": {"parse_torn"},  # the same
-    "rrd/transfer/restore.py": {"active_dir", "sealed_root"},  # moves the folders as they are
+    "rrd/backup/restore.py": {"active_dir", "sealed_root"},  # moves the folders as they are
 }
 SYNCS = {"fsync", "fdatasync", "syncfs", "sync"}
 # What makes, changes, moves or removes files, and handles without a type.

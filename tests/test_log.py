@@ -17,8 +17,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import rrd
-from rrd import log, redaction, traces
+from rrd import log
 from rrd.config import Config
+from rrd.log import redaction, traces
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\w+) (.*)")
 WORDS = st.text(string.ascii_letters + string.digits + "-_", min_size=43, max_size=43)

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd import log, log_limit, redaction
+from rrd import log
 from rrd.config import Config
-from rrd.log_limit import Kind, LineLimit
+from rrd.log import limit as log_limit
+from rrd.log import redaction
+from rrd.log.limit import Kind, LineLimit
 
 ADDRESSES = st.one_of(
     st.ip_addresses(v=4).map(str),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from rrd.memory import TRIM_BYTES
+from rrd.daemon.memory import TRIM_BYTES
 
 FAULTS = """
 import resource, sys
-from rrd.memory import set_up_malloc
+from rrd.daemon.memory import set_up_malloc
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -32,7 +32,7 @@ def test_what_is_freed_stays_at_hand() -> None:
 
 HOLES = """
 import asyncio, os
-from rrd import memory
+from rrd.daemon import memory
 
 def resident():
     with open("/proc/self/statm") as file:

@@ -45,7 +45,7 @@ def python() -> str:
     for path in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         with contextlib.suppress(OSError):
             done = subprocess.run(
-                [path, "-c", "import rrd.daemon"], user=UID, env={"PYTHONPATH": PYTHONPATH}, check=False
+                [path, "-c", "import rrd.daemon.run"], user=UID, env={"PYTHONPATH": PYTHONPATH}, check=False
             )
             if done.returncode == 0:
                 return path

@@ -18,7 +18,7 @@ from isal import isal_zlib
 
 from bench.stage import Server, server, server_core
 from rrd.config import Config
-from rrd.daemon import GC_THRESHOLDS
+from rrd.daemon.run import GC_THRESHOLDS
 
 _MESSAGE_BYTES_MAX = Config().message_bytes_max
 

@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from rrd import layout
-from rrd.care import differences
-from rrd.care.census import StoreFiles, describe
-from rrd.care.contents import Contents
-from rrd.care.differences import MEND, MOVE, REINDEX, RESTART, Difference
-from rrd.care.proof import is_held_elsewhere
 from rrd.disk.disk import Disk
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
+from rrd.inventory import differences
+from rrd.inventory.census import StoreFiles, describe
+from rrd.inventory.contents import Contents
+from rrd.inventory.differences import MEND, MOVE, REINDEX, RESTART, Difference
+from rrd.inventory.proof import is_held_elsewhere
 from rrd.objects.store import ObjectInfo, ObjectStore
 from rrd.playback.salvage import plan_salvage
 from rrd.segment.format import Identity

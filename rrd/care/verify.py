@@ -21,11 +21,11 @@ from contextlib import aclosing
 from itertools import groupby
 
 from rrd import layout
-from rrd.care import differences
-from rrd.care.census import Patience, listed
-from rrd.care.differences import REINDEX, Difference
 from rrd.care.examine import Examiner
 from rrd.index.rows import RecordingRow
+from rrd.inventory import differences
+from rrd.inventory.census import Patience, listed
+from rrd.inventory.differences import REINDEX, Difference
 from rrd.layout import SegmentName
 from rrd.shelf.entries import NEXT_STEP
 from rrd.shelf.holdings import Holdings

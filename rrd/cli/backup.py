@@ -27,8 +27,8 @@ def register(commands: common.Commands) -> None:
 def _backup(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    from rrd.transfer.backup import run_backup  # noqa: PLC0415 - all that reads segments
-    from rrd.transfer.progress import Progress, size_text  # noqa: PLC0415
+    from rrd.backup.backup import run_backup  # noqa: PLC0415 - all that reads segments
+    from rrd.progress import Progress, size_text  # noqa: PLC0415
 
     config = common.settings(args)
     with Progress(quiet=args.quiet) as progress:

@@ -50,7 +50,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 async def _run(config: Config, args: argparse.Namespace) -> int:
     from rrd.care.doctor import refused, story  # noqa: PLC0415 - all that reads segments
-    from rrd.recovery import is_held  # noqa: PLC0415
+    from rrd.startup.recovery import is_held  # noqa: PLC0415
 
     recording = ids.parse_recording_id(args.recording, "any") or args.recording
     is_served = is_held(config.data_dir)

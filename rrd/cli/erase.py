@@ -80,7 +80,7 @@ def _filter(text: str) -> tuple[str, str]:
 def _erase(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    from rrd.recovery import lock_data_dir  # noqa: PLC0415
+    from rrd.startup.recovery import lock_data_dir  # noqa: PLC0415
 
     config = common.settings(args)
     wanted = _wanted(args, config)
@@ -198,7 +198,7 @@ def _tell(receipt: Receipt) -> None:
 @contextlib.asynccontextmanager
 async def _remover(config: Config) -> AsyncIterator[Remover]:
     """Put a daemon's parts together, without serving anything."""
-    from rrd.assembly import bring_up_to_date, make_parts  # noqa: PLC0415 - all of the daemon
+    from rrd.daemon.assembly import bring_up_to_date, make_parts  # noqa: PLC0415 - all of the daemon
 
     async with contextlib.AsyncExitStack() as stack:
         keys = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))

@@ -65,10 +65,10 @@ def register(commands: common.Commands) -> None:
 def _export(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
+    from rrd.exchange.export import Wanted, run_export  # noqa: PLC0415
+    from rrd.exchange.targets import DirectoryTarget, StreamTarget, Target  # noqa: PLC0415
     from rrd.playback.table import Between  # noqa: PLC0415
-    from rrd.transfer.export import Wanted, run_export  # noqa: PLC0415
-    from rrd.transfer.progress import Progress  # noqa: PLC0415
-    from rrd.transfer.targets import DirectoryTarget, StreamTarget, Target  # noqa: PLC0415
+    from rrd.progress import Progress  # noqa: PLC0415
 
     config = common.settings(args)
     _check(args)

@@ -48,9 +48,9 @@ def register(commands: common.Commands) -> None:
 def _import(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    from rrd.transfer.files import find_files  # noqa: PLC0415
-    from rrd.transfer.intake import Choice, check_choice, run_import  # noqa: PLC0415 - aiohttp
-    from rrd.transfer.progress import Progress  # noqa: PLC0415
+    from rrd.exchange.files import find_files  # noqa: PLC0415
+    from rrd.exchange.intake import Choice, check_choice, run_import  # noqa: PLC0415 - aiohttp
+    from rrd.progress import Progress  # noqa: PLC0415
 
     config = common.settings(args)
     choice = check_choice(Choice(args.tenant, args.recording, args.ids, args.url, args.key), config)

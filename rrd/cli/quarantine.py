@@ -72,9 +72,9 @@ def _list(rows: list[QuarantineRow]) -> None:
 async def _show(config: Config, index: Index, rows: list[QuarantineRow], recording: str) -> None:
     import asyncio  # noqa: PLC0415
 
-    from rrd.care.census import StoreFiles  # noqa: PLC0415 - all that reads segments and objects
     from rrd.care.kept_aside import notes_of  # noqa: PLC0415
     from rrd.disk.disk import OsDisk  # noqa: PLC0415
+    from rrd.inventory.census import StoreFiles  # noqa: PLC0415 - all that reads segments and objects
     from rrd.objects.choose import open_store  # noqa: PLC0415
     from rrd.shelf.shelf import Shelf  # noqa: PLC0415 - all that reads segments
 

@@ -10,7 +10,7 @@ from rrd.cli import common
 from rrd.config import Config
 
 if TYPE_CHECKING:
-    from rrd.recovery import Reindexed
+    from rrd.startup.recovery import Reindexed
 
 
 def register(commands: common.Commands) -> None:
@@ -46,7 +46,7 @@ def _reindex(args: argparse.Namespace) -> int:
 async def _run(config: Config) -> Reindexed:
     from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415 - aiobotocore, perhaps
-    from rrd.recovery import reindex  # noqa: PLC0415 - all that reads segments
+    from rrd.startup.recovery import reindex  # noqa: PLC0415 - all that reads segments
 
     async with open_store(config, OsDisk()) as store:
         await store.check_owner()

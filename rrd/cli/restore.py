@@ -29,8 +29,8 @@ def register(commands: common.Commands) -> None:
 def _restore(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    from rrd.transfer.progress import Progress  # noqa: PLC0415
-    from rrd.transfer.restore import run_restore  # noqa: PLC0415 - all that reads segments
+    from rrd.backup.restore import run_restore  # noqa: PLC0415 - all that reads segments
+    from rrd.progress import Progress  # noqa: PLC0415
 
     config = common.settings(args)
     with Progress(quiet=args.quiet) as progress:

@@ -21,7 +21,7 @@ def register(commands: common.Commands) -> None:
 def _serve(args: argparse.Namespace) -> int:
     config = common.settings(args)
     log.setup(config)
-    from rrd.daemon import run  # noqa: PLC0415 - aiohttp and all; the other commands start without it
+    from rrd.daemon.run import run  # noqa: PLC0415 - aiohttp and all; the other commands start without it
 
     # Keys are minted and shown where a person looks on; a service's output goes into a log,
     # where a key doesn't belong.

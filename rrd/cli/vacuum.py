@@ -25,7 +25,7 @@ def register(commands: common.Commands) -> None:
 def _vacuum(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    from rrd.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
+    from rrd.startup.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
     common.require_index(config)

@@ -14,9 +14,9 @@ from rrd.config import Config
 from rrd.errors import NotFound
 
 if TYPE_CHECKING:
-    from rrd.care.differences import Difference
     from rrd.care.examine import Examiner
     from rrd.care.verify import Verifier
+    from rrd.inventory.differences import Difference
 
 _REDRAW_INTERVAL_S = 0.1
 
@@ -47,7 +47,7 @@ def register(commands: common.Commands) -> None:
 def _verify(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - most commands start without it
 
-    from rrd.recovery import is_held, lock_data_dir  # noqa: PLC0415 - all that reads segments
+    from rrd.startup.recovery import is_held, lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
     common.require_index(config)
@@ -77,7 +77,7 @@ async def examining(config: Config, *, is_served: bool) -> AsyncIterator[Examine
 
 async def _run(config: Config, args: argparse.Namespace, *, is_served: bool) -> int:
     from rrd.care.verify import Verifier  # noqa: PLC0415
-    from rrd.recovery import recover  # noqa: PLC0415
+    from rrd.startup.recovery import recover  # noqa: PLC0415
 
     count = left = 0
     async with examining(config, is_served=is_served) as examiner:

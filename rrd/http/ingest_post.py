@@ -29,7 +29,7 @@ from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import is_import
-from rrd.recording import Source, Tally
+from rrd.recordings.recording import Source, Tally
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch, Rejected
 from rrd.wire.parse import Reason

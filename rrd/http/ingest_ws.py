@@ -36,7 +36,7 @@ from rrd.http.services import SERVICES, Services
 from rrd.http.socket_replies import GOODBYE_TIMEOUT_S, SocketReplies
 from rrd.http.upgrade import check_upgrade
 from rrd.log import event
-from rrd.recording import Source
+from rrd.recordings.recording import Source
 from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.documents import split_document

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from rrd.access.gate import Gate
 from rrd.care.refusals import Refusals
-from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
@@ -20,7 +19,8 @@ from rrd.http.streams import Streams
 from rrd.index.index import Index
 from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
-from rrd.registry import Registry
+from rrd.recordings.claims import Claims
+from rrd.recordings.registry import Registry
 from rrd.shares.admission import Admission
 from rrd.shares.room import Room
 from rrd.shares.threads import FairThreads

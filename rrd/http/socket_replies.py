@@ -16,7 +16,7 @@ from rrd.errors import RrdError
 from rrd.http.caller import Sender
 from rrd.http.gathering import GatheringSocket
 from rrd.http.services import Services
-from rrd.recording import Source
+from rrd.recordings.recording import Source
 
 GOODBYE_TIMEOUT_S = 5.0
 """How long a client has to read the last words, and to close its side."""

@@ -32,17 +32,17 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from rrd import layout, metrics
 from rrd.backoff import Backoff
-from rrd.care.census import StoreFiles
-from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
 from rrd.errors import NotFound, ObjectError, ObjectMissing, RefusedError, RrdError, StoreAway
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow, RemovedRecording
+from rrd.inventory.census import StoreFiles
 from rrd.lifecycle.local_files import is_recorded, remove_files
 from rrd.log import event
 from rrd.objects.store import ObjectStore
+from rrd.recordings.claims import Claims
 from rrd.tombstones import Reason, Tombstone, Tombstones
 
 _PAGE = 100

@@ -16,7 +16,6 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
@@ -25,6 +24,7 @@ from rrd.index.index import Index
 from rrd.index.rows import EvictRow
 from rrd.log import event
 from rrd.objects.store import ObjectStore
+from rrd.recordings.claims import Claims
 from rrd.rollup.threads import Threads
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf

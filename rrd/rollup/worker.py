@@ -15,15 +15,15 @@ import time
 from collections.abc import Callable, Collection
 
 from rrd.backoff import Backoff
-from rrd.care.proof import is_made_of
-from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
 from rrd.errors import DiskFull, IndexDamaged, RrdError, StorageFailed, StoreAway
 from rrd.index.index import Index
+from rrd.inventory.proof import is_made_of
 from rrd.log import event
 from rrd.objects.store import ObjectStore
+from rrd.recordings.claims import Claims
 from rrd.rollup.evict import Evictor, keep_local_ms, unexpected
 from rrd.rollup.make import Maker, NotMoved
 from rrd.rollup.plan import runs

@@ -18,26 +18,26 @@ from typing import Any
 import msgspec
 
 from rrd import layout
-from rrd.care.differences import Difference
 from rrd.care.examine import Examiner
 from rrd.care.verify import Verifier
-from rrd.claims import Claims
 from rrd.config import Config
 from rrd.disk.disk import OsDisk
 from rrd.errors import Gone, NotFound, StoreAway
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
+from rrd.inventory.differences import Difference
 from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recording import Tally
-from rrd.recovery import Recovered, lock_data_dir, open_index, recover
-from rrd.registry import Registry
+from rrd.recordings.claims import Claims
+from rrd.recordings.recording import Tally
+from rrd.recordings.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.shelf.holdings import Holdings
+from rrd.startup.recovery import Recovered, lock_data_dir, open_index, recover
 from rrd.tombstones import Tombstones
 from rrd.wire.events import check_lines
 from tests.objects.memory_store import MemoryStore

@@ -11,10 +11,10 @@ import pytest
 from rrd import layout
 from rrd.cli import main
 from rrd.objects.identity import MARKER_KEY
+from tests.exchange.exchange_lab import Client, event
 from tests.harness import DaemonProcess, LocalDaemon, running, until
 from tests.http.api import visiting
 from tests.samples import ndjson, new_id
-from tests.transfer.transfer_lab import Client, event
 
 EVENTS = [event(number) for number in range(100)]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rrd.care.differences import Difference
 from rrd.care.examine import Examiner
 from rrd.care.verify import Verifier
+from rrd.inventory.differences import Difference
 from rrd.tombstones import Tombstones
 from tests.rollup.rollup_lab import DATA, A, B, Lab, Step, World, lab, power_cut, settings
 

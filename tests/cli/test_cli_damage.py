@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from rrd import layout
+from rrd.backup import manifest
 from rrd.cli import main
 from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
 from rrd.segment.scan import scan
-from rrd.transfer import manifest
 from tests.care.care_lab import A, B, Life, life
 
 EVENTS = 80

@@ -15,9 +15,9 @@ import pytest
 from rrd.access.keys import KeyStore
 from rrd.cli import main
 from rrd.layout import keys_path
+from tests.exchange.exchange_lab import Client, event
 from tests.harness import DEADLINE_S, ROOT, DaemonProcess
 from tests.samples import ndjson, new_id
-from tests.transfer.transfer_lab import Client, event
 
 FIXTURE = b'{"snapshots":[{"type":4,"timestamp":0,"data":{"href":""}},%s]}'
 

@@ -19,7 +19,7 @@ from rrd import layout
 from rrd.cli import main
 from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
-from rrd.recovery import is_held, lock_data_dir
+from rrd.startup.recovery import is_held, lock_data_dir
 from tests.care.care_lab import A, B, Life, life
 from tests.samples import event, metadata
 

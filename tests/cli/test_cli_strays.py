@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rrd import layout
-from rrd.care.survey import Survey
 from rrd.cli import main
 from rrd.disk.disk import OsDisk
+from rrd.inventory.survey import Survey
 from rrd.objects.local import LocalStore
 from rrd.shelf.shelf import Shelf
 from tests.care.care_lab import A, Life, delete_index, life

@@ -19,9 +19,9 @@ from bench.corpus import NAMES, lines_of
 from rrd.access.keys import KeyStore
 from rrd.cli import main
 from rrd.layout import keys_path
+from tests.exchange.exchange_lab import Client, event
 from tests.harness import DEADLINE_S, DaemonProcess
 from tests.samples import by_time, ndjson, new_id
-from tests.transfer.transfer_lab import Client, event
 
 ODD = [
     b'{"type":3,"timestamp":5,"data":"lone \\ud83d"}\t',

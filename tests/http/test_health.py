@@ -102,8 +102,8 @@ async def test_a_stop_flushes_and_says_goodbye_to_sockets(tmp_path: Path) -> Non
 async def test_a_body_that_never_ends_does_not_hold_up_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rrd.daemon._SHUTDOWN_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("rrd.daemon._CUT_OFF_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("rrd.daemon.run._SHUTDOWN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("rrd.daemon.run._CUT_OFF_TIMEOUT_S", 0.05)
     recording, sent = new_id(), some_events(20)
     async with running(tmp_path) as daemon:
         connection = await Connection.open(daemon.url)

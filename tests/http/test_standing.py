@@ -152,7 +152,7 @@ def test_a_locked_index_is_waited_for(daemon: DaemonProcess, sender: Sender) -> 
 _ENDS = """
 import asyncio
 from rrd.config import Config
-from rrd.daemon import _until_told
+from rrd.daemon.run import _until_told
 
 class NoMemory(MemoryError):
     def __repr__(self):

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import aiohttp
 import pytest
 
-from rrd.care import census
 from rrd.http import caller
+from rrd.inventory import census
 from rrd.objects.identity import MARKER_KEY, has_marked
 from tests.harness import DEADLINE_S, Keys, LocalDaemon, eventually, running, until
 from tests.http.api import check_cors, visiting
@@ -144,7 +144,7 @@ async def test_a_first_start_takes_events_whatever_the_bucket_says(
     tmp_path: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if mode == "hangs":
-        monkeypatch.setattr("rrd.assembly.STORE_WAIT_S", 0.2)
+        monkeypatch.setattr("rrd.daemon.assembly.STORE_WAIT_S", 0.2)
     recording, sent = new_id(), some_events(3)
     async with Bucket(mode) as bucket:
 
@@ -166,7 +166,7 @@ async def test_a_first_start_takes_events_whatever_the_bucket_says(
 async def test_a_start_with_an_index_takes_events_beside_a_silent_bucket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rrd.assembly.STORE_WAIT_S", 0.2)
+    monkeypatch.setattr("rrd.daemon.assembly.STORE_WAIT_S", 0.2)
     async with Bucket("works") as bucket, asyncio.timeout(DEADLINE_S):
         settings = bucket.settings(tmp_path)
         async with running(tmp_path / "data", **settings) as daemon, visiting(daemon) as api:

@@ -6,8 +6,8 @@ import json
 import urllib.request
 from typing import Any
 
+from tests.exchange.exchange_lab import Client
 from tests.harness import DaemonProcess
-from tests.transfer.transfer_lab import Client
 
 TENANTS = ("acme", "shop")
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from tests.exchange.exchange_lab import Client
 from tests.harness import DEADLINE_S, DaemonProcess
 from tests.kept.answers import TENANTS, answers
-from tests.transfer.transfer_lab import Client
 
 HERE = Path(__file__).parent
 START_MS = 1_700_000_000_000

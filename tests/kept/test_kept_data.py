@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.exchange.exchange_lab import Client
 from tests.harness import DEADLINE_S, ROOT, DaemonProcess
 from tests.kept.answers import TENANTS, answers
-from tests.transfer.transfer_lab import Client
 
 ARCHIVES = sorted(Path(__file__).parent.glob("*.tar.xz"))
 ERASED = "00000000-0000-4000-8000-000000000005"

@@ -27,9 +27,9 @@ from rrd.config import Config
 from rrd.index.rows import RemovedRecording
 from rrd.lifecycle.removal import Receipt, Remover
 from rrd.objects.store import Removed
-from rrd.recovery import recover
-from rrd.registry import Registry
+from rrd.recordings.registry import Registry
 from rrd.rollup.worker import empty_rolling_dir
+from rrd.startup.recovery import recover
 from rrd.tombstones import Reason, Tombstone, Tombstones
 from tests.rollup.rollup_lab import (
     DATA,

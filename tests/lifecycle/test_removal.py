@@ -15,7 +15,7 @@ from rrd.errors import DiskFull, Gone, NotFound, RefusedError, StoreAway
 from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Receipt
 from rrd.lifecycle.rounds import Retention
-from rrd.recording import Source
+from rrd.recordings.recording import Source
 from rrd.wire.metadata import Metadata
 from tests.harness import until
 from tests.lifecycle.removal_lab import METADATA, RemovalLab, lab, prepared, said

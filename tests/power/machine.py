@@ -36,13 +36,13 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recording import Source
-from rrd.recovery import Recovered, recover
-from rrd.registry import Registry
+from rrd.recordings.recording import Source
+from rrd.recordings.registry import Registry
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
+from rrd.startup.recovery import Recovered, recover
 from rrd.wire.events import check_lines
 from rrd.wire.metadata import Metadata
 from tests.objects.memory_store import MemoryStore

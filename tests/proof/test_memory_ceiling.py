@@ -28,7 +28,7 @@ MEMORY_MAX = 1024 * MIB
 FOR_S = 25.0
 ATTACK_S = 4.0
 KEPT_BYTES_MAX = 100 * MIB
-"""What malloc keeps at hand (``rrd.memory``), and caches that have filled."""
+"""What malloc keeps at hand (``rrd.daemon.memory``), and caches that have filled."""
 GIVEN_BACK_S = 60.0
 """malloc is trimmed each ten seconds, and bodies that were cut off are stored first."""
 

@@ -28,16 +28,16 @@ import msgspec
 import zstandard
 
 from rrd import layout
-from rrd.claims import Claims
 from rrd.config import Config
 from rrd.errors import StoreAway
 from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.objects.files import ObjectFiles
-from rrd.recovery import recover
-from rrd.registry import Registry
+from rrd.recordings.claims import Claims
+from rrd.recordings.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
+from rrd.startup.recovery import recover
 from rrd.wire.events import Batch, check_lines
 from tests.objects.memory_store import MemoryStore
 from tests.power.machine import DATA, TENANT, LaggingIndex, ManualClock, recording_id

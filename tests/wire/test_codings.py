@@ -7,10 +7,10 @@ from typing import get_args
 import pytest
 
 from rrd.errors import UnsupportedType
+from rrd.exchange import unpacking
+from rrd.exchange.files import looks_like_events
 from rrd.http.caller import encoding_of, kind_of
 from rrd.http.negotiate import best_of
-from rrd.transfer import unpacking
-from rrd.transfer.files import looks_like_events
 from rrd.wire import codings
 from rrd.wire.codings import BY_NAME, BY_SPELLING, CODINGS, IDENTITY, Coding, Encoding, by_magic, inflater
 from rrd.wire.layers import encoding_in

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrd.exchange.lines import own_recording
 from rrd.nesting import PIECE_LEVELS, TooDeep, is_too_deep, outermost, parser_takes, pieces
 from rrd.playback.bodies import take_apart
 from rrd.segment.format import BlockHeader
 from rrd.segment.lines import look_at_lines
-from rrd.transfer.lines import own_recording
 from rrd.wire.events import check_lines, check_messages
 from rrd.wire.limits import Limits
 from tests.wire.packer import pack

@@ -1,0 +1,309 @@
+"""The parts of a daemon, put together: what is made of what, and which tasks keep it going."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from rrd import layout
+from rrd.access.gate import Gate
+from rrd.access.keys import KeyStore
+from rrd.backup.staging import remove_leftovers
+from rrd.care.refusals import Refusals
+from rrd.ceiling import DECODING_THREADS
+from rrd.clock import Clock, SystemClock
+from rrd.config import Config
+from rrd.disk.disk import Disk, OsDisk
+from rrd.errors import ConfigError, RrdError, StoreAway, WrongStore
+from rrd.http.budget import Budget
+from rrd.http.services import Services
+from rrd.http.sockets import Sockets
+from rrd.http.streams import Streams
+from rrd.index.index import Index
+from rrd.inventory.census import Patience
+from rrd.lifecycle.guard import Guard, Place
+from rrd.lifecycle.holds import Holds
+from rrd.lifecycle.removal import Remover
+from rrd.lifecycle.rounds import Retention
+from rrd.log import event
+from rrd.objects.choose import open_store
+from rrd.objects.files import ObjectFiles
+from rrd.objects.identity import OwnedStore, has_marked
+from rrd.recordings.claims import Claims
+from rrd.recordings.registry import Registry
+from rrd.rollup.evict import Evictor
+from rrd.rollup.worker import RollUp, empty_rolling_dir
+from rrd.shares.admission import Admission
+from rrd.shares.room import Room, Times
+from rrd.shares.threads import FairThreads
+from rrd.startup.catch_up import STORE_WAIT_S
+from rrd.startup.recovery import Recovered, open_index, recover
+from rrd.tombstones import Tombstones
+from rrd.wire.limits import Limits
+
+logger = logging.getLogger(__name__)
+
+_READING_THREADS = 8
+"""How many blocks are read at once, and how many of objects."""
+
+_READ_ROOM_TIMES = Times(tenant=9, key=9, address=0)
+
+_LATE_INTERVAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a daemon is made of. The API sees ``services`` only."""
+
+    config: Config
+    clock: Clock
+    disk: Disk
+    index: Index
+    store: OwnedStore
+    tombstones: Tombstones
+    guard: Guard
+    rollup: RollUp
+    evictor: Evictor
+    retention: Retention
+    services: Services
+    must_rebuild: bool
+    """The index was lost, so ``recovered`` looks at everything."""
+
+
+async def _confirm_now(store: OwnedStore) -> None:
+    """Make sure that the store is this data directory's. Raises ``ConfigError``, ``StoreAway``."""
+    try:
+        await store.confirm()
+    except WrongStore as error:
+        raise ConfigError(str(error)) from None
+
+
+async def _confirm(store: OwnedStore) -> bool:
+    """Make sure that the store is this data directory's, unless it is away: then it is asked before a change.
+
+    Return whether it answered. It is away, too, where it gives no answer within ``STORE_WAIT_S``. Raises
+    ``ConfigError``.
+    """
+    try:
+        async with asyncio.timeout(STORE_WAIT_S):
+            await _confirm_now(store)
+    except (StoreAway, TimeoutError) as error:
+        why = error if isinstance(error, StoreAway) else StoreAway(f"no answer within {STORE_WAIT_S:g} s")
+        event(
+            logger, logging.WARNING, "object_store_away", store=store.name, error=why,
+            next_step="events are taken; nothing is put there before it is known to be the right one",
+        )  # fmt: skip
+        return False
+    return True
+
+
+async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExitStack) -> Parts:
+    """Make the parts; ``stack`` takes them apart again, in the reverse order.
+
+    Raises ``ConfigError`` for settings that can't be used, ``OSError`` if the data directory can't be.
+    """
+    loop = asyncio.get_running_loop()
+    clock, disk, claims = SystemClock(), OsDisk(), Claims()
+    limits = limits_of(config)
+    tombstones = stack.enter_context(Tombstones(layout.tombstones_path(config.data_dir)))
+    store = await stack.enter_async_context(open_store(config, disk))
+    files = ObjectFiles(
+        store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
+    )
+    stack.callback(files.close)
+    decoding_threads = FairThreads(DECODING_THREADS, name="decoding")
+    stack.callback(decoding_threads.close)
+    reading_threads = FairThreads(_READING_THREADS, name="reading")
+    stack.callback(reading_threads.close)
+    object_threads = FairThreads(_READING_THREADS, name="reading-objects")
+    stack.callback(object_threads.close)
+    index, must_rebuild = await open_index(config)
+    stack.push_async_callback(index.close)
+    guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
+    evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
+    stack.callback(evictor.close)
+    registry = Registry(
+        config,
+        disk,
+        index,
+        clock,
+        limits,
+        files=files,
+        refusal=guard.refusal,
+    )
+    rollup = RollUp(
+        config,
+        disk,
+        index,
+        store,
+        claims,
+        clock,
+        live_sources=registry.live_sources,
+        evictor=evictor,
+    )
+    registry.on_sealed = rollup.nudge
+    stack.callback(rollup.close)
+    stack.push_async_callback(registry.stop)
+    remover = Remover(config, disk, index, registry, store, files, claims, tombstones, clock)
+    stack.push_async_callback(remover.close)
+    registry.is_erased = remover.is_erased
+    retention = Retention(config, index, remover, clock, Holds(config), tombstones)
+    services = Services(
+        config=config,
+        clock=clock,
+        disk=disk,
+        gate=Gate(keys),
+        limits=limits,
+        index=index,
+        registry=registry,
+        sockets=Sockets(
+            clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
+        ),
+        streams=Streams(),
+        unfinished=Budget(
+            config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
+        ),
+        admission=Admission(config, clock),
+        read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES),
+        decoding_threads=decoding_threads,
+        reading_threads=reading_threads,
+        object_threads=object_threads,
+        files=files,
+        claims=claims,
+        remover=remover,
+        refusals=Refusals(config.data_dir, clock),
+        held=retention.held,
+    )
+    return Parts(
+        config=config,
+        clock=clock,
+        disk=disk,
+        index=index,
+        store=store,
+        tombstones=tombstones,
+        guard=guard,
+        rollup=rollup,
+        evictor=evictor,
+        retention=retention,
+        services=services,
+        must_rebuild=must_rebuild,
+    )
+
+
+async def bring_up_to_date(parts: Parts) -> Recovered:
+    """Make index and files agree, and finish what a crash has interrupted. Nothing may be written before.
+
+    Asks the object store, too, whose it is, and waits for it only where the index is lost and the store has
+    been marked: what it holds is known there alone. Raises ``ConfigError`` if it is the wrong one.
+    """
+    parts.services.waits_for = "it asks the object store whose it is"
+    was_marked = has_marked(parts.config.data_dir)
+    answers = await _confirm(parts.store)
+    parts.services.waits_for = "it brings its index up to date"
+    await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
+    await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
+    if parts.must_rebuild:
+        recovered = await _rebuild(parts, was_marked=was_marked, answers=answers)
+    else:
+        # A store that is away isn't waited for a second time.
+        recovered = await _recover(parts, parts.store if answers else None)
+    await parts.services.remover.resume()
+    return recovered
+
+
+async def _rebuild(parts: Parts, *, was_marked: bool, answers: bool) -> Recovered:
+    if was_marked:
+        # A rebuild waits for the store in any case, and must not read one of another data directory.
+        parts.services.waits_for = "it makes its index anew, which needs an answer of the object store"
+        await Patience(wait=True).ask(lambda: _confirm_now(parts.store))
+        parts.services.waits_for = "it makes its index anew from segments and objects"
+        return await _recover(parts, parts.store)
+    # Nothing of this data directory can be in a store that it never marked. So a first start needs no answer
+    # of a bucket: the events are stored here, and the bucket is asked before the first change.
+    if answers:
+        try:
+            return await _recover(parts, parts.store, Patience(wait=False))
+        except StoreAway as error:  # Objects are read first: the index is as empty as it was.
+            event(
+                logger, logging.WARNING, "object_store_away", store=parts.store.name, error=error,
+                next_step="events are taken; see whether rrd may list and read what is in the store",
+            )  # fmt: skip
+    return await _recover(parts, None)
+
+
+async def _recover(parts: Parts, store: OwnedStore | None, patience: Patience | None = None) -> Recovered:
+    return await recover(
+        parts.config,
+        parts.disk,
+        parts.index,
+        rebuild=parts.must_rebuild,
+        store=store,
+        tombstones=parts.tombstones,
+        patience=patience,
+    )
+
+
+def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
+    """Start what runs as long as the daemon does; a task that ends by itself has failed.
+
+    The registry's own tasks come first: they are ended by its ``stop``, when everything is safe.
+    """
+    services = parts.services
+    jobs = {
+        "sockets": services.sockets.run(),
+        "streams": services.streams.run(),
+        "budget": services.unfinished.run(),
+        "guard": parts.guard.run(),
+        "rollup": parts.rollup.run(),
+        "evictor": parts.evictor.run(),
+        "removal": services.remover.run(),
+        "retention": parts.retention.run(),
+        "refusals": services.refusals.run(),
+        "quotas": services.admission.run(),
+        "tombstones": _keep_tombstones(parts),
+    }
+    return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+
+
+async def watch_keys(services: Services) -> None:
+    """Learn of keys that are made and revoked, until cancelled: while the daemon starts, too."""
+    dropping: set[asyncio.Task[None]] = set()
+
+    def drop_revoked() -> None:
+        task = asyncio.create_task(services.sockets.drop_revoked(services.gate))
+        dropping.add(task)
+        task.add_done_callback(dropping.discard)
+
+    await services.gate.watch(on_change=drop_revoked)
+
+
+async def _keep_tombstones(parts: Parts) -> None:
+    """Count what came too late."""
+    while True:
+        await asyncio.sleep(_LATE_INTERVAL_S)
+        late = parts.services.registry.take_late_lines()
+        try:
+            for (tenant, recording), lines in late.items():
+                await asyncio.to_thread(parts.tombstones.count_late, tenant, recording, lines)
+        except RrdError as error:
+            event(logger, logging.WARNING, "tombstones_not_kept", error=error)
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the decoder's share of the settings."""
+    return Limits(
+        event_bytes_max=config.event_bytes_max,
+        document_bytes_max=config.message_bytes_max,
+        body_bytes_max=config.body_bytes_max,
+        body_lines_max=config.body_lines_max,
+        inflate_ratio_max=config.inflate_ratio_max,
+        zstd_window_bytes_max=config.zstd_window_bytes_max,
+        nesting_max=config.nesting_max,
+        metadata_keys_max=config.metadata_keys_max,
+        metadata_key_bytes_max=config.metadata_key_bytes_max,
+        metadata_value_bytes_max=config.metadata_value_bytes_max,
+        metadata_value_too_long=config.metadata_value_too_long,
+        batch_bytes=config.flush_bytes,
+    )

@@ -1,0 +1,304 @@
+"""The daemon: builds the parts, starts them in order, and stops them in the reverse.
+
+Start: hold the data directory, open keys and index, listen, ask the object store whose it is, recover, ready.
+Stop (SIGTERM, SIGINT): not ready, listen no more, say goodbye to the sockets, finish the bodies under way,
+flush everything, close the index. A second signal ends it at once; nothing acked is lost either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
+
+import aiohttp
+import uvloop
+from aiohttp import http_writer
+from isal import isal_zlib
+
+from rrd import __version__, layout
+from rrd.access.keys import KeyStore
+from rrd.ceiling import keep_below
+from rrd.config import Config
+from rrd.config.checks import check_settings, warnings
+from rrd.daemon.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
+from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
+from rrd.errors import ConfigError, IndexDamaged
+from rrd.handles import HandleShares, handles_allowed, take_handles
+from rrd.http.app import make_app
+from rrd.http.door import Door
+from rrd.http.server import Runner, Server
+from rrd.http.services import Services
+from rrd.log import event, on_loop_error
+from rrd.ownership import check_writable
+from rrd.startup.recovery import lock_data_dir, set_index_aside
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_SHUTDOWN_TIMEOUT_S = 20.0
+"""How long a stop waits for requests under way."""
+
+_CUT_OFF_TIMEOUT_S = 2.0
+"""And then, for what came of their bodies to be stored."""
+
+_KEEPALIVE_TIMEOUT_S = 120.0
+"""How long a connection may wait for its next request; a little longer than proxies hold theirs."""
+
+_SWITCH_INTERVAL_S = 0.0005
+"""A thread that comes back from the disk waits so long for the interpreter while the loop is busy.
+The default of 5 ms, for each of a group's writes, would hold up every ack."""
+
+GC_THRESHOLDS = (20_000, 5, 5)
+"""A busy second holds thousands of objects for a moment, and each open socket a hundred while it lasts.
+By the default (700, 10, 10) the collector takes them for old ones, and walks everything again and again: with
+5,000 sockets ten times while they open, for up to 0.4 s, and whoever waits for the loop waits for it. So it
+does at a start that has much to take up."""
+
+_CONNECTIONS_SPARE = 256
+"""Connections beyond sockets and requests: those that are about to ask, or to be refused."""
+
+
+def run(config: Config, *, mint_first_keys: bool) -> int:
+    """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
+    check_settings(config)
+    for warning in warnings(config, handles_max=handles_allowed()):
+        event(logger, logging.WARNING, "odd_settings", text=warning)
+    check_writable(config)
+    os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    set_up_malloc()
+    gc.set_threshold(*GC_THRESHOLDS)
+    # aiohttp decompresses permessage-deflate with this one: three times as fast as zlib.
+    aiohttp.set_zlib_backend(isal_zlib)
+    # aiohttp copies what it is to write in one go, since asyncio's writelines, before Python 3.12.9, doesn't
+    # tell when to pause (CVE-2024-12254). uvloop's does, and a long answer costs a tenth less to write so.
+    http_writer.SKIP_WRITELINES = False
+    config, shares = take_handles(keep_below(config))
+    with lock_data_dir(config.data_dir):
+        try:
+            return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
+        except IndexDamaged as error:
+            # Damage that shows only when recovery reads it. Files are the truth: begin again without it.
+            set_index_aside(config, error)
+            return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
+
+
+async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool) -> int:
+    started = time.monotonic()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(on_loop_error)
+    _stop_on_signals(stop)
+    async with contextlib.AsyncExitStack() as stack:
+        store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
+        first_keys = _mint_first_keys(store) if mint_first_keys else []
+        parts = await make_parts(config, store, stack)
+        services = parts.services
+        services.connections_max = min(
+            shares.connections_max, config.sockets_max + config.requests_max + _CONNECTIONS_SPARE
+        )
+        services.backlog = shares.backlog
+        port = await listen(config, services, stack)
+        keys = asyncio.create_task(watch_keys(services), name="keys")
+        stack.push_async_callback(_cancel, keys)
+        recovered = await _unless_stopped(bring_up_to_date(parts), stop)
+        if recovered is None:
+            return 0
+        event(
+            logger, logging.INFO, "recovered", segments=recovered.segments, blocks=recovered.blocks,
+            torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
+        )  # fmt: skip
+        writing = await services.registry.start()
+        tasks = [keys, *start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
+        services.ready.set()
+        # What lives as long as the process needn't be walked by the collector again and again.
+        gc.freeze()
+        _notify("READY=1")
+        event(
+            logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,
+            data_dir=config.data_dir, took_ms=round((time.monotonic() - started) * 1000),
+        )  # fmt: skip
+        _greet(config, port, first_keys)
+        await _until_told(config, stop, [*writing, *tasks])
+        _notify("STOPPING=1")
+        event(logger, logging.INFO, "stopping", sockets=len(services.sockets))
+        services.is_stopping = True
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    event(logger, logging.INFO, "stopped")
+    return 0
+
+
+async def listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
+    """Start to listen and return the port. Requests wait until recovery is done."""
+    runner = Runner(
+        make_app(services),
+        services,
+        access_log=None,  # It would hold visitors' addresses.
+        auto_decompress=False,
+        handler_cancellation=False,
+        keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
+        shutdown_timeout=_CUT_OFF_TIMEOUT_S,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    stack.push_async_callback(_finish_requests, services)
+    stack.push_async_callback(services.sockets.close_all)
+    server = runner.server
+    assert isinstance(server, Server)
+    door = Door(server, count_max=services.connections_max + services.backlog)
+    server.on_lost = door.released
+    try:
+        port = await door.listen(config.host, config.port, backlog=4096)
+    except OSError as error:
+        raise ConfigError(_cannot_listen(config, error)) from None
+    stack.push_async_callback(door.stop)
+    stack.callback(services.end_waits)
+    return port
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _cannot_listen(config: Config, error: OSError) -> str:
+    """Return what happened, where, and what to do next."""
+    if error.errno == errno.EADDRINUSE:
+        step = (
+            "Stop the program that listens there, or choose another port (--port; 0 takes any that is free)"
+        )
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        step = "Choose a port from 1024 on (--port), with a proxy in front: rrd needs no privileges"
+    else:
+        step = "Set host to an address of this machine: 127.0.0.1, 0.0.0.0 or ::"
+    return f"can't listen on {config.host}:{config.port}: {error.strerror}. {step}"
+
+
+async def _finish_requests(services: Services) -> None:
+    """Let requests under way come to their end, bodies too: aiohttp takes no more in once it shuts down."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
+            await services.requests.none()
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+    """Return what ``work`` returns; None if the signal to stop comes first, which cancels it."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return None
+
+
+async def _until_told(config: Config, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for the signal to stop."""
+    waiting = asyncio.create_task(stop.wait(), name="signal")
+    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done():
+            # None of them should ever end. What is on disk is consistent at any moment, and a
+            # fresh start knows how to go on from there; a daemon without this task doesn't.
+            _end(config, task)
+
+
+def _end(config: Config, task: asyncio.Task[None]) -> NoReturn:
+    """End the process, whatever else fails: where memory ran out, even a line of the log may."""
+    try:
+        problem = task.exception()
+        event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
+        if isinstance(problem, IndexDamaged):
+            set_index_aside(config, problem)  # So that the next start makes it anew.
+        logging.shutdown()
+    finally:
+        os._exit(1)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(130)  # The second Ctrl-C: whoever sends it doesn't want to wait.
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return  # By nohup(1).
+    # A hang-up of the terminal ends what runs in it. Elsewhere SIGHUP is the habit of asking a daemon to read
+    # its settings again, and an end would cut off all visitors. Asked now: a terminal that is gone isn't one.
+    loop.add_signal_handler(signal.SIGHUP, on_signal if _has_terminal() else _on_hangup)
+
+
+def _has_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+def _on_hangup() -> None:
+    event(logger, logging.INFO, "hangup_ignored", next_step="settings count from the next start: restart rrd")
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, if it started us (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+        notifier.sendto(state.encode(), address)
+
+
+_TENANT = "default"
+
+
+def _mint_first_keys(store: KeyStore) -> list[str]:
+    """Make one public and one private key where there is none yet, and return them."""
+    if store.list_keys():
+        return []
+    return [
+        store.create_key(tenant=_TENANT, scope=scope, origins=(), label="made at the first start")[1]
+        for scope in ("ingest", "read")
+    ]
+
+
+def _greet(config: Config, port: int, first_keys: list[str]) -> None:
+    """On the first start, show the keys and how to use them, on stdout: never in the log."""
+    if not first_keys:
+        return
+    public, private = first_keys
+    url = f"http://{config.host}:{port}/recordings/00000000-0000-4000-8000-000000000001"
+    event_json = '{"type":5,"timestamp":1700000000000,"data":{"tag":"hello","payload":{}}}'
+    print(
+        f"""
+Keys for tenant {_TENANT!r}. They are shown this once; `rrd keys create` makes more.
+
+  public key (may write):  {public}
+  private key (may read):  {private}
+
+Send an event, and read it back:
+
+  curl -H 'Authorization: Bearer {public}' -H 'Content-Type: application/json' \\
+    -d '{event_json}' {url}/ingest
+  curl -H 'Authorization: Bearer {private}' {url}/events
+""",
+        flush=True,
+    )
