@@ -36,6 +36,7 @@ REASONS = {
     "recovery.py recover": _START,
     "rebuild.py rebuild": _START,
     "index/connections.py _prepare_writer": _START,
+    "objects/choose.py open_store": _START,
     "objects/choose.py open_bare_store": _START,
     "objects/identity.py confirm": "two small files, once in the life of a data directory",
     "objects/s3_client.py _connect": "where the system's certificates are, once for each client",

@@ -43,7 +43,7 @@ def lived(folder: Path, what: Callable[[Life], Awaitable[object]]) -> None:
 
 async def filled(now: Life) -> None:
     """A in an object, and in an active segment; B sealed; C quarantined lines alone, in an object."""
-    await now.send(metadata(r"user\u001b", "<1>"), event(1), event(2), b"no event", b"\xff\xfe")
+    await now.send(metadata("user\x1b", "<1>"), event(1), event(2), b"no event", b"\xff\xfe")
     await now.send(b"junk", recording=C)
     await now.roll_up(evict=True)
     await now.send(event(1), recording=B, tenant="other")
