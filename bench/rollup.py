@@ -44,6 +44,7 @@ from rrd.assembly import limits_of
 from rrd.claims import Claims
 from rrd.clock import SystemClock
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
@@ -53,11 +54,11 @@ from rrd.objects.store import ObjectStore
 from rrd.playback.hops import in_thread
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
-from rrd.playback.table import Snapshot, plan
+from rrd.playback.table import plan
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp
-from rrd.segment.disk import OsDisk
+from rrd.shelf.holdings import Holdings
 from rrd.wire.events import check_lines
 from tests.s3_servers import S3Server, moto
 
@@ -198,7 +199,7 @@ async def read_with_rrd(config: Config, store: ObjectStore, row: RecordingRow) -
     try:
         started = time.perf_counter()
         table = await loop.run_in_executor(
-            files.threads, plan, OsDisk(), files, config.data_dir, Snapshot.of(row)
+            files.threads, plan, OsDisk(), files, config.data_dir, Holdings.of(row)
         )
         made = read_in_order(table, form=NDJSON, bytes_max=config.read_bytes_max // 4)
         answer = in_thread(made, threads=files.threads)

@@ -17,6 +17,7 @@ from rrd.ceiling import DECODING_THREADS
 from rrd.claims import Claims
 from rrd.clock import Clock, SystemClock
 from rrd.config import Config
+from rrd.disk.disk import Disk, OsDisk
 from rrd.errors import ConfigError, RrdError, StoreAway, WrongStore
 from rrd.http.budget import Budget
 from rrd.http.services import Services
@@ -35,7 +36,6 @@ from rrd.recovery import Recovered, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
-from rrd.segment.disk import Disk, OsDisk
 from rrd.shares.admission import Admission
 from rrd.shares.room import Room, Times
 from rrd.shares.threads import FairThreads

@@ -15,15 +15,15 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from rrd.care.census import Patience, StoreFiles
-from rrd.care.differences import covering, key_of
 from rrd.care.survey import File, Survey, Surveyed
+from rrd.disk.disk import Readable
 from rrd.errors import StoreAway
 from rrd.index.index import Index
 from rrd.index.rows import Commit, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.objects.store import ObjectStore
-from rrd.segment.disk import Readable
+from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstones
 
 _TOGETHER_MAX = 1000
@@ -132,7 +132,7 @@ def _look(
         copies = _copies(recording)
         proven += [file.name for file, key in copies.items() if survey.is_copy(file, key, objects)]
         here.append((recording, [file for file in recording.files if file not in copies]))
-    survey.remove_active(proven)
+    survey.shelf.remove_active(proven)
     surveyed = survey.look_at_all(
         (files, {number: segment.size for number, segment in recording.segments.items()})
         for recording, files in here
@@ -157,12 +157,13 @@ def _copies(recording: _Behind) -> dict[File, str]:
     """
     if recording.row is None:
         return {}
+    holdings = Holdings.of(recording.row)
     found = {
-        file: covering(recording.row, file.name.number)
+        file: holdings.covering(file.name.number)
         for file in recording.files
         if file.name.number not in recording.segments
     }
-    return {file: key_of(recording.row, entry) for file, entry in found.items() if entry is not None}
+    return {file: holdings.key(entry) for file, entry in found.items() if entry is not None}
 
 
 async def _take_up(survey: Survey, index: Index, looked_at: Sequence[tuple[_Behind, list[Surveyed]]]) -> None:
@@ -194,7 +195,7 @@ async def _take_up(survey: Survey, index: Index, looked_at: Sequence[tuple[_Behi
     await index.apply(commits)
     await index.seal(to_seal)
     if to_move:
-        await asyncio.to_thread(survey.move, to_move)
+        await asyncio.to_thread(survey.shelf.move_to_sealed, to_move)
 
 
 async def _seal_or_tell(survey: Survey, index: Index, missing: Mapping[SegmentName, int]) -> None:

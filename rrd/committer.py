@@ -21,19 +21,22 @@ from typing import TypeVar
 
 import zstandard
 
-from rrd import layout, metrics
+from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
 from rrd.history import History, LineKeys, StaleHistory
 from rrd.index.index import Index
 from rrd.index.rows import Commit, MetadataChange, RecordingRow
+from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.recording import Recording, Tally, Work
 from rrd.segment.commit import Append, Stored, commit
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
 from rrd.writes import Writes
 
 _GROUP_BLOCKS_MAX = 2048
@@ -64,6 +67,7 @@ class Committer:
         """``files``: objects, to be read from worker threads; needed once there are some."""
         self._config = config
         self._disk = disk
+        self._shelf = Shelf(disk, config.data_dir)
         self._files = files
         self._index = index
         self._clock = clock
@@ -88,7 +92,7 @@ class Committer:
         """With when each was last written to, monotonic seconds; the oldest first."""
         self._unindexed: list[Commit] = []
         """Blocks on disk that the index would not take yet."""
-        self.finished: dict[layout.SegmentName, int] = {}
+        self.finished: dict[SegmentName, int] = {}
         """Segments that are written to no more and to be sealed, with their recordings' row ids."""
         self._indexing = asyncio.Lock()
         self._bug: BaseException | None = None
@@ -214,37 +218,22 @@ class Committer:
         history = History(self._disk, self._line_keys)
         if row is None:
             return history
-        local = {segment.number: segment for segment in row.segments}
-        for rolled in row.objects:
-            numbers = range(rolled.first_number, rolled.last_number + 1)
-            if rolled.state == "published" and not all(number in local for number in numbers):
-                for number in numbers:
-                    local.pop(number, None)
-                first = layout.SegmentName(row.tenant, row.recording, rolled.first_number)
-                key = layout.object_key(
-                    first,
-                    created_ms=row.created_ms,
-                    first_seq=rolled.first_seq,
-                    event_count=rolled.event_count,
-                )
+        holdings = Holdings.of(row)
+        for holding in holdings.in_order():
+            if holding.object is not None and not holding.is_local:
                 assert self._files is not None, "objects, and nothing to read them with"
-                history.load_object(self._files, key, rolled.size)
-        for number, segment in local.items():
-            self._load_segment(history, layout.SegmentName(row.tenant, row.recording, number), segment.size)
+                history.load_object(self._files, holdings.key(holding.object), holding.object.size)
+            else:
+                for segment in holding.segments:
+                    self._load_segment(history, holdings.name(segment.number), segment.size)
         return history
 
-    def _load_segment(self, history: History, name: layout.SegmentName, size: int) -> None:
-        # Sealing moves a file from the one place to the other, perhaps just now.
-        places = (layout.active_path, layout.sealed_path, layout.sealed_path)
-        for place in places:
-            try:
-                history.load(place(self._config.data_dir, name), size)
-            except FileNotFoundError:
-                continue
-            return
-        # What is gone can't be compared. Its readers are told, and new events are welcome all the same.
-        path = layout.sealed_path(self._config.data_dir, name)
-        event(logger, logging.ERROR, "segment_missing", path=path)
+    def _load_segment(self, history: History, name: SegmentName, size: int) -> None:
+        try:
+            self._shelf.at(name, lambda path: history.load(path, size))
+        except FileNotFoundError:
+            # What is gone can't be compared. Its readers are told, and new events are welcome all the same.
+            event(logger, logging.ERROR, "segment_missing", path=self._shelf.sealed(name))
 
     async def _commit(self, group: list[tuple[Recording, Work]]) -> None:
         now_ms = self._clock.now_ms()
@@ -298,7 +287,7 @@ class Committer:
             if self._unindexed:
                 await self._index.apply(self._unindexed)
                 metrics.BLOCKS_STORED.add(len(self._unindexed))
-                metrics.EVENTS_STORED.add(sum(block.event_count for block in self._unindexed))
+                metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
                 metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
                 self._unindexed = []
 
@@ -375,7 +364,7 @@ class Committer:
                 first_seq=recording.next_seq,
                 previous_size=previous_size,
             )
-            path = layout.active_path(self._config.data_dir, identity.name)
+            path = self._shelf.active(identity.name)
             writer = SegmentWriter(self._disk, path, identity, size=0, compressor=self._compressor)
             recording.writer = writer
         self._open_writers[writer] = self._clock.monotonic()
@@ -431,15 +420,8 @@ class Committer:
             segment=before.number,
             segment_size=stored.size,
             block_offset=stored.offset,
-            stored_ms=draft.stored_ms,
-            next_seq=recording.next_seq,
-            event_count=draft.event_count,
-            first_ts=draft.first_ts,
-            last_ts=draft.last_ts,
-            raw_size=len(draft.payload),
             block_size=stored.size - block_start,
-            duplicate_count=draft.duplicate_count,
-            quarantine_count=len(draft.quarantine),
+            extent=draft.extent,
             metadata=tuple(MetadataChange(note.key, note.value, note.at_ms) for note in draft.metadata),
         )
 

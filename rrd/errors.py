@@ -6,13 +6,16 @@
     ├── WireError            the sender's bytes: 4xx, what came before is kept
     │   ├── BadFraming           400  a body whose end or chunks can't be made out
     │   ├── BrokenEncoding       400  compression that can't be decoded
-    │   └── TooLarge             413  an event, message, document or body over its limit
+    │   ├── TooLarge             413  an event, message, document or body over its limit
+    │   ├── TooManyBadLines      400  a source goes on sending what is no event (``recording``)
+    │   └── ForeignFile          400  a file of a format that holds no events (``transfer.foreign``)
     ├── RequestError         the request: parameters, paths, types
     │   ├── BadRequest           400
     │   ├── NotFound             404
     │   ├── NotAcceptable        406
     │   ├── UpgradeRequired      426  a WebSocket of another version
     │   ├── Gone                 410  erased, and not to come back
+    │   ├── LengthRequired       411  a body whose end the request doesn't tell
     │   └── UnsupportedType      415
     ├── AccessError          who may do what
     │   ├── Unauthenticated      401
@@ -23,21 +26,37 @@
     │   │   └── IndexBusy            503  another process holds the index locked
     │   ├── DataDirGone          503  the data directory is not the one that was opened
     │   ├── TooManySockets       503
+    │   ├── TooManyRecordings    503  as many are open as may be (``registry``)
+    │   ├── TooManyRequests      503  as many are under way as may be (``shares.admission``)
+    │   ├── TooManyReads         503  answers take all the memory for answers (``http.reading``)
+    │   ├── TooMuchUnfinished    503  what is unfinished takes all its memory (``http.budget``)
+    │   ├── OverQuota            429  a sender's quota is used up (``shares.quotas``)
     │   ├── NotReady             503
     │   └── ShuttingDown         503
+    ├── HeadRefused          a request without a handler, of any status (``http.framing``)
+    ├── TooSlow              408  a message or body that takes too long (``http.budget``)
     ├── ObjectError          the object store
     │   ├── StoreAway            503  it can't be reached, refuses, or is too slow: try again later
+    │   │   ├── WrongStore           503  it is not the one that this data directory uses
+    │   │   └── NotOffered           503  the server knows no such operation (``objects.s3_errors``)
     │   ├── ObjectMissing             there is no such object
     │   │   └── ObjectUnreadable          it is there, and its bytes can't be had: a bad disk, permissions
-    │   └── ObjectRejected            it is there, and what it holds is not what was put
+    │   ├── ObjectRejected            it is there, and what it holds is not what was put
+    │   └── BeyondEnd                 a range begins beyond its end (``objects.s3_errors``)
     ├── SegmentError         our own files
     │   ├── TornTail                  unfinished last write: expected after a power cut
-    │   └── CorruptSegment            any other damage: alarming
+    │   ├── CorruptSegment            any other damage: alarming
+    │   └── NotMoved                  sealed in the index, and still in ``active/`` (``rollup.make``)
+    ├── StaleHistory         a file is not where the history knows it (``history``)
     ├── IndexDamaged         SQLite can't read the index: rebuild it
+    ├── Damaged              a backup doesn't hold what its checksums say (``transfer.restore``)
+    ├── PostFailed           an import that a daemon didn't take (``transfer.posting``)
     └── ConfigError          a setting that can't be used
 
 ``code`` is a stable word for programs, ``status`` the HTTP status (RFC 9110, section 15) that
-such an error is answered with; both are class attributes, so a handler needs no table.
+such an error is answered with; both are class attributes, so a handler needs no table. A number
+that is missing above is 500. A module in brackets defines the error beside the only code that
+raises it.
 """
 
 from __future__ import annotations

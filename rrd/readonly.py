@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import quote
 
 from rrd import layout
+from rrd.disk import files
 from rrd.errors import NotFound
 from rrd.index.index import Index
 from rrd.tombstones import Tombstones
@@ -49,10 +49,9 @@ def copy_database(source: str, target: str) -> None:
             raise
     # It can't be opened without writing beside it. Then no other process has it open.
     for suffix in _SUFFIXES:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(target + suffix)
+        files.remove(target + suffix)
         if not suffix or os.path.exists(source + suffix):
-            shutil.copyfile(source + suffix, target + suffix)
+            files.copy(source + suffix, target + suffix)
 
 
 @contextlib.asynccontextmanager

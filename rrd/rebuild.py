@@ -32,6 +32,7 @@ from rrd.care.remembered import Shown, what_is_gone
 from rrd.care.spool import Spool, life_of, warn_unused
 from rrd.care.survey import File, Survey, Surveyed
 from rrd.errors import CorruptSegment
+from rrd.extent import nothing, total
 from rrd.index.index import Index
 from rrd.index.rows import Kept, MetadataRow, ObjectCommit, ObjectRow, RecordingRow, SegmentRow
 from rrd.log import event
@@ -84,7 +85,7 @@ def choose(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
 
 def _least_first(entry: Entry) -> tuple[int, bool, int, str]:
     covered = entry.last_number - entry.first_number
-    return covered, not entry.damage, entry.event_count, entry.key
+    return covered, not entry.damage, entry.extent.event_count, entry.key
 
 
 def arrange(entries: Iterable[Entry], surveyed: Sequence[Surveyed]) -> Arranged:
@@ -113,23 +114,19 @@ def _holds_the_same(entry: Entry, run: Sequence[Surveyed]) -> bool:
     numbers = [found.file.name.number for found in run]
     if (numbers[0], numbers[-1]) != (entry.first_number, entry.last_number):
         return False
-    seq = entry.first_seq
+    seq = entry.extent.first_seq
     for found in run:
         if found.identity is None or found.identity.first_seq != seq:
             return False
         seq = found.blocks[-1].header.limit_seq
-    if seq != entry.limit_seq:
+    if seq != entry.extent.limit_seq:
         return False
     if entry.damage:
         return True
     blocks = [block for found in run for block in found.blocks]
-    return (
-        sum(block.header.raw_size for block in blocks) == entry.raw_size
-        and sum(block.header.duplicate_count for block in blocks) == entry.duplicate_count
-        and sum(block.header.quarantine_count for block in blocks)
-        == sum(count for _, _, count in entry.quarantine)
-        and [change for block in blocks for change in block.metadata] == list(entry.metadata)
-    )
+    here = total((block.header.extent for block in blocks), nothing(entry.extent.first_seq))
+    metadata = [change for block in blocks for change in block.metadata]
+    return here.counts == entry.extent.counts and metadata == list(entry.metadata)
 
 
 # Doing
@@ -323,7 +320,7 @@ class _Telling:
     async def _move(self, surveyed: Iterable[Surveyed]) -> None:
         names = [found.file.name for found in surveyed if found.file.place == "active"]
         if names:
-            await asyncio.to_thread(self._survey.move, names)
+            await asyncio.to_thread(self._survey.shelf.move_to_sealed, names)
 
 
 def _object_commit(row_id: int, published: Published) -> ObjectCommit:
@@ -338,24 +335,17 @@ def _object_commit(row_id: int, published: Published) -> ObjectCommit:
         tenant=entry.tenant,
         recording=entry.recording,
         created_ms=entry.created_ms,
-        object=ObjectRow(
-            first_number=entry.first_number,
-            last_number=entry.last_number,
+        object=ObjectRow.published(
+            entry.first_number,
+            entry.last_number,
+            entry.extent,
             last_segment_size=_size(last) if last is not None and is_last_here else 0,
-            first_seq=entry.first_seq,
-            event_count=entry.event_count,
             size=entry.size,
             crc32c=0,  # Not known without reading all of it. Each block has its own, and the table too.
-            raw_size=entry.raw_size,
-            first_ts=entry.first_ts,
-            last_ts=entry.last_ts,
-            state="published",
             published_ms=entry.modified_ms,
             has_local=bool(local),
         ),
-        stored_ms=entry.stored_ms,
-        next_seq=entry.limit_seq,
-        duplicate_count=entry.duplicate_count,
+        extent=entry.extent,
         quarantine=entry.quarantine,
         metadata=entry.metadata,
         local=tuple(_rolled(found) for found in local),
@@ -363,14 +353,8 @@ def _object_commit(row_id: int, published: Published) -> ObjectCommit:
 
 
 def _rolled(found: Surveyed) -> SegmentRow:
-    times = [
-        time
-        for block in found.blocks
-        if block.header.event_count
-        for time in (block.header.first_ts, block.header.last_ts)
-    ]
-    first_ts, last_ts = min(times, default=None), max(times, default=None)
-    return SegmentRow(found.file.name.number, "rolled", _size(found), first_ts, last_ts)
+    extent = total((block.header.extent for block in found.blocks), nothing(1))
+    return SegmentRow(found.file.name.number, "rolled", _size(found), extent.first_ts, extent.last_ts)
 
 
 def _size(found: Surveyed) -> int:

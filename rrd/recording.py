@@ -225,7 +225,7 @@ class Recording:
         self._waiting = waiting
         self._wake = wake
         self._pending: deque[Pending] = deque()
-        self._others_ts = row.last_ts if row and row.last_ts is not None else float("-inf")
+        self._others_ts = row.extent.last_ts if row and row.extent.last_ts is not None else float("-inf")
         self._live_ts: dict[int, float] = {}
         self._has_stored = row is not None
         self.is_over = False

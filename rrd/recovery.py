@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 
 from rrd import layout
 from rrd.care import differences
@@ -27,13 +27,15 @@ from rrd.care.census import Patience, StoreFiles
 from rrd.care.survey import Recovered, Survey
 from rrd.catch_up import catch_up
 from rrd.config import Config
+from rrd.disk import files
+from rrd.disk.disk import Disk, OsDisk, Readable
+from rrd.disk.lock import FileLock
 from rrd.errors import ConfigError, IndexDamaged, RrdError
 from rrd.index.index import Index
 from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.playback.salvage import plan_salvage
 from rrd.rebuild import rebuild as rebuild_all
-from rrd.segment.disk import Disk, OsDisk, Readable
 from rrd.tombstones import Tombstones
 
 __all__ = ["Recovered", "is_held", "lock_data_dir", "open_index", "recover", "reindex", "set_index_aside"]
@@ -55,7 +57,7 @@ async def open_index(config: Config) -> tuple[Index, bool]:
         set_index_aside(config, error)
         index, rebuild = await _open(path)
     if rebuild:
-        os.close(os.open(_rebuild_note(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        files.overwrite(_rebuild_note(path)).close()
         OsDisk().sync_dir(os.path.dirname(path))
     return index, rebuild
 
@@ -67,7 +69,7 @@ def set_index_aside(config: Config, error: IndexDamaged) -> None:
     event(logger, logging.ERROR, "index_damaged", error=error, kept_as=aside)
     for suffix in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
-            os.rename(path + suffix, aside + suffix)
+            files.rename(path + suffix, aside + suffix)
 
 
 async def _open(path: str) -> tuple[Index, bool]:
@@ -121,16 +123,22 @@ async def recover(
     else:
         await catch_up(survey, index, tombstones, store)
     # What a start would not find again, the index has been told to keep on disk.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_rebuild_note(index.path))
+    files.remove(_rebuild_note(index.path))
     return survey.result
 
 
-async def reindex(config: Config, store: ObjectStore | None = None) -> int:
-    """``rrd reindex``: build the index anew from segments and objects, beside the old one, then swap.
+class Reindexed(NamedTuple):
+    """What a new index holds, and what is lost: a line for people each."""
 
-    Prints a line with what was found. Returns the exit code. Raises ``ConfigError`` if a daemon
-    serves the data directory, ``StoreAway`` if the store can't be reached: the index is as it was then.
+    found: Recovered
+    losses: list[str]
+
+
+async def reindex(config: Config, store: ObjectStore | None = None) -> Reindexed:
+    """Build the index anew from segments and objects, beside the old one, then swap.
+
+    Raises ``ConfigError`` if a daemon serves the data directory, ``StoreAway`` if the store can't be reached:
+    the index is as it was then.
     """
     path = layout.index_path(config.data_dir)
     with lock_data_dir(config.data_dir), Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
@@ -157,16 +165,9 @@ async def reindex(config: Config, store: ObjectStore | None = None) -> int:
         if damage is not None:
             set_index_aside(config, damage)
         _remove_index(path)
-        os.rename(fresh, path)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(_rebuild_note(path))
-    print(
-        f"{path}: {result.recordings} recordings, {result.segments} segments, {result.blocks} blocks, "
-        f"{result.objects} objects; {result.torn} torn tails cut, {result.corrupt} segments damaged"
-    )
-    for line in losses:
-        print(line)
-    return 1 if losses else 0
+        files.rename(fresh, path)
+        files.remove(_rebuild_note(path))
+    return Reindexed(result, losses)
 
 
 @contextlib.asynccontextmanager
@@ -209,38 +210,29 @@ async def _losses(
 
 
 def _remove_index(path: str) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + suffix)
+    files.remove(*(path + suffix for suffix in ("", "-wal", "-shm")))
 
 
 @contextlib.contextmanager
 def lock_data_dir(data_dir: str) -> Iterator[None]:
     """Hold the data directory: two writers would spoil it. Raises ``ConfigError`` if it is held."""
-    os.makedirs(data_dir, mode=0o700, exist_ok=True)
-    handle = os.open(layout.lock_path(data_dir), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    files.make_dirs(data_dir)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"{data_dir} is served by a running rrd already. Stop that one, or choose another data_dir."
-            ) from None
+        lock = FileLock(layout.lock_path(data_dir), create=True)
+    except BlockingIOError:
+        raise ConfigError(
+            f"{data_dir} is served by a running rrd already. Stop that one, or choose another data_dir."
+        ) from None
+    with lock:
         yield
-    finally:
-        os.close(handle)
 
 
 def is_held(data_dir: str) -> bool:
     """Tell whether a daemon, or a command that changes things, holds the data directory. Makes nothing."""
     try:
-        handle = os.open(layout.lock_path(data_dir), os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        FileLock(layout.lock_path(data_dir), shared=True).release()
     except BlockingIOError:
         return True
-    finally:
-        os.close(handle)
+    except (FileNotFoundError, PermissionError):
+        return False
     return False

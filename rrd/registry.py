@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
@@ -18,15 +17,16 @@ from rrd import layout
 from rrd.clock import Clock
 from rrd.committer import Committer
 from rrd.config import Config
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, DataDirGone, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.recording import Recording, Source, Waiting
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.shares.queue import Who
 from rrd.shares.room import Ledger, Times
+from rrd.shelf.shelf import Shelf
 from rrd.wire.limits import Limits
 
 _SWEEP_INTERVAL_S = 1.0
@@ -40,7 +40,6 @@ _STALL_TOLD_S = 15.0
 
 _Key = tuple[str, str]
 
-_DISPLACED = ".displaced"
 """Ends the name of a file that had the place of a segment."""
 
 logger = logging.getLogger(__name__)
@@ -75,6 +74,7 @@ class Registry:
         """Called when there are sealed segments that were active before."""
         self._config = config
         self._disk = disk
+        self._shelf = Shelf(disk, config.data_dir)
         self._index = index
         self._clock = clock
         self._limits = limits
@@ -351,7 +351,7 @@ class Registry:
         if row.segments[-1].number != last.number:
             return
         name = layout.SegmentName(row.tenant, row.recording, last.number)
-        path = layout.active_path(self._config.data_dir, name)
+        path = self._shelf.active(name)
         try:
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
             intact = found is not None and self._disk.size(path) == last.size
@@ -451,7 +451,7 @@ class Registry:
                 try:
                     # The index first, and on disk: recovery looks for lost blocks in active/ only.
                     await self._index.seal([(row_id, name.number) for name, row_id in finished.items()])
-                    await asyncio.to_thread(move_to_sealed, self._disk, self._config.data_dir, names)
+                    await asyncio.to_thread(self._shelf.move_to_sealed, names)
                 except (OSError, RrdError) as error:
                     # Nothing is lost: what is half done is done again, here or at the next start.
                     event(logger, logging.ERROR, "seal_failed", segments=len(names), error=error)
@@ -461,37 +461,3 @@ class Registry:
                     event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
                 event(logger, logging.INFO, "sealed", segments=len(names))
                 self.on_sealed()
-
-
-def move_to_sealed(disk: Disk, data_dir: str, names: list[layout.SegmentName]) -> None:
-    """Rename segments from ``active/`` to their place below ``sealed/``; on disk when this returns."""
-    directories: set[str] = set()
-    for name in names:
-        directory = layout.sealed_dir(data_dir, name)
-        if directory not in directories:
-            disk.make_dirs(directory)
-            directories.add(directory)
-        active, sealed = layout.active_path(data_dir, name), layout.sealed_path(data_dir, name)
-        if disk.is_file(sealed) and disk.is_file(active) and not _is_same(disk, active, sealed):
-            # Put there by hand, and no trace of a move that a power cut left: a rename would destroy it.
-            disk.rename(sealed, f"{sealed}{_DISPLACED}")
-            event(
-                logger, logging.WARNING, "file_displaced", path=sealed, now=f"{sealed}{_DISPLACED}",
-                next_step="it had the place of a segment; move it elsewhere",
-            )  # fmt: skip
-        try:
-            disk.rename(active, sealed)
-        except FileNotFoundError:
-            # Moved the last time, when something after it failed; it may be rolled up and gone by now.
-            continue
-    # The new entries before the old directory: a crash between may leave a file in both, never in none.
-    for directory in sorted(directories):
-        disk.sync_dir(directory)
-    if names:
-        disk.sync_dir(os.path.dirname(layout.active_path(data_dir, names[0])))
-
-
-def _is_same(disk: Disk, one: str, other: str) -> bool:
-    """Tell whether two files are one segment: each has a salt of its own in its first bytes."""
-    head, other_head = (disk.read(path, 0, IDENTITY_READ_SIZE) for path in (one, other))
-    return disk.size(one) == disk.size(other) and head == other_head

@@ -14,20 +14,14 @@ good; what is in the object store is still to go), then *done*.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator
 from typing import Literal, NamedTuple, Self
 
-from rrd.errors import DiskFull, RrdError
+from rrd.disk.sqlite_file import SqliteFile
 
 Reason = Literal["erased", "expired"]
 State = Literal["begun", "gone_here", "done"]
 
 SCHEMA_VERSION = 1
-BUSY_TIMEOUT_S = 5.0  # A write takes milliseconds; a lock held longer is somebody's shell in the file.
 
 _SELECT = (
     "SELECT tenant, recording, created_ms, reason, state, at_ms, events, size, objects, late_lines"
@@ -106,24 +100,16 @@ class Tombstones:
     def __init__(self, path: str) -> None:
         """Open ``path``; make it, and its directory, if it isn't there."""
         self.path = path
-        self._writing = threading.Lock()
-        self._reading = threading.Lock()
-        _make_private(path)
-        with _explained(path):
-            self._writer = self._connect()
-            try:
-                self._prepare()
-                # Whoever only asks doesn't wait while somebody else's write is synced.
-                self._reader = self._connect()
-            except BaseException:
-                self._writer.close()
-                raise
+        self._file = SqliteFile(
+            path,
+            {0: _SCHEMA},
+            version=SCHEMA_VERSION,
+            advice="Restore it from a backup: without it, late events bring erased recordings back",
+        )
 
     def close(self) -> None:
         """Close the file. Idempotent."""
-        with self._writing, self._reading:
-            self._reader.close()
-            self._writer.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +133,7 @@ class Tombstones:
 
         One that stands already is begun again, and keeps its counts; *erased* is never lowered to *expired*.
         """
-        with self._transaction() as db:
+        with self._file.writing() as db:
             db.execute(_BURY, (tenant, recording, created_ms, reason, at_ms, events, size, objects))
             (row,) = db.execute(
                 f"{_SELECT} WHERE (tenant, recording, created_ms) = (?, ?, ?)",
@@ -157,7 +143,7 @@ class Tombstones:
 
     def gone_here(self, tombstone: Tombstone, *, events: int, size: int) -> None:
         """Note, durably, that nothing is left of it on this machine: only its objects are still to go."""
-        with self._transaction() as db:
+        with self._file.writing() as db:
             db.execute(
                 _GONE_HERE,
                 (events, size, *_life(tombstone)),
@@ -165,7 +151,7 @@ class Tombstones:
 
     def done(self, tombstone: Tombstone, *, events: int, size: int, objects: int) -> None:
         """Note, durably, that nothing is left of it anywhere."""
-        with self._transaction() as db:
+        with self._file.writing() as db:
             db.execute(
                 _DONE,
                 (events, size, objects, *_life(tombstone)),
@@ -197,7 +183,7 @@ class Tombstones:
 
     def count_late(self, tenant: str, recording: str, lines: int) -> None:
         """Count lines that came for an erased recording. Not synced: a power cut may take some off again."""
-        with self._transaction(synced=False) as db:
+        with self._file.writing(synced=False) as db:
             db.execute(
                 "UPDATE tombstones SET late_lines = late_lines + ?3"
                 " WHERE (tenant, recording, created_ms) = (?1, ?2, (SELECT max(created_ms) FROM tombstones"
@@ -207,98 +193,25 @@ class Tombstones:
 
     def forget(self, before_ms: int) -> int:
         """Remove those that are done, and were begun before ``before_ms``. Return how many."""
-        with self._transaction() as db:
+        with self._file.writing() as db:
             return db.execute(
                 "DELETE FROM tombstones WHERE state = 'done' AND at_ms < ?", (before_ms,)
             ).rowcount
 
     def count_done(self, before_ms: int) -> tuple[int, int]:
         """Return how many are done and were begun before ``before_ms``, and how many there are in all."""
-        with self._reading, _explained(self.path):
-            row = self._reader.execute(
+        with self._file.reading() as db:
+            row = db.execute(
                 "SELECT coalesce(sum(state = 'done' AND at_ms < ?), 0), count(*) FROM tombstones",
                 (before_ms,),
             ).fetchone()
         return int(row[0]), int(row[1])
 
     def _select(self, where: str, *values: str | int) -> list[Tombstone]:
-        with self._reading, _explained(self.path):
-            rows = self._reader.execute(f"{_SELECT} WHERE {where}", values)
+        with self._file.reading() as db:
+            rows = db.execute(f"{_SELECT} WHERE {where}", values)
             return [Tombstone(*row) for row in rows]
-
-    @contextlib.contextmanager
-    def _transaction(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
-        """One transaction, on disk when it ends if ``synced``; undone when its body raises."""
-        db = self._writer
-        with self._writing, _explained(self.path):
-            db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-
-    def _prepare(self) -> None:
-        if self._user_version() == SCHEMA_VERSION:
-            return
-        # A mode that the file keeps: readers and the one writer don't wait for each other.
-        self._writer.execute("PRAGMA journal_mode = WAL")
-        with self._transaction() as db:
-            # Asked again, now that nobody else can be doing the same.
-            version = self._user_version()
-            if version > SCHEMA_VERSION:
-                raise RrdError(f"{self.path}: made by a newer rrd (version {version}). Use that one")
-            if version == 0:
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _user_version(self) -> int:
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        return int(version)
 
 
 def _life(tombstone: Tombstone) -> tuple[str, str, int]:
     return tombstone.tenant, tombstone.recording, tombstone.created_ms
-
-
-def _make_private(path: str) -> None:
-    """Make an empty file that only the owner of the directory reads, unless there is one."""
-    directory = os.path.dirname(path) or "."
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            if os.geteuid() == 0:
-                # `sudo rrd erase` must not lock the daemon out, which runs as the directory's owner.
-                owner = os.stat(directory)
-                os.fchown(handle, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(handle)
-
-
-@contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turn SQLite's errors into ours, with the file's name and what to do."""
-    try:
-        yield
-    except sqlite3.ProgrammingError:  # Used after it was closed, or the like: a bug of ours.
-        raise
-    except sqlite3.OperationalError as error:
-        # The low byte is the primary code (https://www.sqlite.org/rescode.html#pve).
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-            raise DiskFull(f"{path}: {error}") from error
-        raise RrdError(
-            f"{path}: {error}. Check the disk, and that the file is yours to read and write"
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise RrdError(
-            f"{path}: {error}. Restore it from a backup: without it, late events bring erased recordings back"
-        ) from error

@@ -16,11 +16,11 @@ import os
 
 from rrd import layout
 from rrd.clock import Clock
+from rrd.disk.disk import Disk
 from rrd.errors import DiskFull, RrdError
 from rrd.index.index import Index
 from rrd.log import event
 from rrd.segment.commit import SyncMode
-from rrd.segment.disk import Disk
 
 _HOLD_S = 2.0
 """A failed write counts so long if none succeeds: a probe may do well where larger or other writes fail."""

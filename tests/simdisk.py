@@ -132,7 +132,7 @@ def _nothing() -> None:
 
 
 class SimDisk:
-    """A ``Disk`` (rrd.segment.disk) in memory. Thread-safe; see the module's *Method*."""
+    """A ``Disk`` (rrd.disk.disk) in memory. Thread-safe; see the module's *Method*."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self.operations = 0

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 import rrd
-from rrd.segment.disk import OsDisk
+from rrd.disk.disk import OsDisk
 from tests import blocking
 
 RRD = Path(rrd.__file__).parent

@@ -14,11 +14,13 @@ FILES = sorted((ROOT / "rrd").rglob("*.py"))
 # From the bottom up. A part imports from layers below its own, and from its own unless that is closed.
 LAYERS = (
     {
-        *("errors", "ids", "layout", "clock", "config", "nesting", "ownership", "handles", "ceiling"),
-        "metrics",
+        *("errors", "ids", "layout", "clock", "backoff", "config", "nesting", "extent"),
+        *("ownership", "handles", "ceiling", "metrics"),
         *("log", "log_limit", "redaction", "traces", "__init__"),
     },
+    {"disk"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
+    {"shelf"},
     {
         *("repeats", "history", "recording", "committer", "writes", "registry", "claims"),
         *(
@@ -37,7 +39,7 @@ LAYERS = (
     {"http"},
     {"assembly", "memory", "daemon", "cli", "__main__"},
 )
-# Packages of the second line never import each other.
+# Packages of this layer never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}
 
 # Module → where it may be imported.
@@ -47,11 +49,42 @@ ONLY_IN = {
     "botocore": {"objects"},
     "uvloop": {"daemon"},
     "aiosqlite": {"index"},
-    "sqlite3": {"index", "access", "readonly", "tombstones", "transfer"},
+    "sqlite3": {"disk", "index", "access", "readonly", "transfer"},
     "google_crc32c": {"segment", "objects"},
-    "fcntl": {"access", "objects", "recovery"},
+    "fcntl": {"disk"},
+}
+# What says where segments lie, and who may say it beside the shelf.
+PLACES = {
+    *("active_path", "active_dir", "sealed_path", "sealed_dir", "sealed_root", "torn_dir"),
+    *("rolling_path", "rolling_dir", "parse_active", "parse_sealed", "parse_rolling", "parse_torn"),
+    "object_key",
+}
+ALLOWED_PLACES = {
+    "rrd/ownership.py": {"active_dir"},  # looks whether it may be written, before anything is opened
+    "rrd/writes.py": {"active_dir"},  # tries whether a file can be written there
+    "rrd/care/census.py": {"object_key"},  # holds an object's own words against its key
+    "rrd/care/proof.py": {"parse_rolling"},  # asks what kind of file a path is
+    "rrd/lifecycle/local_files.py": {"parse_torn"},  # the same
+    "rrd/transfer/restore.py": {"active_dir", "sealed_root"},  # moves the folders as they are
 }
 SYNCS = {"fsync", "fdatasync", "syncfs", "sync"}
+# What makes, changes, moves or removes files, and handles without a type.
+CHANGES = {
+    "os": {
+        *SYNCS,
+        *("open", "write", "pwrite", "writev", "pwritev", "truncate", "ftruncate", "link", "symlink"),
+        *("rename", "renames", "replace", "unlink", "remove", "mkdir", "makedirs", "rmdir", "removedirs"),
+        *("chmod", "fchmod", "lchmod", "chown", "fchown", "lchown", "utime", "mkfifo", "mknod", "sendfile"),
+    },
+    "shutil": {"copy", "copy2", "copyfile", "copytree", "copymode", "copystat", "move", "rmtree", "chown"},
+    "pathlib": {"Path"},
+}
+# File → calls that it may make all the same, and why.
+ALLOWED_CHANGES = {
+    "rrd/cli/__init__.py": {"os.open"},  # /dev/null in the place of a standard output that is closed
+    "rrd/ownership.py": {"os.chown"},  # gives files away, and changes none
+    "rrd/ceiling.py": {"pathlib.Path"},  # reads the kernel's own files
+}
 
 
 def _module(path: Path) -> str:
@@ -120,13 +153,46 @@ def test_modules_of_a_layer_do_not_import_each_other_in_circles() -> None:
         visit(module, ())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_the_disk_module_syncs(path: Path) -> None:
-    if path == ROOT / "rrd/segment/disk.py":
-        return
+def _changes(path: Path) -> Iterator[str]:
+    """Yield the calls in a file that may change files: those of ``CHANGES``, and ``open`` but to read."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert not (node.value.id == "os" and node.attr in SYNCS), f"os.{node.attr}"
+            if node.attr in CHANGES.get(node.value.id, ()):
+                yield f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom):
+            yield from (
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if alias.name in CHANGES.get(node.module or "", ())
+            )
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
+            modes = [argument.value for argument in node.args[1:2] if isinstance(argument, ast.Constant)]
+            modes += [
+                keyword.value.value
+                for keyword in node.keywords
+                if keyword.arg == "mode" and isinstance(keyword.value, ast.Constant)
+            ]
+            if any(set(str(mode)) & set("wxa+") for mode in modes):
+                yield "open to write"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_disk_package_changes_files(path: Path) -> None:
+    if _part(path) != "disk":
+        assert set(_changes(path)) == ALLOWED_CHANGES.get(str(path.relative_to(ROOT)), set())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_shelf_knows_where_segments_lie(path: Path) -> None:
+    if _part(path) in {"shelf", "layout"}:
+        return
+    used: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "layout":
+            used.add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and node.module == "rrd.layout":
+            used |= {alias.name for alias in node.names}
+    assert used & PLACES == ALLOWED_PLACES.get(str(path.relative_to(ROOT)), set())
 
 
 def test_every_part_has_its_layer() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrd.extent import Extent
 from rrd.index.rows import RecordingRow
 from rrd.recording import BLOCK_BYTES_MAX, Recording, Source, Waiting
 from rrd.segment.format import BlockDraft
@@ -158,7 +159,7 @@ def test_the_origin_is_noted_with_the_first_events_and_not_for_bad_lines_alone()
 
 
 def _row(last_ts: float | None) -> RecordingRow:
-    return RecordingRow(1, "t", "r", 3, 7, last_ts, True, frozenset({"a"}), ())
+    return RecordingRow(1, "t", "r", 3, Extent(1, 6, None, last_ts, 0, 0, 0, 0), True, frozenset({"a"}), ())
 
 
 def test_a_recording_goes_on_where_the_index_says_it_ended() -> None:

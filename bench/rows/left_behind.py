@@ -32,9 +32,9 @@ from bench.corpus import small_events
 from bench.daemon import TENANT
 from bench.rows.starts import start, stop_hard
 from rrd import layout
+from rrd.disk.disk import OsDisk
 from rrd.index.index import Index
 from rrd.index.rows import Commit
-from rrd.segment.disk import OsDisk
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
 
@@ -208,15 +208,8 @@ def _sealed_segments(data_dir: str, size: Size, index: Index) -> Iterator[Commit
             segment=1,
             segment_size=max(written, size.sealed_bytes),
             block_offset=offset,
-            stored_ms=now_ms,
-            next_seq=1 + _BLOCK_EVENTS,
-            event_count=_BLOCK_EVENTS,
-            first_ts=draft.first_ts,
-            last_ts=draft.last_ts,
-            raw_size=len(payload),
             block_size=max(written, size.sealed_bytes),
-            duplicate_count=0,
-            quarantine_count=0,
+            extent=draft.extent,
             metadata=(),
         )
 

@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.daemon import TENANT
 from rrd import layout
+from rrd.extent import Extent
 from rrd.index.index import Index
 from rrd.index.rows import Commit, MetadataChange, ObjectRow
 from rrd.index.values import Row, metadata_values, published_values
@@ -143,9 +144,10 @@ class _Totals:
 
 def _recording_values(commit: Commit, tenant_id: int) -> Row:
     """Return a row of ``recording``, in the order of its columns."""
+    extent = commit.extent
     return (
-        commit.row_id, tenant_id, commit.recording, commit.created_ms, commit.next_seq, commit.last_ts, 1,
-        commit.raw_size, _OBJECT_BYTES, commit.duplicate_count, commit.quarantine_count, commit.stored_ms,
+        commit.row_id, tenant_id, commit.recording, commit.created_ms, extent.limit_seq, extent.last_ts, 1,
+        extent.raw_size, _OBJECT_BYTES, extent.duplicate_count, extent.quarantine_count, extent.stored_ms,
     )  # fmt: skip
 
 
@@ -187,32 +189,20 @@ def commits(count: int) -> Iterator[Commit]:
             segment=1,
             segment_size=_SEGMENT_BYTES,
             block_offset=200,
-            stored_ms=at_ms,
-            next_seq=51,
-            event_count=50,
-            first_ts=float(at_ms),
-            last_ts=at_ms + 900.5,
-            raw_size=50_000,
             block_size=_SEGMENT_BYTES,
-            duplicate_count=0,
-            quarantine_count=0,
+            extent=Extent(1, 50, float(at_ms), at_ms + 900.5, 50_000, at_ms, 0, 0),
             metadata=tuple(MetadataChange(key, value, at_ms) for key, value in metadata.items()),
         )
 
 
 def object_of(commit: Commit) -> ObjectRow:
-    return ObjectRow(
-        first_number=1,
-        last_number=1,
+    return ObjectRow.published(
+        1,
+        1,
+        commit.extent,
         last_segment_size=commit.segment_size,
-        first_seq=1,
-        event_count=commit.event_count,
         size=_OBJECT_BYTES,
         crc32c=commit.row_id & 0xFFFF_FFFF,
-        raw_size=commit.raw_size,
-        first_ts=commit.first_ts,
-        last_ts=commit.last_ts,
-        state="published",
-        published_ms=commit.stored_ms + 600_000,
+        published_ms=commit.extent.stored_ms + 600_000,
         has_local=False,
     )

@@ -8,20 +8,17 @@ cost each request. A lost key can't be shown again.
 mode 0600, which SQLite gives to its ``-wal`` and ``-shm`` files as well.
 
 The store is synchronous and small: the command line writes to it, the daemon's gate polls
-``data_version`` and reads it whole when something changed. Any number of processes may hold it open.
-Don't replace the file under a running daemon: SQLite would go on with the old one.
+``data_version`` and reads it whole when something changed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import secrets
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -31,7 +28,8 @@ import orjson
 from rrd import ids
 from rrd.access.origins import parse_origin
 from rrd.clock import Clock, SystemClock
-from rrd.errors import BadRequest, NotFound, RrdError
+from rrd.disk.sqlite_file import SqliteFile
+from rrd.errors import BadRequest, NotFound
 
 Right = Literal["ingest", "read", "erase"]
 Scope = Literal["ingest", "read", "all", "erase"]
@@ -52,7 +50,6 @@ PREFIXES: Mapping[Scope, str] = {
 }
 
 SCHEMA_VERSION = 2
-BUSY_TIMEOUT_S = 5.0  # A write takes milliseconds; a lock held longer is somebody's shell in the file.
 
 _KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -77,19 +74,8 @@ CREATE TABLE signing_keys (
   revoked_ms INTEGER
 ) STRICT
 """
-# From which version on → what makes it today's. SQLite can't change a CHECK, so the table is made anew; rowid
-# goes along, since it is the order in which keys are listed.
-_MIGRATIONS: Mapping[int, Sequence[str]] = {
-    0: (_KEYS, _SIGNING_KEYS, "PRAGMA user_version = 2"),
-    1: (
-        "ALTER TABLE keys RENAME TO old_keys",
-        _KEYS,
-        "INSERT INTO keys (rowid, id, hash, tenant, scope, origins, label, created_ms, revoked_ms)"
-        " SELECT rowid, id, hash, tenant, scope, origins, label, created_ms, revoked_ms FROM old_keys",
-        "DROP TABLE old_keys",
-        "PRAGMA user_version = 2",
-    ),
-}
+# From which version on → what makes it today's. Version 1 was never released.
+_MIGRATIONS: Mapping[int, Sequence[str]] = {0: (_KEYS, _SIGNING_KEYS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,27 +132,20 @@ class KeyStore:
         """
         self.path = path
         self._clock = clock or SystemClock()
-        self._lock = threading.Lock()
-        if create:
-            _make_private(path)
-        elif not os.path.exists(path):
+        if not create and not os.path.exists(path):
             raise NotFound(
                 f"{path}: there are no keys here. Check --data-dir; `rrd keys create` makes the file"
             )
-        with _explained(path):
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-        try:
-            self._prepare()
-        except RrdError:
-            self._connection.close()
-            raise
+        self._file = SqliteFile(
+            path,
+            _MIGRATIONS,
+            version=SCHEMA_VERSION,
+            advice="Restore it from a backup, or move it away and make new keys",
+        )
 
     def close(self) -> None:
         """Close the file. Idempotent."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     def __enter__(self) -> KeyStore:
         return self
@@ -184,7 +163,7 @@ class KeyStore:
         _check_tenant(tenant)
         bound = orjson.dumps(list(dict.fromkeys(parse_origin(origin) for origin in origins))).decode()
         key = PREFIXES[scope] + secrets.token_urlsafe(32)  # 43 characters
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             # 32 random bits name thousands of keys for years; the rare clash draws again.
             while _exists(connection, "keys", "id", key_id := secrets.token_hex(4)):
                 pass
@@ -203,7 +182,7 @@ class KeyStore:
 
         Revoking twice changes nothing. Raises ``NotFound``.
         """
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             digest = key_hash(id_or_key)
             rows = [row for known, row in _read_keys(connection) if row.id == id_or_key or known == digest]
             if not rows:
@@ -224,7 +203,7 @@ class KeyStore:
         if key_id is not None and not _KEY_ID.fullmatch(key_id):
             raise BadRequest(f"key id {key_id!r}: use 1 to 64 of A-Za-z0-9._-, a letter or digit first")
         now_ms = self._clock.now_ms()
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             if key_id is None:
                 key_id = _free_key_id(connection, now_ms)
             elif _exists(connection, "signing_keys", "key_id", key_id):
@@ -244,7 +223,7 @@ class KeyStore:
 
         Revoking twice changes nothing. Raises ``NotFound``.
         """
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             row = next((row for row in _read_signing_keys(connection) if row.key_id == key_id), None)
             if row is None:
                 raise NotFound(f"there is no signing key {key_id!r}. `rrd signing-keys list` shows them")
@@ -263,90 +242,17 @@ class KeyStore:
             live_key_ids=frozenset(row.id for _, row in keys if row.revoked_ms is None),
         )
 
-    def data_version(self) -> tuple[int, int]:
-        """Return a value that differs whenever keys changed since the last call, by whomever.
-
-        SQLite's own ``data_version`` tells of other connections, the second number of this one. It costs
-        microseconds and reads no row.
-        """
-        with self._lock, _explained(self.path):
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-            return version, self._connection.total_changes
+    def data_version(self) -> int:
+        """Return a number that differs whenever keys changed since the last call, by any process."""
+        return self._file.data_version()
 
     def _keys(self) -> list[tuple[bytes, KeyRow]]:
-        with self._lock, _explained(self.path):
-            return _read_keys(self._connection)
+        with self._file.reading() as connection:
+            return _read_keys(connection)
 
     def _signing_keys(self) -> list[SigningKeyRow]:
-        with self._lock, _explained(self.path):
-            return _read_signing_keys(self._connection)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, on disk when it ends; undone when its body raises."""
-        with self._lock, _explained(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    def _prepare(self) -> None:
-        with _explained(self.path):
-            # A key that was printed survives a power cut: each commit is synced.
-            self._connection.execute("PRAGMA synchronous = FULL")
-            if self._user_version() == SCHEMA_VERSION:
-                return
-            # A mode that the file keeps: readers and the one writer don't wait for each other.
-            self._connection.execute("PRAGMA journal_mode = WAL")
-        with self._writing() as connection:
-            # Asked again, now that nobody else can be doing the same.
-            version = self._user_version()
-            if version > SCHEMA_VERSION:
-                raise RrdError(f"{self.path}: made by a newer rrd (version {version}). Use that one")
-            for statement in _MIGRATIONS.get(version, ()):
-                connection.execute(statement)
-
-    def _user_version(self) -> int:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        return int(version)
-
-
-def _make_private(path: str) -> None:
-    """Make an empty file that only its owner reads, unless there is one."""
-    directory = os.path.dirname(path) or "."
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return
-    try:
-        if os.geteuid() == 0:
-            # `sudo rrd keys create` before the daemon's first start must not lock out the
-            # daemon, which runs as the owner of the directory.
-            owner = os.stat(directory)
-            os.fchown(handle, owner.st_uid, owner.st_gid)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turn SQLite's errors into ours, with the file's name and what to do."""
-    try:
-        yield
-    except sqlite3.ProgrammingError:  # Used after it was closed, or the like: a bug of ours.
-        raise
-    except sqlite3.OperationalError as error:
-        raise RrdError(
-            f"{path}: {error}. Check the disk, and that the file is yours to read and write"
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise RrdError(
-            f"{path}: {error}. Restore it from a backup, or move it away and make new keys"
-        ) from error
+        with self._file.reading() as connection:
+            return _read_signing_keys(connection)
 
 
 def _read_keys(connection: sqlite3.Connection) -> list[tuple[bytes, KeyRow]]:

@@ -12,11 +12,11 @@ Processes are not told apart: a key is revoked when the last of several imports 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
 
 from rrd.access.keys import KeyRow, KeyStore
+from rrd.disk.lock import FileLock
 from rrd.errors import RrdError
 
 LABEL = "rrd import"
@@ -32,7 +32,7 @@ def temporary_key(path: str, tenant: str) -> Iterator[str]:
     with KeyStore(path, create=False) as store:
         revoke_left_behind(store)
         # Waits for a sweep that is under way, which takes milliseconds: it must not see the new key.
-        with _held(path, fcntl.LOCK_SH):
+        with _hold(path, shared=True):
             key_id, key = store.create_key(tenant=tenant, scope="ingest", label=LABEL)
             try:
                 yield key
@@ -50,7 +50,7 @@ def revoke_left_behind(store: KeyStore) -> int:
     if not has_temporary(store.list_keys()):
         return 0
     try:
-        with _held(store.path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with _hold(store.path, shared=False):
             left = [row for row in store.list_keys() if has_temporary([row])]
             for row in left:
                 store.revoke_key(row.id)
@@ -59,22 +59,12 @@ def revoke_left_behind(store: KeyStore) -> int:
         return 0  # An import is under way, or another sweep is.
 
 
-@contextlib.contextmanager
-def _held(path: str, operation: int) -> Iterator[None]:
-    """Hold a lock on the directory of ``path``. Raises ``BlockingIOError`` and ``RrdError``."""
+def _hold(path: str, *, shared: bool) -> FileLock:
+    """Lock the directory of ``path``; wait for a shared lock. Raises ``BlockingIOError`` and ``RrdError``."""
     directory = os.path.dirname(path) or "."
-    handle = None
     try:
-        try:
-            handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(handle, operation)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            raise RrdError(
-                f"{directory}: {error.strerror}. Check that you may read this directory"
-            ) from error
-        yield
-    finally:
-        if handle is not None:
-            os.close(handle)
+        return FileLock(directory, shared=shared, wait=shared)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise RrdError(f"{directory}: {error.strerror}. Check that you may read this directory") from error

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from rrd import layout
+from rrd.backoff import Backoff
+from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing, ObjectUnreadable, StoreAway
+from rrd.extent import Extent, nothing, total
 from rrd.index.rows import MetadataChange
 from rrd.log import event
 from rrd.objects.store import ObjectInfo, ObjectStore
-from rrd.segment.disk import Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
 from rrd.segment.salvage import Patched
@@ -53,23 +54,12 @@ class Entry(NamedTuple):
     created_ms: int
     first_number: int
     last_number: int
-    first_seq: int
-    event_count: int
-    raw_size: int
-    first_ts: float | None
-    last_ts: float | None
-    stored_ms: int
-    """Of its newest block."""
-    duplicate_count: int
+    extent: Extent
     quarantine: tuple[tuple[int, int, int], ...]
     """Blocks with quarantined lines: (offset, stored_ms, line count)."""
     metadata: tuple[MetadataChange, ...]
     damage: str
     """What is wrong with it; empty if all that was read is right."""
-
-    @property
-    def limit_seq(self) -> int:
-        return self.first_seq + self.event_count
 
 
 class Patience:
@@ -77,8 +67,7 @@ class Patience:
 
     def __init__(self, *, wait: bool) -> None:
         self._wait = wait
-        self.attempts = 0
-        """In vain, since it answered last."""
+        self.backoff = Backoff(*WAIT_S)
 
     async def ask(self, question: Callable[[], Awaitable[_T]]) -> _T:
         """Return the answer. Raises ``StoreAway`` if that can't be had and nobody wants to wait."""
@@ -88,23 +77,21 @@ class Patience:
             except StoreAway as error:
                 await self.bear(error)
             else:
-                self.attempts = 0
+                self.backoff.failures = 0
                 return answer
 
     async def bear(self, error: StoreAway) -> None:
-        """Wait a little, longer each time (exponential backoff, full jitter), or raise ``error``."""
+        """Wait a little, longer each time, or raise ``error``."""
         if not self._wait:
             raise error
-        first, longest = WAIT_S
-        delay = min(longest, first * 2 ** min(self.attempts, 10))
-        if delay >= longest or self.attempts == 0:
+        self.backoff.failures += 1
+        if self.backoff.failures == 1 or self.backoff.is_longest:
             event(
                 logger, logging.WARNING, "rebuild_waits", error=error,
                 next_step="rrd is ready once the object store answers: without it, it can't know which"
                 " sequenceIds were given",
             )  # fmt: skip
-        self.attempts += 1
-        await asyncio.sleep(delay * random.random())  # noqa: S311 - jitter
+        await asyncio.sleep(self.backoff.pause_s())
 
 
 class StoreFiles:
@@ -191,7 +178,7 @@ async def listed(
                 key = info.key.encode()
                 if key > last:
                     last = key
-                    patience.attempts = 0
+                    patience.backoff.failures = 0
                     yield info
         except StoreAway as error:
             await patience.bear(error)
@@ -255,17 +242,18 @@ def _entry(
     name = layout.parse_object_key(info.key)
     assert name is not None
     blocks = list(headers)
-    times = [time for header in blocks if header.event_count for time in (header.first_ts, header.last_ts)]
-    event_count = sum(header.event_count for header in blocks)
+    start = nothing(identity.first_seq, stored_ms=0 if blocks else identity.created_ms)
+    extent = total((header.extent for header in blocks), start)
     if damage:
-        event_count = name.limit_seq - identity.first_seq
-        # It may hold events of any time: a reader of any time must be told that they can't be read.
-        times = [-TS_MAX, TS_MAX] if event_count else []
+        extent = extent._replace(event_count=name.limit_seq - identity.first_seq, first_ts=None, last_ts=None)
+        if extent.event_count:
+            # It may hold events of any time: a reader of any time must be told that they can't be read.
+            extent = extent._replace(first_ts=-TS_MAX, last_ts=TS_MAX)
     proper = layout.object_key(
         identity.name,
         created_ms=identity.created_ms,
         first_seq=identity.first_seq,
-        event_count=event_count,
+        event_count=extent.event_count,
     )
     if proper != info.key:
         raise CorruptSegment(f"the object {proper} begins", path=info.key, offset=0)
@@ -278,13 +266,7 @@ def _entry(
         created_ms=identity.created_ms,
         first_number=identity.number,
         last_number=identity.last_number,
-        first_seq=identity.first_seq,
-        event_count=event_count,
-        raw_size=sum(header.raw_size for header in blocks),
-        first_ts=min(times, default=None),
-        last_ts=max(times, default=None),
-        stored_ms=max((header.stored_ms for header in blocks), default=identity.created_ms),
-        duplicate_count=sum(header.duplicate_count for header in blocks),
+        extent=extent,
         quarantine=tuple(
             (header.offset, header.stored_ms, header.quarantine_count)
             for header in blocks

@@ -8,13 +8,16 @@ from typing import NamedTuple
 from rrd.care import differences
 from rrd.care.census import LastRead
 from rrd.care.differences import REINDEX, Difference
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing
+from rrd.extent import Extent, nothing, total
+from rrd.index.queries import RECORDING_COLUMNS
 from rrd.index.rows import MetadataRow, ObjectRow, RecordingRow, SegmentRow
 from rrd.layout import SegmentName
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_notes
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
 
 READ_AHEAD_BYTES = 4 << 20
 """What one request of a whole read of an object brings. It is the memory that takes, beside one block."""
@@ -24,11 +27,7 @@ class _Part(NamedTuple):
     """A segment or an object that is whole: sums of its headers, and what its notes say of metadata."""
 
     number: int
-    first_seq: int
-    limit_seq: int
-    raw_size: int
-    duplicates: int
-    quarantined: int
+    extent: Extent
     metadata: list[tuple[str, str, int]]
 
 
@@ -39,6 +38,7 @@ class Contents:
         self._disk = disk
         self._objects = objects
         self._row = row
+        self._holdings = Holdings.of(row)
         self._parts: list[_Part] = []
         self.is_complete = True
         """Everything that counts was there and whole, so that it can be added up."""
@@ -62,17 +62,15 @@ class Contents:
 
     def against(self, metadata: Sequence[MetadataRow]) -> Iterator[Difference]:
         """Tell where the sums are not what the index says, once all is read."""
-        row, next_seq = self._row, 1
+        row, whole = self._row, nothing(1)
         parts = sorted(self._parts)
         for part in parts:
-            if part.first_seq > next_seq:
-                yield differences.gap(row, next_seq, part.first_seq)
-            next_seq = part.limit_seq
-        sums = {
-            "next_seq": (row.next_seq, next_seq),
-            "raw_bytes": (row.raw_bytes, sum(part.raw_size for part in parts)),
-            "duplicates": (row.duplicates, sum(part.duplicates for part in parts)),
-            "quarantined": (row.quarantined, sum(part.quarantined for part in parts)),
+            if part.extent.first_seq > whole.limit_seq:
+                yield differences.gap(row, whole.limit_seq, part.extent.first_seq)
+            whole = (whole + part.extent)._replace(event_count=part.extent.limit_seq - 1)
+        sums = {"next_seq": (row.next_seq, whole.limit_seq)}
+        sums |= {
+            RECORDING_COLUMNS[name]: (says, whole.counts[name]) for name, says in row.extent.counts.items()
         }
         wrong = [
             f"{name} is {says}, and should be {is_}" for name, (says, is_) in sums.items() if says != is_
@@ -87,20 +85,20 @@ class Contents:
 
     def _read_object(self, entry: ObjectRow) -> Iterator[Difference]:
         row = self._row
-        key = differences.key_of(row, entry)
-        name = SegmentName(row.tenant, row.recording, entry.first_number)
+        key = self._holdings.key(entry)
+        name = self._holdings.name(entry.first_number)
         reader = LastRead(self._objects, entry.size, window=READ_AHEAD_BYTES)
         what = self._read(name, reader, key, entry.size, counts=True)
         if not what:
             return
         next_step = f"rrd inspect {key} tells what can still be read; {differences.LOST}"
-        if differences.is_all_here(row, entry):
+        if self._holdings.is_all_here(entry):
             what += "; all its segments are still here"
             next_step = f"{REINDEX}; if they are whole, it is then rolled up again"
         yield Difference("object-damaged", row.tenant, row.recording, key, what, next_step)
 
     def _read_segment(self, segment: SegmentRow, path: str) -> Iterator[Difference]:
-        name = SegmentName(self._row.tenant, self._row.recording, segment.number)
+        name = self._holdings.name(segment.number)
         what = self._read(name, self._disk, path, segment.size, counts=segment.state != "rolled")
         if what:
             yield differences.damaged_file(self._row, path, segment.number, what)
@@ -132,12 +130,5 @@ def _part(number: int, first_seq: int, files: Readable, path: str, headers: Sequ
     metadata: list[tuple[str, str, int]] = []
     for header in headers:
         metadata += [(note.key, note.value, note.at_ms) for note in read_notes(files, path, header)[0]]
-    return _Part(
-        number=number,
-        first_seq=first_seq,
-        limit_seq=headers[-1].limit_seq if headers else first_seq,
-        raw_size=sum(header.raw_size for header in headers),
-        duplicates=sum(header.duplicate_count for header in headers),
-        quarantined=sum(header.quarantine_count for header in headers),
-        metadata=metadata,
-    )
+    extent = total((header.extent for header in headers), nothing(first_seq))
+    return _Part(number, extent, metadata)

@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple
 
 from rrd import layout
 from rrd.care.census import Entry
-from rrd.index.rows import ObjectRow, RecordingRow
-from rrd.layout import SegmentName
+from rrd.index.rows import RecordingRow
 from rrd.playback.salvage import Missing
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
 
 Mend = Literal["remove_file", "remove_object", "by_hand", "move"]
 """What ``rrd verify --mend`` does: unlink a file, delete an object, nothing, move a file to ``sealed/``."""
@@ -59,29 +60,10 @@ class Difference(NamedTuple):
         return f"{self.kind}: {self.where}{whose}: {self.what}. Next: {self.next_step}."
 
 
-def key_of(row: RecordingRow, entry: ObjectRow) -> str:
-    """Return the key of a published object."""
-    name = SegmentName(row.tenant, row.recording, entry.first_number)
-    return layout.object_key(
-        name, created_ms=row.created_ms, first_seq=entry.first_seq, event_count=entry.event_count
-    )
-
-
-def published(row: RecordingRow) -> list[ObjectRow]:
-    return [entry for entry in row.objects if entry.state == "published"]
-
-
-def covering(row: RecordingRow, number: int) -> ObjectRow | None:
-    """Return the published object that holds a segment."""
-    return next(
-        (entry for entry in published(row) if entry.first_number <= number <= entry.last_number), None
-    )
-
-
 def in_index(row: RecordingRow) -> Iterator[Difference]:
     """Tell where the index contradicts itself."""
-    own = [segment for segment in row.segments if segment.state != "rolled"]
-    stored = sum(entry.size for entry in published(row)) + sum(segment.size for segment in own)
+    holdings = Holdings.of(row)
+    stored = sum(entry.size for entry in holdings.published) + sum(row.size for row in holdings.own())
     if stored != row.stored_bytes:
         yield _of_index(
             row, "counters-off", f"it counts {row.stored_bytes} bytes stored, and lists {stored}", REINDEX
@@ -89,12 +71,8 @@ def in_index(row: RecordingRow) -> Iterator[Difference]:
     if not row.objects and not row.segments:
         yield _of_index(row, "nothing-there", "the index knows it, but no file and no object of it", REINDEX)
     next_seq: int | None = 1
-    parts = sorted(
-        [(entry.first_number, entry) for entry in published(row)]
-        + [(segment.number, None) for segment in own],
-        key=lambda part: part[0],
-    )
-    for _, entry in parts:
+    for holding in holdings.in_order():
+        entry = holding.object
         if entry is None:
             # How many events a segment has, its file alone says.
             next_seq = None
@@ -102,7 +80,7 @@ def in_index(row: RecordingRow) -> Iterator[Difference]:
         if next_seq is not None and entry.first_seq > next_seq:
             yield gap(row, next_seq, entry.first_seq)
         next_seq = entry.first_seq + entry.event_count
-    if next_seq is None or not parts:
+    if next_seq is None or not (row.objects or row.segments):
         return
     if row.next_seq > next_seq:
         yield gap(row, next_seq, row.next_seq)
@@ -166,8 +144,9 @@ def missing(row: RecordingRow, run: Missing, missing_events: int) -> Difference:
 
 def in_store(row: RecordingRow, sizes: Mapping[str, int]) -> Iterator[Difference]:
     """Tell which published objects are not in the store as they should be. ``sizes``: what it has, by key."""
-    for entry in published(row):
-        key = key_of(row, entry)
+    holdings = Holdings.of(row)
+    for entry in holdings.published:
+        key = holdings.key(entry)
         size = sizes.get(key)
         if size == entry.size:
             continue
@@ -176,26 +155,23 @@ def in_store(row: RecordingRow, sizes: Mapping[str, int]) -> Iterator[Difference
         else:
             kind, what = "object-size", f"it has {size} bytes in the store, and {entry.size} in the index"
         next_step = LOST
-        if is_all_here(row, entry):
+        if holdings.is_all_here(entry):
             what += "; all its segments are still here"
             next_step = f"{REINDEX}; it is then rolled up again"
         yield Difference(kind, row.tenant, row.recording, key, what, next_step)
 
 
-def is_all_here(row: RecordingRow, entry: ObjectRow) -> bool:
-    """Tell whether all segments of an object are still local."""
-    here = {segment.number for segment in row.segments}
-    return all(number in here for number in range(entry.first_number, entry.last_number + 1))
-
-
 def unknown_keys(row: RecordingRow | None, sizes: Mapping[str, int]) -> list[str]:
     """Return which objects of the store the index doesn't know as published."""
-    known = {key_of(row, entry) for entry in published(row)} if row is not None else set()
+    known: set[str] = set()
+    if row is not None:
+        holdings = Holdings.of(row)
+        known.update(map(holdings.key, holdings.published))
     return [key for key in sizes if key not in known]
 
 
 def unknown_object(
-    row: RecordingRow | None, key: str, found: Entry | None, *, data_dir: str
+    row: RecordingRow | None, key: str, found: Entry | None, *, shelf: Shelf
 ) -> Difference | None:
     """Judge an object that the index doesn't know as published, and no tombstone covers.
 
@@ -211,17 +187,17 @@ def unknown_object(
     if found.created_ms != row.created_ms:
         return _of_another_life(row, key, found)
     run = (found.first_number, found.last_number)
-    planned = [entry for entry in row.objects if entry.state == "planned"]
-    if any(run == (entry.first_number, entry.last_number) for entry in planned):
+    holdings = Holdings.of(row)
+    if any(run == (entry.first_number, entry.last_number) for entry in holdings.planned):
         return None
     proofs: set[str] = set()
     here = {segment.number: segment for segment in row.segments}
     for number in range(found.first_number, found.last_number + 1):
-        entry = covering(row, number)
+        entry = holdings.covering(number)
         if entry is not None:
-            proofs.add(key_of(row, entry))
+            proofs.add(holdings.key(entry))
         elif number in here:
-            proofs.add(layout.sealed_path(data_dir, SegmentName(row.tenant, row.recording, number)))
+            proofs.add(shelf.sealed(holdings.name(number)))
         else:
             what = "it holds what nothing else holds, and the index doesn't know it"
             return Difference("object-not-indexed", row.tenant, row.recording, key, what, REINDEX)
@@ -239,8 +215,8 @@ def _of_another_life(row: RecordingRow, key: str, found: Entry) -> Difference:
     recording began anew. A difference of times proves no removal.
     """
     what = (
-        f"it holds {found.event_count:,} events of this recording from before it began anew, and no removal"
-        " of them is recorded"
+        f"it holds {found.extent.event_count:,} events of this recording from before it began anew, and no"
+        " removal of them is recorded"
     )
     next_step = (
         f"copy the object to a file, and `rrd import --tenant {row.tenant} --recording {row.recording} FILE`"
@@ -249,15 +225,13 @@ def _of_another_life(row: RecordingRow, key: str, found: Entry) -> Difference:
     return Difference("object-of-another-life", row.tenant, row.recording, key, what, next_step)
 
 
-def places_of(row: RecordingRow, data_dir: str) -> tuple[str, ...]:
+def places_of(holdings: Holdings, shelf: Shelf) -> tuple[str, ...]:
     """Return where all of a recording lies: keys of published objects, and paths of sealed segments."""
-    keys = [key_of(row, entry) for entry in published(row)]
-    paths = [
-        layout.sealed_path(data_dir, SegmentName(row.tenant, row.recording, segment.number))
-        for segment in row.segments
-        if segment.state == "sealed"
-    ]
-    return (*keys, *paths)
+    sealed = [segment.number for segment in holdings.own() if segment.state == "sealed"]
+    return (
+        *map(holdings.key, holdings.published),
+        *(shelf.sealed(holdings.name(number)) for number in sealed),
+    )
 
 
 def _unreadable(key: str, tenant: str, recording: str) -> Difference:
@@ -274,11 +248,12 @@ def _of_index(row: RecordingRow, kind: str, what: str, next_step: str) -> Differ
 
 def damaged_file(row: RecordingRow, path: str, number: int, what: str) -> Difference:
     """A local segment that is not what was acked."""
-    entry = covering(row, number)
+    holdings = Holdings.of(row)
+    entry = holdings.covering(number)
     if entry is not None:
         return Difference(
             "copy-damaged", row.tenant, row.recording, path, f"{what}; the object has it, too", MEND,
-            "remove_file", "held_elsewhere", (key_of(row, entry),),
+            "remove_file", "held_elsewhere", (holdings.key(entry),),
         )  # fmt: skip
     next_step = f"rrd inspect {path} tells what can still be read; put the file back from a backup"
     return Difference("segment-damaged", row.tenant, row.recording, path, what, next_step)

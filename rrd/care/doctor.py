@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import chain
 
-from rrd import layout
-from rrd.care import differences
 from rrd.care.examine import Examiner
 from rrd.care.kept_aside import notes_of
 from rrd.care.refusals import Refused, load
+from rrd.clock import time_text
 from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
 from rrd.index.rows import ObjectRow, QuarantineRow, RecordingRow, SegmentRow
-from rrd.layout import SegmentName
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstone
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUE_CHARS_SHOWN = 80
 _RECORDINGS_SHOWN = 20
 _HINTS = {
@@ -70,7 +67,8 @@ async def story(examiner: Examiner, tenant: str, recording: str, *, deep: bool =
             value = known.value[:_VALUE_CHARS_SHOWN]
             more = "…" if len(known.value) > len(value) else ""
             yield (
-                f"metadata     {known.key!r} = {value!r}{more}, version {known.version}, {_time(known.at_ms)}"
+                f"metadata     {known.key!r} = {value!r}{more}, version {known.version},"
+                f" {time_text(known.at_ms)}"
             )
         async for line in _quarantined(examiner, row):
             yield line
@@ -127,7 +125,7 @@ def refused_by_all(data_dir: str, *, tenant: str | None = None) -> Iterator[str]
 
 def _refusal(row: Refused) -> str:
     times = f"{row.count:,} {'time' if row.count == 1 else 'times'}"
-    return f"{times} {row.status} {row.code}, from {_time(row.first_ms)} to {_time(row.last_ms)}"
+    return f"{times} {row.status} {row.code}, from {time_text(row.first_ms)} to {time_text(row.last_ms)}"
 
 
 def _nothing(lives: list[Tombstone]) -> Iterator[str]:
@@ -145,19 +143,19 @@ def _nothing(lives: list[Tombstone]) -> Iterator[str]:
 
 def _stored(row: RecordingRow) -> Iterator[str]:
     events = row.next_seq - 1
-    yield f"began        {_time(row.created_ms)}"
-    yield f"last stored  {_time(row.last_stored_ms)}"
+    yield f"began        {time_text(row.created_ms)}"
+    yield f"last stored  {time_text(row.extent.stored_ms)}"
     seqs = f", sequenceIds 1 to {events}" if events else ""
-    yield f"events       {events:,}{seqs}; {_bytes(row.raw_bytes)}, {_bytes(row.stored_bytes)} at rest"
-    if row.last_ts is not None:
-        yield f"latest       {_time(row.last_ts)}, by its page's clock"
+    yield f"events       {events:,}{seqs}; {_bytes(row.extent.raw_size)}, {_bytes(row.stored_bytes)} at rest"
+    if row.extent.last_ts is not None:
+        yield f"latest       {time_text(row.extent.last_ts)}, by its page's clock"
     if not row.visible:
         yield "             not shown by the API: nothing but quarantined lines came for it"
-    yield f"repeats      {_count(row.duplicates, 'line')} came again, and were stored once"
+    yield f"repeats      {_count(row.extent.duplicate_count, 'line')} came again, and were stored once"
 
 
 async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[str]:
-    yield f"quarantined  {_count(row.quarantined, 'line')}"
+    yield f"quarantined  {_count(row.extent.quarantine_count, 'line')}"
     blocks = await examiner.index.quarantine(tenant=row.tenant, recording=row.recording)
     reasons: Counter[str] = Counter()
     for block in blocks[:_BLOCKS_READ_MAX]:
@@ -174,45 +172,38 @@ async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[s
 
 
 def _reasons(examiner: Examiner, created_ms: int, block: QuarantineRow) -> Counter[str]:
-    notes = notes_of(
-        block, disk=examiner.disk, data_dir=examiner.data_dir, objects=examiner.files, created_ms=created_ms
-    )
+    notes = notes_of(block, shelf=examiner.shelf, objects=examiner.files, created_ms=created_ms)
     return Counter(note.reason for note in notes)
 
 
 def _places(examiner: Examiner, row: RecordingRow) -> Iterator[str]:
     """Where each range of it lies, in order. Blocking."""
-    lines = [(entry.first_number, _object(row, entry)) for entry in differences.published(row)]
+    holdings = Holdings.of(row)
+    lines = [(entry.first_number, _object(holdings, entry)) for entry in holdings.published]
     lines += [
         (
             entry.last_number,
             f"             segments {entry.first_number} to {entry.last_number} are to become an object",
         )
-        for entry in row.objects
-        if entry.state == "planned"
+        for entry in holdings.planned
     ]
-    lines += [
-        (segment.number, _segment(examiner, row, segment))
-        for segment in row.segments
-        if segment.state != "rolled"
-    ]
+    lines += [(segment.number, _segment(examiner, holdings, segment)) for segment in holdings.own()]
     for _, line in sorted(lines):
         yield line
 
 
-def _object(row: RecordingRow, entry: ObjectRow) -> str:
+def _object(holdings: Holdings, entry: ObjectRow) -> str:
     local = ", local copies of its segments are still here" if entry.has_local else ""
     return (
         f"stored       {_range(entry.first_seq, entry.event_count)}{_between(entry.first_ts, entry.last_ts)}:"
-        f" object {differences.key_of(row, entry)}, {_bytes(entry.size)},"
-        f" segments {entry.first_number} to {entry.last_number}, published {_time(entry.published_ms)}{local}"
+        f" object {holdings.key(entry)}, {_bytes(entry.size)},"
+        f" segments {entry.first_number} to {entry.last_number},"
+        f" published {time_text(entry.published_ms)}{local}"
     )
 
 
-def _segment(examiner: Examiner, row: RecordingRow, segment: SegmentRow) -> str:
-    name = SegmentName(row.tenant, row.recording, segment.number)
-    path_of = layout.active_path if segment.state == "active" else layout.sealed_path
-    path = path_of(examiner.data_dir, name)
+def _segment(examiner: Examiner, holdings: Holdings, segment: SegmentRow) -> str:
+    path = examiner.shelf.path(holdings.name(segment.number), segment.state)
     what = "events"
     try:
         found = scan(examiner.disk, path, limit=segment.size)
@@ -226,13 +217,13 @@ def _segment(examiner: Examiner, row: RecordingRow, segment: SegmentRow) -> str:
 
 def _removed(life: Tombstone) -> Iterator[str]:
     held = f"{_count(life.events, 'event')} and {_bytes(life.size)}"
-    began = f"the life that began {_time(life.created_ms)}, with {held}"
+    began = f"the life that began {time_text(life.created_ms)}, with {held}"
     state = {
         "begun": "; that is not done: the daemon finishes it",
         "gone_here": "; its objects are still to go: the daemon removes them when it reaches the store",
         "done": f"; {_count(life.objects, 'object')} went",
     }[life.state]
-    yield f"{life.reason:<12} {_time(life.at_ms)}: {began}{state}"
+    yield f"{life.reason:<12} {time_text(life.at_ms)}: {began}{state}"
     if life.reason == "erased":
         yield f"refused      {_count(life.late_lines, 'line')} since, which came for it too late"
 
@@ -244,16 +235,7 @@ def _range(first_seq: int, event_count: int) -> str:
 def _between(first_ts: float | None, last_ts: float | None) -> str:
     if first_ts is None or last_ts is None:
         return ""
-    return f", {_time(first_ts)} to {_time(last_ts)}"
-
-
-def _time(ms: float) -> str:
-    try:
-        moment = _EPOCH + timedelta(milliseconds=ms)
-    except (OverflowError, ValueError):
-        # Visitors' clocks say anything; not all of it is a date.
-        return f"{ms} ms"
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f", {time_text(first_ts)} to {time_text(last_ts)}"
 
 
 def _bytes(size: int) -> str:

@@ -10,36 +10,27 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from rrd import layout
 from rrd.care import differences
 from rrd.care.census import StoreFiles, describe
 from rrd.care.contents import Contents
 from rrd.care.differences import MEND, MOVE, REINDEX, RESTART, Difference
-from rrd.care.entries import names_in, sealed_in
 from rrd.care.proof import is_held_elsewhere
+from rrd.disk.disk import Disk
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
-from rrd.layout import SegmentName
 from rrd.objects.store import ObjectInfo, ObjectStore
 from rrd.playback.salvage import plan_salvage
-from rrd.segment.disk import Disk
 from rrd.segment.format import Identity
 from rrd.segment.salvage import identity_of
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Files, Shelf
 from rrd.tombstones import Tombstones
 
 _T = TypeVar("_T")
-
-
-class Here(NamedTuple):
-    """Local files of one recording, by their paths."""
-
-    active: dict[int, str]
-    sealed: dict[int, str]
-    rolling: dict[int, str]
-    torn: list[str]
 
 
 class Examiner:
@@ -58,6 +49,7 @@ class Examiner:
         """``is_served``: a daemon runs, so what its next start would mend is worth telling."""
         self.data_dir = data_dir
         self.disk = disk
+        self.shelf = Shelf(disk, data_dir)
         self.index = index
         self.store = store
         self.tombstones = tombstones
@@ -82,7 +74,7 @@ class Examiner:
         all bytes. Raises ``StoreAway``.
         """
         row = await self.index.recording(tenant, recording)
-        here = await self.blocking(self.files_of, tenant, recording)
+        here = await self.blocking(self.shelf.of, tenant, recording)
         lives = self.tombstones.lives(tenant, recording)
         began = {life.created_ms for life in lives}
         if row is not None:
@@ -107,11 +99,8 @@ class Examiner:
             if difference is not None:
                 found.append(difference)
         if deep and row is not None:
-            whole = [
-                entry
-                for entry in differences.published(row)
-                if sizes.get(differences.key_of(row, entry)) == entry.size
-            ]
+            holdings = Holdings.of(row)
+            whole = [entry for entry in holdings.published if sizes.get(holdings.key(entry)) == entry.size]
             contents = Contents(self.disk, self.files, row)
             found += await self.blocking(contents.read, {**here.active, **here.sealed}, whole, bool(found))
             if contents.is_complete:
@@ -137,52 +126,22 @@ class Examiner:
 
     # Local files
 
-    def files_of(self, tenant: str, recording: str) -> Here:
-        """List a recording's local files. Blocking."""
-        name = SegmentName(tenant, recording, 1)
-        start = f"{tenant}.{recording}."
-        here = Here({}, {}, {}, [])
-        for found in sealed_in(self.disk, tenant, layout.sealed_dir(self.data_dir, name)):
-            if found.recording == recording:
-                here.sealed[found.number] = layout.sealed_path(self.data_dir, found)
-        for directory, parse, paths in (
-            (layout.active_dir(self.data_dir), layout.parse_active, here.active),
-            (layout.rolling_dir(self.data_dir), layout.parse_rolling, here.rolling),
-        ):
-            for file_name in names_in(self.disk, directory):
-                other = parse(file_name)
-                path = f"{directory}/{file_name}"
-                if other is not None and other[:2] == (tenant, recording) and self.disk.is_file(path):
-                    paths[other.number] = path
-        torn = layout.torn_dir(self.data_dir)
-        here.torn.extend(
-            f"{torn}/{file_name}" for file_name in names_in(self.disk, torn) if file_name.startswith(start)
-        )
-        return here
-
-    def in_files(self, row: RecordingRow, here: Here | None = None) -> Iterator[Difference]:
+    def in_files(self, row: RecordingRow, here: Files | None = None) -> Iterator[Difference]:
         """Tell which segments of the index are not on disk as they should be. Blocking.
 
         Without ``here`` their sizes are asked for one by one, which is quicker for a recording that has few.
         """
+        holdings = Holdings.of(row)
         for segment in row.segments:
-            name = SegmentName(row.tenant, row.recording, segment.number)
-            proper = (
-                layout.active_path(self.data_dir, name)
-                if segment.state == "active"
-                else layout.sealed_path(self.data_dir, name)
-            )
-            other = (
-                layout.sealed_path(self.data_dir, name)
-                if segment.state == "active"
-                else layout.active_path(self.data_dir, name)
-            )
-            size = self._size(proper)
+            name = holdings.name(segment.number)
+            proper = self.shelf.path(name, segment.state)
+            size = self.shelf.size_at(proper)
             if size is None and segment.state == "rolled":
                 # An eviction is under way. The object has it.
                 continue
             if size is None:
-                size = self._size(other)
+                other = self.shelf.path(name, "sealed" if segment.state == "active" else "active")
+                size = self.shelf.size_at(other)
                 if size is not None and (self.is_served or segment.state == "sealed"):
                     what = f"it is {segment.state} in the index, and its file is in the other place"
                     is_sealed = segment.state == "sealed"
@@ -198,21 +157,15 @@ class Examiner:
                 what = f"it ends at byte {size}, and was acked up to byte {segment.size}"
                 yield differences.damaged_file(row, proper, segment.number, what)
 
-    def _size(self, path: str) -> int | None:
-        try:
-            # A directory in a file's place has a size, too.
-            return self.disk.size(path) if self.disk.is_file(path) else None
-        except FileNotFoundError:
-            return None
-
     def _unknown_files(
-        self, tenant: str, recording: str, row: RecordingRow | None, here: Here
+        self, tenant: str, recording: str, row: RecordingRow | None, here: Files
     ) -> Iterator[Difference]:
         """Tell of local files that the index doesn't refer to. Blocking."""
-        known = {segment.number: segment for segment in row.segments} if row is not None else {}
+        holdings = Holdings.of(row) if row is not None else Holdings(tenant, recording, ())
+        known = {segment.number for segment in holdings.segments}
         for number, path in sorted(here.active.items()):
             # A start looks into active/ by itself, and takes up or removes what it finds.
-            is_copy = row is not None and differences.covering(row, number) is not None
+            is_copy = holdings.covering(number) is not None
             if number not in known and (self.is_served or is_copy):
                 difference = self._unknown_file(tenant, recording, row, number, path)
                 yield difference._replace(next_step=RESTART) if difference.mend == "by_hand" else difference
@@ -222,7 +175,7 @@ class Examiner:
         for number, path in sorted(here.sealed.items()):
             if number not in known:
                 yield self._unknown_file(tenant, recording, row, number, path)
-        planned = {entry.first_number for entry in row.objects if entry.state == "planned"} if row else set()
+        planned = {entry.first_number for entry in holdings.planned}
         for number, path in sorted(here.rolling.items()):
             if number in planned:
                 continue
@@ -231,7 +184,7 @@ class Examiner:
             if row is None:
                 yield leftover._replace(next_step=REINDEX, mend="by_hand")
             else:
-                proofs = differences.places_of(row, self.data_dir)
+                proofs = differences.places_of(holdings, self.shelf)
                 yield leftover._replace(evidence="held_elsewhere", proofs=proofs)
         if row is None and self.tombstones.erased(tenant, recording) is not None:
             for path in here.torn:
@@ -250,10 +203,11 @@ class Examiner:
             return Difference(
                 "erased-leftover", tenant, recording, path, what, MEND, "remove_file", "removed"
             )
-        entry = differences.covering(row, number) if row is not None else None
-        if row is not None and entry is not None:
+        holdings = Holdings.of(row) if row is not None else Holdings(tenant, recording, ())
+        entry = holdings.covering(number)
+        if entry is not None:
             what = "nothing refers to it: it went into an object"
-            proofs = (differences.key_of(row, entry),)
+            proofs = (holdings.key(entry),)
             return Difference(
                 "copy-leftover", tenant, recording, path, what, MEND, "remove_file", "held_elsewhere", proofs
             )
@@ -271,7 +225,7 @@ class Examiner:
         return Difference("segment-not-indexed", tenant, recording, path, what, next_step)
 
     def _misplaced(self, tenant: str, recording: str, path: str, identity: Identity) -> Difference:
-        proper = layout.sealed_path(self.data_dir, identity.name)
+        proper = self.shelf.sealed(identity.name)
         what = f"it holds segment {identity.number} of {identity.tenant} {identity.recording}"
         next_step = f"move it to {proper}, where it belongs"
         if self.disk.is_file(proper):
@@ -280,7 +234,7 @@ class Examiner:
             )
         return Difference("segment-misplaced", tenant, recording, path, what, next_step)
 
-    def _began(self, here: Here) -> set[int]:
+    def _began(self, here: Files) -> set[int]:
         """When the lives of the recording began that local files are of. Blocking."""
         identities = map(self._identity, (*here.active.values(), *here.sealed.values()))
         return {identity.created_ms for identity in identities if identity is not None}
@@ -304,7 +258,7 @@ class Examiner:
             return Difference(
                 "erased-leftover", tenant, recording, info.key, what, MEND, "remove_object", "removed"
             )
-        return differences.unknown_object(row, info.key, found, data_dir=self.data_dir)
+        return differences.unknown_object(row, info.key, found, shelf=self.shelf)
 
     # All bytes
 

@@ -13,8 +13,8 @@ from hashlib import blake2b
 from rrd import layout
 from rrd.care.census import LastRead
 from rrd.care.contents import READ_AHEAD_BYTES
+from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing
-from rrd.segment.disk import Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.pack import object_identity
 from rrd.segment.reader import read_raw

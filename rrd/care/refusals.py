@@ -14,9 +14,7 @@ a power cut may cost the last counts, and no events.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -24,6 +22,7 @@ import msgspec
 
 from rrd import layout, metrics
 from rrd.clock import Clock
+from rrd.disk import files
 from rrd.log import event, tell_left_out
 
 logger = logging.getLogger(__name__)
@@ -143,15 +142,10 @@ class Refusals:
         return msgspec.json.encode(self.account())
 
     def _save(self, data: bytes) -> None:
-        fresh = f"{self.path}.new"
         try:
-            with open(fresh, "wb") as file:
-                file.write(data)
-            os.replace(fresh, self.path)
+            files.replace(self.path, data)
         except OSError as error:
             # Full, say. Recordings matter more; the next change tries again.
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
             self.tell("refusals_not_kept", code="os_error", status=500, error=error.strerror)
 
     def _end_intervals(self) -> None:

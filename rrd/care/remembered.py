@@ -13,6 +13,7 @@ from typing import NamedTuple
 from rrd.care.census import Entry
 from rrd.care.survey import Surveyed
 from rrd.index.rows import Kept, ObjectRow, RecordingRow, SegmentRow
+from rrd.shelf.holdings import Holdings
 
 _UNKNOWN_SIZE = 1
 """Stands for the durable size of a segment that is gone, where nothing tells it any more."""
@@ -52,8 +53,8 @@ def what_is_gone(
     objects: list[ObjectRow] = []
     if old is not None:
         segments |= {row.number: row for row in _segments_gone(shown, old)}
-        for entry in old.objects:
-            if entry.state == "published" and not _is_shown(shown, entry):
+        for entry in Holdings.of(old).published:
+            if not _is_shown(shown, entry):
                 numbers = range(entry.first_number, entry.last_number + 1)
                 here = [number for number in numbers if shown.end_of(number)]
                 if not here:
@@ -69,17 +70,7 @@ def what_is_gone(
     kept = Kept(
         row_id, *key, created_ms, tuple(segments[number] for number in sorted(segments)), tuple(objects)
     )
-    if old is None:
-        return kept
-    return kept._replace(
-        next_seq=old.next_seq,
-        last_ts=old.last_ts,
-        visible=old.visible,
-        last_stored_ms=old.last_stored_ms,
-        raw_bytes=old.raw_bytes,
-        duplicates=old.duplicates,
-        quarantined=old.quarantined,
-    )
+    return kept if old is None else kept._replace(visible=old.visible, extent=old.extent)
 
 
 def _as_files_say(shown: Shown) -> list[SegmentRow]:
@@ -97,9 +88,8 @@ def _as_files_say(shown: Shown) -> list[SegmentRow]:
 def _segments_gone(shown: Shown, old: RecordingRow) -> list[SegmentRow]:
     return [
         segment
-        for segment in old.segments
-        if segment.state != "rolled"
-        and segment.size > shown.end_of(segment.number)
+        for segment in Holdings.of(old).own()
+        if segment.size > shown.end_of(segment.number)
         and not shown.has_object(segment.number, segment.number)
     ]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from rrd.care.census import Entry
+from rrd.extent import Extent
 from rrd.index.rows import MetadataChange
 from rrd.log import event
 
@@ -77,6 +78,7 @@ class Spool:
 def _restored(values: list[object]) -> Entry:
     entry = Entry(*values)  # type: ignore[arg-type]  # as it was written
     return entry._replace(
+        extent=Extent(*entry.extent),
         quarantine=tuple((offset, stored_ms, count) for offset, stored_ms, count in entry.quarantine),
         metadata=tuple(MetadataChange(*change) for change in entry.metadata),
     )

@@ -10,26 +10,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from rrd import layout
-from rrd.care.entries import Unexpected, active_names, log_unexpected, sealed_names
 from rrd.care.proof import is_held_elsewhere
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, StoreAway
-from rrd.index.rows import Commit, MetadataChange, SegmentRow
+from rrd.index.rows import Commit, MetadataChange, SegmentRow, SegmentState
 from rrd.layout import SegmentName
 from rrd.log import event
-from rrd.registry import move_to_sealed
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
 from rrd.segment.repair import Torn, cut_torn_tails
 from rrd.segment.salvage import Patched, identity_of, salvage
 from rrd.segment.scan import Scan, scan
-
-_COMPARE_BYTES = 1 << 20
-
-Place = Literal["active", "sealed"]
+from rrd.shelf.entries import Unexpected, log_unexpected
+from rrd.shelf.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +51,7 @@ class File(NamedTuple):
     """A segment file, and which of the two places it is in."""
 
     name: SegmentName
-    place: Place
-
-    def path(self, data_dir: str) -> str:
-        path_of = layout.active_path if self.place == "active" else layout.sealed_path
-        return path_of(data_dir, self.name)
+    place: SegmentState
 
 
 class Block(NamedTuple):
@@ -98,15 +89,8 @@ class Surveyed(NamedTuple):
                 segment=self.file.name.number,
                 segment_size=header.limit_offset,
                 block_offset=header.offset,
-                stored_ms=header.stored_ms,
-                next_seq=header.limit_seq,
-                event_count=header.event_count,
-                first_ts=header.first_ts,
-                last_ts=header.last_ts,
-                raw_size=header.raw_size,
                 block_size=header.limit_offset - block.size_before,
-                duplicate_count=header.duplicate_count,
-                quarantine_count=header.quarantine_count,
+                extent=header.extent,
                 metadata=block.metadata,
             )
 
@@ -123,18 +107,18 @@ class Survey:
     """Looks at the segment files of one data directory; ``result`` counts what it found."""
 
     def __init__(self, data_dir: str, disk: Disk) -> None:
-        self._data_dir = data_dir
+        self.shelf = Shelf(disk, data_dir)
         self._disk = disk
         self.result = Recovered()
 
     def list_active(self) -> list[File]:
         """Return the files in ``active/`` by name. What a killed daemon did not sync is synced first."""
-        for directory in (layout.active_dir(self._data_dir), layout.sealed_root(self._data_dir)):
+        for directory in (self.shelf.active_dir, self.shelf.sealed_root):
             self._disk.make_dirs(directory)
         # What was written and not synced is whole to look at, and would be taken for safe.
-        self._disk.sync_all(layout.active_dir(self._data_dir))
+        self._disk.sync_all(self.shelf.active_dir)
         strays: list[Unexpected] = []
-        names = active_names(self._disk, self._data_dir, strays.append)
+        names = self.shelf.active_names(strays.append)
         log_unexpected(strays)
         return [File(name, "active") for name in names]
 
@@ -142,11 +126,11 @@ class Survey:
         """Return all segment files of each recording, by number."""
         files = {file.name: file for file in self.list_active()}
         strays: list[Unexpected] = []
-        for name in sealed_names(self._disk, self._data_dir, strays.append):
+        for name in self.shelf.sealed_names(strays.append):
             sealed = File(name, "sealed")
             if name in files:
-                active, path = files[name].path(self._data_dir), sealed.path(self._data_dir)
-                if not holds_the_same(self._disk, active, path):
+                active, path = self.shelf.path(*files[name]), self.shelf.path(*sealed)
+                if not self.shelf.is_same(active, path):
                     # Two different files: none may go. The one counts whose own words agree with its name.
                     strays.append(Unexpected(path, f"{active} has the same name and other contents"))
                     if self.own_identity(sealed) is None:
@@ -168,14 +152,14 @@ class Survey:
 
     def identity(self, file: File) -> Identity | None:
         """Return the identity that a file begins with; None if it is damaged."""
-        return identity_of(self._disk, file.path(self._data_dir))
+        return identity_of(self._disk, self.shelf.path(*file))
 
     def not_as_known(self, files: list[File], known: dict[SegmentName, int]) -> list[File]:
         """Return the files of each recording that has one which is not just as large as the index says."""
         suspects = {
             file.name[:2]
             for file in files
-            if file.name not in known or self._disk.size(file.path(self._data_dir)) != known[file.name]
+            if file.name not in known or self._disk.size(self.shelf.path(*file)) != known[file.name]
         }
         return [file for file in files if file.name[:2] in suspects]
 
@@ -193,7 +177,7 @@ class Survey:
 
     def _salvaged(self, found: Surveyed) -> Surveyed:
         """Return what is intact of a file without a valid identity, unless it is another segment's."""
-        path = found.file.path(self._data_dir)
+        path = self.shelf.path(*found.file)
         if found.is_whole or identity_of(self._disk, path) is not None:
             return found
         blocks: list[Block] = []
@@ -239,7 +223,7 @@ class Survey:
     def _look(
         self, file: File, limit: int | None, known_size: int, mending: _Mending, durable_size: int
     ) -> Surveyed:
-        path = file.path(self._data_dir)
+        path = self.shelf.path(*file)
         self.result.segments += 1
         if limit == 0 and not known_size:
             # Its first write failed, and the next segment was begun instead: nothing in it was ever acked.
@@ -298,7 +282,7 @@ class Survey:
         return tuple(MetadataChange(note.key, note.value, note.at_ms) for note in notes)
 
     def _mend(self, mending: _Mending) -> None:
-        copies = cut_torn_tails(self._disk, mending.torn, torn_dir=layout.torn_dir(self._data_dir))
+        copies = cut_torn_tails(self._disk, mending.torn, torn_dir=self.shelf.torn_dir)
         for (path, found), copy in zip(mending.torn, copies, strict=True):
             self.result.torn += 1
             event(
@@ -308,30 +292,19 @@ class Survey:
         for path in mending.empty:
             self._disk.unlink(path)
         if mending.empty:
-            self._disk.sync_dir(layout.active_dir(self._data_dir))
+            self._disk.sync_dir(self.shelf.active_dir)
 
     def are_sealed(self, names: Iterable[SegmentName]) -> list[bool]:
         """Tell of each segment whether its file is below ``sealed/``."""
-        return [self._is_sealed(name) for name in names]
-
-    def _is_sealed(self, name: SegmentName) -> bool:
-        try:
-            self._disk.size(layout.sealed_path(self._data_dir, name))
-        except FileNotFoundError:
-            return False
-        return True
-
-    def move(self, names: list[SegmentName]) -> None:
-        """Move files from ``active/`` to below ``sealed/``; on disk when this returns."""
-        move_to_sealed(self._disk, self._data_dir, names)
+        return [self._disk.is_file(self.shelf.sealed(name)) for name in names]
 
     def is_copy(self, file: File, key: str, objects: Readable | None) -> bool:
         """Tell whether all of a file in ``active/`` is in ``sealed/`` or in an object; if not, log it.
 
         ``objects``: None if there is no store to ask.
         """
-        path, sealed = file.path(self._data_dir), layout.sealed_path(self._data_dir, file.name)
-        if self._disk.is_file(sealed) and holds_the_same(self._disk, path, sealed):
+        path, sealed = self.shelf.path(*file), self.shelf.sealed(file.name)
+        if self._disk.is_file(sealed) and self.shelf.is_same(path, sealed):
             return True
         why = "what it holds is not all there"
         if scan(Patched(self._disk), path, deep=True).verdict != "clean":
@@ -348,19 +321,3 @@ class Survey:
             " the file if all of it is in the object; if it stays, rrd inspect tells what it holds",
         )  # fmt: skip
         return False
-
-    def remove_active(self, names: Sequence[SegmentName]) -> None:
-        """Unlink files in ``active/``; on disk when this returns."""
-        for name in names:
-            self._disk.unlink(layout.active_path(self._data_dir, name))
-        if names:
-            self._disk.sync_dir(layout.active_dir(self._data_dir))
-
-
-def holds_the_same(disk: Disk, one: str, other: str) -> bool:
-    """Tell whether two files have the same bytes. Blocking. Raises ``OSError``."""
-    size = disk.size(one)
-    return size == disk.size(other) and all(
-        disk.read(one, offset, _COMPARE_BYTES) == disk.read(other, offset, _COMPARE_BYTES)
-        for offset in range(0, size, _COMPARE_BYTES)
-    )

@@ -24,11 +24,11 @@ from rrd import layout
 from rrd.care import differences
 from rrd.care.census import Patience, listed
 from rrd.care.differences import REINDEX, Difference
-from rrd.care.entries import NEXT_STEP, active_names, names_in, sealed_names, unexpected
 from rrd.care.examine import Examiner
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
-from rrd.registry import move_to_sealed
+from rrd.shelf.entries import NEXT_STEP
+from rrd.shelf.holdings import Holdings
 
 LOOK_AGAIN_S = 2.0
 """Between two looks. A step of the daemon takes less: what is left of it then is not on its way."""
@@ -94,9 +94,9 @@ class Verifier:
             await examiner.store.delete(difference.where)
             return "removed"
         if difference.mend == "move":
-            name = layout.parse_active(os.path.basename(difference.where))
+            name = examiner.shelf.place_of(difference.where)
             assert name is not None
-            await examiner.blocking(move_to_sealed, examiner.disk, examiner.data_dir, [name])
+            await examiner.blocking(examiner.shelf.move_to_sealed, [name])
             return "moved"
         return ""
 
@@ -136,7 +136,7 @@ class Verifier:
 
     async def _walk_strays(self) -> AsyncGenerator[Difference, None]:
         examiner = self._examiner
-        found = await examiner.blocking(unexpected, examiner.disk, examiner.data_dir)
+        found = await examiner.blocking(examiner.shelf.unexpected)
         for entry in found:
             yield Difference("unexpected-entry", "", "", entry.path, entry.what, NEXT_STEP)
 
@@ -158,14 +158,11 @@ class Verifier:
 
     def _files(self) -> Iterator[tuple[_Key, list[int | None]]]:
         """Yield the numbers of each recording's segment files; None for what may be a leftover. Blocking."""
-        disk, data_dir = self._examiner.disk, self._examiner.data_dir
-        for sealed, names in groupby(sealed_names(disk, data_dir), key=_recording):
-            yield sealed, [name.number for name in names]
-        for key, names in groupby(active_names(disk, data_dir), key=_recording):
-            yield key, [name.number for name in names]
-        rolling = set(map(layout.parse_rolling, names_in(disk, layout.rolling_dir(data_dir))))
-        torn = set(map(layout.parse_torn, names_in(disk, layout.torn_dir(data_dir))))
-        for key in sorted({_recording(name) for name in rolling | torn if name is not None}):
+        shelf = self._examiner.shelf
+        for names in (shelf.sealed_names(), iter(shelf.active_names())):
+            for key, of_one in groupby(names, key=_recording):
+                yield key, [name.number for name in of_one]
+        for key in shelf.with_leftovers():
             yield key, [None]
 
     @staticmethod
@@ -236,7 +233,7 @@ class Verifier:
             (row.tenant, row.recording)
             for row in rows
             if self._deep
-            or (differences.published(row) and not self._is_marked(row.row_id))
+            or (Holdings.of(row).published and not self._is_marked(row.row_id))
             or next(differences.in_index(row), None)
             or next(self._examiner.in_files(row), None)
         ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from rrd import layout
 from rrd.cli import common
 from rrd.config import Config
+from rrd.disk import files
 
 
 def register(commands: common.Commands) -> None:
@@ -30,14 +30,14 @@ def _adopt(args: argparse.Namespace) -> int:
     config = common.settings(args)
     common.require_files(config)
     if config.object_store == "local":
-        os.makedirs(config.objects_dir or layout.objects_dir(config.data_dir), mode=0o700, exist_ok=True)
+        files.make_dirs(config.objects_dir or layout.objects_dir(config.data_dir))
     with lock_data_dir(config.data_dir):
         return asyncio.run(_run(config))
 
 
 async def _run(config: Config) -> int:
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415 - aiobotocore, perhaps
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     async with open_store(config, OsDisk()) as store:
         before = await store.adopt()

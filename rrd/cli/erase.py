@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -85,9 +84,7 @@ def _erase(args: argparse.Namespace) -> int:
 
     config = common.settings(args)
     wanted = _wanted(args, config)
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
+    path = common.require_index(config)
     with contextlib.ExitStack() as stack:
         is_served = False
         try:

@@ -57,8 +57,8 @@ def _describe(path: str, known: Known) -> None:
 async def _known(path: str) -> Known:
     """Return what the data directory that a file lies in says of it, its index if that can be read."""
     from rrd.care.surroundings import of_object, of_segment, place_of  # noqa: PLC0415 - reads segments
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.readonly import open_index  # noqa: PLC0415 - aiosqlite
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     place = place_of(path)
     if place is None:
@@ -74,12 +74,13 @@ async def _known(path: str) -> Known:
 
 async def _fetch(config: Config, key: str, path: str) -> None:
     """Copy an object of the store into a file, piece by piece. Raises ``ObjectMissing``, ``StoreAway``."""
+    from rrd.disk import files  # noqa: PLC0415
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415 - aiobotocore, perhaps
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     async with open_store(config, OsDisk()) as store:
         size = await store.size(key)
-        with open(path, "wb") as file:  # noqa: ASYNC230 - nobody else waits for this loop
+        with files.overwrite(path) as file:
             for offset in range(0, size, _READ_BYTES):
                 part = await store.read(key, offset, min(_READ_BYTES, size - offset))
                 file.write(part)

@@ -74,8 +74,9 @@ async def _show(config: Config, index: Index, rows: list[QuarantineRow], recordi
 
     from rrd.care.census import StoreFiles  # noqa: PLC0415 - all that reads segments and objects
     from rrd.care.kept_aside import notes_of  # noqa: PLC0415
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
+    from rrd.shelf.shelf import Shelf  # noqa: PLC0415 - all that reads segments
 
     if not rows:
         raise NotFound(f"nothing of {recording!r} is quarantined. `rrd quarantine list` shows what is")
@@ -87,8 +88,7 @@ async def _show(config: Config, index: Index, rows: list[QuarantineRow], recordi
             notes = await asyncio.to_thread(
                 notes_of,
                 row,
-                disk=disk,
-                data_dir=config.data_dir,
+                shelf=Shelf(disk, config.data_dir),
                 objects=objects,
                 created_ms=known.created_ms if known is not None else 0,
             )

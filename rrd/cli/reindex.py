@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from rrd import log
+from rrd import layout, log
 from rrd.cli import common
 from rrd.config import Config
+
+if TYPE_CHECKING:
+    from rrd.recovery import Reindexed
 
 
 def register(commands: common.Commands) -> None:
@@ -28,13 +32,21 @@ def _reindex(args: argparse.Namespace) -> int:
     config = common.settings(args)
     common.require_files(config)
     log.setup(config)
-    return asyncio.run(_run(config))
+    found, losses = asyncio.run(_run(config))
+    print(
+        f"{layout.index_path(config.data_dir)}: {found.recordings} recordings, {found.segments} segments, "
+        f"{found.blocks} blocks, {found.objects} objects; {found.torn} torn tails cut, "
+        f"{found.corrupt} segments damaged"
+    )
+    for line in losses:
+        print(line)
+    return 1 if losses else 0
 
 
-async def _run(config: Config) -> int:
+async def _run(config: Config) -> Reindexed:
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415 - aiobotocore, perhaps
     from rrd.recovery import reindex  # noqa: PLC0415 - all that reads segments
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     async with open_store(config, OsDisk()) as store:
         await store.check_owner()

@@ -6,16 +6,13 @@ A daemon may run meanwhile.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rrd import layout
 from rrd.cli import common
 from rrd.clock import SystemClock
 from rrd.config import Config
-from rrd.errors import NotFound
 
 if TYPE_CHECKING:
     from rrd.index.rows import TenantRow
@@ -55,9 +52,7 @@ def _retention(args: argparse.Namespace) -> int:
         return 0
     for hold in holds.load().holds.values():
         print(f"held: {hold.text()}. If that is right: rrd retention --confirm", file=sys.stderr)
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
+    path = common.require_index(config)
     goes, tenants = asyncio.run(_look(path, config))
     if args.list:
         common.print_table(

@@ -8,7 +8,6 @@ import os
 from rrd import layout
 from rrd.cli import common
 from rrd.config import Config
-from rrd.errors import NotFound
 
 
 def register(commands: common.Commands) -> None:
@@ -29,9 +28,7 @@ def _vacuum(args: argparse.Namespace) -> int:
     from rrd.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
+    common.require_index(config)
     with lock_data_dir(config.data_dir):
         before, after = asyncio.run(_run(config))
     print(f"The index has {after:,} bytes now; it had {before:,}.")

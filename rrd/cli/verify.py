@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from rrd import layout
 from rrd.cli import common
 from rrd.config import Config
 from rrd.errors import NotFound
@@ -52,7 +50,7 @@ def _verify(args: argparse.Namespace) -> int:
     from rrd.recovery import is_held, lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
-    require_index(config)
+    common.require_index(config)
     if not args.mend:
         # Looking is no reason to keep a daemon from starting.
         return asyncio.run(_run(config, args, is_served=is_held(config.data_dir)))
@@ -60,20 +58,13 @@ def _verify(args: argparse.Namespace) -> int:
         return asyncio.run(_run(config, args, is_served=False))
 
 
-def require_index(config: Config) -> None:
-    """Raise ``NotFound`` if there is no index, which opening it would make."""
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
-
-
 @contextlib.asynccontextmanager
 async def examining(config: Config, *, is_served: bool) -> AsyncIterator[Examiner]:
     """Open everything that there is to look at."""
     from rrd.care.examine import Examiner  # noqa: PLC0415 - all that reads segments
+    from rrd.disk.disk import OsDisk  # noqa: PLC0415
     from rrd.objects.choose import open_store  # noqa: PLC0415
     from rrd.readonly import open_index, open_tombstones  # noqa: PLC0415
-    from rrd.segment.disk import OsDisk  # noqa: PLC0415
 
     disk = OsDisk()
     async with open_index(config.data_dir) as index, open_store(config, disk) as store:

@@ -23,8 +23,9 @@ from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.objects.files import Directly
 from rrd.playback.salvage import Salvaged, check, plan_salvage
-from rrd.playback.table import Between, Snapshot, Table
+from rrd.playback.table import Between, Table
 from rrd.shares.queue import Who
+from rrd.shelf.holdings import Holdings as Snapshot
 
 MISSING_HEADER = istr("Rrd-Missing-Events")
 

@@ -37,8 +37,9 @@ from rrd.http.reading import lane, reader_of, reading
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import ListedRecording, RecordingRow
 from rrd.log import event
-from rrd.playback.table import Between, Snapshot, Table, plan
+from rrd.playback.table import Between, Table, plan
 from rrd.shares.queue import Who
+from rrd.shelf.holdings import Holdings as Snapshot
 
 logger = logging.getLogger(__name__)
 

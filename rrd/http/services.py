@@ -13,6 +13,7 @@ from rrd.care.refusals import Refusals
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk
 from rrd.http.budget import Budget
 from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
@@ -20,7 +21,6 @@ from rrd.index.index import Index
 from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
 from rrd.registry import Registry
-from rrd.segment.disk import Disk
 from rrd.shares.admission import Admission
 from rrd.shares.room import Room
 from rrd.shares.threads import FairThreads

@@ -24,12 +24,13 @@ import sqlite3
 import time
 from asyncio import Lock, to_thread
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
 
+from rrd.disk import files
 from rrd.errors import ConfigError, DiskFull, IndexBusy, IndexDamaged, RrdError, StorageFailed
 from rrd.index.migrations import migrate, scripts
 from rrd.index.values import Row
@@ -170,7 +171,7 @@ class Connections:
                     await db.interrupt()
                     await _close(db)
             except BaseException:
-                _unlink(path)
+                files.remove(path)
                 raise
 
     # Scrubbing
@@ -322,13 +323,6 @@ async def _prepare_writer(writer: aiosqlite.Connection, path: str) -> None:
         await writer.execute(f"PRAGMA {setting}")
 
 
-# One call each, of a name that the kernel has at hand: not worth a thread.
-
-
 def _exists(path: str) -> bool:
+    # One call, of a name that the kernel has at hand: not worth a thread.
     return os.path.lexists(path)
-
-
-def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)

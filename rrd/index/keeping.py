@@ -9,25 +9,26 @@ from __future__ import annotations
 import sqlite3
 
 from rrd.index import queries
+from rrd.index.queries import RECORDING_COLUMNS
 from rrd.index.rows import Kept
 from rrd.index.values import digest, published_values, to_blob
 
 _TENANT = "INSERT INTO tenant (name) VALUES (?) ON CONFLICT DO NOTHING"
-_RECORDING = """
-INSERT INTO recording (row_id, tenant_id, name, created_ms, next_seq, last_ts,
-                       raw_bytes, stored_bytes, duplicates, quarantined, last_stored_ms)
-SELECT ?, tenant_id, ?, ?, 1, NULL, 0, 0, 0, 0, ? FROM tenant WHERE name = ?
-ON CONFLICT (row_id) DO NOTHING"""
-_COUNTERS = """
+_COLUMNS = RECORDING_COLUMNS.values()
+_RECORDING = f"""
+INSERT INTO recording (row_id, tenant_id, name, created_ms, next_seq, stored_bytes, {", ".join(_COLUMNS)})
+SELECT ?, tenant_id, ?, ?, 1, 0, {", ".join("NULL" if column == "last_ts" else "0" for column in _COLUMNS)}
+  FROM tenant WHERE name = ?
+ON CONFLICT (row_id) DO NOTHING"""  # noqa: S608 - columns of ours
+_AT_LEAST = ", ".join(
+    f"{column} = coalesce(max({column}, :{field}), {column}, :{field})"
+    for field, column in RECORDING_COLUMNS.items()
+)
+_COUNTERS = f"""
 UPDATE recording
-   SET next_seq       = max(next_seq, :next_seq),
-       last_ts        = coalesce(max(last_ts, :last_ts), last_ts, :last_ts),
-       raw_bytes      = max(raw_bytes, :raw_bytes),
-       duplicates     = max(duplicates, :duplicates),
-       quarantined    = max(quarantined, :quarantined),
-       last_stored_ms = max(last_stored_ms, :last_stored_ms),
-       stored_bytes   = stored_bytes + :added_bytes
- WHERE row_id = :row_id"""
+   SET next_seq = max(next_seq, :next_seq), stored_bytes = stored_bytes + :added_bytes,
+       {_AT_LEAST}
+ WHERE row_id = :row_id"""  # noqa: S608 - columns of ours
 _TENANT_BYTES = "UPDATE tenant SET storage_bytes = storage_bytes + ? WHERE name = ?"
 _SEGMENT_SIZE = "SELECT size FROM segment WHERE row_id = ? AND number = ?"
 _SEGMENT = """
@@ -54,7 +55,7 @@ def keep(db: sqlite3.Connection, kept: Kept) -> None:
     """Write it, within a transaction. What the index knows of the recording already is never lessened."""
     row_id = kept.row_id
     db.execute(_TENANT, (kept.tenant,))
-    db.execute(_RECORDING, (row_id, kept.recording, kept.created_ms, kept.last_stored_ms, kept.tenant))
+    db.execute(_RECORDING, (row_id, kept.recording, kept.created_ms, kept.tenant))
     added_bytes = 0
     for segment in kept.segments:
         found = db.execute(_SEGMENT_SIZE, (row_id, segment.number)).fetchone()
@@ -63,7 +64,8 @@ def keep(db: sqlite3.Connection, kept: Kept) -> None:
     for entry in kept.objects:
         added_bytes += entry.size
         db.execute(_OBJECT, (row_id, *published_values(entry)))
-    db.execute(_COUNTERS, kept._asdict() | {"added_bytes": added_bytes})
+    counters = {"row_id": row_id, "next_seq": kept.extent.limit_seq, "added_bytes": added_bytes}
+    db.execute(_COUNTERS, kept.extent._asdict() | counters)
     db.execute(_TENANT_BYTES, (added_bytes, kept.tenant))
     for each in kept.metadata:
         key, value = to_blob(each.key), to_blob(each.value)

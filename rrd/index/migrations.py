@@ -1,8 +1,8 @@
 """Makes an index file, or brings an older one up to date.
 
-``PRAGMA user_version`` counts the scripts that a file has been through; each script runs in one
-transaction with its count, so that a file is always at a whole version. Scripts are added at the
-end of the list and never edited.
+``PRAGMA user_version`` is the version of a file: the first script makes ``FIRST_VERSION``, each further one
+the next version. A script runs in one transaction with its number, so that a file is always at a whole
+version. Scripts are added, and never edited once they are released.
 """
 
 from __future__ import annotations
@@ -14,25 +14,35 @@ import aiosqlite
 
 from rrd.errors import IndexDamaged
 
+FIRST_VERSION = 3
+"""The version that ``schema.sql`` makes. Earlier ones were never released, and have to be made anew."""
+
 APPLICATION_ID = 0x72726469  # "rrdi", set by schema.sql, shown by file(1).
 
 
 def scripts() -> list[str]:
-    """Return the SQL scripts: the n-th one, from 0, makes version n + 1 out of version n."""
-    names = ("schema.sql", "v2.sql", "v3.sql")
-    return [files("rrd.index").joinpath(name).read_text(encoding="utf-8") for name in names]
+    """Return the SQL scripts: the n-th one, from 0, makes version ``FIRST_VERSION`` + n of the one before.
+
+    They are ``schema.sql``, then ``v{version}.sql`` for each later version.
+    """
+    directory = files("rrd.index")
+    found = [directory.joinpath("schema.sql")]
+    while (following := directory.joinpath(f"v{FIRST_VERSION + len(found)}.sql")).is_file():
+        found.append(following)
+    return [script.read_text(encoding="utf-8") for script in found]
 
 
 async def migrate(db: aiosqlite.Connection, path: str, steps: Sequence[str]) -> None:
-    """Bring ``db`` (autocommit, opened at ``path``) to version ``len(steps)``.
+    """Bring ``db`` (autocommit, opened at ``path``) to the version that the last of ``steps`` makes.
 
-    Raises ``IndexDamaged`` if the file is newer than that, or is another program's database;
+    Raises ``IndexDamaged`` if the file is of a version that they don't know, or another program's database;
     ``sqlite3.DatabaseError`` if it is no database at all. The file is then as it was.
     """
     version = await _pragma(db, "user_version")
-    if version > len(steps):
+    last_version = FIRST_VERSION + len(steps) - 1
+    if version > last_version:
         raise IndexDamaged(
-            f"{path}: written by a newer rrd (index version {version}, this one knows up to {len(steps)}). "
+            f"{path}: written by a newer rrd (index version {version}, this one knows up to {last_version}). "
             "Next: start the newer rrd again, or rebuild the index with `rrd reindex`."
         )
     is_foreign = await _pragma(db, "application_id") != APPLICATION_ID
@@ -42,7 +52,13 @@ async def migrate(db: aiosqlite.Connection, path: str, steps: Sequence[str]) -> 
             f"{path}: an SQLite database, but not an index of rrd. "
             "Next: move it away if it is yours, then rebuild the index with `rrd reindex`."
         )
-    for number, script in enumerate(steps[version:], start=version + 1):
+    if 0 < version < FIRST_VERSION:
+        raise IndexDamaged(
+            f"{path}: written before the first release (index version {version}). "
+            "Next: rebuild the index with `rrd reindex`."
+        )
+    first_version = version + 1 if version else FIRST_VERSION
+    for number, script in enumerate(steps[first_version - FIRST_VERSION :], start=first_version):
         try:
             await db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
         except BaseException:

@@ -5,11 +5,36 @@ Those of the list are in ``listing.py``.
 
 from __future__ import annotations
 
-PUT_BLOCK = """
-INSERT INTO put_block (row_id, tenant, recording, created_ms, segment, segment_size, block_offset,
-                       stored_ms, next_seq, first_ts, last_ts, raw_size, block_size, duplicate_count,
-                       quarantine_count, visible)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+from rrd.extent import Extent
+
+BLOCK_FIELDS = Extent._fields[2:]
+"""What ``put_block`` is told of a block's extent: the number of the next event stands for the first two."""
+
+RECORDING_COLUMNS = {
+    "last_ts": "last_ts",
+    "raw_size": "raw_bytes",
+    "stored_ms": "last_stored_ms",
+    "duplicate_count": "duplicates",
+    "quarantine_count": "quarantined",
+}
+"""Field of an extent → the column of ``recording`` that keeps it for the whole recording."""
+
+_OBJECT_FIELDS = ("first_seq", "event_count", "first_ts", "last_ts", "raw_size")
+"""What ``object`` keeps of an extent; ``put_found`` is told the others, too, for the recording."""
+
+FOUND_FIELDS = tuple(field for field in Extent._fields if field not in _OBJECT_FIELDS)
+
+
+def _insert(view: str, *columns: str) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {view} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of ours
+
+
+PUT_BLOCK = _insert(
+    "put_block",
+    *("row_id", "tenant", "recording", "created_ms", "segment", "segment_size", "block_offset", "block_size"),
+    *("next_seq", "visible", *BLOCK_FIELDS),
+)
 
 PUT_METADATA = "INSERT INTO put_metadata (row_id, key, value, digest, at_ms) VALUES (?, ?, ?, ?, ?)"
 
@@ -18,16 +43,18 @@ SEAL = "UPDATE segment SET state = max(state, 1) WHERE row_id = ? AND number = ?
 
 PLAN_OBJECT = "INSERT INTO put_plan (row_id, first_number, last_number) VALUES (?, ?, ?)"
 
-PUBLISH_OBJECT = """
-INSERT INTO put_published (row_id, first_number, last_number, last_segment_size, first_seq, event_count,
-                           size, crc32c, raw_size, first_ts, last_ts, published_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_PUBLISHED = (
+    *("first_number", "last_number", "last_segment_size", "first_seq", "event_count", "size", "crc32c"),
+    *("raw_size", "first_ts", "last_ts", "published_ms"),
+)
 
-ADD_OBJECT = """
-INSERT INTO put_found (row_id, tenant, recording, created_ms, stored_ms, next_seq, duplicate_count,
-                       quarantine_count, visible, has_local, first_number, last_number, last_segment_size,
-                       first_seq, event_count, size, crc32c, raw_size, first_ts, last_ts, published_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+PUBLISH_OBJECT = _insert("put_published", "row_id", *_PUBLISHED)
+
+ADD_OBJECT = _insert(
+    "put_found",
+    *("row_id", "tenant", "recording", "created_ms", "next_seq", "visible", "has_local"),
+    *(*FOUND_FIELDS, *_PUBLISHED),
+)
 
 ADD_ROLLED_SEGMENT = """
 INSERT INTO segment (row_id, number, state, size, first_ts, last_ts) VALUES (?, ?, 2, ?, ?, ?)"""
@@ -53,27 +80,41 @@ NEWEST_STORED = "SELECT max(last_stored_ms) FROM recording"
 
 IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM recording)"
 
-_OBJECT = """o.first_number, o.last_number, o.last_segment_size, o.first_seq, o.event_count, o.size, o.crc32c,
-       o.raw_size, o.first_ts, o.last_ts, o.state, o.published_ms, o.has_local"""
+_OBJECT = (
+    *("o.first_number", "o.last_number", "o.last_segment_size", "o.first_seq", "o.event_count", "o.size"),
+    *("o.crc32c", "o.raw_size", "o.first_ts", "o.last_ts", "o.state", "o.published_ms", "o.has_local"),
+)
+_KINDS = (
+    (
+        *("r.row_id", "r.created_ms", "r.visible", "r.stored_bytes", "r.next_seq"),
+        *(f"r.{column}" for column in RECORDING_COLUMNS.values()),
+    ),
+    ("s.number", "s.state", "s.size", "s.first_ts", "s.last_ts"),
+    ("k.key",),
+    _OBJECT,
+)
+_WIDTH = max(map(len, _KINDS))
+_RECORDING_ROW, _SEGMENT_ROW, _KEY_ROW, _OBJECT_ROW = (
+    f"{kind}, {{which}}, {', '.join([*columns, *['NULL'] * (_WIDTH - len(columns))])}"
+    for kind, columns in enumerate(_KINDS)
+)
 
 # One statement, so one state of the index. The first column tells what a row is: 0 the recording
 # itself, 1 a segment, 2 a metadata key, 3 an object; the second, which of those asked for it is about.
 _RECORDING = f"""
-SELECT 0, {{which}}, r.row_id, r.created_ms, r.next_seq, r.last_ts, r.visible, r.last_stored_ms, r.raw_bytes,
-       r.stored_bytes, r.duplicates, r.quarantined, NULL, NULL, NULL
+SELECT {_RECORDING_ROW}
   FROM {{wanted}}tenant AS t CROSS JOIN recording AS r
  WHERE {{terms}}
 UNION ALL
-SELECT 1, {{which}}, s.number, s.state, s.size, s.first_ts, s.last_ts,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT {_SEGMENT_ROW}
   FROM {{wanted}}tenant AS t CROSS JOIN recording AS r CROSS JOIN segment AS s
  WHERE {{terms}} AND s.row_id = r.row_id
 UNION ALL
-SELECT 2, {{which}}, k.key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT {_KEY_ROW}
   FROM {{wanted}}tenant AS t CROSS JOIN recording AS r CROSS JOIN metadata AS m CROSS JOIN metadata_key AS k
  WHERE {{terms}} AND m.row_id = r.row_id AND k.key_id = m.key_id
 UNION ALL
-SELECT 3, {{which}}, {_OBJECT}
+SELECT {_OBJECT_ROW}
   FROM {{wanted}}tenant AS t CROSS JOIN recording AS r CROSS JOIN object AS o
  WHERE {{terms}} AND o.row_id = r.row_id"""  # noqa: S608 -- columns of ours
 
@@ -179,7 +220,7 @@ SELECT t.name, r.name, q.segment, q.block_offset, q.stored_ms, q.count, s.state,
 
 # Of everybody, or of a tenant: walks all of the table, which bad lines alone make long.
 QUARANTINE = _QUARANTINE.format(
-    object=_OBJECT,
+    object=", ".join(_OBJECT),
     tables="quarantine AS q CROSS JOIN recording AS r CROSS JOIN tenant AS t",
     terms=" AND (:tenant IS NULL OR t.name = :tenant)",
     order="q.row_id, q.segment, q.block_offset",
@@ -187,7 +228,7 @@ QUARANTINE = _QUARANTINE.format(
 
 # Of one recording id: in one tenant, or in each that has it.
 QUARANTINE_OF_RECORDING = _QUARANTINE.format(
-    object=_OBJECT,
+    object=", ".join(_OBJECT),
     tables="recording AS r CROSS JOIN tenant AS t CROSS JOIN quarantine AS q",
     terms=" AND r.name = :recording AND (:tenant IS NULL OR t.name = :tenant)",
     order="r.tenant_id, q.segment, q.block_offset",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from rrd.extent import Extent, nothing
+
 SegmentState = Literal["active", "sealed", "rolled"]
 """*Rolled*: an object that holds it is published, so this local copy may go at any time."""
 
@@ -36,19 +38,10 @@ class Commit(NamedTuple):
     segment_size: int
     """Durable size of the segment after this block, bytes."""
     block_offset: int
-    stored_ms: int
-    next_seq: int
-    """sequenceId that the next event will get."""
-    event_count: int
-    first_ts: float
-    """Least timestamp in the block, ms; meaningless without events."""
-    last_ts: float
-    raw_size: int
-    """Events' bytes, decoded."""
     block_size: int
     """The block's bytes in the file (for the first block of a segment, the identity's too)."""
-    duplicate_count: int
-    quarantine_count: int
+    extent: Extent
+    """Of the block: the next event gets its ``limit_seq``."""
     metadata: tuple[MetadataChange, ...]
 
 
@@ -94,6 +87,25 @@ class ObjectRow(NamedTuple):
     has_local: bool
     """Local copies of its segments have not been evicted yet."""
 
+    @classmethod
+    def published(
+        cls,
+        first_number: int,
+        last_number: int,
+        extent: Extent,
+        *,
+        last_segment_size: int,
+        size: int,
+        crc32c: int,
+        published_ms: int,
+        has_local: bool,
+    ) -> ObjectRow:
+        """Return the row of an object that is, or will be, in the store."""
+        return cls(
+            first_number, last_number, last_segment_size, extent.first_seq, extent.event_count, size, crc32c,
+            extent.raw_size, extent.first_ts, extent.last_ts, "published", published_ms, has_local,
+        )  # fmt: skip
+
 
 class RecordingRow(NamedTuple):
     """One recording, with its segments and objects in order."""
@@ -102,9 +114,8 @@ class RecordingRow(NamedTuple):
     tenant: str
     recording: str
     created_ms: int
-    next_seq: int
-    last_ts: float | None
-    """Greatest timestamp of any event, ms; None without events."""
+    extent: Extent
+    """Of all events that it was given. Its ``first_ts`` is not known here."""
     visible: bool
     """It has events or metadata. A recording of quarantined lines alone is not shown by the API."""
     metadata_keys: frozenset[str]
@@ -112,16 +123,13 @@ class RecordingRow(NamedTuple):
     """Those of which there is a local file, by number."""
     objects: tuple[ObjectRow, ...] = ()
     """By ``first_number``."""
-    last_stored_ms: int = 0
-    """When its newest block was stored (wall clock)."""
-    raw_bytes: int = 0
-    """Events' bytes, decoded."""
     stored_bytes: int = 0
     """Bytes of objects, and of segments that are in none."""
-    duplicates: int = 0
-    """Lines that were repeats."""
-    quarantined: int = 0
-    """Quarantined lines."""
+
+    @property
+    def next_seq(self) -> int:
+        """sequenceId that the next event will get."""
+        return self.extent.limit_seq
 
 
 class MetadataRow(NamedTuple):
@@ -175,11 +183,8 @@ class ObjectCommit(NamedTuple):
     created_ms: int
     object: ObjectRow
     """``state`` and ``has_local`` are not looked at: it is published, and ``local`` tells the other."""
-    stored_ms: int
-    """Of its newest block."""
-    next_seq: int
-    """sequenceId that the next event after it will get."""
-    duplicate_count: int
+    extent: Extent
+    """What its blocks add up to: the next event after it gets the ``limit_seq``."""
     quarantine: tuple[tuple[int, int, int], ...]
     """Blocks in it that hold quarantined lines: (offset in the object, stored_ms, line count)."""
     metadata: tuple[MetadataChange, ...]
@@ -200,13 +205,9 @@ class Kept(NamedTuple):
     """Published ones that are gone."""
     metadata: tuple[MetadataRow, ...] = ()
     """All that was known: of each key the higher version counts."""
-    next_seq: int = 1
-    last_ts: float | None = None
     visible: bool = False
-    last_stored_ms: int = 0
-    raw_bytes: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
+    extent: Extent = nothing(1)
+    """What the counters of the recording must not be less than."""
 
 
 class EvictRow(NamedTuple):

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
+from rrd.extent import nothing
+from rrd.index.queries import BLOCK_FIELDS, FOUND_FIELDS, RECORDING_COLUMNS
 from rrd.index.rows import (
     Commit,
     EvictRow,
@@ -29,7 +31,7 @@ OBJECT_STATES: tuple[ObjectState, ...] = ("planned", "published")
 
 def block_values(commit: Commit) -> Row:
     """Return the values for ``queries.PUT_BLOCK``."""
-    has_events = commit.event_count > 0
+    extent = commit.extent
     return (
         commit.row_id,
         commit.tenant,
@@ -38,15 +40,10 @@ def block_values(commit: Commit) -> Row:
         commit.segment,
         commit.segment_size,
         commit.block_offset,
-        commit.stored_ms,
-        commit.next_seq,
-        commit.first_ts if has_events else None,
-        commit.last_ts if has_events else None,
-        commit.raw_size,
         commit.block_size,
-        commit.duplicate_count,
-        commit.quarantine_count,
-        has_events or bool(commit.metadata),
+        extent.first_seq + extent.event_count,
+        extent.event_count > 0 or bool(commit.metadata),
+        *extent[-len(BLOCK_FIELDS) :],
     )
 
 
@@ -59,7 +56,6 @@ def metadata_values(commit: Commit | ObjectCommit) -> Iterator[Row]:
 
 def published_values(row: ObjectRow) -> Row:
     """Return the values for the end of ``queries.PUBLISH_OBJECT`` and ``queries.ADD_OBJECT``."""
-    has_events = row.event_count > 0
     return (
         row.first_number,
         row.last_number,
@@ -69,8 +65,8 @@ def published_values(row: ObjectRow) -> Row:
         row.size,
         row.crc32c,
         row.raw_size,
-        row.first_ts if has_events else None,
-        row.last_ts if has_events else None,
+        row.first_ts,
+        row.last_ts,
         row.published_ms,
     )
 
@@ -82,12 +78,10 @@ def found_values(commit: ObjectCommit) -> Row:
         commit.tenant,
         commit.recording,
         commit.created_ms,
-        commit.stored_ms,
-        commit.next_seq,
-        commit.duplicate_count,
-        sum(line_count for _, _, line_count in commit.quarantine),
+        commit.extent.limit_seq,
         commit.object.event_count > 0 or bool(commit.metadata),
         bool(commit.local),
+        *(getattr(commit.extent, field) for field in FOUND_FIELDS),
         *published_values(commit.object),
     )
 
@@ -139,7 +133,7 @@ def recording_rows(names: Sequence[tuple[str, str]], rows: Iterable[Row]) -> lis
         elif kind == 2:
             parts.metadata_keys.append(to_text(values[0]))
         else:
-            parts.objects.append(object_row(values))
+            parts.objects.append(object_row(values[: len(ObjectRow._fields)]))
     return [
         _recording_row(tenant, recording, parts.values, parts) if parts.values is not None else None
         for (tenant, recording), parts in zip(names, found, strict=True)
@@ -160,25 +154,19 @@ class _Found:
 
 
 def _recording_row(tenant: str, recording: str, values: Row, parts: _Found) -> RecordingRow:
-    row_id, created_ms, next_seq, last_ts, visible, stored_ms, raw_bytes, stored_bytes, repeats, bad, *_ = (
-        values
-    )
+    row_id, created_ms, visible, stored_bytes, next_seq, *counters = values
+    known = dict(zip(RECORDING_COLUMNS, counters, strict=False))
     return RecordingRow(
         row_id=row_id,
         tenant=tenant,
         recording=recording,
         created_ms=created_ms,
-        next_seq=next_seq,
-        last_ts=last_ts,
+        extent=nothing(1)._replace(event_count=next_seq - 1, **known),
         visible=bool(visible),
         metadata_keys=frozenset(parts.metadata_keys),
         segments=tuple(sorted(parts.segments)),
         objects=tuple(sorted(parts.objects)),
-        last_stored_ms=stored_ms,
-        raw_bytes=raw_bytes,
         stored_bytes=stored_bytes,
-        duplicates=repeats,
-        quarantined=bad,
     )
 
 

@@ -8,7 +8,6 @@ another id. Neither is synced: where a power cut takes them, nothing is known, a
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import uuid
@@ -19,6 +18,7 @@ import msgspec
 from rrd import layout
 from rrd.clock import time_text
 from rrd.config import Config
+from rrd.disk import files
 from rrd.errors import NotFound
 from rrd.log import event
 
@@ -107,7 +107,7 @@ class Holds:
 
     def save(self, state: State) -> None:
         """Replace the file. Raises ``OSError``."""
-        _replace(self._path, msgspec.json.encode(state))
+        files.replace(self._path, msgspec.json.encode(state))
 
     def confirm(self) -> list[Hold]:
         """Confirm what is held now, and return it; the daemon goes on within seconds, or at its next start.
@@ -117,7 +117,7 @@ class Holds:
         held = list(self.load().holds.values())
         if not held:
             raise NotFound("retention holds nothing back, so there is nothing to confirm")
-        _replace(self._confirmed_path, msgspec.json.encode([hold.id for hold in held]))
+        files.replace(self._confirmed_path, msgspec.json.encode([hold.id for hold in held]))
         return held
 
     def is_confirmed(self) -> bool:
@@ -137,25 +137,12 @@ class Holds:
 
     def forget_confirmed(self) -> None:
         """Remove the confirmation, once what it changes is saved. Raises ``OSError``."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._confirmed_path)
+        files.remove(self._confirmed_path)
 
 
 def new_id() -> str:
     """Return an id for a ``Hold``."""
     return str(uuid.uuid4())
-
-
-def _replace(path: str, data: bytes) -> None:
-    fresh = f"{path}.new"
-    try:
-        with open(fresh, "wb") as file:
-            file.write(data)
-        os.replace(fresh, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(fresh)
-        raise
 
 
 def _duration(ms: int) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rrd import layout
-from rrd.care.entries import names_in
-from rrd.segment.disk import Disk, Readable
+from rrd.disk.disk import Disk, Readable
 from rrd.segment.salvage import identity_of, salvage
+from rrd.shelf.shelf import Shelf
 from rrd.tombstones import Tombstone
 
 # Views of the files that are kept aside or left over, with everybody's metadata in clear. Not the note
@@ -72,20 +72,6 @@ def _found(disk: Disk, data_dir: str, tombstone: Tombstone) -> Iterator[tuple[st
 
     Listed, not guessed from the index: a segment whose first write failed is in none.
     """
-    tenant, recording = tombstone.tenant, tombstone.recording
-    first = layout.SegmentName(tenant, recording, 1)
-    names = names_in(disk, layout.active_dir(data_dir))
-    yield layout.active_dir(data_dir), [name for name in names if _is_of(layout.parse_active(name), first)]
-    directory = layout.sealed_dir(data_dir, first)
-    names = names_in(disk, directory)
-    yield directory, [name for name in names if _is_of(layout.parse_sealed(tenant, name), first)]
-    # Neither tenants nor ids have dots in them.
-    beginning = f"{tenant}.{recording}."
-    for directory in (layout.torn_dir(data_dir), layout.rolling_dir(data_dir)):
-        yield directory, [name for name in names_in(disk, directory) if name.startswith(beginning)]
+    yield from Shelf(disk, data_dir).entries_of(tombstone.tenant, tombstone.recording)
     if tombstone.reason == "erased":
         yield data_dir, [name for name in disk.list_dir(data_dir) if name.startswith(_OLD_INDEXES)]
-
-
-def _is_of(name: layout.SegmentName | None, first: layout.SegmentName) -> bool:
-    return name is not None and name[:2] == first[:2]

@@ -25,24 +25,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, TypeVar
 
 from rrd import layout, metrics
+from rrd.backoff import Backoff
 from rrd.care.census import StoreFiles
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk
 from rrd.errors import NotFound, ObjectError, ObjectMissing, RefusedError, RrdError, StoreAway
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow, RemovedRecording
 from rrd.lifecycle.local_files import is_recorded, remove_files
 from rrd.log import event
 from rrd.objects.store import ObjectStore
-from rrd.segment.disk import Disk
 from rrd.tombstones import Reason, Tombstone, Tombstones
 
 _PAGE = 100
@@ -51,7 +51,7 @@ _AT_ONCE = 4
 
 _PLACES_LOGGED_MAX = 5
 
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 60.0
+_RETRY_S = (1.0, 60.0)
 
 _T = TypeVar("_T")
 
@@ -114,7 +114,6 @@ class Remover:
         self._leaving: Counter[tuple[str, str]] = Counter()
         self._is_away = False
         self._something = asyncio.Event()
-        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
         # Of its own: syncs of directories must not wait behind commits, nor commits behind them.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="removal")
 
@@ -206,7 +205,7 @@ class Remover:
 
     async def _unchanged(self, tenant: str, recording: str, last_stored_ms: int) -> RecordingRow:
         row = await self._index.recording(tenant, recording)
-        if row is None or row.last_stored_ms > last_stored_ms:
+        if row is None or row.extent.stored_ms > last_stored_ms:
             raise NotFound(f"recording {recording} has gone, or was written to")
         return row
 
@@ -228,14 +227,13 @@ class Remover:
 
     async def run(self) -> None:
         """Take the missing steps of removals, until cancelled; with backoff while the store is away."""
-        wait_s = RETRY_FIRST_S
+        backoff = Backoff(*_RETRY_S)
         while True:
             if await self._round():
-                # Full jitter: what was refused together doesn't come back together.
-                await asyncio.sleep(self._random.uniform(0, wait_s))
-                wait_s = min(2 * wait_s, RETRY_MAX_S)
+                backoff.failures += 1
+                await asyncio.sleep(backoff.pause_s())
                 continue
-            wait_s = RETRY_FIRST_S
+            backoff.failures = 0
             await self._something.wait()
             self._something.clear()
 

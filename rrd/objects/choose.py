@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from rrd import layout
 from rrd.config import Config
 from rrd.config.checks import check_s3
+from rrd.disk.disk import Disk
 from rrd.errors import ConfigError, WrongStore
 from rrd.objects.identity import OwnedStore, explained, judge, read_own
-from rrd.objects.local import Disk, LocalStore
+from rrd.objects.local import LocalStore
 from rrd.objects.store import ObjectStore
 
 

@@ -59,7 +59,7 @@ _THREADS = 8
 
 
 class ObjectFiles:
-    """A ``Readable`` (``segment.disk``) whose paths are keys of objects in ``store``.
+    """A ``Readable`` (``disk.disk``) whose paths are keys of objects in ``store``.
 
     ``loop`` is the one that the store belongs to; ``read`` and ``size`` are called from any other thread,
     ``read_now`` on it, all else from anywhere. ``deadline_s``: how long one fetch may take.

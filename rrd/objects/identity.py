@@ -12,18 +12,18 @@ writing there.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from typing import IO, Literal
+from typing import Literal
 
 import msgspec
 
 from rrd import layout
+from rrd.disk.disk import Disk
+from rrd.disk.lock import FileLock
 from rrd.errors import ConfigError, ObjectMissing, WrongStore
-from rrd.objects.local import Disk, LocalStore
+from rrd.objects.local import LocalStore
 from rrd.objects.store import ObjectInfo, ObjectStore, Removed
 
 MARKER_KEY = "identity.json"
@@ -90,7 +90,7 @@ class OwnedStore:
         self._daemon = str(uuid.uuid4())
         self._asked_at: float | None = None
         self._is_marked = False
-        self._locks: list[IO[bytes]] = []
+        self._locks: list[FileLock] = []
         self.now: Callable[[], float] = time.monotonic
 
     async def confirm(self) -> None:
@@ -159,19 +159,16 @@ class OwnedStore:
         self._hold()  # Putting has made it another file.
 
     def _hold(self) -> None:
-        """Lock the marker of a local store against a second daemon. Raises ``WrongStore``."""
+        """FileLock the marker of a local store against a second daemon. Raises ``WrongStore``."""
         if not isinstance(self._store, LocalStore):
             return
         with contextlib.suppress(FileNotFoundError):
-            lock = open(f"{self._store.root}/{MARKER_KEY}", "rb")  # noqa: SIM115 - held until it is closed
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._locks.append(FileLock(f"{self._store.root}/{MARKER_KEY}"))
             except BlockingIOError:
-                lock.close()
                 raise WrongStore(
                     f"another daemon uses {self.name}. Give each an objects_dir of its own, or stop the other"
                 ) from None
-            self._locks.append(lock)
 
     async def _ask(self) -> None:
         if self._asked_at is None or self.now() - self._asked_at >= _ASK_AGAIN_S:
@@ -214,7 +211,7 @@ class OwnedStore:
     def release(self) -> None:
         """Let another daemon have the store."""
         for lock in self._locks:
-            lock.close()
+            lock.release()
 
 
 def read_own(data_dir: str) -> Own | None:
@@ -251,7 +248,7 @@ def _write(path: str, value: Own | Marker, disk: Disk) -> None:
         disk.unlink(path)
     handle = disk.open_append(path, create=True)
     try:
-        os.write(handle, msgspec.json.encode(value) + b"\n")
+        disk.write(handle, msgspec.json.encode(value) + b"\n")
         disk.sync(handle)
     finally:
         disk.close(handle)

@@ -20,8 +20,10 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
+from rrd.disk import files
+from rrd.disk.disk import Disk
 from rrd.errors import ObjectMissing, ObjectRejected, ObjectUnreadable, StoreAway
 from rrd.objects.store import ObjectInfo, Removed
 
@@ -41,26 +43,6 @@ _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOS
 _UNREADABLE = {errno.EIO, errno.EACCES, errno.EPERM}
 """One file's own fault. The other objects of the store can be read all the same."""
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
-
-
-class Disk(Protocol):
-    """What is asked of the disk beyond reading, so that what must survive a power cut does."""
-
-    def open_append(self, path: str, *, create: bool) -> int: ...
-
-    def sync(self, handle: int) -> None: ...
-
-    def sync_dir(self, path: str) -> None: ...
-
-    def close(self, handle: int) -> None: ...
-
-    def rename(self, source: str, target: str) -> None: ...
-
-    def unlink(self, path: str) -> None: ...
-
-    def copy(self, source: str, target: str, *, offset: int) -> None: ...
-
-    def make_dirs(self, path: str) -> None: ...
 
 
 class LocalStore:
@@ -118,8 +100,8 @@ class LocalStore:
     async def delete(self, key: str) -> None:
         path = self._path(key)
         async with self._changing:
-            files = [_File(path, key, False), _File(_hidden(path), key, True)]
-            await self._run(f"delete {key}", functools.partial(self._remove, files))
+            both = [_File(path, key, False), _File(_hidden(path), key, True)]
+            await self._run(f"delete {key}", functools.partial(self._remove, both))
 
     async def delete_prefix(self, prefix: str) -> Removed:
         if not prefix:
@@ -127,8 +109,8 @@ class LocalStore:
         what = f"delete {prefix}"
         objects = size = 0
         async with self._changing:
-            files = self._walk(prefix)
-            while page := await self._run(what, lambda _: [*itertools.islice(files, self._page_size)]):
+            found = self._walk(prefix)
+            while page := await self._run(what, lambda _: [*itertools.islice(found, self._page_size)]):
                 removed = await self._run(what, functools.partial(self._remove, page))
                 objects += removed.objects
                 size += removed.size
@@ -181,25 +163,25 @@ class LocalStore:
         with contextlib.suppress(FileNotFoundError):
             self._disk.unlink(hidden)
         try:
-            os.link(path, hidden)
+            files.link(path, hidden)
         except OSError as error:
             # Never where ``hidden`` is there after all: it may be a link to ``path``, which copying empties.
             if error.errno not in _NO_LINK:
                 raise
             self._disk.copy(path, hidden, offset=0)
             return
-        os.chmod(hidden, 0o600)
+        files.make_private(hidden)
         handle = self._disk.open_append(hidden, create=False)
         try:
             self._disk.sync(handle)
         finally:
             self._disk.close(handle)
 
-    def _remove(self, files: Iterable[_File], call: _Call) -> Removed:
+    def _remove(self, found: Iterable[_File], call: _Call) -> Removed:
         """Unlink files, and then directories that are empty now."""
         objects = size = 0
         self._find_root()
-        for directory, group in itertools.groupby(files, lambda file: os.path.dirname(file.path)):
+        for directory, group in itertools.groupby(found, lambda file: os.path.dirname(file.path)):
             for file in group:
                 call.go_on()
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -209,11 +191,7 @@ class LocalStore:
                     size += 0 if file.is_hidden else file_size
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 self._disk.sync_dir(directory)
-            empty = directory
-            with contextlib.suppress(OSError):
-                while empty != self._root:
-                    os.rmdir(empty)
-                    empty = os.path.dirname(empty)
+            files.remove_empty_dirs(directory, below=self._root)
         return Removed(objects, size)
 
     def _walk(self, prefix: str) -> Iterator[_File]:
@@ -341,7 +319,7 @@ def _info(file: _File) -> ObjectInfo | None:
 
 
 def _read(path: str, offset: int, size: int) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    handle = files.open_handle(path, follow=False)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)

@@ -23,6 +23,8 @@ from typing import Any, Literal, NamedTuple
 
 import google_crc32c
 
+from rrd.disk import files
+
 Algorithm = Literal["crc32c", "sha256", "none"]
 
 FIELDS = {"crc32c": "ChecksumCRC32C", "sha256": "ChecksumSHA256"}
@@ -47,7 +49,7 @@ class FilePart(io.RawIOBase):
         """CRC-32C of the object up to the end of this part."""
         self._offset = offset
         self._at = 0
-        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._handle = files.open_handle(path)
         self._lock = threading.Lock()
         try:
             self._hash()

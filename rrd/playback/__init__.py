@@ -3,6 +3,7 @@
 ``sources`` where a block is: a segment's local file or an object, the one standing in for the other
 ``table``   which blocks a recording has, from their headers alone
 ``bodies``  a block's lines taken apart as far as reading needs
+``blocks``  the events of a table's blocks, less what is not in its range
 ``order``   blocks merged by (timestamp, arrival) in bounded memory; pure
 ``splice``  ``sequenceId`` and ``recordingId`` added to lines that are otherwise untouched; pure
 ``stream``  all of it together: chunks for a response

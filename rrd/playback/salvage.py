@@ -15,18 +15,18 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from rrd import layout
-from rrd.care.entries import active_names, sealed_in
 from rrd.clock import time_text
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
 from rrd.playback.bodies import take_apart
 from rrd.playback.sources import BlockSource, Cut, IntactFile
 from rrd.playback.table import ALWAYS, Between, Table
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.salvage import identity_of, salvage
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
 
 _RUNS_TOLD_MAX = 5
 
@@ -100,12 +100,10 @@ def plan_salvage(
     another reason counts as damage.
     """
     gathering = _Gathering(row)
-    for place in _segments(disk, data_dir, row):
-        gathering.add(place)
-    for place in _objects(objects, row):
-        gathering.add(place)
-    for place in _unknown(disk, data_dir, row):
-        gathering.add(place)
+    shelf, holdings = Shelf(disk, data_dir), Holdings.of(row)
+    for places in (_segments(shelf, holdings), _objects(objects, holdings), _unknown(shelf, holdings)):
+        for place in places:
+            gathering.add(place)
     return gathering.result(between)
 
 
@@ -142,62 +140,27 @@ class _Block(NamedTuple):
     source: BlockSource
 
 
-class _Either:
-    """A segment's file, wherever it lies: it may be sealed while it is read."""
-
-    def __init__(self, disk: Disk, *paths: str) -> None:
-        self._disk = disk
-        self._paths = paths
-
-    def size(self, path: str) -> int:
-        for each in self._paths[:-1]:
-            try:
-                return self._disk.size(each)
-            except FileNotFoundError:
-                continue
-        return self._disk.size(self._paths[-1])
-
-    def read(self, path: str, offset: int, size: int) -> bytes:
-        for each in self._paths[:-1]:
-            try:
-                return self._disk.read(each, offset, size)
-            except FileNotFoundError:
-                continue
-        return self._disk.read(self._paths[-1], offset, size)
-
-
-def _segments(disk: Disk, data_dir: str, row: RecordingRow) -> Iterator[_Place]:
-    for segment in row.segments:
-        name = SegmentName(row.tenant, row.recording, segment.number)
-        paths = [layout.sealed_path(data_dir, name), layout.active_path(data_dir, name)]
-        if segment.state == "active":
-            paths.reverse()
-        is_known = segment.state != "rolled"
+def _segments(shelf: Shelf, holdings: Holdings) -> Iterator[_Place]:
+    for segment in holdings.segments:
         if segment.size > 0:
-            files = _Either(disk, *paths)
-            yield _Place(files, paths[0], segment.size, segment.number, False, is_known)
+            name = holdings.name(segment.number)
+            files = shelf.reader(name, first=segment.state)
+            path, is_known = shelf.path(name, segment.state), segment.state != "rolled"
+            yield _Place(files, path, segment.size, segment.number, False, is_known)
 
 
-def _objects(objects: Readable, row: RecordingRow) -> Iterator[_Place]:
-    for entry in row.objects:
-        if entry.state == "published":
-            name = SegmentName(row.tenant, row.recording, entry.first_number)
-            key = layout.object_key(
-                name, created_ms=row.created_ms, first_seq=entry.first_seq, event_count=entry.event_count
-            )
-            yield _Place(objects, key, entry.size, entry.first_number, True, True)
+def _objects(objects: Readable, holdings: Holdings) -> Iterator[_Place]:
+    for entry in holdings.published:
+        yield _Place(objects, holdings.key(entry), entry.size, entry.first_number, True, True)
 
 
-def _unknown(disk: Disk, data_dir: str, row: RecordingRow) -> Iterator[_Place]:
+def _unknown(shelf: Shelf, holdings: Holdings) -> Iterator[_Place]:
     """Yield local files with the recording's name that the index doesn't know."""
-    known = {segment.number for segment in row.segments}
-    first = SegmentName(row.tenant, row.recording, 1)
-    names = [*active_names(disk, data_dir), *sealed_in(disk, row.tenant, layout.sealed_dir(data_dir, first))]
-    for name in sorted({name for name in names if name[:2] == first[:2]}):
-        if name.number not in known:
-            path = layout.sealed_path(data_dir, name)
-            files = _Either(disk, path, layout.active_path(data_dir, name))
-            yield _Place(files, path, None, name.number, False, False)
+    known = {segment.number for segment in holdings.segments}
+    found = shelf.of(holdings.tenant, holdings.recording)
+    for number in sorted((found.active.keys() | found.sealed.keys()) - known):
+        name = holdings.name(number)
+        yield _Place(shelf.reader(name, first="sealed"), shelf.sealed(name), None, number, False, False)
 
 
 class _Gathering:
@@ -328,7 +291,7 @@ def _bounds(row: RecordingRow) -> tuple[float | None, float | None]:
         *((entry.first_ts, entry.last_ts) for entry in row.objects),
     ]
     times = [time for part in parts for time in part if time is not None]
-    return min(times, default=None), max(times, default=row.last_ts)
+    return min(times, default=None), max(times, default=row.extent.last_ts)
 
 
 def _can_be_taken_apart(source: BlockSource, header: BlockHeader) -> bool:

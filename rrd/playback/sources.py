@@ -18,16 +18,18 @@ from typing import Protocol, TypeVar
 
 import zstandard
 
+from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.index.rows import ObjectRow, SegmentState
-from rrd.layout import SegmentName, active_path, object_key, sealed_path
+from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.objects.files import ObjectFiles
 from rrd.playback.bodies import line_times
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import Room, read_data, read_data_now, read_events, read_events_into
 from rrd.segment.table import read_table
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -73,14 +75,12 @@ class BlockSource(Protocol):
 class ObjectFile:
     """A published object. What it does not hold is an error: ``CorruptSegment``, whose path is the key."""
 
-    def __init__(self, files: ObjectFiles, name: SegmentName, row: ObjectRow, *, created_ms: int) -> None:
-        """``name``: of its first segment. ``created_ms``: when the recording began."""
-        self.path = object_key(
-            name, created_ms=created_ms, first_seq=row.first_seq, event_count=row.event_count
-        )
+    def __init__(self, files: ObjectFiles, holdings: Holdings, row: ObjectRow) -> None:
+        """``holdings``: of the recording that it is of."""
+        self.path = holdings.key(row)
         self.row = row
         self._files = files
-        self._name = name
+        self._name = holdings.name(row.first_number)
         self._with_events: list[BlockHeader] | None = None
         self._held: OrderedDict[int, _Lines] = OrderedDict()
         files.expect(self.path, row.size)
@@ -170,27 +170,22 @@ class SegmentFile:
     ``rolled``: the published object that holds the segment, for when the file can't be read.
     """
 
-    __slots__ = ("_disk", "_paths", "_rolled", "name")
+    __slots__ = ("_disk", "_place", "_rolled", "_shelf", "name")
 
     def __init__(
-        self,
-        disk: Disk,
-        data_dir: str,
-        name: SegmentName,
-        state: SegmentState,
-        *,
-        rolled: ObjectFile | None = None,
+        self, shelf: Shelf, name: SegmentName, place: SegmentState, *, rolled: ObjectFile | None = None
     ) -> None:
-        paths = active_path(data_dir, name), sealed_path(data_dir, name)
-        self._disk = disk
-        self._paths = paths if state == "active" else paths[::-1]
+        self._shelf = shelf
+        self._disk = shelf.disk
+        self._place: SegmentState = place
+        """Where it was found last."""
         self._rolled = rolled
         self.name = name
 
     @property
     def path(self) -> str:
         """Where it was found last."""
-        return self._paths[0]
+        return self._shelf.path(self.name, self._place)
 
     @property
     def has_stand_in(self) -> bool:
@@ -201,16 +196,9 @@ class SegmentFile:
 
         Raises ``FileNotFoundError`` if it is at neither, and whatever else ``read`` raises.
         """
-        here, there = self._paths
-        # The first is tried again, for a file that was moved from there to here meanwhile.
-        for path in (here, there):
-            try:
-                found = read(path)
-            except FileNotFoundError:
-                continue
-            self._paths = (here, there) if path == here else (there, here)
-            return found
-        return read(here)
+        found_at, found = self._shelf.at(self.name, lambda path: (path, read(path)), first=self._place)
+        self._place = "active" if found_at == self._shelf.active(self.name) else "sealed"
+        return found
 
     def events(self, header: BlockHeader) -> bytes:
         """Return the events of one of its blocks, from the object if need be."""

@@ -11,18 +11,13 @@ out in silence.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Generator, Iterator
 
-from rrd.errors import CorruptSegment
-from rrd.playback.bodies import Events, are_long, is_plain, take_apart, view
-from rrd.playback.order import EVENT_OVERHEAD, Merge
+from rrd.playback.blocks import CHUNK_BYTES, Blocks
+from rrd.playback.bodies import Events
+from rrd.playback.order import Merge
 from rrd.playback.splice import Body, Form, Splicer
 from rrd.playback.table import ALWAYS, Table
-from rrd.segment.reader import Room
-
-CHUNK_BYTES = 240 << 10
-"""About the size of a chunk. Writing one costs 20 µs whatever its size; twice this is no faster."""
 
 CHUNK_BYTES_MAX = 512 << 10
 """No chunk is larger: an event of 20 MB goes out in pieces, so that compressing one piece holds up nobody."""
@@ -34,7 +29,7 @@ def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[byte
     ``bytes_max``: budget for decoded blocks (``order``). Blocking. Raises ``CorruptSegment`` where a block is
     not what was acked, ``OSError`` or ``StoreAway`` if it can't be read; everything yielded before is good.
     """
-    blocks = _Blocks(table)
+    blocks = Blocks(table)
     merge = Merge(
         table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
     )
@@ -92,36 +87,3 @@ def _parts(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
     for start in range(0, count, step):
         part = run.slice(start, start + step)
         yield part, sum(map(len, part.bodies)) + tail_size * len(part.bodies)
-
-
-class _Blocks:
-    """A table's blocks, read and taken apart, less what is not in its range."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._room = Room()
-        self.are_lent = False
-        """The events loaded last are views, good until the next are loaded."""
-
-    def load(self, block: int, *, timed: bool) -> Events:
-        source, header = self._table.block(block)
-        between = self._table.between
-        is_whole = between.holds(header.first_ts, header.last_ts)
-        timed = timed or not is_whole
-        # Small blocks are not worth it: what is left of one is joined before the next.
-        self.are_lent = not timed and is_plain(header) and are_long(header) and header.raw_size >= CHUNK_BYTES
-        try:
-            if self.are_lent:
-                source.events_into(header, self._room)
-                return view(self._room.data, header)
-            events = take_apart(source.events(header), header, timed=timed)
-        except ValueError as error:
-            raise CorruptSegment(f"{error}, in the block", path=source.path, offset=header.offset) from error
-        if is_whole:
-            return events
-        start = bisect_left(events.times, between.start)
-        return events.slice(start, bisect_left(events.times, between.limit))
-
-    def cost_of(self, block: int) -> int:
-        _, header = self._table.block(block)
-        return header.raw_size + EVENT_OVERHEAD * header.event_count

@@ -20,22 +20,23 @@ from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
 
+from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment
-from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
-from rrd.layout import SegmentName
 from rrd.objects.files import ObjectFiles
 from rrd.playback.sources import BlockSource, ObjectFile, SegmentFile, tell_of_local_copy
-from rrd.segment.disk import Disk
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
+    HEADER_FIELDS,
     IDENTITY_READ_SIZE,
     BlockHeader,
     Identity,
     decode_header,
     decode_identity,
 )
+from rrd.shelf.holdings import Holding, Holdings
+from rrd.shelf.shelf import Shelf
 
-_ROW = struct.Struct("<IQIIQddQqQQIIIII")
+_ROW = struct.Struct(f"<IQ{HEADER_FIELDS}")
 """Number of the file in the table, then the fields of a ``BlockHeader`` in order."""
 
 _WINDOW_BYTES = 16 << 10
@@ -59,25 +60,6 @@ class Between(NamedTuple):
 
 
 ALWAYS = Between(-inf, inf)
-
-
-class Snapshot(NamedTuple):
-    """What to read: a recording's objects, and segments, in order, each up to its durable size."""
-
-    tenant: str
-    recording: str
-    segments: tuple[SegmentRow, ...]
-    objects: tuple[ObjectRow, ...] = ()
-    created_ms: int = 0
-
-    @classmethod
-    def of(cls, row: RecordingRow) -> Snapshot:
-        return cls(row.tenant, row.recording, row.segments, row.objects, row.created_ms)
-
-    @property
-    def is_local(self) -> bool:
-        """Nothing but local files is needed, as far as the index knows."""
-        return all(run.is_local for run in _runs(self))
 
 
 class Table:
@@ -136,7 +118,7 @@ class Table:
 
 
 def plan(
-    disk: Disk, files: ObjectFiles, data_dir: str, snapshot: Snapshot, *, between: Between = ALWAYS
+    disk: Disk, files: ObjectFiles, data_dir: str, holdings: Holdings, *, between: Between = ALWAYS
 ) -> Table:
     """Read the headers of all blocks of a recording. Blocking: some 5 µs a local block, a request an object.
 
@@ -144,62 +126,27 @@ def plan(
     even the table is read. Raises ``CorruptSegment`` if anything is not as it was when it was acked: a header
     that doesn't check out, a file that is too short or an object that is missing, events missing before or
     between them. Raises ``StoreAway`` if an object is needed and the store is away, ``OSError`` if a file
-    can't be read and no object stands for it: ``FileNotFoundError`` may mean that the snapshot is too old.
+    can't be read and no object stands for it: ``FileNotFoundError`` may mean that ``holdings`` are too old.
     """
-    planner = _Planner(disk, data_dir, Table(snapshot.recording, between))
-    for run in _runs(snapshot):
-        name = SegmentName(snapshot.tenant, snapshot.recording, run.first_number)
-        if run.object is None:
-            planner.add_segments(name, run, None)
+    planner = _Planner(disk, data_dir, holdings, Table(holdings.recording, between))
+    for holding in holdings.in_order():
+        if holding.object is None:
+            planner.add_segments(holding, None)
         else:
-            rolled = ObjectFile(files, name, run.object, created_ms=snapshot.created_ms)
-            if not (run.is_local and planner.try_segments(name, run, rolled)):
+            rolled = ObjectFile(files, holdings, holding.object)
+            if not (holding.is_local and planner.try_segments(holding, rolled)):
                 planner.add_object(rolled)
     return planner.table
-
-
-class _Run(NamedTuple):
-    """What a published object holds, or else a single segment."""
-
-    first_number: int
-    segments: tuple[SegmentRow, ...]
-    """Of which there is a local file. A number may be missing: that of a segment whose first write failed."""
-    object: ObjectRow | None
-
-    @property
-    def is_local(self) -> bool:
-        if self.object is None:
-            return True
-        ends = {row.number for row in self.segments}
-        return {self.object.first_number, self.object.last_number} <= ends
-
-
-def _runs(snapshot: Snapshot) -> Iterator[_Run]:
-    """Yield a recording's runs in order; each segment is in one."""
-    at = 0
-    for row in snapshot.objects:
-        if row.state != "published":
-            continue
-        start = at
-        while at < len(snapshot.segments) and snapshot.segments[at].number < row.first_number:
-            at += 1
-        for segment in snapshot.segments[start:at]:
-            yield _Run(segment.number, (segment,), None)
-        start = at
-        while at < len(snapshot.segments) and snapshot.segments[at].number <= row.last_number:
-            at += 1
-        yield _Run(row.first_number, snapshot.segments[start:at], row)
-    for segment in snapshot.segments[at:]:
-        yield _Run(segment.number, (segment,), None)
 
 
 class _Planner:
     """A table that is being filled, run by run."""
 
-    def __init__(self, disk: Disk, data_dir: str, table: Table) -> None:
+    def __init__(self, disk: Disk, data_dir: str, holdings: Holdings, table: Table) -> None:
         self.table = table
         self._disk = disk
-        self._data_dir = data_dir
+        self._shelf = Shelf(disk, data_dir)
+        self._holdings = holdings
         self._next_seq = 1
 
     def add_object(self, rolled: ObjectFile) -> None:
@@ -213,11 +160,11 @@ class _Planner:
                 self.table.add(header)
         self._next_seq += row.event_count
 
-    def try_segments(self, name: SegmentName, run: _Run, rolled: ObjectFile) -> bool:
+    def try_segments(self, holding: Holding, rolled: ObjectFile) -> bool:
         """Add the blocks of an object's segments, or return False and add nothing."""
         blocks, files, next_seq = len(self.table), len(self.table.files), self._next_seq
         try:
-            self.add_segments(name, run, rolled)
+            self.add_segments(holding, rolled)
             if self._next_seq == rolled.row.first_seq + rolled.row.event_count:
                 return True
         except (OSError, CorruptSegment) as error:
@@ -227,12 +174,12 @@ class _Planner:
         self._next_seq = next_seq
         return False
 
-    def add_segments(self, name: SegmentName, run: _Run, rolled: ObjectFile | None) -> None:
-        """Add the blocks of a run's local files."""
-        for row in run.segments:
+    def add_segments(self, holding: Holding, rolled: ObjectFile | None) -> None:
+        """Add the blocks of local files."""
+        for row in holding.segments:
             if row.size > 0:
-                name = name._replace(number=row.number)
-                file = SegmentFile(self._disk, self._data_dir, name, row.state, rolled=rolled)
+                name = self._holdings.name(row.number)
+                file = SegmentFile(self._shelf, name, row.state, rolled=rolled)
                 self.table.files.append(file)
                 self._add_segment(file, row.size)
 

@@ -1,6 +1,6 @@
 """Roll-up: sealed segments become objects in the object store, and leave the disk after.
 
-``plan`` decides what goes into one object, and how long to wait for a store that is away: pure. ``make``
+``plan`` decides what goes into one object: pure. ``make``
 makes one object, step by step, so that a crash between any two steps costs nothing but doing one again::
 
     plan_object ─▶ pack ─▶ put ─▶ publish_object ─▶ evict

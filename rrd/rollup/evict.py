@@ -13,22 +13,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-from rrd import layout
-from rrd.care.survey import holds_the_same
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk
 from rrd.errors import ObjectRejected, RrdError
 from rrd.index.index import Index
-from rrd.index.rows import EvictRow, ObjectRow, RecordingRow
-from rrd.layout import SegmentName
+from rrd.index.rows import EvictRow
 from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.rollup.threads import Threads
-from rrd.segment.disk import Disk
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
 
 _POLL_S = 1.0
 """How often the disk's state is asked, and whether something has been kept long enough."""
@@ -75,7 +74,7 @@ class Evictor:
     ) -> None:
         """``is_low`` tells whether the disk is nearly full: then copies go whatever ``keep_local_s`` says."""
         self._config = config
-        self._disk = disk
+        self._shelf = Shelf(disk, config.data_dir)
         self._index = index
         self._store = store
         self._claims = claims
@@ -115,20 +114,17 @@ class Evictor:
         row = None
         try:
             row = await self._index.recording(tenant, recording)
-            published = row is not None and next(
-                (each for each in row.objects if each.first_number == first_number and each.has_local), None
-            )
-            if row is None or not published or published.state != "published":
+            if row is None:
                 return 0
-            copies = [
-                segment
-                for segment in row.segments
-                if segment.state == "rolled" and first_number <= segment.number <= published.last_number
-            ]
-            names = [SegmentName(tenant, recording, segment.number) for segment in copies]
+            holdings = Holdings.of(row)
+            published = holdings.covering(first_number)
+            if published is None or not published.has_local or published.first_number != first_number:
+                return 0
+            copies = holdings.copies(published)
+            names = [holdings.name(segment.number) for segment in copies]
             if names and self._clock.now_ms() - published.published_ms > _JUST_VERIFIED_MS:
-                await self._check_stored(row, published)
-            await self._threads.run(_delete, self._disk, self._config.data_dir, names)
+                await self._check_stored(holdings.key(published), published.size)
+            await self._threads.run(self._shelf.remove_copies, names)
             await self._index.evicted(row.row_id, first_number)
         except (OSError, RrdError) as error:
             place = (row.row_id if row is not None else 0, first_number)
@@ -144,21 +140,14 @@ class Evictor:
         event(logger, logging.DEBUG, "evicted", recording=recording, segments=len(copies), bytes=size)
         return size
 
-    async def _check_stored(self, row: RecordingRow, published: ObjectRow) -> None:
+    async def _check_stored(self, key: str, size: int) -> None:
         """Ask the store for the object. The index alone proves nothing: the store may be another one by now.
 
         Raises ``ObjectMissing``, ``ObjectRejected``, ``StoreAway``.
         """
-        name = SegmentName(row.tenant, row.recording, published.first_number)
-        key = layout.object_key(
-            name,
-            created_ms=row.created_ms,
-            first_seq=published.first_seq,
-            event_count=published.event_count,
-        )
-        size = await self._store.size(key)
-        if size != published.size:
-            raise ObjectRejected(f"{key} has {size} bytes in the store, and {published.size} in the index")
+        stored = await self._store.size(key)
+        if stored != size:
+            raise ObjectRejected(f"{key} has {stored} bytes in the store, and {size} in the index")
 
     def close(self) -> None:
         """Let go of the thread."""
@@ -197,23 +186,6 @@ class Evictor:
                 return None
             # Nothing is taken from ``row``: until now others may have done it, or erased the recording.
             return await self.evict_claimed(row.tenant, row.recording, row.first_number)
-
-
-def _delete(disk: Disk, data_dir: str, names: Sequence[SegmentName]) -> None:
-    """Delete segment files wherever they lie; on disk when this returns."""
-    if not names:
-        return
-    for name in names:
-        sealed, active = layout.sealed_path(data_dir, name), layout.active_path(data_dir, name)
-        # In active/, too, where a crash in the middle of sealing may have left a second entry. One that holds
-        # anything else is no copy of the object's; the next start compares it.
-        if disk.is_file(active) and disk.is_file(sealed) and holds_the_same(disk, active, sealed):
-            disk.unlink(active)
-        with contextlib.suppress(FileNotFoundError):
-            disk.unlink(sealed)
-    for directory in {layout.sealed_dir(data_dir, names[0]), layout.active_dir(data_dir)}:
-        with contextlib.suppress(FileNotFoundError):
-            disk.sync_dir(directory)
 
 
 def unexpected(error: Exception) -> Exception | bool:

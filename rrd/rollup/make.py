@@ -18,19 +18,19 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-from rrd import layout
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment, ObjectMissing, ObjectRejected, SegmentError
 from rrd.index.index import Index
 from rrd.index.rows import ObjectRow, RecordingRow
-from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.rollup.plan import Run
 from rrd.rollup.threads import NICE, Threads, stoppable
-from rrd.segment.disk import Disk
 from rrd.segment.pack import Packed, PackSource, pack
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
 
 _SEALING_PATIENCE_S = 5.0
 """How long a segment is waited for that is sealed in the index, and still on its way to ``sealed/``."""
@@ -59,6 +59,7 @@ class Maker:
         """Take the parts. For ``live_sources`` see ``RollUp``."""
         self._config = config
         self._disk = disk
+        self._shelf = Shelf(disk, config.data_dir)
         self._index = index
         self._store = store
         self._clock = clock
@@ -73,20 +74,19 @@ class Maker:
         it raises, and cancelled, nothing is half published and no thread is left at work.
         """
         started = time.monotonic()
-        name = SegmentName(row.tenant, row.recording, run.first_number)
-        path = layout.rolling_path(self._config.data_dir, name)
-        sources = await self._find(row, run)
+        holdings = Holdings.of(row)
+        path = self._shelf.rolling(holdings.name(run.first_number))
+        sources = await self._find(holdings, run)
         if not run.is_planned:
             await self._index.plan_object(row.row_id, run.first_number, run.last_number)
         try:
             packed = await self._pack(row, sources, path)
-            key = layout.object_key(
-                name, created_ms=row.created_ms, first_seq=packed.first_seq, event_count=packed.event_count
-            )
+            made = _published(run, packed)
+            key = holdings.key(made)
             if not run.is_planned:
                 await self._check_free(key)
             await self._store.put(key, path)
-            made = _published(run, packed, self._clock.now_ms())
+            made = made._replace(published_ms=self._clock.now_ms())
             await self._index.publish_object(row.row_id, made, packed.quarantine)
         finally:
             # Also after a failure: a store may be away for days, and the disk is needed.
@@ -114,12 +114,12 @@ class Maker:
         """Let go of the threads."""
         self._threads.close()
 
-    async def _find(self, row: RecordingRow, run: Run) -> list[PackSource]:
+    async def _find(self, holdings: Holdings, run: Run) -> list[PackSource]:
         """Return the run's segment files."""
         deadline = time.monotonic() + _SEALING_PATIENCE_S
         while True:
             try:
-                return await self._threads.run(_sources, self._disk, self._config.data_dir, row, run)
+                return await self._threads.run(_sources, self._shelf, holdings, run)
             except NotMoved:
                 # Sealing tells the index first, and moves the file then.
                 if time.monotonic() > deadline:
@@ -144,55 +144,37 @@ class Maker:
         return await self._threads.run(work, stop=stop)
 
 
-def _sources(disk: Disk, data_dir: str, row: RecordingRow, run: Run) -> list[PackSource]:
-    names = {
-        segment.number: SegmentName(row.tenant, row.recording, segment.number) for segment in row.segments
-    }
+def _sources(shelf: Shelf, holdings: Holdings, run: Run) -> list[PackSource]:
     for number in run.missing:
-        path = layout.sealed_path(data_dir, SegmentName(row.tenant, row.recording, number))
+        path = shelf.sealed(holdings.name(number))
         raise CorruptSegment("a segment that was to be rolled up is not known any more", path=path, offset=0)
     found: list[PackSource] = []
     for segment in run.segments:
-        path = layout.sealed_path(data_dir, names[segment.number])
-        if not _exists(disk, path):
-            aside = layout.active_path(data_dir, names[segment.number])
-            if _exists(disk, aside):
-                raise NotMoved("sealed, and not moved yet", path=aside, offset=segment.size)
-            # Looked for once more: it may have been moved between the two looks.
-            if not _exists(disk, path):
-                raise CorruptSegment("the file is gone", path=path, offset=0)
+        name = holdings.name(segment.number)
+        try:
+            path = shelf.find(name, first="sealed")
+        except FileNotFoundError:
+            raise CorruptSegment("the file is gone", path=shelf.sealed(name), offset=0) from None
+        if path != shelf.sealed(name):
+            raise NotMoved("sealed, and not moved yet", path=path, offset=segment.size)
         found.append(PackSource(path, segment.size))
     # Its sealing may be half done: a file that a power cut puts back into active/ would look as if it could
     # grow, and an object must not be made of that.
-    disk.sync_dir(layout.sealed_dir(data_dir, names[run.first_number]))
-    disk.sync_dir(layout.active_dir(data_dir))
+    shelf.sync_sealed(holdings.name(run.first_number))
     return found
 
 
-def _published(run: Run, packed: Packed, now_ms: int) -> ObjectRow:
-    return ObjectRow(
-        first_number=run.first_number,
-        last_number=run.last_number,
+def _published(run: Run, packed: Packed) -> ObjectRow:
+    return ObjectRow.published(
+        run.first_number,
+        run.last_number,
+        packed.extent,
         last_segment_size=run.segments[-1].size,
-        first_seq=packed.first_seq,
-        event_count=packed.event_count,
         size=packed.size,
         crc32c=packed.crc32c,
-        raw_size=packed.raw_size,
-        first_ts=packed.first_ts,
-        last_ts=packed.last_ts,
-        state="published",
-        published_ms=now_ms,
+        published_ms=0,
         has_local=True,
     )
-
-
-def _exists(disk: Disk, path: str) -> bool:
-    try:
-        disk.size(path)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _unlink(disk: Disk, path: str) -> None:

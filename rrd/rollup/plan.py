@@ -1,4 +1,4 @@
-"""What becomes one object, and when a store that was away is asked again: plain functions.
+"""What becomes one object: plain functions.
 
 An object is a run of consecutive sealed segments of one recording. Which ones is decided once and kept in the
 index (a *planned* object) before anything is put, so that whatever a crash interrupts is made again under
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rrd.config import MIB
 from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
+from rrd.shelf.holdings import Holdings
 
 OBJECT_BYTES_MAX = 512 * MIB
 """Bytes of segments that one object is made of, at most, unless a single segment has more. It bounds
@@ -50,7 +51,7 @@ def runs(row: RecordingRow, *, bytes_max: int = OBJECT_BYTES_MAX) -> list[Run]:
     (its number was passed over). Active segments are never touched.
     """
     sealed = [segment for segment in row.segments if segment.state == "sealed"]
-    found = [_planned(planned, sealed) for planned in row.objects if planned.state == "planned"]
+    found = [_planned(planned, sealed) for planned in Holdings.of(row).planned]
     taken = [range(each.first_number, each.last_number + 1) for each in row.objects]
     free = [segment for segment in sealed if not any(segment.number in numbers for numbers in taken)]
     return sorted([*found, *_gathered(free, bytes_max)])
@@ -74,15 +75,3 @@ def _gathered(segments: Sequence[SegmentRow], bytes_max: int) -> list[Run]:
             size = 0
         size += segment.size
     return [Run(run[0].number, run[-1].number, tuple(run), is_planned=False) for run in found]
-
-
-def retry_delay_s(failures: int, chance: float, *, least_s: float = 1.0, most_s: float = 60.0) -> float:
-    """Return how long to wait after the n-th failure in a row (from 1): exponential, with full jitter.
-
-    The ceiling is ``least_s``, doubled with each further failure up to ``most_s``; ``chance`` (0 up to 1,
-    drawn anew each time) says how much of it is waited, so that many who lost the same store don't come back
-    to it at the same moment (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
-    """
-    # Far beyond any ceiling; a year of failures must not overflow.
-    doublings = min(failures - 1, 64)
-    return chance * min(most_s, least_s * 2.0**doublings)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
-from rrd.segment.disk import Disk
+from rrd.disk.disk import Disk
 
 NICE = 10
 """A thread at nice 10 gets about a tenth of a core that another one at 0 wants whole (sched(7))."""

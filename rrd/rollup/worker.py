@@ -11,25 +11,25 @@ import asyncio
 import contextlib
 import errno
 import logging
-import random
 import time
 from collections.abc import Callable, Collection
 
-from rrd import layout
+from rrd.backoff import Backoff
 from rrd.care.proof import is_made_of
 from rrd.claims import Claims
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk.disk import Disk
 from rrd.errors import DiskFull, IndexDamaged, RrdError, StorageFailed, StoreAway
 from rrd.index.index import Index
 from rrd.log import event
 from rrd.objects.store import ObjectStore
 from rrd.rollup.evict import Evictor, keep_local_ms, unexpected
 from rrd.rollup.make import Maker, NotMoved
-from rrd.rollup.plan import retry_delay_s, runs
+from rrd.rollup.plan import runs
 from rrd.rollup.turns import Job, Pass
-from rrd.segment.disk import Disk
 from rrd.segment.salvage import identity_of
+from rrd.shelf.shelf import Shelf
 
 _POLL_S = 5.0
 """How often the index is asked for what is due: it becomes so by time alone."""
@@ -85,30 +85,24 @@ class RollUp:
         self._clock = clock
         self._maker = Maker(config, disk, index, store, clock, live_sources)
         self._evictor = evictor
-        self._retry_s = retry_s
+        self._backoff = Backoff(*retry_s)
         self._nudged = asyncio.Event()
         self._aside: dict[int, float] = {}
         self._told: set[int] = set()
-        self._failures = 0
         self._away_since = 0.0
-
-    @property
-    def is_store_away(self) -> bool:
-        """Tell whether the store is away, as far as the last try knows."""
-        return self._failures > 0
 
     async def run(self) -> None:
         """Roll up what is due, again and again. Ends by cancellation alone, with nothing half published."""
         while True:
             try:
-                if self._failures:
-                    await asyncio.sleep(self._pause_s())
+                if self._backoff.failures:
+                    await asyncio.sleep(self._backoff.pause_s())
                     await self._ask_store()
                 else:
                     await self._do_what_is_due()
             except Exception as error:  # noqa: BLE001 - a task that ends takes the daemon along
                 event(logger, logging.ERROR, "rollup_failed", error=error, exc_info=unexpected(error))
-            if not self._failures:
+            if not self._backoff.failures:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._nudged.wait(), _POLL_S)
                 self._nudged.clear()
@@ -171,21 +165,17 @@ class RollUp:
             away_s=round(self._clock.monotonic() - self._away_since),
             waiting_segments=backlog.segments, waiting_bytes=backlog.bytes,
         )  # fmt: skip
-        self._failures = 0
+        self._backoff.failures = 0
         self.nudge()
 
     def _note_away(self, error: StoreAway) -> None:
-        if not self._failures:
+        if not self._backoff.failures:
             self._away_since = self._clock.monotonic()
             event(
                 logger, logging.WARNING, "object_store_away", store=self._store.name, error=error,
                 next_step="nothing is lost: segments wait here, and the store is asked again and again",
             )  # fmt: skip
-        self._failures += 1
-
-    def _pause_s(self) -> float:
-        least_s, most_s = self._retry_s
-        return retry_delay_s(self._failures, random.random(), least_s=least_s, most_s=most_s)  # noqa: S311
+        self._backoff.failures += 1
 
     def _aside_now(self) -> frozenset[int]:
         now = self._clock.monotonic()
@@ -282,12 +272,11 @@ def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
     Only what was made of segments that are here and whole. Anything else is kept under another name, so that
     no later object takes its place: it may hold what nothing else holds.
     """
-    directory = layout.rolling_dir(data_dir)
-    names = [name for name in disk.list_dir(directory) if layout.parse_rolling(name) is not None]
-    paths = [f"{directory}/{name}" for name in names if disk.is_file(f"{directory}/{name}")]
+    shelf = Shelf(disk, data_dir)
+    paths = shelf.rolling_paths()
     removed = 0
     for path in paths:
-        if is_made_of(path, _segments_of(disk, data_dir, path), disk=disk):
+        if is_made_of(path, _segments_of(shelf, path), disk=disk):
             disk.unlink(path)
             removed += 1
             continue
@@ -299,22 +288,20 @@ def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
             " holds",
         )  # fmt: skip
     if paths:
-        disk.sync_dir(directory)
+        disk.sync_dir(shelf.rolling_dir)
     return removed
 
 
-def _segments_of(disk: Disk, data_dir: str, path: str) -> list[str]:
+def _segments_of(shelf: Shelf, path: str) -> list[str]:
     """Return where the segments are that an unfinished object says it is made of; as many as are here."""
-    identity = identity_of(disk, path)
+    identity = identity_of(shelf.disk, path)
     found: list[str] = []
     for number in range(identity.number, identity.last_number + 1) if identity is not None else ():
         assert identity is not None
-        name = identity.name._replace(number=number)
-        places = (layout.sealed_path(data_dir, name), layout.active_path(data_dir, name))
-        here = [place for place in places if disk.is_file(place)]
-        if not here:
+        try:
+            found.append(shelf.find(identity.name._replace(number=number), first="sealed"))
+        except FileNotFoundError:
             break
-        found.append(here[0])
     return found
 
 

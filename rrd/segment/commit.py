@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from rrd.segment.disk import Disk
+from rrd.disk.disk import Disk
 from rrd.segment.format import BlockDraft
 from rrd.segment.writer import SegmentWriter
 

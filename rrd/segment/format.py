@@ -13,6 +13,7 @@ import google_crc32c
 import msgspec
 import zstandard
 
+from rrd.extent import Extent
 from rrd.layout import SegmentName
 
 IDENTITY_MAGIC = 0x184D2A5E
@@ -26,7 +27,10 @@ _IDENTITY_BYTES_MAX = 4096
 IDENTITY_START = _SKIPPABLE.size + _IDENTITY.size
 """Bytes of the identity's frame before its JSON."""
 
-_HEADER = struct.Struct("<4sIIIQddQqQQIIIIII")
+HEADER_FIELDS = "IIQddQqQQIIIII"
+"""The fields of a ``BlockHeader`` but its offset, as ``struct`` writes them."""
+
+_HEADER = struct.Struct(f"<4sI{HEADER_FIELDS}I")
 _MARKER = b"rrdb"
 _OFFSET = struct.Struct("<Q")
 
@@ -105,6 +109,19 @@ class BlockDraft(NamedTuple):
     metadata: tuple[MetadataNote, ...] = ()
     quarantine: tuple[QuarantineNote, ...] = ()
 
+    @property
+    def extent(self) -> Extent:
+        return Extent(
+            self.first_seq,
+            self.event_count,
+            self.first_ts if self.event_count else None,
+            self.last_ts if self.event_count else None,
+            len(self.payload),
+            self.stored_ms,
+            self.duplicate_count,
+            len(self.quarantine),
+        )
+
 
 class BlockHeader(NamedTuple):
     """A block's header as read from a file, with the block's ``offset`` in it."""
@@ -124,6 +141,19 @@ class BlockHeader(NamedTuple):
     duplicate_count: int
     quarantine_count: int
     flags: int
+
+    @property
+    def extent(self) -> Extent:
+        return Extent(
+            self.first_seq,
+            self.event_count,
+            self.first_ts if self.event_count else None,
+            self.last_ts if self.event_count else None,
+            self.raw_size,
+            self.stored_ms,
+            self.duplicate_count,
+            self.quarantine_count,
+        )
 
     @property
     def ordered(self) -> bool:

@@ -10,17 +10,16 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from rrd.clock import time_text
+from rrd.disk.disk import Disk, OsDisk
 from rrd.errors import CorruptSegment, SegmentError
-from rrd.segment.disk import Disk, OsDisk
 from rrd.segment.format import IDENTITY_MAGIC, BlockHeader, Identity
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.salvage import Patched, salvage
 from rrd.segment.scan import Scan, scan
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUE_CHARS_SHOWN = 80
 _START = struct.pack("<I", IDENTITY_MAGIC)
 
@@ -147,7 +146,7 @@ class _Blocks:
 
 def _identity(identity: Identity) -> Iterator[str]:
     yield f"tenant       {_escaped(identity.tenant)}"
-    yield f"recording    {_escaped(identity.recording)}, begun {_time(identity.created_ms)}"
+    yield f"recording    {_escaped(identity.recording)}, begun {time_text(identity.created_ms)}"
     if identity.is_object:
         segments = (
             f"segments {identity.number} to {identity.last_number}"
@@ -168,14 +167,14 @@ def _block(header: BlockHeader) -> str:
     parts = [f"at {header.offset}: "]
     if header.event_count:
         parts[0] += f"{_seqs(header.first_seq, header.limit_seq)}, {_count(header.event_count, 'event')}"
-        parts.append(f"{_time(header.first_ts)} to {_time(header.last_ts)}")
+        parts.append(f"{time_text(header.first_ts)} to {time_text(header.last_ts)}")
     else:
         parts[0] += f"no events, next sequenceId {header.first_seq}"
     if header.page_view:
         parts.append("page view")
     # A sender's number is random: 0 is the sign of several, of which only objects know.
     parts.append(f"source {header.source:016x}" if header.source else "several sources")
-    parts.append(f"made {_time(header.stored_ms)}")
+    parts.append(f"made {time_text(header.stored_ms)}")
     in_file = header.limit_offset - header.offset
     parts.append(f"{_bytes(header.raw_size)} stored in {in_file:,}{_ratio(header.raw_size, in_file)}")
     if header.event_count:
@@ -195,7 +194,7 @@ def _notes(disk: Disk, path: str, header: BlockHeader) -> Iterator[str]:
         value = change.value[:_VALUE_CHARS_SHOWN]
         more = len(change.value) - len(value)
         cut = f" and {_count(more, 'character')} more" if more else ""
-        yield f"    metadata {change.key!r} = {value!r}{cut}, {_time(change.at_ms)}"
+        yield f"    metadata {change.key!r} = {value!r}{cut}, {time_text(change.at_ms)}"
     for reason, count in sorted(Counter(note.reason for note in quarantine).items()):
         size = sum(len(note.raw) for note in quarantine if note.reason == reason)
         yield f"    quarantined for {_escaped(reason)}: {_count(count, 'line')}, {_bytes(size)}"
@@ -220,7 +219,7 @@ def _totals(found: Scan, events: int) -> str:
         time for header in found.blocks if header.event_count for time in (header.first_ts, header.last_ts)
     ]
     if times:
-        parts.insert(2, f"{_time(min(times))} to {_time(max(times))}")
+        parts.insert(2, f"{time_text(min(times))} to {time_text(max(times))}")
     return ", ".join(parts)
 
 
@@ -254,15 +253,6 @@ def _verdict(found: Scan) -> str:
         f" disk or another program does. {kept}. rrd never changes this file. Next: copy it to a safe place,"
         " check the disk and the kernel's log, and restore the file from a backup if there is one."
     )
-
-
-def _time(ms: float) -> str:
-    try:
-        moment = _EPOCH + timedelta(milliseconds=ms)
-    except (OverflowError, ValueError):
-        # Visitors' clocks say anything; not all of it is a date.
-        return f"{ms} ms"
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _seqs(first: int, limit: int) -> str:

@@ -22,7 +22,8 @@ import google_crc32c
 import msgspec
 import zstandard
 
-from rrd.segment.disk import Disk
+from rrd.disk.disk import Disk
+from rrd.extent import Extent, nothing
 from rrd.segment.format import (
     FLAG_ORDERED,
     FLAG_OWN_IDS,
@@ -55,17 +56,8 @@ class Packed(NamedTuple):
     """Of the object, bytes."""
     crc32c: int
     """CRC-32C of the whole object."""
-    raw_size: int
-    """Events' bytes, decoded."""
-    event_count: int
-    first_seq: int
-    """sequenceId of the first event; of the next one to come if there is none."""
-    first_ts: float | None
-    """Least timestamp, ms; None without events."""
-    last_ts: float | None
-    stored_ms: int
-    """Greatest of all blocks; 0 if there is no block."""
-    duplicate_count: int
+    extent: Extent
+    """Of all events in it; ``stored_ms`` 0 if there is no block."""
     quarantine: tuple[tuple[int, int, int], ...]
     """Each block with quarantined lines: offset, stored_ms, how many."""
     block_count: int
@@ -174,7 +166,8 @@ class _Packer:
         self._compressor = zstandard.ZstdCompressor(level=level)
         self._headers = bytearray()
         self._draft: _Draft | None = None
-        self._totals = Packed(0, 0, 0, 0, identity.first_seq, None, None, 0, 0, (), 0)
+        self._extent = nothing(identity.first_seq)
+        self._block_count = 0
         self._quarantine: list[tuple[int, int, int]] = []
         self.next_seq = identity.first_seq
         output.write(encode_identity(identity))
@@ -258,30 +251,18 @@ class _Packer:
         return frame
 
     def _add_up(self, header: BlockHeader) -> None:
-        totals = self._totals
-        first_ts, last_ts = totals.first_ts, totals.last_ts
-        if header.event_count:
-            first_ts = header.first_ts if first_ts is None else min(first_ts, header.first_ts)
-            last_ts = header.last_ts if last_ts is None else max(last_ts, header.last_ts)
         if header.quarantine_count:
             self._quarantine.append((header.offset, header.stored_ms, header.quarantine_count))
-        self._totals = totals._replace(
-            raw_size=totals.raw_size + header.raw_size,
-            event_count=totals.event_count + header.event_count,
-            first_ts=first_ts,
-            last_ts=last_ts,
-            stored_ms=max(totals.stored_ms, header.stored_ms) if totals.block_count else header.stored_ms,
-            duplicate_count=totals.duplicate_count + header.duplicate_count,
-            block_count=totals.block_count + 1,
-        )
+        self._extent += header.extent
+        self._block_count += 1
 
     def finish(self) -> Packed:
         """Write what is left, and the table."""
         if self._draft is not None:
             self._end_block(self._draft)
         self._output.write(encode_table(self._identity, bytes(self._headers)))
-        return self._totals._replace(
-            size=self._output.size, crc32c=self._output.crc, quarantine=tuple(self._quarantine)
+        return Packed(
+            self._output.size, self._output.crc, self._extent, tuple(self._quarantine), self._block_count
         )
 
 

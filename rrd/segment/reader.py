@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import zstandard
 
+from rrd.disk.disk import NOW_BYTES_MAX, Readable, ReadableNow
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import NOW_BYTES_MAX, Readable, ReadableNow
 from rrd.segment.format import (
     BlockHeader,
     MetadataNote,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import google_crc32c
 
-from rrd.segment.disk import Disk
+from rrd.disk.disk import Disk
 from rrd.segment.scan import Scan
 
 _COPY_BYTES = 1 << 20

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import Disk, Readable
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
     IDENTITY_READ_SIZE,

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import google_crc32c
 
+from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectUnreadable
-from rrd.segment.disk import Readable
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
     IDENTITY_READ_SIZE,

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import Readable
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
     BLOCK_START,

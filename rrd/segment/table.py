@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import google_crc32c
 
+from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import Readable
 from rrd.segment.format import (
     HEADER_SIZE,
     IDENTITY_READ_SIZE,

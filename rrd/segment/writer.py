@@ -11,7 +11,7 @@ import os
 
 import zstandard
 
-from rrd.segment.disk import Disk
+from rrd.disk.disk import Disk
 from rrd.segment.format import BlockDraft, Identity, encode_block, encode_identity
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 
 import msgspec
 
 from rrd import layout
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.disk import files
 from rrd.errors import RefusedError, TooManySockets
 from rrd.log import event
 from rrd.shares.limits import quota_limits_of
@@ -108,14 +107,9 @@ class Admission:
             self._save(self.quotas.days())
 
     def _save(self, days: dict[str, dict[str, float]]) -> None:
-        fresh = f"{self._path}.new"
         try:
-            with open(fresh, "wb") as file:
-                file.write(msgspec.json.encode(_Days(self._clock.now_ms(), **days)))
-            os.replace(fresh, self._path)
+            files.replace(self._path, msgspec.json.encode(_Days(self._clock.now_ms(), **days)))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
             event(logger, logging.WARNING, "quotas_not_kept", error=error.strerror)
 
     def _take_up(self) -> None:

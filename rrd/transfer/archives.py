@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import IO, Literal, NamedTuple, cast
 
+from rrd.disk import files
 from rrd.errors import BrokenEncoding, TooLarge
 from rrd.transfer.sidecar import META_SUFFIX, SIDECAR_BYTES_MAX
 from rrd.transfer.unpacking import decompressed
@@ -82,7 +83,7 @@ def unpacked(path: str, kind: Kind, *, wanted: Callable[[str], bool]) -> Generat
                 place = _place_of(directory, name)
                 damage = _copy(content, place)
                 yield Member(name, place, damage)
-                os.unlink(place)
+                files.remove(place)
 
 
 def _members(path: str, kind: Kind) -> Iterator[tuple[str, _Content]]:
@@ -128,7 +129,7 @@ def _decompressed(reader: IO[bytes], path: str) -> Iterator[bytes]:
 
 def _copy(content: _Content, place: str, *, bytes_max: int | None = None) -> str:
     """Unpack a member, or its first bytes; return what is wrong with it, nothing if all is well."""
-    with open(place, "wb") as writer:
+    with files.overwrite(place) as writer:
         try:
             with content() as reader:
                 if bytes_max is not None:
@@ -145,7 +146,7 @@ def _place_of(directory: str, name: str) -> str:
     """Return where to unpack a member: beside the others of its own directory in the archive."""
     parent, base = os.path.split(name.replace("\\", "/"))
     inside = os.path.join(directory, format(zlib.crc32(parent.encode("utf-8", "replace")), "08x"))
-    os.makedirs(inside, exist_ok=True)
+    files.make_dirs(inside)
     return os.path.join(inside, base[-200:])
 
 

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -33,19 +33,21 @@ from typing import TextIO
 from rrd import __version__, layout
 from rrd.clock import SystemClock
 from rrd.config import Config
+from rrd.disk import files
+from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, NotFound, ObjectMissing, RrdError
 from rrd.index.index import Index
-from rrd.index.rows import ObjectRow, RecordingRow
+from rrd.index.rows import RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
 from rrd.objects.store import ObjectStore
 from rrd.readonly import copy_database, open_index
-from rrd.segment.disk import OsDisk
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstones
-from rrd.transfer.contents import Piece, all_rows, object_key, object_path, paths_of, pieces_of
+from rrd.transfer.contents import BACKUP, all_rows, object_path, paths_of
 from rrd.transfer.manifest import (
     COPY_BYTES,
     DATA,
@@ -57,7 +59,6 @@ from rrd.transfer.manifest import (
     Unreadable,
     copy_file,
     file_sha256,
-    private,
     read_sums,
     write_manifest,
 )
@@ -95,7 +96,7 @@ def _check(config: Config, target: str) -> None:
         raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
     if os.path.exists(f"{path}.rebuilding"):
         raise BadRequest(f"{path} is only half rebuilt. Start the daemon, let it finish, and try again")
-    os.makedirs(target, mode=0o700, exist_ok=True)
+    files.make_dirs(target)
     if os.listdir(target):
         raise BadRequest(f"{target} is not empty. A backup goes into a directory of its own")
 
@@ -128,14 +129,14 @@ class _Backup:
     async def copied_index(self) -> AsyncIterator[Index]:
         """Link and copy until both fit together; yield the copy, opened."""
         path = layout.index_path(self._data)
-        os.makedirs(self._data, mode=0o700)
+        files.make_dir(self._data)
         missing: list[str] | None = None
         self._progress.begin("linking segments")
         for _ in range(_ROUNDS_MAX):
             await asyncio.to_thread(self._staging.link_all)
             async with open_index(self._data_dir) as live:
                 await live.snapshot(path)
-            os.chmod(path, 0o600)
+            files.make_private(path)
             copy = await Index.open(path)
             try:
                 missing, before = await self._find_missing(copy), missing
@@ -145,7 +146,7 @@ class _Backup:
                     return
             finally:
                 await copy.close()
-            os.unlink(path)
+            files.remove(path)
         raise RrdError(
             f"{self._data_dir}: segments go away faster than they can be copied: {missing}. Try again"
         )
@@ -158,24 +159,27 @@ class _Backup:
         return missing
 
     def _missing_of(self, row: RecordingRow) -> list[str]:
-        return [
-            layout.sealed_path(DATA, piece.name)
-            for piece in pieces_of(row)
-            if not self._is_staged(piece, row.created_ms) and piece.is_needed
-        ]
+        holdings = Holdings.of(row)
+        missing: list[str] = []
+        for holding in holdings.in_order():
+            for segment in holding.segments:
+                name = holdings.name(segment.number)
+                if not self._is_staged(name, segment, row.created_ms) and holding.object is None:
+                    missing.append(BACKUP.sealed(name))
+        return missing
 
-    def _is_staged(self, piece: Piece, created_ms: int) -> bool:
+    def _is_staged(self, name: SegmentName, segment: SegmentRow, created_ms: int) -> bool:
         """Tell whether the link is there and leads to the file that is meant; link it anew if not."""
-        if self._is_right(piece, created_ms):
+        if self._is_right(name, segment, created_ms):
             return True
         # An id that expired and began anew while links were made; the one linked is of the life before.
-        self._staging.drop(piece.name)
-        return self._staging.link(piece.name) and self._is_right(piece, created_ms)
+        self._staging.drop(name)
+        return self._staging.link(name) and self._is_right(name, segment, created_ms)
 
-    def _is_right(self, piece: Piece, created_ms: int) -> bool:
-        path = self._staging.path(piece.name)
+    def _is_right(self, name: SegmentName, segment: SegmentRow, created_ms: int) -> bool:
+        path = self._staging.path(name)
         try:
-            if self._disk.size(path) < piece.row.size:
+            if self._disk.size(path) < segment.size:
                 return False
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
         except FileNotFoundError:
@@ -197,27 +201,26 @@ class _Backup:
                 self._totals.recordings += 1
                 copied = await asyncio.to_thread(self._copy_segments, row)
                 if store is not None:
-                    for found in row.objects:
-                        if found.state == "published":
-                            copied += await self._copy_object(store, row, found)
+                    holdings = Holdings.of(row)
+                    for found in holdings.published:
+                        copied += await self._copy_object(store, holdings.key(found), found.size)
                 sums.writelines(f"{found.sha256}  {found.path}\n" for found in copied)
             copied = await self._copy_unknown(index)
             sums.writelines(f"{found.sha256}  {found.path}\n" for found in copied)
 
     def _copy_segments(self, row: RecordingRow) -> list[Sum]:
-        copied = []
-        pieces = list(pieces_of(row))
-        for piece in pieces:
-            source = self._staging.path(piece.name)
+        holdings, copied = Holdings.of(row), []
+        for segment in row.segments:
+            name = holdings.name(segment.number)
+            source = self._staging.path(name)
             if not os.path.exists(source):
                 continue  # An object stands for it, or it was told as missing.
             # A damaged one that is shorter than what was acked is copied as it is.
-            size: int | None = min(piece.row.size, self._disk.size(source))
-            if piece is pieces[-1] and piece.row.state == "active":
-                size = self._whole_size(source, piece.row.size)
-            place = layout.active_path if piece.row.state == "active" else layout.sealed_path
-            copied += self._copy(source, place(DATA, piece.name), size)
-            self._staging.drop(piece.name)
+            size: int | None = min(segment.size, self._disk.size(source))
+            if segment is row.segments[-1] and segment.state == "active":
+                size = self._whole_size(source, segment.size)
+            copied += self._copy(source, BACKUP.path(name, segment.state), size)
+            self._staging.drop(name)
         return copied
 
     def _whole_size(self, path: str, known_size: int) -> int | None:
@@ -225,10 +228,10 @@ class _Backup:
         found = scan(Patched(self._disk), path, durable_size=known_size, start=known_size)
         return None if found.verdict == "corrupt" else max(found.good_size, known_size)
 
-    async def _copy_object(self, store: ObjectStore, row: RecordingRow, found: ObjectRow) -> list[Sum]:
-        path = object_path(row, found)
+    async def _copy_object(self, store: ObjectStore, key: str, size: int) -> list[Sum]:
+        path = object_path(key)
         try:
-            return [await self._copy_from_store(store, object_key(row, found), path, found.size)]
+            return [await self._copy_from_store(store, key, path, size)]
         except ObjectMissing:
             # Perhaps erased in this moment, and then nobody misses it: ``finish`` knows.
             self._totals.missing.append(path)
@@ -252,14 +255,14 @@ class _Backup:
         copied = []
         for name in await asyncio.to_thread(self._staging.left_active):
             row = await index.recording(name.tenant, name.recording)
-            known = [piece.name.number for piece in pieces_of(row)] if row is not None else []
+            known = [segment.number for segment in row.segments] if row is not None else []
             known += [found.last_number for found in row.objects] if row is not None else []
             if name.number > max(known, default=0):
                 copied += await asyncio.to_thread(self._copy_tail, name)
         return copied
 
     def _copy_tail(self, name: SegmentName) -> list[Sum]:
-        source, path = self._staging.path(name), layout.active_path(DATA, name)
+        source, path = self._staging.path(name), BACKUP.active(name)
         found = decode_identity(self._disk.read(source, 0, IDENTITY_READ_SIZE))
         size = self._whole_size(source, 0)
         self._unknown.append((name, found[0].created_ms if found is not None else 0, path))
@@ -300,13 +303,12 @@ class _Backup:
                 _copy_database(place(self._data_dir), place(self._data))
         # So that a restored directory goes on with the same bucket.
         if os.path.exists(layout.identity_path(self._data_dir)):
-            shutil.copy(layout.identity_path(self._data_dir), layout.identity_path(self._data))
+            files.copy(layout.identity_path(self._data_dir), layout.identity_path(self._data))
 
     def _take_out(self, paths: Iterable[str]) -> None:
         for path in paths:
             self._totals.gone.add(path)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self._target}/{path}")
+            files.remove(f"{self._target}/{path}")
 
     # Step 6
 
@@ -318,21 +320,21 @@ class _Backup:
             for place in (layout.index_path, layout.keys_path, layout.tombstones_path, layout.identity_path)
             if os.path.exists(f"{self._target}/{place(DATA)}")
         ]
-        files = size = 0
+        count = size = 0
         path = f"{self._target}/{SUMS}"
         with _open_sums(path) as target:
             for found in self._sums(databases):
                 target.write(f"{found.sha256}  {found.path}\n")
-                files += 1
+                count += 1
                 size += os.path.getsize(f"{self._target}/{found.path}")
-        os.unlink(f"{path}.part")
+        files.remove(f"{path}.part")
         manifest = Manifest(
             format=FORMAT,
             rrd=__version__,
             started_ms=started_ms,
             finished_ms=SystemClock().now_ms(),
             recordings=totals.recordings,
-            files=files,
+            files=count,
             size=size,
             sums_sha256=file_sha256(path),
             objects=objects,
@@ -350,7 +352,7 @@ class _Backup:
 
 
 def _open_sums(path: str) -> TextIO:
-    return open(path, "x", encoding="ascii", opener=private)
+    return io.TextIOWrapper(files.create(path), encoding="ascii")
 
 
 def _copy_database(source: str, target: str) -> None:

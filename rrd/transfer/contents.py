@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import NamedTuple
 
 from rrd import layout
+from rrd.disk.disk import OsDisk
 from rrd.index.index import Index
-from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
-from rrd.layout import SegmentName
+from rrd.index.rows import RecordingRow
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
 from rrd.transfer.manifest import DATA
 
 _PAGE = 500
 
 
-class Piece(NamedTuple):
-    """One segment of a recording."""
-
-    row: SegmentRow
-    name: SegmentName
-    is_needed: bool
-    """No published object stands for it."""
-
-
-def pieces_of(row: RecordingRow) -> Iterator[Piece]:
-    published = [found for found in row.objects if found.state == "published"]
-    for segment in row.segments:
-        is_held = any(found.first_number <= segment.number <= found.last_number for found in published)
-        yield Piece(segment, SegmentName(row.tenant, row.recording, segment.number), not is_held)
+BACKUP = Shelf(OsDisk(), DATA)
+"""Where files lie in a backup, by paths below its directory."""
 
 
 def paths_of(row: RecordingRow) -> Iterator[str]:
     """Yield every path that a recording's files may have in the backup."""
-    for piece in pieces_of(row):
-        yield layout.active_path(DATA, piece.name)
-        yield layout.sealed_path(DATA, piece.name)
-    for found in row.objects:
-        if found.state == "published":
-            yield object_path(row, found)
+    holdings = Holdings.of(row)
+    for segment in row.segments:
+        name = holdings.name(segment.number)
+        yield from (BACKUP.active(name), BACKUP.sealed(name))
+    yield from map(object_path, map(holdings.key, holdings.published))
 
 
-def object_key(row: RecordingRow, found: ObjectRow) -> str:
-    name = SegmentName(row.tenant, row.recording, found.first_number)
-    return layout.object_key(
-        name, created_ms=row.created_ms, first_seq=found.first_seq, event_count=found.event_count
-    )
-
-
-def object_path(row: RecordingRow, found: ObjectRow) -> str:
-    return f"{layout.objects_dir(DATA)}/{object_key(row, found)}"
+def object_path(key: str) -> str:
+    """Return where an object lies in the backup."""
+    return f"{layout.objects_dir(DATA)}/{key}"
 
 
 async def all_rows(index: Index) -> AsyncIterator[RecordingRow]:

@@ -24,15 +24,16 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.objects.choose import open_store
 from rrd.objects.files import Directly, ObjectFiles
 from rrd.playback.salvage import plan_salvage
-from rrd.playback.table import Between, Snapshot, Table, plan
+from rrd.playback.table import Between, Table, plan
 from rrd.readonly import open_index
-from rrd.segment.disk import OsDisk
+from rrd.shelf.holdings import Holdings
 from rrd.transfer.lines import read_lines
 from rrd.transfer.progress import Progress
 from rrd.transfer.sidecar import MetadataValue, metadata_of
@@ -225,7 +226,7 @@ class _Recorded:
         self.recording = row.recording
         self.created_ms = row.created_ms
         self.stored_events = row.next_seq - 1
-        self.raw_bytes = row.raw_bytes
+        self.raw_bytes = row.extent.raw_size
         self.between = between
         self.metadata = metadata
         self.missing_events = 0
@@ -246,7 +247,7 @@ class _Recorded:
     def _table(self) -> Table:
         data_dir = self._config.data_dir
         if not self._salvage:
-            return plan(self._disk, self._files, data_dir, Snapshot.of(self._row), between=self.between)
+            return plan(self._disk, self._files, data_dir, Holdings.of(self._row), between=self.between)
         found = plan_salvage(self._disk, Directly(self._files), data_dir, self._row, between=self.between)
         self.missing_events, self.summary = found.missing_events, found.summary
         return found.table

@@ -15,15 +15,14 @@ member ``inRecording`` says so.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from rrd.errors import CorruptSegment
 from rrd.nesting import outermost
-from rrd.playback.bodies import Events, take_apart
-from rrd.playback.order import EVENT_OVERHEAD, Merge
+from rrd.playback.blocks import Blocks
+from rrd.playback.bodies import Events
+from rrd.playback.order import Merge
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE
 from rrd.playback.table import Table
 from rrd.wire.values import without_lone_surrogates
@@ -93,7 +92,7 @@ def read_lines(table: Table, *, ids: bool, bytes_max: int) -> Iterator[list[byte
     block. Raises ``CorruptSegment`` where a block is not what was acked, ``OSError`` or ``StoreAway`` if it
     can't be read; everything yielded before is good.
     """
-    blocks = _Blocks(table)
+    blocks = Blocks(table, whole_lines=True)
     merge = Merge(
         table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
     )
@@ -104,41 +103,6 @@ def read_lines(table: Table, *, ids: bool, bytes_max: int) -> Iterator[list[byte
             yield _with_ids(lines, run, table.recording) if ids else lines
         # Not to be kept alive while the next block is decoded.
         del run
-
-
-class _Blocks:
-    """A table's blocks, less what is not in its range, with whole lines in place of bodies."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    def load(self, block: int, *, timed: bool) -> Events:
-        source, header = self._table.block(block)
-        between = self._table.between
-        is_whole = between.holds(header.first_ts, header.last_ts)
-        raw = source.events(header)
-        try:
-            events = take_apart(raw, header, timed=timed or not is_whole)
-        except ValueError as error:
-            raise CorruptSegment(f"{error}, in the block", path=source.path, offset=header.offset) from error
-        events = _whole_lines(raw, events, header.first_seq)
-        if is_whole:
-            return events
-        start = bisect_left(events.times, between.start)
-        return events.slice(start, bisect_left(events.times, between.limit))
-
-    def cost_of(self, block: int) -> int:
-        _, header = self._table.block(block)
-        return header.raw_size + EVENT_OVERHEAD * header.event_count
-
-
-def _whole_lines(raw: bytes, events: Events, first_seq: int) -> Events:
-    """Put the lines as they are stored in the place of the bodies that were made of them."""
-    lines = raw.split(b"\n")
-    lines.pop()
-    if isinstance(events.seqs, range):
-        return events._replace(bodies=lines)
-    return events._replace(bodies=[lines[seq - first_seq] for seq in events.seqs])
 
 
 def _with_ids(lines: list[bytes], events: Events, recording: str) -> list[bytes]:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -18,8 +17,9 @@ from typing import IO, NamedTuple
 
 import msgspec
 
+from rrd.disk import files
+from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest
-from rrd.segment.disk import OsDisk
 
 FORMAT = "rrd-backup-1"
 MANIFEST = "manifest.json"
@@ -63,8 +63,7 @@ def write_manifest(target: str, manifest: Manifest) -> None:
     disk = OsDisk()
     disk.sync_all(target)
     path = f"{target}/{MANIFEST}"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{path}.part")
+    files.remove(f"{path}.part")
     handle = disk.open_append(f"{path}.part", create=True)
     try:
         disk.write(handle, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
@@ -111,9 +110,9 @@ class NewFile:
     """A file that is written from its start, readable by its owner alone, with its checksum. Not synced."""
 
     def __init__(self, path: str) -> None:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        files.make_dirs(os.path.dirname(path))
         self._path = path
-        self._file = open(path, "xb", opener=private)  # noqa: SIM115 - closed by close or discard
+        self._file = files.create(path)
         self._digest = hashlib.sha256()
         self.size = 0
 
@@ -129,7 +128,7 @@ class NewFile:
 
     def discard(self) -> None:
         self._file.close()
-        os.unlink(self._path)
+        files.remove(self._path)
 
 
 class Unreadable(Exception):
@@ -168,8 +167,3 @@ def _read(reader: IO[bytes], size: int) -> bytes:
         return reader.read(size)
     except OSError as error:
         raise Unreadable(f"{reader.name}: {error.strerror}") from error
-
-
-def private(path: str, flags: int) -> int:
-    """Open a file so that nobody but its owner reads it: an ``opener``."""
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

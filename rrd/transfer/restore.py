@@ -16,18 +16,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import sqlite3
 from typing import NamedTuple
 
 from rrd import layout
 from rrd.config import Config
+from rrd.disk import files
+from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, NotFound, RrdError
 from rrd.index.index import Index
 from rrd.objects.choose import open_store
 from rrd.objects.identity import Own, read_own, write_own
 from rrd.recovery import lock_data_dir
-from rrd.segment.disk import OsDisk
 from rrd.tombstones import Tombstone, Tombstones
 from rrd.transfer.manifest import (
     DATA,
@@ -111,10 +111,10 @@ class _Restore:
         self._progress.begin("restoring", total=self.manifest.size)
         objects: list[Sum] = []
         bad: list[str] = []
-        files = 0
-        os.mkdir(self._new, mode=0o700)
+        count = 0
+        files.make_dir(self._new)
         for found in read_sums(f"{self._source}/{SUMS}"):
-            files += 1
+            count += 1
             try:
                 if found.path.startswith(_OBJECTS):
                     objects.append(found)
@@ -132,11 +132,11 @@ class _Restore:
                 bad.append(found.path)
         if bad:
             raise Damaged(
-                f"{len(bad)} of {files} files of {self._source} are missing or not what was backed up: "
+                f"{len(bad)} of {count} files of {self._source} are missing or not what was backed up: "
                 f"{', '.join(bad[:5])}. Nothing was restored; `sha256sum -c {SUMS}` lists them all"
             )
-        if files != self.manifest.files:
-            raise Damaged(f"{self._source}: {files} files are listed, and the manifest counts others")
+        if count != self.manifest.files:
+            raise Damaged(f"{self._source}: {count} files are listed, and the manifest counts others")
         return objects
 
     def _checksum(self, found: Sum) -> str:
@@ -147,15 +147,15 @@ class _Restore:
     async def bury(self, given: str | None) -> int:
         """Put newer tombstones in; return how many of the backup's recordings they cover."""
         own = layout.tombstones_path(self._data_dir)
-        files = [path for path in (own, given) if path is not None and _exists(path)]
-        if not files:
+        newer = [path for path in (own, given) if path is not None and _exists(path)]
+        if not newer:
             return 0
         covered: set[tuple[str, str]] = set()
         index_path = layout.index_path(f"{self._new}/{DATA}")
         index = await Index.open(index_path)
         try:
             with Tombstones(layout.tombstones_path(f"{self._new}/{DATA}")) as target:
-                for path in files:
+                for path in newer:
                     covered |= await self._bury_all(path, target, index)
         finally:
             await index.close()
@@ -200,9 +200,7 @@ class _Restore:
         disk = OsDisk()
         disk.sync_all(self._new)
         data = f"{self._new}/{DATA}"
-        for suffix in ("-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(layout.tombstones_path(self._data_dir) + suffix)
+        files.remove(*(layout.tombstones_path(self._data_dir) + suffix for suffix in ("-wal", "-shm")))
         # What nothing can rebuild first, the index last.
         for place in (
             layout.tombstones_path,
@@ -218,7 +216,7 @@ class _Restore:
     def clean(self) -> None:
         """Leave nothing unfinished behind."""
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._new)
+            files.remove_tree(self._new)
 
 
 def _size(path: str) -> int:

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-from collections.abc import Iterator
 
-from rrd import layout
-from rrd.care.entries import active_names, sealed_names
+from rrd.disk import files
+from rrd.disk.disk import OsDisk
 from rrd.layout import SegmentName
 from rrd.readonly import is_read_only
-from rrd.segment.disk import OsDisk
+from rrd.shelf.shelf import Shelf
 
 _PREFIX = "backing-up."
 
@@ -29,7 +27,7 @@ def remove_leftovers(data_dir: str) -> None:
         path, pid = f"{data_dir}/{name}", name.removeprefix(_PREFIX)
         is_ours = name.startswith(_PREFIX) and pid.isascii() and pid.isdecimal()
         if is_ours and os.path.isdir(path) and not os.path.islink(path) and not _is_alive(pid):
-            shutil.rmtree(path)
+            files.remove_tree(path)
 
 
 class Staging:
@@ -38,24 +36,24 @@ class Staging:
     def __init__(self, data_dir: str) -> None:
         self._data_dir = data_dir
         self._root = f"{data_dir}/{_PREFIX}{os.getpid()}"
-        self._disk = OsDisk()
+        self._shelf = Shelf(OsDisk(), data_dir)
         self._found_active: set[SegmentName] = set()
 
     def __enter__(self) -> Staging:
         remove_leftovers(self._data_dir)
-        os.mkdir(self._root, mode=0o700)
+        files.make_dir(self._root)
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._root)
+        files.remove_tree(self._root)
 
     def link_all(self) -> None:
         """Link every segment that is not linked yet."""
         # In this order: a file that is sealed meanwhile is met twice rather than never.
-        for name in self._active():
+        for name in self._shelf.active_names():
             if self.link(name):
                 self._found_active.add(name)
-        for name in self._sealed():
+        for name in self._shelf.sealed_names():
             self.link(name)
 
     def link(self, name: SegmentName) -> bool:
@@ -63,29 +61,14 @@ class Staging:
         target = self.path(name)
         if os.path.exists(target):
             return True
-        # The first once more, for a file that was moved from there to here meanwhile.
-        for place in (layout.active_path, layout.sealed_path, layout.active_path):
-            source = place(self._data_dir, name)
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-                    os.link(source, target)
-                except FileExistsError:
-                    pass
-                except PermissionError:
-                    # A file system without hard links (EPERM), or another user's file.
-                    try:
-                        shutil.copyfile(source, target)
-                    except OSError:
-                        os.unlink(target)
-                        return False
-                return True
-        return False
+        try:
+            return self._shelf.at(name, lambda source: _link(source, target))
+        except FileNotFoundError:
+            return False
 
     def drop(self, name: SegmentName) -> None:
         """Forget a link, if there is one."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path(name))
+        files.remove(self.path(name))
 
     def left_active(self) -> list[SegmentName]:
         """Return the segments found in ``active/`` whose links are still here, in order."""
@@ -96,11 +79,22 @@ class Staging:
         directory = f"{self._root}/{name.tenant}/{name.recording[-2:].lower()}"
         return f"{directory}/{name.recording}.{name.number:06d}"
 
-    def _active(self) -> Iterator[SegmentName]:
-        yield from active_names(self._disk, self._data_dir)
 
-    def _sealed(self) -> Iterator[SegmentName]:
-        yield from sealed_names(self._disk, self._data_dir)
+def _link(source: str, target: str) -> bool:
+    """Give a file a second name, or copy it; return whether that worked. Raises ``FileNotFoundError``."""
+    files.make_dirs(os.path.dirname(target))
+    try:
+        files.link(source, target)
+    except FileExistsError:
+        pass
+    except PermissionError:
+        # A file system without hard links (EPERM), or another user's file.
+        try:
+            files.copy(source, target)
+        except OSError:
+            files.remove(target)
+            return False
+    return True
 
 
 def _is_alive(pid: str) -> bool:
@@ -129,8 +123,9 @@ class InPlace(Staging):
         self._found_active.discard(name)
 
     def path(self, name: SegmentName) -> str:
-        active = layout.active_path(self._data_dir, name)
-        return active if os.path.exists(active) else layout.sealed_path(self._data_dir, name)
+        with contextlib.suppress(FileNotFoundError):
+            return self._shelf.find(name)
+        return self._shelf.sealed(name)
 
 
 def staging_of(data_dir: str) -> Staging:

@@ -6,7 +6,6 @@ taken back.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
@@ -15,6 +14,7 @@ from typing import IO, NamedTuple, Protocol
 
 import zstandard
 
+from rrd.disk import files
 from rrd.errors import RrdError
 from rrd.playback.table import ALWAYS, Between
 from rrd.transfer.progress import Progress
@@ -117,9 +117,7 @@ class StreamTarget(Target):
         self._count = 0
         self._is_stdout = path == STDOUT
         self._part = path + _PART
-        self._output: IO[bytes] = (
-            sys.stdout.buffer if self._is_stdout else open(self._part, "wb", opener=_private)  # noqa: SIM115
-        )
+        self._output: IO[bytes] = sys.stdout.buffer if self._is_stdout else files.overwrite(self._part)
 
     def put(self, recorded: Recorded) -> None:
         start = None if self._is_stdout else self._output.tell()
@@ -157,13 +155,12 @@ class StreamTarget(Target):
             self._output.close()
             # One recording that couldn't be read: an empty file would look like one without events.
             if whole or not self._is_one:
-                os.replace(self._part, self._path)
+                files.rename(self._part, self._path)
 
     def discard(self) -> None:
         if not self._is_stdout:
             self._output.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._part)
+            files.remove(self._part)
 
 
 class DirectoryTarget(Target):
@@ -176,7 +173,7 @@ class DirectoryTarget(Target):
         super().__init__(progress)
         self._path = path
         self._resume = resume
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        files.make_dirs(path)
 
     def has(self, recorded: Recorded) -> bool:
         found = read_sidecar(self._file(recorded) + EVENTS_SUFFIX) if self._resume else None
@@ -195,13 +192,12 @@ class DirectoryTarget(Target):
     def put(self, recorded: Recorded) -> None:
         path = self._file(recorded)
         directory, name = os.path.split(path)
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        files.make_dirs(directory)
         part = f"{directory}/.{name}{_PART}"
         # Of an older export: until the new file is whole there is none.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + META_SUFFIX)
+        files.remove(path + META_SUFFIX)
         written, size = self._pack(recorded, part)
-        os.replace(part, path + EVENTS_SUFFIX)
+        files.rename(part, path + EVENTS_SUFFIX)
         sidecar = Sidecar(
             tenant=recorded.tenant,
             recording=recorded.recording,
@@ -214,19 +210,19 @@ class DirectoryTarget(Target):
             metadata=recorded.metadata,
             missing_events=recorded.missing_events,
         )
-        with open(part, "wb", opener=_private) as file:
+        with files.overwrite(part) as file:
             file.write(encode_sidecar(sidecar))
-        os.replace(part, path + META_SUFFIX)
+        files.rename(part, path + META_SUFFIX)
 
     def _pack(self, recorded: Recorded, part: str) -> tuple[Written, int]:
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         try:
-            with open(part, "wb", opener=_private) as file:
+            with files.overwrite(part) as file:
                 with compressor.stream_writer(file, closefd=False) as output:
                     written = self._write(recorded, output, b"\n", b"\n")
                 return written, file.tell()
         except BaseException:
-            os.unlink(part)
+            files.remove(part)
             raise
 
     def _file(self, recorded: Recorded) -> str:
@@ -239,8 +235,3 @@ def _range(between: Between) -> tuple[float | None, float | None]:
         None if between.start == ALWAYS.start else between.start,
         None if between.limit == ALWAYS.limit else between.limit,
     )
-
-
-def _private(path: str, flags: int) -> int:
-    # Recordings show what visitors did: nobody else on the machine reads them.
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -23,6 +23,7 @@ from rrd.care.examine import Examiner
 from rrd.care.verify import Verifier
 from rrd.claims import Claims
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.errors import Gone, NotFound, StoreAway
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
@@ -30,13 +31,13 @@ from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
-from rrd.playback.table import Snapshot, plan
+from rrd.playback.table import plan
 from rrd.recording import Tally
 from rrd.recovery import Recovered, lock_data_dir, open_index, recover
 from rrd.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
-from rrd.segment.disk import OsDisk
+from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstones
 from rrd.wire.events import check_lines
 from tests.objects.memory_store import MemoryStore
@@ -133,8 +134,7 @@ class Life:
             row = await self.row(recording, tenant)
             answers[f"{key} metadata"] = await self.index.metadata(tenant, recording)
             answers[key] = (
-                row.created_ms, row.next_seq, row.last_ts, row.visible, row.metadata_keys, row.last_stored_ms,
-                row.raw_bytes, row.stored_bytes, row.duplicates, row.quarantined,
+                row.created_ms, row.extent, row.visible, row.metadata_keys, row.stored_bytes,
             )  # fmt: skip
             answers[f"{key} quarantined"] = sum(
                 block.line_count for block in await self.index.quarantine(tenant=tenant, recording=recording)
@@ -143,7 +143,7 @@ class Life:
         return answers
 
     def _events(self, row: RecordingRow) -> bytes:
-        table = plan(self.disk, self.files, self.config.data_dir, Snapshot.of(row))
+        table = plan(self.disk, self.files, self.config.data_dir, Holdings.of(row))
         return b"".join(read_in_order(table, form=NDJSON, bytes_max=1 << 20))
 
     async def settled(self) -> dict[str, object]:

@@ -80,9 +80,9 @@ async def _do(now: Life, step: str) -> None:
             await now.roll_up(evict=True)
         case "retention":
             row = await now.row()
-            await now.remover.expire("t", A, last_stored_ms=row.last_stored_ms)
+            await now.remover.expire("t", A, last_stored_ms=row.extent.stored_ms)
             with pytest.raises(NotFound):
-                await now.remover.expire("t", A, last_stored_ms=row.last_stored_ms)
+                await now.remover.expire("t", A, last_stored_ms=row.extent.stored_ms)
 
 
 async def test_an_object_of_the_same_name_is_never_written_over(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rrd import layout
-from rrd.care import differences
 from rrd.errors import StoreAway
 from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.layout import SegmentName
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity, encode_identity
 from rrd.segment.pack import PackSource, pack
+from rrd.shelf.holdings import Holdings
 from tests.care.care_lab import STEPS, A, B, C, Life, delete_index, life, play
 from tests.objects.memory_store import MemoryStore
 from tests.samples import event, metadata
@@ -65,11 +65,11 @@ class World(NamedTuple):
 
     @property
     def gone_key(self) -> str:
-        return differences.key_of(self.row, self.gone)
+        return Holdings.of(self.row).key(self.gone)
 
     @property
     def copied_key(self) -> str:
-        return differences.key_of(self.row, self.copied)
+        return Holdings.of(self.row).key(self.copied)
 
     def path(self, number: int, *, recording: str = A, active: bool = False) -> Path:
         path_of = layout.active_path if active else layout.sealed_path
@@ -147,8 +147,8 @@ async def _object_of_less(world: World) -> None:
     target = f"{world.now.config.data_dir}/packed"
     packed = await asyncio.to_thread(pack, world.now.disk, [source], target, level=1, block_bytes=1 << 20)
     key = layout.object_key(
-        SegmentName("t", A, 3), created_ms=world.row.created_ms, first_seq=packed.first_seq,
-        event_count=packed.event_count,
+        SegmentName("t", A, 3), created_ms=world.row.created_ms, first_seq=packed.extent.first_seq,
+        event_count=packed.extent.event_count,
     )  # fmt: skip
     assert key not in world.store.objects
     await world.store.put(key, target)

@@ -16,8 +16,8 @@ from rrd import layout
 from rrd.care.refusals import Refusals
 from rrd.cli import main
 from rrd.clock import SystemClock
+from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
-from rrd.segment.disk import OsDisk
 from tests.care.care_lab import A, B, C, Life, delete_index, life
 from tests.power.machine import recording_id
 from tests.samples import event, metadata

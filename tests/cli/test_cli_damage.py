@@ -26,8 +26,8 @@ import pytest
 
 from rrd import layout
 from rrd.cli import main
+from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
-from rrd.segment.disk import OsDisk
 from rrd.segment.scan import scan
 from rrd.transfer import manifest
 from tests.care.care_lab import A, B, Life, life

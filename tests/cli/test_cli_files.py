@@ -12,8 +12,8 @@ import zstandard
 
 from rrd import layout
 from rrd.cli import main
+from rrd.disk.disk import OsDisk
 from rrd.layout import SegmentName
-from rrd.segment.disk import OsDisk
 from rrd.segment.format import BlockDraft, Identity, QuarantineNote
 from rrd.segment.writer import SegmentWriter
 

@@ -19,6 +19,7 @@ import pytest
 
 from rrd.access.keys import KeyStore
 from rrd.cli import main
+from rrd.extent import Extent
 from rrd.index.index import Index
 from rrd.index.rows import Commit
 from tests.harness import DaemonProcess
@@ -285,9 +286,8 @@ def stored(data_dir: Path, recordings: Sequence[tuple[str, float, int]]) -> None
                 [
                     Commit(
                         row_id=number, tenant=tenant, recording=f"recording-{number}", created_ms=at_ms,
-                        segment=1, segment_size=size, block_offset=0, stored_ms=at_ms, next_seq=2,
-                        event_count=1, first_ts=1.0, last_ts=1.0, raw_size=10, block_size=size,
-                        duplicate_count=0, quarantine_count=0, metadata=(),
+                        segment=1, segment_size=size, block_offset=0, block_size=size,
+                        extent=Extent(1, 1, 1.0, 1.0, 10, at_ms, 0, 0), metadata=(),
                     )
                 ]
             )  # fmt: skip

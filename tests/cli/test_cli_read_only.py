@@ -17,9 +17,9 @@ import pytest
 
 from rrd import layout
 from rrd.cli import main
+from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
 from rrd.recovery import is_held, lock_data_dir
-from rrd.segment.disk import OsDisk
 from tests.care.care_lab import A, B, Life, life
 from tests.samples import event, metadata
 

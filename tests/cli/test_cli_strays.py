@@ -12,9 +12,9 @@ import pytest
 from rrd import layout
 from rrd.care.survey import Survey
 from rrd.cli import main
+from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
-from rrd.registry import move_to_sealed
-from rrd.segment.disk import OsDisk
+from rrd.shelf.shelf import Shelf
 from tests.care.care_lab import A, Life, delete_index, life
 from tests.samples import event
 
@@ -154,10 +154,10 @@ def test_a_file_in_the_place_of_a_segment_to_come_is_displaced_and_not_destroyed
     for path, data in ((active, b"the segment"), (sealed, b"put there by hand")):
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
-    move_to_sealed(disk, str(tmp_path), [name])
+    Shelf(disk, str(tmp_path)).move_to_sealed([name])
     assert sealed.read_bytes() == b"the segment"
     assert Path(f"{sealed}.displaced").read_bytes() == b"put there by hand"
     # What a power cut left in both places is one file still.
     active.write_bytes(b"the segment")
-    move_to_sealed(disk, str(tmp_path), [name])
+    Shelf(disk, str(tmp_path)).move_to_sealed([name])
     assert sorted(path.name for path in sealed.parent.iterdir()) == [NAME, f"{NAME}.displaced"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rrd import layout
-from rrd.segment.disk import OsDisk
+from rrd.disk.disk import OsDisk
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
 from tests.harness import LocalDaemon, running

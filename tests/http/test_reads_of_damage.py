@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from rrd.segment.disk import OsDisk
+from rrd.disk.disk import OsDisk
 from rrd.segment.scan import scan
 from tests.harness import LocalDaemon, running
 from tests.http.api import JSON, NDJSON, Api, visiting

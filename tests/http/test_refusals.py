@@ -14,6 +14,7 @@ from rrd.care.doctor import refused, refused_by_all
 from rrd.care.kept_aside import notes_of
 from rrd.care.refusals import Refused
 from rrd.segment.format import QuarantineNote
+from rrd.shelf.shelf import Shelf
 from tests.harness import running
 from tests.http.api import VISITOR_ADDRESS, Api, visiting
 from tests.http.raw_client import Refused as UpgradeRefused
@@ -180,7 +181,7 @@ async def kept_aside(api: Api, recording: str) -> list[QuarantineNote]:
         note
         for kept in await services.index.quarantine(tenant="acme", recording=recording)
         for note in notes_of(
-            kept, disk=services.disk, data_dir=api.daemon.data_dir, objects=services.files,
+            kept, shelf=Shelf(services.disk, api.daemon.data_dir), objects=services.files,
             created_ms=row.created_ms,
         )
     ]  # fmt: skip

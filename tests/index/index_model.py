@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
+from rrd.extent import Extent, nothing, total
 from rrd.index.index import Index
 from rrd.index.rows import (
     AgeRow,
@@ -53,17 +54,14 @@ def commit(row_id: int = 1, *, size: int = 1000, tenant: str = "alpha", recordin
         segment=1,
         segment_size=size,
         block_offset=size - 300,
-        stored_ms=NOW_MS,
-        next_seq=2,
-        event_count=1,
-        first_ts=5.0,
-        last_ts=5.0,
-        raw_size=100,
         block_size=300,
-        duplicate_count=0,
-        quarantine_count=0,
+        extent=Extent(1, 1, 5.0, 5.0, 100, NOW_MS, 0, 0),
         metadata=(),
     )
+
+
+def without_events(block: Commit, *, quarantined: int = 0) -> Commit:
+    return block._replace(extent=nothing(1, stored_ms=NOW_MS)._replace(quarantine_count=quarantined))
 
 
 def with_metadata(block: Commit, **values: str) -> Commit:
@@ -131,10 +129,6 @@ class _Recording:
     in_objects: dict[int, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
     """Quarantine of each object, by its first number."""
     commits: list[Commit] = field(default_factory=list)
-    migrated_commits: int = 0
-    """How many of these an index of version 1 was told, which kept no time of them,"""
-    migrated_stored_ms: int = 0
-    """and what that time was taken to be."""
 
     @property
     def published(self) -> list[ObjectRow]:
@@ -145,25 +139,25 @@ class _Recording:
         return [row for _, row in sorted(self.segments.items()) if row.state == "sealed"]
 
     @property
-    def next_seq(self) -> int:
-        return self.commits[-1].next_seq
+    def extent(self) -> Extent:
+        found = total((commit.extent for commit in self.commits), nothing(1))
+        return found._replace(first_ts=None)  # Which the index doesn't keep.
 
     @property
-    def last_ts(self) -> float | None:
-        return max((commit.last_ts for commit in self.commits if commit.event_count), default=None)
+    def next_seq(self) -> int:
+        return self.extent.limit_seq
 
     @property
     def last_stored_ms(self) -> int:
-        later = [commit.stored_ms for commit in self.commits[self.migrated_commits :]]
-        return max([self.migrated_stored_ms, *later])
+        return self.extent.stored_ms
 
     @property
     def visible(self) -> bool:
-        return any(commit.event_count > 0 or commit.metadata for commit in self.commits)
+        return any(commit.extent.event_count > 0 or commit.metadata for commit in self.commits)
 
     @property
     def raw_bytes(self) -> int:
-        return sum(commit.raw_size for commit in self.commits)
+        return self.extent.raw_size
 
     @property
     def stored_bytes(self) -> int:
@@ -184,10 +178,10 @@ class _Recording:
         found = [
             QuarantineRow(
                 self.tenant, self.name, commit.segment, self.segments[commit.segment].state,
-                commit.block_offset, commit.stored_ms, commit.quarantine_count,
+                commit.block_offset, commit.extent.stored_ms, commit.extent.quarantine_count,
             )
             for commit in self.commits
-            if commit.quarantine_count and commit.segment not in in_objects
+            if commit.extent.quarantine_count and commit.segment not in in_objects
         ]  # fmt: skip
         for row in self.published:
             found += [
@@ -237,16 +231,17 @@ class Model:
             segment=number,
             segment_size=size + block_size,
             block_offset=size,
-            stored_ms=self._clock_ms,
-            next_seq=next_seq + len(step.timestamps),
-            event_count=len(step.timestamps),
-            # Without events both are meaningless: 0 here must not become a timestamp there.
-            first_ts=min(step.timestamps, default=0),
-            last_ts=max(step.timestamps, default=0),
-            raw_size=50 * len(step.timestamps),
             block_size=block_size,
-            duplicate_count=step.duplicates,
-            quarantine_count=step.quarantined,
+            extent=Extent(
+                first_seq=next_seq,
+                event_count=len(step.timestamps),
+                first_ts=min(step.timestamps, default=None),
+                last_ts=max(step.timestamps, default=None),
+                raw_size=50 * len(step.timestamps),
+                stored_ms=self._clock_ms,
+                duplicate_count=step.duplicates,
+                quarantine_count=step.quarantined,
+            ),
             metadata=tuple(
                 MetadataChange(key, value, self._clock_ms + i) for i, (key, value) in enumerate(step.metadata)
             ),
@@ -260,9 +255,9 @@ class Model:
         entry.commits.append(commit)
         segment = entry.segments.get(commit.segment, SegmentRow(commit.segment, "active", 0, None, None))
         segment = segment._replace(size=commit.segment_size)
-        if commit.event_count:
-            first = [ts for ts in (segment.first_ts, commit.first_ts) if ts is not None]
-            last = [ts for ts in (segment.last_ts, commit.last_ts) if ts is not None]
+        if commit.extent.event_count:
+            first = [ts for ts in (segment.first_ts, commit.extent.first_ts) if ts is not None]
+            last = [ts for ts in (segment.last_ts, commit.extent.last_ts) if ts is not None]
             segment = segment._replace(first_ts=min(first), last_ts=max(last))
         entry.segments[commit.segment] = segment
         for change in commit.metadata:
@@ -318,17 +313,12 @@ class Model:
             tenant,
             recording,
             entry.created_ms,
-            entry.next_seq,
-            entry.last_ts,
+            entry.extent,
             entry.visible,
             frozenset(entry.metadata),
             tuple(entry.segments[number] for number in sorted(entry.segments)),
             tuple(entry.objects[number] for number in sorted(entry.objects)),
-            entry.last_stored_ms,
-            entry.raw_bytes,
             entry.stored_bytes,
-            sum(commit.duplicate_count for commit in entry.commits),
-            sum(commit.quarantine_count for commit in entry.commits),
         )
 
     def metadata(self, tenant: str, recording: str) -> list[MetadataRow]:
@@ -486,26 +476,21 @@ def _made(
 ) -> tuple[ObjectRow, tuple[tuple[int, int, int], ...]]:
     """Make up an object of a planned run: what it says of events is true, its sizes are as good as any."""
     commits = entry.commits_of(row)
-    with_events = [commit for commit in commits if commit.event_count]
-    event_count = sum(commit.event_count for commit in commits)
-    lines = sum(commit.quarantine_count for commit in commits)
-    published = ObjectRow(
-        row.first_number, row.last_number,
+    extent = _extent(commits)
+    lines = extent.quarantine_count
+    published = ObjectRow.published(
+        row.first_number, row.last_number, extent,
         last_segment_size=commits[-1].segment_size,
-        first_seq=commits[-1].next_seq - event_count,
-        event_count=event_count,
         size=rnd.choice([1, 100, 5000]),
         crc32c=rnd.choice([0, 2**32 - 1]),
-        raw_size=sum(commit.raw_size for commit in commits),
-        first_ts=min((commit.first_ts for commit in with_events), default=None),
-        last_ts=max((commit.last_ts for commit in with_events), default=None),
-        state="published",
         published_ms=NOW_MS + rnd.randrange(5),
         has_local=True,
     )  # fmt: skip
     # Two blocks where there are lines enough, as if the rest had been merged.
     counts = [lines] if lines < 2 else [1, lines - 1]
-    blocks = [(300 * place, commits[-1].stored_ms, count) for place, count in enumerate(counts, start=1)]
+    blocks = [
+        (300 * place, commits[-1].extent.stored_ms, count) for place, count in enumerate(counts, start=1)
+    ]
     return published, tuple(blocks) if lines else ()
 
 
@@ -534,13 +519,15 @@ def _found(entry: _Recording, row: ObjectRow) -> ObjectCommit:
         recording=entry.name,
         created_ms=entry.created_ms,
         object=row,
-        stored_ms=max(commit.stored_ms for commit in commits),
-        next_seq=commits[-1].next_seq,
-        duplicate_count=sum(commit.duplicate_count for commit in commits),
+        extent=_extent(commits),
         quarantine=entry.in_objects[row.first_number],
         metadata=tuple(change for commit in commits for change in commit.metadata),
         local=entry.local_copies(row),
     )
+
+
+def _extent(commits: Sequence[Commit]) -> Extent:
+    return total((commit.extent for commit in commits), nothing(commits[0].extent.first_seq))
 
 
 def _month(at_ms: int) -> tuple[int, int]:

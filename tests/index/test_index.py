@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrd.errors import BadRequest, ConfigError, IndexDamaged, StorageFailed
+from rrd.extent import Extent
 from rrd.index import listing
 from rrd.index.index import Index
-from rrd.index.migrations import scripts
+from rrd.index.migrations import FIRST_VERSION, scripts
 from rrd.index.rows import (
     Commit,
     ListedRecording,
@@ -53,6 +54,7 @@ from tests.index.index_model import (
     spread_blocks,
     steps,
     with_metadata,
+    without_events,
 )
 from tests.thoroughness import examples
 
@@ -229,7 +231,7 @@ async def test_metadata_counts_versions_from_1_and_keeps_the_last_time(index: In
 
 
 async def test_recording_of_quarantined_lines_alone_is_invisible_but_its_bytes_count(index: Index) -> None:
-    await index.apply([commit()._replace(event_count=0, next_seq=1, quarantine_count=2)])
+    await index.apply([without_events(commit(), quarantined=2)])
     assert await index.list_recordings("alpha", filters=(), limit=50, offset=0) == []
     assert await index.statistics("alpha", month_start_ms=MONTH_MS) == Statistics(0, 0, 300)
     row = await index.recording("alpha", UUID)
@@ -240,11 +242,11 @@ async def test_recording_of_quarantined_lines_alone_is_invisible_but_its_bytes_c
 
 @pytest.mark.parametrize("what", ["event", "metadata"])
 async def test_first_event_or_metadata_makes_a_recording_visible(index: Index, what: str) -> None:
-    hidden = commit()._replace(event_count=0, next_seq=1, quarantine_count=1)
+    hidden = without_events(commit(), quarantined=1)
     await index.apply([hidden])
     shown = commit(size=2000)
     if what == "metadata":
-        shown = with_metadata(shown._replace(event_count=0, next_seq=1), k="v")
+        shown = with_metadata(without_events(shown), k="v")
     await index.apply([shown])
     (listed,) = await index.list_recordings("alpha", filters=(), limit=50, offset=0)
     assert listed == ListedRecording(UUID, NOW_MS, {"k": "v"} if what == "metadata" else {})
@@ -520,7 +522,8 @@ def an_object(first_number: int = 1, last_number: int = 2, *, published_ms: int 
 
 
 def found(row: ObjectRow, row_id: int = 1) -> ObjectCommit:
-    return ObjectCommit(row_id, "alpha", UUID, NOW_MS, row, NOW_MS, 3, 0, (), ())
+    extent = Extent(row.first_seq, row.event_count, row.first_ts, row.last_ts, row.raw_size, NOW_MS, 0, 0)
+    return ObjectCommit(row_id, "alpha", UUID, NOW_MS, row, extent, (), ())
 
 
 async def with_three_segments(index: Index) -> None:
@@ -668,7 +671,7 @@ async def test_newer_version_is_refused_and_left_alone(path: str) -> None:
     async with opened(path) as index:
         await index.apply([commit()])
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {len(scripts()) + 1}")
+        db.execute(f"PRAGMA user_version = {FIRST_VERSION + len(scripts())}")
     before = read(path)
     with pytest.raises(IndexDamaged, match=r"newer rrd.*rrd reindex"):
         await Index.open(path)

@@ -1,37 +1,25 @@
-"""An index of an old version becomes one of today's that knows all that it knew, and can do all that is new.
-
-Method: the old file is made by the first scripts alone, through statements as that version had them. What it
-must say afterwards, a naive model that was told the same says.
-"""
+"""The machinery of migrations, with scripts that a test makes up, and the schema that there is."""
 
 from __future__ import annotations
 
-import hashlib
-import random
+import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import tarfile
+from contextlib import closing
 from pathlib import Path
 
+import aiosqlite
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from rrd.errors import IndexDamaged
 from rrd.index import queries
-from rrd.index.migrations import scripts
-from rrd.index.values import block_values, metadata_values
-from tests.index.index_model import (
-    Model,
-    Step,
-    assert_same,
-    assert_sets,
-    groups,
-    in_new_directory,
-    live_on,
-    opened,
-    spread_blocks,
-)
-from tests.thoroughness import examples
+from rrd.index.index import Index
+from rrd.index.migrations import FIRST_VERSION, migrate, scripts
+from tests.index.index_model import commit, opened
+from tests.kept.test_kept_data import ARCHIVES
+
+NEXT = "ALTER TABLE recording ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm';"
+AFTER_NEXT = "UPDATE recording SET mood = mood || ' and awake';"
 
 
 @pytest.fixture
@@ -39,74 +27,83 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}/index.sqlite"
 
 
-@contextmanager
-def new_file(path: str, *, version: int) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        for number, script in enumerate(scripts()[:version], start=1):
-            db.executescript(f"BEGIN;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-        db.execute("PRAGMA journal_mode = WAL")
-        yield db
+async def migrated(path: str, *steps: str) -> None:
+    async with aiosqlite.connect(path, isolation_level=None) as db:
+        await migrate(db, path, steps)
 
 
-def make_version_1(path: str, workload: list[list[Step]], sealed: list[tuple[int, int]]) -> None:
-    model = Model()
-    with new_file(path, version=1) as db:
-        for group in workload:
-            for commit in model.apply_steps(group):
-                db.execute(queries.PUT_BLOCK, block_values(commit))
-                db.executemany(queries.PUT_METADATA, list(metadata_values(commit)))
-        db.executemany("UPDATE segment SET state = 1 WHERE row_id = ? AND number = ?", sealed)
+def read(path: str, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(sql).fetchall()
 
 
-@given(groups, st.randoms(use_true_random=False))
-@settings(max_examples=examples(15), deadline=None)
-def test_migrated_index_says_what_it_knew_and_lives_on(
-    workload: list[list[Step]], rnd: random.Random
-) -> None:
-    async def proof(path: str) -> None:
-        model = Model()
-        for group in workload:
-            model.apply_steps(group)
-        sealed = [place for place in model.active() if rnd.random() < 0.5]
-        for place in sealed:
-            model.seal(*place)
-        make_version_1(path, workload, sealed)
-        for entry in model.recordings.values():
-            # The best that version 1 knew of when the last block was stored.
-            known = [entry.created_ms, *(row.at_ms for row in entry.metadata.values())]
-            known += [commit.stored_ms for commit in entry.commits if commit.quarantine_count]
-            entry.migrated_stored_ms = max(known)
-            entry.migrated_commits = len(entry.commits)
-        async with opened(path) as index:
-            await assert_same(index, model)
-            for group in workload:
-                await index.apply(model.apply_steps(group))
-                await live_on(index, model, rnd)
-                await assert_same(index, model)
-        with closing(sqlite3.connect(path)) as db:
-            assert db.execute("PRAGMA user_version").fetchall() == [(len(scripts()),)]
-            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-    in_new_directory(proof)
-
-
-@pytest.mark.parametrize("version", [1, 2])
-async def test_sets_of_64_recordings_a_row_become_sets_of_512(path: str, version: int) -> None:
-    blocks = spread_blocks()
-    with new_file(path, version=version) as db:
-        for block in blocks:
-            db.execute(queries.PUT_BLOCK, block_values(block))
-            db.executemany(queries.PUT_METADATA, list(metadata_values(block)))
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_each_script_runs_once_and_in_order(path: str, at_once: bool) -> None:
     async with opened(path) as index:
-        await assert_sets(index, blocks)
-        await index.remove("alpha", blocks.pop(3).recording)
-        await assert_sets(index, blocks)
+        await index.apply([commit()])
+    steps = [*scripts(), NEXT, AFTER_NEXT]
+    if not at_once:
+        await migrated(path, *steps[:-1])
+    for _ in range(2):
+        await migrated(path, *steps)
+    assert read(path, "SELECT mood FROM recording") == [("calm and awake",)]
+    assert read(path, "PRAGMA user_version") == [(FIRST_VERSION + len(steps) - 1,)]
 
 
-def test_scripts_that_were_released_are_never_edited() -> None:
-    """Files out there have been through them."""
-    digests = [hashlib.sha256(script.encode()).hexdigest()[:16] for script in scripts()]
-    assert digests[0] == "0248c01ffb70e0f6"
+async def test_a_new_file_goes_through_all_scripts(path: str) -> None:
+    await migrated(path, *scripts(), NEXT)
+    assert read(path, "SELECT mood FROM recording") == []
+    assert read(path, "PRAGMA user_version") == [(FIRST_VERSION + len(scripts()),)]
+
+
+async def test_a_script_that_fails_leaves_the_file_as_it_was(path: str) -> None:
+    async with opened(path) as index:
+        await index.apply([commit()])
+    before = read(path, "SELECT * FROM sqlite_master")
+    with pytest.raises(sqlite3.OperationalError):
+        await migrated(path, *scripts(), f"{NEXT}\nSELECT * FROM nowhere;")
+    assert read(path, "SELECT * FROM sqlite_master") == before
+    assert read(path, "PRAGMA user_version") == [(FIRST_VERSION + len(scripts()) - 1,)]
+    async with opened(path) as index:
+        assert await index.recording("alpha", commit().recording) is not None
+
+
+@pytest.mark.parametrize("version", range(1, FIRST_VERSION))
+async def test_a_version_that_was_never_released_is_to_be_made_anew(path: str, version: int) -> None:
+    async with opened(path):
+        pass
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+    before = read(path, "SELECT * FROM sqlite_master")
+    with pytest.raises(IndexDamaged, match=r"before the first release.*rrd reindex"):
+        await Index.open(path)
+    assert read(path, "SELECT * FROM sqlite_master") == before
+    assert read(path, "PRAGMA user_version") == [(version,)]
+
+
+def _schema(path: Path) -> dict[tuple[str, str], object]:
+    """Return tables by their columns and keys, and all else by its text without comments and white space."""
+    found: dict[tuple[str, str], object] = {}
+    with closing(sqlite3.connect(path)) as db:
+        for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master").fetchall():
+            told: object = re.sub(r"\s+", " ", re.sub(r"--.*", "", sql or ""))
+            if kind == "table":
+                columns = db.execute(f"PRAGMA table_info({name})").fetchall()
+                told = columns, db.execute(f"PRAGMA index_list({name})").fetchall()
+            found[kind, name] = told
+    return found
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.partition(".")[0])
+async def test_an_index_of_an_earlier_day_has_the_schema_of_a_new_one(archive: Path, tmp_path: Path) -> None:
+    with tarfile.open(archive) as members:
+        members.extractall(tmp_path, filter="data")
+    old, new = tmp_path / "data" / "index.sqlite", tmp_path / "new.sqlite"
+    for path in (old, new):
+        async with opened(str(path)):
+            pass
+    assert _schema(old) == _schema(new)
+    assert read(str(old), "PRAGMA application_id") == read(str(new), "PRAGMA application_id")
 
 
 def test_every_script_is_packaged() -> None:

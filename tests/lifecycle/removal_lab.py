@@ -163,7 +163,7 @@ class RemovalLab(Lab):
         if reason == "erased":
             return await self.remover.erase(TENANT, recording)
         row = await self.row(recording)
-        return await self.remover.expire(TENANT, recording, last_stored_ms=row.last_stored_ms)
+        return await self.remover.expire(TENANT, recording, last_stored_ms=row.extent.stored_ms)
 
     def remains(self, state: bytes | None) -> RemovalWorld:
         return RemovalWorld(self.world(state), self._stones())

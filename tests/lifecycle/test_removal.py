@@ -218,7 +218,7 @@ async def test_a_new_life_never_shares_a_prefix_with_one_that_is_still_to_go(tmp
 async def test_what_was_written_to_in_the_meantime_does_not_expire(tmp_path: Path) -> None:
     async with lab(tmp_path) as life:
         await life.fill(A)
-        seen = (await life.row(A)).last_stored_ms
+        seen = (await life.row(A)).extent.stored_ms
         source = await life.registry.open_source(TENANT, A)
         await put(source, event(500))
         life.acked[A].append(event(500))

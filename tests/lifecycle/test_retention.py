@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rrd.config import Config
 from rrd.errors import ConfigError
+from rrd.extent import Extent
 from rrd.index.index import Index
 from rrd.index.rows import AgeRow, Commit, TenantRow
 from rrd.lifecycle.retention import (
@@ -378,7 +379,6 @@ async def test_the_index_is_asked_for_what_the_planner_wants_to_know(tmp_path: P
 def _commit(row: AgeRow) -> Commit:
     return Commit(
         row_id=row.row_id, tenant=row.tenant, recording=row.recording, created_ms=row.created_ms,
-        segment=1, segment_size=row.stored_bytes, block_offset=0, stored_ms=row.last_stored_ms, next_seq=2,
-        event_count=1, first_ts=1.0, last_ts=1.0, raw_size=10, block_size=row.stored_bytes, duplicate_count=0,
-        quarantine_count=0, metadata=(),
+        segment=1, segment_size=row.stored_bytes, block_offset=0, block_size=row.stored_bytes,
+        extent=Extent(1, 1, 1.0, 1.0, 10, row.last_stored_ms, 0, 0), metadata=(),
     )  # fmt: skip

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError
 from rrd.objects.choose import open_bare_store
 from rrd.objects.local import LocalStore
 from rrd.objects.s3 import S3Store
-from rrd.segment.disk import OsDisk
 
 BUCKET = {"object_store": "s3", "s3_bucket": "recordings"}
 

@@ -12,10 +12,10 @@ import pytest
 
 from rrd.cli import main
 from rrd.config import Config
+from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError, ObjectMissing, StoreAway, WrongStore
 from rrd.objects.choose import open_store
 from rrd.objects.identity import MARKER_KEY, Marker, Own, OwnedStore, Verdict, judge, read_own
-from rrd.segment.disk import OsDisk
 from tests.harness import running
 
 A, B = "id-a", "id-b"

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from rrd.disk.disk import OsDisk
 from rrd.errors import ObjectMissing, StoreAway
 from rrd.objects.local import LocalStore
 from rrd.objects.store import Removed
-from rrd.segment.disk import OsDisk
 from tests.harness import until
 from tests.objects.conftest import MakeFile
 from tests.thoroughness import examples

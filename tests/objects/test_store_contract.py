@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from rrd.config import MIB, Config
+from rrd.disk.disk import OsDisk
 from rrd.errors import ObjectMissing
 from rrd.objects.choose import open_bare_store
 from rrd.objects.local import LocalStore
 from rrd.objects.s3 import S3Store
 from rrd.objects.store import ObjectStore, Removed
-from rrd.segment.disk import OsDisk
 from tests.objects.conftest import MakeFile, some_bytes
 from tests.s3.server import S3Server
 

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from rrd.index.rows import ObjectRow, SegmentRow, SegmentState
 from rrd.layout import SegmentName, active_path, object_key, sealed_path
 from rrd.objects.files import ObjectFiles
-from rrd.playback.table import ALWAYS, Between, Snapshot
+from rrd.playback.table import ALWAYS, Between
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, encode_block, encode_identity
 from rrd.segment.pack import pack
 from rrd.segment.run import PackSource
+from rrd.shelf.holdings import Holdings
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
 from tests.simdisk import SimDisk
@@ -129,7 +130,7 @@ def path_of(number: int, state: SegmentState) -> str:
     return active_path(DATA, name) if state == "active" else sealed_path(DATA, name)
 
 
-def put(disk: SimDisk, segments: Sequence[Segment]) -> Snapshot:
+def put(disk: SimDisk, segments: Sequence[Segment]) -> Holdings:
     """Put a recording on a disk: the last segment is active, the others are sealed."""
     state: SegmentState
     for state in ("active", "sealed"):
@@ -142,7 +143,7 @@ def put(disk: SimDisk, segments: Sequence[Segment]) -> Snapshot:
         disk.put(path_of(number, state), data)
         rows.append(SegmentRow(number, state, len(data), None, None))
         first_seq += sum(map(len, blocks))
-    return Snapshot(TENANT, RECORDING, tuple(rows))
+    return Holdings(TENANT, RECORDING, tuple(rows))
 
 
 def seal(disk: SimDisk, number: int) -> None:
@@ -166,19 +167,19 @@ class Run(NamedTuple):
 def roll_up(
     disk: SimDisk,
     store: MemoryStore,
-    snapshot: Snapshot,
+    snapshot: Holdings,
     first: int,
     last: int,
     *,
     block_bytes: int = 2 << 20,
-) -> Snapshot:
+) -> Holdings:
     """Make an object of the segments from number ``first`` to ``last`` and publish it."""
     rows = snapshot.segments[first - 1 : last]
     sources = [PackSource(path_of(row.number, row.state), row.size) for row in rows]
     packed = pack(disk, sources, f"{DATA}/rolling/x", level=1, block_bytes=block_bytes)
-    row = ObjectRow(
-        first, last, rows[-1].size, packed.first_seq, packed.event_count, packed.size, packed.crc32c,
-        packed.raw_size, packed.first_ts, packed.last_ts, "published", 1, True,
+    row = ObjectRow.published(
+        first, last, packed.extent, last_segment_size=rows[-1].size, size=packed.size, crc32c=packed.crc32c,
+        published_ms=1, has_local=True,
     )  # fmt: skip
     store.objects[key_of(row)] = disk.read(f"{DATA}/rolling/x", 0, packed.size)
     disk.unlink(f"{DATA}/rolling/x")
@@ -197,7 +198,8 @@ def key_of(row: ObjectRow) -> str:
 def remove_files(disk: SimDisk, row: ObjectRow) -> None:
     """Remove the local copies of an object's segments, as the first half of evicting them."""
     for number in range(row.first_number, row.last_number + 1):
-        disk.unlink(path_of(number, "sealed"))
+        with contextlib.suppress(FileNotFoundError):
+            disk.unlink(path_of(number, "sealed"))
 
 
 class VanishingDisk(SimDisk):
@@ -218,7 +220,7 @@ class VanishingDisk(SimDisk):
         return super().read(path, offset, size)
 
 
-def evict(disk: SimDisk, snapshot: Snapshot, row: ObjectRow) -> Snapshot:
+def evict(disk: SimDisk, snapshot: Holdings, row: ObjectRow) -> Holdings:
     """Remove the local copies of an object's segments, and have the index know."""
     remove_files(disk, row)
     kept = tuple(s for s in snapshot.segments if not row.first_number <= s.number <= row.last_number)
@@ -233,7 +235,7 @@ def spread(
     runs: Sequence[Run],
     *,
     block_bytes: int = 2 << 20,
-) -> Snapshot:
+) -> Holdings:
     """Put a recording on a disk and into a store. What ``runs`` don't reach is local."""
     snapshot = put(disk, segments)
     planned: list[ObjectRow] = []

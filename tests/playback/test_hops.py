@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from rrd.disk.disk import OsDisk
 from rrd.errors import CorruptSegment
 from rrd.objects.files import ObjectFiles
 from rrd.playback.hops import in_thread
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import Table, plan
-from rrd.segment.disk import OsDisk
 from tests.playback.recordings import DATA, Segment, answer, block, put
 from tests.simdisk import SimDisk
 

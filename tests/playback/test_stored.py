@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rrd.errors import CorruptSegment, StoreAway
 from rrd.objects.files import ObjectFiles
 from rrd.playback.stored import CHUNK_BYTES_MAX, SPAN_BYTES, read_stored, stored_size
-from rrd.playback.table import Snapshot, Table, plan
+from rrd.playback.table import Table, plan
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
 from tests.playback.frames import frames_of
@@ -184,7 +185,7 @@ def test_a_store_that_goes_away_breaks_it_off() -> None:
 def test_a_damaged_object_is_named_and_never_served_as_if_whole() -> None:
     disk, store = SimDisk(), MemoryStore()
     segments: list[Segment] = [[noisy(start, 5000) for start in range(20)], []]
-    snapshot: Snapshot = spread(disk, store, segments, [Run(1, "evicted")], block_bytes=5000)
+    snapshot: Holdings = spread(disk, store, segments, [Run(1, "evicted")], block_bytes=5000)
     key = key_of(snapshot.objects[0])
     store.damage(key, snapshot.objects[0].size // 2)
     with files_of(store) as objects, pytest.raises(CorruptSegment) as caught:

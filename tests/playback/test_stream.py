@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from rrd.errors import CorruptSegment, StoreAway
 from rrd.objects.files import ObjectFiles
+from rrd.playback.blocks import CHUNK_BYTES
 from rrd.playback.splice import JSON_ARRAY, NDJSON, Form
-from rrd.playback.stream import CHUNK_BYTES, CHUNK_BYTES_MAX, read_in_order
+from rrd.playback.stream import CHUNK_BYTES_MAX, read_in_order
 from rrd.playback.table import ALWAYS, Between, Table, plan
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore

@@ -12,8 +12,10 @@ from rrd.errors import CorruptSegment
 from rrd.layout import SegmentName
 from rrd.objects.files import ObjectFiles
 from rrd.playback.sources import SegmentFile
-from rrd.playback.table import Between, Snapshot, plan
+from rrd.playback.table import Between, plan
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
 from tests.playback.recordings import (
@@ -38,7 +40,7 @@ from tests.simdisk import SimDisk
 TWO = [[block(1, 2), block(3)], [block(4), [], block(5, 6)]]
 
 
-def with_size(snapshot: Snapshot, number: int, size: int) -> Snapshot:
+def with_size(snapshot: Holdings, number: int, size: int) -> Holdings:
     rows = [row._replace(size=size) if row.number == number else row for row in snapshot.segments]
     return snapshot._replace(segments=tuple(rows))
 
@@ -154,7 +156,7 @@ def test_a_file_that_moves_while_it_is_looked_for_is_found() -> None:
             raise FileNotFoundError(path)
         return path
 
-    assert SegmentFile(SimDisk(), DATA, name, "sealed").read(look) == path_of(1, "sealed")
+    assert SegmentFile(Shelf(SimDisk(), DATA), name, "sealed").read(look) == path_of(1, "sealed")
     assert looks == [path_of(1, "sealed"), path_of(1, "active"), path_of(1, "sealed")]
 
 

@@ -35,13 +35,14 @@ from rrd.index.rows import Commit, RecordingRow
 from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
-from rrd.playback.table import Snapshot, plan
+from rrd.playback.table import plan
 from rrd.recording import Source
 from rrd.recovery import Recovered, recover
 from rrd.registry import Registry
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
+from rrd.shelf.holdings import Holdings
 from rrd.wire.events import check_lines
 from rrd.wire.metadata import Metadata
 from tests.objects.memory_store import MemoryStore
@@ -421,7 +422,7 @@ async def _check_answers(life: Life, row: RecordingRow, stored: Stored) -> None:
     # Nothing is rolled up here, so the store stays empty.
     files = ObjectFiles(MemoryStore(), asyncio.get_running_loop(), cache_bytes_max=0, deadline_s=5)
     with contextlib.closing(files):
-        table = plan(life.disk, files, DATA, Snapshot.of(row))
+        table = plan(life.disk, files, DATA, Holdings.of(row))
         answer = b"".join(read_in_order(table, form=NDJSON, bytes_max=1 << 20))
     assert answer == _expected_answer(stored.lines, row.recording)
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrd.extent import nothing
 from rrd.index.rows import ObjectRow, ObjectState, RecordingRow, SegmentRow, SegmentState
-from rrd.rollup.plan import retry_delay_s, runs
+from rrd.rollup.plan import runs
 
 STATES: dict[str, SegmentState] = {"a": "active", "s": "sealed", "r": "rolled"}
 
@@ -26,7 +27,7 @@ def an_object(first: int, last: int, state: ObjectState = "planned") -> ObjectRo
 
 
 def recording(found: tuple[SegmentRow, ...], *objects: ObjectRow) -> RecordingRow:
-    return RecordingRow(1, "t", "r", 0, 1, None, True, frozenset(), found, objects)
+    return RecordingRow(1, "t", "r", 0, nothing(1), True, frozenset(), found, objects)
 
 
 TABLE = {
@@ -73,12 +74,3 @@ def test_each_sealed_segment_is_in_one_run_and_nothing_else_is(states: str, byte
     for run in found:
         assert [segment.number for segment in run.segments] == [*range(run.first_number, run.last_number + 1)]
         assert run.size <= bytes_max or len(run.segments) == 1
-
-
-@pytest.mark.parametrize(
-    ("failures", "ceiling_s"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (1000, 60), (10**9, 60)]
-)
-def test_pauses_double_up_to_a_minute(failures: int, ceiling_s: float) -> None:
-    assert retry_delay_s(failures, 0.0) == 0
-    assert retry_delay_s(failures, 0.5) == ceiling_s / 2
-    assert retry_delay_s(failures, 1.0) == ceiling_s

@@ -10,7 +10,7 @@ import msgspec
 import zstandard
 from hypothesis import strategies as st
 
-from rrd.segment.disk import Readable
+from rrd.disk.disk import Readable
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
     BlockDraft,

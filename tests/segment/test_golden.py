@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 import rrd.segment
-from rrd.segment.disk import OsDisk
+from rrd.disk.disk import OsDisk
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, QuarantineNote
 from rrd.segment.pack import PackSource, pack
 from rrd.segment.scan import scan

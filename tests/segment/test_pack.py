@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.corpus import lines_of
+from rrd.disk.disk import OsDisk
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import OsDisk
+from rrd.extent import Extent
 from rrd.segment.format import BlockDraft, BlockHeader, MetadataNote, QuarantineNote
 from rrd.segment.pack import Packed, PackSource, object_identity, pack
 from rrd.segment.scan import scan
@@ -184,13 +185,16 @@ def test_what_packing_returns_is_what_it_made(run: list[Sample], block_bytes: in
     assert made == Packed(
         size=len(data),
         crc32c=google_crc32c.value(data),
-        raw_size=sum(header.raw_size for header in headers),
-        event_count=sum(header.event_count for header in headers),
-        first_seq=run[0].identity.first_seq,
-        first_ts=min((header.first_ts for header in with_events), default=None),
-        last_ts=max((header.last_ts for header in with_events), default=None),
-        stored_ms=max((draft.stored_ms for draft in drafts_of(run)), default=0),
-        duplicate_count=sum(header.duplicate_count for header in headers),
+        extent=Extent(
+            first_seq=run[0].identity.first_seq,
+            event_count=sum(header.event_count for header in headers),
+            first_ts=min((header.first_ts for header in with_events), default=None),
+            last_ts=max((header.last_ts for header in with_events), default=None),
+            raw_size=sum(header.raw_size for header in headers),
+            stored_ms=max((draft.stored_ms for draft in drafts_of(run)), default=0),
+            duplicate_count=sum(header.duplicate_count for header in headers),
+            quarantine_count=sum(header.quarantine_count for header in headers),
+        ),
         quarantine=tuple(
             (header.offset, header.stored_ms, header.quarantine_count)
             for header in headers
@@ -281,7 +285,7 @@ NOTES_ALONE = {
 @pytest.mark.parametrize("draft", NOTES_ALONE.values(), ids=NOTES_ALONE)
 def test_segments_without_events_are_packed(draft: BlockDraft) -> None:
     disk, made = packed(run_of([draft], [draft], first_seq=9), 1 << 20)
-    assert (made.event_count, made.first_seq, made.first_ts, made.last_ts) == (0, 9, None, None)
+    assert made.extent[:4] == (9, 0, None, None)
     [(_, block)] = blocks_of(disk, made)
     assert block == draft._replace(
         first_seq=9,
@@ -293,7 +297,7 @@ def test_segments_without_events_are_packed(draft: BlockDraft) -> None:
 
 def test_segments_without_blocks_are_packed() -> None:
     disk, made = packed(run_of([], []), 1 << 20)
-    assert (made.block_count, made.stored_ms) == (0, 0)
+    assert (made.block_count, made.extent.stored_ms) == (0, 0)
     assert blocks_of(disk, made) == []
     assert scan(disk, OBJECT_PATH, deep=True).verdict == "clean"
 

@@ -20,7 +20,7 @@ PEAK_MIB_MAX = 110
 
 PACK = """
 import sys
-from rrd.segment.disk import OsDisk
+from rrd.disk.disk import OsDisk
 from rrd.segment.pack import PackSource, pack
 source, target = sys.argv[1:]
 disk = OsDisk()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrd.segment.disk import OsDisk
+from rrd.disk.disk import OsDisk
 from rrd.segment.format import decode_identity
 from rrd.segment.salvage import Patched, salvage
 from tests.segment.samples import IDENTITY, PATH, Sample, an_object, any_samples, events, sample

@@ -9,8 +9,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrd.disk.disk import OsDisk, Readable
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import OsDisk, Readable
 from rrd.segment.format import BlockHeader, decode_notes
 from rrd.segment.reader import (
     Room,

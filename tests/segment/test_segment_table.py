@@ -10,8 +10,8 @@ from google_crc32c import value as crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment
-from rrd.segment.disk import Readable
 from rrd.segment.format import Identity
 from rrd.segment.table import TABLE_READ_SIZE, encode_table, load_table, read_table
 from tests.segment.samples import EMPTY, IDENTITY, NOTES, PATH, an_object, disk_with, events, sample

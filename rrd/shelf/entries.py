@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from rrd import ids, layout
+from rrd.disk.disk import Disk
 from rrd.layout import SegmentName
 from rrd.log import event
-from rrd.segment.disk import Disk
 
 NEXT_STEP = "move it elsewhere, or delete it by hand if it is not needed; rrd leaves it alone"
 
@@ -60,28 +60,18 @@ def names_in(disk: Disk, directory: str, report: Report = ignore) -> list[str]:
         return []
 
 
-def active_names(disk: Disk, data_dir: str, report: Report = ignore) -> list[SegmentName]:
-    """Return the names of the segments in ``active/``, sorted. Blocking."""
-    directory = layout.active_dir(data_dir)
-    return sorted(_segments(disk, directory, layout.parse_active, report))
-
-
-def sealed_names(disk: Disk, data_dir: str, report: Report = ignore) -> Iterator[SegmentName]:
-    """Yield the names of all segments below ``sealed/``, those of a recording together and by number.
-
-    Blocking. Raises ``OSError`` if a tenant's directory can't be listed: its segments must not be missed.
-    """
-    root = layout.sealed_root(data_dir)
+def suffixes_in(disk: Disk, root: str, report: Report = ignore) -> Iterator[tuple[str, str]]:
+    """Yield the directories of segments below ``sealed/``, each with its tenant, in order. Blocking."""
     for tenant in names_in(disk, root, report):
         if not ids.is_tenant(tenant) or not disk.is_dir(f"{root}/{tenant}"):
             report(Unexpected(f"{root}/{tenant}", "it is not a tenant's directory"))
             continue
         for name in names_in(disk, f"{root}/{tenant}", report):
             directory = f"{root}/{tenant}/{name}"
-            if not _is_suffix(name) or not disk.is_dir(directory):
+            if _is_suffix(name) and disk.is_dir(directory):
+                yield tenant, directory
+            else:
                 report(Unexpected(directory, "it is not a directory of segments"))
-                continue
-            yield from sorted(sealed_in(disk, tenant, directory, report))
 
 
 def sealed_in(disk: Disk, tenant: str, directory: str, report: Report = ignore) -> Iterator[SegmentName]:
@@ -92,12 +82,13 @@ def sealed_in(disk: Disk, tenant: str, directory: str, report: Report = ignore) 
         name = layout.parse_sealed(tenant, file_name)
         return name if name is not None and name.recording[-2:].lower() == suffix else None
 
-    return _segments(disk, directory, parse, report)
+    return segments_in(disk, directory, parse, report)
 
 
-def _segments(
-    disk: Disk, directory: str, parse: Callable[[str], SegmentName | None], report: Report
+def segments_in(
+    disk: Disk, directory: str, parse: Callable[[str], SegmentName | None], report: Report = ignore
 ) -> Iterator[SegmentName]:
+    """Yield the names of the files in a directory that ``parse`` takes for segments. Blocking."""
     for file_name in names_in(disk, directory, report):
         path, name = f"{directory}/{file_name}", parse(file_name)
         if file_name == layout.PROBE_NAME:
@@ -113,18 +104,3 @@ def _segments(
 def _is_suffix(name: str) -> bool:
     is_lower = 1 <= len(name) <= 2 and name == name.lower()
     return is_lower and layout.parse_sealed("t", f"{name}.000001{layout.SUFFIX}") is not None
-
-
-def unexpected(disk: Disk, data_dir: str) -> list[Unexpected]:
-    """Return what should not be in the folders of segments and what belongs to them. Blocking."""
-    found: list[Unexpected] = []
-    active_names(disk, data_dir, found.append)
-    for _ in sealed_names(disk, data_dir, found.append):
-        pass
-    for directory, parse in (
-        (layout.rolling_dir(data_dir), layout.parse_rolling),
-        (layout.torn_dir(data_dir), layout.parse_torn),
-    ):
-        for _ in _segments(disk, directory, parse, found.append):
-            pass
-    return found

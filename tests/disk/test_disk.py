@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrd.segment.disk import Disk, OsDisk
+from rrd.disk.disk import Disk, OsDisk
 from tests.simdisk import SimDisk
 
 

@@ -1,4 +1,4 @@
-"""The disk as rrd uses it: the only module that calls the operating system about files.
+"""The disk as segments and objects use it.
 
 Everything that must survive a power cut goes through a ``Disk``, so that tests can replace it by
 one that forgets what was not synced (``tests/power``).

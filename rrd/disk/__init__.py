@@ -1,0 +1,10 @@
+"""The one door to the operating system's files. Blocking; knows nothing of recordings.
+
+``disk``         what must survive a power cut, behind a protocol that tests simulate
+``files``        the rest: private files, small files written whole, links, copies, trees
+``lock``         locks between processes
+``sqlite_file``  a small SQLite file that nothing can rebuild
+
+Any module may look at files (``open`` to read, ``os.stat``, ``os.scandir``). Only this package makes,
+changes, moves and removes them.
+"""
