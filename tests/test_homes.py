@@ -20,8 +20,10 @@ TESTS = {
 # A test module → the modules without one of their own that it tests, and nothing smaller could.
 TESTED_TOGETHER = {
     # What a start, verify, doctor and --mend find, told of by their outcome on whole data directories.
-    "care/test_verify.py": "care/census care/contents care/differences care/entries care/examine care/proof"
+    "care/test_verify.py": "care/census care/contents care/differences care/examine care/proof"
     " care/spool care/survey",
+    "cli/test_cli_strays.py": "shelf/entries",
+    "disk/test_small_files.py": "disk/files",
     "care/test_leftovers.py": "care/kept_aside",
     "test_rebuild.py": "care/remembered index/keeping",
     "test_recovery.py": "catch_up",
@@ -58,6 +60,7 @@ TESTED_TOGETHER = {
     "objects/test_s3.py": "objects/s3_client",
     "objects/test_store_contract.py": "objects/store",
     "playback/test_table.py": "playback/sources",
+    "playback/test_stream.py": "playback/blocks",
     "rollup/test_rollup_worker.py": "rollup/make rollup/turns",
     "shares/test_room.py": "shares/threads",
     "test_log.py": "log_limit redaction traces",
@@ -73,7 +76,7 @@ TESTED_TOGETHER = {
     "wire/test_decoder.py": "wire/limits",
 }
 # Modules without behaviour of their own.
-NOTHING_TO_TEST = {"clock", "errors"}
+NOTHING_TO_TEST = {"clock"}
 
 
 def has_own(part: str) -> bool:
