@@ -21,7 +21,9 @@ TESTS = {
 TESTED_TOGETHER = {
     # What a start, verify, doctor and --mend find, told of by their outcome on whole data directories.
     "care/test_verify.py": "inventory/census inventory/contents inventory/differences care/examine"
-    " inventory/proof inventory/survey shelf/entries startup/spool",
+    " inventory/proof inventory/survey startup/spool",
+    "cli/test_cli_strays.py": "shelf/entries",
+    "disk/test_small_files.py": "disk/files",
     "care/test_leftovers.py": "care/kept_aside",
     "startup/test_rebuild.py": "startup/remembered index/keeping",
     "startup/test_recovery.py": "startup/catch_up",
@@ -57,7 +59,6 @@ TESTED_TOGETHER = {
     "lifecycle/test_rounds.py": "lifecycle/holds",
     "objects/test_s3.py": "objects/s3_client",
     "objects/test_store_contract.py": "objects/store",
-    "disk/test_small_files.py": "disk/files",
     "playback/test_stream.py": "playback/blocks",
     "playback/test_table.py": "playback/sources",
     "rollup/test_rollup_worker.py": "rollup/make rollup/turns",
@@ -75,7 +76,7 @@ TESTED_TOGETHER = {
     "wire/test_decoder.py": "wire/limits",
 }
 # Modules without behaviour of their own.
-NOTHING_TO_TEST = {"clock", "errors"}
+NOTHING_TO_TEST = {"clock"}
 
 
 def has_own(part: str) -> bool:
