@@ -108,17 +108,19 @@ BY_SPELLING: dict[str, Coding] = {
 NAMES = ", ".join(coding.name for coding in CODINGS[:-1]) + f" or {CODINGS[-1].name}"
 """For messages: "gzip, br or zstd"."""
 
-MAGIC_FIRST = frozenset(magic[:1] for coding in CODINGS for magic in coding.magics)
-"""The first bytes of all magic numbers: most text is told from them by its first byte."""
+_BY_FIRST = {magic[:1]: coding for coding in CODINGS for magic in coding.magics}
+"""By the first byte of a magic number, of which no two begin with the same."""
+
+MAGIC_FIRST = frozenset(_BY_FIRST)
+"""Most text is told from all magic numbers by its first byte."""
 
 MAGIC_BYTES_MAX = max(len(magic) for coding in CODINGS for magic in coding.magics)
 
 
 def by_magic(head: bytes) -> Coding | None:
     """Return the compression of a stream that begins with ``head``, if it begins with a magic number."""
-    if head[:1] not in MAGIC_FIRST:
-        return None
-    return next((coding for coding in CODINGS if head.startswith(coding.magics)), None)
+    coding = _BY_FIRST.get(head[:1])
+    return coding if coding is not None and head.startswith(coding.magics) else None
 
 
 def inflater(encoding: Encoding, *, zstd_window_bytes_max: int) -> Inflater:

@@ -233,14 +233,17 @@ class Decoder:
         return self.is_behind
 
     def _decode(self) -> None:
+        may_be_dear = self._is_quick
         while self._splitter.whole_bytes < self._limits.batch_bytes:
-            if self._work_left <= 0 or (self._is_quick and self._taken_bytes and self._inflater.is_dear):
+            if self._work_left <= 0 or (may_be_dear and self._taken_bytes and self._inflater.is_dear):
                 self.is_behind = True
                 return
+            may_be_dear = False
             if self._events is not None:
                 self._take_event(self._events)
             elif (window := next(self._windows, None)) is not None:
                 self._work_left -= len(window) + WINDOW_COST_BYTES
+                may_be_dear = self._is_quick and not window  # An empty one tells of a stream that began.
                 self._take(window)
             elif self._message_ended:
                 if self._puts_off():
@@ -249,12 +252,8 @@ class Decoder:
                 self._message_ended = False
                 self._end_message()
             elif self._chunks:
-                self._chunk_bytes -= self._taken_bytes
-                self._taken_bytes = len(self._chunks[0][0])
-                chunk, self._message_ended = self._chunks.popleft()
-                self._windows = self._inflater.windows(chunk)
-                if self._message_ended:
-                    self._windows = chain(self._windows, self._inflater.flush())
+                may_be_dear = self._is_quick
+                self._begin_chunk()
             elif self._finished and self._inflater.has_head:
                 self._windows = self._inflater.flush()
             elif self._finished and not self._ended:
@@ -267,6 +266,14 @@ class Decoder:
                 # The iterator would keep the last chunk.
                 self._windows = iter(())
                 return
+
+    def _begin_chunk(self) -> None:
+        self._chunk_bytes -= self._taken_bytes
+        self._taken_bytes = len(self._chunks[0][0])
+        chunk, self._message_ended = self._chunks.popleft()
+        self._windows = self._inflater.windows(chunk)
+        if self._message_ended:
+            self._windows = chain(self._windows, self._inflater.flush())
 
     def _take_event(self, events: Iterator[bytes]) -> None:
         event = next(events, None)

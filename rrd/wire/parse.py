@@ -173,11 +173,11 @@ def check_utf8(text: bytes) -> None:
     if text.isascii():
         return
     # In parts: most of a page's text is ASCII, of which telling so takes a tenth of the time of decoding.
-    start = 0
-    while start < len(text):
+    start, size = 0, len(text)
+    while start < size:
         part = text[start : start + _PART_BYTES]
         if part.isascii():
-            start += len(part)
+            start += _PART_BYTES
         else:
             # What a part's edge cuts off is left over, and comes first in the next.
-            start += codecs.utf_8_decode(part, "strict", start + len(part) == len(text))[1]
+            start += codecs.utf_8_decode(part, "strict", start + _PART_BYTES >= size)[1]
