@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 from collections import Counter
@@ -25,6 +26,11 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("rrd")
+
+
+def pytest_configure() -> None:
+    """Let processes of tests hear a hangup, also where ``nohup`` has the tests ignore it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
