@@ -16,7 +16,7 @@ from rrd.http.budget import Hold
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch
 
-TURN_S = 0.008
+TURN_S = 0.006
 """A turn of a task lasts a quick call longer than that, at most. More of them would make commits, which
 begin in the turns of others, smaller and more in number."""
 

@@ -162,6 +162,9 @@ class Decoder:
         self._is_quick = pace == "quick"
         self._work_left = _WORK_BYTES[pace]
         if self._unchecked:
+            if self._is_quick and len(self._unchecked) - self._unchecked_at > QUICK_CHECK_BYTES_MAX:
+                self.is_behind = True
+                return None
             return self._check()
         self._pull()
         ending = flush or (not self.is_behind and (self._finished or self._error is not None))

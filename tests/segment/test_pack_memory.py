@@ -26,7 +26,7 @@ source, target = sys.argv[1:]
 disk = OsDisk()
 made = pack(disk, [PackSource(source, disk.size(source))], target, level=12, block_bytes=4 << 20)
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(made.raw_size, int(peak) >> 10)
+print(made.extent.raw_size, int(peak) >> 10)
 """
 
 
