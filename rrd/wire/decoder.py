@@ -162,9 +162,6 @@ class Decoder:
         self._is_quick = pace == "quick"
         self._work_left = _WORK_BYTES[pace]
         if self._unchecked:
-            if self._is_quick and len(self._unchecked) - self._unchecked_at > QUICK_CHECK_BYTES_MAX:
-                self.is_behind = True
-                return None
             return self._check()
         self._pull()
         ending = flush or (not self.is_behind and (self._finished or self._error is not None))
@@ -392,7 +389,7 @@ class Decoder:
     def _check(self) -> Batch | None:
         """Make a batch of the lines that wait, or of the first of them; None if that is no quick work."""
         payload, start = self._unchecked, self._unchecked_at
-        if self._is_quick and self._is_check_long:
+        if self._is_quick and (self._is_check_long or len(payload) - start > QUICK_CHECK_BYTES_MAX):
             self.is_behind = True
             return None
         try:
