@@ -9,7 +9,7 @@ IS_THOROUGH = os.environ.get("TESTS_THOROUGH") == "1"
 
 def examples(count: int) -> int:
     """Return how many examples to try where ``count`` are worth trying."""
-    return count if IS_THOROUGH else -(-count // 5)
+    return count if IS_THOROUGH else -(-count // 6)
 
 
 def some(places: range) -> range:
