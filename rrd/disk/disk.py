@@ -13,6 +13,8 @@ import shutil
 import time
 from typing import Protocol
 
+from rrd.disk.files import read_at
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 NOW_BYTES_MAX = 512 << 10
@@ -213,12 +215,7 @@ class OsDisk:
     def read(self, path: str, offset: int, size: int) -> bytes:
         handle = _open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            parts = []
-            while size > 0 and (part := os.pread(handle, size, offset)):
-                parts.append(part)
-                offset += len(part)
-                size -= len(part)
-            return b"".join(parts)
+            return read_at(handle, offset, size)
         finally:
             os.close(handle)
 

@@ -63,6 +63,16 @@ def open_handle(path: str, *, follow: bool = True) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
 
 
+def read_at(handle: int, offset: int, size: int) -> bytes:
+    """Read ``size`` bytes from ``offset`` on; fewer only where the file ends."""
+    parts = []
+    while size > 0 and (part := os.pread(handle, size, offset)):
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
 def make_private(path: str) -> None:
     """Let a file's owner alone read and write it."""
     os.chmod(path, 0o600)

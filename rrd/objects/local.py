@@ -323,11 +323,6 @@ def _read(path: str, offset: int, size: int) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        parts = []
-        while size > 0 and (part := os.pread(handle, size, offset)):
-            parts.append(part)
-            offset += len(part)
-            size -= len(part)
-        return b"".join(parts)
+        return files.read_at(handle, offset, size)
     finally:
         os.close(handle)
