@@ -144,18 +144,12 @@ class Tombstones:
     def gone_here(self, tombstone: Tombstone, *, events: int, size: int) -> None:
         """Note, durably, that nothing is left of it on this machine: only its objects are still to go."""
         with self._file.writing() as db:
-            db.execute(
-                _GONE_HERE,
-                (events, size, *_life(tombstone)),
-            )
+            db.execute(_GONE_HERE, (events, size, *_life(tombstone)))
 
     def done(self, tombstone: Tombstone, *, events: int, size: int, objects: int) -> None:
         """Note, durably, that nothing is left of it anywhere."""
         with self._file.writing() as db:
-            db.execute(
-                _DONE,
-                (events, size, objects, *_life(tombstone)),
-            )
+            db.execute(_DONE, (events, size, objects, *_life(tombstone)))
 
     def pending(self) -> list[Tombstone]:
         """Return those that are not done, in the order in which they were begun."""

@@ -183,13 +183,14 @@ class _Restore:
 
         Raises ``WrongStore`` if it belongs to yet another data directory.
         """
-        own = read_own(f"{self._new}/{DATA}")
+        disk = OsDisk()
+        own = read_own(f"{self._new}/{DATA}", disk)
         if own is not None:
-            write_own(self._data_dir, Own(own.id), OsDisk())
+            write_own(self._data_dir, Own(own.id), disk)
         if not objects:
             return
         self._progress.begin("objects")
-        async with open_store(self._config, OsDisk()) as store:
+        async with open_store(self._config, disk) as store:
             for found in objects:
                 path = f"{self._source}/{found.path}"
                 await store.put(found.path.removeprefix(_OBJECTS), path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from rrd import layout
 from rrd.access.gate import Gate
@@ -23,6 +24,7 @@ from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
 from rrd.index.index import Index
 from rrd.inventory.census import Patience
+from rrd.lifecycle.departures import Departures
 from rrd.lifecycle.guard import Guard, Place
 from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Remover
@@ -31,6 +33,7 @@ from rrd.log import event
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
 from rrd.objects.identity import OwnedStore, has_marked
+from rrd.objects.store import ObjectStore
 from rrd.recordings.claims import Claims
 from rrd.recordings.registry import Registry
 from rrd.rollup.evict import Evictor
@@ -54,13 +57,23 @@ _LATE_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Seams:
+    """What a daemon stands on. Tests put others in the place of these; everything else is as shipped."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    disk: Disk = field(default_factory=OsDisk)
+    store: ObjectStore | None = None
+    """None: the one that the settings say."""
+    open_index: Callable[[str], Awaitable[Index]] = Index.open
+    open_tombstones: Callable[[str], Tombstones] = Tombstones
+    store_retry_s: tuple[float, float] = (1.0, 60.0)
+    """Least and greatest ceiling of the pauses while the store is away, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """Everything that a daemon is made of. The API sees ``services`` only."""
 
-    config: Config
-    clock: Clock
-    disk: Disk
-    index: Index
     store: OwnedStore
     tombstones: Tombstones
     guard: Guard
@@ -99,97 +112,85 @@ async def _confirm(store: OwnedStore) -> bool:
     return True
 
 
-async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExitStack) -> Parts:
+async def make_parts(
+    config: Config, keys: KeyStore, stack: contextlib.AsyncExitStack, seams: Seams | None = None
+) -> Parts:
     """Make the parts; ``stack`` takes them apart again, in the reverse order.
 
-    Raises ``ConfigError`` for settings that can't be used, ``OSError`` if the data directory can't be.
+    Nothing in them makes a clock, a disk or a store of its own: these are the ``seams``'. Raises
+    ``ConfigError`` for settings that can't be used, ``OSError`` if the data directory can't be.
     """
+    seams = seams or Seams()
+    clock, disk, claims, sealed = seams.clock, seams.disk, Claims(), asyncio.Event()
+    tombstones = stack.enter_context(seams.open_tombstones(layout.tombstones_path(config.data_dir)))
+    departures = Departures(tombstones, clock)
+    store = await stack.enter_async_context(open_store(config, disk, seams.store))
+    store.now = clock.monotonic
     loop = asyncio.get_running_loop()
-    clock, disk, claims = SystemClock(), OsDisk(), Claims()
-    limits = limits_of(config)
-    tombstones = stack.enter_context(Tombstones(layout.tombstones_path(config.data_dir)))
-    store = await stack.enter_async_context(open_store(config, disk))
     files = ObjectFiles(
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
     stack.callback(files.close)
-    decoding_threads = FairThreads(DECODING_THREADS, name="decoding")
-    stack.callback(decoding_threads.close)
-    reading_threads = FairThreads(_READING_THREADS, name="reading")
-    stack.callback(reading_threads.close)
-    object_threads = FairThreads(_READING_THREADS, name="reading-objects")
-    stack.callback(object_threads.close)
-    index, must_rebuild = await open_index(config)
+    index, must_rebuild = await open_index(config, seams.open_index)
     stack.push_async_callback(index.close)
-    guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
+    place = Place(config.data_dir)
+    guard = Guard(config.data_dir, config.disk_reserve_bytes, monotonic=clock.monotonic, place=place)
     evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
     registry = Registry(
-        config,
-        disk,
-        index,
-        clock,
-        limits,
-        files=files,
-        refusal=guard.refusal,
-    )
+        config, disk, index, clock, limits_of(config), files=files,
+        refusal=guard.refusal, is_erased=departures.is_erased, on_sealed=sealed.set,
+    )  # fmt: skip
     rollup = RollUp(
-        config,
-        disk,
-        index,
-        store,
-        claims,
-        clock,
-        live_sources=registry.live_sources,
-        evictor=evictor,
-    )
-    registry.on_sealed = rollup.nudge
+        config, disk, index, store, claims, clock, live_sources=registry.live_sources, evictor=evictor,
+        retry_s=seams.store_retry_s, nudged=sealed,
+    )  # fmt: skip
     stack.callback(rollup.close)
     stack.push_async_callback(registry.stop)
-    remover = Remover(config, disk, index, registry, store, files, claims, tombstones, clock)
+    remover = Remover(config, disk, index, registry, store, files, claims, departures, clock)
     stack.push_async_callback(remover.close)
-    registry.is_erased = remover.is_erased
     retention = Retention(config, index, remover, clock, Holds(config), tombstones)
-    services = Services(
-        config=config,
-        clock=clock,
-        disk=disk,
-        gate=Gate(keys),
-        limits=limits,
-        index=index,
-        registry=registry,
-        sockets=Sockets(
-            clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s
-        ),
-        streams=Streams(),
-        unfinished=Budget(
-            config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
-        ),
-        admission=Admission(config, clock),
-        read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES),
-        decoding_threads=decoding_threads,
-        reading_threads=reading_threads,
-        object_threads=object_threads,
-        files=files,
-        claims=claims,
-        remover=remover,
-        refusals=Refusals(config.data_dir, clock),
-        held=retention.held,
+    services = _make_services(
+        config, clock, keys, stack, disk=disk, index=index, registry=registry, files=files, claims=claims,
+        remover=remover, retention=retention,
+    )  # fmt: skip
+    return Parts(store, tombstones, guard, rollup, evictor, retention, services, must_rebuild)
+
+
+def _make_services(
+    config: Config,
+    clock: Clock,
+    keys: KeyStore,
+    stack: contextlib.AsyncExitStack,
+    *,
+    disk: Disk,
+    index: Index,
+    registry: Registry,
+    files: ObjectFiles,
+    claims: Claims,
+    remover: Remover,
+    retention: Retention,
+) -> Services:
+    """Make what requests alone need, beside the parts that the whole daemon has."""
+
+    def threads(count: int, name: str) -> FairThreads:
+        made = FairThreads(count, name=name)
+        stack.callback(made.close)
+        return made
+
+    unfinished = Budget(
+        config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
     )
-    return Parts(
-        config=config,
-        clock=clock,
-        disk=disk,
-        index=index,
-        store=store,
-        tombstones=tombstones,
-        guard=guard,
-        rollup=rollup,
-        evictor=evictor,
-        retention=retention,
-        services=services,
-        must_rebuild=must_rebuild,
-    )
+    return Services(
+        config=config, clock=clock, disk=disk, gate=Gate(keys), limits=limits_of(config),
+        index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
+        sockets=Sockets(clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s),
+        streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
+        read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),
+        decoding_threads=threads(DECODING_THREADS, "decoding"),
+        reading_threads=threads(_READING_THREADS, "reading"),
+        object_threads=threads(_READING_THREADS, "reading-objects"),
+    )  # fmt: skip
 
 
 async def bring_up_to_date(parts: Parts) -> Recovered:
@@ -199,11 +200,12 @@ async def bring_up_to_date(parts: Parts) -> Recovered:
     been marked: what it holds is known there alone. Raises ``ConfigError`` if it is the wrong one.
     """
     parts.services.waits_for = "it asks the object store whose it is"
-    was_marked = has_marked(parts.config.data_dir)
+    data_dir, disk = parts.services.config.data_dir, parts.services.disk
+    was_marked = has_marked(data_dir, disk)
     answers = await _confirm(parts.store)
     parts.services.waits_for = "it brings its index up to date"
-    await asyncio.to_thread(empty_rolling_dir, parts.disk, parts.config.data_dir)
-    await asyncio.to_thread(remove_leftovers, parts.config.data_dir)
+    await asyncio.to_thread(empty_rolling_dir, disk, data_dir)
+    await asyncio.to_thread(remove_leftovers, data_dir)
     if parts.must_rebuild:
         recovered = await _rebuild(parts, was_marked=was_marked, answers=answers)
     else:
@@ -234,15 +236,11 @@ async def _rebuild(parts: Parts, *, was_marked: bool, answers: bool) -> Recovere
 
 
 async def _recover(parts: Parts, store: OwnedStore | None, patience: Patience | None = None) -> Recovered:
+    services = parts.services
     return await recover(
-        parts.config,
-        parts.disk,
-        parts.index,
-        rebuild=parts.must_rebuild,
-        store=store,
-        tombstones=parts.tombstones,
-        patience=patience,
-    )
+        services.config, services.disk, services.index, rebuild=parts.must_rebuild,
+        store=store, tombstones=parts.tombstones, patience=patience,
+    )  # fmt: skip
 
 
 def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:

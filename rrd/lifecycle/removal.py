@@ -25,25 +25,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
-from rrd import layout, metrics
+from rrd import metrics
 from rrd.backoff import Backoff
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
-from rrd.errors import NotFound, ObjectError, ObjectMissing, RefusedError, RrdError, StoreAway
+from rrd.errors import NotFound, ObjectError, ObjectMissing, RrdError
 from rrd.index.index import Index
 from rrd.index.rows import RecordingRow, RemovedRecording
 from rrd.inventory.census import StoreFiles
+from rrd.lifecycle.departures import Departures, prefix_of
 from rrd.lifecycle.local_files import is_recorded, remove_files
 from rrd.log import event
+from rrd.objects.files import ObjectFiles
 from rrd.objects.store import ObjectStore
 from rrd.recordings.claims import Claims
-from rrd.tombstones import Reason, Tombstone, Tombstones
+from rrd.recordings.registry import Registry
+from rrd.tombstones import Reason, Tombstone
 
 _PAGE = 100
 _AT_ONCE = 4
@@ -75,31 +77,19 @@ class Receipt(NamedTuple):
         return Receipt(*map(sum, zip(self, other, strict=True)))
 
 
-class Senders(Protocol):
-    """Of the registry, what a removal needs."""
-
-    async def expel(self, tenant: str, recording: str) -> None: ...
-
-
-class Cache(Protocol):
-    """Of the cache of objects, what a removal needs."""
-
-    def forget(self, prefix: str) -> None: ...
-
-
 class Remover:
-    """Removes recordings. One for a data directory; on the loop, except for ``is_erased``."""
+    """Removes recordings. One for a data directory; on the loop."""
 
     def __init__(  # noqa: PLR0917 - each is the only one of its kind
         self,
         config: Config,
         disk: Disk,
         index: Index,
-        registry: Senders,
+        registry: Registry,
         store: ObjectStore,
-        files: Cache,
+        files: ObjectFiles,
         claims: Claims,
-        tombstones: Tombstones,
+        departures: Departures,
         clock: Clock,
     ) -> None:
         self._config = config
@@ -109,9 +99,10 @@ class Remover:
         self._store = store
         self._files = files
         self._claims = claims
-        self._tombstones = tombstones
+        self._departures = departures
+        self._tombstones = departures.tombstones
         self._clock = clock
-        self._leaving: Counter[tuple[str, str]] = Counter()
+        self.is_leaving = departures.is_leaving
         self._is_away = False
         self._something = asyncio.Event()
         # Of its own: syncs of directories must not wait behind commits, nor commits behind them.
@@ -120,27 +111,6 @@ class Remover:
     async def close(self) -> None:
         """Let go of the thread, when ``run`` has ended and nothing is being removed."""
         await asyncio.to_thread(self._thread.shutdown)
-
-    def is_leaving(self, tenant: str, recording: str) -> bool:
-        """Tell whether a recording is being removed right now: to a reader it has gone already."""
-        return (tenant, recording) in self._leaving
-
-    def is_erased(self, tenant: str, recording: str) -> bool:
-        """Tell whether a recording was erased and must not come back. For threads: it reads a file.
-
-        Raises ``RefusedError`` while the recording is being removed because it expired, and ``StoreAway``
-        while what it would put into the store could not be told from what is still to be removed there.
-        """
-        lives = self._tombstones.lives(tenant, recording)
-        if any(life.reason == "erased" for life in lives):
-            return True
-        pending = [life for life in lives if life.state != "done"]
-        if self.is_leaving(tenant, recording) or any(life.state == "begun" for life in pending):
-            raise RefusedError(f"recording {recording} is being removed; send it again in a moment")
-        today = layout.object_prefix(tenant, recording, self._clock.now_ms())
-        if any(_prefix(life) == today for life in pending):
-            raise StoreAway(f"recording {recording} expired today, and its objects can't be removed yet")
-        return False
 
     async def erase(self, tenant: str, recording: str) -> Receipt:
         """Remove a recording for good, whether the API shows it or not.
@@ -155,7 +125,7 @@ class Remover:
             standing = await self._in_thread(lambda: self._tombstones.erased(tenant, recording))
             if standing is None or standing.state == "done":
                 raise NotFound(f"there is no recording {recording}")
-        with self._leaves(tenant, recording):
+        with self._departures.under_way(tenant, recording):
             tombstone = standing if row is None else await self._bury(row, "erased")
             assert tombstone is not None
             # First, and once more below: whoever holds the claim may do so for a while.
@@ -197,7 +167,7 @@ class Remover:
         async with self._claims.exclusive(tenant, recording):
             # Whoever writes to it is spared, unless it is too late for that.
             await self._unchanged(tenant, recording, last_stored_ms)
-            with self._leaves(tenant, recording):
+            with self._departures.under_way(tenant, recording):
                 await self._registry.expel(tenant, recording)
                 row = await self._unchanged(tenant, recording, last_stored_ms)
                 tombstone = await self._bury(row, "expired")
@@ -265,17 +235,6 @@ class Remover:
         still = [life for life in lives if life.created_ms == found.created_ms and life.state != "done"]
         return (await self._remove(still[0])).pending if still else 0
 
-    @contextlib.contextmanager
-    def _leaves(self, tenant: str, recording: str) -> Iterator[None]:
-        key = (tenant, recording)
-        self._leaving[key] += 1
-        try:
-            yield
-        finally:
-            self._leaving[key] -= 1
-            if not self._leaving[key]:
-                del self._leaving[key]
-
     async def _bury(self, row: RecordingRow, reason: Reason) -> Tombstone:
         at_ms = self._clock.now_ms()
         return await self._in_thread(
@@ -289,7 +248,7 @@ class Remover:
         """Take the steps from 2 on. Whoever calls holds the claim."""
         removed: RemovedRecording | None = None
         if tombstone.state == "begun":
-            with self._leaves(tombstone.tenant, tombstone.recording):
+            with self._departures.under_way(tombstone.tenant, tombstone.recording):
                 await self._registry.expel(tombstone.tenant, tombstone.recording)
                 removed = await self._remove_here(tombstone)
             metrics.RECORDINGS_REMOVED.add(tombstone.reason)
@@ -328,7 +287,7 @@ class Remover:
 
     async def _remove_there(self, tombstone: Tombstone) -> int | None:
         """Step 5. Return how many objects went; None if the store is away."""
-        prefix = _prefix(tombstone)
+        prefix = prefix_of(tombstone)
         self._files.forget(prefix)
         if self._is_away:  # As of a moment ago. Whoever asks for a removal needn't wait for that again.
             return None
@@ -372,10 +331,6 @@ class Remover:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-
-def _prefix(tombstone: Tombstone) -> str:
-    return layout.object_prefix(tombstone.tenant, tombstone.recording, tombstone.created_ms)
 
 
 def _counts(tombstone: Tombstone, removed: RemovedRecording | None) -> tuple[int, int]:

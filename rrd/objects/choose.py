@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterator
 
 from rrd import layout
@@ -17,14 +16,16 @@ from rrd.objects.store import ObjectStore
 
 
 @contextlib.asynccontextmanager
-async def open_store(config: Config, disk: Disk) -> AsyncIterator[OwnedStore]:
-    """Yield the store of ``open_bare_store``, which is changed only while it is this data directory's.
+async def open_store(
+    config: Config, disk: Disk, bare: ObjectStore | None = None
+) -> AsyncIterator[OwnedStore]:
+    """Yield ``bare``, or the store of ``open_bare_store``, changed only while it is this data directory's.
 
     Raises also ``WrongStore`` if the directory that was used is gone.
     """
     if config.object_store == "local":
-        _check_there(_root(config), config.data_dir)
-    async with open_bare_store(config, disk) as store:
+        _check_there(_root(config), config.data_dir, disk)
+    async with contextlib.nullcontext(bare) if bare is not None else open_bare_store(config, disk) as store:
         owned = OwnedStore(store, config.data_dir, disk)
         try:
             yield owned
@@ -65,9 +66,9 @@ def _root(config: Config) -> str:
     return (config.objects_dir or layout.objects_dir(config.data_dir)).rstrip("/") or "/"
 
 
-def _check_there(root: str, data_dir: str) -> None:
+def _check_there(root: str, data_dir: str, disk: Disk) -> None:
     """Raise ``WrongStore`` if the directory is gone: a new one would look like one that lost everything."""
-    own, name = read_own(data_dir), f"local:{root}"
-    if own is not None and own.store and not os.path.isdir(root):
+    own, name = read_own(data_dir, disk), f"local:{root}"
+    if own is not None and own.store and not disk.is_dir(root):
         verdict = judge(own, None, store_name=name)
         raise WrongStore(explained(verdict, own, store_name=name, data_dir=data_dir))

@@ -98,7 +98,7 @@ class OwnedStore:
 
         Raises ``WrongStore`` with what to do, ``StoreAway``.
         """
-        own, marker = read_own(self._data_dir), await self._marker()
+        own, marker = read_own(self._data_dir, self._disk), await self._marker()
         verdict = judge(own, marker, store_name=self.name)
         if verdict == "mark" or (verdict == "same" and not self._is_marked):
             await self._mark(own or Own(str(uuid.uuid4())))
@@ -113,7 +113,7 @@ class OwnedStore:
 
     async def check_owner(self) -> None:
         """Raise ``WrongStore`` if the store belongs to another data directory. Marks nothing."""
-        own = read_own(self._data_dir)
+        own = read_own(self._data_dir, self._disk)
         verdict = judge(own, await self._marker(), store_name=self.name)
         if verdict not in {"same", "mark"}:
             raise WrongStore(explained(verdict, own, store_name=self.name, data_dir=self._data_dir))
@@ -121,7 +121,7 @@ class OwnedStore:
     async def adopt(self) -> Marker | None:
         """Make the store this data directory's, whatever it was. Return the mark that it had."""
         before = await self._marker()
-        await self._mark(read_own(self._data_dir) or Own(str(uuid.uuid4())))
+        await self._mark(read_own(self._data_dir, self._disk) or Own(str(uuid.uuid4())))
         return before
 
     async def _marker(self) -> Marker | None:
@@ -138,7 +138,7 @@ class OwnedStore:
 
     async def _mark(self, own: Own) -> None:
         self._hold()
-        if read_own(self._data_dir) is None:
+        if read_own(self._data_dir, self._disk) is None:
             # First: a mark whose put was cut off, or whose answer was lost, is then known for this one's.
             write_own(self._data_dir, Own(own.id), self._disk)
         part = f"{self._data_dir}/identity.marker"
@@ -214,12 +214,11 @@ class OwnedStore:
             lock.release()
 
 
-def read_own(data_dir: str) -> Own | None:
+def read_own(data_dir: str, disk: Disk) -> Own | None:
     """Return what the data directory knows of itself. Raises ``ConfigError`` if that can't be read."""
     path = layout.identity_path(data_dir)
     try:
-        with open(path, "rb") as reader:
-            return msgspec.json.decode(reader.read(), type=Own)
+        return msgspec.json.decode(disk.read(path, 0, disk.size(path)), type=Own)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError:
@@ -229,9 +228,9 @@ def read_own(data_dir: str) -> Own | None:
         ) from None
 
 
-def has_marked(data_dir: str) -> bool:
+def has_marked(data_dir: str, disk: Disk) -> bool:
     """Tell whether a store was ever marked as this data directory's. Raises ``ConfigError``."""
-    own = read_own(data_dir)
+    own = read_own(data_dir, disk)
     return own is not None and bool(own.store)
 
 

@@ -40,8 +40,6 @@ _STALL_TOLD_S = 15.0
 
 _Key = tuple[str, str]
 
-"""Ends the name of a file that had the place of a segment."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -64,14 +62,17 @@ class Registry:
         *,
         files: Readable | None = None,
         refusal: Callable[[], RefusedError | None] = lambda: None,
-        is_erased: Callable[[str, str], bool] | None = None,
+        is_erased: Callable[[str, str], bool] = lambda _tenant, _recording: False,
+        on_sealed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``files``: objects, for worker threads. ``refusal``: why nothing new is taken now, or None."""
+        """``files``: objects, for worker threads. ``refusal``: why nothing new is taken now, or None.
+
+        ``is_erased``, which may block, tells whether a recording must not come back. ``on_sealed`` is called
+        when there are sealed segments that were active before.
+        """
         self._refusal = refusal
-        self.is_erased = is_erased
-        """Blocking: tells whether a recording must not come back."""
-        self.on_sealed: Callable[[], None] = lambda: None
-        """Called when there are sealed segments that were active before."""
+        self._is_erased = is_erased
+        self._on_sealed = on_sealed
         self._config = config
         self._disk = disk
         self._shelf = Shelf(disk, config.data_dir)
@@ -309,7 +310,7 @@ class Registry:
 
     async def _load(self, key: _Key, begin: Callable[[], None]) -> Recording:
         try:
-            if self.is_erased is not None and await asyncio.to_thread(self.is_erased, *key):
+            if await asyncio.to_thread(self._is_erased, *key):
                 raise Gone(f"recording {key[1]} was erased, and takes nothing more")
             # A segment that could not be sealed may be gone on with, but not while that is tried again.
             unsealed = any(name[:2] == key for name in self.committer.finished)
@@ -460,4 +461,4 @@ class Registry:
                     del self.committer.finished[name]
                     event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
                 event(logger, logging.INFO, "sealed", segments=len(names))
-                self.on_sealed()
+                self._on_sealed()

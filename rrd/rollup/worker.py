@@ -70,13 +70,14 @@ class RollUp:
         live_sources: Callable[[str, str], Collection[int]],
         evictor: Evictor,
         retry_s: tuple[float, float] = (1.0, 60.0),
+        nudged: asyncio.Event | None = None,
     ) -> None:
         """Take the parts.
 
         ``live_sources(tenant, recording)`` names the sources that are open now: their blocks are not merged
         with others', so that what they send again can still be told from what others sent. ``evictor``
         makes room when the disk is full. ``retry_s``: least and greatest ceiling of the pauses while the
-        store is away, in seconds.
+        store is away, in seconds. ``nudged``: set it to do as ``nudge`` does.
         """
         self._config = config
         self._index = index
@@ -86,7 +87,7 @@ class RollUp:
         self._maker = Maker(config, disk, index, store, clock, live_sources)
         self._evictor = evictor
         self._backoff = Backoff(*retry_s)
-        self._nudged = asyncio.Event()
+        self._nudged = nudged or asyncio.Event()
         self._aside: dict[int, float] = {}
         self._told: set[int] = set()
         self._away_since = 0.0

@@ -18,7 +18,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from rrd import layout
@@ -43,19 +43,23 @@ __all__ = ["Recovered", "is_held", "lock_data_dir", "open_index", "recover", "re
 logger = logging.getLogger(__name__)
 
 
-async def open_index(config: Config) -> tuple[Index, bool]:
+async def open_index(
+    config: Config, open_file: Callable[[str], Awaitable[Index]] = Index.open
+) -> tuple[Index, bool]:
     """Open the index; set one that is damaged aside. Also tell whether it must be rebuilt from the files.
 
     If so, that is noted beside it until ``recover`` is done: an index that a crash left half rebuilt
     is not empty any more, and is thrown away here.
     """
     path = layout.index_path(config.data_dir)
-    _remove_half_rebuilt(path)
+    if os.path.exists(_rebuild_note(path)):
+        event(logger, logging.WARNING, "index_half_rebuilt", next_step="it is rebuilt once more")
+        _remove_index(path)
     try:
-        index, rebuild = await _open(path)
+        index, rebuild = await _open(path, open_file)
     except IndexDamaged as error:
         set_index_aside(config, error)
-        index, rebuild = await _open(path)
+        index, rebuild = await _open(path, open_file)
     if rebuild:
         files.overwrite(_rebuild_note(path)).close()
         OsDisk().sync_dir(os.path.dirname(path))
@@ -72,9 +76,9 @@ def set_index_aside(config: Config, error: IndexDamaged) -> None:
             files.rename(path + suffix, aside + suffix)
 
 
-async def _open(path: str) -> tuple[Index, bool]:
+async def _open(path: str, open_file: Callable[[str], Awaitable[Index]]) -> tuple[Index, bool]:
     """Open an index, and tell whether it is empty. A damaged one is closed: its threads would live on."""
-    index = await Index.open(path)
+    index = await open_file(path)
     try:
         return index, await index.is_empty()
     except BaseException:
@@ -85,12 +89,6 @@ async def _open(path: str) -> tuple[Index, bool]:
 
 def _rebuild_note(index_path: str) -> str:
     return f"{index_path}.rebuilding"
-
-
-def _remove_half_rebuilt(index_path: str) -> None:
-    if os.path.exists(_rebuild_note(index_path)):
-        event(logger, logging.WARNING, "index_half_rebuilt", next_step="it is rebuilt once more")
-        _remove_index(index_path)
 
 
 async def recover(
@@ -149,15 +147,9 @@ async def reindex(config: Config, store: ObjectStore | None = None) -> Reindexed
                 index = await Index.open(fresh)
                 stack.push_async_callback(index.close)
                 result = await recover(
-                    config,
-                    OsDisk(),
-                    index,
-                    rebuild=True,
-                    store=store,
-                    tombstones=tombstones,
-                    patience=Patience(wait=False),
-                    old=old,
-                )
+                    config, OsDisk(), index, rebuild=True, store=store, tombstones=tombstones,
+                    patience=Patience(wait=False), old=old,
+                )  # fmt: skip
                 losses = [line async for line in _losses(config, index, store, result)]
         except BaseException:
             _remove_index(fresh)
@@ -173,7 +165,7 @@ async def reindex(config: Config, store: ObjectStore | None = None) -> Reindexed
 @contextlib.asynccontextmanager
 async def _opened_old(path: str) -> AsyncIterator[tuple[Index | None, IndexDamaged | None]]:
     """Open the index that is to be replaced, if it is whole: it may know of what the files no longer show."""
-    if not _is_there(path) or _is_there(_rebuild_note(path)):
+    if not os.path.exists(path) or os.path.exists(_rebuild_note(path)):
         yield None, None
         return
     try:
@@ -185,10 +177,6 @@ async def _opened_old(path: str) -> AsyncIterator[tuple[Index | None, IndexDamag
         yield old, None
     finally:
         await old.close()
-
-
-def _is_there(path: str) -> bool:
-    return os.path.exists(path)
 
 
 async def _losses(
