@@ -100,9 +100,9 @@ class LocalDaemon(Keys):
     """
 
     def __init__(self, parts: assembly.Parts, port: int) -> None:
-        super().__init__(parts.config.data_dir)
+        super().__init__(parts.services.config.data_dir)
         self.parts = parts
-        self.config = parts.config
+        self.config = parts.services.config
         self.services = parts.services
         self.port = port
 

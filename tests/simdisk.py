@@ -2,8 +2,8 @@
 
 Method
 ------
-Files are byte strings, and paths (absolute) name them. Beside what a running program sees, the disk keeps
-what is *durable*: the bytes below a file's synced size, and the directory entries as of their
+Files are byte strings, and paths name them; relative ones begin in a directory that is there. Beside what a
+running program sees, the disk keeps what is *durable*: the bytes below a file's synced size, and the directory entries as of their
 last sync. ``power_cut`` throws away the rest as a real machine may:
 
 - Bytes beyond the synced size are kept in part: none, some prefix, all, or all with holes (sectors
@@ -141,7 +141,7 @@ class SimDisk:
         """What each operation was: ``log[n]`` is the n-th."""
         self._rng = rng or random.Random(0)
         self._lock = threading.RLock()
-        self._dirs = {"/"}
+        self._dirs = {"/", ""}
         self._entries: dict[str, _File] = {}
         self._durable: dict[str, _File] = {}
         self._changes: list[_Change] = []
@@ -192,6 +192,11 @@ class SimDisk:
             self._cuts.clear()
             self._failures.clear()
             self._off = False
+
+    def halt(self) -> None:
+        """Let nothing more reach the disk: what ended that, ``power_cut`` or ``kill`` will say."""
+        with self._lock:
+            self._off = True
 
     def put(self, path: str, data: bytes) -> None:
         """Make or replace a file, durable at once: for damage and for files made elsewhere."""
@@ -341,7 +346,7 @@ class SimDisk:
         with self._powered():
             if path in self._entries:
                 raise _error(errno.ENOTDIR, path)
-            inside = [*self._entries, *self._dirs - {"/"}]
+            inside = [*self._entries, *self._dirs - {"/", ""}]
             return [posixpath.basename(name) for name in inside if posixpath.dirname(name) == path]
 
     def is_file(self, path: str) -> bool:

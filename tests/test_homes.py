@@ -1,4 +1,4 @@
-"""Each module of rrd has a test module of its name, and each test can fail."""
+"""Each module of rrd has a test module of its name, each test can fail, and no test wires a daemon by hand."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TESTED_TOGETHER = {
     "test_handles.py": "http/crowding http/door",
     # Parts of one mechanism, tested as one.
     "index/test_index.py": "index/listing index/queries index/rows index/values",
-    "lifecycle/test_removal_crash.py": "lifecycle/local_files",
+    "lifecycle/test_removal_crash.py": "lifecycle/departures lifecycle/local_files",
     "lifecycle/test_rounds.py": "lifecycle/holds",
     "objects/test_s3.py": "objects/s3_client",
     "objects/test_store_contract.py": "objects/store",
@@ -138,6 +138,26 @@ def test_each_test_can_fail_by_more_than_an_exception() -> None:
         helpers |= more
     idle = [node.name for node in functions if node.name.startswith("test_") and not can_fail(node, helpers)]
     assert sorted(idle) == []
+
+
+# What ``make_parts`` puts together.
+WIRED = {"Committer", "Evictor", "Registry", "Remover", "RollUp"}
+BY_HAND = {
+    # For a disk that is low when the test says so: the daemon's own evictor looks at the real one.
+    ("rollup/test_evict.py", "Evictor"),
+}
+
+
+def test_what_tests_run_is_wired_as_it_ships() -> None:
+    found = {
+        (str(path.relative_to(ROOT / "tests")), called)
+        for path in (ROOT / "tests").rglob("*.py")
+        if _is_ours(path)
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Call)
+        and (called := ast.unparse(node.func).rpartition(".")[2]) in WIRED
+    }
+    assert found == BY_HAND, "put another clock, disk or store into the Seams of make_parts (tests/wired.py)"
 
 
 def _is_ours(path: Path) -> bool:

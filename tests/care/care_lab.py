@@ -2,9 +2,10 @@
 
 Method
 ------
-``life`` is one life of the core, from start-up to its end: registry, roll-up, evictor and remover as
-the daemon has them, without network. ``answers`` is all that can be asked of it; ``settled`` first lets the
-roll-up do what it still owes, so that two lives can be compared by bytes at rest, too.
+``life`` is one life (``tests.wired.wired``), from start-up to its stop. Whatever store it is given counts as
+the data directory's, as after ``rrd adopt-store``: tests lose and mix up stores as they please. ``answers`` is
+all that can be asked of it; ``settled`` first lets the roll-up do what it still owes, so that two lives can be
+compared by bytes at rest, too.
 """
 
 from __future__ import annotations
@@ -21,28 +22,19 @@ from rrd import layout
 from rrd.care.examine import Examiner
 from rrd.care.verify import Verifier
 from rrd.config import Config
+from rrd.daemon.assembly import Seams
 from rrd.disk.disk import OsDisk
 from rrd.errors import Gone, NotFound, StoreAway
-from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.inventory.differences import Difference
-from rrd.lifecycle.removal import Remover
-from rrd.objects.files import ObjectFiles
+from rrd.objects.identity import Marker, read_own
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recordings.claims import Claims
-from rrd.recordings.recording import Tally
-from rrd.recordings.registry import Registry
-from rrd.rollup.evict import Evictor
-from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.shelf.holdings import Holdings
-from rrd.startup.recovery import Recovered, lock_data_dir, open_index, recover
-from rrd.tombstones import Tombstones
-from rrd.wire.events import check_lines
 from tests.objects.memory_store import MemoryStore
-from tests.power.machine import ManualClock, recording_id
-from tests.samples import LIMITS, event, metadata
+from tests.samples import event, metadata
+from tests.wired import Core, ManualClock, recording_id, wired
 
 TENANTS = ("t", "other")
 A, B, C = (recording_id(number) for number in range(3))
@@ -52,6 +44,7 @@ def settings(folder: Path, **changes: Any) -> Config:
     """Segments of one or two blocks, kept for a while after the roll-up."""
     small = Config(
         data_dir=str(folder / "data"),
+        disk_reserve_bytes=0,
         object_store="s3",
         s3_bucket="in-memory",
         keep_local_s=1_000_000_000,
@@ -63,42 +56,12 @@ def settings(folder: Path, **changes: Any) -> Config:
     return msgspec.structs.replace(small, **({"segment_bytes_max": 300} | changes))
 
 
-class Life:
+class Life(Core):
     """One life. Use ``life``."""
 
-    def __init__(self, config: Config, index: Index, store: Any, tombstones: Tombstones) -> None:
-        self.config = config
-        self.disk = OsDisk()
-        self.index = index
-        self.store = store
-        self.tombstones = tombstones
-        self.clock = ManualClock()
-        self.recovered = Recovered()
-        claims = Claims()
-        loop = asyncio.get_running_loop()
-        self.files = ObjectFiles(store, loop, cache_bytes_max=1 << 20, deadline_s=20)
-        self.registry = Registry(
-            config, self.disk, index, self.clock, LIMITS, files=self.files,
-            is_erased=lambda tenant, recording: tombstones.erased(tenant, recording) is not None,
-        )  # fmt: skip
-        self.evictor = Evictor(
-            config, self.disk, index, claims, self.clock, store=store, is_low=lambda: False
-        )
-        self.rollup = RollUp(
-            config, self.disk, index, store, claims, self.clock,
-            live_sources=self.registry.live_sources, evictor=self.evictor, retry_s=(0.001, 0.01),
-        )  # fmt: skip
-        self.remover = Remover(
-            config, self.disk, index, self.registry, store, self.files, claims, tombstones, self.clock
-        )
+    store: Any
 
-    async def send(self, *lines: bytes, recording: str = A, tenant: str = "t") -> Tally:
-        source = await self.registry.open_source(tenant, recording)
-        try:
-            source.put(check_lines(lines, LIMITS, first_line=1))
-            return await source.flush()
-        finally:
-            self.registry.close_source(source)
+    send = Core.post
 
     async def rest(self) -> None:
         """Let time pass, and have everything sealed."""
@@ -160,7 +123,7 @@ class Life:
     ) -> list[Difference]:
         """Return the differences; with ``mend``, those that are left."""
         examiner = Examiner(
-            self.config.data_dir, self.disk, self.index, self.store, self.tombstones, is_served=is_served
+            self.config.data_dir, self.disk, self.index, self.parts.store, self.tombstones, is_served=is_served
         )
         with contextlib.closing(examiner):
             verifier = Verifier(
@@ -173,29 +136,16 @@ class Life:
 
 
 @contextlib.asynccontextmanager
-async def life(folder: Path, store: Any, *, resume: bool = True, **changes: Any) -> AsyncIterator[Life]:
-    """A life in ``folder``, begun as the daemon begins one. ``resume``: unfinished removals are finished."""
+async def life(folder: Path, store: Any, **changes: Any) -> AsyncIterator[Life]:
+    """A life in ``folder``. Removals that were not finished are finished."""
     config = settings(folder, **changes)
-    with lock_data_dir(config.data_dir), Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
-        index, rebuild = await open_index(config)
-        made = Life(config, index, store, tombstones)
-        try:
-            empty_rolling_dir(made.disk, config.data_dir)
-            made.recovered = await recover(
-                config, made.disk, index, rebuild=rebuild, store=store, tombstones=tombstones
-            )
-            if resume:
-                await made.remover.resume()
-                await made.remover.finish()
-            await made.registry.start()
-            yield made
-        finally:
-            await made.registry.stop()
-            made.rollup.close()
-            made.evictor.close()
-            await made.remover.close()
-            made.files.close()
-            await index.close()
+    own = read_own(config.data_dir, OsDisk())
+    if isinstance(store, MemoryStore):
+        store.mark = msgspec.json.encode(Marker(own.id)) if own is not None and own.store else None
+    seams = Seams(ManualClock(), store=store, store_retry_s=(0.001, 0.01))
+    async with wired(Life, config, seams) as made:
+        await made.remover.finish()
+        yield made
 
 
 def index_path(folder: Path) -> Path:

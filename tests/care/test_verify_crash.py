@@ -11,7 +11,6 @@ import pytest
 from rrd.care.examine import Examiner
 from rrd.care.verify import Verifier
 from rrd.inventory.differences import Difference
-from rrd.tombstones import Tombstones
 from tests.rollup.rollup_lab import DATA, A, B, Lab, Step, World, lab, power_cut, settings
 
 CALLS = ("plan_object", "put", "publish_object", "evicted")
@@ -39,12 +38,11 @@ async def _work(life: Lab) -> None:
     await life.evictor.evict_now(everything=False)
 
 
-async def _differences(life: Lab, folder: Path) -> list[Difference]:
-    with Tombstones(str(folder / "tombstones.sqlite")) as tombstones:
-        examiner = Examiner(DATA, life.disk, life.index, life.store, tombstones, is_served=True)
-        with contextlib.closing(examiner):
-            verifier = Verifier(examiner, deep=True, told=lambda _what, _count: None, look_again_s=0.0)
-            return [difference async for difference in verifier.all()]
+async def _differences(life: Lab) -> list[Difference]:
+    examiner = Examiner(DATA, life.disk, life.index, life.parts.store, life.tombstones, is_served=True)
+    with contextlib.closing(examiner):
+        verifier = Verifier(examiner, deep=True, told=lambda _what, _count: None, look_again_s=0.0)
+        return [difference async for difference in verifier.all()]
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["power cut", "killed"])
@@ -60,9 +58,9 @@ async def test_nothing_is_told_once_a_start_has_seen_to_a_crash(
     left = life.survivors(kill=kill)
     for state in {survivor.state for survivor in left} | {None}:
         async with lab(tmp_path, config, left[-1]._replace(state=state)) as again:
-            assert await _differences(again, tmp_path) == []
+            assert await _differences(again) == []
             await _work(again)
-            assert await _differences(again, tmp_path) == []
+            assert await _differences(again) == []
 
 
 @pytest.mark.parametrize("number", range(0, 40, 4))
@@ -76,6 +74,6 @@ async def test_nothing_is_told_after_a_power_cut_in_the_middle_of_a_write(
             await _work(life)
     for survivor in life.survivors(kill=False):
         async with lab(tmp_path, config, survivor) as again:
-            assert await _differences(again, tmp_path) == []
+            assert await _differences(again) == []
             await _work(again)
-            assert await _differences(again, tmp_path) == []
+            assert await _differences(again) == []

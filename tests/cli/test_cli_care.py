@@ -19,8 +19,8 @@ from rrd.clock import SystemClock
 from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
 from tests.care.care_lab import A, B, C, Life, delete_index, life
-from tests.power.machine import recording_id
 from tests.samples import event, metadata
+from tests.wired import recording_id
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import aiohttp
 import pytest
 
+from rrd.disk.disk import OsDisk
 from rrd.http import caller
 from rrd.inventory import census
 from rrd.objects.identity import MARKER_KEY, has_marked
@@ -160,7 +161,7 @@ async def test_a_first_start_takes_events_whatever_the_bucket_says(
             assert (await api.post(recording, ndjson(sent))).status == 200
             assert await api.events(recording) == sent
             assert (await api.get("/-/ready", key="")).status == 200
-            assert has_marked(daemon.data_dir) == (mode in {"denies lists", "works"})
+            assert has_marked(daemon.data_dir, OsDisk()) == (mode in {"denies lists", "works"})
 
 
 async def test_a_start_with_an_index_takes_events_beside_a_silent_bucket(
@@ -190,7 +191,7 @@ async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
             patient = settings | {"s3_timeout_s": 30}
             async with running(tmp_path / "data", **patient) as daemon, visiting(daemon) as api:
                 await api.post(recording, ndjson(some_events(3)))
-        assert has_marked(str(tmp_path / "data"))
+        assert has_marked(str(tmp_path / "data"), OsDisk())
         for path in (tmp_path / "data").glob("index.sqlite*"):
             path.unlink()
         bucket.mode = "errs"

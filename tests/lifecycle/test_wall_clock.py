@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.lifecycle.wall_clock import WallClock
-from tests.power.machine import ManualClock
+from tests.wired import ManualClock
 
 HOUR_S, DAY_S = 3600, 86_400
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, HOUR_S * 1000, DAY_S * 1000

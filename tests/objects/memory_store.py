@@ -2,7 +2,8 @@
 
 Method. It keeps ``ObjectStore``'s promises as long as no switch is thrown. ``fail``, ``hang`` and
 ``lose_answers`` take names of methods (none: all of them) and hold until ``heal``; with ``times`` they
-heal by themselves. What a test wants to know was counted: ``calls``, ``reads``, ``bytes_read``.
+heal by themselves. What a test wants to know was counted: ``calls``, ``reads``, ``bytes_read``. Its owner's
+mark is kept apart from the objects: a start's questions about it count as ``mark``, and use up no ``times``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from rrd.errors import ObjectMissing, StoreAway
+from rrd.objects.identity import MARKER_KEY
 from rrd.objects.store import ObjectInfo, Removed
 from tests.simdisk import SimDisk
 
@@ -23,9 +25,17 @@ METHODS = frozenset({"put", "read", "size", "list", "delete", "delete_prefix", "
 class MemoryStore:
     """Objects in a dictionary. ``disk``: where ``put`` finds its files; None for the real file system."""
 
-    def __init__(self, objects: dict[str, bytes] | None = None, *, disk: SimDisk | None = None) -> None:
+    def __init__(
+        self,
+        objects: dict[str, bytes] | None = None,
+        *,
+        disk: SimDisk | None = None,
+        mark: bytes | None = None,
+    ) -> None:
         self.name = "memory:test"
         self.objects: dict[str, bytes] = dict(objects or {})
+        self.mark = mark
+        """``identity.json``."""
         self.calls: Counter[str] = Counter()
         """How often each method was called, refused calls included."""
         self.reads: list[tuple[str, int, int]] = []
@@ -91,17 +101,24 @@ class MemoryStore:
     # ObjectStore
 
     async def put(self, key: str, path: str) -> None:
-        await self._begin("put")
+        await self._begin("put", key)
         if self._disk is None:
             data = await asyncio.to_thread(Path(path).read_bytes)
         else:
             data = self._disk.read(path, 0, self._disk.size(path))
+        if key == MARKER_KEY:
+            self.mark = data
+            return
         self.objects[key] = data
         self._modified_ms[key] = time.time_ns() // 1_000_000
         self._end("put")
 
     async def read(self, key: str, offset: int, size: int) -> bytes:
-        await self._begin("read")
+        await self._begin("read", key)
+        if key == MARKER_KEY:
+            if self.mark is None:
+                raise ObjectMissing("nobody has marked this store")
+            return self.mark
         data = self._find(key)[offset : offset + size]
         data = data[: max(0, len(data) - self._short_by.get(key, 0))]
         self.reads.append((key, offset, size))
@@ -149,9 +166,9 @@ class MemoryStore:
         except KeyError:
             raise ObjectMissing(f"there is no object {key}") from None
 
-    async def _begin(self, method: str) -> None:
+    async def _begin(self, method: str, key: str = "") -> None:
         assert not self.is_closed, f"{method} after close"
-        self.calls[method] += 1
+        self.calls["mark" if key == MARKER_KEY else method] += 1
         # Other tasks go on here, as they would while a real store is asked.
         await asyncio.sleep(self._delay_s)
         if (event := self._hanging.get(method)) is not None:
@@ -165,6 +182,8 @@ class MemoryStore:
                 self.waiting -= 1
         if method in self._failing:
             error, times = self._failing[method]
+            if times is not None and key == MARKER_KEY:
+                return
             if times is not None:
                 if times <= 1:
                     del self._failing[method]

@@ -152,7 +152,7 @@ async def test_of_two_that_find_no_mark_at_the_same_moment_one_is_refused(tmp_pa
 
 async def test_a_wrong_directory_is_an_error_at_the_start_and_lists_stay_clean(tmp_path: Path) -> None:
     async with running(tmp_path / "data") as daemon:
-        own = read_own(daemon.data_dir)
+        own = read_own(daemon.data_dir, OsDisk())
         assert own is not None
         assert own.store.endswith("/objects")
         assert [info async for info in daemon.parts.store.list()] == []

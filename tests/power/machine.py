@@ -2,14 +2,13 @@
 
 Method
 ------
-A *life* is the real Registry, Committer, Recording and Index over a ``SimDisk``, from start-up (recovery)
-to an end: a power cut, or a kill. ``Life.run`` plays a list of steps: sources open and close, put lines and
-metadata, flush, fall silent until their recordings are sealed. A life keeps account of what each of its
-sources sent and of how much of that was acked: the tally counts lines in the order in which they were put.
+A *life* is a daemon's parts over a ``SimDisk`` (``tests.wired``), from start-up (recovery) to an end: a power
+cut, or a kill. ``Life.run`` plays a list of steps: sources open and close, put lines and metadata, flush, fall
+silent until their recordings are sealed. A life keeps account of what each of its sources sent and of how much
+of that was acked: the tally counts lines in the order in which they were put. The object store is away all the
+time, so nothing is rolled up here.
 
-The index is a real SQLite file. SQLite does not sync what ``Index.apply`` commits, so a power cut may take
-the newest transactions away; ``Index.seal`` syncs. ``LaggingIndex`` keeps a copy of every state that a
-cut may thus go back to, as bytes. A next life begins with one of them, or with no index at all.
+A next life begins with one of the states that the cut may have left of the index, or with no index at all.
 
 ``check`` compares the survivors with the account. It reads segments by itself, block by block, so
 that neither the index nor playback vouches for itself.
@@ -20,92 +19,46 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from rrd import layout
 from rrd.config import Config
+from rrd.daemon.assembly import Parts, Seams
 from rrd.errors import RefusedError
-from rrd.index.index import Index
-from rrd.index.rows import Commit, RecordingRow
-from rrd.objects.files import ObjectFiles
+from rrd.index.rows import RecordingRow
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
 from rrd.recordings.recording import Source
-from rrd.recordings.registry import Registry
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
-from rrd.startup.recovery import Recovered, recover
 from rrd.wire.events import check_lines
 from rrd.wire.metadata import Metadata
 from tests.objects.memory_store import MemoryStore
 from tests.samples import LIMITS
 from tests.simdisk import PowerCut, SimDisk
-
-DATA = "/data"
-TENANT = "t"
+from tests.wired import DATA, TENANT, Core, LaggingIndex, ManualClock, recording_id, simulated
 
 _T = TypeVar("_T")
-
-
-def recording_id(number: int) -> str:
-    return f"00000000-0000-4000-8000-{number:012d}"
 
 
 def config(*, segment_bytes_max: int = 1500, recordings_max: int = 100, sync: str = "auto") -> Config:
     """Settings so small that a handful of events meets every limit."""
     return Config(
         data_dir=DATA,
+        disk_reserve_bytes=0,
         segment_bytes_max=segment_bytes_max,
         recordings_max=recordings_max,
         open_segments_max=2,
         seal_idle_s=10,
         sync=sync,  # type: ignore[arg-type]  # one of the literals
     )
-
-
-class ManualClock:
-    """Time that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_700_000_000.0
-        self.skew_s = 0.0
-        """How far the wall clock is ahead of what it should be."""
-
-    def now_ms(self) -> int:
-        return int((self.seconds + self.skew_s) * 1000)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-class LaggingIndex(Index):
-    """An index that remembers every state a power cut may throw it back to, the newest last."""
-
-    states: list[bytes]
-
-    async def apply(self, commits: Sequence[Commit]) -> None:
-        await super().apply(commits)
-        self.states.append(self._bytes())
-
-    async def seal(self, sealed: Sequence[tuple[int, int]]) -> None:
-        await super().seal(sealed)
-        if sealed:
-            self.states = [self._bytes()]
-
-    def begin(self) -> None:
-        self.states = [self._bytes()]
-
-    def _bytes(self) -> bytes:
-        with contextlib.closing(sqlite3.connect(self.path)) as copy:
-            return copy.serialize()
 
 
 class Sent(NamedTuple):
@@ -165,23 +118,16 @@ class Rest(NamedTuple):
 Step = Open | Put | Note | Flush | Close | Rest
 
 
-class Life:
-    """One run of the daemon's core, from start-up to its end."""
+class Life(Core):
+    """One run of the daemon's parts, from start-up to its end. Use ``lived``."""
 
-    def __init__(self, disk: SimDisk, index: LaggingIndex, settings: Config) -> None:
-        """Use ``lived``."""
-        self.disk = disk
-        self.index = index
-        self.clock = ManualClock()
-        self.registry = Registry(settings, disk, index, self.clock, LIMITS)
+    index: LaggingIndex
+    disk: SimDisk
+
+    def __init__(self, parts: Parts, seams: Seams) -> None:
+        super().__init__(parts, seams)
         self.accounts: list[Account] = []
-        self.recovered = Recovered()
         self._open: dict[int, tuple[Source, Account]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def start(self, settings: Config, *, rebuild: bool) -> None:
-        self.recovered = await recover(settings, self.disk, self.index, rebuild=rebuild)
-        self._tasks = await self.registry.start()
 
     async def run(self, steps: Sequence[Step]) -> None:
         """Play steps. Raises ``PowerCut`` when the power is cut."""
@@ -261,43 +207,31 @@ class Life:
     async def _until_cut(self, doing: Awaitable[_T]) -> _T:
         """Await something that a dead committer would never finish."""
         task = asyncio.ensure_future(doing)
-        await asyncio.wait([task, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([task, *self.tasks], return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, PowerCut):
             await task
-        for other in self._tasks:
+        for other in self.tasks:
             if other.done():
                 other.result()
         raise AssertionError("a task ended by itself")
 
-    async def end(self) -> None:
-        """Nothing of this life goes on afterwards."""
-        for task in self._tasks:
-            task.cancel()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others, return_exceptions=True)
-        await self.index.close()
 
-
-@contextlib.asynccontextmanager
-async def lived(
-    disk: SimDisk, settings: Config, folder: Path, state: bytes | None, *, first: bool = False
-) -> AsyncIterator[Life]:
+def lived(
+    disk: SimDisk,
+    settings: Config,
+    folder: Path,
+    state: bytes | None,
+    *,
+    index: type[LaggingIndex] = LaggingIndex,
+) -> contextlib.AbstractAsyncContextManager[Life]:
     """A life on ``disk`` with the index in ``state``; None is no index, which is rebuilt."""
-    path = folder / f"index-{random.getrandbits(64):x}.sqlite"
-    if state is not None:
-        path.write_bytes(state)
-    index = await LaggingIndex.open(str(path))
-    index.begin()
-    life = Life(disk, index, settings)
-    try:
-        await life.start(settings, rebuild=state is None and not first)
-        yield life
-    finally:
-        await life.end()
-        path.unlink()
+    away = MemoryStore()
+    away.fail()
+    seams = Seams(ManualClock(), disk, away, index.open)
+    return simulated(Life, folder, settings, seams, state=state)
 
 
 def survivors(disk: SimDisk) -> dict[str, bytes]:
@@ -419,11 +353,8 @@ async def _check_answers(life: Life, row: RecordingRow, stored: Stored) -> None:
         folded[key] = value, folded.get(key, ("", 0, 0))[1] + 1, at_ms
     found = await life.index.metadata(TENANT, row.recording)
     assert {key: (value, version, at_ms) for key, value, version, at_ms in found} == folded
-    # Nothing is rolled up here, so the store stays empty.
-    files = ObjectFiles(MemoryStore(), asyncio.get_running_loop(), cache_bytes_max=0, deadline_s=5)
-    with contextlib.closing(files):
-        table = plan(life.disk, files, DATA, Holdings.of(row))
-        answer = b"".join(read_in_order(table, form=NDJSON, bytes_max=1 << 20))
+    table = plan(life.disk, life.files, DATA, Holdings.of(row))
+    answer = b"".join(read_in_order(table, form=NDJSON, bytes_max=1 << 20))
     assert answer == _expected_answer(stored.lines, row.recording)
 
 

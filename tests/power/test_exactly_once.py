@@ -41,8 +41,8 @@ async def test_sources_interleaved_and_restarts_store_each_line_as_often_as_its_
     conf = config(segment_bytes_max=segment_bytes_max)
     accounts: list[Account] = []
     state: bytes | None = None
-    for number, steps in enumerate(lives):
-        async with lived(disk, conf, tmp_path, state, first=number == 0) as life:
+    for steps in lives:
+        async with lived(disk, conf, tmp_path, state) as life:
             await life.run([*steps, Flush()])
             await life.registry.stop()
             accounts += life.accounts
@@ -61,8 +61,8 @@ async def test_cumulative_posts_are_stored_once(tmp_path: Path, restarts: bool) 
     lives = posts if restarts else [[step for post in posts for step in post]]
     accounts: list[Account] = []
     state: bytes | None = None
-    for number, steps in enumerate(lives):
-        async with lived(disk, config(), tmp_path, state, first=number == 0) as life:
+    for steps in lives:
+        async with lived(disk, config(), tmp_path, state) as life:
             await life.run(steps)
             accounts += life.accounts
             await check(life, accounts, complete=True)

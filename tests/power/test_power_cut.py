@@ -111,7 +111,7 @@ async def live(
         disk.fail_at(*failure)
     life: Life | None = None
     try:
-        async with lived(disk, conf, folder, None, first=True) as life:
+        async with lived(disk, conf, folder, None) as life:
             await life.run(steps)
     except PowerCut:
         pass
@@ -332,7 +332,7 @@ async def test_what_a_killed_daemon_left_unsynced_is_not_acked_unless_it_is_safe
     disk.cut_at(int(kill_share * operations), when=when)
     accounts: list[Account] = []
     with contextlib.suppress(PowerCut):
-        async with lived(disk, conf, tmp_path, None, first=True) as life:
+        async with lived(disk, conf, tmp_path, None) as life:
             accounts = life.accounts
             await life.run(steps)
     # A new daemon on the same machine sees all that the killed one wrote, synced or not ...
@@ -386,7 +386,7 @@ async def test_a_refused_block_that_could_not_be_undone_is_never_taken_up(
 ) -> None:
     disk = _BreakingDisk(random.Random(0))
     conf = config(sync="each")
-    async with lived(disk, conf, tmp_path, None, first=True) as life:
+    async with lived(disk, conf, tmp_path, None) as life:
         await life.run([Put(0, (tied_event(1),)), Flush()])
         disk.is_broken = True
         await life.run([Put(0, (tied_event(4),)), Flush()])

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError
 from rrd.objects.identity import MARKER_KEY, Marker, read_own
 from tests.harness import DaemonProcess, LocalDaemon, running, until
@@ -60,7 +61,7 @@ async def test_a_start_does_not_wait_for_a_store_that_is_silent(server: S3Server
             server.cont()
             await nothing_local(daemon)
             assert await api.events(recording) == by_time(LINES)
-    own = read_own(str(tmp_path / "data"))
+    own = read_own(str(tmp_path / "data"), OsDisk())
     assert own is not None
     assert (await marker(server)).id == own.id
 

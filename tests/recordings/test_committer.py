@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,21 +17,10 @@ from rrd.errors import DiskFull, StorageFailed
 from rrd.index.rows import Commit
 from rrd.recordings.recording import Source, Tally
 from tests.harness import until
-from tests.power.machine import (
-    TENANT,
-    LaggingIndex,
-    Life,
-    Put,
-    Rest,
-    check,
-    config,
-    disk_of,
-    lived,
-    recording_id,
-    survivors,
-)
+from tests.power.machine import Life, Put, Rest, check, config, disk_of, lived, survivors
 from tests.samples import batch, event
 from tests.simdisk import SimDisk
+from tests.wired import TENANT, LaggingIndex, recording_id
 
 A, B = recording_id(0), recording_id(1)
 
@@ -75,14 +65,7 @@ async def _source(life: Life, recording: str = A) -> Source:
     return await life.registry.open_source(TENANT, recording)
 
 
-async def _send(life: Life, *lines: bytes, recording: str = A) -> Tally:
-    """Send lines as one body."""
-    source = await _source(life, recording)
-    try:
-        source.put(batch(*lines))
-        return await source.flush()
-    finally:
-        life.registry.close_source(source)
+_send = Life.post
 
 
 async def _turns(count: int = 50) -> None:
@@ -104,7 +87,7 @@ async def test_a_sender_waits_while_there_is_no_room_and_goes_on_when_there_is(
 ) -> None:
     disk = GatedDisk()
     settings = msgspec.structs.replace(config(), **{limit: 1000})
-    async with lived(disk, settings, tmp_path, None, first=True) as life:
+    async with lived(disk, settings, tmp_path, None) as life:
         source = await _source(life)
         disk.writes.clear()
         source.put(batch(event(1, pad=700)))
@@ -122,7 +105,7 @@ async def test_a_sender_waits_while_there_is_no_room_and_goes_on_when_there_is(
 async def test_one_full_recording_does_not_hold_up_others(tmp_path: Path) -> None:
     disk = GatedDisk()
     settings = msgspec.structs.replace(config(), recording_buffer_bytes_max=1000)
-    async with lived(disk, settings, tmp_path, None, first=True) as life:
+    async with lived(disk, settings, tmp_path, None) as life:
         full, other = await _source(life, A), await _source(life, B)
         disk.writes.clear()
         full.put(batch(event(1, pad=2000)))
@@ -134,7 +117,7 @@ async def test_one_full_recording_does_not_hold_up_others(tmp_path: Path) -> Non
 
 async def test_a_full_disk_refuses_and_takes_events_again_once_it_has_room(tmp_path: Path) -> None:
     disk = SimDisk(random.Random(0))
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
         disk.fail_at(disk.operations, errno.ENOSPC)
         with pytest.raises(DiskFull):
@@ -149,7 +132,7 @@ async def test_a_full_disk_refuses_and_takes_events_again_once_it_has_room(tmp_p
 async def test_after_a_failed_sync_the_segment_is_not_used_again(tmp_path: Path) -> None:
     disk = SimDisk(random.Random(0))
     settings = config(sync="each")
-    async with lived(disk, settings, tmp_path, None, first=True) as life:
+    async with lived(disk, settings, tmp_path, None) as life:
         await _send(life, event(1))
         disk.fail_at(disk.operations + 1, errno.EIO)
         with pytest.raises(StorageFailed):
@@ -164,7 +147,7 @@ async def test_after_a_failed_sync_the_segment_is_not_used_again(tmp_path: Path)
 
 async def test_what_a_failed_group_held_of_others_is_stored(tmp_path: Path) -> None:
     disk = SimDisk(random.Random(0))
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         one, other = await _source(life, A), await _source(life, B)
         disk.fail_at(disk.operations + 1, errno.ENOSPC)
         one.put(batch(event(1)))
@@ -176,7 +159,7 @@ async def test_what_a_failed_group_held_of_others_is_stored(tmp_path: Path) -> N
 
 async def test_a_tally_ends_where_the_first_failure_was(tmp_path: Path) -> None:
     disk = SimDisk(random.Random(0))
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         source = await _source(life)
         source.put(batch(event(1)))
         await source.flush()
@@ -191,75 +174,70 @@ async def test_a_tally_ends_where_the_first_failure_was(tmp_path: Path) -> None:
         assert source.tally == Tally(stored=1)
 
 
-async def _failing(disk: SimDisk, folder: Path) -> tuple[Life, FailingIndex]:
-    index = await FailingIndex.open(str(folder / "index.sqlite"))
-    index.begin()
-    life = Life(disk, index, config())
-    await life.start(config(), rebuild=False)
-    return life, index
+@contextlib.asynccontextmanager
+async def _failing(disk: SimDisk, folder: Path) -> AsyncIterator[tuple[Life, FailingIndex]]:
+    async with lived(disk, config(), folder, None, index=FailingIndex) as life:
+        assert isinstance(life.index, FailingIndex)
+        yield life, life.index
 
 
 async def test_nothing_is_acked_that_the_index_did_not_take(tmp_path: Path) -> None:
-    life, index = await _failing(SimDisk(random.Random(0)), tmp_path)
-    index.failures_left = 2
-    for _ in range(2):
-        with pytest.raises(StorageFailed):
-            await _send(life, event(1), event(2))
-        assert await index.recording(TENANT, A) is None
-    # The block is on disk all the while: sent again, its lines are repeats, and now the index knows them.
-    assert await _send(life, event(1), event(2), event(3)) == Tally(stored=1, duplicates=2)
-    row = await index.recording(TENANT, A)
-    assert row is not None
-    assert row.next_seq == 4
-    assert _is_clean(life)
-    await life.end()
+    async with _failing(SimDisk(random.Random(0)), tmp_path) as (life, index):
+        index.failures_left = 2
+        for _ in range(2):
+            with pytest.raises(StorageFailed):
+                await _send(life, event(1), event(2))
+            assert await index.recording(TENANT, A) is None
+        # The block is on disk all the while: sent again, its lines are repeats, and now the index knows them.
+        assert await _send(life, event(1), event(2), event(3)) == Tally(stored=1, duplicates=2)
+        row = await index.recording(TENANT, A)
+        assert row is not None
+        assert row.next_seq == 4
+        assert _is_clean(life)
 
 
 async def test_repeats_of_a_block_unknown_to_the_index_are_not_acked_before_it_is_known(
     tmp_path: Path,
 ) -> None:
-    life, index = await _failing(SimDisk(random.Random(0)), tmp_path)
-    index.failures_left = 2
-    for _ in range(2):
-        with pytest.raises(StorageFailed):
-            await _send(life, event(1))
-    assert await _send(life, event(1)) == Tally(duplicates=1)
-    assert await index.recording(TENANT, A) is not None
-    await life.end()
+    async with _failing(SimDisk(random.Random(0)), tmp_path) as (life, index):
+        index.failures_left = 2
+        for _ in range(2):
+            with pytest.raises(StorageFailed):
+                await _send(life, event(1))
+        assert await _send(life, event(1)) == Tally(duplicates=1)
+        assert await index.recording(TENANT, A) is not None
 
 
 async def test_a_recording_is_not_sealed_while_the_index_lacks_blocks_of_it(tmp_path: Path) -> None:
     disk = SimDisk(random.Random(0))
-    life, index = await _failing(disk, tmp_path)
-    await life.run([Put(0, (event(1),))])
-    source, _ = life._open[0]
-    await source.flush()
-    index.failures_left = 2
-    await life.run([Put(0, (event(2),))])
-    with pytest.raises(StorageFailed):
+    async with _failing(disk, tmp_path) as (life, index):
+        await life.run([Put(0, (event(1),))])
+        source, _ = life._open[0]
         await source.flush()
-    life._close(0)
-    await life.run([Rest()])
-    assert index.failures_left == 0
-    assert any("/active/" in path for path in disk.files())
-    await life.run([Rest()])
-    assert not any("/active/" in path for path in disk.files())
-    await check(life, life.accounts)
-    row = await index.recording(TENANT, A)
-    assert row is not None
-    assert row.next_seq == 3
-    assert await _send(life, event(3)) == Tally(stored=1)
-    await life.end()
+        index.failures_left = 2
+        await life.run([Put(0, (event(2),))])
+        with pytest.raises(StorageFailed):
+            await source.flush()
+        life._close(0)
+        await life.run([Rest()])
+        assert index.failures_left == 0
+        assert any("/active/" in path for path in disk.files())
+        await life.run([Rest()])
+        assert not any("/active/" in path for path in disk.files())
+        await check(life, life.accounts)
+        row = await index.recording(TENANT, A)
+        assert row is not None
+        assert row.next_seq == 3
+        assert await _send(life, event(3)) == Tally(stored=1)
 
 
 async def test_a_block_unknown_to_the_index_is_found_by_the_next_start(tmp_path: Path) -> None:
     disk = SimDisk(random.Random(0))
-    life, index = await _failing(disk, tmp_path)
-    index.failures_left = 1
-    with pytest.raises(StorageFailed):
-        await _send(life, event(1))
-    states = index.states
-    await life.end()
+    async with _failing(disk, tmp_path) as (life, index):
+        index.failures_left = 1
+        with pytest.raises(StorageFailed):
+            await _send(life, event(1))
+        states = index.states
     async with lived(disk_of(survivors(disk)), config(), tmp_path, states[-1]) as again:
         assert again.recovered.blocks == 1
         assert await _send(again, event(1), event(2)) == Tally(stored=1, duplicates=1)
@@ -267,7 +245,7 @@ async def test_a_block_unknown_to_the_index_is_found_by_the_next_start(tmp_path:
 
 async def test_events_younger_than_all_others_need_no_lookup(tmp_path: Path) -> None:
     disk = GatedDisk()
-    async with lived(disk, config(segment_bytes_max=1 << 20), tmp_path, None, first=True) as life:
+    async with lived(disk, config(segment_bytes_max=1 << 20), tmp_path, None) as life:
         disk.read_count = 0
         for number in range(5):
             await _send(life, event(2 * number), event(2 * number + 1))
@@ -282,7 +260,7 @@ async def test_events_younger_than_all_others_need_no_lookup(tmp_path: Path) -> 
 
 async def test_events_as_old_as_others_are_looked_up(tmp_path: Path) -> None:
     disk = GatedDisk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1), event(2))
         disk.read_count = 0
         assert await _send(life, event(2), event(3)) == Tally(stored=1, duplicates=1)
@@ -292,7 +270,7 @@ async def test_events_as_old_as_others_are_looked_up(tmp_path: Path) -> None:
 async def test_a_failed_lookup_fails_its_source_alone_and_nobody_waits_for_ever(tmp_path: Path) -> None:
     disk = GatedDisk()
     settings = msgspec.structs.replace(config(), recording_buffer_bytes_max=10)
-    async with lived(disk, settings, tmp_path, None, first=True) as life:
+    async with lived(disk, settings, tmp_path, None) as life:
         await _send(life, event(1))
         source = await _source(life)
         disk.reads.clear()
@@ -312,7 +290,7 @@ async def test_a_failed_lookup_fails_its_source_alone_and_nobody_waits_for_ever(
 
 async def test_stopping_waits_for_lookups_and_all_that_was_put(tmp_path: Path) -> None:
     disk = GatedDisk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
         source = await _source(life)
         disk.reads.clear()
@@ -328,7 +306,7 @@ async def test_stopping_waits_for_lookups_and_all_that_was_put(tmp_path: Path) -
 
 async def test_a_stop_during_a_failing_lookup_ends(tmp_path: Path) -> None:
     disk = GatedDisk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
         source = await _source(life)
         disk.reads.clear()
@@ -344,7 +322,7 @@ async def test_a_stop_during_a_failing_lookup_ends(tmp_path: Path) -> None:
 
 async def test_a_bug_in_a_lookup_ends_the_committer_rather_than_hang_a_recording(tmp_path: Path) -> None:
     disk = GatedDisk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
         disk.read_error = ZeroDivisionError("a bug")
         source = await _source(life)
@@ -356,7 +334,7 @@ async def test_a_bug_in_a_lookup_ends_the_committer_rather_than_hang_a_recording
 
 async def test_a_block_that_cannot_be_read_back_is_acked_once_and_counted_once(tmp_path: Path) -> None:
     disk = GatedDisk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(5))
         source = await _source(life)
         source.put(batch(event(5)))  # Loads the history, which is kept up to date from here on.
@@ -373,7 +351,7 @@ async def test_a_block_that_cannot_be_read_back_is_acked_once_and_counted_once(t
 
 async def test_open_files_are_bounded(tmp_path: Path) -> None:
     disk = SimDisk(random.Random(0))
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         for number in range(6):
             await _send(life, event(1), recording=recording_id(number))
             assert disk.open_handles <= config().open_segments_max
@@ -390,7 +368,7 @@ class CountingDisk(SimDisk):
 
 async def test_those_that_write_in_turns_keep_their_files_open_while_there_is_room(tmp_path: Path) -> None:
     disk = CountingDisk(random.Random(0))
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         for turn in range(3):
             for number in range(3):
                 await _send(life, event(turn), recording=recording_id(number))
@@ -400,7 +378,7 @@ async def test_those_that_write_in_turns_keep_their_files_open_while_there_is_ro
 
 async def test_an_idle_file_makes_room_for_busy_ones(tmp_path: Path) -> None:
     disk = CountingDisk(random.Random(0))
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         for number in range(2):
             await _send(life, event(1), recording=recording_id(number))
         life.clock.seconds += 11
@@ -411,9 +389,7 @@ async def test_an_idle_file_makes_room_for_busy_ones(tmp_path: Path) -> None:
 
 
 async def test_a_segment_is_rolled_at_its_size(tmp_path: Path) -> None:
-    async with lived(
-        SimDisk(random.Random(0)), config(segment_bytes_max=1), tmp_path, None, first=True
-    ) as life:
+    async with lived(SimDisk(random.Random(0)), config(segment_bytes_max=1), tmp_path, None) as life:
         for number in range(3):
             await _send(life, event(number))
         row = await life.index.recording(TENANT, A)
@@ -433,38 +409,28 @@ class HangingIndex(LaggingIndex):
 
 
 async def test_a_write_that_never_ends_is_not_ready_and_then_a_failure(tmp_path: Path) -> None:
-    index = await HangingIndex.open(str(tmp_path / "index.sqlite"))
-    index.begin()
     settings = msgspec.structs.replace(config(), commit_stall_max_s=1)
-    life = Life(SimDisk(random.Random(0)), index, settings)
-    await life.start(settings, rebuild=False)
-    assert await _send(life, event(1)) == Tally(stored=1)
-    assert await life.registry.why_not_stored() is None
-    index.hangs = True
-    source = await _source(life)
-    source.put(batch(event(2)))
-    await until(lambda: life.registry.committer.group_began_at is not None, what="a group")
-    (watch,) = [task for task in life._tasks if task.get_name() == "commit progress"]
-    life.clock.seconds += 20
-    assert await life.registry.why_not_stored() == "a write has not ended for 20 s"
-    with pytest.raises(StorageFailed, match="commit_stall_max_s"):
-        await asyncio.wait_for(watch, 20)
-    # The daemon ends here. Tests go on, so stopping must not wait for what never comes.
-    for task in life._tasks:
-        task.cancel()
-    await life.end()
+    async with lived(SimDisk(random.Random(0)), settings, tmp_path, None, index=HangingIndex) as life:
+        assert await _send(life, event(1)) == Tally(stored=1)
+        assert await life.registry.why_not_stored() is None
+        assert isinstance(life.index, HangingIndex)
+        life.index.hangs = True
+        source = await _source(life)
+        source.put(batch(event(2)))
+        await until(lambda: life.registry.committer.group_began_at is not None, what="a group")
+        (watch,) = [task for task in life.tasks if task.get_name() == "commit progress"]
+        life.clock.seconds += 20
+        assert await life.registry.why_not_stored() == "a write has not ended for 20 s"
+        with pytest.raises(StorageFailed, match="commit_stall_max_s"):
+            await asyncio.wait_for(watch, 20)
 
 
 async def test_the_end_of_the_group_under_way_is_heard_however_soon_it_comes(tmp_path: Path) -> None:
-    index = await LaggingIndex.open(str(tmp_path / "index.sqlite"))
-    index.begin()
-    life = Life(SimDisk(random.Random(0)), index, config())
-    await life.start(config(), rebuild=False)
-    assert await _send(life, event(1)) == Tally(stored=1)
-    committer = life.registry.committer
-    asking = committer.has_next_group()
-    asking.send(None)  # Up to where it waits: the loop has not turned since, so no group can have ended.
-    assert committer._group_done is not None
-    asking.close()
-    committer._group_done = None
-    await life.end()
+    async with lived(SimDisk(random.Random(0)), config(), tmp_path, None) as life:
+        assert await _send(life, event(1)) == Tally(stored=1)
+        committer = life.registry.committer
+        asking = committer.has_next_group()
+        asking.send(None)  # Up to where it waits: the loop has not turned since, so no group can have ended.
+        assert committer._group_done is not None
+        asking.close()
+        committer._group_done = None

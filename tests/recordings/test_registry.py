@@ -15,9 +15,10 @@ from rrd.recordings import registry
 from rrd.recordings.recording import Source, Tally
 from rrd.recordings.registry import TooManyRecordings
 from rrd.wire.metadata import Metadata
-from tests.power.machine import DATA, TENANT, Life, config, lived, recording_id
+from tests.power.machine import Life, config, lived
 from tests.samples import batch, event
 from tests.simdisk import SimDisk
+from tests.wired import DATA, TENANT, recording_id
 
 A, B, C = (recording_id(number) for number in range(3))
 
@@ -30,13 +31,7 @@ async def _source(life: Life, recording: str = A) -> Source:
     return await life.registry.open_source(TENANT, recording)
 
 
-async def _send(life: Life, *lines: bytes, recording: str = A) -> Tally:
-    source = await _source(life, recording)
-    try:
-        source.put(batch(*lines))
-        return await source.flush()
-    finally:
-        life.registry.close_source(source)
+_send = Life.post
 
 
 async def _rest(life: Life) -> None:
@@ -50,14 +45,14 @@ async def _states(life: Life, recording: str = A) -> list[str]:
 
 
 async def test_all_who_ask_for_a_recording_at_once_get_the_same(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         sources = await asyncio.gather(*(_source(life) for _ in range(5)))
         assert len({id(source.recording) for source in sources}) == 1
         assert sources[0].recording.sources == 5
 
 
 async def test_a_cancelled_opener_does_not_disturb_the_others(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         first = asyncio.create_task(_source(life))
         others = [asyncio.create_task(_source(life)) for _ in range(2)]
         await asyncio.sleep(0)
@@ -69,7 +64,7 @@ async def test_a_cancelled_opener_does_not_disturb_the_others(tmp_path: Path) ->
 
 
 async def test_more_recordings_than_allowed_are_refused_while_all_are_written_to(tmp_path: Path) -> None:
-    async with lived(_disk(), config(recordings_max=2), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(recordings_max=2), tmp_path, None) as life:
         first, _ = await _source(life, A), await _source(life, B)
         with pytest.raises(TooManyRecordings):
             await _source(life, C)
@@ -80,7 +75,7 @@ async def test_more_recordings_than_allowed_are_refused_while_all_are_written_to
 
 async def test_place_is_made_by_sealing_what_is_idle(tmp_path: Path) -> None:
     disk = _disk()
-    async with lived(disk, config(recordings_max=1), tmp_path, None, first=True) as life:
+    async with lived(disk, config(recordings_max=1), tmp_path, None) as life:
         await _send(life, event(1), recording=A)
         await _send(life, event(1), recording=B)
         assert await _states(life, A) == ["sealed"]
@@ -89,7 +84,7 @@ async def test_place_is_made_by_sealing_what_is_idle(tmp_path: Path) -> None:
 
 
 async def test_openers_that_crowd_each_other_out_never_get_a_recording_that_is_gone(tmp_path: Path) -> None:
-    async with lived(_disk(), config(recordings_max=2), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(recordings_max=2), tmp_path, None) as life:
 
         async def send(number: int) -> None:
             for step in range(5):
@@ -112,7 +107,7 @@ async def test_openers_that_crowd_each_other_out_never_get_a_recording_that_is_g
 
 async def test_an_idle_recording_is_sealed_and_its_file_moved(tmp_path: Path) -> None:
     disk = _disk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
         await life.registry.seal_idle()
         assert await _states(life) == ["active"], "it isn't idle for long enough"
@@ -125,7 +120,7 @@ async def test_an_idle_recording_is_sealed_and_its_file_moved(tmp_path: Path) ->
 
 
 async def test_a_silent_recording_that_somebody_has_open_is_sealed_and_goes_on(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         source = await _source(life)
         source.put(batch(event(1)))
         await source.flush()
@@ -137,7 +132,7 @@ async def test_a_silent_recording_that_somebody_has_open_is_sealed_and_goes_on(t
 
 
 async def test_a_recording_that_is_over_is_sealed_after_a_short_grace(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         closing = b'{"type":5,"timestamp":2,"data":{"tag":"close-permanent","payload":{}}}'
         await _send(life, event(1), closing)
         life.clock.seconds += 4
@@ -154,10 +149,10 @@ async def test_a_recording_that_is_over_is_sealed_after_a_short_grace(tmp_path: 
 
 async def test_what_was_active_at_the_start_is_sealed_though_nobody_comes_back(tmp_path: Path) -> None:
     disk = _disk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
         await _send(life, event(1), recording=recording_id(1))
-    async with lived(disk, config(), tmp_path, None, first=False) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         # One of them is gone on with.
         await _send(life, event(2), recording=recording_id(1))
         life.clock.seconds += 6
@@ -177,7 +172,7 @@ async def _until_swept(life: Life) -> None:
 
 
 async def test_an_expelled_recording_tells_its_senders_that_it_is_gone(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         source = await _source(life)
         source.put(batch(event(1)))
         await source.flush()
@@ -194,7 +189,7 @@ async def test_an_expelled_recording_tells_its_senders_that_it_is_gone(tmp_path:
 
 async def test_a_recording_that_could_not_be_sealed_is_gone_on_with(tmp_path: Path) -> None:
     disk = _disk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
         disk.fail_at(disk.operations, errno.EIO)
         await _rest(life)
@@ -207,7 +202,7 @@ async def test_a_recording_that_could_not_be_sealed_is_gone_on_with(tmp_path: Pa
 
 async def test_the_sweep_seals_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_SWEEP_INTERVAL_S", 0.001)
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         await _send(life, event(1))
         life.clock.seconds += 11
         async with asyncio.timeout(20):
@@ -216,7 +211,7 @@ async def test_the_sweep_seals_by_itself(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_late_events_open_a_new_segment(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         await _send(life, event(1), event(2))
         await _rest(life)
         assert await _send(life, event(2), event(3)) == Tally(stored=1, duplicates=1)
@@ -227,7 +222,7 @@ async def test_late_events_open_a_new_segment(tmp_path: Path) -> None:
 
 
 async def test_whoever_comes_while_a_recording_is_let_go_finds_it_anew(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         await _send(life, event(1))
         life.clock.seconds += 11
         sealing = asyncio.create_task(life.registry.seal_idle())
@@ -239,7 +234,7 @@ async def test_whoever_comes_while_a_recording_is_let_go_finds_it_anew(tmp_path:
 
 
 async def test_two_who_make_place_at_once_seal_each_recording_once(tmp_path: Path) -> None:
-    async with lived(_disk(), config(recordings_max=3), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(recordings_max=3), tmp_path, None) as life:
         for number in range(3):
             await _send(life, event(1), recording=recording_id(number))
         life.clock.seconds += 11
@@ -253,7 +248,7 @@ async def test_a_segment_that_cannot_be_moved_stays_readable_and_the_recording_g
     tmp_path: Path,
 ) -> None:
     disk = _disk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
         disk.fail_at(disk.operations + 1, errno.EIO)
         await _rest(life)
@@ -261,7 +256,7 @@ async def test_a_segment_that_cannot_be_moved_stays_readable_and_the_recording_g
 
 
 async def test_a_stopped_registry_refuses_sources_and_puts(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         source = await _source(life)
         source.put(batch(event(1)))
         await life.registry.stop()
@@ -277,7 +272,7 @@ async def test_a_stopped_registry_refuses_sources_and_puts(tmp_path: Path) -> No
 
 
 async def test_an_opener_under_way_when_the_registry_stops_is_refused(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         opening = asyncio.create_task(_source(life))
         await asyncio.sleep(0)
         await life.registry.stop()
@@ -286,7 +281,7 @@ async def test_an_opener_under_way_when_the_registry_stops_is_refused(tmp_path: 
 
 
 async def test_a_source_closed_while_its_events_wait_leaves_nothing_behind(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         stays = await _source(life)
         for number in range(5):
             source = await _source(life)
@@ -307,7 +302,7 @@ class _DiskThatFailsToClose(SimDisk):
 
 async def test_a_failing_close_holds_up_nobody(tmp_path: Path) -> None:
     disk = _DiskThatFailsToClose(random.Random(0))
-    async with lived(disk, config(recordings_max=3), tmp_path, None, first=True) as life:
+    async with lived(disk, config(recordings_max=3), tmp_path, None) as life:
         for number in range(6):
             assert await _send(life, event(1), recording=recording_id(number)) == Tally(stored=1)
         await _rest(life)
@@ -316,7 +311,7 @@ async def test_a_failing_close_holds_up_nobody(tmp_path: Path) -> None:
 
 
 async def test_tenants_with_the_same_recording_id_do_not_meet(tmp_path: Path) -> None:
-    async with lived(_disk(), config(), tmp_path, None, first=True) as life:
+    async with lived(_disk(), config(), tmp_path, None) as life:
         await _send(life, event(1))
         other = await life.registry.open_source("other", A)
         other.put(batch(event(1)))
@@ -325,7 +320,7 @@ async def test_tenants_with_the_same_recording_id_do_not_meet(tmp_path: Path) ->
 
 async def test_a_segment_that_vanished_does_not_stop_its_recording(tmp_path: Path) -> None:
     disk = _disk()
-    async with lived(disk, config(), tmp_path, None, first=True) as life:
+    async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
     (path,) = disk.files()
     state = life.index.states[-1]

@@ -1,23 +1,23 @@
-"""A laboratory for the roll-up: real registry, index and packing over a ``SimDisk`` and a ``MemoryStore``.
+"""A laboratory for roll-up, eviction and removal: a daemon's parts over a ``SimDisk`` and a ``MemoryStore``.
 
 Method
 ------
-``lab`` is one life of a daemon's core, from recovery to its end. ``Lab.send`` puts lines and notes those that
-were acked; ``rest`` lets time pass until everything idle is sealed. ``check`` holds what the disk and the
-store have against that: it decodes whole files by itself, as ``zstd -dc`` would, so neither playback nor
-``segment.table`` vouches for what was made.
+``lab`` is one life (``tests.wired.simulated``), from recovery to its end. ``Lab.send`` puts lines and notes
+those that were acked; ``rest`` lets time pass until everything idle is sealed. ``check`` holds what the disk
+and the store have against that: it decodes whole files by itself, as ``zstd -dc`` would, so neither playback
+nor ``segment.table`` vouches for what was made.
 
-A ``Step`` is a place where the power can go: before or after one call of the store or of the index. Places
-between operations of the disk are ``SimDisk``'s. ``survivors`` is what a cut leaves: a disk, the store, and a
-state of the index (SQLite does not sync everything).
+A ``Step`` is a place where the power can go: before or after one call of the store, the index or the
+tombstones. Places between operations of the disk are ``SimDisk``'s. ``survivors`` is what a cut leaves: a disk,
+the store, the tombstones, and a state of the index (SQLite does not sync everything).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
+import os
 import random
-import zlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,24 +29,24 @@ import zstandard
 
 from rrd import layout
 from rrd.config import Config
+from rrd.daemon.assembly import Parts, Seams
 from rrd.errors import StoreAway
-from rrd.index.rows import ObjectRow, RecordingRow, SegmentRow
+from rrd.index.index import Index
+from rrd.index.rows import ObjectRow, RecordingRow, RemovedRecording, SegmentRow
 from rrd.layout import SegmentName
-from rrd.objects.files import ObjectFiles
-from rrd.recordings.claims import Claims
-from rrd.recordings.registry import Registry
-from rrd.rollup.evict import Evictor
-from rrd.rollup.worker import RollUp, empty_rolling_dir
-from rrd.startup.recovery import recover
+from rrd.objects.identity import MARKER_KEY
+from rrd.objects.store import Removed
+from rrd.tombstones import Tombstone, Tombstones
 from rrd.wire.events import Batch, check_lines
 from tests.objects.memory_store import MemoryStore
-from tests.power.machine import DATA, TENANT, LaggingIndex, ManualClock, recording_id
 from tests.samples import LIMITS
 from tests.simdisk import PowerCut, SimDisk
+from tests.wired import DATA, TENANT, Core, LaggingIndex, ManualClock, content, recording_id, simulated
 
 __all__ = ["DATA", "TENANT"]
 
 _T = TypeVar("_T")
+_L = TypeVar("_L", bound="Lab")
 
 A, B, C, D = (recording_id(number) for number in range(4))
 
@@ -70,6 +70,7 @@ def settings(**changes: Any) -> Config:
     """A bucket's settings, nothing kept here, one roll-up at a time, everything small."""
     small = Config(
         data_dir=DATA,
+        disk_reserve_bytes=0,
         object_store="s3",
         keep_local_s=0,
         rollup_tasks=1,
@@ -108,15 +109,24 @@ class Switch:
         self._calls: defaultdict[str, int] = defaultdict(int)
 
     async def at(self, call: str, doing: Callable[[], Awaitable[_T]]) -> _T:
+        with self._around(call):
+            return await doing()
+
+    def at_once(self, call: str, doing: Callable[[], _T]) -> _T:
+        """Do as ``at`` for a call that blocks."""
+        with self._around(call):
+            return doing()
+
+    @contextlib.contextmanager
+    def _around(self, call: str) -> Iterator[None]:
         self._calls[call] += 1
         step = self._step
         is_here = step is not None and (step.call, step.number) == (call, self._calls[call])
         if is_here and step is not None and step.when == "before":
             self._happen(step)
-        result = await doing()
+        yield
         if is_here and step is not None:
             self._happen(step)
-        return result
 
     def _happen(self, step: Step) -> None:
         self.has_happened = True
@@ -128,14 +138,22 @@ class Switch:
 
 
 class SwitchedStore(MemoryStore):
-    def __init__(self, objects: dict[str, bytes], disk: SimDisk, switch: Switch) -> None:
-        super().__init__(objects, disk=disk)
+    def __init__(self, world: World, disk: SimDisk, switch: Switch) -> None:
+        super().__init__(world.objects, disk=disk, mark=world.mark)
         self._switch = switch
         self.put_keys: list[str] = []
 
     async def put(self, key: str, path: str) -> None:
+        put = super().put
+        if key == MARKER_KEY:
+            await put(key, path)
+            return
         self.put_keys.append(key)
-        await self._switch.at("put", lambda: super(SwitchedStore, self).put(key, path))
+        await self._switch.at("put", lambda: put(key, path))
+
+    async def delete_prefix(self, prefix: str) -> Removed:
+        delete = super().delete_prefix
+        return await self._switch.at("delete_prefix", lambda: delete(prefix))
 
 
 class SwitchedIndex(LaggingIndex):
@@ -158,6 +176,30 @@ class SwitchedIndex(LaggingIndex):
         await self.switch.at("evicted", lambda: evicted(row_id, first_number))
         self.states.append(self._bytes())
 
+    async def remove(self, tenant: str, recording: str) -> RemovedRecording | None:
+        remove = super().remove
+        try:
+            return await self.switch.at("remove", lambda: remove(tenant, recording))
+        finally:
+            # Synced: no end of a life takes it back.
+            self.begin()
+
+
+class SwitchedTombstones(Tombstones):
+    switch: Switch
+
+    def bury(self, *of: Any, **what: Any) -> Tombstone:
+        bury = super().bury
+        return self.switch.at_once("bury", lambda: bury(*of, **what))
+
+    def gone_here(self, *of: Any, **what: Any) -> None:
+        gone_here = super().gone_here
+        self.switch.at_once("gone_here", lambda: gone_here(*of, **what))
+
+    def done(self, *of: Any, **what: Any) -> None:
+        done = super().done
+        self.switch.at_once("done", lambda: done(*of, **what))
+
 
 class World(NamedTuple):
     """What outlives a life."""
@@ -168,51 +210,25 @@ class World(NamedTuple):
     objects: dict[str, bytes]
     acked: dict[str, list[bytes]]
     seconds: float
+    stones: bytes | None = None
+    mark: bytes | None = None
+    """The store's."""
 
 
 EMPTY = World({}, None, {}, {}, 1_700_000_000.0)
 
 
-class Lab:
-    def __init__(self, config: Config, disk: SimDisk, index: SwitchedIndex, store: SwitchedStore) -> None:
-        """Use ``lab``."""
-        self.config = config
-        self.disk = disk
-        self.index = index
-        self.store = store
-        self.clock = ManualClock()
-        self.claims = Claims()
-        self.is_low: Callable[[], bool] = lambda: False
+class Lab(Core):
+    """A life. Use ``lab``."""
+
+    disk: SimDisk
+    index: SwitchedIndex
+    store: SwitchedStore
+    tombstones: SwitchedTombstones
+
+    def __init__(self, parts: Parts, seams: Seams) -> None:
+        super().__init__(parts, seams)
         self.acked: defaultdict[str, list[bytes]] = defaultdict(list)
-        self.files = ObjectFiles(store, asyncio.get_running_loop(), cache_bytes_max=1 << 20, deadline_s=20)
-        self.registry = Registry(config, disk, index, self.clock, LIMITS, files=self.files)
-        self.evictor = Evictor(
-            config, disk, index, self.claims, self.clock,
-            store=store, is_low=lambda: self.is_low(),  # noqa: PLW0108 - tests set it
-        )  # fmt: skip
-        self.rollup = RollUp(
-            config, disk, index, store, self.claims, self.clock,
-            live_sources=self.registry.live_sources, evictor=self.evictor, retry_s=(0.001, 0.01),
-        )  # fmt: skip
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def start(self, world: World, *, is_first: bool) -> None:
-        self.clock.seconds = world.seconds
-        self.acked.update({recording: list(lines) for recording, lines in world.acked.items()})
-        empty_rolling_dir(self.disk, DATA)
-        must_rebuild = world.state is None and not is_first
-        await recover(self.config, self.disk, self.index, rebuild=must_rebuild, store=self.store)
-        self._tasks = await self.registry.start()
-
-    async def end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.registry.committer.close()
-        self.files.close()
-        self.rollup.close()
-        self.evictor.close()
-        await self.index.close()
 
     async def send(self, recording: str, lines: Iterable[bytes], *, block: int = 4) -> None:
         """Send lines, ``block`` of them at a time, each time until they are acked."""
@@ -260,7 +276,11 @@ class Lab:
 
     def world(self, state: bytes | None) -> World:
         """What there is, with the index in ``state``."""
-        return World(self.disk.files(), state, dict(self.store.objects), dict(self.acked), self.clock.seconds)
+        return World(
+            self.disk.files(), state, dict(self.store.objects), dict(self.acked), self.clock.seconds,
+            # Each of their transactions was synced, so this is what any end leaves.
+            stones=content(self.tombstones.path), mark=self.store.mark,
+        )  # fmt: skip
 
     def survivors(self, *, kill: bool) -> list[World]:
         """What a power cut, or a ``kill``, may leave: one world for each state of the index."""
@@ -295,6 +315,7 @@ class Lab:
                 assert [segment.state for segment in row.segments] == [], "still local"
         if rolled_up:
             assert self.store.objects.keys() == keys, "an orphan in the store"
+            files.add(layout.identity_path(DATA))
             assert {path for path in self.disk.files() if path.startswith(DATA)} == files
             assert await self.is_done()
 
@@ -337,7 +358,8 @@ def decoded(data: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def lab(
+async def lab_of(
+    kind: Callable[[Parts, Seams], _L],
     folder: Path,
     config: Config | None = None,
     world: World = EMPTY,
@@ -345,26 +367,43 @@ async def lab(
     cut: Step | None = None,
     disk: SimDisk | None = None,
     seed: int = 0,
-) -> AsyncIterator[Lab]:
+    on_end: Callable[[_L], object] = lambda _: None,
+) -> AsyncIterator[_L]:
     """A life that begins with ``world``. With ``cut`` it ends at that step: ``power_cut`` catches it."""
-    config = config or settings()
     disk = disk or SimDisk(random.Random(seed))
+    disk.make_dirs(DATA)
     for name, data in world.files.items():
         disk.make_dirs(name.rpartition("/")[0])
         disk.put(name, data)
-    path = folder / f"index-{zlib.crc32(random.randbytes(8)):08x}.sqlite"
-    if world.state is not None:
-        path.write_bytes(world.state)
-    index = await SwitchedIndex.open(str(path))
-    index.switch = Switch(disk, cut)
-    index.begin()
-    made = Lab(config, disk, index, SwitchedStore(world.objects, disk, index.switch))
-    try:
-        await made.start(world, is_first=world is EMPTY)
+    switch, clock = Switch(disk, cut), ManualClock()
+    clock.seconds = world.seconds
+
+    async def open_index(path: str) -> Index:
+        index = await SwitchedIndex.open(path)
+        index.switch = switch
+        return index
+
+    def open_tombstones(path: str) -> Tombstones:
+        stones = SwitchedTombstones(os.path.abspath(path))
+        stones.switch = switch
+        return stones
+
+    seams = Seams(
+        clock, disk, SwitchedStore(world, disk, switch), open_index, open_tombstones, store_retry_s=(0.001, 0.01)
+    )
+
+    def make(parts: Parts, seams: Seams) -> _L:
+        made = kind(parts, seams)
+        made.acked.update({recording: list(lines) for recording, lines in world.acked.items()})
+        return made
+
+    async with simulated(
+        make, folder, config or settings(), seams, state=world.state, stones=world.stones, on_end=on_end
+    ) as made:
         yield made
-    finally:
-        await made.end()
-        path.unlink()
+
+
+lab = functools.partial(lab_of, Lab)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rrd.config import Config
-from rrd.rollup.evict import Evicted, keep_local_ms
+from rrd.rollup.evict import Evicted, Evictor, keep_local_ms
 from rrd.rollup.worker import empty_rolling_dir
 from tests.harness import eventually, until
 from tests.rollup.rollup_lab import DATA, TENANT, A, B, C, Lab, event, lab, settings
@@ -21,8 +21,8 @@ DAY_S = 86_400
 
 
 @contextlib.asynccontextmanager
-async def at_work(life: Lab) -> AsyncIterator[None]:
-    task = asyncio.create_task(life.evictor.run())
+async def at_work(evictor: Evictor) -> AsyncIterator[None]:
+    task = asyncio.create_task(evictor.run())
     try:
         yield
         assert not task.done()
@@ -53,7 +53,7 @@ async def test_copies_stay_as_long_as_they_are_to_be_kept(tmp_path: Path) -> Non
         life.clock.seconds += DAY_S - 2.5 * 3600
         assert await life.evictor.evict_now(everything=False) == Evicted(0, 0)
         life.clock.seconds += 3600
-        async with at_work(life):
+        async with at_work(life.evictor):
 
             async def is_gone() -> bool:
                 return not await life.states(A)
@@ -84,9 +84,16 @@ async def test_what_is_not_published_is_never_evicted(tmp_path: Path) -> None:
 async def test_while_the_disk_is_low_the_oldest_go_until_there_is_room(tmp_path: Path) -> None:
     async with kept(tmp_path, A, B, C) as life:
         youngest = {path for path in life.sealed_files() if C in path}
-        life.is_low = lambda: any(B in path for path in life.sealed_files())
-        async with at_work(life):
-            await until(lambda: not life.is_low(), what="room")
+
+        def is_low() -> bool:
+            return any(B in path for path in life.sealed_files())
+
+        # The daemon's own looks at the real disk.
+        parts = life.config, life.disk, life.index, life.claims, life.clock
+        evictor = Evictor(*parts, store=life.parts.store, is_low=is_low)
+        async with at_work(evictor):
+            await until(lambda: not is_low(), what="room")
+        evictor.close()
         assert life.sealed_files() == youngest
         await life.check(rolled_up=False)
 

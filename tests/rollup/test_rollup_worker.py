@@ -15,7 +15,6 @@ import pytest
 from rrd.errors import CorruptSegment, ObjectRejected, StoreAway
 from rrd.segment.table import read_table
 from tests.harness import eventually, until
-from tests.power.machine import recording_id
 from tests.rollup.rollup_lab import (
     DATA,
     TENANT,
@@ -30,6 +29,7 @@ from tests.rollup.rollup_lab import (
     settings,
 )
 from tests.simdisk import SimDisk
+from tests.wired import recording_id
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +15,7 @@ import pytest
 
 from rrd import layout
 from rrd.config import Config
+from rrd.daemon.assembly import Seams
 from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError, CorruptSegment
 from rrd.index.index import Index
@@ -23,14 +24,12 @@ from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
 from rrd.recordings.recording import Tally
-from rrd.recordings.registry import Registry
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.startup import rebuild as rebuilding
 from rrd.startup.recovery import Recovered, lock_data_dir, open_index, recover, reindex
-from rrd.wire.events import check_lines
-from tests.power.machine import ManualClock, recording_id
-from tests.samples import LIMITS, event, metadata
+from tests.samples import event, metadata
+from tests.wired import Core, ManualClock, recording_id, wired
 
 TENANTS = ("t", "other")
 A, B = recording_id(0), recording_id(1)
@@ -40,47 +39,26 @@ _NO_OBJECTS = cast(ObjectFiles, None)
 """What reads objects, where there are none."""
 
 
-class Core:
-    """The daemon without its network: what ``rrd serve`` does with files, in the same order."""
+class Life(Core):
+    """The daemon without its network."""
 
-    def __init__(self, index: Index, registry: Registry, clock: ManualClock, recovered: Recovered) -> None:
-        self.index = index
-        self.registry = registry
-        self.clock = clock
-        self.recovered = recovered
-
-    async def send(self, *lines: bytes, recording: str = A, tenant: str = "t") -> Tally:
-        source = await self.registry.open_source(tenant, recording)
-        try:
-            source.put(check_lines(lines, LIMITS, first_line=1))
-            return await source.flush()
-        finally:
-            self.registry.close_source(source)
+    send = Core.post
 
     async def rest(self) -> None:
         self.clock.seconds += 1000
         await self.registry.seal_idle()
 
 
-@contextlib.asynccontextmanager
-async def core(folder: Path, *, segment_bytes_max: int = 1 << 20) -> AsyncIterator[Core]:
-    config = _config(folder, segment_bytes_max=segment_bytes_max)
-    with lock_data_dir(config.data_dir):
-        index, rebuild = await open_index(config)
-        disk, clock = OsDisk(), ManualClock()
-        registry = Registry(config, disk, index, clock, LIMITS)
-        try:
-            recovered = await recover(config, disk, index, rebuild=rebuild)
-            await registry.start()
-            yield Core(index, registry, clock, recovered)
-        finally:
-            await registry.stop()
-            await index.close()
+def core(
+    folder: Path, *, segment_bytes_max: int = 1 << 20
+) -> contextlib.AbstractAsyncContextManager[Life]:
+    return wired(Life, _config(folder, segment_bytes_max=segment_bytes_max), Seams(ManualClock()))
 
 
 def _config(folder: Path, *, segment_bytes_max: int = 1 << 20) -> Config:
     return msgspec.structs.replace(
-        Config(data_dir=str(folder / "data"), seal_idle_s=100), segment_bytes_max=segment_bytes_max
+        Config(data_dir=str(folder / "data"), disk_reserve_bytes=0, seal_idle_s=100),
+        segment_bytes_max=segment_bytes_max,
     )
 
 
