@@ -413,7 +413,7 @@ async def test_verify_works_while_events_come_and_are_rolled_up(tmp_path: Path, 
 
 
 class _Vanishing(OsDisk):
-    """A file goes right before it is read for the ``read_number``-th time, as if it were sealed or evicted then."""
+    """A file goes right before it is read for the ``read_number``-th time, as if it were evicted then."""
 
     def __init__(self, read_number: int) -> None:
         self.reads_left = read_number
