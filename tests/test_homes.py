@@ -1,4 +1,4 @@
-"""Each module of rrd has a test module of its name, each test can fail, and no test wires a daemon by hand."""
+"""Each module of rrd has a test module of its name, each test can fail, and none wires a daemon by hand."""
 
 from __future__ import annotations
 
@@ -154,8 +154,7 @@ def test_what_tests_run_is_wired_as_it_ships() -> None:
         for path in (ROOT / "tests").rglob("*.py")
         if _is_ours(path)
         for node in ast.walk(ast.parse(path.read_bytes()))
-        if isinstance(node, ast.Call)
-        and (called := ast.unparse(node.func).rpartition(".")[2]) in WIRED
+        if isinstance(node, ast.Call) and (called := ast.unparse(node.func).rpartition(".")[2]) in WIRED
     }
     assert found == BY_HAND, "put another clock, disk or store into the Seams of make_parts (tests/wired.py)"
 

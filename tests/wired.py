@@ -3,8 +3,8 @@
 Method
 ------
 ``wired`` is one life on a real disk: it begins with ``bring_up_to_date`` and ends as the daemon stops.
-``simulated`` is one on a ``SimDisk``: it begins in the same way with what an earlier life left, and ends as by
-``kill -9``. Whether that was the end of the process or of the power is then for the ``SimDisk`` to say.
+``simulated`` is one on a ``SimDisk``: it begins in the same way with what an earlier life left, and ends as
+by ``kill -9``. Whether that was the end of the process or of the power is then for the ``SimDisk`` to say.
 
 No task of the daemon's runs but the registry's own: laboratories have roll-up, eviction, removal and
 retention take their steps, so that a cut comes where they want it. Nothing listens either.
@@ -75,7 +75,8 @@ class LaggingIndex(Index):
 
     @classmethod
     async def open(cls, path: str) -> Self:
-        index = await super().open(os.path.abspath(path))
+        # Absolute: when a life has ended, the current directory is another, and ``states`` are still read.
+        index = await super().open(os.path.abspath(path))  # noqa: ASYNC240 - asks no disk
         index.begin()
         return index
 
@@ -128,9 +129,7 @@ class Core:
         self.recovered = await bring_up_to_date(self.parts)
         self.tasks = await self.registry.start()
 
-    async def post(
-        self, *lines: bytes, recording: str = recording_id(0), tenant: str = TENANT
-    ) -> Tally:
+    async def post(self, *lines: bytes, recording: str = recording_id(0), tenant: str = TENANT) -> Tally:
         """Have lines stored as one body."""
         source = await self.registry.open_source(tenant, recording)
         try:

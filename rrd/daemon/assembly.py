@@ -178,14 +178,14 @@ def _make_services(
         stack.callback(made.close)
         return made
 
+    sockets = Sockets(clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s)
     unfinished = Budget(
         config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
     )
     return Services(
         config=config, clock=clock, disk=disk, gate=Gate(keys), limits=limits_of(config),
         index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
-        sockets=Sockets(clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s),
-        streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
+        sockets=sockets, streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),
         decoding_threads=threads(DECODING_THREADS, "decoding"),
         reading_threads=threads(_READING_THREADS, "reading"),

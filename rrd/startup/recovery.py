@@ -52,9 +52,7 @@ async def open_index(
     is not empty any more, and is thrown away here.
     """
     path = layout.index_path(config.data_dir)
-    if os.path.exists(_rebuild_note(path)):
-        event(logger, logging.WARNING, "index_half_rebuilt", next_step="it is rebuilt once more")
-        _remove_index(path)
+    _remove_half_rebuilt(path)
     try:
         index, rebuild = await _open(path, open_file)
     except IndexDamaged as error:
@@ -89,6 +87,12 @@ async def _open(path: str, open_file: Callable[[str], Awaitable[Index]]) -> tupl
 
 def _rebuild_note(index_path: str) -> str:
     return f"{index_path}.rebuilding"
+
+
+def _remove_half_rebuilt(index_path: str) -> None:
+    if _is_there(_rebuild_note(index_path)):
+        event(logger, logging.WARNING, "index_half_rebuilt", next_step="it is rebuilt once more")
+        _remove_index(index_path)
 
 
 async def recover(
@@ -165,7 +169,7 @@ async def reindex(config: Config, store: ObjectStore | None = None) -> Reindexed
 @contextlib.asynccontextmanager
 async def _opened_old(path: str) -> AsyncIterator[tuple[Index | None, IndexDamaged | None]]:
     """Open the index that is to be replaced, if it is whole: it may know of what the files no longer show."""
-    if not os.path.exists(path) or os.path.exists(_rebuild_note(path)):
+    if not _is_there(path) or _is_there(_rebuild_note(path)):
         yield None, None
         return
     try:
@@ -177,6 +181,10 @@ async def _opened_old(path: str) -> AsyncIterator[tuple[Index | None, IndexDamag
         yield old, None
     finally:
         await old.close()
+
+
+def _is_there(path: str) -> bool:
+    return os.path.exists(path)
 
 
 async def _losses(

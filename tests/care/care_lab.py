@@ -2,10 +2,10 @@
 
 Method
 ------
-``life`` is one life (``tests.wired.wired``), from start-up to its stop. Whatever store it is given counts as
-the data directory's, as after ``rrd adopt-store``: tests lose and mix up stores as they please. ``answers`` is
-all that can be asked of it; ``settled`` first lets the roll-up do what it still owes, so that two lives can be
-compared by bytes at rest, too.
+``life`` is one life (``tests.wired.wired``), from start-up to its stop. Whatever store it is given counts
+as the data directory's, as after ``rrd adopt-store``: tests lose and mix up stores as they please. ``answers``
+is all that can be asked of it; ``settled`` first lets the roll-up do what it still owes, so that two lives can
+be compared by bytes at rest, too.
 """
 
 from __future__ import annotations
@@ -123,7 +123,12 @@ class Life(Core):
     ) -> list[Difference]:
         """Return the differences; with ``mend``, those that are left."""
         examiner = Examiner(
-            self.config.data_dir, self.disk, self.index, self.parts.store, self.tombstones, is_served=is_served
+            self.config.data_dir,
+            self.disk,
+            self.index,
+            self.parts.store,
+            self.tombstones,
+            is_served=is_served,
         )
         with contextlib.closing(examiner):
             verifier = Verifier(

@@ -2,7 +2,7 @@
 
 Method
 ------
-``prepared`` is a world with two recordings: ``B``, which nobody removes, and ``A``, which is everywhere that a
+``prepared`` is a world with two recordings: ``B``, which stays, and ``A``, which is everywhere that a
 recording can be: in an object, in sealed and active segments, in the index with metadata, and in what crashes
 leave. ``find_traces`` looks for ``A`` wherever something is kept, by its name and by what it says.
 """

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from rrd import layout
 from rrd.config import Config
 from rrd.errors import DiskFull, Gone, NotFound, ObjectMissing, RefusedError, StoreAway
 from rrd.lifecycle.holds import Holds

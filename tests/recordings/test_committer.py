@@ -327,7 +327,7 @@ async def test_a_bug_in_a_lookup_ends_the_committer_rather_than_hang_a_recording
         disk.read_error = ZeroDivisionError("a bug")
         source = await _source(life)
         source.put(batch(event(1)))
-        committer = life._tasks[0]
+        committer = life.tasks[0]
         await asyncio.wait([committer], timeout=20)
         assert isinstance(committer.exception(), ZeroDivisionError)
 

@@ -8,8 +8,8 @@ and the store have against that: it decodes whole files by itself, as ``zstd -dc
 nor ``segment.table`` vouches for what was made.
 
 A ``Step`` is a place where the power can go: before or after one call of the store, the index or the
-tombstones. Places between operations of the disk are ``SimDisk``'s. ``survivors`` is what a cut leaves: a disk,
-the store, the tombstones, and a state of the index (SQLite does not sync everything).
+tombstones. Places between operations of the disk are ``SimDisk``'s. ``survivors`` is what a cut leaves: a
+disk, the store, the tombstones, and a state of the index (SQLite does not sync everything).
 """
 
 from __future__ import annotations
@@ -389,7 +389,12 @@ async def lab_of(
         return stones
 
     seams = Seams(
-        clock, disk, SwitchedStore(world, disk, switch), open_index, open_tombstones, store_retry_s=(0.001, 0.01)
+        clock,
+        disk,
+        SwitchedStore(world, disk, switch),
+        open_index,
+        open_tombstones,
+        store_retry_s=(0.001, 0.01),
     )
 
     def make(parts: Parts, seams: Seams) -> _L:

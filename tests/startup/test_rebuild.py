@@ -219,7 +219,9 @@ async def test_a_start_waits_for_the_store_when_the_index_is_lost_and_says_so(
     assert await task == 1 + 4
 
 
-async def test_a_start_with_an_index_asks_the_store_only_whose_it_is_and_lists_no_sealed_segment(tmp_path: Path) -> None:
+async def test_a_start_with_an_index_asks_the_store_only_whose_it_is_and_lists_no_sealed_segment(
+    tmp_path: Path,
+) -> None:
     store = MemoryStore()
     async with life(tmp_path, store) as one:
         await one.send(event(1))

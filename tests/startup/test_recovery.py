@@ -49,9 +49,7 @@ class Life(Core):
         await self.registry.seal_idle()
 
 
-def core(
-    folder: Path, *, segment_bytes_max: int = 1 << 20
-) -> contextlib.AbstractAsyncContextManager[Life]:
+def core(folder: Path, *, segment_bytes_max: int = 1 << 20) -> contextlib.AbstractAsyncContextManager[Life]:
     return wired(Life, _config(folder, segment_bytes_max=segment_bytes_max), Seams(ManualClock()))
 
 
