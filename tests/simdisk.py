@@ -3,8 +3,8 @@
 Method
 ------
 Files are byte strings, and paths name them; relative ones begin in a directory that is there. Beside what a
-running program sees, the disk keeps what is *durable*: the bytes below a file's synced size, and the directory
-entries as of their last sync. ``power_cut`` throws away the rest as a real machine may:
+running program sees, the disk keeps what is *durable*: the bytes below a file's synced size, and the
+directory entries as of their last sync. ``power_cut`` throws away the rest as a real machine may:
 
 - Bytes beyond the synced size are kept in part: none, some prefix, all, or all with holes (sectors
   of zeros or junk in the middle, since pages reach the disk in any order). Bytes below stay.

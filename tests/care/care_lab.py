@@ -3,9 +3,9 @@
 Method
 ------
 ``life`` is one life (``tests.wired.wired``), from start-up to its stop. Whatever store it is given counts
-as the data directory's, as after ``rrd adopt-store``: tests lose and mix up stores as they please. ``answers``
-is all that can be asked of it; ``settled`` first lets the roll-up do what it still owes, so that two lives can
-be compared by bytes at rest, too.
+as the data directory's, as after ``rrd adopt-store``: tests lose and mix up stores as they please.
+``answers`` is all that can be asked of it; ``settled`` first lets the roll-up do what it still owes, so that
+two lives can be compared by bytes at rest, too.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Method
 ------
 A *life* is a daemon's parts over a ``SimDisk`` (``tests.wired``), from start-up (recovery) to an end: a
 power cut, or a kill. ``Life.run`` plays a list of steps: sources open and close, put lines and metadata,
-flush, fall silent until their recordings are sealed. A life keeps account of what each of its sources sent and
-of how much of that was acked: the tally counts lines in the order in which they were put. The object store is
-away all the time, so nothing is rolled up here.
+flush, fall silent until their recordings are sealed. A life keeps account of what each of its sources sent
+and of how much of that was acked: the tally counts lines in the order in which they were put. The object
+store is away all the time, so nothing is rolled up here.
 
 A next life begins with one of the states that the cut may have left of the index, or with no index at all.
 
