@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import re
 import shutil
 import statistics
@@ -40,24 +39,20 @@ import zstandard
 
 from bench.corpus import recordings
 from rrd import layout
+from rrd.access.keys import KeyStore
 from rrd.clock import SystemClock
 from rrd.config import Config
-from rrd.daemon.assembly import limits_of
+from rrd.daemon.assembly import Parts, Seams, bring_up_to_date, make_parts
 from rrd.disk.disk import OsDisk
-from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
-from rrd.objects.choose import open_store
+from rrd.objects.choose import open_bare_store
 from rrd.objects.files import ObjectFiles
 from rrd.objects.store import ObjectStore
 from rrd.playback.hops import in_thread
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recordings.claims import Claims
-from rrd.recordings.registry import Registry
-from rrd.rollup.evict import Evictor
-from rrd.rollup.worker import RollUp
 from rrd.shelf.holdings import Holdings
 from rrd.wire.events import check_lines
 from tests.s3_servers import S3Server, moto
@@ -115,24 +110,30 @@ class SkippingClock(SystemClock):
         return super().monotonic() + self.skipped_s
 
 
+@contextlib.asynccontextmanager
+async def started(config: Config, seams: Seams | None = None) -> AsyncIterator[Parts]:
+    """A daemon's parts, which serve nothing and do nothing by themselves."""
+    async with contextlib.AsyncExitStack() as stack:
+        keys = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
+        parts = await make_parts(config, keys, stack, seams)
+        await bring_up_to_date(parts)
+        yield parts
+
+
 async def fill(config: Config, bodies: dict[str, list[bytes]]) -> None:
     """Store recordings as a daemon does, and seal them."""
-    clock, disk = SkippingClock(), OsDisk()
-    limits = limits_of(config)
-    os.makedirs(layout.active_dir(config.data_dir))
-    index = await Index.open(layout.index_path(config.data_dir))
-    registry = Registry(config, disk, index, clock, limits)
-    await registry.start()
-    for recording, lines in bodies.items():
-        source = await registry.open_source(TENANT, recording)
-        for batch in _batches(lines, config.flush_bytes):
-            source.put(check_lines(batch, limits, first_line=1))
-            await source.flush()
-        registry.close_source(source)
-    clock.skipped_s = config.seal_idle_s + 1
-    await registry.seal_idle()
-    await registry.stop()
-    await index.close()
+    clock = SkippingClock()
+    async with started(config, Seams(clock)) as parts:
+        registry = parts.services.registry
+        await registry.start()
+        for recording, lines in bodies.items():
+            source = await registry.open_source(TENANT, recording)
+            for batch in _batches(lines, config.flush_bytes):
+                source.put(check_lines(batch, parts.services.limits, first_line=1))
+                await source.flush()
+            registry.close_source(source)
+        clock.skipped_s = config.seal_idle_s + 1
+        await registry.seal_idle()
 
 
 def _batches(lines: list[bytes], size: int) -> Iterator[list[bytes]]:
@@ -156,21 +157,13 @@ class RolledUp(NamedTuple):
     rows: list[RecordingRow]
 
 
-async def roll_up(config: Config, store: ObjectStore, names: list[str]) -> RolledUp:
+async def roll_up(config: Config, names: list[str]) -> RolledUp:
     """Roll up all of a data directory."""
-    disk, clock, claims = OsDisk(), SystemClock(), Claims()
-    index = await Index.open(layout.index_path(config.data_dir))
-    evictor = Evictor(config, disk, index, claims, clock, store=store)
-    rollup = RollUp(config, disk, index, store, claims, clock, live_sources=lambda *_: (), evictor=evictor)
-    try:
+    async with started(config) as parts:
         wall, busy = time.perf_counter(), time.process_time()
-        await rollup.drain()
+        await parts.rollup.drain()
         wall, busy = time.perf_counter() - wall, time.process_time() - busy
-        rows = [await index.recording(TENANT, name) for name in names]
-    finally:
-        rollup.close()
-        evictor.close()
-        await index.close()
+        rows = [await parts.services.index.recording(TENANT, name) for name in names]
     assert all(row is not None and not row.segments for row in rows), "something is still local"
     return RolledUp(wall, busy, [row for row in rows if row is not None])
 
@@ -197,23 +190,23 @@ async def read_with_rrd(config: Config, store: ObjectStore, row: RecordingRow) -
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
     try:
-        started = time.perf_counter()
+        began = time.perf_counter()
         table = await loop.run_in_executor(
             files.threads, plan, OsDisk(), files, config.data_dir, Holdings.of(row)
         )
         made = read_in_order(table, form=NDJSON, bytes_max=config.read_bytes_max // 4)
         answer = in_thread(made, threads=files.threads)
         async with contextlib.aclosing(answer) as chunks:
-            return await _drink(chunks, started)
+            return await _drink(chunks, began)
     finally:
         files.close()
 
 
 async def read_plainly(fetch: Fetch, key: str) -> Times:
     """The whole object, by the store's own client."""
-    started = time.perf_counter()
+    began = time.perf_counter()
     async with fetch(key) as pieces:
-        return await _drink(pieces, started)
+        return await _drink(pieces, began)
 
 
 async def read_decoded(fetch: Fetch, key: str) -> Times:
@@ -227,17 +220,17 @@ async def read_decoded(fetch: Fetch, key: str) -> Times:
                 if raw := decoder.decompress(piece):
                     yield raw
 
-    started = time.perf_counter()
-    return await _drink(decoded(), started)
+    began = time.perf_counter()
+    return await _drink(decoded(), began)
 
 
-async def _drink(chunks: AsyncIterator[bytes], started: float) -> Times:
+async def _drink(chunks: AsyncIterator[bytes], began: float) -> Times:
     first, size = 0.0, 0
     async for chunk in chunks:
         if size < _FIRST_BYTES <= size + len(chunk):
-            first = time.perf_counter() - started
+            first = time.perf_counter() - began
         size += len(chunk)
-    return Times(first, time.perf_counter() - started, size)
+    return Times(first, time.perf_counter() - began, size)
 
 
 def fetch_file(root: str) -> Fetch:
@@ -309,7 +302,7 @@ async def measure_rollup(
         copy = f"{directory}/copy"
         shutil.copytree(config.data_dir, copy)
         there = msgspec.structs.replace(config, data_dir=copy)
-        done = await roll_up(there, store, list(bodies))
+        done = await roll_up(there, list(bodies))
         floor = await asyncio.to_thread(compress, bodies, config)
         shutil.rmtree(copy)
         # A roll-up writes over no object that its index does not know.
@@ -330,7 +323,7 @@ async def measure_reads(
 ) -> None:
     name = str(uuid.uuid4())
     await fill(config, {name: lines})
-    (row,) = (await roll_up(config, store, [name])).rows
+    (row,) = (await roll_up(config, [name])).rows
     raw = sum(len(line) + 1 for line in lines)
     (each,) = row.objects
     first_segment = SegmentName(TENANT, name, each.first_number)
@@ -369,7 +362,13 @@ async def run(args: argparse.Namespace) -> None:
     bodies, lines = corpus(args.smoke), long_recording(copies, args.smoke)
     async with contextlib.AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="rrd-bench-"))
-        settings: dict[str, Any] = {"rollup_tasks": 1, "keep_local_s": 0, "segment_bytes_max": 1 << 30}
+        settings: dict[str, Any] = {
+            "data_dir": f"{directory}/data",
+            "disk_reserve_bytes": 0,
+            "rollup_tasks": 1,
+            "keep_local_s": 0,
+            "segment_bytes_max": 1 << 30,
+        }
         if args.s3:
             server: S3Server = await stack.enter_async_context(moto())
             await server.make_bucket(BUCKET)
@@ -378,11 +377,11 @@ async def run(args: argparse.Namespace) -> None:
         else:
             settings["objects_dir"] = f"{directory}/objects"
             fetch = fetch_file(settings["objects_dir"])
-        config = msgspec.convert({**settings, "data_dir": f"{directory}/short"}, Config)
-        store = await stack.enter_async_context(open_store(config, OsDisk()))
+        config = msgspec.convert(settings, Config)
+        store = await stack.enter_async_context(open_bare_store(config, OsDisk()))
         print(f"objects in {store.name.partition(':')[0]}, {rounds} rounds in turn")
         await measure_rollup(directory, config, store, bodies, rounds)
-        config = msgspec.structs.replace(config, data_dir=f"{directory}/long")
+        # In the same data directory: the store is marked as its own.
         await measure_reads(config, store, fetch, lines, rounds)
 
 

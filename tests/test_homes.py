@@ -144,14 +144,15 @@ def test_each_test_can_fail_by_more_than_an_exception() -> None:
 WIRED = {"Committer", "Evictor", "Registry", "Remover", "RollUp"}
 BY_HAND = {
     # For a disk that is low when the test says so: the daemon's own evictor looks at the real one.
-    ("rollup/test_evict.py", "Evictor"),
+    ("tests/rollup/test_evict.py", "Evictor"),
 }
 
 
 def test_what_tests_run_is_wired_as_it_ships() -> None:
     found = {
-        (str(path.relative_to(ROOT / "tests")), called)
-        for path in (ROOT / "tests").rglob("*.py")
+        (str(path.relative_to(ROOT)), called)
+        for folder in ("tests", "bench")
+        for path in (ROOT / folder).rglob("*.py")
         if _is_ours(path)
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.Call) and (called := ast.unparse(node.func).rpartition(".")[2]) in WIRED

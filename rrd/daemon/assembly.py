@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 
 from rrd import layout
@@ -113,7 +113,7 @@ async def _confirm(store: OwnedStore) -> bool:
 
 
 async def make_parts(
-    config: Config, keys: KeyStore, stack: contextlib.AsyncExitStack, seams: Seams | None = None
+    config: Config, keys: KeyStore, stack: AsyncExitStack, seams: Seams | None = None
 ) -> Parts:
     """Make the parts; ``stack`` takes them apart again, in the reverse order.
 
@@ -161,7 +161,7 @@ def _make_services(
     config: Config,
     clock: Clock,
     keys: KeyStore,
-    stack: contextlib.AsyncExitStack,
+    stack: AsyncExitStack,
     *,
     disk: Disk,
     index: Index,
@@ -172,12 +172,6 @@ def _make_services(
     retention: Retention,
 ) -> Services:
     """Make what requests alone need, beside the parts that the whole daemon has."""
-
-    def threads(count: int, name: str) -> FairThreads:
-        made = FairThreads(count, name=name)
-        stack.callback(made.close)
-        return made
-
     sockets = Sockets(clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s)
     unfinished = Budget(
         config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
@@ -187,9 +181,9 @@ def _make_services(
         index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
         sockets=sockets, streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),
-        decoding_threads=threads(DECODING_THREADS, "decoding"),
-        reading_threads=threads(_READING_THREADS, "reading"),
-        object_threads=threads(_READING_THREADS, "reading-objects"),
+        decoding_threads=stack.enter_context(closing(FairThreads(DECODING_THREADS, name="decoding"))),
+        reading_threads=stack.enter_context(closing(FairThreads(_READING_THREADS, name="reading"))),
+        object_threads=stack.enter_context(closing(FairThreads(_READING_THREADS, name="reading-objects"))),
     )  # fmt: skip
 
 

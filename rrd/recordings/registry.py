@@ -60,10 +60,10 @@ class Registry:
         clock: Clock,
         limits: Limits,
         *,
-        files: Readable | None = None,
-        refusal: Callable[[], RefusedError | None] = lambda: None,
-        is_erased: Callable[[str, str], bool] = lambda _tenant, _recording: False,
-        on_sealed: Callable[[], None] = lambda: None,
+        files: Readable,
+        refusal: Callable[[], RefusedError | None],
+        is_erased: Callable[[str, str], bool],
+        on_sealed: Callable[[], None],
     ) -> None:
         """``files``: objects, for worker threads. ``refusal``: why nothing new is taken now, or None.
 

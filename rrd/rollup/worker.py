@@ -69,15 +69,16 @@ class RollUp:
         *,
         live_sources: Callable[[str, str], Collection[int]],
         evictor: Evictor,
-        retry_s: tuple[float, float] = (1.0, 60.0),
-        nudged: asyncio.Event | None = None,
+        retry_s: tuple[float, float],
+        nudged: asyncio.Event,
     ) -> None:
         """Take the parts.
 
         ``live_sources(tenant, recording)`` names the sources that are open now: their blocks are not merged
         with others', so that what they send again can still be told from what others sent. ``evictor``
         makes room when the disk is full. ``retry_s``: least and greatest ceiling of the pauses while the
-        store is away, in seconds. ``nudged``: set it to do as ``nudge`` does.
+        store is away, in seconds. Set ``nudged`` to have it look for what is due now, not at the next poll;
+        a store that is away is not asked earlier.
         """
         self._config = config
         self._index = index
@@ -87,7 +88,7 @@ class RollUp:
         self._maker = Maker(config, disk, index, store, clock, live_sources)
         self._evictor = evictor
         self._backoff = Backoff(*retry_s)
-        self._nudged = nudged or asyncio.Event()
+        self.nudged = nudged
         self._aside: dict[int, float] = {}
         self._told: set[int] = set()
         self._away_since = 0.0
@@ -105,12 +106,8 @@ class RollUp:
                 event(logger, logging.ERROR, "rollup_failed", error=error, exc_info=unexpected(error))
             if not self._backoff.failures:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._nudged.wait(), _POLL_S)
-                self._nudged.clear()
-
-    def nudge(self) -> None:
-        """Look now for what is due, not at the next poll. A store that is away is not asked earlier."""
-        self._nudged.set()
+                    await asyncio.wait_for(self.nudged.wait(), _POLL_S)
+                self.nudged.clear()
 
     async def drain(self) -> None:
         """Roll up everything that is sealed, due or not, and evict what is not to be kept.
@@ -143,7 +140,7 @@ class RollUp:
             objects_max=_OBJECTS_A_PASS,
         )
         if done.objects >= _OBJECTS_A_PASS:
-            self.nudge()
+            self.nudged.set()
         if isinstance(done.stopped_by, StoreAway):
             self._note_away(done.stopped_by)
         elif done.stopped_by is not None and not _is_disk_full(done.stopped_by):
@@ -167,7 +164,7 @@ class RollUp:
             waiting_segments=backlog.segments, waiting_bytes=backlog.bytes,
         )  # fmt: skip
         self._backoff.failures = 0
-        self.nudge()
+        self.nudged.set()
 
     def _note_away(self, error: StoreAway) -> None:
         if not self._backoff.failures:

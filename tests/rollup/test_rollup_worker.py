@@ -99,11 +99,11 @@ async def test_nothing_is_due_before_the_delay_unless_it_is_full(tmp_path: Path)
         await life.fill(A)
         async with at_work(life):
             await life.fill(B, count=3, pad=900_000)
-            life.rollup.nudge()
+            life.rollup.nudged.set()
             await until(lambda: life.store.objects, what="the full one")
             assert await life.states(A) == ["sealed"]
             life.clock.seconds += 301
-            life.rollup.nudge()
+            life.rollup.nudged.set()
             await eventually(life.is_done, what="the one that was let settle")
         await life.check(rolled_up=True)
 
@@ -234,7 +234,7 @@ async def test_a_damaged_recording_is_set_aside_and_the_others_go_on(
                 # The youngest of them: the damaged one's turn comes before it.
                 await life.fill(C)
                 count = life.store.calls["put"]
-                life.rollup.nudge()
+                life.rollup.nudged.set()
                 await until(lambda count=count: life.store.calls["put"] > count, what="another round")  # type: ignore[misc]  # a default only binds
             told = [record for record in caplog.records if "not_rolled_up" in record.getMessage()]
             assert len(told) == 1
@@ -274,7 +274,7 @@ async def test_no_error_whatever_ends_the_task(tmp_path: Path, caplog: pytest.Lo
         async with at_work(life):
             await until(lambda: life.store.objects, what="the other one")
             life.clock.seconds += 3601
-            life.rollup.nudge()
+            life.rollup.nudged.set()
             await eventually(life.is_done, what="the second try")
         assert any(record.exc_info for record in caplog.records)
         await life.check(rolled_up=True)
@@ -329,7 +329,7 @@ async def test_a_disk_that_stays_full_loses_nothing_and_is_told_once_each(
             )
             disk.files_max = 1 << 30
             life.clock.seconds += 61
-            life.rollup.nudge()
+            life.rollup.nudged.set()
             await eventually(life.is_done, what="both")
         await life.check(rolled_up=True)
     told = [record.getMessage() for record in caplog.records if "not_rolled_up" in record.getMessage()]
