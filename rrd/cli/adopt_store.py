@@ -18,8 +18,7 @@ def register(commands: common.Commands) -> None:
         description="For a store that a start refuses as another's, or that was moved or made anew on "
         "purpose. Stop the daemon first. No object is changed or removed; run `rrd verify` afterwards.",
     )
-    parser.set_defaults(run=_adopt)
-    common.add_shared_flags(parser)
+    common.runs(parser, _adopt)
 
 
 def _adopt(args: argparse.Namespace) -> int:

@@ -20,8 +20,7 @@ def register(commands: common.Commands) -> None:
     parser.add_argument("target", metavar="TARGET_DIR", help="a new or empty directory")
     parser.add_argument("--without-objects", action="store_true", help="leave the local store's objects out")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=_backup)
-    common.add_shared_flags(parser)
+    common.runs(parser, _backup)
 
 
 def _backup(args: argparse.Namespace) -> int:

@@ -57,6 +57,12 @@ def config_flags(args: argparse.Namespace) -> dict[str, object]:
     return {key: value for key, value in flags.items() if value is not None}
 
 
+def runs(parser: argparse.ArgumentParser, run: Run) -> None:
+    """Have a command do ``run``, and add the flags that each command takes."""
+    parser.set_defaults(run=run)
+    add_shared_flags(parser)
+
+
 def settings(args: argparse.Namespace) -> Config:
     """Return the effective settings. Raises ``ConfigError`` with where to look."""
     file = config_file(args)

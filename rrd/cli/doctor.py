@@ -25,8 +25,7 @@ def register(commands: common.Commands) -> None:
         action="store_true",
         help="look for damage by sizes and counters alone, rather than read every byte of the recording",
     )
-    parser.set_defaults(run=_doctor)
-    common.add_shared_flags(parser)
+    common.runs(parser, _doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:

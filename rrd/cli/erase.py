@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 _SHOWN_MAX = 20
 _PAGE = 100
-_ADMISSION_TIMEOUT_S = 10.0
-"""A key that was just made counts within a second. A machine may be busy."""
-_ADMISSION_INTERVAL_S = 0.1
 
 
 class Wanted(NamedTuple):
@@ -66,8 +63,7 @@ def register(commands: common.Commands) -> None:
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--dry-run", action="store_true", help="say what would go, and leave it")
     parser.add_argument("--url", default="", help="the daemon; by default the one that the settings tell")
-    parser.set_defaults(run=_erase)
-    common.add_shared_flags(parser)
+    common.runs(parser, _erase)
 
 
 def _filter(text: str) -> tuple[str, str]:
@@ -254,28 +250,24 @@ def _paths(wanted: Wanted, found: Sequence[Found]) -> list[str]:
 
 
 async def _delete(session: aiohttp.ClientSession, url: str, key: str) -> Receipt:
-    import asyncio  # noqa: PLC0415
-
     import aiohttp  # noqa: PLC0415
-    import msgspec  # noqa: PLC0415
+    import orjson  # noqa: PLC0415
 
+    from rrd.exchange.posting import admitted  # noqa: PLC0415
     from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
 
-    deadline = asyncio.get_running_loop().time() + _ADMISSION_TIMEOUT_S
-    while True:
+    async def ask() -> tuple[int, bytes]:
         try:
             async with session.delete(url, headers={"Authorization": f"Bearer {key}"}) as response:
-                status, body = response.status, await response.read()
+                return response.status, await response.read()
         except aiohttp.ClientError as error:
             raise RrdError(
                 f"{url}: {error}. A daemon holds the data directory: say where with --url"
             ) from error
-        if status != 401 or asyncio.get_running_loop().time() > deadline:
-            break
-        # The key is young: the daemon looks for new ones a few times a second.
-        await asyncio.sleep(_ADMISSION_INTERVAL_S)
+
+    status, body = await admitted(ask, lambda answer: answer[0] == 401)
     try:
-        answer = msgspec.json.decode(body)
+        answer = orjson.loads(body)
         if status in {200, 202}:
             return Receipt(**answer)
         message = answer["error"]["message"]

@@ -58,8 +58,7 @@ def register(commands: common.Commands) -> None:
         help="of a damaged recording export every intact event, and tell what is missing, rather than fail",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=_export)
-    common.add_shared_flags(parser)
+    common.runs(parser, _export)
 
 
 def _export(args: argparse.Namespace) -> int:

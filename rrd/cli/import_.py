@@ -41,8 +41,7 @@ def register(commands: common.Commands) -> None:
     parser.add_argument("--url", default="", help="the daemon; by default the one that the settings tell")
     parser.add_argument("--key", default="", help="a key that may write; by default one is made and revoked")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, and totals alone")
-    parser.set_defaults(run=_import)
-    common.add_shared_flags(parser)
+    common.runs(parser, _import)
 
 
 def _import(args: argparse.Namespace) -> int:

@@ -27,8 +27,7 @@ def register(commands: common.Commands) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="a .ndjson.zst file, or the key of an object, which is fetched"
     )
-    parser.set_defaults(run=_inspect)
-    common.add_shared_flags(parser)
+    common.runs(parser, _inspect)
 
 
 def _inspect(args: argparse.Namespace) -> int:

@@ -95,6 +95,7 @@ async def _show(config: Config, index: Index, rows: list[QuarantineRow], recordi
             for note in notes:
                 where = {"tenant": row.tenant, "recording": row.recording, "segment": row.segment}
                 what = {"line": note.line, "reason": note.reason, "at_ms": note.at_ms}
+                # Not orjson: ASCII alone plays no tricks with a terminal.
                 print(json.dumps(where | what | _raw(note.raw)))
 
 

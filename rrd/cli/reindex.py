@@ -22,8 +22,7 @@ def register(commands: common.Commands) -> None:
         "old one stays until the new one is whole. It fails if the store can't be reached: only the "
         "store tells which recordings it holds.",
     )
-    parser.set_defaults(run=_reindex)
-    common.add_shared_flags(parser)
+    common.runs(parser, _reindex)
 
 
 def _reindex(args: argparse.Namespace) -> int:

@@ -22,8 +22,7 @@ def register(commands: common.Commands) -> None:
         help="a newer tombstones.sqlite, of the lost data directory or of a later backup",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=_restore)
-    common.add_shared_flags(parser)
+    common.runs(parser, _restore)
 
 
 def _restore(args: argparse.Namespace) -> int:

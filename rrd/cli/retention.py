@@ -34,8 +34,7 @@ def register(commands: common.Commands) -> None:
         action="store_true",
         help="confirm what the daemon holds back: a jump of the clock, settings that remove much at once",
     )
-    parser.set_defaults(run=_retention)
-    common.add_shared_flags(parser)
+    common.runs(parser, _retention)
 
 
 def _retention(args: argparse.Namespace) -> int:

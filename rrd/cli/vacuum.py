@@ -18,8 +18,7 @@ def register(commands: common.Commands) -> None:
         description="Makes the index as small as it can be, and overwrites scraps of removed metadata "
         "that SQLite may have left in unused parts. Needs room for a copy of it; recordings are not touched.",
     )
-    parser.set_defaults(run=_vacuum)
-    common.add_shared_flags(parser)
+    common.runs(parser, _vacuum)
 
 
 def _vacuum(args: argparse.Namespace) -> int:

@@ -77,8 +77,16 @@ class _Frame:
 class Documents:
     """JSON documents, in pieces → their events, each as one line."""
 
-    def __init__(self, origins: Origins, *, event_bytes_max: int, place: Place | None = None) -> None:
+    def __init__(
+        self,
+        origins: Origins,
+        *,
+        event_bytes_max: int,
+        batch_bytes: int = BATCH_BYTES,
+        place: Place | None = None,
+    ) -> None:
         """``place``: where it all stands, for text out of another document."""
+        self._batch_bytes = batch_bytes
         self._origins = origins
         self._event_bytes_max = event_bytes_max
         self._top = place or Place(origins.nothing)
@@ -119,7 +127,7 @@ class Documents:
         try:
             while (limit := self._step(at)) is not None:
                 at = limit
-                if self._found_bytes >= BATCH_BYTES:
+                if self._found_bytes >= self._batch_bytes:
                     yield from self._take()
             if len(self._text) - at > self._event_bytes_max:
                 raise self._too_large()

@@ -27,6 +27,7 @@ from rrd.access.temporary import temporary_key
 from rrd.config import Config
 from rrd.errors import BadRequest, TooLarge, WireError
 from rrd.exchange.archives import Kind, kind_of_archive, unpacked
+from rrd.exchange.documents import BATCH_BYTES
 from rrd.exchange.files import STDIN, File, is_visible, is_wanted, opened, size_of
 from rrd.exchange.origins import metadata_line, named_id
 from rrd.exchange.posting import (
@@ -43,6 +44,7 @@ from rrd.exchange.sidecar import Sidecar, exported_recording, metadata_events, r
 from rrd.exchange.spool import Bundle, Spool, bodies
 from rrd.ids import check_recording_id, is_tenant, parse_recording_id
 from rrd.progress import Progress
+from rrd.wire.limits import Limits
 
 ARCHIVE_LEVELS_MAX = 4
 """An archive may be made so that it holds itself."""
@@ -78,7 +80,14 @@ class Outcome:
         self.answers[tenant, recording] = Answer(*map(sum, zip(known, answer, strict=True)))
 
 
-async def run_import(config: Config, files: Sequence[File], choice: Choice, progress: Progress) -> Outcome:
+async def run_import(
+    config: Config,
+    files: Sequence[File],
+    choice: Choice,
+    progress: Progress,
+    *,
+    batch_bytes: int = BATCH_BYTES,
+) -> Outcome:
     """Import files one after another. What goes wrong with one is told, and the next one is begun.
 
     Raises ``RrdError`` for what concerns all of them: no daemon answers, no good key, no tenant named.
@@ -88,7 +97,8 @@ async def run_import(config: Config, files: Sequence[File], choice: Choice, prog
         connected(choice.url or url_of(config.host, config.port)) as daemon,
         contextlib.AsyncExitStack() as stack,
     ):
-        intake = _Intake(config, choice, daemon, stack, progress)
+        limits = limits_of(config, batch_bytes=batch_bytes)
+        intake = _Intake(config, limits, choice, daemon, stack, progress)
         await intake.admit(files)
         for file in files:
             await intake.take(file)
@@ -101,12 +111,14 @@ class _Intake:
     def __init__(
         self,
         config: Config,
+        limits: Limits,
         choice: Choice,
         daemon: Daemon,
         stack: contextlib.AsyncExitStack,
         progress: Progress,
     ) -> None:
         self._config = config
+        self._limits = limits
         self._choice = choice
         self._daemon = daemon
         self._stack = stack
@@ -241,7 +253,7 @@ class _Intake:
         if sidecar is not None:
             await self._send_metadata(sidecar, tenant, source.recording or sidecar.recording, key)
         failure: WireError | None = None
-        with Spool() as spool:
+        with Spool(batch_bytes=self._limits.batch_bytes) as spool:
             try:
                 await self._read(file, source, spool)
             except WireError as error:
@@ -259,7 +271,7 @@ class _Intake:
     async def _read(self, file: File, source: Source, spool: Spool) -> None:
         refused = 0
         with opened(file.path) as reader:
-            pieces = read_pieces(self._chunks(reader), source, limits_of(self._config))
+            pieces = read_pieces(self._chunks(reader), source, self._limits)
             async for piece in _in_a_thread(pieces):
                 refused = self._tell_refused(file.told, piece, refused)
                 await asyncio.to_thread(spool.add, piece.owner, piece.batch)
@@ -292,7 +304,7 @@ class _Intake:
         return refused
 
     def _chunks(self, reader: IO[bytes]) -> Iterator[bytes]:
-        while chunk := reader.read(CHUNK_BYTES):
+        while chunk := reader.read(min(CHUNK_BYTES, self._limits.batch_bytes)):
             self._progress.add(len(chunk))
             yield chunk
 

@@ -202,11 +202,13 @@ def metadata_line(metadata: tuple[tuple[str, str], ...], at_ms: float) -> bytes:
         "timestamp": int(at_ms),
         "data": {"tag": "recording-meta", "payload": dict(metadata)},
     }
+    # Not orjson: a daemon knows it again by its bytes, which earlier versions wrote so.
     return json.dumps(event).encode()
 
 
 def flat(value: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield the members of a JSON object; nothing if it is none."""
+    # Not orjson, which refuses lone surrogates and integers of more than 64 bits: both are valid JSON.
     try:
         found = json.loads(value)
     except (ValueError, RecursionError):

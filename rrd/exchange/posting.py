@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
@@ -27,7 +27,7 @@ BODY_BYTES_MAX = 512 << 20
 
 NDJSON = "application/x-ndjson"
 
-_ADMISSION_TIMEOUT_S = 10.0
+ADMISSION_TIMEOUT_S = 10.0
 """A key that was just made counts within a second. A machine may be busy."""
 
 _GIVEN_ADMISSION_TIMEOUT_S = 3.0
@@ -46,6 +46,9 @@ _QUOTA_WAIT_S_MAX = 120
 
 _ANSWER_TIMEOUT_S = 300.0
 """From the end of a body on: what came last has to be stored, and others have a turn."""
+
+
+_T = TypeVar("_T")
 
 
 class PostFailed(RrdError):
@@ -87,23 +90,21 @@ class Daemon:
 
         ``is_new``: it was just made, and a daemon that serves the same data directory learns of it soon.
         """
-        timeout_s = _ADMISSION_TIMEOUT_S if is_new else _GIVEN_ADMISSION_TIMEOUT_S
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while True:
-            # An empty body: whether the key is good is all that this can find out.
-            post = Post(self._session, f"{self.url}/ingest", key)
+
+        async def ask() -> PostFailed | None:
             try:
-                await post.finish()
+                # An empty body: whether the key is good is all that this can find out.
+                await Post(self._session, f"{self.url}/ingest", key).finish()
             except PostFailed as error:
-                if error.answered != 401:
-                    raise
-                if asyncio.get_running_loop().time() > deadline:
-                    raise PostFailed(
-                        f"{error}. {_UNKNOWN_NEW if is_new else _UNKNOWN}", answered=401
-                    ) from error
-            else:
-                return
-            await asyncio.sleep(_ADMISSION_INTERVAL_S)
+                return error
+            return None
+
+        timeout_s = ADMISSION_TIMEOUT_S if is_new else _GIVEN_ADMISSION_TIMEOUT_S
+        error = await admitted(ask, lambda error: error is not None and error.answered == 401, timeout_s)
+        if error is not None and error.answered == 401:
+            raise PostFailed(f"{error}. {_UNKNOWN_NEW if is_new else _UNKNOWN}", answered=401) from error
+        if error is not None:
+            raise error
 
     def post(self, recording: str, key: str, *, encoding: str = "") -> Post:
         """Begin a body of events of one recording, which the caller has compressed by ``encoding``."""
@@ -135,6 +136,21 @@ class Daemon:
             finally:
                 await post.cancel()
             await asyncio.sleep(wait_s)
+
+
+async def admitted(
+    ask: Callable[[], Awaitable[_T]],
+    is_unknown: Callable[[_T], bool],
+    timeout_s: float = ADMISSION_TIMEOUT_S,
+) -> _T:
+    """Return what ``ask`` does, asked again for a while as long as the daemon doesn't know the key.
+
+    The key may be young: the daemon looks for new ones a few times a second.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while is_unknown(answer := await ask()) and asyncio.get_running_loop().time() <= deadline:
+        await asyncio.sleep(_ADMISSION_INTERVAL_S)
+    return answer
 
 
 def url_of(host: str, port: int) -> str:

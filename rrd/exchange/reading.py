@@ -105,7 +105,10 @@ class _Reader:
 
     def documents(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
         """Read JSON documents."""
-        documents = Documents(self._origins, event_bytes_max=self._limits.event_bytes_max)
+        limits = self._limits
+        documents = Documents(
+            self._origins, event_bytes_max=limits.event_bytes_max, batch_bytes=limits.batch_bytes
+        )
         try:
             for window in _chain(head, windows):
                 for found in documents.feed(window):
@@ -123,7 +126,7 @@ class _Reader:
         try:
             for window in _chain(head, windows):
                 splitter.feed(window)
-                if splitter.whole_bytes >= BATCH_BYTES:
+                if splitter.whole_bytes >= self._limits.batch_bytes:
                     yield from self._take(splitter)
         except WireError:
             # Damaged, or a line is too large: what came before is good.
@@ -196,7 +199,7 @@ def _chain(head: bytes, windows: Iterator[bytes]) -> Iterator[bytes]:
     yield from windows
 
 
-def limits_of(config: Config) -> Limits:
+def limits_of(config: Config, *, batch_bytes: int = BATCH_BYTES) -> Limits:
     """Return the limits for a file of one's own: the settings', and none on what only a stranger's needs."""
     return Limits(
         event_bytes_max=config.event_bytes_max,
@@ -208,5 +211,5 @@ def limits_of(config: Config) -> Limits:
         metadata_key_bytes_max=config.metadata_key_bytes_max,
         metadata_value_bytes_max=config.metadata_value_bytes_max,
         metadata_value_too_long=config.metadata_value_too_long,
-        batch_bytes=BATCH_BYTES,
+        batch_bytes=batch_bytes,
     )

@@ -106,4 +106,5 @@ def metadata_events(sidecar: Sidecar) -> Iterator[bytes]:
                 "timestamp": sidecar.created_ms,
                 "data": {"tag": "recording-meta", "payload": payload},
             }
+            # Not orjson: a daemon knows it again by its bytes, which earlier versions wrote so.
             yield json.dumps(event).encode() + b"\n"

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import zstandard
 
-from rrd.exchange import documents
+from rrd.exchange.documents import BATCH_BYTES
 from rrd.exchange.origins import ContentId, ParseId, Said, named_id, window_id
 from rrd.exchange.owners import Owner
 from rrd.wire.events import Batch
@@ -62,7 +62,8 @@ class _Waiting:
 class Spool:
     """Use as a context manager. Blocking; raises ``OSError`` where the temporary file can't be written."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, batch_bytes: int = BATCH_BYTES) -> None:
+        self._batch_bytes = batch_bytes
         self._file = tempfile.TemporaryFile(prefix="rrd-import-")  # noqa: SIM115 - closed by __exit__
         # The quickest level: a daemon on the same machine needs the processor more than the socket does.
         self._compressor = zstandard.ZstdCompressor(level=1)
@@ -116,7 +117,7 @@ class Spool:
         if not is_metadata:
             waiting.first_ts = min(waiting.first_ts, batch.first_ts)
             waiting.last_ts = max(waiting.last_ts, batch.last_ts)
-        if waiting.size >= documents.BATCH_BYTES:
+        if waiting.size >= self._batch_bytes:
             self._write(owner, is_metadata=is_metadata)
         if self._waiting_bytes > WAITING_BYTES_MAX:
             for other, sort in list(self._waiting):

@@ -21,7 +21,8 @@ from rrd.errors import (
     WireError,
     without_frames,
 )
-from rrd.http.budget import Hold, TooMuchUnfinished, TooSlow, too_slow
+from rrd.http.hold import Hold
+from rrd.http.budget import TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
 from rrd.http.connection import count_taken, hold_of, unread_bytes
 from rrd.http.decoding import Turn, next_batch
@@ -30,8 +31,9 @@ from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import is_import
 from rrd.recordings.recording import Source, Tally
+from rrd.wire.careful import Rejected
 from rrd.wire.decoder import Decoder
-from rrd.wire.events import Batch, Rejected
+from rrd.wire.events import Batch, batch_of
 from rrd.wire.parse import Reason
 
 _ERRORS_TOLD = 10
@@ -267,7 +269,7 @@ def set_aside_batch(failure: RrdError, line: int, head: bytes) -> Batch | None:
     if not isinstance(failure, TooLarge | BrokenEncoding):
         return None
     reason: Reason = "too_large" if isinstance(failure, TooLarge) else "broken_encoding"
-    return Batch(b"", 0, 0.0, 0.0, True, False, (), (Rejected(line, reason, head),), line + 1)
+    return batch_of(b"", [], limit_line=line + 1, rejected=(Rejected(line, reason, head),))
 
 
 def recording_in(batch: Batch, services: Services) -> str:
