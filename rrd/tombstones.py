@@ -14,7 +14,7 @@ good; what is in the object store is still to go), then *done*.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from rrd.disk.sqlite_file import Kept, SqliteFile
 

@@ -83,7 +83,9 @@ async def _run(config: Config, args: argparse.Namespace, *, is_served: bool) -> 
                 config, examiner.disk, examiner.index, rebuild=False, tombstones=examiner.tombstones
             )
         progress = Progress()
-        verifier = Verifier(examiner, deep=args.deep, told=lambda what, count: progress.show(f"{what}: {count:,}"))
+        verifier = Verifier(
+            examiner, deep=args.deep, told=lambda what, count: progress.show(f"{what}: {count:,}")
+        )
         found = verifier.all()
         if args.recordings:
             found = verifier.some(await _keys(examiner, args.recordings, args.tenant))

@@ -44,7 +44,6 @@ from rrd.exchange.sidecar import Sidecar, exported_recording, metadata_events, r
 from rrd.exchange.spool import Bundle, Spool, bodies
 from rrd.ids import check_recording_id, is_tenant, parse_recording_id
 from rrd.progress import Progress
-from rrd.wire.limits import Limits
 
 ARCHIVE_LEVELS_MAX = 4
 """An archive may be made so that it holds itself."""
@@ -97,8 +96,7 @@ async def run_import(
         connected(choice.url or url_of(config.host, config.port)) as daemon,
         contextlib.AsyncExitStack() as stack,
     ):
-        limits = limits_of(config, batch_bytes=batch_bytes)
-        intake = _Intake(config, limits, choice, daemon, stack, progress)
+        intake = _Intake(config, choice, daemon, stack, progress, batch_bytes=batch_bytes)
         await intake.admit(files)
         for file in files:
             await intake.take(file)
@@ -111,14 +109,15 @@ class _Intake:
     def __init__(
         self,
         config: Config,
-        limits: Limits,
         choice: Choice,
         daemon: Daemon,
         stack: contextlib.AsyncExitStack,
         progress: Progress,
+        *,
+        batch_bytes: int,
     ) -> None:
         self._config = config
-        self._limits = limits
+        self._limits = limits_of(config, batch_bytes=batch_bytes)
         self._choice = choice
         self._daemon = daemon
         self._stack = stack

@@ -148,9 +148,11 @@ async def admitted(
     The key may be young: the daemon looks for new ones a few times a second.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while is_unknown(answer := await ask()) and asyncio.get_running_loop().time() <= deadline:
+    while True:
+        answer = await ask()
+        if not is_unknown(answer) or asyncio.get_running_loop().time() > deadline:
+            return answer
         await asyncio.sleep(_ADMISSION_INTERVAL_S)
-    return answer
 
 
 def url_of(host: str, port: int) -> str:

@@ -18,9 +18,9 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from rrd.errors import BadFraming, RrdError
-from rrd.http.hold import FREE_BYTES, Hold
 from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
+from rrd.http.hold import FREE_BYTES, Hold
 from rrd.http.problems import ORIGIN, add_owed_headers, note_refusal, problem
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
@@ -61,6 +61,13 @@ def hold_of(request: web.BaseRequest) -> Hold:
     return connection.hold
 
 
+async def opening_turn(request: web.BaseRequest, who: Who) -> None:
+    """Return when the connection of ``request`` may become a socket of ``who``."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    await connection.opening_turns.wait(who)
+
+
 def count_taken(request: web.BaseRequest, size: int) -> None:
     """``size`` bytes were read of a body, and are about to be decoded: count what still waits."""
     connection = request.protocol
@@ -72,8 +79,8 @@ class Connection(RequestHandler):
     """One connection. What it reads goes through ``Framing``."""
 
     __slots__ = (
-        *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_s", "_head_timer", "_is_held_back"),
-        *("_peer", "_taker", "_turns", "hold"),
+        *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_s", "_head_timer"),
+        *("_is_held_back", "_peer", "_taker", "_turns", "hold", "opening_turns"),
     )
 
     def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -104,6 +111,7 @@ class Connection(RequestHandler):
         self._is_held_back = self._awaits_turn = False
         self._turns = manager.turns
         self._head_s = manager.services.bounds.head_s
+        self.opening_turns = manager.opening_turns
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
 
@@ -357,6 +365,8 @@ class Connection(RequestHandler):
         """Answer what no handler has answered, in JSON and with CORS headers, and close."""
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun, so an error can't be told any more")
+        if isinstance(exc, ConnectionError) and self.transport is None:
+            raise ConnectionError("the client is gone, so there is no one to tell") from exc
         if isinstance(exc, HeadRefused):
             response = problem(exc.status, exc.code, str(exc))
             origin = exc.origin

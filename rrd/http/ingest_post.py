@@ -21,11 +21,11 @@ from rrd.errors import (
     WireError,
     without_frames,
 )
-from rrd.http.hold import Hold
 from rrd.http.budget import TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
 from rrd.http.connection import count_taken, hold_of, unread_bytes
 from rrd.http.decoding import Turn, next_batch
+from rrd.http.hold import Hold
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from rrd.errors import ShuttingDown
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
-from rrd.http.connection import hold_of
+from rrd.http.connection import hold_of, opening_turn
 from rrd.http.gathering import GatheringSocket
 from rrd.http.services import SERVICES, Services
 from rrd.http.socket_ingest import SocketIngest
@@ -34,6 +34,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     check_upgrade(request)
     sender = await sender_of(request, services)
+    await opening_turn(request, sender.who)
     if services.is_stopping:
         raise ShuttingDown("the server is stopping; open the socket again in a moment")
     services.registry.check_room_on_disk()

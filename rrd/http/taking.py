@@ -19,7 +19,9 @@ _BYTES_ACKED = struct.Struct("@120xQ")
 class TakerWatch:
     """Looks after one connection from when it has to wait for its taker until it hasn't any more."""
 
-    __slots__ = ("_bytes_min", "_interval_s", "_is_waiting", "_on_slow", "_taken_bytes", "_timer", "_transport")
+    __slots__ = (
+        *("_bytes_min", "_interval_s", "_is_waiting", "_on_slow", "_taken_bytes", "_timer", "_transport"),
+    )
 
     def __init__(
         self,

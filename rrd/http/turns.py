@@ -1,4 +1,4 @@
-"""How much is read in one turn of the event loop, shared fairly among the connections that send much.
+"""How much is read, and how many sockets open, in one turn of the event loop, shared fairly.
 
 A turn reads each connection for which something has arrived, and each brings up to ``budget.READ_BYTES``.
 A thousand bodies at once would take most of a second, and whoever waits for an ack waits for several turns.
@@ -8,6 +8,7 @@ tenant with one body does not wait for the thousand of another. Connections that
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +17,9 @@ from rrd.shares.queue import FairQueue, Who
 
 BULK_BYTES = 32 << 10
 """A read that brings less costs no more than the message in it."""
+
+_OPENINGS_MAX = 16
+"""Sockets that open in one turn: half a millisecond each."""
 
 
 class Reader(Protocol):
@@ -34,27 +38,48 @@ class Reader(Protocol):
         ...
 
 
+CallSoon = Callable[[Callable[[], None]], object]
+"""The event loop's, which calls in its next turn."""
+
+
+class _NextTurn:
+    """Has something called in the next turn, once, however often it is asked for."""
+
+    def __init__(self, call_soon: CallSoon, callback: Callable[[], None]) -> None:
+        self._call_soon = call_soon
+        self._callback = callback
+        self._is_due = False
+
+    def ask(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._is_due = False
+        self._callback()
+
+
 class ReadingTurns:
     """All connections of one event loop. Costs nothing as long as little comes in."""
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object], turn_bytes: int) -> None:
-        """``call_soon``: the event loop's, which calls in its next turn. ``turn_bytes``: what may come in one."""
+    def __init__(self, call_soon: CallSoon, turn_bytes: int) -> None:
+        """``turn_bytes``: what may come in one turn."""
         self._turn_bytes_max = turn_bytes
         self._readers_max = max(1, turn_bytes // READ_BYTES)
-        self._call_soon = call_soon
+        self._next_turn = _NextTurn(call_soon, self._go_on)
         self._reading: dict[Reader, None] = {}
         """Those that brought much in this turn, or were let go on for it."""
         self._waiting: FairQueue[Reader] = FairQueue()
         self._awaiting: set[Reader] = set()
         """Those of ``_waiting`` that are still there."""
         self._turn_bytes = 0
-        self._is_next_due = False
 
     def came(self, reader: Reader, size: int) -> None:
         """``reader`` has just brought ``size`` bytes, at least ``BULK_BYTES``."""
         self._turn_bytes += size
         self._reading[reader] = None
-        self._await_next()
+        self._next_turn.ask()
         if self._turn_bytes >= self._turn_bytes_max:
             for each in self._reading:
                 self._pause(each)
@@ -63,9 +88,8 @@ class ReadingTurns:
     def forget(self, reader: Reader) -> None:
         """The connection is gone."""
         self._reading.pop(reader, None)
-        self._awaiting.discard(
-            reader
-        )  # It stays in the queue until its turn: to find it takes a look at all.
+        # It stays in the queue until its turn: to find it takes a look at all.
+        self._awaiting.discard(reader)
 
     def _pause(self, reader: Reader) -> None:
         if reader not in self._awaiting:
@@ -73,14 +97,8 @@ class ReadingTurns:
             self._waiting.push(reader.who(), reader)
             reader.await_turn(True)
 
-    def _await_next(self) -> None:
-        if not self._is_next_due:
-            self._is_next_due = True
-            self._call_soon(self._next_turn)
-
-    def _next_turn(self) -> None:
+    def _go_on(self) -> None:
         """Called before the connections are looked at again: let some of those that wait go on."""
-        self._is_next_due = False
         self._turn_bytes = 0
         self._reading.clear()
         while len(self._reading) < self._readers_max and (found := self._waiting.pop(_any)) is not None:
@@ -92,8 +110,38 @@ class ReadingTurns:
             if reader.is_readable():
                 self._reading[reader] = None
         if self._waiting:
-            self._await_next()
+            self._next_turn.ask()
 
 
-def _any(_who: Who, _reader: Reader) -> bool:
+class OpeningTurns:
+    """Lets sockets open by turns: thousands that ask at once must not take a turn that lasts a second."""
+
+    def __init__(self, call_soon: CallSoon) -> None:
+        self._next_turn = _NextTurn(call_soon, self._open_some)
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._left = _OPENINGS_MAX
+        """How many more may open in this turn."""
+
+    async def wait(self, who: Who) -> None:
+        """Return when a socket of ``who`` may open. Of those that wait, each tenant has its turn."""
+        self._next_turn.ask()
+        if self._left:
+            self._left -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.push(who, turn)
+        await turn
+
+    def _open_some(self) -> None:
+        self._left = _OPENINGS_MAX
+        while self._left and (found := self._waiting.pop(_any)) is not None:
+            turn = found[1]
+            if not turn.done():  # Its client may have gone.
+                turn.set_result(None)
+                self._left -= 1
+        if self._left < _OPENINGS_MAX:
+            self._next_turn.ask()
+
+
+def _any(_who: Who, _item: object) -> bool:
     return True

@@ -143,9 +143,7 @@ class ObjectFiles:
         except StoreAway:
             return None
 
-    def _read(
-        self, path: str, offset: int, size: int, get: Callable[[Window], bytes | None]
-    ) -> bytes | None:
+    def _read(self, path: str, offset: int, size: int, get: Callable[[Window], bytes | None]) -> bytes | None:
         limit = offset + size
         parts: list[bytes] = []
         while offset < limit:

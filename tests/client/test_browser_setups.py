@@ -184,7 +184,10 @@ def family(name: str) -> str:
     return next(start for start in FAMILIES if name.startswith(start))
 
 
-@pytest.mark.parametrize("start", FAMILIES)
+@pytest.mark.parametrize(
+    "start",
+    [name if name.startswith("client") else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
+)
 def test_what_a_page_emits_is_stored_whole_from_every_origin(
     daemon: Daemon, open_tab: OpenTab, start: str
 ) -> None:

@@ -119,6 +119,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         yield process
 
 
+@pytest.mark.slow
 def test_an_import_that_was_killed_goes_on(daemon: DaemonProcess, tmp_path: Path) -> None:
     client = Client(daemon, "killed")
     lines = [event(number // 3, os.urandom(400).hex()) for number in range(60_000)]

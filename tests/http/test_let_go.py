@@ -100,7 +100,7 @@ async def test_a_message_that_fails_in_a_thread(api: Api, message: str, no_colle
 SOCKETS = 30
 EVENT_BYTES = 240_000
 HELD_BYTES_MAX = 16 * KIB
-"""Of a socket: a fifteenth of its event, and for all of them room for what the process makes once meanwhile."""
+"""Of a socket: a fifteenth of its event, and for all of them room for what is made once meanwhile."""
 
 
 @pytest.mark.parametrize("kind", ["text", "zstd", "permessage-deflate"])

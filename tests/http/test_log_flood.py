@@ -97,7 +97,7 @@ async def _send(port: int, data: bytes, *, resets: bool) -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("level", ["debug", "info"])
+@pytest.mark.parametrize("level", ["debug", pytest.param("info", marks=pytest.mark.slow)])
 def test_what_strangers_do_fills_no_log_and_leaves_no_trace_of_them(tmp_path: Path, level: str) -> None:
     with DaemonProcess(tmp_path, log_level=level) as daemon:
         key = daemon.key("ingest")

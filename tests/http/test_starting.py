@@ -212,7 +212,9 @@ async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
                 bucket.mode = "works"
 
         async with (
-            running(tmp_path / "data", before_recovery=starting, bounds=Bounds(ready_wait_s=0.05), **settings) as daemon,
+            running(
+                tmp_path / "data", before_recovery=starting, bounds=Bounds(ready_wait_s=0.05), **settings
+            ) as daemon,
             visiting(daemon) as api,
         ):
             await told[0]
@@ -241,9 +243,7 @@ async def test_keys_made_and_revoked_during_a_start_count_at_once(tmp_path: Path
     assert list(dict.fromkeys(heard)) in ([401, 503], [503, 401])
 
 
-async def test_a_start_that_stops_refuses_those_who_wait(
-    tmp_path: Path
-) -> None:
+async def test_a_start_that_stops_refuses_those_who_wait(tmp_path: Path) -> None:
     waiting: list[asyncio.Task[tuple[int, str]]] = []
 
     class Fails(Exception):
@@ -262,6 +262,8 @@ async def test_a_start_that_stops_refuses_those_who_wait(
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(Fails):
-            async with running(tmp_path, before_recovery=starting, bounds=Bounds(ready_wait_s=10 * DEADLINE_S)):
+            async with running(
+                tmp_path, before_recovery=starting, bounds=Bounds(ready_wait_s=10 * DEADLINE_S)
+            ):
                 pass
         assert await waiting[0] == (503, "shutting_down")

@@ -63,6 +63,7 @@ async def test_a_large_list_comes_in_pieces_and_is_whole(api: Api, daemon: Local
     assert daemon.services.read_room.free == daemon.config.read_bytes_max
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["/recordings?limit=100", f"/recordings/{_id(3)}"])
 async def test_answers_that_nobody_takes_hold_little_and_others_go_on(tmp_path: Path, target: str) -> None:
     rrd = DaemonProcess(tmp_path)

@@ -80,7 +80,9 @@ MONTH = {"retention_age": "30d"}
 @pytest.mark.parametrize(
     "values", [MONTH, {"retention_age_of_tenant": (f"{TENANT}=30d",)}, {"retention_age": "36h"}]
 )
-@pytest.mark.parametrize("jump_s", [31 * DAY_S, 365 * DAY_S, 20_000 * DAY_S])
+@pytest.mark.parametrize(
+    "jump_s", [31 * DAY_S, *(pytest.param(days * DAY_S, marks=pytest.mark.slow) for days in (365, 20_000))]
+)
 async def test_a_jump_removes_nothing_says_so_and_ends_when_it_is_put_back(
     world: World, jump_s: int, values: dict[str, Any], restart: bool
 ) -> None:
@@ -185,6 +187,7 @@ async def test_ageing_day_by_day_is_never_held(world: World, pattern: str, resta
     assert await world.left() == (4 if pattern == "one a day" else 0)
 
 
+@pytest.mark.slow
 async def test_a_first_setting_on_old_data_waits_and_new_data_does_not(world: World) -> None:
     world.start()
     await world.store(*range(5))

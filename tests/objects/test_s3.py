@@ -360,7 +360,9 @@ async def test_wrong_credentials_are_told_and_looked_up_again(
     good = credentials_of(server)
     bad = good.replace(server.access_key if wrong == "key" else server.secret_key, "wrong:wrong")
     path = make_file(bad.encode())
-    async with store_at(msgspec.structs.replace(config, s3_credentials_file=path), client_age_min_s=0) as store:
+    async with store_at(
+        msgspec.structs.replace(config, s3_credentials_file=path), client_age_min_s=0
+    ) as store:
         for message in await expect_away(store, make_file(b"x")):
             assert "credentials" in message
             assert server.secret_key not in message
@@ -379,7 +381,9 @@ async def test_credentials_that_come_later_are_found(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-somebody-else")
     config = settings_of(server, prefix)
     path = make_file(b"[default]\n")
-    async with store_at(msgspec.structs.replace(config, s3_credentials_file=path), client_age_min_s=0) as store:
+    async with store_at(
+        msgspec.structs.replace(config, s3_credentials_file=path), client_age_min_s=0
+    ) as store:
         for message in await expect_away(store, make_file(b"x")):
             assert "s3_credentials_file" in message
         fill(path, credentials_of(server))

@@ -284,7 +284,10 @@ def test_damaged_streams_raise_only_broken_encoding(encoding: Encoding, data: st
         body[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     text, is_good = inflate_some(encoding, data.draw(cuts(bytes(body))))
     if is_good:
-        assert inflate_some(encoding, [bytes(body)]) == (text, True)
+        whole = inflate_some(encoding, [bytes(body)])
+        # libzstd holds a frame to the size in its header only where the frame is there at once, or its last
+        # block isn't empty.
+        assert whole == (text, True) or (encoding == "zstd" and not whole[1])
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
