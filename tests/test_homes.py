@@ -51,7 +51,7 @@ TESTED_TOGETHER = {
     "http/test_untaken_lists.py": "http/pieces",
     "http/test_ingest_ws.py": "http/socket_ingest",
     "http/test_budget.py": "http/hold",
-    "http/test_ws_frames.py": "http/frames http/runs",
+    "http/test_ws_frames.py": "http/runs",
     "objects/test_files.py": "objects/window",
     "http/test_socket_ends.py": "http/gathering http/socket_replies",
     "http/test_upgrades.py": "http/upgrade",

@@ -24,14 +24,12 @@ def register(commands: common.Commands) -> None:
 
 
 def _backup(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.backup.backup import run_backup  # noqa: PLC0415 - all that reads segments
     from rrd.progress import Progress, size_text  # noqa: PLC0415
 
     config = common.settings(args)
     with Progress(quiet=args.quiet) as progress:
-        manifest = asyncio.run(
+        manifest = common.run_to_end(
             run_backup(config, args.target, progress, with_objects=not args.without_objects)
         )
     print(

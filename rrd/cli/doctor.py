@@ -29,8 +29,6 @@ def register(commands: common.Commands) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     config = common.settings(args)
     if args.recording is None:
         common.require_data_dir(config)
@@ -44,7 +42,7 @@ def _doctor(args: argparse.Namespace) -> int:
             print(line)
         return 0
     common.require_index(config)
-    return asyncio.run(_run(config, args))
+    return common.run_to_end(_run(config, args))
 
 
 async def _run(config: Config, args: argparse.Namespace) -> int:

@@ -51,14 +51,7 @@ def register(commands: common.Commands) -> None:
         "Late events for them are refused from then on. Nothing brings them back but a backup.",
     )
     parser.add_argument("recordings", nargs="*", metavar="RECORDING")
-    parser.add_argument(
-        "--meta",
-        action="append",
-        default=[],
-        type=_filter,
-        metavar="KEY=VALUE",
-        help="recordings with this metadata (repeatable: all of them)",
-    )
+    common.add_meta_flag(parser)
     parser.add_argument("--tenant", type=common.tenant, help="whose; needed where several tenants are meant")
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--dry-run", action="store_true", help="say what would go, and leave it")
@@ -66,16 +59,7 @@ def register(commands: common.Commands) -> None:
     common.runs(parser, _erase)
 
 
-def _filter(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r}: write it like userId=u-123")
-    return key, value
-
-
 def _erase(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.startup.recovery import lock_data_dir  # noqa: PLC0415
 
     config = common.settings(args)
@@ -89,8 +73,8 @@ def _erase(args: argparse.Namespace) -> int:
             is_served = True
         if not is_served and not args.dry_run:
             # What a killed daemon has stored and not indexed is to be found as well.
-            asyncio.run(_catch_up(config))
-        found = asyncio.run(_find(path, wanted))
+            common.run_to_end(_catch_up(config))
+        found = common.run_to_end(_find(path, wanted))
         _show(found)
         if args.dry_run or not found:
             return 0 if found else 1
@@ -98,9 +82,9 @@ def _erase(args: argparse.Namespace) -> int:
             print("rrd: nothing was erased.", file=sys.stderr)
             return 1
         if is_served:
-            receipt = asyncio.run(_through_daemon(config, args.url or _url(config), wanted, found))
+            receipt = common.run_to_end(_through_daemon(config, args.url or _url(config), wanted, found))
         else:
-            receipt = asyncio.run(_here(config, wanted, found))
+            receipt = common.run_to_end(_here(config, wanted, found))
     _tell(receipt)
     return 0
 

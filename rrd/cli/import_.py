@@ -45,8 +45,6 @@ def register(commands: common.Commands) -> None:
 
 
 def _import(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.exchange.files import find_files  # noqa: PLC0415
     from rrd.exchange.intake import Choice, check_choice, run_import  # noqa: PLC0415 - aiohttp
     from rrd.progress import Progress  # noqa: PLC0415
@@ -54,7 +52,7 @@ def _import(args: argparse.Namespace) -> int:
     config = common.settings(args)
     choice = check_choice(Choice(args.tenant, args.recording, args.ids, args.url, args.key), config)
     with Progress(quiet=args.quiet) as progress:
-        outcome = asyncio.run(run_import(config, list(find_files(args.paths)), choice, progress))
+        outcome = common.run_to_end(run_import(config, list(find_files(args.paths)), choice, progress))
     if not args.quiet:
         for (tenant, recording), answer in outcome.answers.items():
             of = f"{tenant}/{recording}" if tenant else recording

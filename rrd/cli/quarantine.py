@@ -35,10 +35,8 @@ def register(commands: common.Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for, as the index finds it."""
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     config = common.settings(args)
-    return asyncio.run(_run(config, args))
+    return common.run_to_end(_run(config, args))
 
 
 async def _run(config: Config, args: argparse.Namespace) -> int:

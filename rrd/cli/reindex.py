@@ -26,12 +26,10 @@ def register(commands: common.Commands) -> None:
 
 
 def _reindex(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     config = common.settings(args)
     common.require_files(config)
     log.setup(config)
-    found, losses = asyncio.run(_run(config))
+    found, losses = common.run_to_end(_run(config))
     print(
         f"{layout.index_path(config.data_dir)}: {found.recordings} recordings, {found.segments} segments, "
         f"{found.blocks} blocks, {found.objects} objects; {found.torn} torn tails cut, "

@@ -38,8 +38,6 @@ def register(commands: common.Commands) -> None:
 
 
 def _retention(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.lifecycle.holds import Holds  # noqa: PLC0415 - msgspec's codecs
 
     config = common.settings(args)
@@ -52,7 +50,7 @@ def _retention(args: argparse.Namespace) -> int:
     for hold in holds.load().holds.values():
         print(f"held: {hold.text()}. If that is right: rrd retention --confirm", file=sys.stderr)
     path = common.require_index(config)
-    goes, tenants = asyncio.run(_look(path, config))
+    goes, tenants = common.run_to_end(_look(path, config))
     if args.list:
         common.print_table(
             ("TENANT", "RECORDING", "LAST EVENT STORED", "EVENTS", "BYTES", "WHY"),

@@ -22,14 +22,12 @@ def register(commands: common.Commands) -> None:
 
 
 def _vacuum(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.startup.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
     common.require_index(config)
     with lock_data_dir(config.data_dir):
-        before, after = asyncio.run(_run(config))
+        before, after = common.run_to_end(_run(config))
     print(f"The index has {after:,} bytes now; it had {before:,}.")
     return 0
 

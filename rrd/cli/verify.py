@@ -41,17 +41,15 @@ def register(commands: common.Commands) -> None:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.startup.recovery import is_held, lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
     common.require_index(config)
     if not args.mend:
         # Looking is no reason to keep a daemon from starting.
-        return asyncio.run(_run(config, args, is_served=is_held(config.data_dir)))
+        return common.run_to_end(_run(config, args, is_served=is_held(config.data_dir)))
     with lock_data_dir(config.data_dir):
-        return asyncio.run(_run(config, args, is_served=False))
+        return common.run_to_end(_run(config, args, is_served=False))
 
 
 @contextlib.asynccontextmanager

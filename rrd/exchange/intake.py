@@ -27,7 +27,6 @@ from rrd.access.temporary import temporary_key
 from rrd.config import Config
 from rrd.errors import BadRequest, TooLarge, WireError
 from rrd.exchange.archives import Kind, kind_of_archive, unpacked
-from rrd.exchange.documents import BATCH_BYTES
 from rrd.exchange.files import STDIN, File, is_visible, is_wanted, opened, size_of
 from rrd.exchange.origins import metadata_line, named_id
 from rrd.exchange.posting import (
@@ -41,7 +40,7 @@ from rrd.exchange.posting import (
 )
 from rrd.exchange.reading import CHUNK_BYTES, Ids, Piece, Source, limits_of, read_pieces
 from rrd.exchange.sidecar import Sidecar, exported_recording, metadata_events, read_sidecar
-from rrd.exchange.spool import Bundle, Spool, bodies
+from rrd.exchange.spool import BATCH_BYTES, Bundle, Spool, bodies
 from rrd.ids import check_recording_id, is_tenant, parse_recording_id
 from rrd.progress import Progress
 
@@ -61,6 +60,8 @@ class Choice:
     ids: Ids = "auto"
     url: str = ""
     key: str = ""
+    batch_bytes: int = BATCH_BYTES
+    """Events that are checked and compressed together."""
 
 
 @dataclass
@@ -79,14 +80,7 @@ class Outcome:
         self.answers[tenant, recording] = Answer(*map(sum, zip(known, answer, strict=True)))
 
 
-async def run_import(
-    config: Config,
-    files: Sequence[File],
-    choice: Choice,
-    progress: Progress,
-    *,
-    batch_bytes: int = BATCH_BYTES,
-) -> Outcome:
+async def run_import(config: Config, files: Sequence[File], choice: Choice, progress: Progress) -> Outcome:
     """Import files one after another. What goes wrong with one is told, and the next one is begun.
 
     Raises ``RrdError`` for what concerns all of them: no daemon answers, no good key, no tenant named.
@@ -96,7 +90,7 @@ async def run_import(
         connected(choice.url or url_of(config.host, config.port)) as daemon,
         contextlib.AsyncExitStack() as stack,
     ):
-        intake = _Intake(config, choice, daemon, stack, progress, batch_bytes=batch_bytes)
+        intake = _Intake(config, choice, daemon, stack, progress)
         await intake.admit(files)
         for file in files:
             await intake.take(file)
@@ -113,11 +107,9 @@ class _Intake:
         daemon: Daemon,
         stack: contextlib.AsyncExitStack,
         progress: Progress,
-        *,
-        batch_bytes: int,
     ) -> None:
         self._config = config
-        self._limits = limits_of(config, batch_bytes=batch_bytes)
+        self._limits = limits_of(config, batch_bytes=choice.batch_bytes)
         self._choice = choice
         self._daemon = daemon
         self._stack = stack
@@ -252,7 +244,7 @@ class _Intake:
         if sidecar is not None:
             await self._send_metadata(sidecar, tenant, source.recording or sidecar.recording, key)
         failure: WireError | None = None
-        with Spool(batch_bytes=self._limits.batch_bytes) as spool:
+        with Spool(batch_bytes=self._choice.batch_bytes) as spool:
             try:
                 await self._read(file, source, spool)
             except WireError as error:
@@ -303,7 +295,7 @@ class _Intake:
         return refused
 
     def _chunks(self, reader: IO[bytes]) -> Iterator[bytes]:
-        while chunk := reader.read(min(CHUNK_BYTES, self._limits.batch_bytes)):
+        while chunk := reader.read(min(CHUNK_BYTES, self._choice.batch_bytes)):
             self._progress.add(len(chunk))
             yield chunk
 

@@ -26,11 +26,12 @@ from typing import NamedTuple
 
 from rrd.config import Config
 from rrd.errors import BrokenEncoding, WireError
-from rrd.exchange.documents import BATCH_BYTES, Documents, Found, Place
+from rrd.exchange.documents import Documents, Found, Place
 from rrd.exchange.foreign import ForeignFile, explain, refuse_foreign
 from rrd.exchange.origins import Origins
 from rrd.exchange.owners import Ids, Owner, Owners, without_space
 from rrd.exchange.shapes import holds_events, is_document
+from rrd.exchange.spool import BATCH_BYTES
 from rrd.exchange.unpacking import ZSTD_WINDOW_BYTES_MAX, peeked, text_windows
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
@@ -105,10 +106,7 @@ class _Reader:
 
     def documents(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
         """Read JSON documents."""
-        limits = self._limits
-        documents = Documents(
-            self._origins, event_bytes_max=limits.event_bytes_max, batch_bytes=limits.batch_bytes
-        )
+        documents = Documents(self._origins, self._limits)
         try:
             for window in _chain(head, windows):
                 for found in documents.feed(window):
@@ -174,7 +172,7 @@ class _Reader:
 
     def _events_in(self, line: bytes) -> list[Found]:
         """Return the events in a line that is none; nothing if there are none either."""
-        documents = Documents(self._origins, event_bytes_max=self._limits.event_bytes_max)
+        documents = Documents(self._origins, self._limits)
         try:
             found = [*documents.feed(line), *documents.finish()]
         except WireError:

@@ -4,7 +4,7 @@ What a recording is called may show at a file's end, or, where it is made of the
 all were read. And all of a recording's events have to go in one body, even if a file deals them out in turns
 among several: equal events of one body are different events, those of two bodies are repeats.
 
-So a file is read once, into an unnamed temporary file: zstd frames of up to ``documents.BATCH_BYTES``, each
+So a file is read once, into an unnamed temporary file: zstd frames of up to ``batch_bytes``, each
 of events of one owner, which can be sent as they are. In memory are an entry for each frame, and what is not
 yet in one: ``WAITING_BYTES_MAX`` at most.
 """
@@ -17,10 +17,12 @@ from typing import NamedTuple
 
 import zstandard
 
-from rrd.exchange.documents import BATCH_BYTES
 from rrd.exchange.origins import ContentId, ParseId, Said, named_id, window_id
 from rrd.exchange.owners import Owner
 from rrd.wire.events import Batch
+
+BATCH_BYTES = 1 << 20
+"""Events are checked, and then compressed, so many together."""
 
 WAITING_BYTES_MAX = 16 << 20
 

@@ -10,10 +10,10 @@ from msgspec import structs
 
 from rrd.config import Config
 from rrd.errors import BadRequest
-from rrd.exchange.documents import BATCH_BYTES
 from rrd.exchange.files import File, find_files
 from rrd.exchange.intake import Choice, Outcome, check_choice, run_import
 from rrd.exchange.posting import Answer, Post, PostFailed, connected
+from rrd.exchange.spool import BATCH_BYTES
 from rrd.progress import Progress
 from rrd.shares.queue import Who
 from tests.exchange.exchange_lab import event
@@ -34,7 +34,7 @@ async def take_in(
     if "tenant" in choice:
         daemon.key("ingest", tenant=choice["tenant"])  # A tenant is known by its keys.
     config = structs.replace(daemon.config, port=daemon.port)
-    return await run_import(config, [File(str(path))], Choice(**choice), QUIET, batch_bytes=batch_bytes)  # type: ignore[arg-type]
+    return await run_import(config, [File(str(path))], Choice(**choice, batch_bytes=batch_bytes), QUIET)  # type: ignore[arg-type]
 
 
 async def test_a_large_recording_goes_in_several_bodies_cut_where_equal_lines_are_not_parted(
