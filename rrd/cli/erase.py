@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -212,6 +213,7 @@ async def _through_daemon(config: Config, url: str, wanted: Wanted, found: Seque
     """Ask the daemon that holds the data directory, with a key made for it, and revoked in the end."""
     import aiohttp  # noqa: PLC0415
 
+    from rrd.exchange.posting import admitted  # noqa: PLC0415
     from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
 
     total = Receipt()
@@ -221,7 +223,8 @@ async def _through_daemon(config: Config, url: str, wanted: Wanted, found: Seque
                 key_id, key = store.create_key(tenant=tenant, scope="erase", label="rrd erase")
                 try:
                     for path in _paths(wanted, [row for row in found if row.tenant == tenant]):
-                        total = total.plus(await _delete(session, url.rstrip("/") + path, key))
+                        ask = functools.partial(_delete, session, url.rstrip("/") + path, key)
+                        total = total.plus(await admitted(ask))
                 finally:
                     store.revoke_key(key_id)
     return total
@@ -237,19 +240,14 @@ async def _delete(session: aiohttp.ClientSession, url: str, key: str) -> Receipt
     import aiohttp  # noqa: PLC0415
     import orjson  # noqa: PLC0415
 
-    from rrd.exchange.posting import admitted  # noqa: PLC0415
+    from rrd.exchange.posting import PostFailed  # noqa: PLC0415
     from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
 
-    async def ask() -> tuple[int, bytes]:
-        try:
-            async with session.delete(url, headers={"Authorization": f"Bearer {key}"}) as response:
-                return response.status, await response.read()
-        except aiohttp.ClientError as error:
-            raise RrdError(
-                f"{url}: {error}. A daemon holds the data directory: say where with --url"
-            ) from error
-
-    status, body = await admitted(ask, lambda answer: answer[0] == 401)
+    try:
+        async with session.delete(url, headers={"Authorization": f"Bearer {key}"}) as response:
+            status, body = response.status, await response.read()
+    except aiohttp.ClientError as error:
+        raise RrdError(f"{url}: {error}. A daemon holds the data directory: say where with --url") from error
     try:
         answer = orjson.loads(body)
         if status in {200, 202}:
@@ -259,4 +257,4 @@ async def _delete(session: aiohttp.ClientSession, url: str, key: str) -> Receipt
         raise RrdError(f"{url}: answered {status}, and not as rrd does. Check --url") from None
     if status == 404:  # It expired, or somebody else erased it, since it was found.
         return Receipt()
-    raise RrdError(f"{url}: {status}: {message}")
+    raise PostFailed(f"{url}: {status}: {message}", answered=status)

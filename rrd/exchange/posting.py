@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 
 
 class PostFailed(RrdError):
-    """A body was not taken, or not all of it. ``str(error)`` says why."""
+    """A request was refused, or not all of its body was taken. ``str(error)`` says why."""
 
     code = "import_failed"
 
@@ -90,21 +90,14 @@ class Daemon:
 
         ``is_new``: it was just made, and a daemon that serves the same data directory learns of it soon.
         """
-
-        async def ask() -> PostFailed | None:
-            try:
-                # An empty body: whether the key is good is all that this can find out.
-                await Post(self._session, f"{self.url}/ingest", key).finish()
-            except PostFailed as error:
-                return error
-            return None
-
         timeout_s = ADMISSION_TIMEOUT_S if is_new else _GIVEN_ADMISSION_TIMEOUT_S
-        error = await admitted(ask, lambda error: error is not None and error.answered == 401, timeout_s)
-        if error is not None and error.answered == 401:
+        try:
+            # An empty body: whether the key is good is all that this can find out.
+            await admitted(lambda: Post(self._session, f"{self.url}/ingest", key).finish(), timeout_s)
+        except PostFailed as error:
+            if error.answered != 401:
+                raise
             raise PostFailed(f"{error}. {_UNKNOWN_NEW if is_new else _UNKNOWN}", answered=401) from error
-        if error is not None:
-            raise error
 
     def post(self, recording: str, key: str, *, encoding: str = "") -> Post:
         """Begin a body of events of one recording, which the caller has compressed by ``encoding``."""
@@ -138,20 +131,18 @@ class Daemon:
             await asyncio.sleep(wait_s)
 
 
-async def admitted(
-    ask: Callable[[], Awaitable[_T]],
-    is_unknown: Callable[[_T], bool],
-    timeout_s: float = ADMISSION_TIMEOUT_S,
-) -> _T:
+async def admitted(ask: Callable[[], Awaitable[_T]], timeout_s: float = ADMISSION_TIMEOUT_S) -> _T:
     """Return what ``ask`` does, asked again for a while as long as the daemon doesn't know the key.
 
-    The key may be young: the daemon looks for new ones a few times a second.
+    The key may be young: the daemon looks for new ones a few times a second. Raises what ``ask`` does.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
     while True:
-        answer = await ask()
-        if not is_unknown(answer) or asyncio.get_running_loop().time() > deadline:
-            return answer
+        try:
+            return await ask()
+        except PostFailed as error:
+            if error.answered != 401 or asyncio.get_running_loop().time() > deadline:
+                raise
         await asyncio.sleep(_ADMISSION_INTERVAL_S)
 
 

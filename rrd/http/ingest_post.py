@@ -66,14 +66,14 @@ async def ingest_post(request: web.Request) -> web.Response:
         if pump.source is None:
             raise
         without_frames(error)
-        return problem_of(error, **_counts(pump.source.tally))
+        return problem_of(error, **counts_of(pump.source.tally))
     finally:
         pump.close()
     return _answer(failure, tally, pump.errors)
 
 
 def _answer(failure: RrdError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
-    counts = _counts(tally)
+    counts = counts_of(tally)
     if failure is not None:
         response = problem_of(failure, **counts)
         # What the sender still has to send is not wanted, and reading it would take for ever.
@@ -94,7 +94,8 @@ def _errors_in(batch: Batch) -> list[dict[str, object]]:
     return sorted(lines, key=operator.itemgetter("line"))[:_ERRORS_TOLD]
 
 
-def _counts(tally: Tally) -> dict[str, int]:
+def counts_of(tally: Tally) -> dict[str, object]:
+    """Return what senders are told of what became of their lines."""
     return {
         "successful_rows": tally.stored,
         "quarantined_rows": tally.quarantined,

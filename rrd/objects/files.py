@@ -32,6 +32,8 @@ from rrd.objects.store import ObjectStore
 from rrd.objects.window import PAGE_BYTES, Window
 
 _T = TypeVar("_T")
+_Ask = Callable[[], Coroutine[Any, Any, _T]]
+_Settle = Callable[[BaseException | None], None]
 
 _WINDOW_BYTES_MIN = 256 << 10
 """A store needs 10 to 50 ms to answer at all, in which 100 MB/s bring some MB: less wouldn't come sooner."""
@@ -283,12 +285,7 @@ class ObjectFiles:
 
     # On the loop, and between it and the threads.
 
-    def _ask(
-        self,
-        ask: Callable[[], Coroutine[Any, Any, _T]],
-        future: Future[_T],
-        settle: Callable[[BaseException | None], None],
-    ) -> None:
+    def _ask(self, ask: _Ask[_T], future: Future[_T], settle: _Settle) -> None:
         """Have the loop await ``ask()``, call ``settle`` under the lock, and resolve ``future`` then."""
         if not self._is_closed:
             try:
@@ -298,12 +295,7 @@ class ObjectFiles:
         if self._is_closed:
             raise StoreAway(f"{self._store.name} is not asked any more: rrd is stopping")
 
-    def _start(
-        self,
-        ask: Callable[[], Coroutine[Any, Any, _T]],
-        future: Future[_T],
-        settle: Callable[[BaseException | None], None],
-    ) -> None:
+    def _start(self, ask: _Ask[_T], future: Future[_T], settle: _Settle) -> None:
         def finish(task: asyncio.Task[_T]) -> None:
             self._tasks.discard(task)
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -324,7 +316,7 @@ class ObjectFiles:
         if self._is_closed:
             task.cancel()
 
-    async def _bounded(self, ask: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    async def _bounded(self, ask: _Ask[_T]) -> _T:
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await ask()
