@@ -101,16 +101,13 @@ async def _find(path: str, wanted: Wanted) -> list[Found]:
     """Return what there is of what is wanted. Raises ``NotFound``, ``BadRequest`` if it isn't clear whose."""
     from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
 
-    index = await Index.open(path)
-    try:
+    async with await Index.open(path) as index:
         tenants = [wanted.tenant] if wanted.tenant else [tenant.name for tenant in await index.tenants()]
         if wanted.filters:
             if len(tenants) > 1:
                 raise BadRequest("there are several tenants. Say whose recordings are meant: --tenant")
             return [found async for found in _matching(index, tenants, wanted)]
         return [await _one(index, tenants, recording) for recording in wanted.recordings]
-    finally:
-        await index.close()
 
 
 async def _one(index: Index, tenants: Sequence[str], recording: str) -> Found:

@@ -78,12 +78,9 @@ async def _look(path: str, config: Config) -> tuple[list[Expiry], list[TenantRow
     from rrd.lifecycle.retention import limits_of, look  # noqa: PLC0415
 
     limits = limits_of(config)
-    index = await Index.open(path)
-    try:
+    async with await Index.open(path) as index:
         goes = await look(index, limits, now_ms=SystemClock().now_ms(), count_max=_COUNT_MAX)
         return goes, await index.tenants()
-    finally:
-        await index.close()
 
 
 def _sums(goes: Sequence[Expiry], tenants: Sequence[TenantRow]) -> list[Sequence[str]]:

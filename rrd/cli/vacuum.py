@@ -36,10 +36,7 @@ async def _run(config: Config) -> tuple[int, int]:
     from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite
 
     path = layout.index_path(config.data_dir)
-    index = await Index.open(path)
-    try:
+    async with await Index.open(path) as index:
         before = os.stat(path).st_size
         await index.vacuum()
         return before, os.stat(path).st_size
-    finally:
-        await index.close()
