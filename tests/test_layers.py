@@ -44,8 +44,8 @@ ONLY_IN = {
 STANDARD_JSON = {
     "rrd/log/__init__.py": "a text of a library may hold lone surrogates",
     "rrd/startup/spool.py": "what visitors choose may hold lone surrogates",
-    "rrd/exchange/sidecar.py": "the same, and metadata must be the same line each time, by any version",
-    "rrd/exchange/origins.py": "the same, and a foreign file may hold numbers of any size",
+    "rrd/exchange/sidecar.py": "the same",
+    "rrd/exchange/origins.py": "the same, metadata must be the same line by any version, and numbers have any size",
     "rrd/exchange/owners.py": "what a note counts as is its escaped form",
     "rrd/cli/quarantine.py": "ASCII alone plays no tricks with a terminal",
     "rrd/cli/check_config.py": "a setting from the environment may hold lone surrogates",

@@ -271,7 +271,7 @@ class _Intake:
         first = b""
         if bundle.metadata:
             at_ms = min((frame.first_ts for frame in bundle.frames if not frame.is_metadata), default=0.0)
-            first = metadata_line(bundle.metadata, at_ms) + b"\n"
+            first = metadata_line(dict(bundle.metadata), at_ms)
         for body in bodies(bundle.frames, bytes_max=self._body_bytes_max):
             try:
                 answer = await send_frames(self._daemon, bundle.recording, key, spool, body, first=first)

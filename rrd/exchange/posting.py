@@ -27,7 +27,7 @@ BODY_BYTES_MAX = 512 << 20
 
 NDJSON = "application/x-ndjson"
 
-ADMISSION_TIMEOUT_S = 10.0
+_ADMISSION_TIMEOUT_S = 10.0
 """A key that was just made counts within a second. A machine may be busy."""
 
 _GIVEN_ADMISSION_TIMEOUT_S = 3.0
@@ -90,7 +90,7 @@ class Daemon:
 
         ``is_new``: it was just made, and a daemon that serves the same data directory learns of it soon.
         """
-        timeout_s = ADMISSION_TIMEOUT_S if is_new else _GIVEN_ADMISSION_TIMEOUT_S
+        timeout_s = _ADMISSION_TIMEOUT_S if is_new else _GIVEN_ADMISSION_TIMEOUT_S
         try:
             # An empty body: whether the key is good is all that this can find out.
             await admitted(lambda: Post(self._session, f"{self.url}/ingest", key).finish(), timeout_s)
@@ -131,7 +131,7 @@ class Daemon:
             await asyncio.sleep(wait_s)
 
 
-async def admitted(ask: Callable[[], Awaitable[_T]], timeout_s: float = ADMISSION_TIMEOUT_S) -> _T:
+async def admitted(ask: Callable[[], Awaitable[_T]], timeout_s: float = _ADMISSION_TIMEOUT_S) -> _T:
     """Return what ``ask`` does, asked again for a while as long as the daemon doesn't know the key.
 
     The key may be young: the daemon looks for new ones a few times a second. Raises what ``ask`` does.
