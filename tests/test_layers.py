@@ -45,7 +45,7 @@ STANDARD_JSON = {
     "rrd/log/__init__.py": "a text of a library may hold lone surrogates",
     "rrd/startup/spool.py": "what visitors choose may hold lone surrogates",
     "rrd/exchange/sidecar.py": "the same",
-    "rrd/exchange/origins.py": "the same, metadata must be the same line by any version, and numbers have any size",
+    "rrd/exchange/origins.py": "the same, metadata is one line in any version, numbers have any size",
     "rrd/exchange/owners.py": "what a note counts as is its escaped form",
     "rrd/cli/quarantine.py": "ASCII alone plays no tricks with a terminal",
     "rrd/cli/check_config.py": "a setting from the environment may hold lone surrogates",
