@@ -51,7 +51,7 @@ class UnderWay:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What no setting names: times in seconds."""
+    """What no setting names. Tests give others."""
 
     ready_wait_s: float = 5.0
     """How long a request with a good key waits for a start to end."""
