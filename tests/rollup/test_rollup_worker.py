@@ -420,3 +420,12 @@ async def test_two_drains_at_once_make_everything_once(tmp_path: Path) -> None:
         await asyncio.gather(life.rollup.drain(), life.rollup.drain())
         assert life.store.calls["put"] == 3
         await life.check(rolled_up=True)
+
+
+async def test_what_is_sealed_is_looked_at_without_waiting_for_the_next_poll(tmp_path: Path) -> None:
+    async with lab(tmp_path) as life:
+        await life.send(A, [event(1)])
+        life.rollup.nudged.clear()
+        await life.rest()
+        await until(life.rollup.nudged.is_set, what="sealing to nudge the roll-up")
+        assert await life.states(A) == ["sealed"]
