@@ -29,7 +29,7 @@ from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import is_import
-from rrd.recordings.recording import Source, Tally
+from rrd.recordings.source import Source, Tally
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch, Rejected
 from rrd.wire.parse import Reason
@@ -53,21 +53,21 @@ async def ingest_post(request: web.Request) -> web.Response:
     )
     hold = hold_of(request)
     hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
-    pump = _Pump(services, sender, decoder, hold)
-    try:
-        failure = await pump.run(body_chunks(request, services.config, hold))
-        if failure is not None:
-            without_frames(failure)
-            await pump.set_aside(failure)
-        tally = await pump.flush()
-    except RrdError as error:
-        if pump.source is None:
-            raise
-        without_frames(error)
-        return problem_of(error, **_counts(pump.source.tally))
-    finally:
-        pump.close()
-    return _answer(failure, tally, pump.errors)
+    async with contextlib.AsyncExitStack() as stack:
+        pump = _Pump(services, sender, decoder, hold, stack)
+        stack.callback(pump.close)
+        try:
+            failure = await pump.run(body_chunks(request, services.config, hold))
+            if failure is not None:
+                without_frames(failure)
+                await pump.set_aside(failure)
+            tally = await pump.flush()
+        except RrdError as error:
+            if pump.source is None:
+                raise
+            without_frames(error)
+            return problem_of(error, **_counts(pump.source.tally))
+        return _answer(failure, tally, pump.errors)
 
 
 def _answer(failure: RrdError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
@@ -159,7 +159,16 @@ async def body_chunks(request: web.Request, config: Config, hold: Hold) -> Async
 class _Pump:
     """One body on its way into one recording."""
 
-    def __init__(self, services: Services, sender: Sender, decoder: Decoder, hold: Hold) -> None:
+    def __init__(
+        self,
+        services: Services,
+        sender: Sender,
+        decoder: Decoder,
+        hold: Hold,
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
+        """``stack`` closes the source. The first batch, which may name the recording, opens it."""
+        self._stack = stack
         self._services = services
         self._sender = sender
         self._decoder = decoder
@@ -231,7 +240,7 @@ class _Pump:
     async def _put(self, batch: Batch) -> None:
         if self.source is None:
             recording = self._sender.recording or recording_in(batch, self._services)
-            self.source = await self._services.registry.open_source(
+            opening = self._services.registry.source(
                 self._sender.grant.tenant,
                 recording,
                 origin=self._sender.origin,
@@ -239,12 +248,13 @@ class _Pump:
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
                 begin=lambda: self._services.admission.begin_recording(self._sender.who),
             )
+            self.source = await self._stack.enter_async_context(opening)
         self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
         self.source.put(batch)
         self._pacer.count(batch)
-        await self._services.registry.room(self.source)
+        await self.source.room()
         if pause_s := self._pacer.wait_s():
             await asyncio.sleep(pause_s)
 
@@ -255,8 +265,6 @@ class _Pump:
         self._hold.on_refused = None
         self._hold.release()
         self._pacer.close()
-        if self.source is not None:
-            self._services.registry.close_source(self.source)
 
 
 def set_aside_batch(failure: RrdError, line: int, head: bytes) -> Batch | None:

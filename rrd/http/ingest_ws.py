@@ -36,7 +36,7 @@ from rrd.http.services import SERVICES, Services
 from rrd.http.socket_replies import GOODBYE_TIMEOUT_S, SocketReplies
 from rrd.http.upgrade import check_upgrade
 from rrd.log import event
-from rrd.recordings.recording import Source
+from rrd.recordings.source import Source
 from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.documents import split_document
@@ -99,7 +99,9 @@ async def _run(
         decoder=Decoder(kind=kind, encoding=encoding, limits=services.limits),
         replies=replies,
     )
-    await ingest.run()
+    # The first message may name the recording, so its source is opened late.
+    async with contextlib.AsyncExitStack() as stack:
+        await ingest.run(stack)
     await socket.linger(timeout_s=GOODBYE_TIMEOUT_S)
     return socket
 
@@ -144,14 +146,17 @@ class _SocketIngest:
         """``Sockets`` will call ``flush`` in time for all that gathers now."""
         self._close_code, self._close_reason = WSCloseCode.OK, ""
 
-    async def run(self) -> None:
-        """Take messages until the socket closes, then flush and say what was stored."""
+    async def run(self, stack: contextlib.AsyncExitStack) -> None:
+        """Take messages until the socket closes, then flush and say what was stored.
+
+        ``stack`` closes the source.
+        """
         sockets = self._services.sockets
         sockets.add(self)
         if not self._services.gate.is_live(self.grant):
             self.cut_off()  # Revoked during the handshake, when no one looked after this socket yet.
         try:
-            await self._open_source()
+            await self._open_source(stack)
             await self._receive()
             await self._finish_stream()
             await self._replies.end(code=self._close_code, reason=self._close_reason)
@@ -172,13 +177,12 @@ class _SocketIngest:
             if self._source is not None:
                 # Cancelled or not, what was received goes on its way to the disk.
                 self.flush()
-                self._services.registry.close_source(self._source)
                 # They know each other, and would be let go with the next collection of garbage only.
                 self._source.on_commit = None
             self._hold.release()
             self._pacer.close()
 
-    async def _open_source(self) -> None:
+    async def _open_source(self, stack: contextlib.AsyncExitStack) -> None:
         recording = self._sender.recording
         batch: Batch | None = None
         if recording is None:
@@ -186,7 +190,7 @@ class _SocketIngest:
             if batch is None:
                 return
             recording = recording_in(batch, self._services)
-        self._source = await self._services.registry.open_source(
+        opening = self._services.registry.source(
             self.grant.tenant,
             recording,
             origin=self._sender.origin,
@@ -194,6 +198,7 @@ class _SocketIngest:
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
             begin=lambda: self._services.admission.begin_recording(self._sender.who),
         )
+        self._source = await stack.enter_async_context(opening)
         self._replies.source = self._source
         self._source.on_commit = self._replies.on_commit
         if batch is not None:
@@ -438,7 +443,7 @@ class _SocketIngest:
 
     async def _room(self) -> None:
         if self._source is not None:
-            await self._services.registry.room(self._source)
+            await self._source.room()
         if pause_s := self._pacer.wait_s():
             await asyncio.sleep(pause_s)
 

@@ -2,7 +2,8 @@
 
 ``repeats``    exact de-duplication: the rule
 ``history``    what the files hold of a recording, as far as repeats ask for it
-``recording``  one open recording, and the sources that write to it
+``source``     one body or socket that writes to a recording
+``recording``  one open recording
 ``committer``  group commit: blocks → segments, synced → index → acks
 ``writes``     whether writes succeed
 ``registry``   all open recordings: opened, sealed, closed, refused

@@ -31,7 +31,8 @@ from rrd.index.rows import Commit, MetadataChange, RecordingRow
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.recordings.history import History, LineKeys, StaleHistory
-from rrd.recordings.recording import Recording, Tally, Work
+from rrd.recordings.recording import Recording
+from rrd.recordings.source import Tally, Work
 from rrd.recordings.writes import Writes
 from rrd.segment.commit import Append, Stored, commit
 from rrd.segment.format import BlockDraft, Identity

@@ -1,52 +1,34 @@
 """One open recording: what waits to be stored, and what the next block will be.
 
-Sources (one body or one socket each) put batches; the committer takes them out again, one block's
+Sources put batches; the committer takes them out again, one block's
 worth at a time and never two at once, so that a segment never has two blocks that are not synced.
 Nothing here waits or touches a file, except ``filter_repeats``, which reads and runs in a worker thread.
 """
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
-from rrd.errors import Gone, RrdError, ShuttingDown, WireError
+from rrd.errors import Gone, RrdError, ShuttingDown
 from rrd.index.rows import RecordingRow
 from rrd.recordings.history import History, line_keys, metadata_digest
-from rrd.recordings.repeats import Recognised, find_new
+from rrd.recordings.repeats import find_new
+from rrd.recordings.source import Pending, Source, Tally, Work, join, size_of
 from rrd.segment.commit import Stored
 from rrd.segment.format import BlockDraft, MetadataNote, QuarantineNote
 from rrd.segment.writer import SegmentWriter
-from rrd.wire.events import Batch, check_lines
+from rrd.wire.events import check_lines
 from rrd.wire.limits import Limits
-from rrd.wire.metadata import BadPair, Metadata, over_the_limit
+from rrd.wire.metadata import BadPair, over_the_limit
 
 BLOCK_BYTES_MAX = 4 << 20
 """A block takes in no further batch beyond this size: it is what a reader holds at once, and what
 one damaged byte can cost. A single larger event still gets its block."""
 
 
-_NOTE_BYTES = 400
-"""What a refused line or a metadata event takes in memory beside its bytes."""
-
-
-BAD_LINES_MAX = 10_000
-"""One body or socket with more lines than this that are no events is sending something else. Each is
-kept, so a few kilobytes of compressed line breaks could otherwise make gigabytes of notes."""
-
-
 SERVER_KEYS = frozenset({"ingestOrigin", "ipAddress", "userAgent"})
 """Metadata that the server adds by itself. It takes no room from the page's own."""
-
-
-class TooManyBadLines(WireError):
-    """A source goes on sending what is no event."""
-
-    code = "too_many_bad_lines"
 
 
 class Waiting:
@@ -68,121 +50,6 @@ class Waiting:
             del self.bytes_of[tenant]
 
 
-class Tally(NamedTuple):
-    """What became of a source's lines, all of it durable."""
-
-    stored: int = 0
-    """Events stored, and metadata applied: events of it, and what came by itself."""
-    duplicates: int = 0
-    quarantined: int = 0
-
-    @property
-    def has_only_bad_lines(self) -> bool:
-        return bool(self.quarantined) and not (self.stored or self.duplicates)
-
-
-class Source:
-    """One body or socket that writes to a recording."""
-
-    def __init__(
-        self, recording: Recording, *, origin: str | None = None, visitor: dict[str, str] | None = None
-    ) -> None:
-        """Use ``Registry.open_source``.
-
-        ``origin``: the page's origin. ``visitor``: metadata about the visitor, which
-        is stored only where a payload permits it (``includePii``).
-        """
-        self.id = secrets.randbits(64)
-        self.recording = recording
-        self.origin = origin
-        self.visitor = visitor or {}
-        self.recognised = Recognised()
-        self.tally = Tally()
-        self.failure: RrdError | None = None
-        """The first thing that went wrong; whatever came after the tally is not safe."""
-        self.refused_pairs: list[BadPair] = []
-        """Pairs of metadata that came by itself for which the recording had no room."""
-        self.closed = False
-        """Nothing more comes, though what was put may still be on its way."""
-        self.on_commit: Callable[[], None] | None = None
-        """Called after each block with lines of this source, stored or failed."""
-        self._bad_lines = 0
-        self._waiting = 0
-        self._waiters: list[asyncio.Future[None]] = []
-
-    def put(self, batch: Batch) -> None:
-        """Hand over a batch. It is in memory when this returns; ``flush`` waits until it is safe.
-
-        Raises ``ShuttingDown``, and has not taken it, once the recording was let go; ``TooManyBadLines``,
-        and has taken it, when the sender had better stop.
-        """
-        if batch.event_count or batch.metadata or batch.rejected:
-            self.recording.put(Pending(self, batch))
-            self._waiting += 1
-        self._bad_lines += len(batch.rejected) + sum(len(event.bad) for event in batch.metadata)
-        if self._bad_lines > BAD_LINES_MAX:
-            raise TooManyBadLines(f"more than {BAD_LINES_MAX} lines are no events; the rest is not read")
-
-    def put_metadata(self, metadata: Metadata) -> None:
-        """Hand over metadata that came by itself, not in an event. Raises like ``put``."""
-        self.recording.put(Pending(self, _NOTHING, metadata))
-        self._waiting += 1
-
-    async def flush(self) -> Tally:
-        """Return when all that was put is safe. Raises the failure if some of it is not.
-
-        Cancelled, it leaves everything on its way.
-        """
-        if self._waiting:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        if self.failure is not None:
-            raise self.failure
-        return self.tally
-
-    def settle(self, count: int, tally: Tally, failure: RrdError | None) -> None:
-        """Registry: ``count`` puts are done with."""
-        self._waiting -= count
-        if failure is not None:
-            self.failure = self.failure or failure
-        elif self.failure is None:
-            # Not beyond a failure: senders take the tally for the first so many of their lines.
-            self.tally = Tally(*map(sum, zip(self.tally, tally, strict=True)))
-        if not self._waiting:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._waiters.clear()
-        if self.on_commit is not None:
-            self.on_commit()
-
-
-_NOTHING = Batch(b"", 0, 0.0, 0.0, True, False, (), (), 1)
-
-
-class Pending(NamedTuple):
-    source: Source
-    batch: Batch
-    metadata: Metadata | None = None
-    """Metadata that came by itself."""
-
-
-class Work(NamedTuple):
-    """What one block is to be made of: batches of one source, joined."""
-
-    source: Source
-    puts: int
-    size: int
-    """Bytes that it took while it waited."""
-    batch: Batch
-    metadata: tuple[Metadata, ...]
-    """What came by itself, in no event."""
-    duplicates: int = 0
-    quarantined_before: int = 0
-    """Lines and pairs that quarantine holds already."""
-
-
 class Recording:
     """Everything in memory about one recording that is being written."""
 
@@ -198,7 +65,7 @@ class Recording:
         waiting: Waiting,
         wake: Callable[[Recording], None],
     ) -> None:
-        """Use ``Registry.open_source``. ``created_ms`` counts if there is no ``row`` yet."""
+        """Use ``Registry.source``. ``created_ms`` counts if there is no ``row`` yet."""
         self.tenant = tenant
         self.recording = recording
         self.created_ms = row.created_ms if row else created_ms
@@ -243,7 +110,7 @@ class Recording:
                 self._waiting.late_lines[self.tenant, self.recording] += max(lines, 1)
             raise self.refusal or ShuttingDown("the daemon is stopping, and takes nothing more")
         self._pending.append(pending)
-        size = _size(pending.batch)
+        size = size_of(pending.batch)
         self.pending_bytes += size
         self._waiting.add(self.tenant, size)
         if not self.busy:
@@ -260,7 +127,7 @@ class Recording:
         """Give up what waits; its sources are told ``failure``."""
         while self._pending:
             pending = self._pending.popleft()
-            size = _size(pending.batch)
+            size = size_of(pending.batch)
             self.pending_bytes -= size
             self._waiting.add(self.tenant, -size)
             pending.source.settle(1, Tally(), failure)
@@ -277,14 +144,14 @@ class Recording:
         if not self._pending:
             return None
         first = self._pending.popleft()
-        taken, size = [first], _size(first.batch)
+        taken, size = [first], size_of(first.batch)
         while self._pending and self._pending[0].source is first.source and size < BLOCK_BYTES_MAX:
             following = self._pending.popleft()
-            size += _size(following.batch)
+            size += size_of(following.batch)
             taken.append(following)
         self.busy = True
         metadata = tuple(pending.metadata for pending in taken if pending.metadata is not None)
-        return Work(first.source, len(taken), size, _join([pending.batch for pending in taken]), metadata)
+        return Work(first.source, len(taken), size, join([pending.batch for pending in taken]), metadata)
 
     def taken_out(self, work: Work) -> None:
         """The bytes of ``work`` are no longer waiting, whatever became of them."""
@@ -478,34 +345,3 @@ def _notes(values: dict[str, str], source: Source, now_ms: int, digest: str) -> 
     if values.get("includePii") == "true":
         values = values | source.visitor
     return [MetadataNote(key, value, now_ms, digest) for key, value in values.items()]
-
-
-def _size(batch: Batch) -> int:
-    return (
-        len(batch.payload)
-        + sum(len(bad.raw) + _NOTE_BYTES for bad in batch.rejected)
-        + sum(
-            2 * len(event.raw) + _NOTE_BYTES + sum(len(bad.raw) + _NOTE_BYTES for bad in event.bad)
-            for event in batch.metadata
-        )
-    )
-
-
-def _join(batches: list[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    with_events = [batch for batch in batches if batch.event_count] or batches[:1]
-    pairs = itertools.pairwise(with_events)
-    return Batch(
-        payload=b"".join([batch.payload for batch in with_events]),
-        event_count=sum(batch.event_count for batch in with_events),
-        first_ts=min(batch.first_ts for batch in with_events),
-        last_ts=max(batch.last_ts for batch in with_events),
-        ordered=all(batch.ordered for batch in with_events)
-        and all(a.last_ts <= b.first_ts for a, b in pairs),
-        own_ids=any(batch.own_ids for batch in with_events),
-        metadata=tuple(event for batch in batches for event in batch.metadata),
-        rejected=tuple(bad for batch in batches for bad in batch.rejected),
-        limit_line=batches[-1].limit_line,
-        closes=any(batch.closes for batch in batches),
-    )

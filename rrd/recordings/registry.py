@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from rrd import layout
 from rrd.clock import Clock
@@ -22,7 +23,8 @@ from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.recordings.committer import Committer
-from rrd.recordings.recording import Recording, Source, Waiting
+from rrd.recordings.recording import Recording, Waiting
+from rrd.recordings.source import Source
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.shares.queue import Who
 from rrd.shares.room import Ledger, Times
@@ -39,8 +41,6 @@ _STALL_TOLD_S = 15.0
 """A write that takes longer makes the daemon not ready. A locked index is waited for less long."""
 
 _Key = tuple[str, str]
-
-"""Ends the name of a file that had the place of a segment."""
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,8 @@ class Registry:
                 self.committer.forget(recording.writer)
         self.committer.close()
 
-    async def open_source(
+    @contextlib.asynccontextmanager
+    async def source(
         self,
         tenant: str,
         recording_id: str,
@@ -153,8 +154,8 @@ class Registry:
         visitor: dict[str, str] | None = None,
         lines: int = 1,
         begin: Callable[[], None] = lambda: None,
-    ) -> Source:
-        """Return a new source for a recording, which is made if there is none. ``close_source`` is owed.
+    ) -> AsyncIterator[Source]:
+        """While this is entered, hold a recording open for a new source; it is made if there is none.
 
         ``lines``: how many the sender has brought along, to be counted if the recording is erased.
         ``begin``: called before one is made, which is not made if it raises. Raises ``ShuttingDown``,
@@ -172,13 +173,14 @@ class Registry:
             self._places.take(Who(tenant))
         recording.sources += 1
         recording.used_at = self._clock.monotonic()
-        return Source(recording, origin=origin, visitor=visitor)
-
-    def close_source(self, source: Source) -> None:
-        """Take back a source. What it put goes on its way."""
-        source.recording.source_closed(source)
-        if not source.recording.sources:
-            self._places.give_back(Who(source.recording.tenant))
+        room = functools.partial(self._room, recording)
+        source = Source(recording_id, recording.put, room, origin=origin, visitor=visitor)
+        try:
+            yield source
+        finally:
+            recording.source_closed(source)
+            if not recording.sources:
+                self._places.give_back(Who(tenant))
 
     async def knows(self, tenant: str, recording_id: str) -> bool:
         """Tell whether there is such a recording, or one is being made."""
@@ -187,14 +189,13 @@ class Registry:
             return True
         return await self._index.recording(tenant, recording_id) is not None
 
-    async def room(self, source: Source) -> None:
-        """Wait until there is room for more from ``source``: this is the backpressure on senders.
+    async def _room(self, recording: Recording) -> None:
+        """Wait as ``Source.room`` does.
 
         The last tenth of the room is for tenants that take no more than as much.
-        Raises ``DiskFull`` when the disk's reserve is reached; what was put before is stored all the same.
         """
         self.check_room_on_disk()
-        recording, bytes_max = source.recording, self._config.buffer_bytes_max
+        bytes_max = self._config.buffer_bytes_max
         waiting, kept_back = self._waiting, bytes_max // 10
         while recording.pending_bytes > self._config.recording_buffer_bytes_max or waiting.bytes > (
             bytes_max if waiting.bytes_of[recording.tenant] <= kept_back else bytes_max - kept_back

@@ -32,7 +32,7 @@ from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
 from rrd.recordings.claims import Claims
-from rrd.recordings.recording import Tally
+from rrd.recordings.source import Tally
 from rrd.recordings.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
@@ -93,12 +93,9 @@ class Life:
         )
 
     async def send(self, *lines: bytes, recording: str = A, tenant: str = "t") -> Tally:
-        source = await self.registry.open_source(tenant, recording)
-        try:
+        async with self.registry.source(tenant, recording) as source:
             source.put(check_lines(lines, LIMITS, first_line=1))
             return await source.flush()
-        finally:
-            self.registry.close_source(source)
 
     async def rest(self) -> None:
         """Let time pass, and have everything sealed."""

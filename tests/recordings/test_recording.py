@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 
 from rrd.extent import Extent
 from rrd.index.rows import RecordingRow
-from rrd.recordings.recording import BLOCK_BYTES_MAX, Recording, Source, Waiting
+from rrd.recordings.recording import BLOCK_BYTES_MAX, Recording, Waiting
+from rrd.recordings.source import Source
 from rrd.segment.format import BlockDraft
 from rrd.wire.events import check_lines
 from rrd.wire.limits import Limits
 from rrd.wire.metadata import Metadata
 from tests.samples import LIMITS, batch, event, meta_event
+
+
+async def _no_wait() -> None: ...
 
 
 class Woken:
@@ -37,7 +41,7 @@ class Woken:
 
     def source(self, *, origin: str | None = None, visitor: dict[str, str] | None = None) -> Source:
         self.recording.sources += 1
-        return Source(self.recording, origin=origin, visitor=visitor)
+        return Source("r", self.recording.put, _no_wait, origin=origin, visitor=visitor)
 
     def draft(self) -> BlockDraft:
         work = self.recording.take()

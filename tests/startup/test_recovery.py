@@ -22,7 +22,7 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recordings.recording import Tally
+from rrd.recordings.source import Tally
 from rrd.recordings.registry import Registry
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
@@ -50,12 +50,9 @@ class Core:
         self.recovered = recovered
 
     async def send(self, *lines: bytes, recording: str = A, tenant: str = "t") -> Tally:
-        source = await self.registry.open_source(tenant, recording)
-        try:
+        async with self.registry.source(tenant, recording) as source:
             source.put(check_lines(lines, LIMITS, first_line=1))
             return await source.flush()
-        finally:
-            self.registry.close_source(source)
 
     async def rest(self) -> None:
         self.clock.seconds += 1000
