@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,28 +20,29 @@ from typing import TypeVar
 
 import zstandard
 
-from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
-from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
+from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed
 from rrd.index.index import Index
-from rrd.index.rows import Commit, MetadataChange, RecordingRow
-from rrd.layout import SegmentName
 from rrd.log import event
-from rrd.recordings.history import History, LineKeys, StaleHistory
+from rrd.recordings.lookup import Lookups
 from rrd.recordings.recording import Recording
-from rrd.recordings.source import Tally, Work
+from rrd.recordings.sealer import Sealer
+from rrd.recordings.source import Work
+from rrd.recordings.unindexed import Unindexed
 from rrd.recordings.writes import Writes
 from rrd.segment.commit import Append, Stored, commit
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
-from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
 
 _GROUP_BLOCKS_MAX = 2048
 _GROUP_BYTES_MAX = 64 << 20
 """A group stays small enough that the next one needn't wait long."""
+
+_LOOK_INTERVAL_S = 1.0
+"""How often ``watch`` looks at the group under way."""
 
 _STALE_S = 10.0
 """An open file that was not written to for so long makes room for others."""
@@ -50,9 +50,6 @@ _STALE_S = 10.0
 _NO_HANDLE_PATIENCE_S = 10.0
 _NO_HANDLE_PAUSE_S = 0.05
 """How long, and how often, a block waits for a file handle where none of ours can be closed."""
-
-_LOOKUP_THREADS = 4
-"""Of their own: a lookup may wait for the object store, and commits must not wait with it."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,25 +60,30 @@ class Committer:
     """The one writer of segments. ``run`` is its task; ``wake`` may be called from the loop any time."""
 
     def __init__(
-        self, config: Config, disk: Disk, index: Index, clock: Clock, *, files: Readable | None = None
+        self,
+        config: Config,
+        disk: Disk,
+        index: Index,
+        clock: Clock,
+        unindexed: Unindexed,
+        sealer: Sealer,
+        *,
+        files: Readable | None = None,
     ) -> None:
-        """``files``: objects, to be read from worker threads; needed once there are some."""
+        """``sealer`` gets the segments that are full. ``files``: objects, for worker threads."""
         self._config = config
         self._disk = disk
         self._shelf = Shelf(disk, config.data_dir)
-        self._files = files
         self._index = index
         self._clock = clock
+        self._unindexed = unindexed
+        self._sealer = sealer
         self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
         self._group_blocks_max = min(_GROUP_BLOCKS_MAX, config.open_segments_max)
         """Each block has a file of its own, all of them open together."""
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
-        self._line_keys = LineKeys()
         self._ready: OrderedDict[str, OrderedDict[Recording, None]] = OrderedDict()
         """What has something to store, by tenant; tenants take turns."""
-        self._looked_up: list[tuple[Recording, Work]] = []
-        self._lookups: set[asyncio.Task[None]] = set()
-        self._lookup_threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
         self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         """Of its own, and made at the start: it must not queue behind others, nor be missing later."""
         self._running: asyncio.Task[None] | None = None
@@ -91,13 +93,9 @@ class Committer:
         self._group_done: asyncio.Future[None] | None = None
         self._open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
         """With when each was last written to, monotonic seconds; the oldest first."""
-        self._unindexed: list[Commit] = []
-        """Blocks on disk that the index would not take yet."""
-        self.finished: dict[SegmentName, int] = {}
-        """Segments that are written to no more and to be sealed, with their recordings' row ids."""
-        self._indexing = asyncio.Lock()
-        self._bug: BaseException | None = None
-        """What ended a lookup that should not have ended it."""
+        self._lookups = Lookups(
+            disk, self._shelf, index, unindexed, files=files, settle=self._settle, wake=self._something.set
+        )
 
     def wake(self, recording: Recording) -> None:
         """``recording`` has something to store and nothing on its way."""
@@ -126,6 +124,22 @@ class Committer:
         began_at = self.group_began_at
         return 0.0 if began_at is None else self._clock.monotonic() - began_at
 
+    async def watch(self) -> None:
+        """Raise ``StorageFailed`` once a write has taken longer than it may, so that the daemon is restarted.
+
+        Where memory ran out, the thread that was to tell the end of a write may have died of it: then its end
+        never comes, though nothing has failed.
+        """
+        most_s = self._config.commit_stall_max_s
+        began_at, looks = None, 0
+        while True:
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+            # Looks are counted, too: time in which the process stood still is no stall.
+            looks = looks + 1 if began_at == self.group_began_at else 0
+            began_at = self.group_began_at
+            if most_s and min(looks * _LOOK_INTERVAL_S, self.stalled_s()) > most_s:
+                raise StorageFailed(f"a write has not ended for {most_s} s (commit_stall_max_s)")
+
     async def run(self) -> None:
         """Commit groups until cancelled. Cancel only when nothing waits any more."""
         self._running = asyncio.current_task()
@@ -133,8 +147,6 @@ class Committer:
         while True:
             await self._something.wait()
             self._something.clear()
-            if self._bug is not None:
-                raise self._bug
             group = self._gather()
             if group:
                 self.group_began_at = self._clock.monotonic()
@@ -149,18 +161,16 @@ class Committer:
         return await asyncio.get_running_loop().run_in_executor(self._commit_thread, work)
 
     def _gather(self) -> list[tuple[Recording, Work]]:
-        group, self._looked_up = self._looked_up, []
+        group = self._lookups.take_found()
         size = sum(len(work.batch.payload) for _, work in group)
         while self._ready and len(group) < self._group_blocks_max and size < _GROUP_BYTES_MAX:
             recording = self._next_ready()
-            work = recording.take()
+            work = recording.next_work()
             if work is None:
                 continue
             if recording.needs_history(work):
                 # Reading takes its time, and the others shouldn't wait for it.
-                task = asyncio.create_task(self._look_up(recording, work))
-                self._lookups.add(task)
-                task.add_done_callback(self._looked)
+                self._lookups.begin(recording, work)
                 continue
             size += len(work.batch.payload)
             group.append((recording, work))
@@ -178,148 +188,62 @@ class Committer:
             del self._ready[tenant]
         return recording
 
-    async def _look_up(self, recording: Recording, work: Work) -> None:
-        try:
-            filtered = await self._filter(recording, work)
-        except StoreAway as error:
-            event(logger, logging.WARNING, "lookup_failed", recording=recording.recording, error=error)
-            if recording.may_repeat_events(work):
-                self._settle(recording, work, 0, error)
-                return
-            # Metadata alone: set once more, it does no harm, and visitors come back to old recordings.
-            filtered = work
-        except (OSError, RrdError) as error:
-            event(logger, logging.ERROR, "lookup_failed", recording=recording.recording, error=error)
-            self._settle(recording, work, 0, StorageFailed("stored events can't be read to find repeats"))
-            return
-        self._looked_up.append((recording, filtered))
-
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._lookups.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            # Nobody waits for a lookup, so ``run`` fails in its place: its recording would wait for ever.
-            self._bug = task.exception()
-        # A failed one, too: whoever waits for room or for the end waits for the next group.
-        self._something.set()
-
-    async def _filter(self, recording: Recording, work: Work) -> Work:
-        loop = asyncio.get_running_loop()
-        while True:
-            if recording.history is None:
-                await self.index_leftovers()
-                row = await self._index.recording(recording.tenant, recording.recording)
-                recording.history = await loop.run_in_executor(self._lookup_threads, self._load_history, row)
-            try:
-                return await loop.run_in_executor(self._lookup_threads, recording.filter_repeats, work)
-            except StaleHistory:
-                # Its events lie elsewhere by now: they were sealed, or rolled up.
-                recording.history = None
-
-    def _load_history(self, row: RecordingRow | None) -> History:
-        history = History(self._disk, self._line_keys)
-        if row is None:
-            return history
-        holdings = Holdings.of(row)
-        for holding in holdings.in_order():
-            if holding.object is not None and not holding.is_local:
-                assert self._files is not None, "objects, and nothing to read them with"
-                history.load_object(self._files, holdings.key(holding.object), holding.object.size)
-            else:
-                for segment in holding.segments:
-                    self._load_segment(history, holdings.name(segment.number), segment.size)
-        return history
-
-    def _load_segment(self, history: History, name: SegmentName, size: int) -> None:
-        try:
-            self._shelf.at(name, lambda path: history.load(path, size))
-        except FileNotFoundError:
-            # What is gone can't be compared. Its readers are told, and new events are welcome all the same.
-            event(logger, logging.ERROR, "segment_missing", path=self._shelf.sealed(name))
-
     async def _commit(self, group: list[tuple[Recording, Work]]) -> None:
         now_ms = self._clock.now_ms()
         try:
             # Before anything is acked: a repeat may be one of a block that the index would not take.
-            await self.index_leftovers()
+            await self._unindexed.tell()
         except (OSError, RrdError) as error:
             self._fail(group, error)
             return
         drafts: list[tuple[Recording, Work, BlockDraft]] = []
         for recording, work in group:
-            draft = recording.draft(work, now_ms)
+            draft = recording.prepare(work, now_ms)
             if draft is None:
-                recording.duplicates += work.duplicates
-                self._settle(recording, work, recording.quarantined, None)
+                self._settle(recording, work, None)
             else:
                 drafts.append((recording, work, draft))
         if not drafts:
             return
         try:
-            appends = [Append(self._writer(recording, now_ms), draft) for recording, _, draft in drafts]
+            appends = [Append(self._writer(recording), draft) for recording, _, draft in drafts]
             outcomes = await self._in_thread(lambda: self._store(drafts, appends))
             await self._store_once_more(drafts, appends, outcomes)
-            commits = []
-            for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
-                if isinstance(outcome, Stored):
-                    commits.append(self._stored(recording, work, draft, outcome))
-            self._unindexed = commits
-            await self.index_leftovers()
+            commits = [
+                recording.stored(work, draft, outcome, self._index.take_row_id)
+                for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True)
+                if isinstance(outcome, Stored)
+            ]
+            await self._unindexed.tell(commits)
         except (OSError, RrdError) as error:
             self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
         self.writes.succeeded()
         for (recording, work, _), outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                self._settle(recording, work, recording.quarantined, None)
+                self._settle(recording, work, None)
                 if outcome.size >= self._config.segment_bytes_max:
                     self.finish_segment(recording)
             else:
                 event(logger, logging.ERROR, "store_failed", recording=recording.recording, error=outcome)
                 self.writes.failed(outcome)
-                self._settle(recording, work, 0, _refusal(outcome))
+                self._settle(recording, work, _refusal(outcome))
         self._close_writers()
-
-    async def index_leftovers(self) -> None:
-        """Tell the index of blocks that it would not take before. Raises as ``Index.apply`` does.
-
-        Owed before a segment is sealed, since nobody looks for such blocks in a sealed one.
-        """
-        async with self._indexing:
-            if self._unindexed:
-                await self._index.apply(self._unindexed)
-                metrics.BLOCKS_STORED.add(len(self._unindexed))
-                metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
-                metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
-                self._unindexed = []
-
-    async def drop_leftovers(self, tenant: str, recording: str) -> None:
-        """Forget blocks of a recording that is being removed: told later, they would bring it back.
-
-        Nothing of them was acked.
-        """
-        async with self._indexing:
-            key = (tenant, recording)
-            self._unindexed = [block for block in self._unindexed if (block.tenant, block.recording) != key]
 
     def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
         refusal = error if isinstance(error, RefusedError) else _refusal(error)
         event(logger, logging.ERROR, "commit_failed", blocks=len(group), error=error)
         self.writes.failed(error)
         for recording, work in group:
-            self._settle(recording, work, 0, refusal)
+            self._settle(recording, work, refusal)
 
     def _store(
         self, drafts: list[tuple[Recording, Work, BlockDraft]], appends: list[Append]
     ) -> list[Stored | OSError]:
         outcomes = commit(self._disk, appends, mode=self._config.sync)
-        for (recording, work, draft), append, outcome in zip(drafts, appends, outcomes, strict=True):
-            if recording.history is not None and isinstance(outcome, Stored):
-                recording.history.add_quarantine(draft.quarantine, work.source.id)
-                try:
-                    recording.history.add_stored(append.writer.path, outcome.offset)
-                except OSError:
-                    # The block is safe all the same. Who needs the history next reads it anew.
-                    recording.history = None
+        for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(outcome, Stored):
+                recording.remember(work, draft, outcome.offset)
         return outcomes
 
     async def _store_once_more(
@@ -347,47 +271,34 @@ class Committer:
             for at, outcome in zip(now, again, strict=True):
                 outcomes[at] = outcome
 
-    def _writer(self, recording: Recording, now_ms: int) -> SegmentWriter:
+    def _writer(self, recording: Recording) -> SegmentWriter:
         """Return the writer for the next block: of a new segment where there is none to go on with."""
+        identity = recording.next_segment()
+        if identity is not None:
+            self.finish_segment(recording)
+            recording.writer = self.resume(self._shelf.active(identity.name), identity, 0)
         writer = recording.writer
-        if writer is None or not writer.usable:
-            number, previous_size = recording.last_segment
-            if writer is not None:
-                number = max(number, writer.identity.number)
-                previous_size = writer.size
-                self.finish_segment(recording)
-            identity = Identity(
-                tenant=recording.tenant,
-                recording=recording.recording,
-                number=number + 1,
-                salt=secrets.token_hex(16),
-                created_ms=recording.created_ms,
-                first_seq=recording.next_seq,
-                previous_size=previous_size,
-            )
-            path = self._shelf.active(identity.name)
-            writer = SegmentWriter(self._disk, path, identity, size=0, compressor=self._compressor)
-            recording.writer = writer
+        assert writer is not None
         self._open_writers[writer] = self._clock.monotonic()
         self._open_writers.move_to_end(writer)
         return writer
 
     def resume(self, path: str, identity: Identity, size: int) -> SegmentWriter:
-        """Return a writer that goes on with a segment of ``size`` durable bytes."""
+        """Return a writer that goes on with a segment of ``size`` durable bytes; begins one if 0."""
         return SegmentWriter(self._disk, path, identity, size=size, compressor=self._compressor)
 
     def finish_segment(self, recording: Recording) -> None:
         """Write no more to a recording's segment: the next block begins another, this one is to be sealed."""
-        writer, recording.writer = recording.writer, None
+        writer = recording.take_writer()
         if writer is None:
             return
         self.forget(writer)
         if writer.size and recording.row_id is not None:
-            self.finished[writer.identity.name] = recording.row_id
+            self._sealer.finish(writer.identity.name, recording.row_id)
 
     def close(self) -> None:
         """Let go of the threads. Call it when ``run`` has ended."""
-        self._lookup_threads.shutdown(wait=False)
+        self._lookups.close()
         self._commit_thread.shutdown(wait=False)
 
     def forget(self, writer: SegmentWriter) -> None:
@@ -405,34 +316,8 @@ class Committer:
             # always the oldest would open every file anew each time.
             self.forget(oldest if used_at < stale_since else next(reversed(self._open_writers)))
 
-    def _stored(self, recording: Recording, work: Work, draft: BlockDraft, stored: Stored) -> Commit:
-        assert recording.writer is not None
-        before = recording.writer.identity
-        is_first = recording.last_segment[0] != before.number
-        block_start = 0 if is_first else stored.offset
-        if recording.row_id is None:
-            recording.row_id = self._index.take_row_id()
-        recording.stored(work, draft, stored)
-        return Commit(
-            row_id=recording.row_id,
-            tenant=recording.tenant,
-            recording=recording.recording,
-            created_ms=recording.created_ms,
-            segment=before.number,
-            segment_size=stored.size,
-            block_offset=stored.offset,
-            block_size=stored.size - block_start,
-            extent=draft.extent,
-            metadata=tuple(MetadataChange(note.key, note.value, note.at_ms) for note in draft.metadata),
-        )
-
-    def _settle(self, recording: Recording, work: Work, quarantined: int, failure: RrdError | None) -> None:
-        recording.taken_out(work)
-        recording.used_at = self._clock.monotonic()
-        tally = Tally(work.batch.event_count + recording.applied, work.duplicates, quarantined)
-        work.source.settle(work.puts, tally, failure)
-        if recording.has_pending():
-            self.wake(recording)
+    def _settle(self, recording: Recording, work: Work, failure: RrdError | None) -> None:
+        recording.finished(work, failure, used_at=self._clock.monotonic())
 
 
 def _lacks_handle(outcome: Stored | OSError) -> bool:

@@ -1,7 +1,7 @@
-"""All open recordings: found or made when somebody writes, let go and sealed when they fall silent.
+"""All open recordings: found or made when a source asks, let go and sealed when they fall silent.
 
 At most one ``Recording`` object exists for each recording, so its sequence numbers and its segment
-have one owner. While one is being let go, whoever wants it waits, and then finds it anew.
+have one owner. While one is being opened or let go, sources that ask for it wait.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import contextlib
 import functools
 import itertools
 import logging
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from rrd import layout
 from rrd.clock import Clock
@@ -23,8 +23,11 @@ from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.recordings.committer import Committer
-from rrd.recordings.recording import Recording, Waiting
-from rrd.recordings.source import Source
+from rrd.recordings.recording import Recording
+from rrd.recordings.sealer import SEAL_MAX, Sealer
+from rrd.recordings.source import Source, Waiting
+from rrd.recordings.states import RecordingState, RecordingStep
+from rrd.recordings.unindexed import Unindexed
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.shares.queue import Who
 from rrd.shares.room import Ledger, Times
@@ -32,9 +35,6 @@ from rrd.shelf.shelf import Shelf
 from rrd.wire.limits import Limits
 
 _SWEEP_INTERVAL_S = 1.0
-_SEAL_MAX = 1000
-"""Recordings sealed at a time: one index transaction, one run of renames."""
-
 _PLACES_TIMES = Times(tenant=9, key=0, address=0)
 
 _STALL_TOLD_S = 15.0
@@ -79,67 +79,45 @@ class Registry:
         self._clock = clock
         self._limits = limits
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
-        self._opening: dict[_Key, asyncio.Task[Recording]] = {}
-        self._wanted: Counter[_Key] = Counter()
-        self._leaving: dict[_Key, asyncio.Future[None]] = {}
+        """Those that are open or being opened; the one that was asked for longest ago first."""
+        self._leaving: dict[_Key, Recording] = {}
         self._waiting = Waiting()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._sealing = asyncio.Lock()
-        self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
-        """Segments that were active at the start, until their recordings are opened or they are sealed."""
         self._places = Ledger(config.recordings_max, _PLACES_TIMES)
         """Of recordings that somebody is writing to: no others can make room."""
         self._started_at = clock.monotonic()
-        self.committer = Committer(config, disk, index, clock, files=files)
+        self._unindexed = Unindexed(index)
+        self._sealer = Sealer(index, self._shelf, self._unindexed, on_sealed=lambda: self.on_sealed())
+        self.committer = Committer(config, disk, index, clock, self._unindexed, self._sealer, files=files)
 
     async def start(self) -> list[asyncio.Task[None]]:
         """Start committing and sweeping. A task that ends by itself has failed, and the daemon with it."""
         self._started_at = self._clock.monotonic()
-        # Read before anything can be removed: a segment that is gone from the index can't be sealed.
-        for tenant, recording, row_id, segment in await self._index.active_segments():
-            name = layout.SegmentName(tenant, recording, segment.number)
-            self._left_active.setdefault((tenant, recording), {})[name] = row_id
+        await self._sealer.start()
         self._tasks = [
             asyncio.create_task(self.committer.run(), name="committer"),
             asyncio.create_task(self._sweep(), name="sweep"),
-            asyncio.create_task(self._watch_progress(), name="commit progress"),
+            asyncio.create_task(self.committer.watch(), name="commit progress"),
         ]
         return self._tasks
-
-    async def _watch_progress(self) -> None:
-        """Raise ``StorageFailed`` once a write has taken longer than it may, so that the daemon is restarted.
-
-        Where memory ran out, the thread that was to tell the end of a write may have died of it: then its end
-        never comes, though nothing has failed.
-        """
-        most_s = self._config.commit_stall_max_s
-        began_at, looks = None, 0
-        while True:
-            await asyncio.sleep(_SWEEP_INTERVAL_S)
-            # Looks are counted, too: time in which the process stood still is no stall.
-            looks = looks + 1 if began_at == self.committer.group_began_at else 0
-            began_at = self.committer.group_began_at
-            if most_s and min(looks * _SWEEP_INTERVAL_S, self.committer.stalled_s()) > most_s:
-                raise StorageFailed(f"a write has not ended for {most_s} s (commit_stall_max_s)")
 
     async def stop(self) -> None:
         """Refuse new sources, wait until everything that was put is safe, and let go of all files."""
         self._stopping = True
-        while self._waiting.bytes or any(
-            recording.has_pending() or recording.busy for recording in self._all()
-        ):
+        while self._waiting.bytes or any(recording.is_under_way for recording in self._all()):
             if not await self.committer.has_next_group():
                 break
         # At once, before anything else can run: what is put from here on would never be committed.
         for recording in self._all():
-            recording.closed = True
+            recording.stop()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
+        opening = [each.change for each in self._all() if each.is_changing and each.change is not None]
+        await asyncio.gather(*self._tasks, *opening, return_exceptions=True)
         await self.committer.writes.close()
         for recording in self._all():
-            recording.closed = True
+            recording.stop()
             if recording.writer is not None:
                 self.committer.forget(recording.writer)
         self.committer.close()
@@ -171,8 +149,7 @@ class Registry:
             if not self._places.may_take(Who(tenant)):
                 raise TooManyRecordings("this sender's share of the recordings is being written at once")
             self._places.take(Who(tenant))
-        recording.sources += 1
-        recording.used_at = self._clock.monotonic()
+        recording.source_opened(used_at=self._clock.monotonic())
         room = functools.partial(self._room, recording)
         source = Source(recording_id, recording.put, room, origin=origin, visitor=visitor)
         try:
@@ -184,8 +161,7 @@ class Registry:
 
     async def knows(self, tenant: str, recording_id: str) -> bool:
         """Tell whether there is such a recording, or one is being made."""
-        key = (tenant, recording_id)
-        if key in self._recordings or key in self._opening:
+        if (tenant, recording_id) in self._recordings:
             return True
         return await self._index.recording(tenant, recording_id) is not None
 
@@ -238,28 +214,28 @@ class Registry:
     async def expel(self, tenant: str, recording_id: str) -> None:
         """Close a recording that is being removed: its senders hear that it is gone, its files are let go.
 
-        Whoever opens it after that finds it anew, unless ``is_erased`` says otherwise.
+        A source that asks for it after that finds it anew, unless ``is_erased`` says otherwise.
         """
         key = (tenant, recording_id)
-        while (opening := self._opening.get(key)) is not None or key in self._leaving:
-            await asyncio.wait([opening if opening is not None else self._leaving[key]])
-        recording = self._recordings.get(key)
+        while (recording := self._in_memory(key)) is not None and recording.is_changing:
+            assert recording.change is not None
+            await asyncio.wait([recording.change])
         if recording is not None:
-            recording.refusal = Gone(f"recording {recording_id} was erased, and takes nothing more")
-            recording.closed = True
-            recording.refuse_pending(recording.refusal)
-            while recording.busy:
+            recording.expel(Gone(f"recording {recording_id} was erased, and takes nothing more"))
+            while recording.state is RecordingState.EXPELLING:
                 await self.committer.next_group()
             if recording.writer is not None:
                 self.committer.forget(recording.writer)
             if self._recordings.get(key) is recording:
                 del self._recordings[key]
-        await self.committer.drop_leftovers(*key)
-        # Not in the middle of sealing: what is sealed must be in the index.
-        async with self._sealing:
-            self._left_active.pop(key, None)
-            for name in [name for name in self.committer.finished if name[:2] == key]:
-                del self.committer.finished[name]
+        await self._unindexed.drop(*key)
+        await self._sealer.forget(key)
+
+    def _in_memory(self, key: _Key) -> Recording | None:
+        return self._recordings.get(key) or self._leaving.get(key)
+
+    def _new(self, key: _Key) -> Recording:
+        return Recording(*key, limits=self._limits, waiting=self._waiting, wake=self.committer.wake)
 
     def _all(self) -> list[Recording]:
         return list(self._recordings.values())
@@ -268,39 +244,33 @@ class Registry:
         while True:
             if self._stopping:
                 raise ShuttingDown("the daemon is stopping; send it again in a moment")
-            recording = self._recordings.get(key)
-            if recording is not None:
+            recording = self._in_memory(key)
+            if recording is None:
+                if len(self._recordings) >= self._config.recordings_max:
+                    await self._make_place()
+                    continue
+                recording = self._recordings[key] = self._new(key)
+                recording.asked(asyncio.create_task(self._load(key, recording, begin)))
+            elif not recording.is_changing:
                 self._recordings.move_to_end(key)
                 return recording
-            leaving = self._leaving.get(key)
-            if leaving is not None:
-                await asyncio.shield(leaving)
-                continue
-            task = self._opening.get(key)
-            if task is None and len(self._recordings) + len(self._opening) >= self._config.recordings_max:
-                await self._make_place()
-                continue
-            if task is None:
-                task = asyncio.create_task(self._load(key, begin))
-                self._opening[key] = task
-            self._wanted[key] += 1
+            assert recording.change is not None
+            recording.wanted += 1
             try:
-                # Shielded: whoever asked first may be cancelled, the others still want it.
-                await asyncio.shield(task)
+                # Shielded: the first to ask may be cancelled, the others still want it.
+                await asyncio.shield(recording.change)
             finally:
-                self._wanted[key] -= 1
-                if not self._wanted[key]:
-                    del self._wanted[key]
+                recording.wanted -= 1
 
     async def _make_place(self) -> None:
         """Let go of recordings that nobody is writing to, those first that were used longest ago."""
         candidates = (
             recording
-            for key, recording in self._recordings.items()
-            # One that was just opened for somebody, who has yet to wake up, would be opened for nothing.
-            if recording.is_idle() and key not in self._wanted
+            for recording in self._recordings.values()
+            # One that was just opened for a task that has yet to wake up would be opened for nothing.
+            if recording.is_idle and not recording.wanted
         )
-        idle = list(itertools.islice(candidates, _SEAL_MAX))
+        idle = list(itertools.islice(candidates, SEAL_MAX))
         if not idle:
             raise TooManyRecordings(f"{self._config.recordings_max} recordings are being written at once")
         try:
@@ -308,43 +278,32 @@ class Registry:
         except (OSError, RrdError) as error:
             raise StorageFailed("no place for another recording: the index takes nothing in") from error
 
-    async def _load(self, key: _Key, begin: Callable[[], None]) -> Recording:
+    async def _load(self, key: _Key, recording: Recording, begin: Callable[[], None]) -> None:
         try:
             if self.is_erased is not None and await asyncio.to_thread(self.is_erased, *key):
                 raise Gone(f"recording {key[1]} was erased, and takes nothing more")
-            # A segment that could not be sealed may be gone on with, but not while that is tried again.
-            unsealed = any(name[:2] == key for name in self.committer.finished)
-            async with self._sealing if unsealed else contextlib.nullcontext():
-                return await self._make(key, begin)
-        finally:
-            del self._opening[key]
+            async with self._sealer.aside(key):
+                await self._go_on(key, recording, begin)
+        except BaseException:
+            del self._recordings[key]
+            recording.move(RecordingStep.REFUSED)
+            raise
+        recording.move(RecordingStep.OPENED)
 
-    async def _make(self, key: _Key, begin: Callable[[], None]) -> Recording:
+    async def _go_on(self, key: _Key, recording: Recording, begin: Callable[[], None]) -> None:
         row = await self._index.recording(*key)
         if row is None:
             begin()
-        recording = Recording(
-            tenant=key[0],
-            recording=key[1],
-            created_ms=self._clock.now_ms(),
-            used_at=self._clock.monotonic(),
-            row=row,
-            limits=self._limits,
-            waiting=self._waiting,
-            wake=self.committer.wake,
-        )
-        self._left_active.pop(key, None)
+        recording.go_on(row, created_ms=self._clock.now_ms(), used_at=self._clock.monotonic())
+        self._sealer.opened(key)
         active = [segment for segment in row.segments if segment.state == "active"] if row else []
         if row is not None and active:
             await asyncio.to_thread(self._resume, recording, row)
             for segment in active:
                 # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
-                name = layout.SegmentName(*key, segment.number)
-                self.committer.finished[name] = row.row_id
+                self._sealer.finish(layout.SegmentName(*key, segment.number), row.row_id)
             if recording.writer is not None:
-                del self.committer.finished[recording.writer.identity.name]
-        self._recordings[key] = recording
-        return recording
+                self._sealer.resume(recording.writer.identity.name)
 
     def _resume(self, recording: Recording, row: RecordingRow) -> None:
         """Take up the active segment where it ends."""
@@ -385,40 +344,27 @@ class Registry:
         silent = [
             recording
             for recording in self._all()
-            if recording.used_at <= since[recording.is_over] and recording.is_silent()
+            if recording.used_at <= since[recording.is_over] and recording.is_silent
         ]
         try:
-            idle = [recording for recording in silent if recording.is_idle()]
-            for start in range(0, len(idle), _SEAL_MAX):
-                await self._let_go(idle[start : start + _SEAL_MAX])
+            idle = [recording for recording in silent if recording.is_idle]
+            for start in range(0, len(idle), SEAL_MAX):
+                await self._let_go(idle[start : start + SEAL_MAX])
             for recording in silent:
-                # Somebody still has it open: a page left in its tab. The next event begins another segment.
-                if recording.is_silent() and not recording.closed:
+                # It is still held open: by a page left in its tab. The next event begins another segment.
+                if recording.is_silent:
                     self.committer.finish_segment(recording)
             if self._started_at <= since[False]:
                 await self._seal_left_active()
-            await self._seal_finished()
+            await self._sealer.seal()
         except (OSError, RrdError) as error:
             event(logger, logging.ERROR, "seal_failed", recordings=len(silent), error=error)
 
     async def _seal_left_active(self) -> None:
         """Seal what was active at the start, and has not been opened since."""
-        for key in self._left_active.keys() & self._recordings.keys():
-            del self._left_active[key]
-        busy = self._opening.keys() | self._leaving.keys()
-        keys = list(itertools.islice((key for key in self._left_active if key not in busy), _SEAL_MAX))
-        if not keys:
-            return
-        done = asyncio.get_running_loop().create_future()
-        for key in keys:
-            self._leaving[key] = done
-            self.committer.finished.update(self._left_active.pop(key))
-        try:
-            await self._seal_finished()
-        finally:
-            for key in keys:
-                del self._leaving[key]
-            done.set_result(None)
+        if keys := self._sealer.finish_left_active(lambda key: self._in_memory(key) is None):
+            with self._leave([self._new(key) for key in keys]):
+                await self._sealer.seal()
 
     async def _let_go(self, recordings: list[Recording]) -> None:
         """Seal the segments of recordings and forget them.
@@ -426,39 +372,27 @@ class Registry:
         Raises what ``Index.apply`` raises, and has done nothing, if the index lacks blocks and doesn't take
         them.
         """
-        await self.committer.index_leftovers()
-        done = asyncio.get_running_loop().create_future()
+        await self._unindexed.tell()
         # Looked at now: while others were let go, some of these may have gone, too, or be written to again.
-        leaving = [recording for recording in recordings if recording.is_idle() and not recording.closed]
-        for recording in leaving:
-            key = (recording.tenant, recording.recording)
-            recording.closed = True
-            del self._recordings[key]
-            self._leaving[key] = done
-            self.committer.finish_segment(recording)
-        try:
-            await self._seal_finished()
-        finally:
+        leaving = [recording for recording in recordings if recording.is_idle]
+        with self._leave(leaving):
             for recording in leaving:
+                self.committer.finish_segment(recording)
+            await self._sealer.seal()
+
+    @contextlib.contextmanager
+    def _leave(self, recordings: list[Recording]) -> Iterator[None]:
+        """While this is entered, recordings are leaving: a source that asks for one waits."""
+        done = asyncio.get_running_loop().create_future()
+        for recording in recordings:
+            key = (recording.tenant, recording.recording)
+            recording.leave(done)
+            self._recordings.pop(key, None)
+            self._leaving[key] = recording
+        try:
+            yield
+        finally:
+            for recording in recordings:
+                recording.move(RecordingStep.LEFT)
                 del self._leaving[recording.tenant, recording.recording]
             done.set_result(None)
-
-    async def _seal_finished(self) -> None:
-        """Seal the segments that are written to no more. What fails is tried again with the next ones."""
-        async with self._sealing:
-            await self.committer.index_leftovers()
-            while finished := dict(itertools.islice(self.committer.finished.items(), _SEAL_MAX)):
-                names = list(finished)
-                try:
-                    # The index first, and on disk: recovery looks for lost blocks in active/ only.
-                    await self._index.seal([(row_id, name.number) for name, row_id in finished.items()])
-                    await asyncio.to_thread(self._shelf.move_to_sealed, names)
-                except (OSError, RrdError) as error:
-                    # Nothing is lost: what is half done is done again, here or at the next start.
-                    event(logger, logging.ERROR, "seal_failed", segments=len(names), error=error)
-                    return
-                for name in names:
-                    del self.committer.finished[name]
-                    event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
-                event(logger, logging.INFO, "sealed", segments=len(names))
-                self.on_sealed()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -158,6 +159,25 @@ class Work(NamedTuple):
     duplicates: int = 0
     quarantined_before: int = 0
     """Lines and pairs that quarantine holds already."""
+
+
+class Waiting:
+    """What is counted over all recordings."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        """Bytes of batches that are in memory and not safe yet."""
+        self.bytes_of: Counter[str] = Counter()
+        """The same, by tenant."""
+        self.late_lines: Counter[tuple[str, str]] = Counter()
+        """Lines that came for each (tenant, recording) that is erased, since this was last taken."""
+
+    def add(self, tenant: str, size: int) -> None:
+        """So many bytes more, or less, wait."""
+        self.bytes += size
+        self.bytes_of[tenant] += size
+        if not self.bytes_of[tenant]:
+            del self.bytes_of[tenant]
 
 
 def size_of(batch: Batch) -> int:

@@ -92,7 +92,7 @@ async def _turns(count: int = 50) -> None:
 def _is_clean(life: Life) -> bool:
     recordings = life.registry._recordings.values()
     return life.registry._waiting.bytes == 0 and not any(
-        recording.busy or recording.pending_bytes or recording.has_pending() for recording in recordings
+        recording.is_under_way or recording.pending_bytes for recording in recordings
     )
 
 
