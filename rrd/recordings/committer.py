@@ -23,14 +23,14 @@ import zstandard
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
-from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed
+from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
 from rrd.index.index import Index
+from rrd.index.rows import RecordingRow
 from rrd.log import event
-from rrd.recordings.lookup import Lookups
+from rrd.recordings.history import History, LineKeys, StaleHistory
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import Sealer
 from rrd.recordings.source import Work
-from rrd.recordings.unindexed import Unindexed
 from rrd.recordings.writes import Writes
 from rrd.segment.commit import Append, Stored, commit
 from rrd.segment.format import BlockDraft, Identity
@@ -51,6 +51,9 @@ _NO_HANDLE_PATIENCE_S = 10.0
 _NO_HANDLE_PAUSE_S = 0.05
 """How long, and how often, a block waits for a file handle where none of ours can be closed."""
 
+_LOOKUP_THREADS = 4
+"""Of their own: a lookup may wait for the object store, and commits must not wait with it."""
+
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
@@ -65,25 +68,28 @@ class Committer:
         disk: Disk,
         index: Index,
         clock: Clock,
-        unindexed: Unindexed,
         sealer: Sealer,
         *,
         files: Readable | None = None,
     ) -> None:
-        """``sealer`` gets the segments that are full. ``files``: objects, for worker threads."""
+        """``files``: objects, to be read from worker threads; needed once there are some."""
         self._config = config
         self._disk = disk
         self._shelf = Shelf(disk, config.data_dir)
         self._index = index
         self._clock = clock
-        self._unindexed = unindexed
         self._sealer = sealer
+        self._files = files
         self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
         self._group_blocks_max = min(_GROUP_BLOCKS_MAX, config.open_segments_max)
         """Each block has a file of its own, all of them open together."""
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
+        self._line_keys = LineKeys()
         self._ready: OrderedDict[str, OrderedDict[Recording, None]] = OrderedDict()
         """What has something to store, by tenant; tenants take turns."""
+        self._looked_up: list[tuple[Recording, Work]] = []
+        self._lookups: set[asyncio.Task[None]] = set()
+        self._lookup_threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
         self._commit_thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         """Of its own, and made at the start: it must not queue behind others, nor be missing later."""
         self._running: asyncio.Task[None] | None = None
@@ -93,9 +99,8 @@ class Committer:
         self._group_done: asyncio.Future[None] | None = None
         self._open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
         """With when each was last written to, monotonic seconds; the oldest first."""
-        self._lookups = Lookups(
-            disk, self._shelf, index, unindexed, files=files, settle=self._settle, wake=self._something.set
-        )
+        self._bug: BaseException | None = None
+        """What ended a lookup that should not have ended it."""
 
     def wake(self, recording: Recording) -> None:
         """``recording`` has something to store and nothing on its way."""
@@ -147,6 +152,8 @@ class Committer:
         while True:
             await self._something.wait()
             self._something.clear()
+            if self._bug is not None:
+                raise self._bug
             group = self._gather()
             if group:
                 self.group_began_at = self._clock.monotonic()
@@ -161,7 +168,7 @@ class Committer:
         return await asyncio.get_running_loop().run_in_executor(self._commit_thread, work)
 
     def _gather(self) -> list[tuple[Recording, Work]]:
-        group = self._lookups.take_found()
+        group, self._looked_up = self._looked_up, []
         size = sum(len(work.batch.payload) for _, work in group)
         while self._ready and len(group) < self._group_blocks_max and size < _GROUP_BYTES_MAX:
             recording = self._next_ready()
@@ -170,7 +177,9 @@ class Committer:
                 continue
             if recording.needs_history(work):
                 # Reading takes its time, and the others shouldn't wait for it.
-                self._lookups.begin(recording, work)
+                task = asyncio.create_task(self._look_up(recording, work))
+                self._lookups.add(task)
+                task.add_done_callback(self._looked)
                 continue
             size += len(work.batch.payload)
             group.append((recording, work))
@@ -188,11 +197,56 @@ class Committer:
             del self._ready[tenant]
         return recording
 
+    async def _look_up(self, recording: Recording, work: Work) -> None:
+        try:
+            filtered = await self._filter(recording, work)
+        except StoreAway as error:
+            event(logger, logging.WARNING, "lookup_failed", recording=recording.recording, error=error)
+            if recording.may_repeat_events(work):
+                self._settle(recording, work, error)
+                return
+            # Metadata alone: set once more, it does no harm, and visitors come back to old recordings.
+            filtered = work
+        except (OSError, RrdError) as error:
+            event(logger, logging.ERROR, "lookup_failed", recording=recording.recording, error=error)
+            self._settle(recording, work, StorageFailed("stored events can't be read to find repeats"))
+            return
+        self._looked_up.append((recording, filtered))
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._lookups.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # Nothing waits for a lookup, so ``run`` fails in its place: its recording would wait for ever.
+            self._bug = task.exception()
+        # A failed one, too: what waits for room or for the end waits for the next group.
+        self._something.set()
+
+    async def _filter(self, recording: Recording, work: Work) -> Work:
+        loop = asyncio.get_running_loop()
+        while True:
+            if recording.history is None:
+                await self._sealer.tell()
+                row = await self._index.recording(recording.tenant, recording.recording)
+                recording.history = await loop.run_in_executor(self._lookup_threads, self._load_history, row)
+            try:
+                return await loop.run_in_executor(
+                    self._lookup_threads, recording.history.without_repeats, work, recording.limits
+                )
+            except StaleHistory:
+                # Its events lie elsewhere by now: they were sealed, or rolled up.
+                recording.history = None
+
+    def _load_history(self, row: RecordingRow | None) -> History:
+        history = History(self._disk, self._line_keys)
+        if row is not None:
+            history.load_recording(self._shelf, self._files, row)
+        return history
+
     async def _commit(self, group: list[tuple[Recording, Work]]) -> None:
         now_ms = self._clock.now_ms()
         try:
             # Before anything is acked: a repeat may be one of a block that the index would not take.
-            await self._unindexed.tell()
+            await self._sealer.tell()
         except (OSError, RrdError) as error:
             self._fail(group, error)
             return
@@ -214,7 +268,7 @@ class Committer:
                 for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True)
                 if isinstance(outcome, Stored)
             ]
-            await self._unindexed.tell(commits)
+            await self._sealer.tell(commits)
         except (OSError, RrdError) as error:
             self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
@@ -289,16 +343,16 @@ class Committer:
 
     def finish_segment(self, recording: Recording) -> None:
         """Write no more to a recording's segment: the next block begins another, this one is to be sealed."""
-        writer = recording.take_writer()
+        writer, recording.writer = recording.writer, None
         if writer is None:
             return
         self.forget(writer)
         if writer.size and recording.row_id is not None:
-            self._sealer.finish(writer.identity.name, recording.row_id)
+            self._sealer.finish({writer.identity.name: recording.row_id})
 
     def close(self) -> None:
         """Let go of the threads. Call it when ``run`` has ended."""
-        self._lookups.close()
+        self._lookup_threads.shutdown(wait=False)
         self._commit_thread.shutdown(wait=False)
 
     def forget(self, writer: SegmentWriter) -> None:

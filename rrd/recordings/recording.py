@@ -1,14 +1,12 @@
-"""One open recording: what waits to be stored, and what the next block will be.
+"""One recording that is being written: its state, what waits to be stored, and what the next block will be.
 
-Sources put batches; the committer takes them out again as the *work* of one block (``next_work``), makes its
-draft (``prepare``), stores that, takes note of it (``remember``, ``stored``), and settles it (``finished``):
-one block at a time. The state (``states``) says which of these may come next; it changes here alone. Nothing
-here waits or touches a file, except ``remember``, which reads and runs in a worker thread.
+Sources put batches. The committer takes one block's worth out (``next_work``), makes it a draft (``prepare``), stores
+that (``remember``, ``stored``), and settles it (``finished``) before it takes the next. Nothing here waits or touches
+a file, except ``remember``, which reads and runs in a worker thread.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,15 +15,7 @@ from rrd.errors import Gone, RrdError, ShuttingDown
 from rrd.index.rows import Commit, MetadataChange, RecordingRow
 from rrd.recordings.history import History, metadata_digest
 from rrd.recordings.source import Pending, Source, Tally, Waiting, Work, join, size_of
-from rrd.recordings.states import (
-    CHANGING,
-    OPEN,
-    RECORDING,
-    UNDER_WAY,
-    RecordingState,
-    RecordingStep,
-    after,
-)
+from rrd.recordings.states import OPEN, State, Step, after
 from rrd.segment.commit import Stored
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, QuarantineNote
 from rrd.segment.writer import SegmentWriter
@@ -38,10 +28,6 @@ one damaged byte can cost. A single larger event still gets its block."""
 
 SERVER_KEYS = frozenset({"ingestOrigin", "ipAddress", "userAgent"})
 """Metadata that the server adds by itself. It takes no room from the page's own."""
-
-# Looked up once: batches are put many thousand times a second.
-_SILENT = RecordingState.SILENT
-_PUT, _TAKEN, _SETTLED = RecordingStep.PUT, RecordingStep.TAKEN, RecordingStep.SETTLED
 
 
 class Recording:
@@ -67,17 +53,14 @@ class Recording:
         self.history: History | None = None
         self.pending_bytes = 0
         self.sources = 0
-        self.wanted = 0
-        """How many wait until it is opened, or has left."""
         self.used_at = 0.0
         """Monotonic time, in seconds, when it was last written to."""
         self.applied = 0
         """Metadata, in events and by itself, of which the latest draft kept something."""
         self.is_over = False
         """The page has said so (``close-permanent``), and nothing came after."""
-        self.change: asyncio.Future[None] | None = None
-        """Done when it is opened, or has left; the failure if it couldn't be opened."""
-        self._state = RecordingState.CLOSED
+        self.state: State = "closed"
+        """For ``move`` to change."""
         self._refusal: RrdError | None = None
         """Why nothing more is taken, once it is expelled; None while the daemon stops."""
         self._next_seq = 1
@@ -94,40 +77,14 @@ class Recording:
         self._live_ts: dict[int, float] = {}
         self._has_stored = False
 
-    # The state
-
-    @property
-    def state(self) -> RecordingState:
-        return self._state
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing is waiting or on its way, though senders may still be there."""
-        return self._state is _SILENT
-
     @property
     def is_idle(self) -> bool:
-        """Whether it is silent, and nothing has it open."""
-        return self._state is _SILENT and not self.sources
+        """Whether it is silent, and no source has it open."""
+        return self.state == "silent" and not self.sources
 
-    @property
-    def is_under_way(self) -> bool:
-        """Whether something is waiting, or a block is on its way."""
-        return self._state in UNDER_WAY
-
-    @property
-    def is_changing(self) -> bool:
-        """Whether it is being opened, or leaves: ``change`` tells the end of that."""
-        return self._state in CHANGING
-
-    def move(self, step: RecordingStep) -> None:
+    def move(self, step: Step) -> None:
         """Take a step of the table."""
-        self._state = after(RECORDING, self._state, step)
-
-    def asked(self, opening: asyncio.Future[None]) -> None:
-        """Begin to be opened by a task."""
-        self.move(RecordingStep.ASKED)
-        self.change = opening
+        self.state = after(self.state, step)
 
     def go_on(self, row: RecordingRow | None, *, created_ms: int, used_at: float) -> None:
         """Go on where the index says that it ended. ``created_ms`` counts if there is no ``row`` yet."""
@@ -140,16 +97,11 @@ class Recording:
             if row.extent.last_ts is not None:
                 self._others_ts = row.extent.last_ts
 
-    def leave(self, done: asyncio.Future[None]) -> None:
-        """Be let go. Take nothing more."""
-        self.move(RecordingStep.LET_GO)
-        self.change = done
-
     def expel(self, refusal: RrdError) -> None:
         """Take nothing more, if it is open, and tell ``refusal`` to the sources of what waits."""
-        if self._state not in OPEN:
+        if self.state not in OPEN:
             return
-        self.move(RecordingStep.REMOVED)
+        self.move("removed")
         self._refusal = refusal
         while self._pending:
             pending = self._pending.popleft()
@@ -158,14 +110,12 @@ class Recording:
 
     def stop(self) -> None:
         """Take nothing more, if it is open: the daemon stops."""
-        if self._state in OPEN:
-            self.move(RecordingStep.STOPPED)
-
-    # What waits
+        if self.state in OPEN:
+            self.move("stopped")
 
     def put(self, pending: Pending) -> None:
         """Take something to be stored. Once let go, it raises why it was expelled, or ``ShuttingDown``."""
-        if self._state not in OPEN:
+        if self.state not in OPEN:
             batch = pending.batch
             lines = batch.event_count + len(batch.metadata) + len(batch.rejected)
             if isinstance(self._refusal, Gone):
@@ -173,8 +123,8 @@ class Recording:
             raise self._refusal or ShuttingDown("the daemon is stopping, and takes nothing more")
         self._pending.append(pending)
         self._count(size_of(pending.batch))
-        if self._state is _SILENT:
-            self.move(_PUT)
+        if self.state == "silent":
+            self.move("put")
             self._wake(self)
 
     def _count(self, size: int) -> None:
@@ -186,13 +136,11 @@ class Recording:
         """Ids of the senders that have stored events and are still there."""
         return frozenset(self._live_ts)
 
-    # Its blocks
-
     def next_work(self) -> Work | None:
         """Take out what the next block is made of: batches of the source that came first."""
-        if self._state is not RecordingState.WAITING:
+        if self.state != "waiting":
             return None
-        self.move(_TAKEN)
+        self.move("taken")
         first = self._pending.popleft()
         taken, size = [first], size_of(first.batch)
         while self._pending and self._pending[0].source is first.source and size < BLOCK_BYTES_MAX:
@@ -205,12 +153,12 @@ class Recording:
     def finished(self, work: Work, failure: RrdError | None, *, used_at: float) -> None:
         """Tell the source what became of ``work``. Its bytes are no longer waiting, whatever that is."""
         self._count(-work.size)
-        self.move(_SETTLED)
+        self.move("settled")
         self.used_at = used_at
         tally = Tally(work.batch.event_count + self.applied, work.duplicates, self._quarantined)
         work.source.settle(work.puts, tally, failure)
-        if self._pending and self._state is _SILENT:
-            self.move(_PUT)
+        if self._pending and self.state == "silent":
+            self.move("put")
             self._wake(self)
 
     def needs_history(self, work: Work) -> bool:
@@ -314,11 +262,6 @@ class Recording:
             previous_size=previous_size,
         )
 
-    def take_writer(self) -> SegmentWriter | None:
-        """Give up the writer: the next block begins another segment."""
-        writer, self.writer = self.writer, None
-        return writer
-
     def remember(self, work: Work, draft: BlockDraft, offset: int) -> None:
         """Add a block that was stored at ``offset`` to the history, if there is one. Blocking."""
         if self.history is not None:
@@ -364,11 +307,6 @@ class Recording:
             extent=draft.extent,
             metadata=tuple(MetadataChange(note.key, note.value, note.at_ms) for note in draft.metadata),
         )
-
-    def source_opened(self, *, used_at: float) -> None:
-        """A body or socket is about to write."""
-        self.sources += 1
-        self.used_at = used_at
 
     def source_closed(self, source: Source) -> None:
         """A body or socket is done with: its events are others' events now."""

@@ -11,8 +11,8 @@ import contextlib
 import functools
 import itertools
 import logging
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Collection
 
 from rrd import layout
 from rrd.clock import Clock
@@ -26,8 +26,7 @@ from rrd.recordings.committer import Committer
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import SEAL_MAX, Sealer
 from rrd.recordings.source import Source, Waiting
-from rrd.recordings.states import RecordingState, RecordingStep
-from rrd.recordings.unindexed import Unindexed
+from rrd.recordings.states import UNDER_WAY
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.shares.queue import Who
 from rrd.shares.room import Ledger, Times
@@ -80,21 +79,28 @@ class Registry:
         self._limits = limits
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
         """Those that are open or being opened; the one that was asked for longest ago first."""
-        self._leaving: dict[_Key, Recording] = {}
+        self._wanted: Counter[_Key] = Counter()
+        """How many wait for a change of each."""
+        self._changes: dict[_Key, asyncio.Future[None]] = {}
+        """Done when a recording is opened, or couldn't be, or has left."""
         self._waiting = Waiting()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._places = Ledger(config.recordings_max, _PLACES_TIMES)
         """Of recordings that somebody is writing to: no others can make room."""
         self._started_at = clock.monotonic()
-        self._unindexed = Unindexed(index)
-        self._sealer = Sealer(index, self._shelf, self._unindexed, on_sealed=lambda: self.on_sealed())
-        self.committer = Committer(config, disk, index, clock, self._unindexed, self._sealer, files=files)
+        self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
+        """Segments that were active at the start, until their recordings are opened or they are sealed."""
+        self._sealer = Sealer(index, self._shelf, on_sealed=lambda: self.on_sealed())
+        self.committer = Committer(config, disk, index, clock, self._sealer, files=files)
 
     async def start(self) -> list[asyncio.Task[None]]:
         """Start committing and sweeping. A task that ends by itself has failed, and the daemon with it."""
         self._started_at = self._clock.monotonic()
-        await self._sealer.start()
+        # Read before anything can be removed: a segment that is gone from the index can't be sealed.
+        for tenant, recording, row_id, segment in await self._index.active_segments():
+            name = layout.SegmentName(tenant, recording, segment.number)
+            self._left_active.setdefault((tenant, recording), {})[name] = row_id
         self._tasks = [
             asyncio.create_task(self.committer.run(), name="committer"),
             asyncio.create_task(self._sweep(), name="sweep"),
@@ -105,7 +111,7 @@ class Registry:
     async def stop(self) -> None:
         """Refuse new sources, wait until everything that was put is safe, and let go of all files."""
         self._stopping = True
-        while self._waiting.bytes or any(recording.is_under_way for recording in self._all()):
+        while self._waiting.bytes or any(recording.state in UNDER_WAY for recording in self._all()):
             if not await self.committer.has_next_group():
                 break
         # At once, before anything else can run: what is put from here on would never be committed.
@@ -113,7 +119,7 @@ class Registry:
             recording.stop()
         for task in self._tasks:
             task.cancel()
-        opening = [each.change for each in self._all() if each.is_changing and each.change is not None]
+        opening = [self._changes[key] for key, each in self._recordings.items() if each.state == "opening"]
         await asyncio.gather(*self._tasks, *opening, return_exceptions=True)
         await self.committer.writes.close()
         for recording in self._all():
@@ -149,7 +155,8 @@ class Registry:
             if not self._places.may_take(Who(tenant)):
                 raise TooManyRecordings("this sender's share of the recordings is being written at once")
             self._places.take(Who(tenant))
-        recording.source_opened(used_at=self._clock.monotonic())
+        recording.sources += 1
+        recording.used_at = self._clock.monotonic()
         room = functools.partial(self._room, recording)
         source = Source(recording_id, recording.put, room, origin=origin, visitor=visitor)
         try:
@@ -217,25 +224,19 @@ class Registry:
         A source that asks for it after that finds it anew, unless ``is_erased`` says otherwise.
         """
         key = (tenant, recording_id)
-        while (recording := self._in_memory(key)) is not None and recording.is_changing:
-            assert recording.change is not None
-            await asyncio.wait([recording.change])
+        while (change := self._changes.get(key)) is not None:
+            await asyncio.wait([change])
+        recording = self._recordings.get(key)
         if recording is not None:
             recording.expel(Gone(f"recording {recording_id} was erased, and takes nothing more"))
-            while recording.state is RecordingState.EXPELLING:
+            while recording.state == "expelling":
                 await self.committer.next_group()
             if recording.writer is not None:
                 self.committer.forget(recording.writer)
             if self._recordings.get(key) is recording:
                 del self._recordings[key]
-        await self._unindexed.drop(*key)
+        self._left_active.pop(key, None)
         await self._sealer.forget(key)
-
-    def _in_memory(self, key: _Key) -> Recording | None:
-        return self._recordings.get(key) or self._leaving.get(key)
-
-    def _new(self, key: _Key) -> Recording:
-        return Recording(*key, limits=self._limits, waiting=self._waiting, wake=self.committer.wake)
 
     def _all(self) -> list[Recording]:
         return list(self._recordings.values())
@@ -244,31 +245,35 @@ class Registry:
         while True:
             if self._stopping:
                 raise ShuttingDown("the daemon is stopping; send it again in a moment")
-            recording = self._in_memory(key)
-            if recording is None:
+            recording, change = self._recordings.get(key), self._changes.get(key)
+            if change is None and recording is not None:
+                self._recordings.move_to_end(key)
+                return recording
+            if change is None:
                 if len(self._recordings) >= self._config.recordings_max:
                     await self._make_place()
                     continue
-                recording = self._recordings[key] = self._new(key)
-                recording.asked(asyncio.create_task(self._load(key, recording, begin)))
-            elif not recording.is_changing:
-                self._recordings.move_to_end(key)
-                return recording
-            assert recording.change is not None
-            recording.wanted += 1
+                recording = Recording(
+                    *key, limits=self._limits, waiting=self._waiting, wake=self.committer.wake
+                )
+                self._recordings[key] = recording
+                change = self._changes[key] = asyncio.create_task(self._load(key, recording, begin))
+            self._wanted[key] += 1
             try:
                 # Shielded: the first to ask may be cancelled, the others still want it.
-                await asyncio.shield(recording.change)
+                await asyncio.shield(change)
             finally:
-                recording.wanted -= 1
+                self._wanted[key] -= 1
+                if not self._wanted[key]:
+                    del self._wanted[key]
 
     async def _make_place(self) -> None:
         """Let go of recordings that nobody is writing to, those first that were used longest ago."""
         candidates = (
             recording
-            for recording in self._recordings.values()
+            for key, recording in self._recordings.items()
             # One that was just opened for a task that has yet to wake up would be opened for nothing.
-            if recording.is_idle and not recording.wanted
+            if recording.is_idle and key not in self._wanted
         )
         idle = list(itertools.islice(candidates, SEAL_MAX))
         if not idle:
@@ -279,31 +284,31 @@ class Registry:
             raise StorageFailed("no place for another recording: the index takes nothing in") from error
 
     async def _load(self, key: _Key, recording: Recording, begin: Callable[[], None]) -> None:
+        recording.move("asked for")
         try:
             if self.is_erased is not None and await asyncio.to_thread(self.is_erased, *key):
                 raise Gone(f"recording {key[1]} was erased, and takes nothing more")
             async with self._sealer.aside(key):
-                await self._go_on(key, recording, begin)
+                row = await self._index.recording(*key)
+                if row is None:
+                    begin()
+                recording.go_on(row, created_ms=self._clock.now_ms(), used_at=self._clock.monotonic())
+                self._left_active.pop(key, None)
+                active = [segment for segment in row.segments if segment.state == "active"] if row else []
+                if row is not None and active:
+                    await asyncio.to_thread(self._resume, recording, row)
+                    # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
+                    names = [layout.SegmentName(*key, segment.number) for segment in active]
+                    self._sealer.finish(dict.fromkeys(names, row.row_id))
+                    if recording.writer is not None:
+                        self._sealer.resume(recording.writer.identity.name)
+            recording.move("opened")
         except BaseException:
+            recording.move("refused")
             del self._recordings[key]
-            recording.move(RecordingStep.REFUSED)
             raise
-        recording.move(RecordingStep.OPENED)
-
-    async def _go_on(self, key: _Key, recording: Recording, begin: Callable[[], None]) -> None:
-        row = await self._index.recording(*key)
-        if row is None:
-            begin()
-        recording.go_on(row, created_ms=self._clock.now_ms(), used_at=self._clock.monotonic())
-        self._sealer.opened(key)
-        active = [segment for segment in row.segments if segment.state == "active"] if row else []
-        if row is not None and active:
-            await asyncio.to_thread(self._resume, recording, row)
-            for segment in active:
-                # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
-                self._sealer.finish(layout.SegmentName(*key, segment.number), row.row_id)
-            if recording.writer is not None:
-                self._sealer.resume(recording.writer.identity.name)
+        finally:
+            del self._changes[key]
 
     def _resume(self, recording: Recording, row: RecordingRow) -> None:
         """Take up the active segment where it ends."""
@@ -344,7 +349,7 @@ class Registry:
         silent = [
             recording
             for recording in self._all()
-            if recording.used_at <= since[recording.is_over] and recording.is_silent
+            if recording.used_at <= since[recording.is_over] and recording.state == "silent"
         ]
         try:
             idle = [recording for recording in silent if recording.is_idle]
@@ -352,19 +357,19 @@ class Registry:
                 await self._let_go(idle[start : start + SEAL_MAX])
             for recording in silent:
                 # It is still held open: by a page left in its tab. The next event begins another segment.
-                if recording.is_silent:
+                if recording.state == "silent":
                     self.committer.finish_segment(recording)
-            if self._started_at <= since[False]:
-                await self._seal_left_active()
-            await self._sealer.seal()
+            await self._seal(self._finish_left_active() if self._started_at <= since[False] else ())
         except (OSError, RrdError) as error:
             event(logger, logging.ERROR, "seal_failed", recordings=len(silent), error=error)
 
-    async def _seal_left_active(self) -> None:
-        """Seal what was active at the start, and has not been opened since."""
-        if keys := self._sealer.finish_left_active(lambda key: self._in_memory(key) is None):
-            with self._leave([self._new(key) for key in keys]):
-                await self._sealer.seal()
+    def _finish_left_active(self) -> list[_Key]:
+        """Finish what was active at the start and has not been opened since; return whose that is."""
+        closed = (key for key in self._left_active if key not in self._changes)
+        keys = list(itertools.islice(closed, SEAL_MAX))
+        for key in keys:
+            self._sealer.finish(self._left_active.pop(key))
+        return keys
 
     async def _let_go(self, recordings: list[Recording]) -> None:
         """Seal the segments of recordings and forget them.
@@ -372,27 +377,26 @@ class Registry:
         Raises what ``Index.apply`` raises, and has done nothing, if the index lacks blocks and doesn't take
         them.
         """
-        await self._unindexed.tell()
+        await self._sealer.tell()
         # Looked at now: while others were let go, some of these may have gone, too, or be written to again.
-        leaving = [recording for recording in recordings if recording.is_idle]
-        with self._leave(leaving):
-            for recording in leaving:
-                self.committer.finish_segment(recording)
-            await self._sealer.seal()
-
-    @contextlib.contextmanager
-    def _leave(self, recordings: list[Recording]) -> Iterator[None]:
-        """While this is entered, recordings are leaving: a source that asks for one waits."""
-        done = asyncio.get_running_loop().create_future()
-        for recording in recordings:
-            key = (recording.tenant, recording.recording)
-            recording.leave(done)
-            self._recordings.pop(key, None)
-            self._leaving[key] = recording
+        leaving = {each.key: each for each in recordings if each.is_idle}
+        for key, recording in leaving.items():
+            recording.move("let go")
+            del self._recordings[key]
+            self.committer.finish_segment(recording)
         try:
-            yield
+            await self._seal(leaving)
         finally:
-            for recording in recordings:
-                recording.move(RecordingStep.LEFT)
-                del self._leaving[recording.tenant, recording.recording]
+            for recording in leaving.values():
+                recording.move("left")
+
+    async def _seal(self, leaving: Collection[_Key] = ()) -> None:
+        """Seal what is finished. Sources that ask for a recording that is leaving wait until then."""
+        done = asyncio.get_running_loop().create_future()
+        self._changes.update(dict.fromkeys(leaving, done))
+        try:
+            await self._sealer.seal()
+        finally:
+            for key in leaving:
+                del self._changes[key]
             done.set_result(None)

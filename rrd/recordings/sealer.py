@@ -1,4 +1,4 @@
-"""Segments to which nothing more is appended, until they are sealed: in the index, then in ``sealed/``."""
+"""What is on disk and the index doesn't know yet: blocks that it would not take, and segments to be sealed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Mapping, Sequence
 
+from rrd import metrics
 from rrd.errors import RrdError
 from rrd.index.index import Index
+from rrd.index.rows import Commit
 from rrd.layout import SegmentName
 from rrd.log import event
-from rrd.recordings.unindexed import Unindexed
 from rrd.shelf.shelf import Shelf
 
 SEAL_MAX = 1000
@@ -26,70 +27,58 @@ logger = logging.getLogger(__name__)
 class Sealer:
     """The owner of finished segments. For the event loop only."""
 
-    def __init__(
-        self, index: Index, shelf: Shelf, unindexed: Unindexed, *, on_sealed: Callable[[], None]
-    ) -> None:
+    def __init__(self, index: Index, shelf: Shelf, *, on_sealed: Callable[[], None]) -> None:
         """``on_sealed`` is called when there are sealed segments that were active before."""
         self._index = index
         self._shelf = shelf
-        self._unindexed = unindexed
         self._on_sealed = on_sealed
+        self._unindexed: list[Commit] = []
+        self._indexing = asyncio.Lock()
         self._finished: dict[SegmentName, int] = {}
-        """With their recordings' row ids."""
-        self._left_active: dict[_Key, dict[SegmentName, int]] = {}
-        """Segments that were active at the start, until their recordings are opened or they are finished."""
         self._sealing = asyncio.Lock()
 
-    async def start(self) -> None:
-        """Find what is active. Call it before anything can be removed: what is gone can't be sealed."""
-        for tenant, recording, row_id, segment in await self._index.active_segments():
-            name = SegmentName(tenant, recording, segment.number)
-            self._left_active.setdefault((tenant, recording), {})[name] = row_id
+    async def tell(self, commits: Sequence[Commit] = ()) -> None:
+        """Tell the index of blocks: first of those that it would not take before. Raises as ``Index.apply``.
 
-    def finish(self, name: SegmentName, row_id: int) -> None:
-        """Take over a segment to which nothing more is appended."""
-        self._finished[name] = row_id
+        Owed before a segment is sealed: a start looks for such blocks in active ones only.
+        """
+        async with self._indexing:
+            self._unindexed += commits
+            if self._unindexed:
+                await self._index.apply(self._unindexed)
+                metrics.BLOCKS_STORED.add(len(self._unindexed))
+                metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
+                metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
+                self._unindexed = []
+
+    def finish(self, segments: Mapping[SegmentName, int]) -> None:
+        """Take over segments to which nothing more is appended, with their recordings' row ids."""
+        self._finished.update(segments)
 
     def resume(self, name: SegmentName) -> None:
         """Give a finished segment back: it is gone on with."""
         del self._finished[name]
 
-    def opened(self, key: _Key) -> None:
-        """Take in that a recording was opened, which sees to its active segments itself."""
-        self._left_active.pop(key, None)
-
-    @contextlib.asynccontextmanager
-    async def aside(self, key: _Key) -> AsyncIterator[None]:
-        """Keep away from a recording's finished segments: one that couldn't be sealed may be gone on with."""
-        has_finished = any(name[:2] == key for name in self._finished)
-        async with self._sealing if has_finished else contextlib.nullcontext():
-            yield
-
-    def finish_left_active(self, is_closed: Callable[[_Key], bool]) -> list[_Key]:
-        """Finish what was active at the start and has not been opened since; return its recordings.
-
-        These are ``SEAL_MAX`` at most, and closed.
-        """
-        keys = list(itertools.islice(filter(is_closed, self._left_active), SEAL_MAX))
-        for key in keys:
-            self._finished.update(self._left_active.pop(key))
-        return keys
+    def aside(self, key: _Key) -> contextlib.AbstractAsyncContextManager[None]:
+        """While this is entered, seal nothing of a recording: a finished segment may be gone on with."""
+        return self._sealing if any(name[:2] == key for name in self._finished) else contextlib.nullcontext()
 
     async def forget(self, key: _Key) -> None:
-        """Let go of the segments of a recording that is being removed."""
+        """Let go of what is left of a recording that is being removed. Told later, it would bring it back.
+
+        None of the blocks were acked.
+        """
+        async with self._indexing:
+            self._unindexed = [block for block in self._unindexed if (block.tenant, block.recording) != key]
         # Not in the middle of sealing: what is sealed must be in the index.
         async with self._sealing:
-            self._left_active.pop(key, None)
             for name in [name for name in self._finished if name[:2] == key]:
                 del self._finished[name]
 
     async def seal(self) -> None:
-        """Seal all finished segments. What fails is tried again with the next ones.
-
-        Raises what ``Index.apply`` raises, if the index lacks blocks and doesn't take them.
-        """
+        """Seal the finished segments. What fails is tried again with the next ones. Raises as ``tell``."""
         async with self._sealing:
-            await self._unindexed.tell()
+            await self.tell()
             while finished := dict(itertools.islice(self._finished.items(), SEAL_MAX)):
                 names = list(finished)
                 try:

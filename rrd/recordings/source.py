@@ -1,7 +1,4 @@
-"""What one body or socket puts into a recording, and what it is told of that.
-
-``async with registry.source(...) as source:`` opens one. What it has put goes on its way when it is closed.
-"""
+"""What one body or socket puts into a recording, and what it is told of that."""
 
 from __future__ import annotations
 
@@ -59,7 +56,7 @@ class Source:
         origin: str | None = None,
         visitor: dict[str, str] | None = None,
     ) -> None:
-        """Use ``Registry.source``. ``put`` takes something to be stored, ``room`` waits until it may be more.
+        """Use ``Registry.source``. ``put`` takes something to be stored.
 
         ``origin``: the page's origin. ``visitor``: metadata about the visitor, which
         is stored only where a payload permits it (``includePii``).
@@ -67,7 +64,10 @@ class Source:
         self.id = secrets.randbits(64)
         self.recording_id = recording_id
         self._put = put
-        self._room = room
+        self.room = room
+        """Waits until there is room for more: this is the backpressure on senders.
+
+        Raises ``DiskFull`` when the disk's reserve is reached; what was put before is stored all the same."""
         self.origin = origin
         self.visitor = visitor or {}
         self.recognised = Recognised()
@@ -101,13 +101,6 @@ class Source:
         """Hand over metadata that came by itself, not in an event. Raises like ``put``."""
         self._put(Pending(self, _NOTHING, metadata))
         self._waiting += 1
-
-    def room(self) -> Awaitable[None]:
-        """Wait until there is room for more: this is the backpressure on senders.
-
-        Raises ``DiskFull`` when the disk's reserve is reached; what was put before is stored all the same.
-        """
-        return self._room()
 
     async def flush(self) -> Tally:
         """Return when all that was put is safe. Raises the failure if some of it is not.

@@ -32,8 +32,8 @@ from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
 from rrd.recordings.claims import Claims
-from rrd.recordings.source import Tally
 from rrd.recordings.registry import Registry
+from rrd.recordings.source import Tally
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.shelf.holdings import Holdings

@@ -17,10 +17,10 @@ from rrd.lifecycle.removal import Receipt
 from rrd.lifecycle.rounds import Retention
 from rrd.recordings.source import Source
 from rrd.wire.metadata import Metadata
-from tests.sources import close_source, open_source
 from tests.harness import until
 from tests.lifecycle.removal_lab import METADATA, RemovalLab, lab, prepared, said
 from tests.rollup.rollup_lab import DATA, TENANT, A, B, C, D, check_batch, event, settings
+from tests.sources import close_source, open_source
 
 DAY_S = 86_400
 

@@ -36,8 +36,8 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recordings.source import Source
 from rrd.recordings.registry import Registry
+from rrd.recordings.source import Source
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan

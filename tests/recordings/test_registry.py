@@ -12,8 +12,8 @@ import pytest
 from rrd import layout
 from rrd.errors import Gone, RefusedError, ShuttingDown
 from rrd.recordings import registry
-from rrd.recordings.source import Source, Tally
 from rrd.recordings.registry import TooManyRecordings
+from rrd.recordings.source import Source, Tally
 from rrd.wire.metadata import Metadata
 from tests.power.machine import DATA, TENANT, Life, config, lived, recording_id
 from tests.samples import batch, event

@@ -22,8 +22,8 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recordings.source import Tally
 from rrd.recordings.registry import Registry
+from rrd.recordings.source import Tally
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.startup import rebuild as rebuilding
