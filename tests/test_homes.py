@@ -55,7 +55,6 @@ TESTED_TOGETHER = {
     "test_handles.py": "http/crowding http/door",
     # Parts of one mechanism, tested as one.
     "index/test_index.py": "index/listing index/queries index/rows index/values",
-    "recordings/test_committer.py": "recordings/lookup recordings/unindexed",
     "recordings/test_recording.py": "recordings/source",
     "recordings/test_registry.py": "recordings/sealer",
     "lifecycle/test_removal_crash.py": "lifecycle/local_files",

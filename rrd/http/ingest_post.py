@@ -53,21 +53,21 @@ async def ingest_post(request: web.Request) -> web.Response:
     )
     hold = hold_of(request)
     hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
-    async with contextlib.AsyncExitStack() as stack:
-        pump = _Pump(services, sender, decoder, hold, stack)
-        stack.callback(pump.close)
-        try:
-            failure = await pump.run(body_chunks(request, services.config, hold))
-            if failure is not None:
-                without_frames(failure)
-                await pump.set_aside(failure)
-            tally = await pump.flush()
-        except RrdError as error:
-            if pump.source is None:
-                raise
-            without_frames(error)
-            return problem_of(error, **_counts(pump.source.tally))
-        return _answer(failure, tally, pump.errors)
+    pump = _Pump(services, sender, decoder, hold)
+    try:
+        failure = await pump.run(body_chunks(request, services.config, hold))
+        if failure is not None:
+            without_frames(failure)
+            await pump.set_aside(failure)
+        tally = await pump.flush()
+    except RrdError as error:
+        if pump.source is None:
+            raise
+        without_frames(error)
+        return problem_of(error, **_counts(pump.source.tally))
+    finally:
+        await pump.close()
+    return _answer(failure, tally, pump.errors)
 
 
 def _answer(failure: RrdError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
@@ -159,16 +159,7 @@ async def body_chunks(request: web.Request, config: Config, hold: Hold) -> Async
 class _Pump:
     """One body on its way into one recording."""
 
-    def __init__(
-        self,
-        services: Services,
-        sender: Sender,
-        decoder: Decoder,
-        hold: Hold,
-        stack: contextlib.AsyncExitStack,
-    ) -> None:
-        """``stack`` closes the source. The first batch, which may name the recording, opens it."""
-        self._stack = stack
+    def __init__(self, services: Services, sender: Sender, decoder: Decoder, hold: Hold) -> None:
         self._services = services
         self._sender = sender
         self._decoder = decoder
@@ -180,6 +171,8 @@ class _Pump:
         """How the body begins, as it was sent."""
         self._line = 1
         self.source: Source | None = None
+        self._opened = contextlib.AsyncExitStack()
+        """Holds ``source`` open, once the first batch may have named its recording."""
         hold.on_refused = self._let_go
         self.errors: list[dict[str, object]] = []
         """The first lines and pairs of metadata that were refused."""
@@ -248,7 +241,7 @@ class _Pump:
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
                 begin=lambda: self._services.admission.begin_recording(self._sender.who),
             )
-            self.source = await self._stack.enter_async_context(opening)
+            self.source = await self._opened.enter_async_context(opening)
         self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
@@ -261,10 +254,11 @@ class _Pump:
     async def flush(self) -> Tally:
         return await self.source.flush() if self.source is not None else Tally()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._hold.on_refused = None
         self._hold.release()
         self._pacer.close()
+        await self._opened.aclose()
 
 
 def set_aside_batch(failure: RrdError, line: int, head: bytes) -> Batch | None:

@@ -100,9 +100,7 @@ async def _run(
         decoder=Decoder(kind=kind, encoding=encoding, limits=services.limits),
         replies=replies,
     )
-    # The first message may name the recording, so its source is opened late.
-    async with contextlib.AsyncExitStack() as stack:
-        await ingest.run(stack)
+    await ingest.run()
     await socket.linger(timeout_s=GOODBYE_TIMEOUT_S)
     return socket
 
@@ -131,6 +129,8 @@ class _SocketIngest:
         self._text: Decoder | None = None
         """The rest of a first text message, which named the recording."""
         self._source: Source | None = None
+        self._opened = contextlib.AsyncExitStack()
+        """Holds ``_source`` open, once the first message may have named its recording."""
         self._line = 1
         self._limit_line = 1
         """Number of the line after the last that was put, in text or not."""
@@ -147,17 +147,14 @@ class _SocketIngest:
         """``Sockets`` will call ``flush`` in time for all that gathers now."""
         self._close_code, self._close_reason = WSCloseCode.OK, ""
 
-    async def run(self, stack: contextlib.AsyncExitStack) -> None:
-        """Take messages until the socket closes, then flush and say what was stored.
-
-        ``stack`` closes the source.
-        """
+    async def run(self) -> None:
+        """Take messages until the socket closes, then flush and say what was stored."""
         sockets = self._services.sockets
         sockets.add(self)
         if not self._services.gate.is_live(self.grant):
             self.cut_off()  # Revoked during the handshake, when no one looked after this socket yet.
         try:
-            await self._open_source(stack)
+            await self._open_source()
             await self._receive()
             await self._finish_stream()
             await self._replies.end(code=self._close_code, reason=self._close_reason)
@@ -178,12 +175,13 @@ class _SocketIngest:
             if self._source is not None:
                 # Cancelled or not, what was received goes on its way to the disk.
                 self.flush()
+                await self._opened.aclose()
                 # They know each other, and would be let go with the next collection of garbage only.
                 self._source.on_commit = None
             self._hold.release()
             self._pacer.close()
 
-    async def _open_source(self, stack: contextlib.AsyncExitStack) -> None:
+    async def _open_source(self) -> None:
         recording = self._sender.recording
         batch: Batch | None = None
         if recording is None:
@@ -199,7 +197,7 @@ class _SocketIngest:
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
             begin=lambda: self._services.admission.begin_recording(self._sender.who),
         )
-        self._source = await stack.enter_async_context(opening)
+        self._source = await self._opened.enter_async_context(opening)
         self._replies.source = self._source
         self._source.on_commit = self._replies.on_commit
         if batch is not None:

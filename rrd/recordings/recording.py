@@ -1,8 +1,8 @@
 """One recording that is being written: its state, what waits to be stored, and what the next block will be.
 
-Sources put batches. The committer takes one block's worth out (``next_work``), makes it a draft (``prepare``), stores
-that (``remember``, ``stored``), and settles it (``finished``) before it takes the next. Nothing here waits or touches
-a file, except ``remember``, which reads and runs in a worker thread.
+Sources put batches. The committer takes out one block's worth (``next_work``), makes a draft (``prepare``),
+stores that (``remember``, ``stored``), and settles it (``finished``) before it takes the next. Nothing here
+waits or touches a file, except ``remember``, which reads and runs in a worker thread.
 """
 
 from __future__ import annotations
@@ -35,36 +35,39 @@ class Recording:
 
     def __init__(
         self,
+        *,
         tenant: str,
         recording: str,
-        *,
+        created_ms: int,
+        used_at: float,
+        row: RecordingRow | None,
         limits: Limits,
         waiting: Waiting,
         wake: Callable[[Recording], None],
     ) -> None:
-        """Use ``Registry.source``. ``wake`` is called when there is work for a block."""
+        """Use ``Registry.source``. ``created_ms`` counts if there is no ``row`` yet."""
         self.tenant = tenant
         self.recording = recording
+        self.state: State = "opening"
+        """For ``move`` to change."""
         self.limits = limits
-        self.created_ms = 0
-        self.row_id: int | None = None
-        self.metadata_keys: set[str] = set()
+        self.created_ms = row.created_ms if row else created_ms
+        self.row_id = row.row_id if row else None
+        self.metadata_keys = set(row.metadata_keys) if row else set()
         self.writer: SegmentWriter | None = None
         self.history: History | None = None
         self.pending_bytes = 0
         self.sources = 0
-        self.used_at = 0.0
+        self.used_at = used_at
         """Monotonic time, in seconds, when it was last written to."""
         self.applied = 0
         """Metadata, in events and by itself, of which the latest draft kept something."""
         self.is_over = False
         """The page has said so (``close-permanent``), and nothing came after."""
-        self.state: State = "closed"
-        """For ``move`` to change."""
         self._refusal: RrdError | None = None
         """Why nothing more is taken, once it is expelled; None while the daemon stops."""
-        self._next_seq = 1
-        self._last_segment = 0, 0
+        self._next_seq = row.next_seq if row else 1
+        self._last_segment = _last_segment(row)
         """Number and durable size of the newest segment, the writer's once it has a block; (0, 0) without."""
         self._quarantined = 0
         """Lines and pairs of the latest draft that are in quarantine: by it, or since earlier."""
@@ -73,9 +76,9 @@ class Recording:
         self._waiting = waiting
         self._wake = wake
         self._pending: deque[Pending] = deque()
-        self._others_ts = float("-inf")
+        self._others_ts = row.extent.last_ts if row and row.extent.last_ts is not None else float("-inf")
         self._live_ts: dict[int, float] = {}
-        self._has_stored = False
+        self._has_stored = row is not None
 
     @property
     def is_idle(self) -> bool:
@@ -85,17 +88,6 @@ class Recording:
     def move(self, step: Step) -> None:
         """Take a step of the table."""
         self.state = after(self.state, step)
-
-    def go_on(self, row: RecordingRow | None, *, created_ms: int, used_at: float) -> None:
-        """Go on where the index says that it ended. ``created_ms`` counts if there is no ``row`` yet."""
-        self.created_ms, self.used_at = created_ms, used_at
-        if row is not None:
-            self.created_ms, self.row_id, self._next_seq = row.created_ms, row.row_id, row.next_seq
-            self.metadata_keys = set(row.metadata_keys)
-            self._last_segment = _last_segment(row)
-            self._has_stored = True
-            if row.extent.last_ts is not None:
-                self._others_ts = row.extent.last_ts
 
     def expel(self, refusal: RrdError) -> None:
         """Take nothing more, if it is open, and tell ``refusal`` to the sources of what waits."""
@@ -317,7 +309,9 @@ class Recording:
             self._others_ts = max(self._others_ts, stamp)
 
 
-def _last_segment(row: RecordingRow) -> tuple[int, int]:
+def _last_segment(row: RecordingRow | None) -> tuple[int, int]:
+    if row is None:
+        return 0, 0
     local = [(segment.number, segment.size) for segment in row.segments]
     return max([(0, 0), *local, *((rolled.last_number, rolled.last_segment_size) for rolled in row.objects)])
 

@@ -79,10 +79,9 @@ class Registry:
         self._limits = limits
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
         """Those that are open or being opened; the one that was asked for longest ago first."""
+        self._opening: dict[_Key, asyncio.Future[None]] = {}
         self._wanted: Counter[_Key] = Counter()
-        """How many wait for a change of each."""
-        self._changes: dict[_Key, asyncio.Future[None]] = {}
-        """Done when a recording is opened, or couldn't be, or has left."""
+        self._leaving: dict[_Key, asyncio.Future[None]] = {}
         self._waiting = Waiting()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -91,7 +90,7 @@ class Registry:
         self._started_at = clock.monotonic()
         self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
         """Segments that were active at the start, until their recordings are opened or they are sealed."""
-        self._sealer = Sealer(index, self._shelf, on_sealed=lambda: self.on_sealed())
+        self._sealer = Sealer(index, self._shelf, on_sealed=lambda: self.on_sealed())  # noqa: PLW0108  # set later
         self.committer = Committer(config, disk, index, clock, self._sealer, files=files)
 
     async def start(self) -> list[asyncio.Task[None]]:
@@ -119,8 +118,7 @@ class Registry:
             recording.stop()
         for task in self._tasks:
             task.cancel()
-        opening = [self._changes[key] for key, each in self._recordings.items() if each.state == "opening"]
-        await asyncio.gather(*self._tasks, *opening, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
         await self.committer.writes.close()
         for recording in self._all():
             recording.stop()
@@ -224,7 +222,7 @@ class Registry:
         A source that asks for it after that finds it anew, unless ``is_erased`` says otherwise.
         """
         key = (tenant, recording_id)
-        while (change := self._changes.get(key)) is not None:
+        while (change := self._opening.get(key) or self._leaving.get(key)) is not None:
             await asyncio.wait([change])
         recording = self._recordings.get(key)
         if recording is not None:
@@ -245,19 +243,16 @@ class Registry:
         while True:
             if self._stopping:
                 raise ShuttingDown("the daemon is stopping; send it again in a moment")
-            recording, change = self._recordings.get(key), self._changes.get(key)
-            if change is None and recording is not None:
+            recording = self._recordings.get(key)
+            if recording is not None:
                 self._recordings.move_to_end(key)
                 return recording
+            change = self._opening.get(key) or self._leaving.get(key)
             if change is None:
-                if len(self._recordings) >= self._config.recordings_max:
+                if len(self._recordings) + len(self._opening) >= self._config.recordings_max:
                     await self._make_place()
                     continue
-                recording = Recording(
-                    *key, limits=self._limits, waiting=self._waiting, wake=self.committer.wake
-                )
-                self._recordings[key] = recording
-                change = self._changes[key] = asyncio.create_task(self._load(key, recording, begin))
+                change = self._opening[key] = asyncio.create_task(self._load(key, begin))
             self._wanted[key] += 1
             try:
                 # Shielded: the first to ask may be cancelled, the others still want it.
@@ -283,32 +278,39 @@ class Registry:
         except (OSError, RrdError) as error:
             raise StorageFailed("no place for another recording: the index takes nothing in") from error
 
-    async def _load(self, key: _Key, recording: Recording, begin: Callable[[], None]) -> None:
-        recording.move("asked for")
+    async def _load(self, key: _Key, begin: Callable[[], None]) -> None:
         try:
             if self.is_erased is not None and await asyncio.to_thread(self.is_erased, *key):
                 raise Gone(f"recording {key[1]} was erased, and takes nothing more")
             async with self._sealer.aside(key):
-                row = await self._index.recording(*key)
-                if row is None:
-                    begin()
-                recording.go_on(row, created_ms=self._clock.now_ms(), used_at=self._clock.monotonic())
-                self._left_active.pop(key, None)
-                active = [segment for segment in row.segments if segment.state == "active"] if row else []
-                if row is not None and active:
-                    await asyncio.to_thread(self._resume, recording, row)
-                    # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
-                    names = [layout.SegmentName(*key, segment.number) for segment in active]
-                    self._sealer.finish(dict.fromkeys(names, row.row_id))
-                    if recording.writer is not None:
-                        self._sealer.resume(recording.writer.identity.name)
-            recording.move("opened")
-        except BaseException:
-            recording.move("refused")
-            del self._recordings[key]
-            raise
+                self._recordings[key] = await self._make(key, begin)
         finally:
-            del self._changes[key]
+            del self._opening[key]
+
+    async def _make(self, key: _Key, begin: Callable[[], None]) -> Recording:
+        row = await self._index.recording(*key)
+        if row is None:
+            begin()
+        recording = Recording(
+            tenant=key[0],
+            recording=key[1],
+            created_ms=self._clock.now_ms(),
+            used_at=self._clock.monotonic(),
+            row=row,
+            limits=self._limits,
+            waiting=self._waiting,
+            wake=self.committer.wake,
+        )
+        self._left_active.pop(key, None)
+        active = [segment for segment in row.segments if segment.state == "active"] if row else []
+        if row is not None and active:
+            await asyncio.to_thread(self._resume, recording, row)
+            # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
+            self._sealer.finish({layout.SegmentName(*key, each.number): row.row_id for each in active})
+            if recording.writer is not None:
+                self._sealer.resume(recording.writer.identity.name)
+        recording.move("opened")
+        return recording
 
     def _resume(self, recording: Recording, row: RecordingRow) -> None:
         """Take up the active segment where it ends."""
@@ -365,7 +367,7 @@ class Registry:
 
     def _finish_left_active(self) -> list[_Key]:
         """Finish what was active at the start and has not been opened since; return whose that is."""
-        closed = (key for key in self._left_active if key not in self._changes)
+        closed = (key for key in self._left_active if key not in self._opening)
         keys = list(itertools.islice(closed, SEAL_MAX))
         for key in keys:
             self._sealer.finish(self._left_active.pop(key))
@@ -379,24 +381,20 @@ class Registry:
         """
         await self._sealer.tell()
         # Looked at now: while others were let go, some of these may have gone, too, or be written to again.
-        leaving = {each.key: each for each in recordings if each.is_idle}
+        leaving = {(each.tenant, each.recording): each for each in recordings if each.is_idle}
         for key, recording in leaving.items():
             recording.move("let go")
             del self._recordings[key]
             self.committer.finish_segment(recording)
-        try:
-            await self._seal(leaving)
-        finally:
-            for recording in leaving.values():
-                recording.move("left")
+        await self._seal(leaving)
 
-    async def _seal(self, leaving: Collection[_Key] = ()) -> None:
+    async def _seal(self, leaving: Collection[_Key]) -> None:
         """Seal what is finished. Sources that ask for a recording that is leaving wait until then."""
         done = asyncio.get_running_loop().create_future()
-        self._changes.update(dict.fromkeys(leaving, done))
+        self._leaving.update(dict.fromkeys(leaving, done))
         try:
             await self._sealer.seal()
         finally:
             for key in leaving:
-                del self._changes[key]
+                del self._leaving[key]
             done.set_result(None)

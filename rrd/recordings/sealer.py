@@ -1,4 +1,4 @@
-"""What is on disk and the index doesn't know yet: blocks that it would not take, and segments to be sealed."""
+"""What is on disk and not in the index yet: blocks that it would not take, and segments to be sealed."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from rrd.errors import RrdError, WireError
 from rrd.recordings.repeats import Recognised
@@ -51,7 +51,7 @@ class Source:
         self,
         recording_id: str,
         put: Callable[[Pending], None],
-        room: Callable[[], Awaitable[None]],
+        room: Callable[[], Coroutine[Any, Any, None]],
         *,
         origin: str | None = None,
         visitor: dict[str, str] | None = None,

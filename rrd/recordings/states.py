@@ -1,30 +1,25 @@
 """The states of a recording and of a segment: which step leads from which state to which. No other happens.
 
-A recording's state is its ``Recording``'s. It follows that a segment never has two blocks that are not synced, for
-a block is taken of a *waiting* recording only; and that nothing unsafe is let go, for only a *silent* one leaves.
+A recording's state is its ``Recording``'s. So a segment never has two blocks that are not synced,
+for a block is taken of a *waiting* recording only; and that only a *silent* one leaves, of which all is safe.
 
-A segment's state is the index's, whose schema refuses other steps. It takes a *finished* one for active: that one
-is the ``Sealer``'s, and a crash makes it active again.
+A segment's state is the index's, whose schema refuses other steps. It takes a *finished* one for active: that
+one is the ``Sealer``'s, and a crash makes it active again.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-State = Literal[
-    "closed", "opening", "silent", "waiting", "busy", "leaving", "expelling", "expelled", "stopped"
-]
-Step = Literal[
-    "asked for", "opened", "refused", "put", "taken", "settled", "let go", "left", "removed", "stopped"
-]
+State = Literal["opening", "silent", "waiting", "busy", "leaving", "expelling", "expelled", "stopped"]
+Step = Literal["opened", "put", "taken", "settled", "let go", "removed", "stopped"]
 
 RECORDING: dict[State, dict[Step, State]] = {
-    "closed": {"asked for": "opening"},
-    "opening": {"opened": "silent", "refused": "closed"},
+    "opening": {"opened": "silent"},
     "silent": {"put": "waiting", "let go": "leaving", "removed": "expelled", "stopped": "stopped"},
     "waiting": {"taken": "busy", "removed": "expelled", "stopped": "stopped"},
     "busy": {"settled": "silent", "removed": "expelling", "stopped": "stopped"},
-    "leaving": {"left": "closed"},
+    "leaving": {},
     "expelling": {"settled": "expelled"},
     "expelled": {},
     "stopped": {"settled": "stopped"},
@@ -34,7 +29,7 @@ OPEN = frozenset[State]({"silent", "waiting", "busy"})
 UNDER_WAY = frozenset[State]({"waiting", "busy", "expelling"})
 """Something waits, or a block is on its way."""
 
-SEGMENT = {
+SEGMENT: dict[str, dict[str, str]] = {
     "active": {"finished": "finished", "removed": "gone"},
     "finished": {"resumed": "active", "sealed": "sealed", "removed": "gone"},
     "sealed": {"published": "rolled", "removed": "gone"},

@@ -15,6 +15,7 @@ import pytest
 from rrd.errors import DiskFull, StorageFailed
 from rrd.index.rows import Commit
 from rrd.recordings.source import Source, Tally
+from rrd.recordings.states import UNDER_WAY
 from tests.harness import until
 from tests.power.machine import (
     TENANT,
@@ -92,7 +93,7 @@ async def _turns(count: int = 50) -> None:
 def _is_clean(life: Life) -> bool:
     recordings = life.registry._recordings.values()
     return life.registry._waiting.bytes == 0 and not any(
-        recording.is_under_way or recording.pending_bytes for recording in recordings
+        recording.state in UNDER_WAY or recording.pending_bytes for recording in recordings
     )
 
 

@@ -9,7 +9,6 @@ from rrd.extent import Extent
 from rrd.index.rows import RecordingRow
 from rrd.recordings.recording import BLOCK_BYTES_MAX, Recording
 from rrd.recordings.source import Source, Waiting, Work
-from rrd.recordings.states import RecordingState, RecordingStep
 from rrd.segment.format import BlockDraft
 from rrd.wire.events import check_lines
 from rrd.wire.limits import Limits
@@ -26,16 +25,23 @@ class Woken:
     def __init__(self, *, row: RecordingRow | None = None, limits: Limits = LIMITS) -> None:
         self.count = 0
         self.waiting = Waiting()
-        self.recording = Recording("t", "r", limits=limits, waiting=self.waiting, wake=self._wake)
-        self.recording.move(RecordingStep.ASKED)
-        self.recording.go_on(row, created_ms=5, used_at=0.0)
-        self.recording.move(RecordingStep.OPENED)
+        self.recording = Recording(
+            tenant="t",
+            recording="r",
+            created_ms=5,
+            used_at=0.0,
+            row=row,
+            limits=limits,
+            waiting=self.waiting,
+            wake=self._wake,
+        )
+        self.recording.move("opened")
 
     def _wake(self, _: Recording) -> None:
         self.count += 1
 
     def source(self, *, origin: str | None = None, visitor: dict[str, str] | None = None) -> Source:
-        self.recording.source_opened(used_at=0.0)
+        self.recording.sources += 1
         return Source("r", self.recording.put, _no_wait, origin=origin, visitor=visitor)
 
     def draft(self) -> BlockDraft:
@@ -98,7 +104,7 @@ def test_a_busy_recording_does_not_ask_to_be_woken() -> None:
     assert work is not None
     source.put(batch(event(2)))
     assert woken.count == 1
-    assert woken.recording.state is RecordingState.BUSY
+    assert woken.recording.state == "busy"
     woken.finish(work)
     assert woken.count == 2
 
@@ -107,7 +113,7 @@ def test_a_batch_of_nothing_is_not_put() -> None:
     woken = Woken()
     woken.source().put(batch())
     assert woken.count == 0
-    assert woken.recording.is_silent
+    assert woken.recording.state == "silent"
 
 
 def test_pairs_beyond_the_limit_of_keys_are_quarantined_and_the_rest_kept() -> None:
