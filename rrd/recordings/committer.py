@@ -13,7 +13,7 @@ import errno
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -57,6 +57,8 @@ _LOOKUP_THREADS = 4
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+_Block = tuple[Recording, Work, Append]
 
 
 class Committer:
@@ -260,12 +262,12 @@ class Committer:
         if not drafts:
             return
         try:
-            appends = [Append(self._writer(recording), draft) for recording, _, draft in drafts]
-            outcomes = await self._in_thread(lambda: self._store(drafts, appends))
-            await self._store_once_more(drafts, appends, outcomes)
+            blocks = [(each, work, Append(self._writer(each), draft)) for each, work, draft in drafts]
+            outcomes = await self._in_thread(lambda: self._store(blocks))
+            await self._store_once_more(blocks, outcomes)
             commits = [
-                recording.stored(work, draft, outcome, self._index.take_row_id)
-                for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True)
+                recording.stored(work, block.draft, outcome, self._index.take_row_id)
+                for (recording, work, block), outcome in zip(blocks, outcomes, strict=True)
                 if isinstance(outcome, Stored)
             ]
             await self._sealer.tell(commits)
@@ -291,21 +293,14 @@ class Committer:
         for recording, work in group:
             self._settle(recording, work, refusal)
 
-    def _store(
-        self, drafts: list[tuple[Recording, Work, BlockDraft]], appends: list[Append]
-    ) -> list[Stored | OSError]:
-        outcomes = commit(self._disk, appends, mode=self._config.sync)
-        for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
+    def _store(self, blocks: Sequence[_Block]) -> list[Stored | OSError]:
+        outcomes = commit(self._disk, [block for _, _, block in blocks], mode=self._config.sync)
+        for (recording, work, block), outcome in zip(blocks, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                recording.remember(work, draft, outcome.offset)
+                recording.remember(work, block.draft, outcome.offset)
         return outcomes
 
-    async def _store_once_more(
-        self,
-        drafts: list[tuple[Recording, Work, BlockDraft]],
-        appends: list[Append],
-        outcomes: list[Stored | OSError],
-    ) -> None:
+    async def _store_once_more(self, blocks: Sequence[_Block], outcomes: list[Stored | OSError]) -> None:
         """Store what found no file handle, after others were closed; ``outcomes`` is brought up to date."""
         deadline = self._clock.monotonic() + _NO_HANDLE_PATIENCE_S
         while lacking := [at for at, outcome in enumerate(outcomes) if _lacks_handle(outcome)]:
@@ -320,8 +315,7 @@ class Committer:
                 await asyncio.sleep(_NO_HANDLE_PAUSE_S)
             # No more at a time than there is surely room for now; the next turn takes the others.
             now = lacking[: max(1, len(closed))]
-            lacking_drafts, lacking_appends = [drafts[at] for at in now], [appends[at] for at in now]
-            again = await self._in_thread(partial(self._store, lacking_drafts, lacking_appends))
+            again = await self._in_thread(partial(self._store, [blocks[at] for at in now]))
             for at, outcome in zip(now, again, strict=True):
                 outcomes[at] = outcome
 

@@ -166,7 +166,8 @@ class Registry:
 
     async def knows(self, tenant: str, recording_id: str) -> bool:
         """Tell whether there is such a recording, or one is being made."""
-        if (tenant, recording_id) in self._recordings:
+        key = (tenant, recording_id)
+        if key in self._recordings or key in self._opening:
             return True
         return await self._index.recording(tenant, recording_id) is not None
 
