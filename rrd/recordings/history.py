@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing, RrdError
@@ -38,9 +38,11 @@ from rrd.segment.scan import scan
 from rrd.segment.table import read_table
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
-from rrd.wire.events import check_lines
+from rrd.wire.events import MetadataEvent, check_lines
 from rrd.wire.limits import Limits
-from rrd.wire.metadata import BadPair
+from rrd.wire.metadata import Metadata
+
+_Note = TypeVar("_Note", MetadataEvent, Metadata)
 
 logger = logging.getLogger(__name__)
 
@@ -287,26 +289,17 @@ class History:
         )
         known = len(batch.rejected) - len(rejected)
 
-        def fresh(bad: tuple[BadPair, ...]) -> tuple[BadPair, ...]:
+        def without_known(notes: tuple[_Note, ...]) -> tuple[_Note, ...]:
             nonlocal known
-            kept = tuple(pair for pair in bad if not self.has_quarantined(pair.reason, pair.raw))
-            known += len(bad) - len(kept)
-            return kept
+            kept = []
+            for note in notes:
+                bad = tuple(pair for pair in note.bad if not self.has_quarantined(pair.reason, pair.raw))
+                known += len(note.bad) - len(bad)
+                # Metadata without a good pair leaves no digest, so it is known by its bad pairs.
+                if note.values or bad or not note.bad:
+                    kept.append(note._replace(bad=bad))
+            return tuple(kept)
 
-        # Metadata without a good pair leaves no digest, so it is known by its bad pairs.
-        events = [(event, fresh(event.bad)) for event in batch.metadata]
-        others = [(metadata, fresh(metadata.bad)) for metadata in work.metadata]
-        return work._replace(
-            batch=batch._replace(
-                rejected=rejected,
-                metadata=tuple(
-                    event._replace(bad=bad) for event, bad in events if event.values or bad or not event.bad
-                ),
-            ),
-            metadata=tuple(
-                metadata._replace(bad=bad)
-                for metadata, bad in others
-                if metadata.values or bad or not metadata.bad
-            ),
-            quarantined_before=known,
-        )
+        batch = batch._replace(rejected=rejected, metadata=without_known(batch.metadata))
+        others = without_known(work.metadata)
+        return work._replace(batch=batch, metadata=others, quarantined_before=known)

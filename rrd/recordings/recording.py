@@ -120,7 +120,6 @@ class Recording:
             self._wake(self)
 
     def _count(self, size: int) -> None:
-        """So many bytes more, or less, wait."""
         self.pending_bytes += size
         self._waiting.add(self.tenant, size)
 
