@@ -63,11 +63,8 @@ async def open_index(data_dir: str) -> AsyncIterator[Index]:
     with contextlib.ExitStack() as stack:
         if is_read_only(data_dir):
             path = stack.enter_context(_copied(path))
-        index = await Index.open(path)
-        try:
+        async with await Index.open(path) as index:
             yield index
-        finally:
-            await index.close()
 
 
 @contextlib.contextmanager

@@ -137,15 +137,12 @@ class _Backup:
             async with open_index(self._data_dir) as live:
                 await live.snapshot(path)
             files.make_private(path)
-            copy = await Index.open(path)
-            try:
+            async with await Index.open(path) as copy:
                 missing, before = await self._find_missing(copy), missing
                 if not missing or missing == before:
                     self._totals.missing += missing
                     yield copy
                     return
-            finally:
-                await copy.close()
             files.remove(path)
         raise RrdError(
             f"{self._data_dir}: segments go away faster than they can be copied: {missing}. Try again"

@@ -152,13 +152,10 @@ class _Restore:
             return 0
         covered: set[tuple[str, str]] = set()
         index_path = layout.index_path(f"{self._new}/{DATA}")
-        index = await Index.open(index_path)
-        try:
+        async with await Index.open(index_path) as index:
             with Tombstones(layout.tombstones_path(f"{self._new}/{DATA}")) as target:
                 for path in newer:
                     covered |= await self._bury_all(path, target, index)
-        finally:
-            await index.close()
         return len(covered)
 
     async def _bury_all(self, newer: str, target: Tombstones, index: Index) -> set[tuple[str, str]]:

@@ -25,13 +25,10 @@ def register(commands: common.Commands) -> None:
         action="store_true",
         help="look for damage by sizes and counters alone, rather than read every byte of the recording",
     )
-    parser.set_defaults(run=_doctor)
-    common.add_shared_flags(parser)
+    common.runs(parser, _doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     config = common.settings(args)
     if args.recording is None:
         common.require_data_dir(config)
@@ -45,7 +42,7 @@ def _doctor(args: argparse.Namespace) -> int:
             print(line)
         return 0
     common.require_index(config)
-    return asyncio.run(_run(config, args))
+    return common.run_to_end(_run(config, args))
 
 
 async def _run(config: Config, args: argparse.Namespace) -> int:

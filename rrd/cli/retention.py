@@ -34,13 +34,10 @@ def register(commands: common.Commands) -> None:
         action="store_true",
         help="confirm what the daemon holds back: a jump of the clock, settings that remove much at once",
     )
-    parser.set_defaults(run=_retention)
-    common.add_shared_flags(parser)
+    common.runs(parser, _retention)
 
 
 def _retention(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.lifecycle.holds import Holds  # noqa: PLC0415 - msgspec's codecs
 
     config = common.settings(args)
@@ -53,7 +50,7 @@ def _retention(args: argparse.Namespace) -> int:
     for hold in holds.load().holds.values():
         print(f"held: {hold.text()}. If that is right: rrd retention --confirm", file=sys.stderr)
     path = common.require_index(config)
-    goes, tenants = asyncio.run(_look(path, config))
+    goes, tenants = common.run_to_end(_look(path, config))
     if args.list:
         common.print_table(
             ("TENANT", "RECORDING", "LAST EVENT STORED", "EVENTS", "BYTES", "WHY"),
@@ -81,12 +78,9 @@ async def _look(path: str, config: Config) -> tuple[list[Expiry], list[TenantRow
     from rrd.lifecycle.retention import limits_of, look  # noqa: PLC0415
 
     limits = limits_of(config)
-    index = await Index.open(path)
-    try:
+    async with await Index.open(path) as index:
         goes = await look(index, limits, now_ms=SystemClock().now_ms(), count_max=_COUNT_MAX)
         return goes, await index.tenants()
-    finally:
-        await index.close()
 
 
 def _sums(goes: Sequence[Expiry], tenants: Sequence[TenantRow]) -> list[Sequence[str]]:

@@ -87,6 +87,12 @@ class Index:
         """Move everything into the main file and close it. Wait for calls under way, allow none after."""
         await self._db.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     def take_row_id(self) -> int:
         """Return the number of the next new recording, never the same one twice."""
         row_id = self.next_row_id

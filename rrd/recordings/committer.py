@@ -98,8 +98,7 @@ class Committer:
         self.group_began_at: float | None = None
         """When the group under way began, monotonic seconds; None if none is."""
         self._something = asyncio.Event()
-        self._group_done = asyncio.Event()
-        """Set when the group that is gathering or under way is done with. The next one has another."""
+        self._group_done: asyncio.Future[None] | None = None
         self._open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
         """With when each was last written to, monotonic seconds; the oldest first."""
         self._bug: BaseException | None = None
@@ -112,16 +111,20 @@ class Committer:
 
     async def next_group(self) -> None:
         """Return when the group that is gathering or under way now is done with."""
-        await self._group_done.wait()
+        await asyncio.shield(self._end_of_group())
 
     async def has_next_group(self) -> bool:
         """Do as ``next_group``, and return True; False if ``run`` has ended, so that none will come."""
         if self._running is None or self._running.done():
             return False
-        ended = asyncio.create_task(self._group_done.wait())
-        await asyncio.wait([ended, self._running], return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
+        # Not by a task of its own: the group could end before that begins to wait, and no other follow.
+        await asyncio.wait([self._end_of_group(), self._running], return_when=asyncio.FIRST_COMPLETED)
         return not self._running.done()
+
+    def _end_of_group(self) -> asyncio.Future[None]:
+        if self._group_done is None:
+            self._group_done = asyncio.get_running_loop().create_future()
+        return self._group_done
 
     def stalled_s(self) -> float:
         """Return for how long the group under way has been, in seconds; 0 if none is."""
@@ -159,8 +162,9 @@ class Committer:
                 await self._commit(group)
                 self.group_began_at = None
             del group  # Up to 64 MiB, and the next one may be long in coming.
-            self._group_done.set()
-            self._group_done = asyncio.Event()
+            if self._group_done is not None:
+                self._group_done.set_result(None)
+                self._group_done = None
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._commit_thread, work)

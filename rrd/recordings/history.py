@@ -38,7 +38,8 @@ from rrd.segment.scan import scan
 from rrd.segment.table import read_table
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
-from rrd.wire.events import MetadataEvent, check_lines
+from rrd.wire.careful import MetadataEvent
+from rrd.wire.events import check_lines
 from rrd.wire.limits import Limits
 from rrd.wire.metadata import Metadata
 

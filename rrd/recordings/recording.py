@@ -35,9 +35,9 @@ class Recording:
 
     def __init__(
         self,
-        *,
         tenant: str,
         recording: str,
+        *,
         created_ms: int,
         used_at: float,
         row: RecordingRow | None,

@@ -293,8 +293,7 @@ class Registry:
         if row is None:
             begin()
         recording = Recording(
-            tenant=key[0],
-            recording=key[1],
+            *key,
             created_ms=self._clock.now_ms(),
             used_at=self._clock.monotonic(),
             row=row,
@@ -368,8 +367,7 @@ class Registry:
 
     def _finish_left_active(self) -> list[_Key]:
         """Finish what was active at the start and has not been opened since; return whose that is."""
-        closed = (key for key in self._left_active if key not in self._opening)
-        keys = list(itertools.islice(closed, SEAL_MAX))
+        keys = [key for key in self._left_active if key not in self._opening][:SEAL_MAX]
         for key in keys:
             self._sealer.finish(self._left_active.pop(key))
         return keys

@@ -145,9 +145,7 @@ async def reindex(config: Config, store: ObjectStore | None = None) -> Reindexed
         fresh = f"{path}.new"
         _remove_index(fresh)
         try:
-            async with _opened_old(path) as (old, damage), contextlib.AsyncExitStack() as stack:
-                index = await Index.open(fresh)
-                stack.push_async_callback(index.close)
+            async with _opened_old(path) as (old, damage), await Index.open(fresh) as index:
                 result = await recover(
                     config,
                     OsDisk(),
@@ -181,10 +179,8 @@ async def _opened_old(path: str) -> AsyncIterator[tuple[Index | None, IndexDamag
     except IndexDamaged as error:
         yield None, error
         return
-    try:
+    async with old:
         yield old, None
-    finally:
-        await old.close()
 
 
 def _is_there(path: str) -> bool:
