@@ -367,7 +367,9 @@ class Registry:
 
     def _finish_left_active(self) -> list[_Key]:
         """Finish what was active at the start and has not been opened since; return whose that is."""
-        keys = [key for key in self._left_active if key not in self._opening][:SEAL_MAX]
+        keys = list(
+            itertools.islice((key for key in self._left_active if key not in self._opening), SEAL_MAX)
+        )
         for key in keys:
             self._sealer.finish(self._left_active.pop(key))
         return keys
