@@ -15,7 +15,7 @@ from rrd.errors import Gone, RrdError, ShuttingDown
 from rrd.index.rows import Commit, MetadataChange, RecordingRow
 from rrd.recordings.history import History, metadata_digest
 from rrd.recordings.source import Pending, Source, Tally, Waiting, Work, join, size_of
-from rrd.recordings.states import OPEN, State, Step, after
+from rrd.recordings.states import OPEN, RECORDING, NotInTable, State, Step
 from rrd.segment.commit import Stored
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, QuarantineNote
 from rrd.segment.writer import SegmentWriter
@@ -86,8 +86,11 @@ class Recording:
         return self.state == "silent" and not self.sources
 
     def move(self, step: Step) -> None:
-        """Take a step of the table."""
-        self.state = after(self.state, step)
+        """Take a step of the table. Raises ``NotInTable``."""
+        try:
+            self.state = RECORDING[self.state][step]
+        except KeyError:
+            raise NotInTable(f"what is {self.state} can't be {step}") from None
 
     def expel(self, refusal: RrdError) -> None:
         """Take nothing more, if it is open, and tell ``refusal`` to the sources of what waits."""

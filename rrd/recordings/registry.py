@@ -78,7 +78,6 @@ class Registry:
         self._clock = clock
         self._limits = limits
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
-        """Those that are open or being opened; the one that was asked for longest ago first."""
         self._opening: dict[_Key, asyncio.Future[None]] = {}
         self._wanted: Counter[_Key] = Counter()
         self._leaving: dict[_Key, asyncio.Future[None]] = {}
@@ -367,9 +366,8 @@ class Registry:
 
     def _finish_left_active(self) -> list[_Key]:
         """Finish what was active at the start and has not been opened since; return whose that is."""
-        keys = list(
-            itertools.islice((key for key in self._left_active if key not in self._opening), SEAL_MAX)
-        )
+        closed = (key for key in self._left_active if key not in self._opening)
+        keys = list(itertools.islice(closed, SEAL_MAX))
         for key in keys:
             self._sealer.finish(self._left_active.pop(key))
         return keys

@@ -3,8 +3,8 @@
 A recording's state is its ``Recording``'s. So a segment never has two blocks that are not synced,
 for a block is taken of a *waiting* recording only; and that only a *silent* one leaves, of which all is safe.
 
-A segment's state is the index's, whose schema refuses other steps. It takes a *finished* one for active: that
-one is the ``Sealer``'s, and a crash makes it active again.
+A segment's state is the index's, which knows no other step. It takes a *finished* one for active: that one
+is the ``Sealer``'s, and a crash makes it active again.
 """
 
 from __future__ import annotations
@@ -40,11 +40,3 @@ SEGMENT: dict[str, dict[str, str]] = {
 
 class NotInTable(RuntimeError):
     """A bug: going on could mix up blocks, or lose them."""
-
-
-def after(state: State, step: Step) -> State:
-    """Return the state that ``step`` leads to. Raises ``NotInTable``."""
-    try:
-        return RECORDING[state][step]
-    except KeyError:
-        raise NotInTable(f"what is {state} can't be {step}") from None

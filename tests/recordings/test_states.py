@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from rrd.errors import Gone, ShuttingDown, StorageFailed
 from rrd.recordings.recording import Recording
-from rrd.recordings.states import OPEN, RECORDING, SEGMENT, UNDER_WAY, NotInTable, State, after
+from rrd.recordings.states import OPEN, RECORDING, SEGMENT, UNDER_WAY, NotInTable, State
 from rrd.recordings.states import Step as Taken
 from tests.harness import until
 from tests.power.machine import TENANT, Close, Flush, Life, Open, Put, Rest, Step, config, lived, recording_id
 from tests.recordings.test_committer import GatedDisk
+from tests.recordings.test_recording import Woken
 from tests.samples import batch, event
 from tests.simdisk import SimDisk
 from tests.sources import open_source
@@ -38,11 +39,14 @@ def test_a_step_that_is_not_in_the_table_is_refused() -> None:
     assert set(RECORDING) == set(STATES)
     assert {step for row in RECORDING.values() for step in row} == set(STEPS)
     for state, step in itertools.product(STATES, STEPS):
+        recording = Woken().recording
+        recording.state = state
         if step in RECORDING[state]:
-            assert after(state, step) == RECORDING[state][step]
+            recording.move(step)
+            assert recording.state == RECORDING[state][step]
         else:
             with pytest.raises(NotInTable, match=f"{state} can't be {step}"):
-                after(state, step)
+                recording.move(step)
 
 
 def test_the_groups_of_states_follow_from_the_table() -> None:
