@@ -127,11 +127,10 @@ async def fill(config: Config, bodies: dict[str, list[bytes]]) -> None:
         registry = parts.services.registry
         await registry.start()
         for recording, lines in bodies.items():
-            source = await registry.open_source(TENANT, recording)
-            for batch in _batches(lines, config.flush_bytes):
-                source.put(check_lines(batch, parts.services.limits, first_line=1))
-                await source.flush()
-            registry.close_source(source)
+            async with registry.source(TENANT, recording) as source:
+                for batch in _batches(lines, config.flush_bytes):
+                    source.put(check_lines(batch, parts.services.limits, first_line=1))
+                    await source.flush()
         clock.skipped_s = config.seal_idle_s + 1
         await registry.seal_idle()
 

@@ -7,7 +7,7 @@
     │   ├── BadFraming           400  a body whose end or chunks can't be made out
     │   ├── BrokenEncoding       400  compression that can't be decoded
     │   ├── TooLarge             413  an event, message, document or body over its limit
-    │   ├── TooManyBadLines      400  a source goes on sending what is no event (``recordings.recording``)
+    │   ├── TooManyBadLines      400  a source goes on sending what is no event (``recordings.source``)
     │   └── ForeignFile          400  a file of a format that holds no events (``exchange.foreign``)
     ├── RequestError         the request: parameters, paths, types
     │   ├── BadRequest           400

@@ -60,6 +60,8 @@ TESTED_TOGETHER = {
     "test_handles.py": "http/crowding http/door",
     # Parts of one mechanism, tested as one.
     "index/test_index.py": "index/listing index/queries index/rows index/values",
+    "recordings/test_recording.py": "recordings/source",
+    "recordings/test_registry.py": "recordings/sealer",
     "lifecycle/test_removal_crash.py": "lifecycle/departures lifecycle/local_files",
     "lifecycle/test_rounds.py": "lifecycle/holds",
     "objects/test_s3.py": "objects/s3_client",

@@ -36,7 +36,7 @@ from rrd.daemon.assembly import Parts, Seams, bring_up_to_date, make_parts
 from rrd.index.index import Index
 from rrd.index.rows import Commit
 from rrd.inventory.survey import Recovered
-from rrd.recordings.recording import Tally
+from rrd.recordings.source import Tally
 from rrd.startup.recovery import lock_data_dir
 from rrd.tombstones import Tombstones
 from tests.samples import batch
@@ -131,12 +131,9 @@ class Core:
 
     async def post(self, *lines: bytes, recording: str = recording_id(0), tenant: str = TENANT) -> Tally:
         """Have lines stored as one body."""
-        source = await self.registry.open_source(tenant, recording)
-        try:
+        async with self.registry.source(tenant, recording) as source:
             source.put(batch(*lines))
             return await source.flush()
-        finally:
-            self.registry.close_source(source)
 
 
 C = TypeVar("C", bound=Core)

@@ -30,7 +30,7 @@ from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import is_import
-from rrd.recordings.recording import Source, Tally
+from rrd.recordings.source import Source, Tally
 from rrd.wire.careful import Rejected
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch, batch_of
@@ -68,7 +68,7 @@ async def ingest_post(request: web.Request) -> web.Response:
         without_frames(error)
         return problem_of(error, **counts_of(pump.source.tally))
     finally:
-        pump.close()
+        await pump.close()
     return _answer(failure, tally, pump.errors)
 
 
@@ -174,6 +174,8 @@ class _Pump:
         """How the body begins, as it was sent."""
         self._line = 1
         self.source: Source | None = None
+        self._opened = contextlib.AsyncExitStack()
+        """Holds ``source`` open, once the first batch may have named its recording."""
         hold.on_refused = self._let_go
         self.errors: list[dict[str, object]] = []
         """The first lines and pairs of metadata that were refused."""
@@ -234,7 +236,7 @@ class _Pump:
     async def _put(self, batch: Batch) -> None:
         if self.source is None:
             recording = self._sender.recording or recording_in(batch, self._services)
-            self.source = await self._services.registry.open_source(
+            opening = self._services.registry.source(
                 self._sender.grant.tenant,
                 recording,
                 origin=self._sender.origin,
@@ -242,24 +244,24 @@ class _Pump:
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
                 begin=lambda: self._services.admission.begin_recording(self._sender.who),
             )
+            self.source = await self._opened.enter_async_context(opening)
         self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
         self.source.put(batch)
         self._pacer.count(batch)
-        await self._services.registry.room(self.source)
+        await self.source.room()
         if pause_s := self._pacer.wait_s():
             await asyncio.sleep(pause_s)
 
     async def flush(self) -> Tally:
         return await self.source.flush() if self.source is not None else Tally()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._hold.on_refused = None
         self._hold.release()
         self._pacer.close()
-        if self.source is not None:
-            self._services.registry.close_source(self.source)
+        await self._opened.aclose()
 
 
 def set_aside_batch(failure: RrdError, line: int, head: bytes) -> Batch | None:

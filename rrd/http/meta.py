@@ -39,18 +39,15 @@ async def post_metadata(request: web.Request) -> web.Response:
             metadata = read_metadata(body, services.limits, flat=True)
     except ValueError as error:
         raise BadRequest(str(error), code="bad_metadata") from None
-    source = await services.registry.open_source(
+    async with services.registry.source(
         sender.grant.tenant,
         sender.recording,
         origin=sender.origin,
         visitor=sender.visitor,
         begin=lambda: services.admission.begin_recording(sender.who),
-    )
-    try:
+    ) as source:
         source.put_metadata(metadata)
         await source.flush()
-    finally:
-        services.registry.close_source(source)
     return _answer(len(metadata.values) - len(source.refused_pairs), [*metadata.bad, *source.refused_pairs])
 
 

@@ -24,7 +24,7 @@ from rrd.http.runs import Message, size_of
 from rrd.http.services import Services
 from rrd.http.socket_replies import SocketReplies
 from rrd.log import event
-from rrd.recordings.recording import Source
+from rrd.recordings.source import Source
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_documents, check_messages
 from rrd.wire.turns import TakesLong
@@ -56,6 +56,8 @@ class SocketIngest:
         self._text: Decoder | None = None
         """The rest of a first text message, which named the recording."""
         self._source: Source | None = None
+        self._opened = contextlib.AsyncExitStack()
+        """Holds ``_source`` open, once the first message may have named its recording."""
         self._line = 1
         self._limit_line = 1
         """Number of the line after the last that was put, in text or not."""
@@ -100,7 +102,7 @@ class SocketIngest:
             if self._source is not None:
                 # Cancelled or not, what was received goes on its way to the disk.
                 self.flush()
-                self._services.registry.close_source(self._source)
+                await self._opened.aclose()
                 # They know each other, and would be let go with the next collection of garbage only.
                 self._source.on_commit = None
             self._hold.release()
@@ -114,7 +116,7 @@ class SocketIngest:
             if batch is None:
                 return
             recording = recording_in(batch, self._services)
-        self._source = await self._services.registry.open_source(
+        opening = self._services.registry.source(
             self.grant.tenant,
             recording,
             origin=self._sender.origin,
@@ -122,6 +124,7 @@ class SocketIngest:
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
             begin=lambda: self._services.admission.begin_recording(self._sender.who),
         )
+        self._source = await self._opened.enter_async_context(opening)
         self._replies.source = self._source
         self._source.on_commit = self._replies.on_commit
         if batch is not None:
@@ -356,7 +359,7 @@ class SocketIngest:
 
     async def _room(self) -> None:
         if self._source is not None:
-            await self._services.registry.room(self._source)
+            await self._source.room()
         if pause_s := self._pacer.wait_s():
             await asyncio.sleep(pause_s)
 

@@ -17,7 +17,7 @@ from rrd.http.caller import Sender
 from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import counts_of
 from rrd.http.services import Services
-from rrd.recordings.recording import Source
+from rrd.recordings.source import Source
 
 GOODBYE_TIMEOUT_S = 5.0
 """How long a client has to read the last words, and to close its side."""
@@ -96,7 +96,7 @@ class SocketReplies:
 
     def _account(self, code: str, status: int) -> None:
         """Log and count that the socket ended with nothing, or not all, taken."""
-        recording = self.source.recording.recording if self.source is not None else self._sender.recording
+        recording = self.source.recording_id if self.source is not None else self._sender.recording
         refusals = self._services.refusals
         refusals.tell("socket_failed", code=code, status=status, recording=recording)
         refusals.count(code=code, status=status, tenant=self._sender.grant.tenant, recording=recording or "")

@@ -1,9 +1,12 @@
 """Recordings that are open for writing, from a batch of events to a synced block.
 
 ``repeats``    exact de-duplication: the rule
-``history``    what the files hold of a recording, as far as repeats ask for it
-``recording``  one open recording, and the sources that write to it
+``history``    what the files hold of a recording, and which lines of a batch are repeats of that
+``source``     one body or socket that writes to a recording
+``states``     the states of a recording and of a segment, as tables
+``recording``  one open recording
 ``committer``  group commit: blocks → segments, synced → index → acks
+``sealer``     segments that are finished, until they are sealed; blocks that the index would not take
 ``writes``     whether writes succeed
 ``registry``   all open recordings: opened, sealed, closed, refused
 ``claims``     who is busy with a recording's files

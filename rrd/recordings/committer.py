@@ -11,37 +11,38 @@ import asyncio
 import contextlib
 import errno
 import logging
-import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
 import zstandard
 
-from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
 from rrd.index.index import Index
-from rrd.index.rows import Commit, MetadataChange, RecordingRow
-from rrd.layout import SegmentName
+from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.recordings.history import History, LineKeys, StaleHistory
-from rrd.recordings.recording import Recording, Tally, Work
+from rrd.recordings.recording import Recording
+from rrd.recordings.sealer import Sealer
+from rrd.recordings.source import Work
 from rrd.recordings.writes import Writes
 from rrd.segment.commit import Append, Stored, commit
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
-from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
 
 _GROUP_BLOCKS_MAX = 2048
 _GROUP_BYTES_MAX = 64 << 20
 """A group stays small enough that the next one needn't wait long."""
+
+_LOOK_INTERVAL_S = 1.0
+"""How often ``watch`` looks at the group under way."""
 
 _STALE_S = 10.0
 """An open file that was not written to for so long makes room for others."""
@@ -57,20 +58,30 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+_Block = tuple[Recording, Work, Append]
+
 
 class Committer:
     """The one writer of segments. ``run`` is its task; ``wake`` may be called from the loop any time."""
 
     def __init__(
-        self, config: Config, disk: Disk, index: Index, clock: Clock, *, files: Readable | None = None
+        self,
+        config: Config,
+        disk: Disk,
+        index: Index,
+        clock: Clock,
+        sealer: Sealer,
+        *,
+        files: Readable | None = None,
     ) -> None:
         """``files``: objects, to be read from worker threads; needed once there are some."""
         self._config = config
         self._disk = disk
         self._shelf = Shelf(disk, config.data_dir)
-        self._files = files
         self._index = index
         self._clock = clock
+        self._sealer = sealer
+        self._files = files
         self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
         self._group_blocks_max = min(_GROUP_BLOCKS_MAX, config.open_segments_max)
         """Each block has a file of its own, all of them open together."""
@@ -90,11 +101,6 @@ class Committer:
         self._group_done: asyncio.Future[None] | None = None
         self._open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
         """With when each was last written to, monotonic seconds; the oldest first."""
-        self._unindexed: list[Commit] = []
-        """Blocks on disk that the index would not take yet."""
-        self.finished: dict[SegmentName, int] = {}
-        """Segments that are written to no more and to be sealed, with their recordings' row ids."""
-        self._indexing = asyncio.Lock()
         self._bug: BaseException | None = None
         """What ended a lookup that should not have ended it."""
 
@@ -125,6 +131,22 @@ class Committer:
         began_at = self.group_began_at
         return 0.0 if began_at is None else self._clock.monotonic() - began_at
 
+    async def watch(self) -> None:
+        """Raise ``StorageFailed`` once a write has taken longer than it may, so that the daemon is restarted.
+
+        Where memory ran out, the thread that was to tell the end of a write may have died of it: then its end
+        never comes, though nothing has failed.
+        """
+        most_s = self._config.commit_stall_max_s
+        began_at, looks = None, 0
+        while True:
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+            # Looks are counted, too: time in which the process stood still is no stall.
+            looks = looks + 1 if began_at == self.group_began_at else 0
+            began_at = self.group_began_at
+            if most_s and min(looks * _LOOK_INTERVAL_S, self.stalled_s()) > most_s:
+                raise StorageFailed(f"a write has not ended for {most_s} s (commit_stall_max_s)")
+
     async def run(self) -> None:
         """Commit groups until cancelled. Cancel only when nothing waits any more."""
         self._running = asyncio.current_task()
@@ -152,7 +174,7 @@ class Committer:
         size = sum(len(work.batch.payload) for _, work in group)
         while self._ready and len(group) < self._group_blocks_max and size < _GROUP_BYTES_MAX:
             recording = self._next_ready()
-            work = recording.take()
+            work = recording.next_work()
             if work is None:
                 continue
             if recording.needs_history(work):
@@ -183,150 +205,102 @@ class Committer:
         except StoreAway as error:
             event(logger, logging.WARNING, "lookup_failed", recording=recording.recording, error=error)
             if recording.may_repeat_events(work):
-                self._settle(recording, work, 0, error)
+                self._settle(recording, work, error)
                 return
             # Metadata alone: set once more, it does no harm, and visitors come back to old recordings.
             filtered = work
         except (OSError, RrdError) as error:
             event(logger, logging.ERROR, "lookup_failed", recording=recording.recording, error=error)
-            self._settle(recording, work, 0, StorageFailed("stored events can't be read to find repeats"))
+            self._settle(recording, work, StorageFailed("stored events can't be read to find repeats"))
             return
         self._looked_up.append((recording, filtered))
 
     def _looked(self, task: asyncio.Task[None]) -> None:
         self._lookups.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # Nobody waits for a lookup, so ``run`` fails in its place: its recording would wait for ever.
+            # Nothing waits for a lookup, so ``run`` fails in its place: its recording would wait for ever.
             self._bug = task.exception()
-        # A failed one, too: whoever waits for room or for the end waits for the next group.
+        # A failed one, too: what waits for room or for the end waits for the next group.
         self._something.set()
 
     async def _filter(self, recording: Recording, work: Work) -> Work:
         loop = asyncio.get_running_loop()
         while True:
             if recording.history is None:
-                await self.index_leftovers()
+                await self._sealer.tell()
                 row = await self._index.recording(recording.tenant, recording.recording)
                 recording.history = await loop.run_in_executor(self._lookup_threads, self._load_history, row)
             try:
-                return await loop.run_in_executor(self._lookup_threads, recording.filter_repeats, work)
+                return await loop.run_in_executor(
+                    self._lookup_threads, recording.history.without_repeats, work, recording.limits
+                )
             except StaleHistory:
                 # Its events lie elsewhere by now: they were sealed, or rolled up.
                 recording.history = None
 
     def _load_history(self, row: RecordingRow | None) -> History:
         history = History(self._disk, self._line_keys)
-        if row is None:
-            return history
-        holdings = Holdings.of(row)
-        for holding in holdings.in_order():
-            if holding.object is not None and not holding.is_local:
-                assert self._files is not None, "objects, and nothing to read them with"
-                history.load_object(self._files, holdings.key(holding.object), holding.object.size)
-            else:
-                for segment in holding.segments:
-                    self._load_segment(history, holdings.name(segment.number), segment.size)
+        if row is not None:
+            history.load_recording(self._shelf, self._files, row)
         return history
-
-    def _load_segment(self, history: History, name: SegmentName, size: int) -> None:
-        try:
-            self._shelf.at(name, lambda path: history.load(path, size))
-        except FileNotFoundError:
-            # What is gone can't be compared. Its readers are told, and new events are welcome all the same.
-            event(logger, logging.ERROR, "segment_missing", path=self._shelf.sealed(name))
 
     async def _commit(self, group: list[tuple[Recording, Work]]) -> None:
         now_ms = self._clock.now_ms()
         try:
             # Before anything is acked: a repeat may be one of a block that the index would not take.
-            await self.index_leftovers()
+            await self._sealer.tell()
         except (OSError, RrdError) as error:
             self._fail(group, error)
             return
         drafts: list[tuple[Recording, Work, BlockDraft]] = []
         for recording, work in group:
-            draft = recording.draft(work, now_ms)
+            draft = recording.prepare(work, now_ms)
             if draft is None:
-                recording.duplicates += work.duplicates
-                self._settle(recording, work, recording.quarantined, None)
+                self._settle(recording, work, None)
             else:
                 drafts.append((recording, work, draft))
         if not drafts:
             return
         try:
-            appends = [Append(self._writer(recording, now_ms), draft) for recording, _, draft in drafts]
-            outcomes = await self._in_thread(lambda: self._store(drafts, appends))
-            await self._store_once_more(drafts, appends, outcomes)
-            commits = []
-            for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
-                if isinstance(outcome, Stored):
-                    commits.append(self._stored(recording, work, draft, outcome))
-            self._unindexed = commits
-            await self.index_leftovers()
+            blocks = [(each, work, Append(self._writer(each), draft)) for each, work, draft in drafts]
+            outcomes = await self._in_thread(lambda: self._store(blocks))
+            await self._store_once_more(blocks, outcomes)
+            commits = [
+                recording.stored(work, block.draft, outcome, self._index.take_row_id)
+                for (recording, work, block), outcome in zip(blocks, outcomes, strict=True)
+                if isinstance(outcome, Stored)
+            ]
+            await self._sealer.tell(commits)
         except (OSError, RrdError) as error:
             self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
         self.writes.succeeded()
         for (recording, work, _), outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                self._settle(recording, work, recording.quarantined, None)
+                self._settle(recording, work, None)
                 if outcome.size >= self._config.segment_bytes_max:
                     self.finish_segment(recording)
             else:
                 event(logger, logging.ERROR, "store_failed", recording=recording.recording, error=outcome)
                 self.writes.failed(outcome)
-                self._settle(recording, work, 0, _refusal(outcome))
+                self._settle(recording, work, _refusal(outcome))
         self._close_writers()
-
-    async def index_leftovers(self) -> None:
-        """Tell the index of blocks that it would not take before. Raises as ``Index.apply`` does.
-
-        Owed before a segment is sealed, since nobody looks for such blocks in a sealed one.
-        """
-        async with self._indexing:
-            if self._unindexed:
-                await self._index.apply(self._unindexed)
-                metrics.BLOCKS_STORED.add(len(self._unindexed))
-                metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
-                metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
-                self._unindexed = []
-
-    async def drop_leftovers(self, tenant: str, recording: str) -> None:
-        """Forget blocks of a recording that is being removed: told later, they would bring it back.
-
-        Nothing of them was acked.
-        """
-        async with self._indexing:
-            key = (tenant, recording)
-            self._unindexed = [block for block in self._unindexed if (block.tenant, block.recording) != key]
 
     def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
         refusal = error if isinstance(error, RefusedError) else _refusal(error)
         event(logger, logging.ERROR, "commit_failed", blocks=len(group), error=error)
         self.writes.failed(error)
         for recording, work in group:
-            self._settle(recording, work, 0, refusal)
+            self._settle(recording, work, refusal)
 
-    def _store(
-        self, drafts: list[tuple[Recording, Work, BlockDraft]], appends: list[Append]
-    ) -> list[Stored | OSError]:
-        outcomes = commit(self._disk, appends, mode=self._config.sync)
-        for (recording, work, draft), append, outcome in zip(drafts, appends, outcomes, strict=True):
-            if recording.history is not None and isinstance(outcome, Stored):
-                recording.history.add_quarantine(draft.quarantine, work.source.id)
-                try:
-                    recording.history.add_stored(append.writer.path, outcome.offset)
-                except OSError:
-                    # The block is safe all the same. Who needs the history next reads it anew.
-                    recording.history = None
+    def _store(self, blocks: Sequence[_Block]) -> list[Stored | OSError]:
+        outcomes = commit(self._disk, [block for _, _, block in blocks], mode=self._config.sync)
+        for (recording, work, block), outcome in zip(blocks, outcomes, strict=True):
+            if isinstance(outcome, Stored):
+                recording.remember(work, block.draft, outcome.offset)
         return outcomes
 
-    async def _store_once_more(
-        self,
-        drafts: list[tuple[Recording, Work, BlockDraft]],
-        appends: list[Append],
-        outcomes: list[Stored | OSError],
-    ) -> None:
+    async def _store_once_more(self, blocks: Sequence[_Block], outcomes: list[Stored | OSError]) -> None:
         """Store what found no file handle, after others were closed; ``outcomes`` is brought up to date."""
         deadline = self._clock.monotonic() + _NO_HANDLE_PATIENCE_S
         while lacking := [at for at, outcome in enumerate(outcomes) if _lacks_handle(outcome)]:
@@ -341,38 +315,24 @@ class Committer:
                 await asyncio.sleep(_NO_HANDLE_PAUSE_S)
             # No more at a time than there is surely room for now; the next turn takes the others.
             now = lacking[: max(1, len(closed))]
-            lacking_drafts, lacking_appends = [drafts[at] for at in now], [appends[at] for at in now]
-            again = await self._in_thread(partial(self._store, lacking_drafts, lacking_appends))
+            again = await self._in_thread(partial(self._store, [blocks[at] for at in now]))
             for at, outcome in zip(now, again, strict=True):
                 outcomes[at] = outcome
 
-    def _writer(self, recording: Recording, now_ms: int) -> SegmentWriter:
+    def _writer(self, recording: Recording) -> SegmentWriter:
         """Return the writer for the next block: of a new segment where there is none to go on with."""
+        identity = recording.next_segment()
+        if identity is not None:
+            self.finish_segment(recording)
+            recording.writer = self.resume(self._shelf.active(identity.name), identity, 0)
         writer = recording.writer
-        if writer is None or not writer.usable:
-            number, previous_size = recording.last_segment
-            if writer is not None:
-                number = max(number, writer.identity.number)
-                previous_size = writer.size
-                self.finish_segment(recording)
-            identity = Identity(
-                tenant=recording.tenant,
-                recording=recording.recording,
-                number=number + 1,
-                salt=secrets.token_hex(16),
-                created_ms=recording.created_ms,
-                first_seq=recording.next_seq,
-                previous_size=previous_size,
-            )
-            path = self._shelf.active(identity.name)
-            writer = SegmentWriter(self._disk, path, identity, size=0, compressor=self._compressor)
-            recording.writer = writer
+        assert writer is not None
         self._open_writers[writer] = self._clock.monotonic()
         self._open_writers.move_to_end(writer)
         return writer
 
     def resume(self, path: str, identity: Identity, size: int) -> SegmentWriter:
-        """Return a writer that goes on with a segment of ``size`` durable bytes."""
+        """Return a writer that goes on with a segment of ``size`` durable bytes; begins one if 0."""
         return SegmentWriter(self._disk, path, identity, size=size, compressor=self._compressor)
 
     def finish_segment(self, recording: Recording) -> None:
@@ -382,7 +342,7 @@ class Committer:
             return
         self.forget(writer)
         if writer.size and recording.row_id is not None:
-            self.finished[writer.identity.name] = recording.row_id
+            self._sealer.finish({writer.identity.name: recording.row_id})
 
     def close(self) -> None:
         """Let go of the threads. Call it when ``run`` has ended."""
@@ -404,34 +364,8 @@ class Committer:
             # always the oldest would open every file anew each time.
             self.forget(oldest if used_at < stale_since else next(reversed(self._open_writers)))
 
-    def _stored(self, recording: Recording, work: Work, draft: BlockDraft, stored: Stored) -> Commit:
-        assert recording.writer is not None
-        before = recording.writer.identity
-        is_first = recording.last_segment[0] != before.number
-        block_start = 0 if is_first else stored.offset
-        if recording.row_id is None:
-            recording.row_id = self._index.take_row_id()
-        recording.stored(work, draft, stored)
-        return Commit(
-            row_id=recording.row_id,
-            tenant=recording.tenant,
-            recording=recording.recording,
-            created_ms=recording.created_ms,
-            segment=before.number,
-            segment_size=stored.size,
-            block_offset=stored.offset,
-            block_size=stored.size - block_start,
-            extent=draft.extent,
-            metadata=tuple(MetadataChange(note.key, note.value, note.at_ms) for note in draft.metadata),
-        )
-
-    def _settle(self, recording: Recording, work: Work, quarantined: int, failure: RrdError | None) -> None:
-        recording.taken_out(work)
-        recording.used_at = self._clock.monotonic()
-        tally = Tally(work.batch.event_count + recording.applied, work.duplicates, quarantined)
-        work.source.settle(work.puts, tally, failure)
-        if recording.has_pending():
-            self.wake(recording)
+    def _settle(self, recording: Recording, work: Work, failure: RrdError | None) -> None:
+        recording.finished(work, failure, used_at=self._clock.monotonic())
 
 
 def _lacks_handle(outcome: Stored | OSError) -> bool:

@@ -15,12 +15,16 @@ import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing, RrdError
+from rrd.index.rows import RecordingRow
 from rrd.log import event
+from rrd.recordings.repeats import find_new
+from rrd.recordings.source import Work
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
     IDENTITY_READ_SIZE,
@@ -32,6 +36,14 @@ from rrd.segment.format import (
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
+from rrd.shelf.holdings import Holdings
+from rrd.shelf.shelf import Shelf
+from rrd.wire.careful import MetadataEvent
+from rrd.wire.events import check_lines
+from rrd.wire.limits import Limits
+from rrd.wire.metadata import Metadata
+
+_Note = TypeVar("_Note", MetadataEvent, Metadata)
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +149,22 @@ class History:
         self._quarantined: OrderedDict[bytes, int] = OrderedDict()
         """What is in quarantine, the latest 10,000: each digest with the sender."""
 
+    def load_recording(self, shelf: Shelf, files: Readable | None, row: RecordingRow) -> None:
+        """Take up all blocks of a recording. ``files``: objects. Raises ``StoreAway``, ``OSError``."""
+        holdings = Holdings.of(row)
+        for holding in holdings.in_order():
+            if holding.object is not None and not holding.is_local:
+                assert files is not None, "objects, and nothing to read them with"
+                self.load_object(files, holdings.key(holding.object), holding.object.size)
+                continue
+            for segment in holding.segments:
+                name = holdings.name(segment.number)
+                try:
+                    shelf.at(name, partial(self.load, size=segment.size))
+                except FileNotFoundError:
+                    # As for objects below.
+                    event(logger, logging.ERROR, "segment_missing", path=shelf.sealed(name))
+
     def load(self, path: str, size: int) -> None:
         """Take up all blocks of a segment up to its durable size. Raises ``OSError``."""
         try:
@@ -226,3 +254,53 @@ class History:
                 except (CorruptSegment, ObjectMissing):
                     # What can't be read can't be compared. Readers of the recording are told.
                     continue
+
+    def without_repeats(self, work: Work, limits: Limits) -> Work:
+        """Return ``work`` without the lines that others have stored, and what quarantine holds already.
+
+        Raises as ``blocks_between``.
+        """
+        batch = work.batch
+        applied = self.metadata_digests
+        metadata = tuple(event for event in batch.metadata if metadata_digest(event.raw) not in applied)
+        duplicates = len(batch.metadata) - len(metadata)
+        batch = batch._replace(metadata=metadata)
+        if batch.event_count:
+            lines = batch.payload[:-1].split(b"\n")
+            blocks = self.blocks_between(batch.first_ts, batch.last_ts)
+            verdicts = find_new(
+                line_keys(lines), blocks, source=work.source.id, recognised=work.source.recognised
+            )
+            if not all(verdicts):
+                kept = [line for line, is_new in zip(lines, verdicts, strict=True) if is_new]
+                duplicates += len(lines) - len(kept)
+                # Checked before, and split from a good payload: only the sums are made anew.
+                again = check_lines(kept, limits, first_line=1)
+                batch = again._replace(metadata=batch.metadata, rejected=batch.rejected)
+        return self._without_known_bad(work._replace(batch=batch, duplicates=duplicates))
+
+    def _without_known_bad(self, work: Work) -> Work:
+        """Return ``work`` without the lines and pairs of it that quarantine holds already."""
+        batch = work.batch
+        # As for events: equal lines of one sender are no repeats of each other. Metadata said again is.
+        rejected = tuple(
+            bad
+            for bad in batch.rejected
+            if not self.has_quarantined(bad.reason, bad.raw, besides=work.source.id)
+        )
+        known = len(batch.rejected) - len(rejected)
+
+        def without_known(notes: tuple[_Note, ...]) -> tuple[_Note, ...]:
+            nonlocal known
+            kept = []
+            for note in notes:
+                bad = tuple(pair for pair in note.bad if not self.has_quarantined(pair.reason, pair.raw))
+                known += len(note.bad) - len(bad)
+                # Metadata without a good pair leaves no digest, so it is known by its bad pairs.
+                if note.values or bad or not note.bad:
+                    kept.append(note._replace(bad=bad))
+            return tuple(kept)
+
+        batch = batch._replace(rejected=rejected, metadata=without_known(batch.metadata))
+        others = without_known(work.metadata)
+        return work._replace(batch=batch, metadata=others, quarantined_before=known)

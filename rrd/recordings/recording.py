@@ -1,186 +1,33 @@
-"""One open recording: what waits to be stored, and what the next block will be.
+"""One recording that is being written: its state, what waits to be stored, and what the next block will be.
 
-Sources (one body or one socket each) put batches; the committer takes them out again, one block's
-worth at a time and never two at once, so that a segment never has two blocks that are not synced.
-Nothing here waits or touches a file, except ``filter_repeats``, which reads and runs in a worker thread.
+Sources put batches. The committer takes out one block's worth (``next_work``), makes a draft (``prepare``),
+stores that (``remember``, ``stored``), and settles it (``finished``) before it takes the next. Nothing here
+waits or touches a file, except ``remember``, which reads and runs in a worker thread.
 """
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import secrets
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
-from rrd.errors import Gone, RrdError, ShuttingDown, WireError
-from rrd.index.rows import RecordingRow
-from rrd.recordings.history import History, line_keys, metadata_digest
-from rrd.recordings.repeats import Recognised, find_new
+from rrd.errors import Gone, RrdError, ShuttingDown
+from rrd.index.rows import Commit, MetadataChange, RecordingRow
+from rrd.recordings.history import History, metadata_digest
+from rrd.recordings.source import Pending, Source, Tally, Waiting, Work, join, size_of
+from rrd.recordings.states import OPEN, RECORDING, NotInTable, State, Step
 from rrd.segment.commit import Stored
-from rrd.segment.format import BlockDraft, MetadataNote, QuarantineNote
+from rrd.segment.format import BlockDraft, Identity, MetadataNote, QuarantineNote
 from rrd.segment.writer import SegmentWriter
-from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
-from rrd.wire.metadata import BadPair, Metadata, over_the_limit
+from rrd.wire.metadata import BadPair, over_the_limit
 
 BLOCK_BYTES_MAX = 4 << 20
 """A block takes in no further batch beyond this size: it is what a reader holds at once, and what
 one damaged byte can cost. A single larger event still gets its block."""
 
-
-_NOTE_BYTES = 400
-"""What a refused line or a metadata event takes in memory beside its bytes."""
-
-
-BAD_LINES_MAX = 10_000
-"""One body or socket with more lines than this that are no events is sending something else. Each is
-kept, so a few kilobytes of compressed line breaks could otherwise make gigabytes of notes."""
-
-
 SERVER_KEYS = frozenset({"ingestOrigin", "ipAddress", "userAgent"})
 """Metadata that the server adds by itself. It takes no room from the page's own."""
-
-
-class TooManyBadLines(WireError):
-    """A source goes on sending what is no event."""
-
-    code = "too_many_bad_lines"
-
-
-class Waiting:
-    """What is counted over all recordings."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        """Bytes of batches that are in memory and not safe yet."""
-        self.bytes_of: Counter[str] = Counter()
-        """The same, by tenant."""
-        self.late_lines: Counter[tuple[str, str]] = Counter()
-        """Lines that came for each (tenant, recording) that is erased, since somebody took this."""
-
-    def add(self, tenant: str, size: int) -> None:
-        """So many bytes more, or less, wait."""
-        self.bytes += size
-        self.bytes_of[tenant] += size
-        if not self.bytes_of[tenant]:
-            del self.bytes_of[tenant]
-
-
-class Tally(NamedTuple):
-    """What became of a source's lines, all of it durable."""
-
-    stored: int = 0
-    """Events stored, and metadata applied: events of it, and what came by itself."""
-    duplicates: int = 0
-    quarantined: int = 0
-
-    @property
-    def has_only_bad_lines(self) -> bool:
-        return bool(self.quarantined) and not (self.stored or self.duplicates)
-
-
-class Source:
-    """One body or socket that writes to a recording."""
-
-    def __init__(
-        self, recording: Recording, *, origin: str | None = None, visitor: dict[str, str] | None = None
-    ) -> None:
-        """Use ``Registry.open_source``.
-
-        ``origin``: the page's origin. ``visitor``: metadata about the visitor, which
-        is stored only where a payload permits it (``includePii``).
-        """
-        self.id = secrets.randbits(64)
-        self.recording = recording
-        self.origin = origin
-        self.visitor = visitor or {}
-        self.recognised = Recognised()
-        self.tally = Tally()
-        self.failure: RrdError | None = None
-        """The first thing that went wrong; whatever came after the tally is not safe."""
-        self.refused_pairs: list[BadPair] = []
-        """Pairs of metadata that came by itself for which the recording had no room."""
-        self.closed = False
-        """Nothing more comes, though what was put may still be on its way."""
-        self.on_commit: Callable[[], None] | None = None
-        """Called after each block with lines of this source, stored or failed."""
-        self._bad_lines = 0
-        self._waiting = 0
-        self._waiters: list[asyncio.Future[None]] = []
-
-    def put(self, batch: Batch) -> None:
-        """Hand over a batch. It is in memory when this returns; ``flush`` waits until it is safe.
-
-        Raises ``ShuttingDown``, and has not taken it, once the recording was let go; ``TooManyBadLines``,
-        and has taken it, when the sender had better stop.
-        """
-        if batch.event_count or batch.metadata or batch.rejected:
-            self.recording.put(Pending(self, batch))
-            self._waiting += 1
-        self._bad_lines += len(batch.rejected) + sum(len(event.bad) for event in batch.metadata)
-        if self._bad_lines > BAD_LINES_MAX:
-            raise TooManyBadLines(f"more than {BAD_LINES_MAX} lines are no events; the rest is not read")
-
-    def put_metadata(self, metadata: Metadata) -> None:
-        """Hand over metadata that came by itself, not in an event. Raises like ``put``."""
-        self.recording.put(Pending(self, _NOTHING, metadata))
-        self._waiting += 1
-
-    async def flush(self) -> Tally:
-        """Return when all that was put is safe. Raises the failure if some of it is not.
-
-        Cancelled, it leaves everything on its way.
-        """
-        if self._waiting:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        if self.failure is not None:
-            raise self.failure
-        return self.tally
-
-    def settle(self, count: int, tally: Tally, failure: RrdError | None) -> None:
-        """Registry: ``count`` puts are done with."""
-        self._waiting -= count
-        if failure is not None:
-            self.failure = self.failure or failure
-        elif self.failure is None:
-            # Not beyond a failure: senders take the tally for the first so many of their lines.
-            self.tally = Tally(*map(sum, zip(self.tally, tally, strict=True)))
-        if not self._waiting:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._waiters.clear()
-        if self.on_commit is not None:
-            self.on_commit()
-
-
-_NOTHING = Batch(b"", 0, 0.0, 0.0, True, False, (), (), 1)
-
-
-class Pending(NamedTuple):
-    source: Source
-    batch: Batch
-    metadata: Metadata | None = None
-    """Metadata that came by itself."""
-
-
-class Work(NamedTuple):
-    """What one block is to be made of: batches of one source, joined."""
-
-    source: Source
-    puts: int
-    size: int
-    """Bytes that it took while it waited."""
-    batch: Batch
-    metadata: tuple[Metadata, ...]
-    """What came by itself, in no event."""
-    duplicates: int = 0
-    quarantined_before: int = 0
-    """Lines and pairs that quarantine holds already."""
 
 
 class Recording:
@@ -188,9 +35,9 @@ class Recording:
 
     def __init__(
         self,
-        *,
         tenant: str,
         recording: str,
+        *,
         created_ms: int,
         used_at: float,
         row: RecordingRow | None,
@@ -198,109 +45,125 @@ class Recording:
         waiting: Waiting,
         wake: Callable[[Recording], None],
     ) -> None:
-        """Use ``Registry.open_source``. ``created_ms`` counts if there is no ``row`` yet."""
+        """Use ``Registry.source``. ``created_ms`` counts if there is no ``row`` yet."""
         self.tenant = tenant
         self.recording = recording
+        self.state: State = "opening"
+        """For ``move`` to change."""
+        self.limits = limits
         self.created_ms = row.created_ms if row else created_ms
         self.row_id = row.row_id if row else None
-        self.next_seq = row.next_seq if row else 1
         self.metadata_keys = set(row.metadata_keys) if row else set()
         self.writer: SegmentWriter | None = None
-        self.last_segment = _last_segment(row)
-        """Number and durable size of the newest segment, the writer's once it has a block; (0, 0) without."""
         self.history: History | None = None
-        self.busy = False
-        """A block of it is on its way."""
         self.pending_bytes = 0
         self.sources = 0
         self.used_at = used_at
         """Monotonic time, in seconds, when it was last written to."""
         self.applied = 0
         """Metadata, in events and by itself, of which the latest draft kept something."""
-        self.quarantined = 0
+        self.is_over = False
+        """The page has said so (``close-permanent``), and nothing came after."""
+        self._refusal: RrdError | None = None
+        """Why nothing more is taken, once it is expelled; None while the daemon stops."""
+        self._next_seq = row.next_seq if row else 1
+        self._last_segment = _last_segment(row)
+        """Number and durable size of the newest segment, the writer's once it has a block; (0, 0) without."""
+        self._quarantined = 0
         """Lines and pairs of the latest draft that are in quarantine: by it, or since earlier."""
-        self.duplicates = 0
+        self._duplicates = 0
         """Repeats since the last block, to be told in the next block's header."""
-        self._limits = limits
         self._waiting = waiting
         self._wake = wake
         self._pending: deque[Pending] = deque()
         self._others_ts = row.extent.last_ts if row and row.extent.last_ts is not None else float("-inf")
         self._live_ts: dict[int, float] = {}
         self._has_stored = row is not None
-        self.is_over = False
-        """The page has said so (``close-permanent``), and nothing came after."""
-        self.closed = False
-        self.refusal: RrdError | None = None
-        """Why nothing more is taken, once ``closed``; None while the daemon stops."""
 
-    def put(self, pending: Pending) -> None:
-        """Take something to be stored. Once let go, it raises ``refusal``, or ``ShuttingDown``."""
-        if self.closed:
-            batch = pending.batch
-            lines = batch.event_count + len(batch.metadata) + len(batch.rejected)
-            if isinstance(self.refusal, Gone):
-                self._waiting.late_lines[self.tenant, self.recording] += max(lines, 1)
-            raise self.refusal or ShuttingDown("the daemon is stopping, and takes nothing more")
-        self._pending.append(pending)
-        size = _size(pending.batch)
-        self.pending_bytes += size
-        self._waiting.add(self.tenant, size)
-        if not self.busy:
-            self._wake(self)
-
+    @property
     def is_idle(self) -> bool:
-        return not (self.sources or self.busy or self._pending)
+        """Whether it is silent, and no source has it open."""
+        return self.state == "silent" and not self.sources
 
-    def is_silent(self) -> bool:
-        """Tell whether nothing is waiting or on its way, though senders may still be there."""
-        return not (self.busy or self._pending)
+    def move(self, step: Step) -> None:
+        """Take a step of the table. Raises ``NotInTable``."""
+        try:
+            self.state = RECORDING[self.state][step]
+        except KeyError:
+            raise NotInTable(f"what is {self.state} can't be {step}") from None
 
-    def refuse_pending(self, failure: RrdError) -> None:
-        """Give up what waits; its sources are told ``failure``."""
+    def expel(self, refusal: RrdError) -> None:
+        """Take nothing more, if it is open, and tell ``refusal`` to the sources of what waits."""
+        if self.state not in OPEN:
+            return
+        self.move("removed")
+        self._refusal = refusal
         while self._pending:
             pending = self._pending.popleft()
-            size = _size(pending.batch)
-            self.pending_bytes -= size
-            self._waiting.add(self.tenant, -size)
-            pending.source.settle(1, Tally(), failure)
+            self._count(-size_of(pending.batch))
+            pending.source.settle(1, Tally(), refusal)
+
+    def stop(self) -> None:
+        """Take nothing more, if it is open: the daemon stops."""
+        if self.state in OPEN:
+            self.move("stopped")
+
+    def put(self, pending: Pending) -> None:
+        """Take something to be stored. Once let go, it raises why it was expelled, or ``ShuttingDown``."""
+        if self.state not in OPEN:
+            batch = pending.batch
+            lines = batch.event_count + len(batch.metadata) + len(batch.rejected)
+            if isinstance(self._refusal, Gone):
+                self._waiting.late_lines[self.tenant, self.recording] += max(lines, 1)
+            raise self._refusal or ShuttingDown("the daemon is stopping, and takes nothing more")
+        self._pending.append(pending)
+        self._count(size_of(pending.batch))
+        if self.state == "silent":
+            self.move("put")
+            self._wake(self)
+
+    def _count(self, size: int) -> None:
+        self.pending_bytes += size
+        self._waiting.add(self.tenant, size)
 
     def live_sources(self) -> frozenset[int]:
         """Ids of the senders that have stored events and are still there."""
         return frozenset(self._live_ts)
 
-    def has_pending(self) -> bool:
-        return bool(self._pending)
-
-    def take(self) -> Work | None:
+    def next_work(self) -> Work | None:
         """Take out what the next block is made of: batches of the source that came first."""
-        if not self._pending:
+        if self.state != "waiting":
             return None
+        self.move("taken")
         first = self._pending.popleft()
-        taken, size = [first], _size(first.batch)
+        taken, size = [first], size_of(first.batch)
         while self._pending and self._pending[0].source is first.source and size < BLOCK_BYTES_MAX:
             following = self._pending.popleft()
-            size += _size(following.batch)
+            size += size_of(following.batch)
             taken.append(following)
-        self.busy = True
         metadata = tuple(pending.metadata for pending in taken if pending.metadata is not None)
-        return Work(first.source, len(taken), size, _join([pending.batch for pending in taken]), metadata)
+        return Work(first.source, len(taken), size, join([pending.batch for pending in taken]), metadata)
 
-    def taken_out(self, work: Work) -> None:
-        """The bytes of ``work`` are no longer waiting, whatever became of them."""
-        self.pending_bytes -= work.size
-        self._waiting.add(self.tenant, -work.size)
-        self.busy = False
+    def finished(self, work: Work, failure: RrdError | None, *, used_at: float) -> None:
+        """Tell the source what became of ``work``. Its bytes are no longer waiting, whatever that is."""
+        self._count(-work.size)
+        self.move("settled")
+        self.used_at = used_at
+        tally = Tally(work.batch.event_count + self.applied, work.duplicates, self._quarantined)
+        work.source.settle(work.puts, tally, failure)
+        if self._pending and self.state == "silent":
+            self.move("put")
+            self._wake(self)
 
     def needs_history(self, work: Work) -> bool:
-        """Tell whether something in ``work`` may be a repeat, so that ``filter_repeats`` must look."""
+        """Tell whether something in ``work`` may be a repeat, so that it must be looked up."""
         return (self._has_stored and self._may_be_known(work)) or self.may_repeat_events(work)
 
     def _may_be_known(self, work: Work) -> bool:
         """Tell whether metadata or something for quarantine may be a repeat."""
         if work.batch.metadata or work.batch.rejected:
             return True
-        room = self._limits.metadata_keys_max - len(self.metadata_keys)
+        room = self.limits.metadata_keys_max - len(self.metadata_keys)
         return any(metadata.bad or len(metadata.values) > room for metadata in work.metadata)
 
     def may_repeat_events(self, work: Work) -> bool:
@@ -312,72 +175,11 @@ class Recording:
         others = [stamp for sender, stamp in self._live_ts.items() if sender != source.id]
         return max(self._others_ts, *others) if others else self._others_ts
 
-    def filter_repeats(self, work: Work) -> Work:
-        """Return ``work`` without the lines that others have stored, and what quarantine holds already.
-
-        Blocking: reads segments.
-        """
-        assert self.history is not None
-        batch = work.batch
-        applied = self.history.metadata_digests
-        metadata = tuple(event for event in batch.metadata if metadata_digest(event.raw) not in applied)
-        duplicates = len(batch.metadata) - len(metadata)
-        batch = batch._replace(metadata=metadata)
-        if batch.event_count:
-            lines = batch.payload[:-1].split(b"\n")
-            blocks = self.history.blocks_between(batch.first_ts, batch.last_ts)
-            verdicts = find_new(
-                line_keys(lines), blocks, source=work.source.id, recognised=work.source.recognised
-            )
-            if not all(verdicts):
-                kept = [line for line, is_new in zip(lines, verdicts, strict=True) if is_new]
-                duplicates += len(lines) - len(kept)
-                # Checked before, and split from a good payload: only the sums are made anew.
-                again = check_lines(kept, self._limits, first_line=1)
-                batch = again._replace(metadata=batch.metadata, rejected=batch.rejected)
-        return self._filter_bad(work._replace(batch=batch, duplicates=duplicates))
-
-    def _filter_bad(self, work: Work) -> Work:
-        """Return ``work`` without the lines and pairs of it that quarantine holds already."""
-        history, batch = self.history, work.batch
-        assert history is not None
-        # As for events: equal lines of one sender are no repeats of each other. Metadata said again is.
-        rejected = tuple(
-            bad
-            for bad in batch.rejected
-            if not history.has_quarantined(bad.reason, bad.raw, besides=work.source.id)
-        )
-        known = len(batch.rejected) - len(rejected)
-
-        def fresh(bad: tuple[BadPair, ...]) -> tuple[BadPair, ...]:
-            nonlocal known
-            kept = tuple(pair for pair in bad if not history.has_quarantined(pair.reason, pair.raw))
-            known += len(bad) - len(kept)
-            return kept
-
-        # Metadata without a good pair leaves no digest, so it is known by its bad pairs.
-        events = [(event, fresh(event.bad)) for event in batch.metadata]
-        others = [(metadata, fresh(metadata.bad)) for metadata in work.metadata]
-        return work._replace(
-            batch=batch._replace(
-                rejected=rejected,
-                metadata=tuple(
-                    event._replace(bad=bad) for event, bad in events if event.values or bad or not event.bad
-                ),
-            ),
-            metadata=tuple(
-                metadata._replace(bad=bad)
-                for metadata, bad in others
-                if metadata.values or bad or not metadata.bad
-            ),
-            quarantined_before=known,
-        )
-
-    def draft(self, work: Work, now_ms: int) -> BlockDraft | None:
+    def prepare(self, work: Work, now_ms: int) -> BlockDraft | None:
         """Make the block of ``work``; None if nothing of it is to be stored."""
         batch, source = work.batch, work.source
         keys = self.metadata_keys - SERVER_KEYS
-        self.applied, self.quarantined = 0, work.quarantined_before
+        self.applied, self._quarantined = 0, work.quarantined_before
         notes: list[MetadataNote] = []
         quarantine = [QuarantineNote(bad.line, bad.reason, now_ms, bad.raw) for bad in batch.rejected]
         for event in batch.metadata:
@@ -391,13 +193,14 @@ class Recording:
             notes += _notes(values, source, now_ms, "")
             quarantine += _set_aside(1, (*metadata.bad, *self._fresh(over)), now_ms)
             self.applied += bool(values) or not (metadata.bad or over)
-        self.quarantined += len(quarantine)
+        self._quarantined += len(quarantine)
         if not (batch.event_count or notes or quarantine):
+            self._duplicates += work.duplicates
             return None
         if source.origin and "ingestOrigin" not in self.metadata_keys and (batch.event_count or notes):
             notes.append(MetadataNote("ingestOrigin", source.origin, now_ms))
         return BlockDraft(
-            first_seq=self.next_seq,
+            first_seq=self._next_seq,
             event_count=batch.event_count,
             payload=batch.payload,
             first_ts=batch.first_ts,
@@ -406,7 +209,7 @@ class Recording:
             own_ids=batch.own_ids,
             source=source.id,
             stored_ms=now_ms,
-            duplicate_count=self.duplicates + work.duplicates,
+            duplicate_count=self._duplicates + work.duplicates,
             metadata=tuple(notes),
             quarantine=tuple(quarantine),
         )
@@ -416,7 +219,7 @@ class Recording:
         if self.history is None:
             return over
         fresh = [pair for pair in over if not self.history.has_quarantined(pair.reason, pair.raw)]
-        self.quarantined += len(over) - len(fresh)
+        self._quarantined += len(over) - len(fresh)
         return fresh
 
     def _with_room(self, values: dict[str, str], keys: set[str]) -> tuple[dict[str, str], list[BadPair]]:
@@ -428,19 +231,52 @@ class Recording:
         over: list[BadPair] = []
         for key, value in values.items():
             if key not in keys and key not in SERVER_KEYS:
-                if len(keys) >= self._limits.metadata_keys_max:
+                if len(keys) >= self.limits.metadata_keys_max:
                     over.append(over_the_limit(key, value))
                     continue
                 keys.add(key)
             kept[key] = value
         return kept, over
 
-    def stored(self, work: Work, draft: BlockDraft, stored: Stored) -> None:
-        """The block is on disk: go on behind it."""
+    def next_segment(self) -> Identity | None:
+        """Return the identity of the segment that the next block begins; None if it begins none."""
+        writer = self.writer
+        if writer is not None and writer.usable:
+            return None
+        number, previous_size = self._last_segment
+        if writer is not None:
+            number, previous_size = max(number, writer.identity.number), writer.size
+        return Identity(
+            tenant=self.tenant,
+            recording=self.recording,
+            number=number + 1,
+            salt=secrets.token_hex(16),
+            created_ms=self.created_ms,
+            first_seq=self._next_seq,
+            previous_size=previous_size,
+        )
+
+    def remember(self, work: Work, draft: BlockDraft, offset: int) -> None:
+        """Add a block that was stored at ``offset`` to the history, if there is one. Blocking."""
+        if self.history is not None:
+            assert self.writer is not None
+            self.history.add_quarantine(draft.quarantine, work.source.id)
+            try:
+                self.history.add_stored(self.writer.path, offset)
+            except OSError:
+                # The block is safe all the same. What needs the history next reads it anew.
+                self.history = None
+
+    def stored(self, work: Work, draft: BlockDraft, stored: Stored, take_row_id: Callable[[], int]) -> Commit:
+        """Go on behind a block that is on disk; return what the index must learn."""
         assert self.writer is not None
-        self.last_segment = (self.writer.identity.number, stored.size)
-        self.next_seq += draft.event_count
-        self.duplicates = 0
+        segment = self.writer.identity.number
+        block_start = 0 if self._last_segment[0] != segment else stored.offset
+        self._last_segment = segment, stored.size
+        if self.row_id is None:
+            self.row_id = take_row_id()
+        self._next_seq += draft.event_count
+        self._duplicates = 0
         self._has_stored = True
         self.metadata_keys.update(note.key for note in draft.metadata)
         if self.history is not None:
@@ -453,6 +289,18 @@ class Recording:
         elif draft.event_count:
             sender = work.source.id
             self._live_ts[sender] = max(draft.last_ts, self._live_ts.get(sender, draft.last_ts))
+        return Commit(
+            row_id=self.row_id,
+            tenant=self.tenant,
+            recording=self.recording,
+            created_ms=self.created_ms,
+            segment=segment,
+            segment_size=stored.size,
+            block_offset=stored.offset,
+            block_size=stored.size - block_start,
+            extent=draft.extent,
+            metadata=tuple(MetadataChange(note.key, note.value, note.at_ms) for note in draft.metadata),
+        )
 
     def source_closed(self, source: Source) -> None:
         """A body or socket is done with: its events are others' events now."""
@@ -478,34 +326,3 @@ def _notes(values: dict[str, str], source: Source, now_ms: int, digest: str) -> 
     if values.get("includePii") == "true":
         values = values | source.visitor
     return [MetadataNote(key, value, now_ms, digest) for key, value in values.items()]
-
-
-def _size(batch: Batch) -> int:
-    return (
-        len(batch.payload)
-        + sum(len(bad.raw) + _NOTE_BYTES for bad in batch.rejected)
-        + sum(
-            2 * len(event.raw) + _NOTE_BYTES + sum(len(bad.raw) + _NOTE_BYTES for bad in event.bad)
-            for event in batch.metadata
-        )
-    )
-
-
-def _join(batches: list[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    with_events = [batch for batch in batches if batch.event_count] or batches[:1]
-    pairs = itertools.pairwise(with_events)
-    return Batch(
-        payload=b"".join([batch.payload for batch in with_events]),
-        event_count=sum(batch.event_count for batch in with_events),
-        first_ts=min(batch.first_ts for batch in with_events),
-        last_ts=max(batch.last_ts for batch in with_events),
-        ordered=all(batch.ordered for batch in with_events)
-        and all(a.last_ts <= b.first_ts for a, b in pairs),
-        own_ids=any(batch.own_ids for batch in with_events),
-        metadata=tuple(event for batch in batches for event in batch.metadata),
-        rejected=tuple(bad for batch in batches for bad in batch.rejected),
-        limit_line=batches[-1].limit_line,
-        closes=any(batch.closes for batch in batches),
-    )

@@ -1,17 +1,18 @@
-"""All open recordings: found or made when somebody writes, let go and sealed when they fall silent.
+"""All open recordings: found or made when a source asks, let go and sealed when they fall silent.
 
 At most one ``Recording`` object exists for each recording, so its sequence numbers and its segment
-have one owner. While one is being let go, whoever wants it waits, and then finds it anew.
+have one owner. While one is being opened or let go, sources that ask for it wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 from rrd import layout
 from rrd.clock import Clock
@@ -22,7 +23,10 @@ from rrd.index.index import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.recordings.committer import Committer
-from rrd.recordings.recording import Recording, Source, Waiting
+from rrd.recordings.recording import Recording
+from rrd.recordings.sealer import SEAL_MAX, Sealer
+from rrd.recordings.source import Source, Waiting
+from rrd.recordings.states import UNDER_WAY
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.shares.queue import Who
 from rrd.shares.room import Ledger, Times
@@ -30,9 +34,6 @@ from rrd.shelf.shelf import Shelf
 from rrd.wire.limits import Limits
 
 _SWEEP_INTERVAL_S = 1.0
-_SEAL_MAX = 1000
-"""Recordings sealed at a time: one index transaction, one run of renames."""
-
 _PLACES_TIMES = Times(tenant=9, key=0, address=0)
 
 _STALL_TOLD_S = 15.0
@@ -72,7 +73,6 @@ class Registry:
         """
         self._refusal = refusal
         self._is_erased = is_erased
-        self._on_sealed = on_sealed
         self._config = config
         self._disk = disk
         self._shelf = Shelf(disk, config.data_dir)
@@ -80,19 +80,19 @@ class Registry:
         self._clock = clock
         self._limits = limits
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
-        self._opening: dict[_Key, asyncio.Task[Recording]] = {}
+        self._opening: dict[_Key, asyncio.Future[None]] = {}
         self._wanted: Counter[_Key] = Counter()
         self._leaving: dict[_Key, asyncio.Future[None]] = {}
         self._waiting = Waiting()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._sealing = asyncio.Lock()
-        self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
-        """Segments that were active at the start, until their recordings are opened or they are sealed."""
         self._places = Ledger(config.recordings_max, _PLACES_TIMES)
         """Of recordings that somebody is writing to: no others can make room."""
         self._started_at = clock.monotonic()
-        self.committer = Committer(config, disk, index, clock, files=files)
+        self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
+        """Segments that were active at the start, until their recordings are opened or they are sealed."""
+        self._sealer = Sealer(index, self._shelf, on_sealed=on_sealed)
+        self.committer = Committer(config, disk, index, clock, self._sealer, files=files)
 
     async def start(self) -> list[asyncio.Task[None]]:
         """Start committing and sweeping. A task that ends by itself has failed, and the daemon with it."""
@@ -104,48 +104,31 @@ class Registry:
         self._tasks = [
             asyncio.create_task(self.committer.run(), name="committer"),
             asyncio.create_task(self._sweep(), name="sweep"),
-            asyncio.create_task(self._watch_progress(), name="commit progress"),
+            asyncio.create_task(self.committer.watch(), name="commit progress"),
         ]
         return self._tasks
-
-    async def _watch_progress(self) -> None:
-        """Raise ``StorageFailed`` once a write has taken longer than it may, so that the daemon is restarted.
-
-        Where memory ran out, the thread that was to tell the end of a write may have died of it: then its end
-        never comes, though nothing has failed.
-        """
-        most_s = self._config.commit_stall_max_s
-        began_at, looks = None, 0
-        while True:
-            await asyncio.sleep(_SWEEP_INTERVAL_S)
-            # Looks are counted, too: time in which the process stood still is no stall.
-            looks = looks + 1 if began_at == self.committer.group_began_at else 0
-            began_at = self.committer.group_began_at
-            if most_s and min(looks * _SWEEP_INTERVAL_S, self.committer.stalled_s()) > most_s:
-                raise StorageFailed(f"a write has not ended for {most_s} s (commit_stall_max_s)")
 
     async def stop(self) -> None:
         """Refuse new sources, wait until everything that was put is safe, and let go of all files."""
         self._stopping = True
-        while self._waiting.bytes or any(
-            recording.has_pending() or recording.busy for recording in self._all()
-        ):
+        while self._waiting.bytes or any(recording.state in UNDER_WAY for recording in self._all()):
             if not await self.committer.has_next_group():
                 break
         # At once, before anything else can run: what is put from here on would never be committed.
         for recording in self._all():
-            recording.closed = True
+            recording.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
         await self.committer.writes.close()
         for recording in self._all():
-            recording.closed = True
+            recording.stop()
             if recording.writer is not None:
                 self.committer.forget(recording.writer)
         self.committer.close()
 
-    async def open_source(
+    @contextlib.asynccontextmanager
+    async def source(
         self,
         tenant: str,
         recording_id: str,
@@ -154,8 +137,8 @@ class Registry:
         visitor: dict[str, str] | None = None,
         lines: int = 1,
         begin: Callable[[], None] = lambda: None,
-    ) -> Source:
-        """Return a new source for a recording, which is made if there is none. ``close_source`` is owed.
+    ) -> AsyncIterator[Source]:
+        """While this is entered, hold a recording open for a new source; it is made if there is none.
 
         ``lines``: how many the sender has brought along, to be counted if the recording is erased.
         ``begin``: called before one is made, which is not made if it raises. Raises ``ShuttingDown``,
@@ -173,13 +156,14 @@ class Registry:
             self._places.take(Who(tenant))
         recording.sources += 1
         recording.used_at = self._clock.monotonic()
-        return Source(recording, origin=origin, visitor=visitor)
-
-    def close_source(self, source: Source) -> None:
-        """Take back a source. What it put goes on its way."""
-        source.recording.source_closed(source)
-        if not source.recording.sources:
-            self._places.give_back(Who(source.recording.tenant))
+        room = functools.partial(self._room, recording)
+        source = Source(recording_id, recording.put, room, origin=origin, visitor=visitor)
+        try:
+            yield source
+        finally:
+            recording.source_closed(source)
+            if not recording.sources:
+                self._places.give_back(Who(tenant))
 
     async def knows(self, tenant: str, recording_id: str) -> bool:
         """Tell whether there is such a recording, or one is being made."""
@@ -188,14 +172,13 @@ class Registry:
             return True
         return await self._index.recording(tenant, recording_id) is not None
 
-    async def room(self, source: Source) -> None:
-        """Wait until there is room for more from ``source``: this is the backpressure on senders.
+    async def _room(self, recording: Recording) -> None:
+        """Wait as ``Source.room`` does.
 
         The last tenth of the room is for tenants that take no more than as much.
-        Raises ``DiskFull`` when the disk's reserve is reached; what was put before is stored all the same.
         """
         self.check_room_on_disk()
-        recording, bytes_max = source.recording, self._config.buffer_bytes_max
+        bytes_max = self._config.buffer_bytes_max
         waiting, kept_back = self._waiting, bytes_max // 10
         while recording.pending_bytes > self._config.recording_buffer_bytes_max or waiting.bytes > (
             bytes_max if waiting.bytes_of[recording.tenant] <= kept_back else bytes_max - kept_back
@@ -238,28 +221,22 @@ class Registry:
     async def expel(self, tenant: str, recording_id: str) -> None:
         """Close a recording that is being removed: its senders hear that it is gone, its files are let go.
 
-        Whoever opens it after that finds it anew, unless ``is_erased`` says otherwise.
+        A source that asks for it after that finds it anew, unless ``is_erased`` says otherwise.
         """
         key = (tenant, recording_id)
-        while (opening := self._opening.get(key)) is not None or key in self._leaving:
-            await asyncio.wait([opening if opening is not None else self._leaving[key]])
+        while (change := self._opening.get(key) or self._leaving.get(key)) is not None:
+            await asyncio.wait([change])
         recording = self._recordings.get(key)
         if recording is not None:
-            recording.refusal = Gone(f"recording {recording_id} was erased, and takes nothing more")
-            recording.closed = True
-            recording.refuse_pending(recording.refusal)
-            while recording.busy:
+            recording.expel(Gone(f"recording {recording_id} was erased, and takes nothing more"))
+            while recording.state == "expelling":
                 await self.committer.next_group()
             if recording.writer is not None:
                 self.committer.forget(recording.writer)
             if self._recordings.get(key) is recording:
                 del self._recordings[key]
-        await self.committer.drop_leftovers(*key)
-        # Not in the middle of sealing: what is sealed must be in the index.
-        async with self._sealing:
-            self._left_active.pop(key, None)
-            for name in [name for name in self.committer.finished if name[:2] == key]:
-                del self.committer.finished[name]
+        self._left_active.pop(key, None)
+        await self._sealer.forget(key)
 
     def _all(self) -> list[Recording]:
         return list(self._recordings.values())
@@ -272,21 +249,16 @@ class Registry:
             if recording is not None:
                 self._recordings.move_to_end(key)
                 return recording
-            leaving = self._leaving.get(key)
-            if leaving is not None:
-                await asyncio.shield(leaving)
-                continue
-            task = self._opening.get(key)
-            if task is None and len(self._recordings) + len(self._opening) >= self._config.recordings_max:
-                await self._make_place()
-                continue
-            if task is None:
-                task = asyncio.create_task(self._load(key, begin))
-                self._opening[key] = task
+            change = self._opening.get(key) or self._leaving.get(key)
+            if change is None:
+                if len(self._recordings) + len(self._opening) >= self._config.recordings_max:
+                    await self._make_place()
+                    continue
+                change = self._opening[key] = asyncio.create_task(self._load(key, begin))
             self._wanted[key] += 1
             try:
-                # Shielded: whoever asked first may be cancelled, the others still want it.
-                await asyncio.shield(task)
+                # Shielded: the first to ask may be cancelled, the others still want it.
+                await asyncio.shield(change)
             finally:
                 self._wanted[key] -= 1
                 if not self._wanted[key]:
@@ -297,10 +269,10 @@ class Registry:
         candidates = (
             recording
             for key, recording in self._recordings.items()
-            # One that was just opened for somebody, who has yet to wake up, would be opened for nothing.
-            if recording.is_idle() and key not in self._wanted
+            # One that was just opened for a task that has yet to wake up would be opened for nothing.
+            if recording.is_idle and key not in self._wanted
         )
-        idle = list(itertools.islice(candidates, _SEAL_MAX))
+        idle = list(itertools.islice(candidates, SEAL_MAX))
         if not idle:
             raise TooManyRecordings(f"{self._config.recordings_max} recordings are being written at once")
         try:
@@ -308,14 +280,12 @@ class Registry:
         except (OSError, RrdError) as error:
             raise StorageFailed("no place for another recording: the index takes nothing in") from error
 
-    async def _load(self, key: _Key, begin: Callable[[], None]) -> Recording:
+    async def _load(self, key: _Key, begin: Callable[[], None]) -> None:
         try:
             if await asyncio.to_thread(self._is_erased, *key):
                 raise Gone(f"recording {key[1]} was erased, and takes nothing more")
-            # A segment that could not be sealed may be gone on with, but not while that is tried again.
-            unsealed = any(name[:2] == key for name in self.committer.finished)
-            async with self._sealing if unsealed else contextlib.nullcontext():
-                return await self._make(key, begin)
+            async with self._sealer.aside(key):
+                self._recordings[key] = await self._make(key, begin)
         finally:
             del self._opening[key]
 
@@ -324,8 +294,7 @@ class Registry:
         if row is None:
             begin()
         recording = Recording(
-            tenant=key[0],
-            recording=key[1],
+            *key,
             created_ms=self._clock.now_ms(),
             used_at=self._clock.monotonic(),
             row=row,
@@ -337,13 +306,11 @@ class Registry:
         active = [segment for segment in row.segments if segment.state == "active"] if row else []
         if row is not None and active:
             await asyncio.to_thread(self._resume, recording, row)
-            for segment in active:
-                # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
-                name = layout.SegmentName(*key, segment.number)
-                self.committer.finished[name] = row.row_id
+            # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
+            self._sealer.finish({layout.SegmentName(*key, each.number): row.row_id for each in active})
             if recording.writer is not None:
-                del self.committer.finished[recording.writer.identity.name]
-        self._recordings[key] = recording
+                self._sealer.resume(recording.writer.identity.name)
+        recording.move("opened")
         return recording
 
     def _resume(self, recording: Recording, row: RecordingRow) -> None:
@@ -385,40 +352,27 @@ class Registry:
         silent = [
             recording
             for recording in self._all()
-            if recording.used_at <= since[recording.is_over] and recording.is_silent()
+            if recording.used_at <= since[recording.is_over] and recording.state == "silent"
         ]
         try:
-            idle = [recording for recording in silent if recording.is_idle()]
-            for start in range(0, len(idle), _SEAL_MAX):
-                await self._let_go(idle[start : start + _SEAL_MAX])
+            idle = [recording for recording in silent if recording.is_idle]
+            for start in range(0, len(idle), SEAL_MAX):
+                await self._let_go(idle[start : start + SEAL_MAX])
             for recording in silent:
-                # Somebody still has it open: a page left in its tab. The next event begins another segment.
-                if recording.is_silent() and not recording.closed:
+                # It is still held open: by a page left in its tab. The next event begins another segment.
+                if recording.state == "silent":
                     self.committer.finish_segment(recording)
-            if self._started_at <= since[False]:
-                await self._seal_left_active()
-            await self._seal_finished()
+            await self._seal(self._finish_left_active() if self._started_at <= since[False] else ())
         except (OSError, RrdError) as error:
             event(logger, logging.ERROR, "seal_failed", recordings=len(silent), error=error)
 
-    async def _seal_left_active(self) -> None:
-        """Seal what was active at the start, and has not been opened since."""
-        for key in self._left_active.keys() & self._recordings.keys():
-            del self._left_active[key]
-        busy = self._opening.keys() | self._leaving.keys()
-        keys = list(itertools.islice((key for key in self._left_active if key not in busy), _SEAL_MAX))
-        if not keys:
-            return
-        done = asyncio.get_running_loop().create_future()
+    def _finish_left_active(self) -> list[_Key]:
+        """Finish what was active at the start and has not been opened since; return whose that is."""
+        closed = (key for key in self._left_active if key not in self._opening)
+        keys = list(itertools.islice(closed, SEAL_MAX))
         for key in keys:
-            self._leaving[key] = done
-            self.committer.finished.update(self._left_active.pop(key))
-        try:
-            await self._seal_finished()
-        finally:
-            for key in keys:
-                del self._leaving[key]
-            done.set_result(None)
+            self._sealer.finish(self._left_active.pop(key))
+        return keys
 
     async def _let_go(self, recordings: list[Recording]) -> None:
         """Seal the segments of recordings and forget them.
@@ -426,39 +380,22 @@ class Registry:
         Raises what ``Index.apply`` raises, and has done nothing, if the index lacks blocks and doesn't take
         them.
         """
-        await self.committer.index_leftovers()
-        done = asyncio.get_running_loop().create_future()
+        await self._sealer.tell()
         # Looked at now: while others were let go, some of these may have gone, too, or be written to again.
-        leaving = [recording for recording in recordings if recording.is_idle() and not recording.closed]
-        for recording in leaving:
-            key = (recording.tenant, recording.recording)
-            recording.closed = True
+        leaving = {(each.tenant, each.recording): each for each in recordings if each.is_idle}
+        for key, recording in leaving.items():
+            recording.move("let go")
             del self._recordings[key]
-            self._leaving[key] = done
             self.committer.finish_segment(recording)
-        try:
-            await self._seal_finished()
-        finally:
-            for recording in leaving:
-                del self._leaving[recording.tenant, recording.recording]
-            done.set_result(None)
+        await self._seal(leaving)
 
-    async def _seal_finished(self) -> None:
-        """Seal the segments that are written to no more. What fails is tried again with the next ones."""
-        async with self._sealing:
-            await self.committer.index_leftovers()
-            while finished := dict(itertools.islice(self.committer.finished.items(), _SEAL_MAX)):
-                names = list(finished)
-                try:
-                    # The index first, and on disk: recovery looks for lost blocks in active/ only.
-                    await self._index.seal([(row_id, name.number) for name, row_id in finished.items()])
-                    await asyncio.to_thread(self._shelf.move_to_sealed, names)
-                except (OSError, RrdError) as error:
-                    # Nothing is lost: what is half done is done again, here or at the next start.
-                    event(logger, logging.ERROR, "seal_failed", segments=len(names), error=error)
-                    return
-                for name in names:
-                    del self.committer.finished[name]
-                    event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
-                event(logger, logging.INFO, "sealed", segments=len(names))
-                self._on_sealed()
+    async def _seal(self, leaving: Collection[_Key]) -> None:
+        """Seal what is finished. Sources that ask for a recording that is leaving wait until then."""
+        done = asyncio.get_running_loop().create_future()
+        self._leaving.update(dict.fromkeys(leaving, done))
+        try:
+            await self._sealer.seal()
+        finally:
+            for key in leaving:
+                del self._leaving[key]
+            done.set_result(None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rrd.recordings.recording import BAD_LINES_MAX
+from rrd.recordings.source import BAD_LINES_MAX
 from tests.harness import LocalDaemon, eventually, running
 from tests.http.api import Api, visiting
 from tests.http.raw_client import Connection

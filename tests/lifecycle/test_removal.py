@@ -14,11 +14,12 @@ from rrd.errors import DiskFull, Gone, NotFound, ObjectMissing, RefusedError, St
 from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Receipt
 from rrd.lifecycle.rounds import Retention
-from rrd.recordings.recording import Source
+from rrd.recordings.source import Source
 from rrd.wire.metadata import Metadata
 from tests.harness import until
 from tests.lifecycle.removal_lab import METADATA, RemovalLab, lab, prepared, said
 from tests.rollup.rollup_lab import DATA, TENANT, A, B, C, D, check_batch, event, settings
+from tests.sources import close_source, open_source
 
 DAY_S = 86_400
 
@@ -77,7 +78,7 @@ async def test_a_recording_of_quarantined_lines_alone_can_be_erased(tmp_path: Pa
 
 async def test_senders_of_an_erased_recording_are_told_and_bring_nothing_back(tmp_path: Path) -> None:
     async with lab(tmp_path) as life:
-        sources = [await life.registry.open_source(TENANT, A) for _ in range(3)]
+        sources = [await open_source(life.registry, TENANT, A) for _ in range(3)]
         await put(sources[0], said(1))
         told: list[int] = []
 
@@ -97,9 +98,9 @@ async def test_senders_of_an_erased_recording_are_told_and_bring_nothing_back(tm
         await asyncio.gather(*sending)
         assert sorted(told) == [0, 1, 2]
         with pytest.raises(Gone):
-            await life.registry.open_source(TENANT, A, lines=5)
+            await open_source(life.registry, TENANT, A, lines=5)
         for source in sources:
-            life.registry.close_source(source)
+            await close_source(source)
         await life.rest()
         await life.rollup.drain()
         assert await life.find_traces() == []
@@ -113,14 +114,14 @@ async def test_senders_of_an_erased_recording_are_told_and_bring_nothing_back(tm
 async def test_blocks_that_the_index_would_not_take_do_not_bring_it_back(tmp_path: Path) -> None:
     async with lab(tmp_path) as life:
         await life.send(A, [said(1)])
-        source = await life.registry.open_source(TENANT, A)
+        source = await open_source(life.registry, TENANT, A)
         # A full disk, as SQLite sees it.
         await life.index._db.writer.execute("PRAGMA max_page_count = 1")
         source.put_metadata(Metadata({f"key{number}": "x" * 4000 for number in range(20)}))
         with pytest.raises(DiskFull):
             await source.flush()
         await life.index._db.writer.execute("PRAGMA max_page_count = 1000000")
-        life.registry.close_source(source)
+        await close_source(source)
         await life.remover.erase(TENANT, A)
         await life.send(B, [event(1)])
         assert await life.find_traces() == []
@@ -136,7 +137,7 @@ async def test_a_removal_waits_for_an_object_that_is_on_its_way(tmp_path: Path) 
         await until(lambda: life.tombstones.lives(TENANT, A), what="the removal to begin")
         # Nothing more is taken at once, though it can't go yet.
         with pytest.raises(Gone):
-            await life.registry.open_source(TENANT, A)
+            await open_source(life.registry, TENANT, A)
         life.store.heal()
         receipt = await erasing
         await asyncio.gather(rolling, return_exceptions=True)
@@ -159,7 +160,7 @@ async def test_while_the_store_is_away_the_rest_goes_at_once(tmp_path: Path) -> 
             assert await life.index.recording(TENANT, recording) is None
             assert all(recording in trace for trace in await life.find_traces(recording))
             with pytest.raises(Gone):
-                await life.registry.open_source(TENANT, recording)
+                await open_source(life.registry, TENANT, recording)
         # Asked for again, it is tried again, and what had gone is not told twice.
         assert await life.remover.erase(TENANT, A) == Receipt(pending=1)
         assert await life.remover.finish() == 2
@@ -209,7 +210,7 @@ async def test_a_new_life_never_shares_a_prefix_with_one_that_is_still_to_go(tmp
         await life.remove("expired")
         life.forget_acked()
         with pytest.raises(StoreAway):
-            await life.registry.open_source(TENANT, A)
+            await open_source(life.registry, TENANT, A)
         life.store.heal()
         await life.remover.finish()
         await life.fill(A, count=2)
@@ -221,7 +222,7 @@ async def test_what_was_written_to_in_the_meantime_does_not_expire(tmp_path: Pat
     async with lab(tmp_path) as life:
         await life.fill(A)
         seen = (await life.row(A)).extent.stored_ms
-        source = await life.registry.open_source(TENANT, A)
+        source = await open_source(life.registry, TENANT, A)
         await put(source, event(500))
         life.acked[A].append(event(500))
         with pytest.raises(NotFound):
@@ -229,7 +230,7 @@ async def test_what_was_written_to_in_the_meantime_does_not_expire(tmp_path: Pat
         # Its sender has not noticed.
         await put(source, event(501))
         life.acked[A].append(event(501))
-        life.registry.close_source(source)
+        await close_source(source)
         assert life.tombstones.lives(TENANT, A) == []
         await life.check(rolled_up=False)
 
@@ -243,7 +244,7 @@ async def test_what_expired_can_be_erased_when_it_has_begun_anew(tmp_path: Path)
         await rolled_up(life, A)
         assert (await life.remover.erase(TENANT, A)).pending == 1
         with pytest.raises(Gone):
-            await life.registry.open_source(TENANT, A)
+            await open_source(life.registry, TENANT, A)
         life.store.heal()
         assert await life.remover.finish() == 0
         assert await life.find_traces() == []
@@ -259,7 +260,7 @@ async def test_a_file_that_cannot_be_removed_is_tried_again(tmp_path: Path, code
             await life.remove("expired")
         # Neither old nor new: what comes now would be taken for what is still to go.
         with pytest.raises(RefusedError):
-            await life.registry.open_source(TENANT, A)
+            await open_source(life.registry, TENANT, A)
         assert await life.remover.finish() == 0
         assert await life.find_traces() == []
         life.forget_acked()

@@ -33,7 +33,7 @@ from rrd.index.rows import RecordingRow
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recordings.recording import Source
+from rrd.recordings.source import Source
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import scan
@@ -43,6 +43,7 @@ from rrd.wire.metadata import Metadata
 from tests.objects.memory_store import MemoryStore
 from tests.samples import LIMITS
 from tests.simdisk import PowerCut, SimDisk
+from tests.sources import close_source, open_source
 from tests.wired import DATA, TENANT, Core, LaggingIndex, ManualClock, recording_id, simulated
 
 _T = TypeVar("_T")
@@ -160,7 +161,7 @@ class Life(Core):
                 for source, account in list(self._open.values()):
                     await self._flush(source, account)
             case Close(slot):
-                self._close(slot)
+                await self._close(slot)
             case Rest():
                 self.clock.seconds += 11
                 await self.registry.seal_idle()
@@ -178,18 +179,18 @@ class Life(Core):
         return self._open[slot]
 
     async def _open_source(self, slot: int, recording: str) -> None:
-        self._close(slot)
-        source = await self.registry.open_source(TENANT, recording)
+        await self._close(slot)
+        source = await open_source(self.registry, TENANT, recording)
         account = Account(recording, source.id)
         self.accounts.append(account)
         self._open[slot] = source, account
 
-    def _close(self, slot: int) -> None:
+    async def _close(self, slot: int) -> None:
         if slot in self._open:
             source, account = self._open.pop(slot)
             self._note(source, account)
             # What it put is on its way, though nobody waits for it any more.
-            self.registry.close_source(source)
+            await close_source(source)
 
     async def _flush(self, source: Source, account: Account) -> None:
         count = len(account.sent)

@@ -15,11 +15,13 @@ import pytest
 
 from rrd.errors import DiskFull, StorageFailed
 from rrd.index.rows import Commit
-from rrd.recordings.recording import Source, Tally
+from rrd.recordings.source import Source, Tally
+from rrd.recordings.states import UNDER_WAY
 from tests.harness import until
 from tests.power.machine import Life, Put, Rest, check, config, disk_of, lived, survivors
 from tests.samples import batch, event
 from tests.simdisk import SimDisk
+from tests.sources import open_source
 from tests.wired import TENANT, LaggingIndex, recording_id
 
 A, B = recording_id(0), recording_id(1)
@@ -62,7 +64,7 @@ class FailingIndex(LaggingIndex):
 
 
 async def _source(life: Life, recording: str = A) -> Source:
-    return await life.registry.open_source(TENANT, recording)
+    return await open_source(life.registry, TENANT, recording)
 
 
 _send = Life.post
@@ -77,7 +79,7 @@ async def _turns(count: int = 50) -> None:
 def _is_clean(life: Life) -> bool:
     recordings = life.registry._recordings.values()
     return life.registry._waiting.bytes == 0 and not any(
-        recording.busy or recording.pending_bytes or recording.has_pending() for recording in recordings
+        recording.state in UNDER_WAY or recording.pending_bytes for recording in recordings
     )
 
 
@@ -91,9 +93,9 @@ async def test_a_sender_waits_while_there_is_no_room_and_goes_on_when_there_is(
         source = await _source(life)
         disk.writes.clear()
         source.put(batch(event(1, pad=700)))
-        await asyncio.wait_for(life.registry.room(source), 20)
+        await asyncio.wait_for(source.room(), 20)
         source.put(batch(event(2, pad=700)))
-        waiting = asyncio.create_task(life.registry.room(source))
+        waiting = asyncio.create_task(source.room())
         await _turns()
         assert not waiting.done()
         disk.writes.set()
@@ -110,7 +112,7 @@ async def test_one_full_recording_does_not_hold_up_others(tmp_path: Path) -> Non
         disk.writes.clear()
         full.put(batch(event(1, pad=2000)))
         other.put(batch(event(1)))
-        await asyncio.wait_for(life.registry.room(other), 20)
+        await asyncio.wait_for(other.room(), 20)
         disk.writes.set()
         assert await full.flush() == await other.flush() == Tally(stored=1)
 
@@ -218,7 +220,7 @@ async def test_a_recording_is_not_sealed_while_the_index_lacks_blocks_of_it(tmp_
         await life.run([Put(0, (event(2),))])
         with pytest.raises(StorageFailed):
             await source.flush()
-        life._close(0)
+        await life._close(0)
         await life.run([Rest()])
         assert index.failures_left == 0
         assert any("/active/" in path for path in disk.files())
@@ -276,7 +278,7 @@ async def test_a_failed_lookup_fails_its_source_alone_and_nobody_waits_for_ever(
         disk.reads.clear()
         disk.read_error = OSError(errno.EIO, "broken")
         source.put(batch(event(1)))
-        room = asyncio.create_task(life.registry.room(source))
+        room = asyncio.create_task(source.room())
         await _turns()
         assert not room.done()
         disk.reads.set()

@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 
 from rrd.extent import Extent
 from rrd.index.rows import RecordingRow
-from rrd.recordings.recording import BLOCK_BYTES_MAX, Recording, Source, Waiting
+from rrd.recordings.recording import BLOCK_BYTES_MAX, Recording
+from rrd.recordings.source import Source, Waiting, Work
 from rrd.segment.format import BlockDraft
 from rrd.wire.events import check_lines
 from rrd.wire.limits import Limits
 from rrd.wire.metadata import Metadata
 from tests.samples import LIMITS, batch, event, meta_event
+
+
+async def _no_wait() -> None: ...
 
 
 class Woken:
@@ -31,21 +35,25 @@ class Woken:
             waiting=self.waiting,
             wake=self._wake,
         )
+        self.recording.move("opened")
 
     def _wake(self, _: Recording) -> None:
         self.count += 1
 
     def source(self, *, origin: str | None = None, visitor: dict[str, str] | None = None) -> Source:
         self.recording.sources += 1
-        return Source(self.recording, origin=origin, visitor=visitor)
+        return Source("r", self.recording.put, _no_wait, origin=origin, visitor=visitor)
 
     def draft(self) -> BlockDraft:
-        work = self.recording.take()
+        work = self.recording.next_work()
         assert work is not None
-        draft = self.recording.draft(work, 1000)
+        draft = self.recording.prepare(work, 1000)
         assert draft is not None
-        self.recording.taken_out(work)
+        self.finish(work)
         return draft
+
+    def finish(self, work: Work) -> None:
+        self.recording.finished(work, None, used_at=0.0)
 
 
 _PUTS = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 50), max_size=4)), max_size=12)
@@ -60,14 +68,14 @@ def test_what_is_taken_is_what_was_put_in_order_and_of_one_source(puts: list[tup
         sources[number].put(batch(*map(event, stamps)))
     assert woken.waiting.bytes == woken.recording.pending_bytes == sum(len(line) + 1 for _, line in expected)
     taken: list[tuple[int, bytes]] = []
-    while (work := woken.recording.take()) is not None:
+    while (work := woken.recording.next_work()) is not None:
         lines = work.batch.payload.splitlines()
         times = [check_lines([line], LIMITS, first_line=1).first_ts for line in lines]
         assert work.batch.event_count == len(lines)
         assert (work.batch.first_ts, work.batch.last_ts) == (min(times), max(times))
         assert work.batch.ordered == (times == sorted(times))
         taken += [(sources.index(work.source), line) for line in lines]
-        woken.recording.taken_out(work)
+        woken.finish(work)
     assert taken == expected
     assert woken.waiting.bytes == woken.recording.pending_bytes == 0
 
@@ -80,9 +88,9 @@ def test_a_block_takes_in_no_further_batch_beyond_its_size() -> None:
     for _ in range(8):
         source.put(batch(event(5, pad=(1 << 20) - 100)))
     sizes = []
-    while (work := woken.recording.take()) is not None:
+    while (work := woken.recording.next_work()) is not None:
         sizes.append(len(work.batch.payload))
-        woken.recording.taken_out(work)
+        woken.finish(work)
     assert len(sizes) == 3
     assert all(BLOCK_BYTES_MAX * 0.9 < size < BLOCK_BYTES_MAX + (1 << 20) for size in sizes[:2])
 
@@ -92,18 +100,20 @@ def test_a_busy_recording_does_not_ask_to_be_woken() -> None:
     source = woken.source()
     source.put(batch(event(1)))
     assert woken.count == 1
-    work = woken.recording.take()
+    work = woken.recording.next_work()
     assert work is not None
     source.put(batch(event(2)))
     assert woken.count == 1
-    assert not woken.recording.is_idle()
+    assert woken.recording.state == "busy"
+    woken.finish(work)
+    assert woken.count == 2
 
 
 def test_a_batch_of_nothing_is_not_put() -> None:
     woken = Woken()
     woken.source().put(batch())
     assert woken.count == 0
-    assert not woken.recording.has_pending()
+    assert woken.recording.state == "silent"
 
 
 def test_pairs_beyond_the_limit_of_keys_are_quarantined_and_the_rest_kept() -> None:
@@ -175,10 +185,10 @@ def test_only_events_as_old_as_those_of_others_may_be_repeats() -> None:
     needed = {}
     for stamp in (9, 10, 11):
         source.put(batch(event(stamp)))
-        work = woken.recording.take()
+        work = woken.recording.next_work()
         assert work is not None
         needed[stamp] = woken.recording.needs_history(work)
-        woken.recording.taken_out(work)
+        woken.finish(work)
     assert needed == {9: True, 10: True, 11: False}
 
 
@@ -186,6 +196,6 @@ def test_metadata_may_be_a_repeat_as_soon_as_anything_is_stored() -> None:
     for row, expected in ((None, False), (_row(None), True)):
         woken = Woken(row=row)
         woken.source().put(batch(meta_event(1, a="1")))
-        work = woken.recording.take()
+        work = woken.recording.next_work()
         assert work is not None
         assert woken.recording.needs_history(work) is expected

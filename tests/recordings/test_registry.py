@@ -12,12 +12,13 @@ import pytest
 from rrd import layout
 from rrd.errors import Gone, RefusedError, ShuttingDown
 from rrd.recordings import registry
-from rrd.recordings.recording import Source, Tally
 from rrd.recordings.registry import TooManyRecordings
+from rrd.recordings.source import Source, Tally
 from rrd.wire.metadata import Metadata
 from tests.power.machine import Life, config, lived
 from tests.samples import batch, event
 from tests.simdisk import SimDisk
+from tests.sources import close_source, open_source
 from tests.wired import DATA, TENANT, recording_id
 
 A, B, C = (recording_id(number) for number in range(3))
@@ -28,7 +29,7 @@ def _disk() -> SimDisk:
 
 
 async def _source(life: Life, recording: str = A) -> Source:
-    return await life.registry.open_source(TENANT, recording)
+    return await open_source(life.registry, TENANT, recording)
 
 
 _send = Life.post
@@ -46,9 +47,8 @@ async def _states(life: Life, recording: str = A) -> list[str]:
 
 async def test_all_who_ask_for_a_recording_at_once_get_the_same(tmp_path: Path) -> None:
     async with lived(_disk(), config(), tmp_path, None) as life:
-        sources = await asyncio.gather(*(_source(life) for _ in range(5)))
-        assert len({id(source.recording) for source in sources}) == 1
-        assert sources[0].recording.sources == 5
+        await asyncio.gather(*(_source(life) for _ in range(5)))
+        assert life.registry._recordings[TENANT, A].sources == 5
 
 
 async def test_a_cancelled_opener_does_not_disturb_the_others(tmp_path: Path) -> None:
@@ -57,9 +57,8 @@ async def test_a_cancelled_opener_does_not_disturb_the_others(tmp_path: Path) ->
         others = [asyncio.create_task(_source(life)) for _ in range(2)]
         await asyncio.sleep(0)
         first.cancel()
-        sources = await asyncio.gather(*others)
-        assert sources[0].recording is sources[1].recording
-        assert sources[0].recording.sources == 2
+        await asyncio.gather(*others)
+        assert life.registry._recordings[TENANT, A].sources == 2
         assert first.cancelled()
 
 
@@ -68,8 +67,8 @@ async def test_more_recordings_than_allowed_are_refused_while_all_are_written_to
         first, _ = await _source(life, A), await _source(life, B)
         with pytest.raises(TooManyRecordings):
             await _source(life, C)
-        life.registry.close_source(first)
-        assert (await _source(life, C)).recording.recording == C
+        await close_source(first)
+        assert (await _source(life, C)).recording_id == C
         assert len(life.registry._recordings) == 2
 
 
@@ -183,7 +182,7 @@ async def test_an_expelled_recording_tells_its_senders_that_it_is_gone(tmp_path:
         with pytest.raises(Gone):
             await source.flush()
         assert life.registry.take_late_lines() == {(TENANT, A): 1}
-        life.registry.close_source(source)
+        await close_source(source)
         await life.registry.expel(TENANT, recording_id(3))
 
 
@@ -286,9 +285,9 @@ async def test_a_source_closed_while_its_events_wait_leaves_nothing_behind(tmp_p
         for number in range(5):
             source = await _source(life)
             source.put(batch(event(number)))
-            life.registry.close_source(source)
+            await close_source(source)
             await source.flush()
-        assert stays.recording._live_ts == {}
+        assert life.registry._recordings[TENANT, A]._live_ts == {}
         # Its events are others' events all the same.
         stays.put(batch(event(4), event(5)))
         assert await stays.flush() == Tally(stored=1, duplicates=1)
@@ -313,7 +312,7 @@ async def test_a_failing_close_holds_up_nobody(tmp_path: Path) -> None:
 async def test_tenants_with_the_same_recording_id_do_not_meet(tmp_path: Path) -> None:
     async with lived(_disk(), config(), tmp_path, None) as life:
         await _send(life, event(1))
-        other = await life.registry.open_source("other", A)
+        other = await open_source(life.registry, "other", A)
         other.put(batch(event(1)))
         assert await other.flush() == Tally(stored=1)
 

@@ -233,20 +233,18 @@ class Lab(Core):
     async def send(self, recording: str, lines: Iterable[bytes], *, block: int = 4) -> None:
         """Send lines, ``block`` of them at a time, each time until they are acked."""
         rest = list(lines)
-        source = await self.registry.open_source(TENANT, recording)
-        while rest:
-            part, rest = rest[:block], rest[block:]
-            source.put(check_batch(*part))
-            await source.flush()
-            self.acked[recording] += [line for line in part if line.startswith(b"{")]
-        self.registry.close_source(source)
+        async with self.registry.source(TENANT, recording) as source:
+            while rest:
+                part, rest = rest[:block], rest[block:]
+                source.put(check_batch(*part))
+                await source.flush()
+                self.acked[recording] += [line for line in part if line.startswith(b"{")]
 
     async def note(self, recording: str, line: bytes) -> None:
         """Send a line that is no event of the stream: metadata."""
-        source = await self.registry.open_source(TENANT, recording)
-        source.put(check_batch(line))
-        await source.flush()
-        self.registry.close_source(source)
+        async with self.registry.source(TENANT, recording) as source:
+            source.put(check_batch(line))
+            await source.flush()
 
     async def rest(self, seconds: float = 11) -> None:
         """Let time pass, and seal what has been silent."""

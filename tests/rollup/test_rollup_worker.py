@@ -29,6 +29,7 @@ from tests.rollup.rollup_lab import (
     settings,
 )
 from tests.simdisk import SimDisk
+from tests.sources import close_source, open_source
 from tests.wired import recording_id
 
 
@@ -110,7 +111,7 @@ async def test_nothing_is_due_before_the_delay_unless_it_is_full(tmp_path: Path)
 
 async def test_blocks_of_senders_who_are_still_there_are_kept_apart(tmp_path: Path) -> None:
     async with lab(tmp_path, settings(rollup_block_bytes=1 << 20)) as life:
-        here = await life.registry.open_source(TENANT, A)
+        here = await open_source(life.registry, TENANT, A)
         for number in range(3):
             here.put(check_batch(event(10 * number)))
             await here.flush()
@@ -123,7 +124,7 @@ async def test_blocks_of_senders_who_are_still_there_are_kept_apart(tmp_path: Pa
         life.disk.put("/object", life.store.objects[key_of(row, each)])
         _, headers = read_table(life.disk, "/object", each.size)
         assert [header.source == here.id for header in headers] == [True, False] * 3
-        life.registry.close_source(here)
+        await close_source(here)
         await life.rest()
         await life.check(rolled_up=True)
 

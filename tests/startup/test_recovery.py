@@ -23,7 +23,7 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import plan
-from rrd.recordings.recording import Tally
+from rrd.recordings.source import Tally
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.startup import rebuild as rebuilding

@@ -1,0 +1,96 @@
+"""What is on disk and not in the index yet: blocks that it would not take, and segments to be sealed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from rrd import metrics
+from rrd.errors import RrdError
+from rrd.index.index import Index
+from rrd.index.rows import Commit
+from rrd.layout import SegmentName
+from rrd.log import event
+from rrd.shelf.shelf import Shelf
+
+SEAL_MAX = 1000
+"""Segments sealed at a time: one index transaction, one run of renames."""
+
+_Key = tuple[str, str]
+
+logger = logging.getLogger(__name__)
+
+
+class Sealer:
+    """The owner of finished segments. For the event loop only."""
+
+    def __init__(self, index: Index, shelf: Shelf, *, on_sealed: Callable[[], None]) -> None:
+        """``on_sealed`` is called when there are sealed segments that were active before."""
+        self._index = index
+        self._shelf = shelf
+        self._on_sealed = on_sealed
+        self._unindexed: list[Commit] = []
+        self._indexing = asyncio.Lock()
+        self._finished: dict[SegmentName, int] = {}
+        self._sealing = asyncio.Lock()
+
+    async def tell(self, commits: Sequence[Commit] = ()) -> None:
+        """Tell the index of blocks: first of those that it would not take before. Raises as ``Index.apply``.
+
+        Owed before a segment is sealed: a start looks for such blocks in active ones only.
+        """
+        async with self._indexing:
+            self._unindexed += commits
+            if self._unindexed:
+                await self._index.apply(self._unindexed)
+                metrics.BLOCKS_STORED.add(len(self._unindexed))
+                metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
+                metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
+                self._unindexed = []
+
+    def finish(self, segments: Mapping[SegmentName, int]) -> None:
+        """Take over segments to which nothing more is appended, with their recordings' row ids."""
+        self._finished.update(segments)
+
+    def resume(self, name: SegmentName) -> None:
+        """Give a finished segment back: it is gone on with."""
+        del self._finished[name]
+
+    def aside(self, key: _Key) -> contextlib.AbstractAsyncContextManager[None]:
+        """While this is entered, seal nothing of a recording: a finished segment may be gone on with."""
+        return self._sealing if any(name[:2] == key for name in self._finished) else contextlib.nullcontext()
+
+    async def forget(self, key: _Key) -> None:
+        """Let go of what is left of a recording that is being removed. Told later, it would bring it back.
+
+        None of the blocks were acked.
+        """
+        async with self._indexing:
+            self._unindexed = [block for block in self._unindexed if (block.tenant, block.recording) != key]
+        # Not in the middle of sealing: what is sealed must be in the index.
+        async with self._sealing:
+            for name in [name for name in self._finished if name[:2] == key]:
+                del self._finished[name]
+
+    async def seal(self) -> None:
+        """Seal the finished segments. What fails is tried again with the next ones. Raises as ``tell``."""
+        async with self._sealing:
+            await self.tell()
+            while finished := dict(itertools.islice(self._finished.items(), SEAL_MAX)):
+                names = list(finished)
+                try:
+                    # The index first, and on disk: recovery looks for lost blocks in active/ only.
+                    await self._index.seal([(row_id, name.number) for name, row_id in finished.items()])
+                    await asyncio.to_thread(self._shelf.move_to_sealed, names)
+                except (OSError, RrdError) as error:
+                    # Nothing is lost: what is half done is done again, here or at the next start.
+                    event(logger, logging.ERROR, "seal_failed", segments=len(names), error=error)
+                    return
+                for name in names:
+                    del self._finished[name]
+                    event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
+                event(logger, logging.INFO, "sealed", segments=len(names))
+                self._on_sealed()
