@@ -44,8 +44,9 @@ from rrd.clock import SystemClock
 from rrd.config import Config
 from rrd.daemon.assembly import limits_of
 from rrd.disk.disk import OsDisk
-from rrd.index.index import Index
+from rrd.index import home
 from rrd.index.rows import RecordingRow
+from rrd.index.sqlite.index import SqliteIndex
 from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
@@ -120,7 +121,7 @@ async def fill(config: Config, bodies: dict[str, list[bytes]]) -> None:
     clock, disk = SkippingClock(), OsDisk()
     limits = limits_of(config)
     os.makedirs(layout.active_dir(config.data_dir))
-    index = await Index.open(layout.index_path(config.data_dir))
+    index = await SqliteIndex.open(home.index_path(config.data_dir))
     registry = Registry(config, disk, index, clock, limits)
     await registry.start()
     for recording, lines in bodies.items():
@@ -159,7 +160,7 @@ class RolledUp(NamedTuple):
 async def roll_up(config: Config, store: ObjectStore, names: list[str]) -> RolledUp:
     """Roll up all of a data directory."""
     disk, clock, claims = OsDisk(), SystemClock(), Claims()
-    index = await Index.open(layout.index_path(config.data_dir))
+    index = await SqliteIndex.open(home.index_path(config.data_dir))
     evictor = Evictor(config, disk, index, claims, clock, store=store)
     rollup = RollUp(config, disk, index, store, claims, clock, live_sources=lambda *_: (), evictor=evictor)
     try:

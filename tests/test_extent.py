@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.extent import Extent, nothing, total
-from rrd.index.queries import RECORDING_COLUMNS
+from rrd.index.rows import RECORDING_COLUMNS
 from rrd.segment.format import BlockDraft, BlockHeader
 
 COUNTS = st.integers(0, 2**40)

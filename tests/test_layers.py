@@ -36,7 +36,7 @@ ONLY_IN = {
     "botocore": {"objects"},
     "uvloop": {"daemon"},
     "aiosqlite": {"index"},
-    "sqlite3": {"disk", "index", "access", "readonly", "backup", "exchange"},
+    "sqlite3": {"disk", "index", "access", "backup", "exchange"},
     "google_crc32c": {"segment", "objects"},
     "fcntl": {"disk"},
 }
@@ -121,6 +121,24 @@ def test_a_module_imports_only_from_its_layer_and_below(path: Path) -> None:
             assert _is_allowed(importer, imported or "__init__"), f"{importer} imports {name}"
         elif top in ONLY_IN:
             assert importer in ONLY_IN[top], f"{importer} imports {top}"
+
+
+def test_one_module_alone_knows_what_keeps_the_index() -> None:
+    """A second backend is a package beside it: all of rrd has the contract, and what ``home`` opens."""
+    packages = [path.parent for path in (ROOT / "rrd/index").rglob("__init__.py")]
+    backends = [package for package in packages if package.name != "index"]
+    assert backends
+    for backend in backends:
+        name = _module(backend / "__init__.py")
+        users = {path for path in FILES if backend not in path.parents and _uses(path, name)}
+        assert users == {ROOT / "rrd/index/home.py"}
+    assert {path for path in FILES if ROOT / "rrd/index" in path.parents and _uses(path, "sqlite3")} <= {
+        path for path in FILES if ROOT / "rrd/index/sqlite" in path.parents
+    }
+
+
+def _uses(path: Path, package: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for name in _imports(path))
 
 
 def test_modules_of_a_layer_do_not_import_each_other_in_circles() -> None:

@@ -14,11 +14,12 @@ from rrd.access.keys import KeyStore
 from rrd.cli import common
 from rrd.config import Config
 from rrd.errors import BadRequest, ConfigError, NotFound, RrdError
+from rrd.index import home
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from rrd.index.index import Index
+    from rrd.index.contract import Index
     from rrd.lifecycle.removal import Receipt, Remover
 
 _SHOWN_MAX = 20
@@ -84,7 +85,7 @@ def _erase(args: argparse.Namespace) -> int:
 
     config = common.settings(args)
     wanted = _wanted(args, config)
-    path = common.require_index(config)
+    home.require(config.data_dir)
     with contextlib.ExitStack() as stack:
         is_served = False
         try:
@@ -94,7 +95,7 @@ def _erase(args: argparse.Namespace) -> int:
         if not is_served and not args.dry_run:
             # What a killed daemon has stored and not indexed is to be found as well.
             asyncio.run(_catch_up(config))
-        found = asyncio.run(_find(path, wanted))
+        found = asyncio.run(_find(config, wanted))
         _show(found)
         if args.dry_run or not found:
             return 0 if found else 1
@@ -123,20 +124,15 @@ def _wanted(args: argparse.Namespace, config: Config) -> Wanted:
     return Wanted(args.tenant, tuple(dict.fromkeys(recordings)), tuple(args.meta))
 
 
-async def _find(path: str, wanted: Wanted) -> list[Found]:
+async def _find(config: Config, wanted: Wanted) -> list[Found]:
     """Return what there is of what is wanted. Raises ``NotFound``, ``BadRequest`` if it isn't clear whose."""
-    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
-
-    index = await Index.open(path)
-    try:
+    async with home.opened(config.data_dir) as index:
         tenants = [wanted.tenant] if wanted.tenant else [tenant.name for tenant in await index.tenants()]
         if wanted.filters:
             if len(tenants) > 1:
                 raise BadRequest("there are several tenants. Say whose recordings are meant: --tenant")
             return [found async for found in _matching(index, tenants, wanted)]
         return [await _one(index, tenants, recording) for recording in wanted.recordings]
-    finally:
-        await index.close()
 
 
 async def _one(index: Index, tenants: Sequence[str], recording: str) -> Found:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rrd.cli import common
 from rrd.clock import SystemClock
 from rrd.config import Config
+from rrd.index import home
 
 if TYPE_CHECKING:
     from rrd.index.rows import TenantRow
@@ -52,8 +53,7 @@ def _retention(args: argparse.Namespace) -> int:
         return 0
     for hold in holds.load().holds.values():
         print(f"held: {hold.text()}. If that is right: rrd retention --confirm", file=sys.stderr)
-    path = common.require_index(config)
-    goes, tenants = asyncio.run(_look(path, config))
+    goes, tenants = asyncio.run(_look(config))
     if args.list:
         common.print_table(
             ("TENANT", "RECORDING", "LAST EVENT STORED", "EVENTS", "BYTES", "WHY"),
@@ -76,17 +76,13 @@ def _retention(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _look(path: str, config: Config) -> tuple[list[Expiry], list[TenantRow]]:
-    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
+async def _look(config: Config) -> tuple[list[Expiry], list[TenantRow]]:
     from rrd.lifecycle.retention import limits_of, look  # noqa: PLC0415
 
     limits = limits_of(config)
-    index = await Index.open(path)
-    try:
+    async with home.opened(config.data_dir) as index:
         goes = await look(index, limits, now_ms=SystemClock().now_ms(), count_max=_COUNT_MAX)
         return goes, await index.tenants()
-    finally:
-        await index.close()
 
 
 def _sums(goes: Sequence[Expiry], tenants: Sequence[TenantRow]) -> list[Sequence[str]]:

@@ -21,7 +21,8 @@ from rrd.http.budget import Budget
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
-from rrd.index.index import Index
+from rrd.index import home
+from rrd.index.contract import Index
 from rrd.inventory.census import Patience
 from rrd.lifecycle.guard import Guard, Place
 from rrd.lifecycle.holds import Holds
@@ -39,7 +40,7 @@ from rrd.shares.admission import Admission
 from rrd.shares.room import Room, Times
 from rrd.shares.threads import FairThreads
 from rrd.startup.catch_up import STORE_WAIT_S
-from rrd.startup.recovery import Recovered, open_index, recover
+from rrd.startup.recovery import Recovered, recover
 from rrd.tombstones import Tombstones
 from rrd.wire.limits import Limits
 
@@ -119,7 +120,7 @@ async def make_parts(config: Config, keys: KeyStore, stack: contextlib.AsyncExit
     stack.callback(reading_threads.close)
     object_threads = FairThreads(_READING_THREADS, name="reading-objects")
     stack.callback(object_threads.close)
-    index, must_rebuild = await open_index(config)
+    index, must_rebuild = await home.open_index(config.data_dir)
     stack.push_async_callback(index.close)
     guard = Guard(config.data_dir, config.disk_reserve_bytes, place=Place(config.data_dir))
     evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)

@@ -36,7 +36,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
 from rrd.errors import NotFound, ObjectError, ObjectMissing, RefusedError, RrdError, StoreAway
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow, RemovedRecording
 from rrd.inventory.census import StoreFiles
 from rrd.lifecycle.local_files import is_recorded, remove_files

@@ -26,7 +26,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import Commit, MetadataChange, RecordingRow
 from rrd.layout import SegmentName
 from rrd.log import event

@@ -23,7 +23,8 @@ from rrd.care.verify import Verifier
 from rrd.config import Config
 from rrd.disk.disk import OsDisk
 from rrd.errors import Gone, NotFound, StoreAway
-from rrd.index.index import Index
+from rrd.index import home
+from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.inventory.differences import Difference
 from rrd.lifecycle.removal import Remover
@@ -37,7 +38,7 @@ from rrd.recordings.registry import Registry
 from rrd.rollup.evict import Evictor
 from rrd.rollup.worker import RollUp, empty_rolling_dir
 from rrd.shelf.holdings import Holdings
-from rrd.startup.recovery import Recovered, lock_data_dir, open_index, recover
+from rrd.startup.recovery import Recovered, lock_data_dir, recover
 from rrd.tombstones import Tombstones
 from rrd.wire.events import check_lines
 from tests.objects.memory_store import MemoryStore
@@ -129,7 +130,7 @@ class Life:
             answers[f"{tenant} statistics"] = await self.index.statistics(
                 tenant, month_start_ms=month_start_ms
             )
-        for _, tenant, recording in await self.index.all_recordings(after_row_id=0, limit=1000):
+        for _, tenant, recording, *_ in await self.index.oldest(tenant=None, after_row_id=0, limit=1000):
             key = f"{tenant} {recording}"
             row = await self.row(recording, tenant)
             answers[f"{key} metadata"] = await self.index.metadata(tenant, recording)
@@ -177,7 +178,7 @@ async def life(folder: Path, store: Any, *, resume: bool = True, **changes: Any)
     """A life in ``folder``, begun as the daemon begins one. ``resume``: unfinished removals are finished."""
     config = settings(folder, **changes)
     with lock_data_dir(config.data_dir), Tombstones(layout.tombstones_path(config.data_dir)) as tombstones:
-        index, rebuild = await open_index(config)
+        index, rebuild = await home.open_index(config.data_dir)
         made = Life(config, index, store, tombstones)
         try:
             empty_rolling_dir(made.disk, config.data_dir)
@@ -199,7 +200,7 @@ async def life(folder: Path, store: Any, *, resume: bool = True, **changes: Any)
 
 
 def index_path(folder: Path) -> Path:
-    return Path(layout.index_path(str(folder / "data")))
+    return Path(home.index_path(str(folder / "data")))
 
 
 def delete_index(folder: Path) -> None:
@@ -285,7 +286,7 @@ async def rolled(now: Life) -> list[str]:
     """Where local copies of rolled segments are, or were a moment ago."""
     return [
         layout.sealed_path(now.config.data_dir, layout.SegmentName(tenant, recording, segment.number))
-        for _, tenant, recording in await now.index.all_recordings(after_row_id=0, limit=1000)
+        for _, tenant, recording, *_ in await now.index.oldest(tenant=None, after_row_id=0, limit=1000)
         for segment in (await now.row(recording, tenant)).segments
         if segment.state == "rolled"
     ]

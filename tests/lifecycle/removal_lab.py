@@ -15,6 +15,7 @@ disk.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import sqlite3
 import zlib
@@ -151,6 +152,7 @@ class RemovalLab(Lab):
         await recover(
             self.config, self.disk, self.index,
             rebuild=must_rebuild, store=self.store, tombstones=self.tombstones,
+            spool_dir=os.path.dirname(self.index.path),
         )  # fmt: skip
         await self.remover.resume()
         self._tasks = await self.registry.start()

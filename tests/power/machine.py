@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import sqlite3
 from collections import Counter, defaultdict
@@ -30,8 +31,8 @@ from typing import NamedTuple, TypeVar
 from rrd import layout
 from rrd.config import Config
 from rrd.errors import RefusedError
-from rrd.index.index import Index
 from rrd.index.rows import Commit, RecordingRow
+from rrd.index.sqlite.index import SqliteIndex
 from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
@@ -86,7 +87,7 @@ class ManualClock:
         return self.seconds
 
 
-class LaggingIndex(Index):
+class LaggingIndex(SqliteIndex):
     """An index that remembers every state a power cut may throw it back to, the newest last."""
 
     states: list[bytes]
@@ -180,7 +181,9 @@ class Life:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, settings: Config, *, rebuild: bool) -> None:
-        self.recovered = await recover(settings, self.disk, self.index, rebuild=rebuild)
+        self.recovered = await recover(
+            settings, self.disk, self.index, rebuild=rebuild, spool_dir=os.path.dirname(self.index.path)
+        )
         self._tasks = await self.registry.start()
 
     async def run(self, steps: Sequence[Step]) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import zlib
 from collections import defaultdict
@@ -201,7 +202,10 @@ class Lab:
         self.acked.update({recording: list(lines) for recording, lines in world.acked.items()})
         empty_rolling_dir(self.disk, DATA)
         must_rebuild = world.state is None and not is_first
-        await recover(self.config, self.disk, self.index, rebuild=must_rebuild, store=self.store)
+        await recover(
+            self.config, self.disk, self.index,
+            rebuild=must_rebuild, store=self.store, spool_dir=os.path.dirname(self.index.path),
+        )  # fmt: skip
         self._tasks = await self.registry.start()
 
     async def end(self) -> None:

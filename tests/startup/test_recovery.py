@@ -17,7 +17,9 @@ from rrd import layout
 from rrd.config import Config
 from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError, CorruptSegment
-from rrd.index.index import Index
+from rrd.index import home
+from rrd.index.contract import Index
+from rrd.index.sqlite.index import SqliteIndex
 from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
@@ -27,8 +29,9 @@ from rrd.recordings.registry import Registry
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.startup import rebuild as rebuilding
-from rrd.startup.recovery import Recovered, lock_data_dir, open_index, recover, reindex
+from rrd.startup.recovery import Recovered, lock_data_dir, recover, reindex
 from rrd.wire.events import check_lines
+from tests.index.memory_index import MemoryIndex
 from tests.power.machine import ManualClock, recording_id
 from tests.samples import LIMITS, event, metadata
 
@@ -63,10 +66,13 @@ class Core:
 
 
 @contextlib.asynccontextmanager
-async def core(folder: Path, *, segment_bytes_max: int = 1 << 20) -> AsyncIterator[Core]:
+async def core(
+    folder: Path, *, segment_bytes_max: int = 1 << 20, other: Index | None = None
+) -> AsyncIterator[Core]:
+    """``other``: an empty index of another kind, to be used instead of the one that is there."""
     config = _config(folder, segment_bytes_max=segment_bytes_max)
     with lock_data_dir(config.data_dir):
-        index, rebuild = await open_index(config)
+        index, rebuild = (other, True) if other else await home.open_index(config.data_dir)
         disk, clock = OsDisk(), ManualClock()
         registry = Registry(config, disk, index, clock, LIMITS)
         try:
@@ -85,7 +91,7 @@ def _config(folder: Path, *, segment_bytes_max: int = 1 << 20) -> Config:
 
 
 def _index_path(folder: Path) -> Path:
-    return Path(layout.index_path(str(folder / "data")))
+    return Path(home.index_path(str(folder / "data")))
 
 
 def _segment(folder: Path, number: int = 1) -> Path:
@@ -97,9 +103,9 @@ def _delete_index(folder: Path) -> None:
         Path(f"{_index_path(folder)}{suffix}").unlink(missing_ok=True)
 
 
-async def _fill(folder: Path) -> None:
+async def _fill(folder: Path, other: Index | None = None) -> None:
     """Two recordings of two tenants, sealed and active segments, repeats, bad lines, metadata versions."""
-    async with core(folder, segment_bytes_max=300) as filling:
+    async with core(folder, segment_bytes_max=300, other=other) as filling:
         for tenant in TENANTS:
             await filling.send(metadata("user", "1"), event(3), event(1), tenant=tenant)
             filling.clock.seconds += 1
@@ -135,7 +141,7 @@ async def _answers(index: Index, data_dir: str) -> dict[str, object]:
 
 
 async def _answers_of(folder: Path) -> dict[str, object]:
-    index = await Index.open(str(_index_path(folder)))
+    index = await SqliteIndex.open(str(_index_path(folder)))
     try:
         return await _answers(index, str(folder / "data"))
     finally:
@@ -190,6 +196,18 @@ async def test_a_damaged_index_is_set_aside_and_rebuilt(
     assert "index_damaged" in caplog.text
 
 
+async def test_a_daemon_runs_on_any_index_that_keeps_the_contract(tmp_path: Path) -> None:
+    await _fill(tmp_path / "sqlite")
+    filled, rebuilt = MemoryIndex(), MemoryIndex()
+    await _fill(tmp_path / "memory", filled)
+    answers = await _answers(filled, str(tmp_path / "memory" / "data"))
+    assert answers == await _answers_of(tmp_path / "sqlite")
+    async with core(tmp_path / "memory", other=rebuilt) as again:
+        assert await _answers(rebuilt, str(tmp_path / "memory" / "data")) == answers
+        assert await again.send(event(4), event(11)) == Tally(stored=1, duplicates=1)
+    assert not _index_path(tmp_path / "memory").exists()
+
+
 class _Crash(BaseException):
     pass
 
@@ -203,7 +221,7 @@ async def test_a_rebuild_that_was_cut_off_is_begun_again(
     # A transaction for each recording, so that a crash can come between them.
     monkeypatch.setattr(rebuilding, "APPLY_MAX", 1)
     config = _config(tmp_path)
-    index, rebuild = await open_index(config)
+    index, rebuild = await home.open_index(config.data_dir)
     assert rebuild
     apply, calls = index.apply, 0
 
@@ -217,7 +235,7 @@ async def test_a_rebuild_that_was_cut_off_is_begun_again(
     monkeypatch.setattr(index, "apply", apply_once)
     with pytest.raises(_Crash):
         await recover(config, OsDisk(), index, rebuild=True)
-    assert not await index.is_empty()
+    assert await index.oldest(tenant=None, after_row_id=0, limit=1)
     await index.close()
     async with core(tmp_path) as again:
         assert await _answers(again.index, str(tmp_path / "data")) == before
