@@ -8,6 +8,9 @@ VENV_LOCK := .venv-lock
 BIN := $(VENV)/bin
 ARGS ?=
 
+# Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers caddy lock clean
 
 help:

@@ -35,13 +35,13 @@ def pytest_configure() -> None:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Say how many processes ``-n auto`` means: tests that have servers or browsers mostly wait."""
-    return 2 * len(os.sched_getaffinity(0)) + 2
+    return 2 * len(os.sched_getaffinity(0)) + 1
 
 
 # Last, after -k and -m: a row that is asked for by itself is the first of those left.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out two of three rows of large tables that run processes, unless all is to be tried."""
+    """Leave out two of three rows of tables that take long, unless all is to be tried."""
     if IS_THOROUGH:
         return
     seen: Counter[str] = Counter()

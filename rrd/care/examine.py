@@ -212,8 +212,10 @@ class Examiner:
                 "copy-leftover", tenant, recording, path, what, MEND, "remove_file", "held_elsewhere", proofs
             )
         if identity is not None:
-            looked = scan(self.disk, path)
-            if looked.verdict == "clean" and not looked.blocks:
+            looked = None
+            with contextlib.suppress(FileNotFoundError):  # Moved meanwhile, as the next look will show.
+                looked = scan(self.disk, path)
+            if looked is not None and looked.verdict == "clean" and not looked.blocks:
                 what = "the index does not refer to it, and it holds nothing"
                 return Difference(
                     "segment-empty", tenant, recording, path, what, MEND, "remove_file", "empty"

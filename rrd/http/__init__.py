@@ -8,7 +8,7 @@
 ``ingest_ws``    events over a socket
 ``socket_replies``  what the server says over one
 ``budget``       what all senders make the daemon hold, shared fairly
-``turns``        how much is read in one turn of the event loop, shared fairly
+``turns``        how much is read, and how many sockets open, in one turn of the event loop, shared fairly
 ``server``       all connections: how many, and who may have one more
 ``connection``   one of them, below the handlers
 ``upgrade``      the opening handshake of a socket, checked

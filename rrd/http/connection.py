@@ -65,6 +65,12 @@ def hold_of(request: web.BaseRequest) -> Hold:
     return connection.hold
 
 
+async def opening_turn(request: web.BaseRequest, who: Who) -> None:
+    """Return when the connection of ``request`` may become a socket of ``who``."""
+    manager: Any = request.protocol._manager
+    await manager.opening_turns.wait(who)
+
+
 def count_taken(request: web.BaseRequest, size: int) -> None:
     """``size`` bytes were read of a body, and are about to be decoded: count what still waits."""
     connection = request.protocol

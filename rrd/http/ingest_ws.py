@@ -26,7 +26,7 @@ from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from rrd.errors import RrdError, ShuttingDown, TooLarge, WireError, without_frames
 from rrd.http.budget import LARGE_EVENT_BYTES, TooMuchUnfinished, TooSlow
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
-from rrd.http.connection import hold_of
+from rrd.http.connection import hold_of, opening_turn
 from rrd.http.decoding import in_thread, next_batch
 from rrd.http.frames import Message, size_of
 from rrd.http.gathering import GatheringSocket
@@ -51,6 +51,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     check_upgrade(request)
     sender = await sender_of(request, services)
+    await opening_turn(request, sender.who)
     if services.is_stopping:
         raise ShuttingDown("the server is stopping; open the socket again in a moment")
     services.registry.check_room_on_disk()

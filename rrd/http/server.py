@@ -15,7 +15,7 @@ from rrd.http.crowding import RefusedConnections
 from rrd.http.paths import tidy_target
 from rrd.http.problems import http_problem, note_refusal
 from rrd.http.services import Services
-from rrd.http.turns import ReadingTurns
+from rrd.http.turns import OpeningTurns, ReadingTurns
 from rrd.shares.queue import Who
 from rrd.shares.room import Room, Times
 
@@ -50,6 +50,7 @@ class Server(web.Server):
         """Called for each connection that has ended."""
         self.places = Room(services.connections_max, _TIMES)
         self.turns = ReadingTurns(self._loop.call_soon)
+        self.opening_turns = OpeningTurns(self._loop.call_soon)
         self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
 
     def _lost(self) -> None:

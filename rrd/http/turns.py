@@ -8,6 +8,7 @@ tenant with one body does not wait for the thousand of another. Connections that
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,6 +22,9 @@ TURN_BYTES = 4 << 20
 """What connections bring in one turn before the others wait: some milliseconds of copying."""
 
 _READERS_MAX = TURN_BYTES // READ_BYTES
+
+_OPENINGS_MAX = 16
+"""Sockets that open in one turn: half a millisecond each."""
 
 
 class Reader(Protocol):
@@ -98,5 +102,43 @@ class ReadingTurns:
             self._await_next()
 
 
-def _any(_who: Who, _reader: Reader) -> bool:
+class OpeningTurns:
+    """Lets sockets open by turns: thousands that ask at once must not take a turn that lasts a second."""
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """``call_soon``: the event loop's, which calls in its next turn."""
+        self._call_soon = call_soon
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._left = _OPENINGS_MAX
+        """How many more may open in this turn."""
+        self._is_next_due = False
+
+    async def wait(self, who: Who) -> None:
+        """Return when a socket of ``who`` may open. Of those that wait, each tenant has its turn."""
+        self._await_next()
+        if self._left:
+            self._left -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.push(who, turn)
+        await turn
+
+    def _await_next(self) -> None:
+        if not self._is_next_due:
+            self._is_next_due = True
+            self._call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._is_next_due = False
+        self._left = _OPENINGS_MAX
+        while self._left and (found := self._waiting.pop(_any)) is not None:
+            turn = found[1]
+            if not turn.done():  # Its client may have gone.
+                turn.set_result(None)
+                self._left -= 1
+        if self._left < _OPENINGS_MAX:
+            self._await_next()
+
+
+def _any(_who: Who, _item: object) -> bool:
     return True

@@ -9,6 +9,7 @@ there only the next message begins a new stream.
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, cast
@@ -289,6 +290,16 @@ def _zstd_window_bytes(begin: bytes) -> int:
         return 1 << 62
 
 
+class _AtOnce(threading.local):
+    """What decodes whole frames: one a thread, since it keeps nothing from one to the next."""
+
+    def __init__(self) -> None:
+        self.context = zstandard.ZstdDecompressor()
+
+
+_AT_ONCE = _AtOnce()
+
+
 class Zstd:
     """RFC 8878. Frames that ask for a larger window than allowed are refused, since it is memory."""
 
@@ -296,7 +307,8 @@ class Zstd:
 
     def __init__(self, window_bytes_max: int) -> None:
         self._window_bytes_max = window_bytes_max
-        self._context = zstandard.ZstdDecompressor(max_window_size=window_bytes_max)
+        self._context: zstandard.ZstdDecompressor | None = None
+        """For frames that aren't decoded at once. Making one takes longer than decoding a small frame."""
         self._frame: zstandard.ZstdDecompressionObj | None = None
         self._window_bytes = self._decoded_bytes = 0
         """Of the open frame: the window that its header declares, and what came out."""
@@ -331,6 +343,8 @@ class Zstd:
             rest = part
             while rest:
                 if self._frame is None:
+                    if self._context is None:
+                        self._context = zstandard.ZstdDecompressor(max_window_size=self._window_bytes_max)
                     self._frame = self._context.decompressobj()
                     self._decoded_bytes = 0
                     self._window_bytes = _zstd_window_bytes(rest)
@@ -366,7 +380,7 @@ class Zstd:
             is_moderate = 0 < header.content_size <= _ZSTD_AT_ONCE_BYTES_MAX
             if not is_moderate or header.window_size > self._window_bytes_max:
                 return None
-            return self._context.decompress(chunk, allow_extra_data=False)
+            return _AT_ONCE.context.decompress(chunk, allow_extra_data=False)
         except zstandard.ZstdError:
             return None
 

@@ -117,8 +117,8 @@ class Layers:
         self._is_plain = False
         self._inner.end_message()
         self._outer.end_message()
-        if self._outer.is_new:
-            self._outer = _NOTHING
+        if self._encoding == "identity" and self._outer.is_new:
+            self._outer = _NOTHING  # The next message may be plain.
 
     def _through(self, windows: Iterator[bytes]) -> Iterator[bytes]:
         for window in windows:
@@ -217,7 +217,9 @@ class _Stream:
     def _begin(self, encoding: Encoding) -> Inflater:
         self.is_identity = encoding == "identity"
         self.is_compressed = not self.is_identity
-        self._inflater = inflater(encoding, zstd_window_bytes_max=self._window_bytes_max)
+        self._inflater = (
+            _PLAIN if self.is_identity else inflater(encoding, zstd_window_bytes_max=self._window_bytes_max)
+        )
         self.has_window = self._inflater.has_window
         return self._inflater
 

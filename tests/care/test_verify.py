@@ -18,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rrd import layout
+from rrd.disk.disk import OsDisk
 from rrd.errors import StoreAway
 from rrd.index import home
 from rrd.index.rows import ObjectRow, RecordingRow
@@ -410,6 +411,31 @@ async def test_verify_works_while_events_come_and_are_rolled_up(tmp_path: Path, 
             # What is on its way at one look has arrived by the next.
             assert await now.verify(is_served=True, look_again_s=0.5) == []
         await working
+
+
+class _Vanishing(OsDisk):
+    """A file goes right before it is read for the ``read_number``-th time, as if it were evicted then."""
+
+    def __init__(self, read_number: int) -> None:
+        self.reads_left = read_number
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        self.reads_left -= 1
+        if not self.reads_left:
+            Path(path).unlink(missing_ok=True)
+        return super().read(path, offset, size)
+
+
+async def test_verify_goes_on_whichever_file_goes_before_it_is_read(tmp_path: Path, made: Made) -> None:
+    number, has_more = 0, True
+    while has_more:
+        number += 1
+        async with world_of(made, tmp_path / str(number)) as world:
+            await _without_index_rows(world)
+            world.now.disk = disk = _Vanishing(number)
+            await world.now.verify(is_served=True)
+            has_more = disk.reads_left <= 0
+    assert number > 8
 
 
 async def test_verify_says_that_the_store_is_away(tmp_path: Path, made: Made) -> None:

@@ -239,6 +239,7 @@ async def test_a_bad_head_is_answered_at_once_and_as_json_wherever_it_is_cut(api
         check_error(reply, status, code, origin=ORIGIN if known else None)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("name", BAD_HEADS)
 async def test_a_bad_head_takes_nothing_from_the_request_before_it(api: Api, name: str) -> None:
     data, status, code = BAD_HEADS[name]

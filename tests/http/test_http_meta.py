@@ -198,6 +198,7 @@ BAD_PAIRS = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("bad", BAD_PAIRS)
 @pytest.mark.parametrize("place", [0, 1, 2])
 async def test_a_bad_pair_is_set_aside_and_its_neighbours_are_kept(

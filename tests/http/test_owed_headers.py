@@ -19,6 +19,7 @@ ORIGIN = "https://shop.example"
 PATHS = ("", "/events", "/events?form=stored", "/ingest", "/ingest/ws", "/meta", "/nowhere")
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE"])
 @pytest.mark.parametrize("has_key", [True, False])

@@ -57,6 +57,7 @@ async def test_socket_binary_a_stream_a_message(api: Api, recorded: Sequence[byt
     await check(api, recording, recorded)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("breaks", [True, False], ids=["lines", "without-line-breaks"])
 async def test_socket_binary_one_stream_over_all(

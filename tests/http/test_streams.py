@@ -188,7 +188,7 @@ async def _sweep(streams: Streams, times: int = 2) -> None:
 @pytest.mark.parametrize(("make", "bytes_max"), [(page, 6 << 10), (noise, WINDOW_BYTES + (4 << 10))])
 @pytest.mark.parametrize("sizes", [[100], [50_000], [240_000], [600_000], [240_000, 1000, 10]])
 def test_an_idle_socket_holds_its_window_at_most(make: object, bytes_max: int, sizes: list[int]) -> None:
-    count, streams = 20, Streams()
+    count, streams = 8, Streams()
     pairs = [(Sender(), Inflater(message_bytes_max=4 * _MIB, streams=streams)) for _ in range(count)]
     payloads = [[sender.message(make(size)) for size in sizes] for sender, _ in pairs]  # type: ignore[operator]
     gc.collect()

@@ -12,7 +12,7 @@ import pytest
 from rrd.http import connection as connection_module
 from rrd.http import turns as turns_module
 from rrd.http.budget import READ_BYTES
-from rrd.http.turns import BULK_BYTES, TURN_BYTES, ReadingTurns
+from rrd.http.turns import BULK_BYTES, TURN_BYTES, OpeningTurns, ReadingTurns
 from rrd.shares.queue import Who
 from tests.harness import running
 from tests.http.api import visiting
@@ -151,3 +151,32 @@ async def test_each_body_gets_through_though_its_reader_pauses_it_too(
         assert {reply.status for reply in replies} == {200}
         assert pauses
         assert sum(pauses) * 2 == len(pauses), "a connection was paused, and never let go on"
+
+
+async def test_sockets_open_by_turns_and_another_tenants_among_the_first() -> None:
+    loop = Loop()
+    turns = OpeningTurns(loop.call_soon)
+    opened: list[str] = []
+
+    async def open_one(tenant: str, number: int) -> None:
+        await turns.wait(Who(tenant, "k"))
+        opened.append(f"{tenant} {number}")
+
+    tasks = [asyncio.create_task(open_one("flood", number)) for number in range(200)]
+    await asyncio.sleep(0)
+    tasks[100].cancel()
+    tasks.append(asyncio.create_task(open_one("other", 0)))
+    counts: list[int] = []
+    for _ in range(20):
+        before = len(opened)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        counts.append(len(opened) - before)
+        loop.turn()
+        if len(counts) == 2:
+            await asyncio.sleep(0)
+            assert "other 0" in opened
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert max(counts[1:]) <= 16
+    assert len(opened) == 200
+    assert loop.due == []

@@ -79,6 +79,7 @@ async def test_a_removal_that_nothing_interrupts_leaves_no_trace(
         await check_gone(life, reason)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("end", ["kill", "power cut"])
 @pytest.mark.parametrize("reason", REASONS)
 @pytest.mark.parametrize("step", [Step(call, when) for call in CALLS for when in WHENS], ids=str)

@@ -187,6 +187,7 @@ async def test_ageing_day_by_day_is_never_held(world: World, pattern: str, resta
     assert await world.left() == (4 if pattern == "one a day" else 0)
 
 
+@pytest.mark.slow
 async def test_a_first_setting_on_old_data_waits_and_new_data_does_not(world: World) -> None:
     world.start()
     await world.store(*range(5))

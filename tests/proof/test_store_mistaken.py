@@ -24,6 +24,7 @@ LINES = [b'{"type":3,"timestamp":%d,"data":{"n":%d}}' % (number, number) for num
 LATE = b'{"type":3,"timestamp":9999,"data":{}}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_late_rolled_up", [True, False], ids=["late in an object", "late in a segment"])
 async def test_every_event_is_there_and_readable_again(tmp_path: Path, *, is_late_rolled_up: bool) -> None:
     data, right, wrong = (tmp_path / name for name in ("data", "right", "wrong"))

@@ -83,6 +83,7 @@ def worlds_after(life: Lab, *, kill: bool) -> list[World]:
     return [*left, left[-1]._replace(state=None)]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize(("name", "step"), CASES, ids=str)
 async def test_a_power_cut_at_any_call_is_finished_by_the_next_start(
     tmp_path: Path, world: World, name: str, step: Step

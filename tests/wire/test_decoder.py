@@ -284,6 +284,7 @@ def test_one_stream_over_all_messages(
         assert same(stripped, lines)
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("encoding", COMPRESSED)
 @pytest.mark.parametrize("separator", [b"\n", b""], ids=["lines", "nothing between"])
 @every_recording
@@ -579,6 +580,7 @@ TINY = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.timeout(60)  # If each piece costs what came before it, it is hours.
 @pytest.mark.parametrize("text", TINY.values(), ids=TINY)
 @pytest.mark.parametrize("encoding", ["identity", "zstd"])
