@@ -67,8 +67,9 @@ def hold_of(request: web.BaseRequest) -> Hold:
 
 async def opening_turn(request: web.BaseRequest, who: Who) -> None:
     """Return when the connection of ``request`` may become a socket of ``who``."""
-    manager: Any = request.protocol._manager
-    await manager.opening_turns.wait(who)
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    await connection.opening_turns.wait(who)
 
 
 def count_taken(request: web.BaseRequest, size: int) -> None:
@@ -83,7 +84,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back"),
-        *("_peer", "_taker", "_turns", "hold"),
+        *("_peer", "_taker", "_turns", "hold", "opening_turns"),
     )
 
     def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -113,6 +114,7 @@ class Connection(RequestHandler):
         """What this connection makes the daemon hold."""
         self._is_held_back = self._awaits_turn = False
         self._turns = manager.turns
+        self.opening_turns = manager.opening_turns
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
 
@@ -365,6 +367,8 @@ class Connection(RequestHandler):
         """Answer what no handler has answered, in JSON and with CORS headers, and close."""
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun, so an error can't be told any more")
+        if isinstance(exc, ConnectionError) and self.transport is None:
+            raise ConnectionError("the client is gone, so there is no one to tell") from exc
         if isinstance(exc, HeadRefused):
             response = problem(exc.status, exc.code, str(exc))
             origin = exc.origin

@@ -1,4 +1,4 @@
-"""How much is read in one turn of the event loop, shared fairly among the connections that send much.
+"""How much is read, and how many sockets open, in one turn of the event loop, shared fairly.
 
 A turn reads each connection for which something has arrived, and each brings up to ``budget.READ_BYTES``.
 A thousand bodies at once would take most of a second, and whoever waits for an ack waits for several turns.
@@ -43,25 +43,45 @@ class Reader(Protocol):
         ...
 
 
+CallSoon = Callable[[Callable[[], None]], object]
+"""The event loop's, which calls in its next turn."""
+
+
+class _NextTurn:
+    """Has something called in the next turn, once, however often it is asked for."""
+
+    def __init__(self, call_soon: CallSoon, callback: Callable[[], None]) -> None:
+        self._call_soon = call_soon
+        self._callback = callback
+        self._is_due = False
+
+    def ask(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._is_due = False
+        self._callback()
+
+
 class ReadingTurns:
     """All connections of one event loop. Costs nothing as long as little comes in."""
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        """``call_soon``: the event loop's, which calls in its next turn."""
-        self._call_soon = call_soon
+    def __init__(self, call_soon: CallSoon) -> None:
+        self._next_turn = _NextTurn(call_soon, self._go_on)
         self._reading: dict[Reader, None] = {}
         """Those that brought much in this turn, or were let go on for it."""
         self._waiting: FairQueue[Reader] = FairQueue()
         self._awaiting: set[Reader] = set()
         """Those of ``_waiting`` that are still there."""
         self._turn_bytes = 0
-        self._is_next_due = False
 
     def came(self, reader: Reader, size: int) -> None:
         """``reader`` has just brought ``size`` bytes, at least ``BULK_BYTES``."""
         self._turn_bytes += size
         self._reading[reader] = None
-        self._await_next()
+        self._next_turn.ask()
         if self._turn_bytes >= TURN_BYTES:
             for each in self._reading:
                 self._pause(each)
@@ -70,9 +90,8 @@ class ReadingTurns:
     def forget(self, reader: Reader) -> None:
         """The connection is gone."""
         self._reading.pop(reader, None)
-        self._awaiting.discard(
-            reader
-        )  # It stays in the queue until its turn: to find it takes a look at all.
+        # It stays in the queue until its turn: to find it takes a look at all.
+        self._awaiting.discard(reader)
 
     def _pause(self, reader: Reader) -> None:
         if reader not in self._awaiting:
@@ -80,14 +99,8 @@ class ReadingTurns:
             self._waiting.push(reader.who(), reader)
             reader.await_turn(True)
 
-    def _await_next(self) -> None:
-        if not self._is_next_due:
-            self._is_next_due = True
-            self._call_soon(self._next_turn)
-
-    def _next_turn(self) -> None:
+    def _go_on(self) -> None:
         """Called before the connections are looked at again: let some of those that wait go on."""
-        self._is_next_due = False
         self._turn_bytes = 0
         self._reading.clear()
         while len(self._reading) < _READERS_MAX and (found := self._waiting.pop(_any)) is not None:
@@ -99,23 +112,21 @@ class ReadingTurns:
             if reader.is_readable():
                 self._reading[reader] = None
         if self._waiting:
-            self._await_next()
+            self._next_turn.ask()
 
 
 class OpeningTurns:
     """Lets sockets open by turns: thousands that ask at once must not take a turn that lasts a second."""
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        """``call_soon``: the event loop's, which calls in its next turn."""
-        self._call_soon = call_soon
+    def __init__(self, call_soon: CallSoon) -> None:
+        self._next_turn = _NextTurn(call_soon, self._open_some)
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
         self._left = _OPENINGS_MAX
         """How many more may open in this turn."""
-        self._is_next_due = False
 
     async def wait(self, who: Who) -> None:
         """Return when a socket of ``who`` may open. Of those that wait, each tenant has its turn."""
-        self._await_next()
+        self._next_turn.ask()
         if self._left:
             self._left -= 1
             return
@@ -123,13 +134,7 @@ class OpeningTurns:
         self._waiting.push(who, turn)
         await turn
 
-    def _await_next(self) -> None:
-        if not self._is_next_due:
-            self._is_next_due = True
-            self._call_soon(self._next_turn)
-
-    def _next_turn(self) -> None:
-        self._is_next_due = False
+    def _open_some(self) -> None:
         self._left = _OPENINGS_MAX
         while self._left and (found := self._waiting.pop(_any)) is not None:
             turn = found[1]
@@ -137,7 +142,7 @@ class OpeningTurns:
                 turn.set_result(None)
                 self._left -= 1
         if self._left < _OPENINGS_MAX:
-            self._await_next()
+            self._next_turn.ask()
 
 
 def _any(_who: Who, _item: object) -> bool:
