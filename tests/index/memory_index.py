@@ -225,4 +225,4 @@ def _stand_in(
     metadata: tuple[rows.MetadataChange, ...],
 ) -> rows.Commit:
     """Return a block that has what is told of several."""
-    return rows.Commit(*told[:4], number, 0, 0, 0, extent, metadata)  # type: ignore[arg-type]
+    return rows.Commit(*told[:4], number, 0, 0, 0, extent, metadata)

@@ -38,7 +38,9 @@ def remove(path: str) -> None:
 @contextlib.contextmanager
 def copied(path: str) -> Iterator[str]:
     """Yield the path of a copy, which goes at the end. Errors are those of ``Index``."""
-    with translated(path), sqlite_file.copied(path) as copy:
+    with contextlib.ExitStack() as stack:
+        with translated(path):
+            copy = stack.enter_context(sqlite_file.copied(path))
         yield copy
 
 

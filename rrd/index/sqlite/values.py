@@ -108,13 +108,13 @@ def _recording_row(name: tuple[str, str], parts: Sequence[list[list[Any]]]) -> R
 
 def evict_rows(rows: Iterable[Row]) -> list[EvictRow]:
     """Put together what the rows of ``queries.TO_EVICT`` say, oldest published first."""
-    found: dict[tuple[int, int, int], EvictRow] = {}
+    found: dict[tuple[int, int, int], tuple[EvictRow, list[SegmentRow]]] = {}
     for published_ms, row_id, first_number, last_number, tenant, name, *segment in rows:
-        place = (published_ms, row_id, first_number)
-        entry = found.get(place) or EvictRow(row_id, tenant, name, first_number, last_number, ())
-        copies = (segment_row(segment),) if segment[0] is not None else ()
-        found[place] = entry._replace(segments=tuple(sorted((*entry.segments, *copies))))
-    return [found[place] for place in sorted(found)]
+        entry = EvictRow(row_id, tenant, name, first_number, last_number, ())
+        _, copies = found.setdefault((published_ms, row_id, first_number), (entry, []))
+        if segment[0] is not None:
+            copies.append(segment_row(segment))
+    return [entry._replace(segments=tuple(sorted(copies))) for _, (entry, copies) in sorted(found.items())]
 
 
 def quarantine_row(values: Row) -> QuarantineRow:
