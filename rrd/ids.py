@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from rrd.errors import BadRequest
+
 RecordingIdForm = Literal["uuid", "any"]
 
 # RFC 9562, section 4: hex and dashes, case-insensitive on input, lower-case on output.
@@ -28,6 +30,17 @@ def parse_recording_id(text: str, form: RecordingIdForm = "uuid") -> str | None:
     if form == "any" and _ANY.fullmatch(text):
         return text
     return None
+
+
+def check_recording_id(text: str, form: RecordingIdForm) -> str:
+    """Return the canonical recording id that ``text`` names. Raises ``BadRequest`` if it is not one."""
+    recording = parse_recording_id(text, form)
+    if recording is None:
+        raise BadRequest(
+            f'{text!r} is not a recording id: a UUID, or more where `recording_ids` is "any"',
+            code="bad_recording_id",
+        )
+    return recording
 
 
 def is_tenant(text: str) -> bool:

@@ -1,4 +1,6 @@
-"""JSON that nests deeper than the parsers go: measured exactly, and cut into pieces that they take.
+"""JSON that parsers don't take: what nests deeper than they go, and lone surrogates.
+
+What is deep is measured exactly, and cut into pieces that they take.
 
 Parsers recurse, and stop at a depth that depends on the interpreter, its settings and the stack below the
 call (CPython 3.11: some 950 levels). A web page may nest deeper, so no parser decides how deep an event may
@@ -26,6 +28,11 @@ FLAT_PATTERN = rb'[^"{}\[\]]*+(?:' + STRING_PATTERN + rb'[^"{}\[\]]*+)*+'
 BRACKETS = re.compile(
     FLAT_PATTERN + rb"((?:[{\[]" + FLAT_PATTERN + rb"[}\]]" + FLAT_PATTERN + rb")*+)(?:([{\[]++)|([}\]]++))",
     re.DOTALL,
+)
+
+# Escapes in the order in which they stand, so that \\ud83d (a backslash and text) is no surrogate.
+_SURROGATES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
 _OPEN_OBJECT = ord("{")
@@ -118,3 +125,11 @@ def _parser_takes(levels: int, _recursion_limit: int) -> bool:
     except RecursionError:
         return False
     return True
+
+
+def without_lone_surrogates(text: bytes) -> bytes:
+    """Return JSON text with each lone surrogate escape replaced by ``\\ufffd``; lengths stay the same.
+
+    Such an escape is valid JSON (RFC 8259, 8.2) that fast parsers refuse.
+    """
+    return _SURROGATES.sub(lambda match: rb"\ufffd" if match[1] else match[0], text)

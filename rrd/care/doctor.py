@@ -16,6 +16,7 @@ from rrd.care.refusals import Refused, load
 from rrd.clock import time_text
 from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
 from rrd.index.rows import ObjectRow, QuarantineRow, RecordingRow, SegmentRow
+from rrd.segment.inspect import counted, in_bytes
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstone
@@ -146,16 +147,17 @@ def _stored(row: RecordingRow) -> Iterator[str]:
     yield f"began        {time_text(row.created_ms)}"
     yield f"last stored  {time_text(row.extent.stored_ms)}"
     seqs = f", sequenceIds 1 to {events}" if events else ""
-    yield f"events       {events:,}{seqs}; {_bytes(row.extent.raw_size)}, {_bytes(row.stored_bytes)} at rest"
+    sizes = f"{in_bytes(row.extent.raw_size)}, {in_bytes(row.stored_bytes)} at rest"
+    yield f"events       {events:,}{seqs}; {sizes}"
     if row.extent.last_ts is not None:
         yield f"latest       {time_text(row.extent.last_ts)}, by its page's clock"
     if not row.visible:
         yield "             not shown by the API: nothing but quarantined lines came for it"
-    yield f"repeats      {_count(row.extent.duplicate_count, 'line')} came again, and were stored once"
+    yield f"repeats      {counted(row.extent.duplicate_count, 'line')} came again, and were stored once"
 
 
 async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[str]:
-    yield f"quarantined  {_count(row.extent.quarantine_count, 'line')}"
+    yield f"quarantined  {counted(row.extent.quarantine_count, 'line')}"
     blocks = await examiner.index.quarantine(tenant=row.tenant, recording=row.recording)
     reasons: Counter[str] = Counter()
     for block in blocks[:_BLOCKS_READ_MAX]:
@@ -196,7 +198,7 @@ def _object(holdings: Holdings, entry: ObjectRow) -> str:
     local = ", local copies of its segments are still here" if entry.has_local else ""
     return (
         f"stored       {_range(entry.first_seq, entry.event_count)}{_between(entry.first_ts, entry.last_ts)}:"
-        f" object {holdings.key(entry)}, {_bytes(entry.size)},"
+        f" object {holdings.key(entry)}, {in_bytes(entry.size)},"
         f" segments {entry.first_number} to {entry.last_number},"
         f" published {time_text(entry.published_ms)}{local}"
     )
@@ -212,20 +214,20 @@ def _segment(examiner: Examiner, holdings: Holdings, segment: SegmentRow) -> str
     except OSError as error:
         what = f"can't be read ({error.strerror})"
     times = _between(segment.first_ts, segment.last_ts)
-    return f"stored       {what}{times}: segment {path}, {segment.state}, {_bytes(segment.size)}"
+    return f"stored       {what}{times}: segment {path}, {segment.state}, {in_bytes(segment.size)}"
 
 
 def _removed(life: Tombstone) -> Iterator[str]:
-    held = f"{_count(life.events, 'event')} and {_bytes(life.size)}"
+    held = f"{counted(life.events, 'event')} and {in_bytes(life.size)}"
     began = f"the life that began {time_text(life.created_ms)}, with {held}"
     state = {
         "begun": "; that is not done: the daemon finishes it",
         "gone_here": "; its objects are still to go: the daemon removes them when it reaches the store",
-        "done": f"; {_count(life.objects, 'object')} went",
+        "done": f"; {counted(life.objects, 'object')} went",
     }[life.state]
     yield f"{life.reason:<12} {time_text(life.at_ms)}: {began}{state}"
     if life.reason == "erased":
-        yield f"refused      {_count(life.late_lines, 'line')} since, which came for it too late"
+        yield f"refused      {counted(life.late_lines, 'line')} since, which came for it too late"
 
 
 def _range(first_seq: int, event_count: int) -> str:
@@ -236,11 +238,3 @@ def _between(first_ts: float | None, last_ts: float | None) -> str:
     if first_ts is None or last_ts is None:
         return ""
     return f", {time_text(first_ts)} to {time_text(last_ts)}"
-
-
-def _bytes(size: int) -> str:
-    return _count(size, "byte")
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

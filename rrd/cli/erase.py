@@ -113,14 +113,7 @@ def _erase(args: argparse.Namespace) -> int:
 def _wanted(args: argparse.Namespace, config: Config) -> Wanted:
     if bool(args.recordings) == bool(args.meta):
         raise BadRequest("say which recordings: their ids, or --meta KEY=VALUE")
-    recordings = []
-    for text in args.recordings:
-        recording = ids.parse_recording_id(text, config.recording_ids)
-        if recording is None:
-            raise BadRequest(
-                f'{text!r} is not a recording id: a UUID, or more where `recording_ids` is "any"'
-            )
-        recordings.append(recording)
+    recordings = [ids.check_recording_id(text, config.recording_ids) for text in args.recordings]
     return Wanted(args.tenant, tuple(dict.fromkeys(recordings)), tuple(args.meta))
 
 
@@ -226,9 +219,9 @@ async def _here(config: Config, wanted: Wanted, found: Sequence[Found]) -> Recei
 def _url(config: Config) -> str:
     if not config.port:
         raise BadRequest("a daemon runs here, and the settings don't tell its port. Say where it is: --url")
-    # An address that stands for all of them can be listened on, not called.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - never bound
-    return f"http://[{host}]:{config.port}" if ":" in host else f"http://{host}:{config.port}"
+    from rrd.exchange.posting import url_of  # noqa: PLC0415 - aiohttp
+
+    return url_of(config.host, config.port)
 
 
 async def _through_daemon(config: Config, url: str, wanted: Wanted, found: Sequence[Found]) -> Receipt:

@@ -73,7 +73,7 @@ def _export(args: argparse.Namespace) -> int:
     config = common.settings(args)
     _check(args)
     wanted = Wanted(
-        tuple(dict.fromkeys(_canonical(text, config.recording_ids) for text in args.recordings)),
+        tuple(dict.fromkeys(ids.check_recording_id(text, config.recording_ids) for text in args.recordings)),
         tuple(args.meta),
         args.tenant,
     )
@@ -111,16 +111,6 @@ def _check(args: argparse.Namespace) -> None:
         raise BadRequest(f"{args.output} is a directory. Use --format dir, or name a file")
     if args.resume and args.format != "dir":
         raise BadRequest("--resume is for --format dir: a stream can only be written anew")
-
-
-def _canonical(text: str, form: ids.RecordingIdForm) -> str:
-    recording = ids.parse_recording_id(text, form)
-    if recording is None:
-        raise BadRequest(
-            f'{text!r} is not a recording id: a UUID, or more where `recording_ids` is "any"',
-            code="bad_recording_id",
-        )
-    return recording
 
 
 def _filter(text: str) -> tuple[str, str]:

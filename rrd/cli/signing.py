@@ -111,9 +111,4 @@ def _sign(args: argparse.Namespace) -> int:
 
 
 def _recording_path(args: argparse.Namespace) -> str:
-    recording = ids.parse_recording_id(args.recording, common.settings(args).recording_ids)
-    if recording is None:
-        raise BadRequest(
-            f'{args.recording!r} is not a recording id: a UUID, or more where `recording_ids` is "any"'
-        )
-    return signing.recording_path(recording)
+    return signing.recording_path(ids.check_recording_id(args.recording, common.settings(args).recording_ids))

@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, TypeVar
 
 from rrd import layout
@@ -36,11 +36,12 @@ from rrd.exchange.posting import (
     PostFailed,
     connected,
     send_frames,
+    url_of,
 )
 from rrd.exchange.reading import CHUNK_BYTES, Ids, Piece, Source, limits_of, read_pieces
 from rrd.exchange.sidecar import Sidecar, exported_recording, metadata_events, read_sidecar
 from rrd.exchange.spool import Bundle, Spool, bodies
-from rrd.ids import is_tenant, parse_recording_id
+from rrd.ids import check_recording_id, is_tenant, parse_recording_id
 from rrd.progress import Progress
 
 ARCHIVE_LEVELS_MAX = 4
@@ -83,8 +84,10 @@ async def run_import(config: Config, files: Sequence[File], choice: Choice, prog
     Raises ``RrdError`` for what concerns all of them: no daemon answers, no good key, no tenant named.
     Cancelled, everything that was acked so far stays.
     """
-    url = choice.url or f"http://{_reachable(config.host)}:{config.port}"
-    async with connected(url) as daemon, contextlib.AsyncExitStack() as stack:
+    async with (
+        connected(choice.url or url_of(config.host, config.port)) as daemon,
+        contextlib.AsyncExitStack() as stack,
+    ):
         intake = _Intake(config, choice, daemon, stack, progress)
         await intake.admit(files)
         for file in files:
@@ -350,17 +353,4 @@ def check_choice(choice: Choice, config: Config) -> Choice:
         raise BadRequest(f"{choice.tenant!r} is no tenant")
     if choice.recording is None:
         return choice
-    recording = parse_recording_id(choice.recording, config.recording_ids)
-    if recording is None:
-        raise BadRequest(
-            f'{choice.recording!r} is not a recording id: a UUID, or more where `recording_ids` is "any"'
-        )
-    return Choice(choice.tenant, recording, choice.ids, choice.url, choice.key)
-
-
-def _reachable(host: str) -> str:
-    """Return an address to reach a daemon at that listens on ``host``."""
-    if host in {"", "0.0.0.0"}:  # noqa: S104 - compared with, not listened on
-        return "127.0.0.1"
-    host = "::1" if host == "::" else host
-    return f"[{host}]" if ":" in host else host
+    return replace(choice, recording=check_recording_id(choice.recording, config.recording_ids))

@@ -19,13 +19,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from rrd.nesting import outermost
+from rrd.nesting import outermost, without_lone_surrogates
 from rrd.playback.blocks import Blocks
 from rrd.playback.bodies import Events
 from rrd.playback.order import Merge
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE
 from rrd.playback.table import Table
-from rrd.wire.values import without_lone_surrogates
 
 IN_RECORDING = b"inRecording"
 

@@ -137,6 +137,13 @@ class Daemon:
             await asyncio.sleep(wait_s)
 
 
+def url_of(host: str, port: int) -> str:
+    """Return where to reach a daemon that listens on ``host``."""
+    # An address that stands for all of them can be listened on, not called.
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - never bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Daemon]:
     """Talk to the daemon at ``url``."""

@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from rrd import layout
@@ -28,6 +29,7 @@ from rrd.segment.reader import read_notes
 from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
+from rrd.segment.walk import ReadAhead
 
 READS_MAX = 16
 """Objects read at a time."""
@@ -114,29 +116,6 @@ class StoreFiles:
         return asyncio.run_coroutine_threadsafe(self._patience.ask(question), self._loop).result()
 
 
-class LastRead:
-    """One object through its last read, which serves again what lies within it."""
-
-    def __init__(self, files: Readable, size: int, *, window: int = 0) -> None:
-        """``window``: read so many bytes at least, for whoever goes through from start to end."""
-        self._files = files
-        self._size = size
-        self._window = window
-        self._offset = 0
-        self._data = b""
-
-    def read(self, path: str, offset: int, size: int) -> bytes:
-        at = offset - self._offset
-        limit = min(offset + size, self._size)
-        if at < 0 or limit > self._offset + len(self._data):
-            self._offset, at = offset, 0
-            self._data = self._files.read(path, offset, max(limit - offset, self._window))
-        return self._data[at : at + limit - offset]
-
-    def size(self, _: str) -> int:
-        return self._size
-
-
 async def census(
     store: ObjectStore, patience: Patience, *, prefix: str = ""
 ) -> AsyncGenerator[Entry | str, None]:
@@ -202,7 +181,7 @@ def describe(files: Readable, info: ObjectInfo) -> Entry | None:
     there should be: numbers that were given are never given again. Raises ``StoreAway``, ``OSError``.
     """
     # Pages that the disk can't read are damage; missing permission is none.
-    reader = LastRead(Patched(files), info.size)
+    reader = ReadAhead(partial(Patched(files).read, info.key), info.size)
     damage = ""
     try:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from rrd.disk.disk import Disk, Readable
@@ -10,12 +11,12 @@ from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.extent import Extent, nothing, total
 from rrd.index.rows import RECORDING_COLUMNS, MetadataRow, ObjectRow, RecordingRow, SegmentRow
 from rrd.inventory import differences
-from rrd.inventory.census import LastRead
 from rrd.inventory.differences import REINDEX, Difference
 from rrd.layout import SegmentName
 from rrd.segment.format import BlockHeader
 from rrd.segment.reader import read_notes
 from rrd.segment.scan import scan
+from rrd.segment.walk import ReadAhead
 from rrd.shelf.holdings import Holdings
 
 READ_AHEAD_BYTES = 4 << 20
@@ -86,7 +87,7 @@ class Contents:
         row = self._row
         key = self._holdings.key(entry)
         name = self._holdings.name(entry.first_number)
-        reader = LastRead(self._objects, entry.size, window=READ_AHEAD_BYTES)
+        reader = ReadAhead(partial(self._objects.read, key), entry.size, ahead=READ_AHEAD_BYTES)
         what = self._read(name, reader, key, entry.size, counts=True)
         if not what:
             return

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
 
 from rrd import layout
 from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing
-from rrd.inventory.census import LastRead
 from rrd.inventory.contents import READ_AHEAD_BYTES
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.pack import object_identity
 from rrd.segment.reader import read_raw
 from rrd.segment.salvage import Patched, identity_of, salvage
 from rrd.segment.scan import scan
+from rrd.segment.walk import ReadAhead
 
 
 def is_held_elsewhere(place: str, others: Collection[str], *, disk: Readable, objects: Readable) -> bool:
@@ -90,7 +91,7 @@ def _is_same_life(one: Identity | None, other: Identity) -> bool:
 def _files_of(place: str, disk: Readable, objects: Readable) -> Readable:
     if layout.parse_object_key(place) is None:
         return disk
-    return LastRead(objects, objects.size(place), window=READ_AHEAD_BYTES)
+    return ReadAhead(partial(objects.read, place), objects.size(place), ahead=READ_AHEAD_BYTES)
 
 
 def _lines(files: Readable, place: str, blocks: Iterable[BlockHeader]) -> Iterator[bytes]:

@@ -11,13 +11,11 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from rrd.nesting import outermost
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE, Body
 from rrd.segment.format import BlockHeader
-from rrd.wire.values import without_lone_surrogates
+from rrd.segment.lines import Event, look_at_lines
 
 _LONG_LINE_BYTES = 2048
 """From this mean length on, one find and one slice a line beat ``split``, which copies each line once
@@ -48,27 +46,16 @@ class Events(NamedTuple):
         )
 
 
-class _Event(msgspec.Struct, gc=False, rename="camel"):
-    """The members that reading looks at; all others are passed over unbuilt."""
-
-    timestamp: float
-    sequence_id: msgspec.Raw | UnsetType = UNSET
-    recording_id: msgspec.Raw | UnsetType = UNSET
-
-
-_decoder = msgspec.json.Decoder(_Event)
-
-
 def take_apart(raw: bytes, header: BlockHeader, *, timed: bool) -> Events:
     """Take apart the decoded events of a block; with ``timed``, timestamps too.
 
-    Takes as much memory again as ``raw``, and some 64 bytes an event. Raises ``ValueError`` if the
+    Takes as much memory again as ``raw``, and some 96 bytes an event. Raises ``ValueError`` if the
     lines are not what the header says.
     """
     seqs = range(header.first_seq, header.limit_seq)
     if is_plain(header) and not timed:
         return Events(_split(raw, header), seqs, None, ())
-    found = _inspect(raw)
+    found = look_at_lines(raw)
     times = array("d", [event.timestamp for event in found])
     own = _marks(found) if header.own_ids else None
     del found
@@ -149,7 +136,7 @@ def _in_order(events: Events) -> Events:
     )
 
 
-def _marks(found: list[_Event]) -> bytes:
+def _marks(found: list[Event]) -> bytes:
     return bytes(
         [
             (event.sequence_id is not UNSET) * OWN_SEQUENCE
@@ -161,26 +148,4 @@ def _marks(found: list[_Event]) -> bytes:
 
 def line_times(raw: bytes) -> list[float]:
     """Return the timestamps of lines, in ms, in their order. Raises ``ValueError`` if one is no event."""
-    return [event.timestamp for event in _inspect(raw)]
-
-
-def _inspect(raw: bytes) -> list[_Event]:
-    try:
-        return _decoder.decode_lines(raw)
-    except (msgspec.DecodeError, RecursionError):
-        # One line in it has a lone surrogate or nests deep, most likely; the others can still go fast.
-        return [_inspect_line(line) for line in raw[:-1].split(b"\n")]
-
-
-def _inspect_line(line: bytes) -> _Event:
-    try:
-        return _decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    # Lone surrogate escapes are valid JSON (RFC 8259, 8.2) that the parser refuses.
-    line.decode()
-    text = without_lone_surrogates(line)
-    try:
-        return _decoder.decode(text)
-    except RecursionError:
-        return _decoder.decode(outermost(text))
+    return [event.timestamp for event in look_at_lines(raw)]

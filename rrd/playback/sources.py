@@ -200,6 +200,10 @@ class SegmentFile:
         self._place = "active" if found_at == self._shelf.active(self.name) else "sealed"
         return found
 
+    def bytes_at(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes of the file. Raises ``OSError``."""
+        return self.read(lambda path: self._disk.read(path, offset, size))
+
     def events(self, header: BlockHeader) -> bytes:
         """Return the events of one of its blocks, from the object if need be."""
         try:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
 
@@ -24,24 +23,13 @@ from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment
 from rrd.objects.files import ObjectFiles
 from rrd.playback.sources import BlockSource, ObjectFile, SegmentFile, tell_of_local_copy
-from rrd.segment.format import (
-    BLOCK_OVERHEAD,
-    HEADER_FIELDS,
-    IDENTITY_READ_SIZE,
-    BlockHeader,
-    Identity,
-    decode_header,
-    decode_identity,
-)
+from rrd.segment.format import HEADER_FIELDS, IDENTITY_READ_SIZE, BlockHeader, decode_identity
+from rrd.segment.walk import HEADERS_BYTES, ReadAhead
 from rrd.shelf.holdings import Holding, Holdings
 from rrd.shelf.shelf import Shelf
 
 _ROW = struct.Struct(f"<IQ{HEADER_FIELDS}")
 """Number of the file in the table, then the fields of a ``BlockHeader`` in order."""
-
-_WINDOW_BYTES = 16 << 10
-"""What one read of headers takes in. Headers of a trickle stand close together: this is some fifty."""
-assert _WINDOW_BYTES >= IDENTITY_READ_SIZE
 
 
 class Between(NamedTuple):
@@ -184,57 +172,28 @@ class _Planner:
                 self._add_segment(file, row.size)
 
     def _add_segment(self, file: SegmentFile, size: int) -> None:
-        windows = _Windows(self._disk, file, size)
-        identity, offset = windows.identity()
+        def corrupt(message: str, offset: int) -> CorruptSegment:
+            return CorruptSegment(message, path=file.path, offset=offset)
+
+        file_size = file.read(self._disk.size)
+        if file_size < size:
+            raise corrupt(f"acked up to byte {size}, but the file ends", file_size)
+        window = ReadAhead(file.bytes_at, size, ahead=HEADERS_BYTES)
+        found = decode_identity(window.take(0, IDENTITY_READ_SIZE))
+        if found is None or found[0].name != file.name or found[0].is_object:
+            raise corrupt("identity is damaged or another segment's", 0)
+        identity, offset = found
         if identity.first_seq != self._next_seq:
             raise _out_of_order(file.path, identity.first_seq, self._next_seq)
-        for header in windows.headers(bytes.fromhex(identity.salt), offset):
+        for header in window.headers(offset, bytes.fromhex(identity.salt)):
+            if header is None:
+                raise corrupt("no valid block", offset)
             if header.first_seq != self._next_seq:
-                raise windows.corrupt(
-                    f"sequenceId {header.first_seq} where {self._next_seq} should stand", header.offset
-                )
+                raise corrupt(f"sequenceId {header.first_seq} where {self._next_seq} should stand", offset)
             self.table.add(header)
-            self._next_seq = header.limit_seq
+            offset, self._next_seq = header.limit_offset, header.limit_seq
 
 
 def _out_of_order(path: str, first_seq: int, next_seq: int) -> CorruptSegment:
     message = f"begins with sequenceId {first_seq} where {next_seq} should stand"
     return CorruptSegment(message, path=path, offset=0)
-
-
-class _Windows:
-    """A segment's headers through a read-ahead that never goes beyond the durable size."""
-
-    def __init__(self, disk: Disk, file: SegmentFile, size: int) -> None:
-        self._disk = disk
-        self._file = file
-        self._size = size
-
-    def identity(self) -> tuple[Identity, int]:
-        """Return the file's identity and the offset of its first block."""
-        file_size = self._file.read(self._disk.size)
-        if file_size < self._size:
-            raise self.corrupt(f"acked up to byte {self._size}, but the file ends", file_size)
-        found = decode_identity(self._read(0))
-        if found is None or found[0].name != self._file.name or found[0].is_object:
-            raise self.corrupt("identity is damaged or another segment's", 0)
-        return found
-
-    def headers(self, salt: bytes, offset: int) -> Iterator[BlockHeader]:
-        """Yield the headers of all blocks from ``offset`` on."""
-        window, start = b"", offset
-        while offset < self._size:
-            if offset - start + BLOCK_OVERHEAD > len(window):
-                window, start = self._read(offset), offset
-            header = decode_header(window, salt=salt, offset=offset, at=offset - start)
-            if header is None or header.limit_offset > self._size:
-                raise self.corrupt("no valid block", offset)
-            yield header
-            offset = header.limit_offset
-
-    def corrupt(self, message: str, offset: int) -> CorruptSegment:
-        return CorruptSegment(message, path=self._file.path, offset=offset)
-
-    def _read(self, offset: int) -> bytes:
-        size = min(_WINDOW_BYTES, self._size - offset)
-        return self._file.read(lambda path: self._disk.read(path, offset, size))

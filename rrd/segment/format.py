@@ -179,7 +179,8 @@ class BlockHeader(NamedTuple):
     @property
     def limit_offset(self) -> int:
         """Offset of the first byte after the block."""
-        return self.data_offset + self.data_size
+        # Not by ``data_offset``: each walk over headers asks for it once a block.
+        return self.offset + BLOCK_OVERHEAD + self.notes_size + self.data_size
 
     @property
     def limit_seq(self) -> int:

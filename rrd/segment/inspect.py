@@ -65,7 +65,7 @@ def describe(path: str, known: Known | None = None) -> Iterator[str]:
 
 
 def _lines(disk: Disk, path: str, found: Scan, known: Known) -> Iterator[str]:
-    yield f"file         {_escaped(path)}, {_bytes(found.file_size)}"
+    yield f"file         {_escaped(path)}, {in_bytes(found.file_size)}"
     if found.identity is not None:
         yield from _identity(found.identity)
     first_seq = found.identity.first_seq if found.identity else known.first_seq
@@ -76,7 +76,7 @@ def _lines(disk: Disk, path: str, found: Scan, known: Known) -> Iterator[str]:
     if known.limit_seq is not None and known.limit_seq > blocks.limit_seq:
         yield blocks.gap(known.limit_seq)
     if blocks.missing:
-        yield f"missing      {_count(blocks.missing, 'event')} that should be in this file"
+        yield f"missing      {counted(blocks.missing, 'event')} that should be in this file"
     elif found.verdict == "corrupt" and known.limit_seq is None:
         yield "missing      not known from this file alone: `rrd doctor` of its recording counts"
     if found.table_offset is not None:
@@ -87,7 +87,7 @@ def _lines(disk: Disk, path: str, found: Scan, known: Known) -> Iterator[str]:
     yield f"verdict      {_verdict(found)}"
     if blocks.undecodable:
         yield (
-            f"             {_count(blocks.undecodable, 'block')} with good checksums can't be decoded: they"
+            f"             {counted(blocks.undecodable, 'block')} with good checksums can't be decoded: they"
             " were written wrong. Next: keep this file and report it as a bug of rrd."
         )
 
@@ -166,7 +166,7 @@ def _identity(identity: Identity) -> Iterator[str]:
 def _block(header: BlockHeader) -> str:
     parts = [f"at {header.offset}: "]
     if header.event_count:
-        parts[0] += f"{_seqs(header.first_seq, header.limit_seq)}, {_count(header.event_count, 'event')}"
+        parts[0] += f"{_seqs(header.first_seq, header.limit_seq)}, {counted(header.event_count, 'event')}"
         parts.append(f"{time_text(header.first_ts)} to {time_text(header.last_ts)}")
     else:
         parts[0] += f"no events, next sequenceId {header.first_seq}"
@@ -176,13 +176,13 @@ def _block(header: BlockHeader) -> str:
     parts.append(f"source {header.source:016x}" if header.source else "several sources")
     parts.append(f"made {time_text(header.stored_ms)}")
     in_file = header.limit_offset - header.offset
-    parts.append(f"{_bytes(header.raw_size)} stored in {in_file:,}{_ratio(header.raw_size, in_file)}")
+    parts.append(f"{in_bytes(header.raw_size)} stored in {in_file:,}{_ratio(header.raw_size, in_file)}")
     if header.event_count:
         parts.append("ordered" if header.ordered else "not ordered")
     if header.own_ids:
         parts.append("own ids")
     if header.duplicate_count:
-        parts.append(_count(header.duplicate_count, "duplicate"))
+        parts.append(counted(header.duplicate_count, "duplicate"))
     if header.quarantine_count:
         parts.append(f"{header.quarantine_count:,} quarantined")
     return ", ".join(parts)
@@ -193,26 +193,26 @@ def _notes(disk: Disk, path: str, header: BlockHeader) -> Iterator[str]:
     for change in metadata:
         value = change.value[:_VALUE_CHARS_SHOWN]
         more = len(change.value) - len(value)
-        cut = f" and {_count(more, 'character')} more" if more else ""
+        cut = f" and {counted(more, 'character')} more" if more else ""
         yield f"    metadata {change.key!r} = {value!r}{cut}, {time_text(change.at_ms)}"
     for reason, count in sorted(Counter(note.reason for note in quarantine).items()):
         size = sum(len(note.raw) for note in quarantine if note.reason == reason)
-        yield f"    quarantined for {_escaped(reason)}: {_count(count, 'line')}, {_bytes(size)}"
+        yield f"    quarantined for {_escaped(reason)}: {counted(count, 'line')}, {in_bytes(size)}"
 
 
 def _table(found: Scan, offset: int) -> str:
     agrees = "which are as it says" if not found.damaged_at else "some of which are not as it says"
-    return f"at {offset}: table of the blocks, {agrees}, {_bytes(found.file_size - offset)}"
+    return f"at {offset}: table of the blocks, {agrees}, {in_bytes(found.file_size - offset)}"
 
 
 def _totals(found: Scan, events: int) -> str:
     raw = sum(header.raw_size for header in found.blocks)
     in_file = sum(header.limit_offset - header.offset for header in found.blocks)
     parts = [
-        _count(len(found.blocks), "block"),
-        _count(events, "event"),
-        f"{_bytes(raw)} stored in {in_file:,}{_ratio(raw, in_file)}",
-        _count(sum(header.duplicate_count for header in found.blocks), "duplicate"),
+        counted(len(found.blocks), "block"),
+        counted(events, "event"),
+        f"{in_bytes(raw)} stored in {in_file:,}{_ratio(raw, in_file)}",
+        counted(sum(header.duplicate_count for header in found.blocks), "duplicate"),
         f"{sum(header.quarantine_count for header in found.blocks):,} quarantined",
     ]
     times = [
@@ -228,7 +228,7 @@ def _verdict(found: Scan) -> str:
         table = " and the table agrees with them" if found.table_offset is not None else ""
         return f"clean: every block is whole{table}. Next: nothing."
     if found.verdict == "torn":
-        size = _bytes(found.file_size - found.good_size)
+        size = in_bytes(found.file_size - found.good_size)
         if found.identity is None:
             told = f"torn: the first write was not finished; {size} without a whole identity, never acked"
         else:
@@ -241,11 +241,13 @@ def _verdict(found: Scan) -> str:
     if found.identity is not None and found.identity.is_object:
         return (
             f"corrupt: damage at byte {where} of an object, which was whole when it was stored. The"
-            f" {_count(len(found.blocks), 'good block')} above can still be read. rrd never changes an"
+            f" {counted(len(found.blocks), 'good block')} above can still be read. rrd never changes an"
             " object. Next: keep this copy, and look for a good one: an older version in the bucket, its"
             " segments in sealed/, a backup."
         )
-    kept = f"The {_count(len(found.blocks), 'good block')} above can still be read, by `rrd export --salvage`"
+    kept = (
+        f"The {counted(len(found.blocks), 'good block')} above can still be read, by `rrd export --salvage`"
+    )
     if found.identity is None and not found.blocks:
         kept = "No block in it is whole"
     return (
@@ -259,12 +261,14 @@ def _seqs(first: int, limit: int) -> str:
     return f"seq {first}" if limit - first == 1 else f"seq {first}-{limit - 1}"
 
 
-def _count(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Return a number of things as people read it."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _bytes(size: int) -> str:
-    return _count(size, "byte")
+def in_bytes(size: int) -> str:
+    """Return a size as people read it, to the byte."""
+    return counted(size, "byte")
 
 
 def _ratio(raw: int, stored: int) -> str:

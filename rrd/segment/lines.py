@@ -1,20 +1,18 @@
-"""What packing must know of each line in a block: type, timestamp, and whether it has ids of its own."""
+"""What packing and reading know of each line in a block: type, timestamp, and whether it has its own ids."""
 
 from __future__ import annotations
-
-import json
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from rrd.nesting import outermost
+from rrd.nesting import outermost, without_lone_surrogates
 
 META_TYPE = 4
 """``EventType.Meta`` of rrweb: a page, its address and its size. With it a page view begins."""
 
 
 class Event(msgspec.Struct, gc=False, rename="camel"):
-    """The members that packing looks at; all others are passed over unbuilt."""
+    """The members that are looked at; all others are passed over unbuilt."""
 
     type: float
     timestamp: float
@@ -44,25 +42,10 @@ def look_at_lines(raw: bytes) -> list[Event]:
 def _look_at(line: bytes) -> Event:
     try:
         return _decoder.decode(line)
-    except msgspec.DecodeError:
-        pass
-    except RecursionError:
-        line = outermost(line)
-    # The standard library takes lone surrogate escapes, which are valid JSON (RFC 8259, 8.2). Integers
-    # are read as floats, since Python refuses those of more than 4,300 digits.
+    except (msgspec.DecodeError, RecursionError):
+        line.decode()
+    text = without_lone_surrogates(line)
     try:
-        members = json.loads(line.decode(), parse_int=float)
+        return _decoder.decode(text)
     except RecursionError:
-        members = json.loads(outermost(line).decode(), parse_int=float)
-    if not isinstance(members, dict):
-        raise ValueError("a line is not an event")  # noqa: TRY004  # the data is wrong, not an argument
-    kind, timestamp = members.get("type"), members.get("timestamp")
-    if not isinstance(kind, float) or not isinstance(timestamp, float):
-        raise ValueError("a line is not an event")  # noqa: TRY004  # as above
-    there = msgspec.Raw()
-    return Event(
-        kind,
-        timestamp,
-        there if "sequenceId" in members else UNSET,
-        there if "recordingId" in members else UNSET,
-    )
+        return _decoder.decode(outermost(text))

@@ -6,22 +6,22 @@ What comes out of here is good to be packed into an object and then deleted; any
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-from rrd.disk.disk import Disk, Readable
+from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment
 from rrd.segment.format import (
-    BLOCK_OVERHEAD,
     IDENTITY_READ_SIZE,
     BlockHeader,
     Identity,
-    decode_header,
     decode_identity,
     decode_notes,
 )
 from rrd.segment.lines import Event, look_at_lines
 from rrd.segment.reader import read_raw
+from rrd.segment.walk import ReadAhead
 
 _READ_AHEAD_BYTES = 256 << 10
 
@@ -75,14 +75,11 @@ def read_blocks(disk: Disk, sources: Sequence[PackSource]) -> Iterator[CheckedBl
         next_seq = next_seq or identity.first_seq
         if identity.first_seq != next_seq:
             raise CorruptSegment(f"not sequenceId {next_seq} in the segment", path=source.path, offset=0)
-        salt = bytes.fromhex(identity.salt)
-        files = _ReadAhead(disk)
-        while offset < source.size:
-            head = files.read(source.path, offset, BLOCK_OVERHEAD)
-            header = decode_header(head, salt=salt, offset=offset)
-            if header is None or header.limit_offset > source.size or header.first_seq != next_seq:
+        file = ReadAhead(partial(disk.read, source.path), source.size, ahead=_READ_AHEAD_BYTES)
+        for header in file.headers(offset, bytes.fromhex(identity.salt)):
+            if header is None or header.first_seq != next_seq:
                 raise CorruptSegment("no valid block", path=source.path, offset=offset)
-            yield _check(header, *read_raw(files, source.path, header), source.path)
+            yield _check(header, *read_raw(file, source.path, header), source.path)
             offset, next_seq = header.limit_offset, header.limit_seq
 
 
@@ -105,24 +102,3 @@ def _check(header: BlockHeader, notes: bytes, raw: bytes, path: str) -> CheckedB
             "other events or notes than counted in the block", path=path, offset=header.offset
         )
     return CheckedBlock(header, notes, raw, events)
-
-
-class _ReadAhead:
-    """Reads of one file in order, of which small ones come out of one large one."""
-
-    def __init__(self, files: Readable) -> None:
-        self._files = files
-        self._offset = 0
-        self._data = b""
-
-    def size(self, path: str) -> int:
-        return self._files.size(path)
-
-    def read(self, path: str, offset: int, size: int) -> bytes:
-        at = offset - self._offset
-        if not 0 <= at <= len(self._data) - size:
-            if size >= _READ_AHEAD_BYTES:
-                return self._files.read(path, offset, size)
-            self._data = self._files.read(path, offset, _READ_AHEAD_BYTES)
-            self._offset, at = offset, 0
-        return self._data[at : at + size]

@@ -33,8 +33,9 @@ from rrd.segment.format import (
     payload_is_intact,
 )
 from rrd.segment.reader import read_raw
-from rrd.segment.scan import BLOCK_LOOKS, SEARCH_BYTES, Window, find_block, scan
+from rrd.segment.scan import BLOCK_LOOKS, SEARCH_BYTES, find_block, read_ahead, scan
 from rrd.segment.table import load_table
+from rrd.segment.walk import ReadAhead
 
 _PAGE_BYTES = 4096
 _SALT_BYTES = 16
@@ -123,38 +124,38 @@ def identity_of(files: Readable, path: str) -> Identity | None:
 
 def _without_identity(files: Readable, path: str, file_size: int) -> list[BlockHeader]:
     """Return the blocks of a file whose salt is lost. Their payloads are intact."""
-    window = Window(files, path, file_size)
+    window = read_ahead(files, path, file_size)
     salt = _find_salt(window, file_size)
     found: list[BlockHeader] = []
     offset = 0
     while salt is not None and (at := find_block(window, salt, offset, file_size)) is not None:
-        header = decode_header(window.read(at, BLOCK_OVERHEAD), salt=salt, offset=at)
+        header = window.header(at, salt)
         assert header is not None, "it was found by its header"
         found.append(header)
         offset = header.limit_offset
     return found
 
 
-def _find_salt(window: Window, file_size: int) -> bytes | None:
+def _find_salt(window: ReadAhead, file_size: int) -> bytes | None:
     """Return the salt under which most blocks are whole; None if none is under any."""
     votes: Counter[bytes] = Counter()
     offset = 0
     while offset < file_size:
-        stretch = window.read(offset, min(SEARCH_BYTES, file_size - offset))
+        stretch = window.take(offset, min(SEARCH_BYTES, file_size - offset))
         look = BLOCK_LOOKS.search(stretch)
         if look is None:
             # Stretches overlap by a byte less than what is looked for, so that none across an edge is missed.
             offset += max(len(stretch) - (_LOOK_BYTES - 1), 1)
             continue
         offset += look.start()
-        head = window.read(offset, BLOCK_OVERHEAD)
+        head = window.take(offset, BLOCK_OVERHEAD)
         if len(head) < BLOCK_OVERHEAD:
             break
         salt = _salt_of(head, offset)
         header = decode_header(head, salt=salt, offset=offset)
         offset += 1
         if header is not None and header.limit_offset <= file_size:
-            payload = window.read(header.notes_offset, header.notes_size + header.data_size)
+            payload = window.take(header.notes_offset, header.notes_size + header.data_size)
             if payload and payload_is_intact(header, payload):
                 votes[salt] += 1
                 # What a sender put into an event is not taken for a block.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from rrd.disk.disk import Readable
@@ -25,11 +26,11 @@ from rrd.segment.format import (
     payload_is_intact,
 )
 from rrd.segment.table import Table, load_table
+from rrd.segment.walk import HEADERS_BYTES, ReadAhead
 
 Verdict = Literal["clean", "torn", "corrupt"]
 
 SEARCH_BYTES = 1 << 20
-_WINDOW_BYTES = 16 << 10
 BLOCK_LOOKS = re.compile(re.escape(BLOCK_START) + rb".{4}rrdb", re.DOTALL)
 
 
@@ -70,8 +71,8 @@ def scan(
     if limit is not None:
         file_size = min(file_size, limit)
     durable_size = max(durable_size, start)
-    window = Window(files, path, file_size)
-    head = window.read(0, IDENTITY_READ_SIZE)
+    window = read_ahead(files, path, file_size)
+    head = window.take(0, IDENTITY_READ_SIZE)
     found = decode_identity(head)
     table = _find_table(files, path, file_size) if found is None or found[0].is_object else None
     if table is not None and (found is None or table.identity_json == head[IDENTITY_START : found[1]]):
@@ -115,14 +116,14 @@ def _find_table(files: Readable, path: str, file_size: int) -> Table | None:
         return None
 
 
-def _walk_by_table(window: Window, result: Scan, table: Table, start: int, *, deep: bool) -> bool:
+def _walk_by_table(window: ReadAhead, result: Scan, table: Table, start: int, *, deep: bool) -> bool:
     """Hold each block from ``start`` on against the table. Return False if it is not these blocks' table."""
     salt = bytes.fromhex(table.identity.salt)
     result.table_offset = table.offset
     for header in table.headers:
         if header.offset < start:
             continue
-        found = decode_header(window.read(header.offset, BLOCK_OVERHEAD), salt=salt, offset=header.offset)
+        found = window.header(header.offset, salt)
         if found is not None and found != header:
             return False
         if found is None or (deep and not _payload_is_good(window, header)):
@@ -134,7 +135,7 @@ def _walk_by_table(window: Window, result: Scan, table: Table, start: int, *, de
 
 
 def _walk(
-    window: Window,
+    window: ReadAhead,
     result: Scan,
     identity: Identity,
     offset: int,
@@ -148,7 +149,7 @@ def _walk(
     in_sequence = True
     result.good_size = min(offset, result.file_size)
     while offset < result.file_size:
-        header = decode_header(window.read(offset, BLOCK_OVERHEAD), salt=salt, offset=offset)
+        header = window.header(offset, salt)
         if header is not None and header.limit_offset > result.file_size:
             header = None
         # Only the last block can be unfinished, so only its payload needs a look.
@@ -177,40 +178,20 @@ def _walk(
     return in_sequence
 
 
-class Window:
-    """A read-ahead in one file: in a trickle blocks stand close together, and most segments are small.
-
-    A file of a few kB is opened once, which after a power cut is most of what looking at it takes.
-    """
-
-    def __init__(self, files: Readable, path: str, limit: int) -> None:
-        self._files = files
-        self._path = path
-        self._limit = limit
-        self._offset = 0
-        self._data = b""
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Read up to ``size`` bytes from ``offset``; fewer only at the limit."""
-        size = max(0, min(size, self._limit - offset))
-        at = offset - self._offset
-        if not 0 <= at <= len(self._data) - size:
-            if size >= _WINDOW_BYTES:
-                return self._files.read(self._path, offset, size)
-            self._data = self._files.read(self._path, offset, min(_WINDOW_BYTES, self._limit - offset))
-            self._offset, at = offset, 0
-        return self._data[at : at + size]
+def read_ahead(files: Readable, path: str, limit: int) -> ReadAhead:
+    """Return a file up to ``limit`` as it is looked at here: mostly for its headers."""
+    return ReadAhead(partial(files.read, path), limit, ahead=HEADERS_BYTES)
 
 
-def _payload_is_good(window: Window, header: BlockHeader) -> bool:
-    return payload_is_intact(header, window.read(header.notes_offset, header.notes_size + header.data_size))
+def _payload_is_good(window: ReadAhead, header: BlockHeader) -> bool:
+    return payload_is_intact(header, window.take(header.notes_offset, header.notes_size + header.data_size))
 
 
-def find_block(window: Window, salt: bytes, offset: int, limit: int) -> int | None:
+def find_block(window: ReadAhead, salt: bytes, offset: int, limit: int) -> int | None:
     """Search for the next whole and valid block at or after ``offset``."""
     while offset < limit:
         # Stretches overlap by a header, so that one across the edge is found.
-        stretch = window.read(offset, min(SEARCH_BYTES, limit - offset))
+        stretch = window.take(offset, min(SEARCH_BYTES, limit - offset))
         at = stretch.find(BLOCK_START)
         while at >= 0:
             header = decode_header(stretch, salt=salt, offset=offset + at, at=at)

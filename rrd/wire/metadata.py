@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from rrd.nesting import pieces
+from rrd.nesting import pieces, without_lone_surrogates
 from rrd.wire.limits import Limits
-from rrd.wire.values import members, plain_name, skip_space, without_lone_surrogates
+from rrd.wire.values import members, plain_name, skip_space
 
 BadPairReason = Literal[
     "metadata_key_empty",

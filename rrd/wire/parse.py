@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from rrd.nesting import TooDeep, is_too_deep, outermost, parser_takes, pieces
-from rrd.wire.values import last_member, without_lone_surrogates
+from rrd.nesting import TooDeep, is_too_deep, outermost, parser_takes, pieces, without_lone_surrogates
+from rrd.wire.values import last_member
 
 _TIME_MAX = 8_640_000_000_000_000
 """The greatest time value of ECMAScript (ECMA-262, "Time Values and Time Range"), ms either way:

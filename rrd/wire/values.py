@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from rrd.nesting import BRACKETS, STRING_PATTERN
+from rrd.nesting import BRACKETS, STRING_PATTERN, without_lone_surrogates
 
 _string = msgspec.json.Decoder(str)
 _STRING = re.compile(STRING_PATTERN, re.DOTALL)
@@ -21,10 +21,6 @@ _SCALAR = re.compile(rb'[^\s,{}\[\]"]++')
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _SEPARATOR = re.compile(rb"[\s,]*+")
 _NAME = re.compile(rb'\s*+,?\s*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"\s*+:\s*+', re.DOTALL)
-# Escapes in the order in which they stand, so that \\ud83d (a backslash and text) is no surrogate.
-_SURROGATES = re.compile(
-    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-)
 
 
 class Member(NamedTuple):
@@ -121,14 +117,6 @@ def skip_separator(text: bytes, start: int) -> int:
     """Return the offset of the first byte from ``start`` on that is neither white space nor a comma."""
     separator = _SEPARATOR.match(text, start)
     return separator.end() if separator else start
-
-
-def without_lone_surrogates(text: bytes) -> bytes:
-    """Return JSON text with each lone surrogate escape replaced by ``\\ufffd``; lengths stay the same.
-
-    Such an escape is valid JSON (RFC 8259, 8.2) that fast parsers refuse.
-    """
-    return _SURROGATES.sub(lambda match: rb"\ufffd" if match[1] else match[0], text)
 
 
 def one_line(text: bytes) -> bytes:

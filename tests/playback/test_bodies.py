@@ -96,7 +96,7 @@ def test_the_last_of_two_equal_members_counts() -> None:
     # RFC 8259 leaves it open (section 4); parsers agree on the last.
     lines = [
         Line(b'{"timestamp":5,"type":3,"timestamp":2}', 2),
-        Line(b'{"timestamp":1,"a":"\\ud800","timestamp":3}', 3),
+        Line(b'{"type":3,"timestamp":1,"a":"\\ud800","timestamp":3}', 3),
     ]
     assert list(take_apart(raw_of(lines), header_of(lines), timed=True).times) == [2, 3]
 
