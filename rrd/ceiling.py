@@ -41,7 +41,7 @@ _STREAMS_BYTES = 20 * MIB
 """Open streams of permessage-deflate, with what a young one keeps beside (``http.streams.OPEN_MAX``)."""
 _SOCKET_BYTES = 96 << 10
 _REQUEST_BYTES = 48 << 10
-"""Head, buffers of the connection, and what each may hold uncounted (``http.budget.FREE_BYTES``)."""
+"""Head, buffers of the connection, and what each may hold uncounted (``http.hold.FREE_BYTES``)."""
 _RECORDING_BYTES = 4 << 10
 
 _BUFFERS_SHARE = 0.6

@@ -37,10 +37,13 @@ class Progress:
     def add(self, size: int) -> None:
         """``size`` more bytes are done."""
         self._done += size
-        now = time.monotonic()
-        if self._is_shown and now - self._drawn_at >= _REDRAW_INTERVAL_S:
-            self._drawn_at = now
-            self._draw()
+        if self._is_due():
+            self._draw(bar(self._what, self._done, self._total, width=_width()))
+
+    def show(self, text: str) -> None:
+        """Show ``text`` in the place of the bar."""
+        if self._is_due():
+            self._draw(text[: _width()])
 
     def tell(self, text: str) -> None:
         """Write a line for people, terminal or not."""
@@ -60,8 +63,15 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.clear()
 
-    def _draw(self) -> None:
-        self._output.write("\r\x1b[K" + bar(self._what, self._done, self._total, width=_width()))
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if not self._is_shown or now - self._drawn_at < _REDRAW_INTERVAL_S:
+            return False
+        self._drawn_at = now
+        return True
+
+    def _draw(self, line: str) -> None:
+        self._output.write("\r\x1b[K" + line)
         self._output.flush()
         self._is_drawn = True
 

@@ -14,9 +14,9 @@ good; what is in the object store is still to go), then *done*.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
-from rrd.disk.sqlite_file import SqliteFile
+from rrd.disk.sqlite_file import Kept, SqliteFile
 
 Reason = Literal["erased", "expired"]
 State = Literal["begun", "gone_here", "done"]
@@ -91,7 +91,7 @@ class Tombstone(NamedTuple):
         return created_ms == self.created_ms or (self.reason == "erased" and created_ms <= self.at_ms)
 
 
-class Tombstones:
+class Tombstones(Kept):
     """The open file. Safe to use from several threads; every call may block for a few milliseconds.
 
     All methods raise ``RrdError`` when SQLite can't read or write the file.
@@ -106,16 +106,6 @@ class Tombstones:
             version=SCHEMA_VERSION,
             advice="Restore it from a backup: without it, late events bring erased recordings back",
         )
-
-    def close(self) -> None:
-        """Close the file. Idempotent."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def bury(
         self,

@@ -29,6 +29,7 @@ from rrd.access.keys import KeyStore, Scope, SigningKeyRow
 from rrd.config import Config
 from rrd.daemon import assembly
 from rrd.daemon import run as daemon
+from rrd.http.services import Bounds
 from rrd.startup.recovery import lock_data_dir
 from tests.loop_watch import MARK, as_daemon, watched
 
@@ -139,7 +140,11 @@ class LocalDaemon(Keys):
 
 @contextlib.asynccontextmanager
 async def running(
-    data_dir: Path | str, *, before_recovery: Callable[[LocalDaemon], Any] | None = None, **settings: Any
+    data_dir: Path | str,
+    *,
+    before_recovery: Callable[[LocalDaemon], Any] | None = None,
+    bounds: Bounds | None = None,
+    **settings: Any,
 ) -> AsyncIterator[LocalDaemon]:
     """Serve ``data_dir`` on a free port until the block ends; then stop as SIGTERM would have it.
 
@@ -155,6 +160,7 @@ async def running(
                 store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
                 parts = await assembly.make_parts(config, store, stack)
                 services = parts.services
+                services.bounds = bounds or services.bounds
                 port = await daemon.listen(config, services, stack)
                 keys = asyncio.create_task(assembly.watch_keys(services))
                 stack.push_async_callback(daemon._cancel, keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +49,10 @@ TESTED_TOGETHER = {
     "http/test_reads_of_damage.py": "http/damage playback/salvage",
     "http/test_hostile.py": "http/connection http/server",
     "http/test_untaken_lists.py": "http/pieces",
+    "http/test_ingest_ws.py": "http/socket_ingest",
+    "http/test_budget.py": "http/hold",
+    "http/test_ws_frames.py": "http/runs",
+    "objects/test_files.py": "objects/window",
     "http/test_socket_ends.py": "http/gathering http/socket_replies",
     "http/test_upgrades.py": "http/upgrade",
     "http/test_slow_takers.py": "http/taking",
@@ -71,7 +76,7 @@ TESTED_TOGETHER = {
     "backup/test_backup.py": "backup/contents",
     "exchange/test_export_lines.py": "exchange/lines",
     "exchange/test_nested_origins.py": "exchange/origins",
-    "wire/test_events.py": "wire/parse",
+    "wire/test_events.py": "wire/careful wire/parse",
     "wire/test_cost.py": "wire/turns",
     "wire/test_decoder.py": "wire/limits",
 }
@@ -142,3 +147,31 @@ def test_each_test_can_fail_by_more_than_an_exception() -> None:
 
 def _is_ours(path: Path) -> bool:
     return "node_modules" not in path.parts
+
+
+# Constants of rrd that a test sets all the same, and why. All others are arguments with a default.
+PATCHED = {
+    "SYSTEM_CONFIG": "a path of the machine that the tests run on",
+    "STORE_WAIT_S": "of a whole start, as the daemon makes it",
+    "WAIT_S": "of a whole start, as the daemon makes it",
+    "APPLY_MAX": "of a whole start, as the daemon makes it",
+    "_SWEEP_INTERVAL_S": "of a registry, as the daemon makes it",
+    "_WALK_ROW_IDS": "where an index cuts a walk, so that a small one is cut",
+    "_SCRUB_PAUSE_S": "how often an index scrubs, which no caller decides",
+    "_SCRUB_PAUSE_MAX_S": "as above",
+}
+CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
+
+
+def test_tests_give_bounds_as_arguments_rather_than_set_constants() -> None:
+    found: set[str] = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        if not _is_ours(path) or "bench" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".setattr"):
+                names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                name = str(names[0]).rpartition(".")[2] if names else ""
+                if CONSTANT.fullmatch(name):
+                    found.add(name)
+    assert sorted(found ^ PATCHED.keys()) == []

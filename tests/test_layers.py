@@ -40,6 +40,17 @@ ONLY_IN = {
     "google_crc32c": {"segment", "objects"},
     "fcntl": {"disk"},
 }
+# Where JSON is read or written by the standard library rather than by orjson or msgspec, and why.
+STANDARD_JSON = {
+    "rrd/log/__init__.py": "a text of a library may hold lone surrogates",
+    "rrd/startup/spool.py": "what visitors choose may hold lone surrogates",
+    "rrd/exchange/sidecar.py": "the same",
+    "rrd/exchange/origins.py": "the same, metadata is one line in any version, numbers have any size",
+    "rrd/exchange/owners.py": "what a note counts as is its escaped form",
+    "rrd/cli/quarantine.py": "ASCII alone plays no tricks with a terminal",
+    "rrd/cli/check_config.py": "a setting from the environment may hold lone surrogates",
+    "rrd/index/sqlite/listing.py": "what visitors choose may hold lone surrogates",
+}
 # What says where segments lie, and who may say it beside the shelf.
 PLACES = {
     *("active_path", "active_dir", "sealed_path", "sealed_dir", "sealed_root", "torn_dir"),
@@ -139,6 +150,11 @@ def test_one_module_alone_knows_what_keeps_the_index() -> None:
 
 def _uses(path: Path, package: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for name in _imports(path))
+
+
+def test_json_is_read_and_written_by_orjson_or_msgspec() -> None:
+    found = {str(path.relative_to(ROOT)) for path in FILES if "json" in _imports(path)}
+    assert sorted(found ^ STANDARD_JSON.keys()) == []
 
 
 def test_modules_of_a_layer_do_not_import_each_other_in_circles() -> None:

@@ -18,13 +18,10 @@ def register(commands: common.Commands) -> None:
         description="For a store that a start refuses as another's, or that was moved or made anew on "
         "purpose. Stop the daemon first. No object is changed or removed; run `rrd verify` afterwards.",
     )
-    parser.set_defaults(run=_adopt)
-    common.add_shared_flags(parser)
+    common.runs(parser, _adopt)
 
 
 def _adopt(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.startup.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
@@ -32,7 +29,7 @@ def _adopt(args: argparse.Namespace) -> int:
     if config.object_store == "local":
         files.make_dirs(config.objects_dir or layout.objects_dir(config.data_dir))
     with lock_data_dir(config.data_dir):
-        return asyncio.run(_run(config))
+        return common.run_to_end(_run(config))
 
 
 async def _run(config: Config) -> int:

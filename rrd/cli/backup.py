@@ -20,19 +20,16 @@ def register(commands: common.Commands) -> None:
     parser.add_argument("target", metavar="TARGET_DIR", help="a new or empty directory")
     parser.add_argument("--without-objects", action="store_true", help="leave the local store's objects out")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=_backup)
-    common.add_shared_flags(parser)
+    common.runs(parser, _backup)
 
 
 def _backup(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.backup.backup import run_backup  # noqa: PLC0415 - all that reads segments
     from rrd.progress import Progress, size_text  # noqa: PLC0415
 
     config = common.settings(args)
     with Progress(quiet=args.quiet) as progress:
-        manifest = asyncio.run(
+        manifest = common.run_to_end(
             run_backup(config, args.target, progress, with_objects=not args.without_objects)
         )
     print(

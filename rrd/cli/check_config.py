@@ -21,8 +21,7 @@ def register(commands: common.Commands) -> None:
     parser = commands.add_parser(
         "check-config", help="print the effective settings, and what is odd about them"
     )
-    parser.set_defaults(run=_check)
-    common.add_shared_flags(parser)
+    common.runs(parser, _check)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -52,7 +51,8 @@ def as_toml(
 def _toml_value(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml_value(part) for part in value) + "]"
-    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped. (Not by orjson: what comes
+    # from the environment may hold lone surrogates.)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from rrd import ids, layout
 from rrd.access.keys import KeyStore
 from rrd.config import Config, load_config
 from rrd.config.checks import check_absolute
 from rrd.errors import ConfigError, NotFound
+
+T = TypeVar("T")
 
 Run = Callable[[argparse.Namespace], int]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -55,6 +57,38 @@ def config_flags(args: argparse.Namespace) -> dict[str, object]:
     """Return the settings that were given as flags."""
     flags = {key: getattr(args, key, None) for key in ("data_dir", "host", "port")}
     return {key: value for key, value in flags.items() if value is not None}
+
+
+def runs(parser: argparse.ArgumentParser, run: Run) -> None:
+    """Have a command do ``run``, and add the flags that each command takes."""
+    parser.set_defaults(run=run)
+    add_shared_flags(parser)
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on an event loop of its own, and return what it does."""
+    import asyncio  # noqa: PLC0415 - most commands start without it
+
+    return asyncio.run(work)
+
+
+def add_meta_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--meta``: pairs of key and value."""
+    parser.add_argument(
+        "--meta",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="KEY=VALUE",
+        help="recordings with this metadata (repeatable: all of them)",
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: use KEY=VALUE, like userId=u-123")
+    return key, value
 
 
 def settings(args: argparse.Namespace) -> Config:

@@ -25,13 +25,10 @@ def register(commands: common.Commands) -> None:
         action="store_true",
         help="look for damage by sizes and counters alone, rather than read every byte of the recording",
     )
-    parser.set_defaults(run=_doctor)
-    common.add_shared_flags(parser)
+    common.runs(parser, _doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     config = common.settings(args)
     if args.recording is None:
         common.require_data_dir(config)
@@ -44,7 +41,7 @@ def _doctor(args: argparse.Namespace) -> int:
         for line in refused_by_all(config.data_dir, tenant=args.tenant):
             print(line)
         return 0
-    return asyncio.run(_run(config, args))
+    return common.run_to_end(_run(config, args))
 
 
 async def _run(config: Config, args: argparse.Namespace) -> int:

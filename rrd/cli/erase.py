@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 _SHOWN_MAX = 20
 _PAGE = 100
-_ADMISSION_TIMEOUT_S = 10.0
-"""A key that was just made counts within a second. A machine may be busy."""
-_ADMISSION_INTERVAL_S = 0.1
 
 
 class Wanted(NamedTuple):
@@ -55,32 +53,15 @@ def register(commands: common.Commands) -> None:
         "Late events for them are refused from then on. Nothing brings them back but a backup.",
     )
     parser.add_argument("recordings", nargs="*", metavar="RECORDING")
-    parser.add_argument(
-        "--meta",
-        action="append",
-        default=[],
-        type=_filter,
-        metavar="KEY=VALUE",
-        help="recordings with this metadata (repeatable: all of them)",
-    )
+    common.add_meta_flag(parser)
     parser.add_argument("--tenant", type=common.tenant, help="whose; needed where several tenants are meant")
     parser.add_argument("--yes", action="store_true", help="don't ask")
     parser.add_argument("--dry-run", action="store_true", help="say what would go, and leave it")
     parser.add_argument("--url", default="", help="the daemon; by default the one that the settings tell")
-    parser.set_defaults(run=_erase)
-    common.add_shared_flags(parser)
-
-
-def _filter(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r}: write it like userId=u-123")
-    return key, value
+    common.runs(parser, _erase)
 
 
 def _erase(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.startup.recovery import lock_data_dir  # noqa: PLC0415
 
     config = common.settings(args)
@@ -94,8 +75,8 @@ def _erase(args: argparse.Namespace) -> int:
             is_served = True
         if not is_served and not args.dry_run:
             # What a killed daemon has stored and not indexed is to be found as well.
-            asyncio.run(_catch_up(config))
-        found = asyncio.run(_find(config, wanted))
+            common.run_to_end(_catch_up(config))
+        found = common.run_to_end(_find(config, wanted))
         _show(found)
         if args.dry_run or not found:
             return 0 if found else 1
@@ -103,9 +84,9 @@ def _erase(args: argparse.Namespace) -> int:
             print("rrd: nothing was erased.", file=sys.stderr)
             return 1
         if is_served:
-            receipt = asyncio.run(_through_daemon(config, args.url or _url(config), wanted, found))
+            receipt = common.run_to_end(_through_daemon(config, args.url or _url(config), wanted, found))
         else:
-            receipt = asyncio.run(_here(config, wanted, found))
+            receipt = common.run_to_end(_here(config, wanted, found))
     _tell(receipt)
     return 0
 
@@ -228,6 +209,7 @@ async def _through_daemon(config: Config, url: str, wanted: Wanted, found: Seque
     """Ask the daemon that holds the data directory, with a key made for it, and revoked in the end."""
     import aiohttp  # noqa: PLC0415
 
+    from rrd.exchange.posting import admitted  # noqa: PLC0415
     from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
 
     total = Receipt()
@@ -237,7 +219,8 @@ async def _through_daemon(config: Config, url: str, wanted: Wanted, found: Seque
                 key_id, key = store.create_key(tenant=tenant, scope="erase", label="rrd erase")
                 try:
                     for path in _paths(wanted, [row for row in found if row.tenant == tenant]):
-                        total = total.plus(await _delete(session, url.rstrip("/") + path, key))
+                        ask = functools.partial(_delete, session, url.rstrip("/") + path, key)
+                        total = total.plus(await admitted(ask))
                 finally:
                     store.revoke_key(key_id)
     return total
@@ -250,28 +233,19 @@ def _paths(wanted: Wanted, found: Sequence[Found]) -> list[str]:
 
 
 async def _delete(session: aiohttp.ClientSession, url: str, key: str) -> Receipt:
-    import asyncio  # noqa: PLC0415
-
     import aiohttp  # noqa: PLC0415
-    import msgspec  # noqa: PLC0415
+    import orjson  # noqa: PLC0415
 
+    from rrd.exchange.posting import PostFailed  # noqa: PLC0415
     from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
 
-    deadline = asyncio.get_running_loop().time() + _ADMISSION_TIMEOUT_S
-    while True:
-        try:
-            async with session.delete(url, headers={"Authorization": f"Bearer {key}"}) as response:
-                status, body = response.status, await response.read()
-        except aiohttp.ClientError as error:
-            raise RrdError(
-                f"{url}: {error}. A daemon holds the data directory: say where with --url"
-            ) from error
-        if status != 401 or asyncio.get_running_loop().time() > deadline:
-            break
-        # The key is young: the daemon looks for new ones a few times a second.
-        await asyncio.sleep(_ADMISSION_INTERVAL_S)
     try:
-        answer = msgspec.json.decode(body)
+        async with session.delete(url, headers={"Authorization": f"Bearer {key}"}) as response:
+            status, body = response.status, await response.read()
+    except aiohttp.ClientError as error:
+        raise RrdError(f"{url}: {error}. A daemon holds the data directory: say where with --url") from error
+    try:
+        answer = orjson.loads(body)
         if status in {200, 202}:
             return Receipt(**answer)
         message = answer["error"]["message"]
@@ -279,4 +253,4 @@ async def _delete(session: aiohttp.ClientSession, url: str, key: str) -> Receipt
         raise RrdError(f"{url}: answered {status}, and not as rrd does. Check --url") from None
     if status == 404:  # It expired, or somebody else erased it, since it was found.
         return Receipt()
-    raise RrdError(f"{url}: {status}: {message}")
+    raise PostFailed(f"{url}: {status}: {message}", answered=status)

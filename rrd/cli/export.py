@@ -22,14 +22,7 @@ def register(commands: common.Commands) -> None:
     )
     parser.add_argument("recordings", nargs="*", metavar="RECORDING")
     parser.add_argument("--all", action="store_true", help="all recordings")
-    parser.add_argument(
-        "--meta",
-        action="append",
-        default=[],
-        type=_filter,
-        metavar="KEY=VALUE",
-        help="recordings with this metadata (repeatable: all of them)",
-    )
+    common.add_meta_flag(parser)
     parser.add_argument("--tenant", type=common.tenant)
     parser.add_argument(
         "--format",
@@ -58,13 +51,10 @@ def register(commands: common.Commands) -> None:
         help="of a damaged recording export every intact event, and tell what is missing, rather than fail",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=_export)
-    common.add_shared_flags(parser)
+    common.runs(parser, _export)
 
 
 def _export(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.exchange.export import Wanted, run_export  # noqa: PLC0415
     from rrd.exchange.targets import DirectoryTarget, StreamTarget, Target  # noqa: PLC0415
     from rrd.playback.table import Between  # noqa: PLC0415
@@ -84,7 +74,7 @@ def _export(args: argparse.Namespace) -> int:
             target = DirectoryTarget(args.output, progress, resume=args.resume)
         else:
             target = StreamTarget(args.output, progress, is_json=args.format == "json", is_one=wanted.is_one)
-        outcome = asyncio.run(
+        outcome = common.run_to_end(
             run_export(
                 config,
                 wanted,
@@ -111,13 +101,6 @@ def _check(args: argparse.Namespace) -> None:
         raise BadRequest(f"{args.output} is a directory. Use --format dir, or name a file")
     if args.resume and args.format != "dir":
         raise BadRequest("--resume is for --format dir: a stream can only be written anew")
-
-
-def _filter(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not key or not separator:
-        raise argparse.ArgumentTypeError(f"{text!r}: use KEY=VALUE")
-    return key, value
 
 
 def _time(text: str) -> float:

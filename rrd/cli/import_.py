@@ -41,13 +41,10 @@ def register(commands: common.Commands) -> None:
     parser.add_argument("--url", default="", help="the daemon; by default the one that the settings tell")
     parser.add_argument("--key", default="", help="a key that may write; by default one is made and revoked")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, and totals alone")
-    parser.set_defaults(run=_import)
-    common.add_shared_flags(parser)
+    common.runs(parser, _import)
 
 
 def _import(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.exchange.files import find_files  # noqa: PLC0415
     from rrd.exchange.intake import Choice, check_choice, run_import  # noqa: PLC0415 - aiohttp
     from rrd.progress import Progress  # noqa: PLC0415
@@ -55,7 +52,7 @@ def _import(args: argparse.Namespace) -> int:
     config = common.settings(args)
     choice = check_choice(Choice(args.tenant, args.recording, args.ids, args.url, args.key), config)
     with Progress(quiet=args.quiet) as progress:
-        outcome = asyncio.run(run_import(config, list(find_files(args.paths)), choice, progress))
+        outcome = common.run_to_end(run_import(config, list(find_files(args.paths)), choice, progress))
     if not args.quiet:
         for (tenant, recording), answer in outcome.answers.items():
             of = f"{tenant}/{recording}" if tenant else recording

@@ -27,19 +27,16 @@ def register(commands: common.Commands) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="a .ndjson.zst file, or the key of an object, which is fetched"
     )
-    parser.set_defaults(run=_inspect)
-    common.add_shared_flags(parser)
+    common.runs(parser, _inspect)
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     if os.path.exists(args.file) or layout.parse_object_key(args.file) is None:
-        _describe(args.file, asyncio.run(_known(args.file)))
+        _describe(args.file, common.run_to_end(_known(args.file)))
         return 0
     with tempfile.TemporaryDirectory(prefix="rrd-inspect-") as directory:
         path = f"{directory}/object{layout.SUFFIX}"
-        asyncio.run(_fetch(common.settings(args), args.file, path))
+        common.run_to_end(_fetch(common.settings(args), args.file, path))
         print(f"object       {args.file}, fetched into a temporary file")
         from rrd.care.surroundings import of_object  # noqa: PLC0415 - all that reads segments
 

@@ -41,18 +41,17 @@ def register(commands: common.Commands) -> None:
         help="bind it to pages of this origin (repeatable)",
     )
     create.add_argument("--label", type=_label, default="", help="a name for you, shown in lists and logs")
-    create.set_defaults(run=_create)
+    common.runs(create, _create)
 
     show = actions.add_parser("list", help="show all keys but the keys themselves")
     show.add_argument("--tenant", type=common.tenant)
-    show.set_defaults(run=_list)
+    common.runs(show, _list)
 
     revoke = actions.add_parser("revoke", help="make a key useless, for good")
     revoke.add_argument("key", metavar="ID", help="the id that `rrd keys list` shows, or the key itself")
-    revoke.set_defaults(run=_revoke)
+    common.runs(revoke, _revoke)
 
-    for parser in (family, create, show, revoke):
-        common.add_shared_flags(parser)
+    common.add_shared_flags(family)
 
 
 def _scope(text: str) -> Scope:

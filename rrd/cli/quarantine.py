@@ -35,10 +35,8 @@ def register(commands: common.Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for, as the index finds it."""
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     config = common.settings(args)
-    return asyncio.run(_run(config, args))
+    return common.run_to_end(_run(config, args))
 
 
 async def _run(config: Config, args: argparse.Namespace) -> int:
@@ -95,6 +93,7 @@ async def _show(config: Config, index: Index, rows: list[QuarantineRow], recordi
             for note in notes:
                 where = {"tenant": row.tenant, "recording": row.recording, "segment": row.segment}
                 what = {"line": note.line, "reason": note.reason, "at_ms": note.at_ms}
+                # Not orjson: ASCII alone plays no tricks with a terminal.
                 print(json.dumps(where | what | _raw(note.raw)))
 
 

@@ -23,17 +23,14 @@ def register(commands: common.Commands) -> None:
         "old one stays until the new one is whole. It fails if the store can't be reached: only the "
         "store tells which recordings it holds.",
     )
-    parser.set_defaults(run=_reindex)
-    common.add_shared_flags(parser)
+    common.runs(parser, _reindex)
 
 
 def _reindex(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     config = common.settings(args)
     common.require_files(config)
     log.setup(config)
-    found, losses = asyncio.run(_run(config))
+    found, losses = common.run_to_end(_run(config))
     print(
         f"{home.index_path(config.data_dir)}: {found.recordings} recordings, {found.segments} segments, "
         f"{found.blocks} blocks, {found.objects} objects; {found.torn} torn tails cut, "

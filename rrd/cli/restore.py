@@ -22,19 +22,16 @@ def register(commands: common.Commands) -> None:
         help="a newer tombstones.sqlite, of the lost data directory or of a later backup",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=_restore)
-    common.add_shared_flags(parser)
+    common.runs(parser, _restore)
 
 
 def _restore(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.backup.restore import run_restore  # noqa: PLC0415 - all that reads segments
     from rrd.progress import Progress  # noqa: PLC0415
 
     config = common.settings(args)
     with Progress(quiet=args.quiet) as progress:
-        restored = asyncio.run(run_restore(config, args.source, progress, tombstones=args.tombstones))
+        restored = common.run_to_end(run_restore(config, args.source, progress, tombstones=args.tombstones))
     manifest = restored.manifest
     made = common.show_time(manifest.started_ms)
     print(f"{config.data_dir}: {manifest.recordings} recordings as of {made}")

@@ -35,13 +35,10 @@ def register(commands: common.Commands) -> None:
         action="store_true",
         help="confirm what the daemon holds back: a jump of the clock, settings that remove much at once",
     )
-    parser.set_defaults(run=_retention)
-    common.add_shared_flags(parser)
+    common.runs(parser, _retention)
 
 
 def _retention(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.lifecycle.holds import Holds  # noqa: PLC0415 - msgspec's codecs
 
     config = common.settings(args)
@@ -53,7 +50,7 @@ def _retention(args: argparse.Namespace) -> int:
         return 0
     for hold in holds.load().holds.values():
         print(f"held: {hold.text()}. If that is right: rrd retention --confirm", file=sys.stderr)
-    goes, tenants = asyncio.run(_look(config))
+    goes, tenants = common.run_to_end(_look(config))
     if args.list:
         common.print_table(
             ("TENANT", "RECORDING", "LAST EVENT STORED", "EVENTS", "BYTES", "WHY"),

@@ -14,8 +14,7 @@ def register(commands: common.Commands) -> None:
     parser = commands.add_parser("serve", help="take recordings in and serve them")
     parser.add_argument("--host", metavar="H", help="address to listen on")
     parser.add_argument("--port", type=int, metavar="P", help="port to listen on; 0: any that is free")
-    parser.set_defaults(run=_serve)
-    common.add_shared_flags(parser)
+    common.runs(parser, _serve)
 
 
 def _serve(args: argparse.Namespace) -> int:

@@ -24,15 +24,15 @@ def register(commands: common.Commands) -> None:
     create.add_argument(
         "--key-id", metavar="ID", help="unique over all tenants; by default it tells the month"
     )
-    create.set_defaults(run=_create)
+    common.runs(create, _create)
 
     show = actions.add_parser("list", help="show all signing keys without their secrets")
     show.add_argument("--tenant", type=common.tenant)
-    show.set_defaults(run=_list)
+    common.runs(show, _list)
 
     revoke = actions.add_parser("revoke", help="make a signing key, and every URL it signed, useless")
     revoke.add_argument("key_id", metavar="ID")
-    revoke.set_defaults(run=_revoke)
+    common.runs(revoke, _revoke)
 
     sign = commands.add_parser("sign", help="print the query string of a presigned URL")
     sign.add_argument("--tenant", type=common.tenant, required=True)
@@ -44,10 +44,9 @@ def register(commands: common.Commands) -> None:
     sign.add_argument(
         "--expires-in", type=_lifetime, default=EXPIRES_IN_S, metavar="S", help="seconds (3600)"
     )
-    sign.set_defaults(run=_sign)
+    common.runs(sign, _sign)
 
-    for parser in (family, create, show, revoke, sign):
-        common.add_shared_flags(parser)
+    common.add_shared_flags(family)
 
 
 def _lifetime(text: str) -> int:

@@ -17,19 +17,16 @@ def register(commands: common.Commands) -> None:
         description="Makes the index as small as it can be, and overwrites scraps of removed metadata "
         "that SQLite may have left in unused parts. Needs room for a copy of it; recordings are not touched.",
     )
-    parser.set_defaults(run=_vacuum)
-    common.add_shared_flags(parser)
+    common.runs(parser, _vacuum)
 
 
 def _vacuum(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.startup.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
     home.require(config.data_dir)
     with lock_data_dir(config.data_dir):
-        before, after = asyncio.run(_run(config))
+        before, after = common.run_to_end(_run(config))
     print(f"The index has {after:,} bytes now; it had {before:,}.")
     return 0
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,13 +11,12 @@ from rrd.cli import common
 from rrd.config import Config
 from rrd.errors import NotFound
 from rrd.index import home
+from rrd.progress import Progress
 
 if TYPE_CHECKING:
     from rrd.care.examine import Examiner
     from rrd.care.verify import Verifier
     from rrd.inventory.differences import Difference
-
-_REDRAW_INTERVAL_S = 0.1
 
 
 def register(commands: common.Commands) -> None:
@@ -41,22 +38,19 @@ def register(commands: common.Commands) -> None:
         action="store_true",
         help="remove leftovers whose every event is elsewhere, too, and whole (daemon stopped)",
     )
-    parser.set_defaults(run=_verify)
-    common.add_shared_flags(parser)
+    common.runs(parser, _verify)
 
 
 def _verify(args: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - most commands start without it
-
     from rrd.startup.recovery import is_held, lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
     home.require(config.data_dir)
     if not args.mend:
         # Looking is no reason to keep a daemon from starting.
-        return asyncio.run(_run(config, args, is_served=is_held(config.data_dir)))
+        return common.run_to_end(_run(config, args, is_served=is_held(config.data_dir)))
     with lock_data_dir(config.data_dir):
-        return asyncio.run(_run(config, args, is_served=False))
+        return common.run_to_end(_run(config, args, is_served=False))
 
 
 @contextlib.asynccontextmanager
@@ -87,8 +81,10 @@ async def _run(config: Config, args: argparse.Namespace, *, is_served: bool) -> 
             await recover(
                 config, examiner.disk, examiner.index, rebuild=False, tombstones=examiner.tombstones
             )
-        progress = _Progress()
-        verifier = Verifier(examiner, deep=args.deep, told=progress.show)
+        progress = Progress()
+        verifier = Verifier(
+            examiner, deep=args.deep, told=lambda what, count: progress.show(f"{what}: {count:,}")
+        )
         found = verifier.all()
         if args.recordings:
             found = verifier.some(await _keys(examiner, args.recordings, args.tenant))
@@ -134,25 +130,3 @@ async def tenants_of(examiner: Examiner, recording: str, tenant: str | None) -> 
         for name in names
         if await examiner.index.recording(name, recording) or examiner.tombstones.lives(name, recording)
     ]
-
-
-class _Progress:
-    """How far it is, on a terminal alone: one line that is written over."""
-
-    def __init__(self) -> None:
-        self._is_shown = sys.stderr.isatty()
-        self._drawn_at = float("-inf")
-        self._is_drawn = False
-
-    def show(self, what: str, count: int) -> None:
-        now = time.monotonic()
-        if self._is_shown and now - self._drawn_at >= _REDRAW_INTERVAL_S:
-            self._drawn_at = now
-            self._is_drawn = True
-            # Erase to the end of the line (ECMA-48, 8.3.41).
-            print(f"\r\x1b[K{what}: {count:,}", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self._is_drawn:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._is_drawn = False

@@ -47,12 +47,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_SHUTDOWN_TIMEOUT_S = 20.0
-"""How long a stop waits for requests under way."""
-
-_CUT_OFF_TIMEOUT_S = 2.0
-"""And then, for what came of their bodies to be stored."""
-
 _KEEPALIVE_TIMEOUT_S = 120.0
 """How long a connection may wait for its next request; a little longer than proxies hold theirs."""
 
@@ -150,7 +144,7 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
         auto_decompress=False,
         handler_cancellation=False,
         keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
-        shutdown_timeout=_CUT_OFF_TIMEOUT_S,
+        shutdown_timeout=services.bounds.cut_off_wait_s,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -190,7 +184,7 @@ def _cannot_listen(config: Config, error: OSError) -> str:
 async def _finish_requests(services: Services) -> None:
     """Let requests under way come to their end, bodies too: aiohttp takes no more in once it shuts down."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
+        async with asyncio.timeout(services.bounds.stop_wait_s):
             await services.requests.none()
 
 

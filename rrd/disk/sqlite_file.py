@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 from urllib.parse import quote
 
 from rrd.disk import files
@@ -144,6 +145,22 @@ class SqliteFile:
             ) from error
         except sqlite3.DatabaseError as error:
             raise RrdError(f"{self.path}: {error}. {self._advice}") from error
+
+
+class Kept:
+    """What is kept in one such file. Use as a context manager, or ``close`` it."""
+
+    _file: SqliteFile
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _make(path: str) -> None:

@@ -30,10 +30,8 @@ from rrd.exchange.shapes import (
     pair_at,
     says_nothing,
 )
+from rrd.wire.limits import Limits
 from rrd.wire.values import one_line, skip_space, value_end
-
-BATCH_BYTES = 1 << 20
-"""Lines are given out when they have so many bytes."""
 
 LOOK_BYTES = 1 << 20
 """An object that is longer is taken for what its beginning shows. ``type`` stands there, in all but an event
@@ -77,10 +75,10 @@ class _Frame:
 class Documents:
     """JSON documents, in pieces → their events, each as one line."""
 
-    def __init__(self, origins: Origins, *, event_bytes_max: int, place: Place | None = None) -> None:
+    def __init__(self, origins: Origins, limits: Limits, *, place: Place | None = None) -> None:
         """``place``: where it all stands, for text out of another document."""
         self._origins = origins
-        self._event_bytes_max = event_bytes_max
+        self._limits = limits
         self._top = place or Place(origins.nothing)
         self._text = bytearray()
         self._looked_bytes = 0
@@ -119,9 +117,9 @@ class Documents:
         try:
             while (limit := self._step(at)) is not None:
                 at = limit
-                if self._found_bytes >= BATCH_BYTES:
+                if self._found_bytes >= self._limits.batch_bytes:
                     yield from self._take()
-            if len(self._text) - at > self._event_bytes_max:
+            if len(self._text) - at > self._limits.event_bytes_max:
                 raise self._too_large()
         except TooLarge:
             yield from self._take()
@@ -286,7 +284,7 @@ class Documents:
 
     def _add_inner(self, text: bytes, place: Place) -> bool:
         """Take JSON text that stood in a string; tell whether that worked."""
-        inner = Documents(self._origins, event_bytes_max=self._event_bytes_max, place=place)
+        inner = Documents(self._origins, self._limits, place=place)
         try:
             found = [*inner.feed(text), *inner.finish()]
         except (BrokenEncoding, TooLarge):
@@ -307,9 +305,9 @@ class Documents:
         is_open = limit == len(self._text) and self._text[at] not in b'{["' and not self._ended
         if limit is None or is_open:
             return None
-        if limit - at > self._event_bytes_max:
+        if limit - at > self._limits.event_bytes_max:
             raise self._too_large()
         return limit
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"an event is larger than {self._event_bytes_max} bytes")
+        return TooLarge(f"an event is larger than {self._limits.event_bytes_max} bytes")

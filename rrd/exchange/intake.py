@@ -40,7 +40,7 @@ from rrd.exchange.posting import (
 )
 from rrd.exchange.reading import CHUNK_BYTES, Ids, Piece, Source, limits_of, read_pieces
 from rrd.exchange.sidecar import Sidecar, exported_recording, metadata_events, read_sidecar
-from rrd.exchange.spool import Bundle, Spool, bodies
+from rrd.exchange.spool import BATCH_BYTES, Bundle, Spool, bodies
 from rrd.ids import check_recording_id, is_tenant, parse_recording_id
 from rrd.progress import Progress
 
@@ -60,6 +60,8 @@ class Choice:
     ids: Ids = "auto"
     url: str = ""
     key: str = ""
+    batch_bytes: int = BATCH_BYTES
+    """Events that are checked and compressed together."""
 
 
 @dataclass
@@ -107,6 +109,7 @@ class _Intake:
         progress: Progress,
     ) -> None:
         self._config = config
+        self._limits = limits_of(config, batch_bytes=choice.batch_bytes)
         self._choice = choice
         self._daemon = daemon
         self._stack = stack
@@ -241,7 +244,7 @@ class _Intake:
         if sidecar is not None:
             await self._send_metadata(sidecar, tenant, source.recording or sidecar.recording, key)
         failure: WireError | None = None
-        with Spool() as spool:
+        with Spool(batch_bytes=self._choice.batch_bytes) as spool:
             try:
                 await self._read(file, source, spool)
             except WireError as error:
@@ -259,7 +262,7 @@ class _Intake:
     async def _read(self, file: File, source: Source, spool: Spool) -> None:
         refused = 0
         with opened(file.path) as reader:
-            pieces = read_pieces(self._chunks(reader), source, limits_of(self._config))
+            pieces = read_pieces(self._chunks(reader), source, self._limits)
             async for piece in _in_a_thread(pieces):
                 refused = self._tell_refused(file.told, piece, refused)
                 await asyncio.to_thread(spool.add, piece.owner, piece.batch)
@@ -268,7 +271,7 @@ class _Intake:
         first = b""
         if bundle.metadata:
             at_ms = min((frame.first_ts for frame in bundle.frames if not frame.is_metadata), default=0.0)
-            first = metadata_line(bundle.metadata, at_ms) + b"\n"
+            first = metadata_line(dict(bundle.metadata), at_ms)
         for body in bodies(bundle.frames, bytes_max=self._body_bytes_max):
             try:
                 answer = await send_frames(self._daemon, bundle.recording, key, spool, body, first=first)
@@ -292,7 +295,7 @@ class _Intake:
         return refused
 
     def _chunks(self, reader: IO[bytes]) -> Iterator[bytes]:
-        while chunk := reader.read(CHUNK_BYTES):
+        while chunk := reader.read(min(CHUNK_BYTES, self._choice.batch_bytes)):
             self._progress.add(len(chunk))
             yield chunk
 

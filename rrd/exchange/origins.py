@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -195,18 +195,20 @@ def window_of(value: bytes) -> str | None:
     return text if 0 < len(text) <= _WINDOW_CHARACTERS_MAX and value[:1] not in b"[{" else None
 
 
-def metadata_line(metadata: tuple[tuple[str, str], ...], at_ms: float) -> bytes:
+def metadata_line(metadata: Mapping[str, str], at_ms: float) -> bytes:
     """Return a ``recording-meta`` event, the same for the same values, so that it is recognised again."""
     event = {
         "type": 5,
         "timestamp": int(at_ms),
-        "data": {"tag": "recording-meta", "payload": dict(metadata)},
+        "data": {"tag": "recording-meta", "payload": metadata},
     }
-    return json.dumps(event).encode()
+    # Not orjson: a daemon knows it again by its bytes, which earlier versions wrote so.
+    return json.dumps(event).encode() + b"\n"
 
 
 def flat(value: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield the members of a JSON object; nothing if it is none."""
+    # Not orjson, which refuses lone surrogates and integers of more than 64 bits: both are valid JSON.
     try:
         found = json.loads(value)
     except (ValueError, RecursionError):

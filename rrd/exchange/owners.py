@@ -108,6 +108,7 @@ class Owners:
             if len(self._sessions) >= _SESSIONS_MAX:
                 self._sessions.clear()
             origin = Origin(place.origin)
+            # Not orjson: a note too long to be kept is told by its escaped form.
             origin.note("sessionId", json.dumps(session).encode())
             is_stated = stated_id(session, self._origins.parse_id) is not None
             self._sessions[key] = origin if is_stated else place.origin

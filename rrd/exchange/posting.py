@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
@@ -48,8 +48,11 @@ _ANSWER_TIMEOUT_S = 300.0
 """From the end of a body on: what came last has to be stored, and others have a turn."""
 
 
+_T = TypeVar("_T")
+
+
 class PostFailed(RrdError):
-    """A body was not taken, or not all of it. ``str(error)`` says why."""
+    """A request was refused, or not all of its body was taken. ``str(error)`` says why."""
 
     code = "import_failed"
 
@@ -88,22 +91,13 @@ class Daemon:
         ``is_new``: it was just made, and a daemon that serves the same data directory learns of it soon.
         """
         timeout_s = _ADMISSION_TIMEOUT_S if is_new else _GIVEN_ADMISSION_TIMEOUT_S
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while True:
+        try:
             # An empty body: whether the key is good is all that this can find out.
-            post = Post(self._session, f"{self.url}/ingest", key)
-            try:
-                await post.finish()
-            except PostFailed as error:
-                if error.answered != 401:
-                    raise
-                if asyncio.get_running_loop().time() > deadline:
-                    raise PostFailed(
-                        f"{error}. {_UNKNOWN_NEW if is_new else _UNKNOWN}", answered=401
-                    ) from error
-            else:
-                return
-            await asyncio.sleep(_ADMISSION_INTERVAL_S)
+            await admitted(lambda: Post(self._session, f"{self.url}/ingest", key).finish(), timeout_s)
+        except PostFailed as error:
+            if error.answered != 401:
+                raise
+            raise PostFailed(f"{error}. {_UNKNOWN_NEW if is_new else _UNKNOWN}", answered=401) from error
 
     def post(self, recording: str, key: str, *, encoding: str = "") -> Post:
         """Begin a body of events of one recording, which the caller has compressed by ``encoding``."""
@@ -135,6 +129,21 @@ class Daemon:
             finally:
                 await post.cancel()
             await asyncio.sleep(wait_s)
+
+
+async def admitted(ask: Callable[[], Awaitable[_T]], timeout_s: float = _ADMISSION_TIMEOUT_S) -> _T:
+    """Return what ``ask`` does, asked again for a while as long as the daemon doesn't know the key.
+
+    The key may be young: the daemon looks for new ones a few times a second. Raises what ``ask`` does.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        try:
+            return await ask()
+        except PostFailed as error:
+            if error.answered != 401 or asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(_ADMISSION_INTERVAL_S)
 
 
 def url_of(host: str, port: int) -> str:

@@ -26,11 +26,12 @@ from typing import NamedTuple
 
 from rrd.config import Config
 from rrd.errors import BrokenEncoding, WireError
-from rrd.exchange.documents import BATCH_BYTES, Documents, Found, Place
+from rrd.exchange.documents import Documents, Found, Place
 from rrd.exchange.foreign import ForeignFile, explain, refuse_foreign
 from rrd.exchange.origins import Origins
 from rrd.exchange.owners import Ids, Owner, Owners, without_space
 from rrd.exchange.shapes import holds_events, is_document
+from rrd.exchange.spool import BATCH_BYTES
 from rrd.exchange.unpacking import ZSTD_WINDOW_BYTES_MAX, peeked, text_windows
 from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
@@ -105,7 +106,7 @@ class _Reader:
 
     def documents(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
         """Read JSON documents."""
-        documents = Documents(self._origins, event_bytes_max=self._limits.event_bytes_max)
+        documents = Documents(self._origins, self._limits)
         try:
             for window in _chain(head, windows):
                 for found in documents.feed(window):
@@ -123,7 +124,7 @@ class _Reader:
         try:
             for window in _chain(head, windows):
                 splitter.feed(window)
-                if splitter.whole_bytes >= BATCH_BYTES:
+                if splitter.whole_bytes >= self._limits.batch_bytes:
                     yield from self._take(splitter)
         except WireError:
             # Damaged, or a line is too large: what came before is good.
@@ -171,7 +172,7 @@ class _Reader:
 
     def _events_in(self, line: bytes) -> list[Found]:
         """Return the events in a line that is none; nothing if there are none either."""
-        documents = Documents(self._origins, event_bytes_max=self._limits.event_bytes_max)
+        documents = Documents(self._origins, self._limits)
         try:
             found = [*documents.feed(line), *documents.finish()]
         except WireError:
@@ -196,7 +197,7 @@ def _chain(head: bytes, windows: Iterator[bytes]) -> Iterator[bytes]:
     yield from windows
 
 
-def limits_of(config: Config) -> Limits:
+def limits_of(config: Config, *, batch_bytes: int = BATCH_BYTES) -> Limits:
     """Return the limits for a file of one's own: the settings', and none on what only a stranger's needs."""
     return Limits(
         event_bytes_max=config.event_bytes_max,
@@ -208,5 +209,5 @@ def limits_of(config: Config) -> Limits:
         metadata_key_bytes_max=config.metadata_key_bytes_max,
         metadata_value_bytes_max=config.metadata_value_bytes_max,
         metadata_value_too_long=config.metadata_value_too_long,
-        batch_bytes=BATCH_BYTES,
+        batch_bytes=batch_bytes,
     )

@@ -12,6 +12,7 @@ from typing import TypedDict
 
 import msgspec
 
+from rrd.exchange.origins import metadata_line
 from rrd.index.rows import MetadataRow
 
 FORMAT = "rrd-export-1"
@@ -101,9 +102,4 @@ def metadata_events(sidecar: Sidecar) -> Iterator[bytes]:
     first = {key: values.pop(key) for key in ("includePii",) if key in values}
     for payload in (first, values):
         if payload:
-            event = {
-                "type": 5,
-                "timestamp": sidecar.created_ms,
-                "data": {"tag": "recording-meta", "payload": payload},
-            }
-            yield json.dumps(event).encode() + b"\n"
+            yield metadata_line(payload, sidecar.created_ms)

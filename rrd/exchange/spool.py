@@ -4,7 +4,7 @@ What a recording is called may show at a file's end, or, where it is made of the
 all were read. And all of a recording's events have to go in one body, even if a file deals them out in turns
 among several: equal events of one body are different events, those of two bodies are repeats.
 
-So a file is read once, into an unnamed temporary file: zstd frames of up to ``documents.BATCH_BYTES``, each
+So a file is read once, into an unnamed temporary file: zstd frames of up to ``batch_bytes``, each
 of events of one owner, which can be sent as they are. In memory are an entry for each frame, and what is not
 yet in one: ``WAITING_BYTES_MAX`` at most.
 """
@@ -17,10 +17,12 @@ from typing import NamedTuple
 
 import zstandard
 
-from rrd.exchange import documents
 from rrd.exchange.origins import ContentId, ParseId, Said, named_id, window_id
 from rrd.exchange.owners import Owner
 from rrd.wire.events import Batch
+
+BATCH_BYTES = 1 << 20
+"""Events are checked, and then compressed, so many together."""
 
 WAITING_BYTES_MAX = 16 << 20
 
@@ -62,7 +64,8 @@ class _Waiting:
 class Spool:
     """Use as a context manager. Blocking; raises ``OSError`` where the temporary file can't be written."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, batch_bytes: int = BATCH_BYTES) -> None:
+        self._batch_bytes = batch_bytes
         self._file = tempfile.TemporaryFile(prefix="rrd-import-")  # noqa: SIM115 - closed by __exit__
         # The quickest level: a daemon on the same machine needs the processor more than the socket does.
         self._compressor = zstandard.ZstdCompressor(level=1)
@@ -116,7 +119,7 @@ class Spool:
         if not is_metadata:
             waiting.first_ts = min(waiting.first_ts, batch.first_ts)
             waiting.last_ts = max(waiting.last_ts, batch.last_ts)
-        if waiting.size >= documents.BATCH_BYTES:
+        if waiting.size >= self._batch_bytes:
             self._write(owner, is_metadata=is_metadata)
         if self._waiting_bytes > WAITING_BYTES_MAX:
             for other, sort in list(self._waiting):

@@ -177,16 +177,8 @@ class DirectoryTarget(Target):
 
     def has(self, recorded: Recorded) -> bool:
         found = read_sidecar(self._file(recorded) + EVENTS_SUFFIX) if self._resume else None
-        return found is not None and found == Sidecar(
-            tenant=recorded.tenant,
-            recording=recorded.recording,
-            created_ms=recorded.created_ms,
-            stored_events=recorded.stored_events,
-            events=found.events,
-            raw_bytes=found.raw_bytes,
-            size=found.size,
-            between=_range(recorded.between),
-            metadata=recorded.metadata,
+        return found is not None and found == _sidecar(
+            recorded, Written(found.events, found.raw_bytes), found.size
         )
 
     def put(self, recorded: Recorded) -> None:
@@ -198,18 +190,7 @@ class DirectoryTarget(Target):
         files.remove(path + META_SUFFIX)
         written, size = self._pack(recorded, part)
         files.rename(part, path + EVENTS_SUFFIX)
-        sidecar = Sidecar(
-            tenant=recorded.tenant,
-            recording=recorded.recording,
-            created_ms=recorded.created_ms,
-            stored_events=recorded.stored_events,
-            events=written.events,
-            raw_bytes=written.raw_bytes,
-            size=size,
-            between=_range(recorded.between),
-            metadata=recorded.metadata,
-            missing_events=recorded.missing_events,
-        )
+        sidecar = _sidecar(recorded, written, size, missing_events=recorded.missing_events)
         with files.overwrite(part) as file:
             file.write(encode_sidecar(sidecar))
         files.rename(part, path + META_SUFFIX)
@@ -227,6 +208,21 @@ class DirectoryTarget(Target):
 
     def _file(self, recorded: Recorded) -> str:
         return f"{self._path}/{recorded.tenant}/{recorded.recording}"
+
+
+def _sidecar(recorded: Recorded, written: Written, size: int, *, missing_events: int = 0) -> Sidecar:
+    return Sidecar(
+        tenant=recorded.tenant,
+        recording=recorded.recording,
+        created_ms=recorded.created_ms,
+        stored_events=recorded.stored_events,
+        events=written.events,
+        raw_bytes=written.raw_bytes,
+        size=size,
+        between=_range(recorded.between),
+        metadata=recorded.metadata,
+        missing_events=missing_events,
+    )
 
 
 def _range(between: Between) -> tuple[float | None, float | None]:

@@ -47,9 +47,6 @@ _LAYERS_MAX = 2
 GRANT = web.RequestKey("grant", Grant)
 """What the caller of a request is granted, once that is known."""
 
-READY_WAIT_S = 5.0
-"""How long a request with a good key waits for a start to end."""
-
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -88,7 +85,7 @@ async def authorize(request: web.Request, services: Services, *, right: Right, s
     """Return what the caller is granted, with a place among the requests, once the daemon is ready.
 
     The gate decides before anything waits. Raises ``Unauthenticated``, ``Forbidden``, ``OverQuota`` and
-    ``TooManyRequests`` at once, ``NotReady`` after ``READY_WAIT_S``.
+    ``TooManyRequests`` at once, ``NotReady`` after ``Bounds.ready_wait_s``.
     """
     grant = services.gate.authorize(
         right=right,
@@ -115,7 +112,7 @@ def check_live(grant: Grant, services: Services) -> None:
 async def _until_ready(services: Services) -> None:
     # Recovery takes a moment, and the browser's client never comes back once it is refused.
     try:
-        async with asyncio.timeout(READY_WAIT_S):
+        async with asyncio.timeout(services.bounds.ready_wait_s):
             await services.ready.wait()
     except TimeoutError:
         raise NotReady(f"the server is starting: {services.waits_for}. Try again in a moment") from None

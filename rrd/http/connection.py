@@ -18,9 +18,9 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from rrd.errors import BadFraming, RrdError
-from rrd.http.budget import FREE_BYTES, Hold
 from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
+from rrd.http.hold import FREE_BYTES, Hold
 from rrd.http.problems import ORIGIN, add_owed_headers, note_refusal, problem
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
@@ -35,10 +35,6 @@ _LINGER_S = 5.0
 
 _SKIP_S = 10.0
 """How long the rest of a body is read and thrown away that was answered before its end."""
-
-_HEAD_S = 20.0
-"""How long a request's head may take, and how long a new connection may say nothing. What a proxy keeps open
-between requests may stay so for longer."""
 
 _QUEUE_MAX = 32
 """Requests that may wait on one connection for those before them."""
@@ -83,8 +79,8 @@ class Connection(RequestHandler):
     """One connection. What it reads goes through ``Framing``."""
 
     __slots__ = (
-        *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_timer", "_is_held_back"),
-        *("_peer", "_taker", "_turns", "hold", "opening_turns"),
+        *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_s", "_head_timer"),
+        *("_is_held_back", "_peer", "_taker", "_turns", "hold", "opening_turns"),
     )
 
     def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -114,6 +110,7 @@ class Connection(RequestHandler):
         """What this connection makes the daemon hold."""
         self._is_held_back = self._awaits_turn = False
         self._turns = manager.turns
+        self._head_s = manager.services.bounds.head_s
         self.opening_turns = manager.opening_turns
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
@@ -214,7 +211,7 @@ class Connection(RequestHandler):
     # The head's deadline
 
     def _await_head(self) -> None:
-        self._head_timer = self._loop.call_later(_HEAD_S, self._on_late_head)
+        self._head_timer = self._loop.call_later(self._head_s, self._on_late_head)
 
     def _watch_head(self) -> None:
         """Begin or end the wait for a head, by what came in last."""
@@ -269,6 +266,7 @@ class Connection(RequestHandler):
             self._taker = TakerWatch(
                 self.transport,
                 bytes_per_s_min=bytes_per_s_min,
+                interval_s=server.services.bounds.taken_interval_s,
                 is_waiting=lambda: self._paused,
                 on_slow=self._give_up_taker,
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
-from rrd.http.budget import Hold
+from rrd.http.hold import Hold
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch
 

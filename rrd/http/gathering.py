@@ -27,11 +27,12 @@ from typing import Any, Literal
 from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
 from rrd.errors import RrdError, WireError, without_frames
-from rrd.http.budget import Hold
 from rrd.http.decoding import Turn, in_thread
 from rrd.http.deflate import Unfinished
-from rrd.http.frames import CLOSED, MARK, MESSAGES_MAX, FrameReader, Message, Runs, run_of, size_of
+from rrd.http.frames import FrameReader
 from rrd.http.half_close import half_close
+from rrd.http.hold import Hold
+from rrd.http.runs import CLOSED, MARK, MESSAGES_MAX, Message, Runs, run_of, size_of
 from rrd.http.streams import Streams
 
 _PONGS_MAX = 64

@@ -21,17 +21,19 @@ from rrd.errors import (
     WireError,
     without_frames,
 )
-from rrd.http.budget import Hold, TooMuchUnfinished, TooSlow, too_slow
+from rrd.http.budget import TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
 from rrd.http.connection import count_taken, hold_of, unread_bytes
 from rrd.http.decoding import Turn, next_batch
+from rrd.http.hold import Hold
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import is_import
 from rrd.recordings.recording import Source, Tally
+from rrd.wire.careful import Rejected
 from rrd.wire.decoder import Decoder
-from rrd.wire.events import Batch, Rejected
+from rrd.wire.events import Batch, batch_of
 from rrd.wire.parse import Reason
 
 _ERRORS_TOLD = 10
@@ -64,14 +66,14 @@ async def ingest_post(request: web.Request) -> web.Response:
         if pump.source is None:
             raise
         without_frames(error)
-        return problem_of(error, **_counts(pump.source.tally))
+        return problem_of(error, **counts_of(pump.source.tally))
     finally:
         pump.close()
     return _answer(failure, tally, pump.errors)
 
 
 def _answer(failure: RrdError | None, tally: Tally, errors: list[dict[str, object]]) -> web.Response:
-    counts = _counts(tally)
+    counts = counts_of(tally)
     if failure is not None:
         response = problem_of(failure, **counts)
         # What the sender still has to send is not wanted, and reading it would take for ever.
@@ -92,7 +94,8 @@ def _errors_in(batch: Batch) -> list[dict[str, object]]:
     return sorted(lines, key=operator.itemgetter("line"))[:_ERRORS_TOLD]
 
 
-def _counts(tally: Tally) -> dict[str, int]:
+def counts_of(tally: Tally) -> dict[str, object]:
+    """Return what senders are told of what became of their lines."""
     return {
         "successful_rows": tally.stored,
         "quarantined_rows": tally.quarantined,
@@ -267,7 +270,7 @@ def set_aside_batch(failure: RrdError, line: int, head: bytes) -> Batch | None:
     if not isinstance(failure, TooLarge | BrokenEncoding):
         return None
     reason: Reason = "too_large" if isinstance(failure, TooLarge) else "broken_encoding"
-    return Batch(b"", 0, 0.0, 0.0, True, False, (), (Rejected(line, reason, head),), line + 1)
+    return batch_of(b"", [], limit_line=line + 1, rejected=(Rejected(line, reason, head),))
 
 
 def recording_in(batch: Batch, services: Services) -> str:

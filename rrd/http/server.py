@@ -49,7 +49,7 @@ class Server(web.Server):
         self.on_lost: Callable[[], None] = lambda: None
         """Called for each connection that has ended."""
         self.places = Room(services.connections_max, _TIMES)
-        self.turns = ReadingTurns(self._loop.call_soon)
+        self.turns = ReadingTurns(self._loop.call_soon, services.bounds.turn_bytes)
         self.opening_turns = OpeningTurns(self._loop.call_soon)
         self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
 

@@ -49,6 +49,25 @@ class UnderWay:
         await self._none.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What no setting names. Tests give others."""
+
+    ready_wait_s: float = 5.0
+    """How long a request with a good key waits for a start to end."""
+    head_s: float = 20.0
+    """How long a request's head may take, and how long a new connection may say nothing. What a proxy keeps
+    open between requests may stay so for longer."""
+    taken_interval_s: float = 10.0
+    """How often it is looked at whether a client takes what it is sent."""
+    turn_bytes: int = 4 << 20
+    """What connections bring in one turn before the others wait: some milliseconds of copying."""
+    stop_wait_s: float = 20.0
+    """How long a stop waits for requests under way."""
+    cut_off_wait_s: float = 2.0
+    """And then, for what came of their bodies to be stored."""
+
+
 @dataclass(slots=True)
 class Services:
     """The parts behind the API. ``ready`` is set once recovery is done; requests with a key wait a moment."""
@@ -89,6 +108,7 @@ class Services:
     """Connections that may be open at once, sockets and others together."""
     backlog: int = 4096
     """Connections that the kernel holds until they are accepted."""
+    bounds: Bounds = field(default_factory=Bounds)
 
     def end_waits(self) -> None:
         """Let requests that wait for the start be refused: it stops before it was ready."""

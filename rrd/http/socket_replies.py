@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode
 from rrd.errors import RrdError
 from rrd.http.caller import Sender
 from rrd.http.gathering import GatheringSocket
+from rrd.http.ingest_post import counts_of
 from rrd.http.services import Services
 from rrd.recordings.recording import Source
 
@@ -133,14 +134,7 @@ class SocketReplies:
         }
 
     def _counts(self) -> dict[str, object]:
-        if self.source is None:
-            return {}
-        tally = self.source.tally
-        return {
-            "successful_rows": tally.stored,
-            "quarantined_rows": tally.quarantined,
-            "duplicate_rows": tally.duplicates,
-        }
+        return {} if self.source is None else counts_of(self.source.tally)
 
     def on_commit(self) -> None:
         """Something of the source was committed, or failed."""

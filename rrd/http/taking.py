@@ -11,9 +11,6 @@ import socket as sockets
 import struct
 from collections.abc import Callable
 
-INTERVAL_S = 10.0
-"""How often it is looked at."""
-
 _TCP_INFO_BYTES = 128
 _BYTES_ACKED = struct.Struct("@120xQ")
 """``tcpi_bytes_acked`` in ``struct tcp_info`` (linux/tcp.h, from Linux 4.1 on)."""
@@ -22,19 +19,23 @@ _BYTES_ACKED = struct.Struct("@120xQ")
 class TakerWatch:
     """Looks after one connection from when it has to wait for its taker until it hasn't any more."""
 
-    __slots__ = ("_bytes_min", "_is_waiting", "_on_slow", "_taken_bytes", "_timer", "_transport")
+    __slots__ = (
+        *("_bytes_min", "_interval_s", "_is_waiting", "_on_slow", "_taken_bytes", "_timer", "_transport"),
+    )
 
     def __init__(
         self,
         transport: asyncio.Transport,
         *,
         bytes_per_s_min: int,
+        interval_s: float,
         is_waiting: Callable[[], bool],
         on_slow: Callable[[], None],
     ) -> None:
         """``on_slow`` is called once, after an interval in which too little was taken and it still waits."""
         self._transport = transport
-        self._bytes_min = bytes_per_s_min * INTERVAL_S
+        self._bytes_min = bytes_per_s_min * interval_s
+        self._interval_s = interval_s
         self._is_waiting = is_waiting
         self._on_slow = on_slow
         self._timer: asyncio.TimerHandle | None = None
@@ -44,7 +45,7 @@ class TakerWatch:
         """The connection has to wait. To be called as often as it does."""
         if self._timer is None:
             self._taken_bytes = self._taken()
-            self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._look)
 
     def end(self) -> None:
         """The connection is gone."""

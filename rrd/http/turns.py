@@ -2,7 +2,7 @@
 
 A turn reads each connection for which something has arrived, and each brings up to ``budget.READ_BYTES``.
 A thousand bodies at once would take most of a second, and whoever waits for an ack waits for several turns.
-So once a turn has brought ``TURN_BYTES``, the connections that bring much are paused, and go on by turns: a
+So once a turn has brought ``turn_bytes``, the connections that bring much are paused, and go on by turns: a
 tenant with one body does not wait for the thousand of another. Connections that send little are left alone.
 """
 
@@ -17,11 +17,6 @@ from rrd.shares.queue import FairQueue, Who
 
 BULK_BYTES = 32 << 10
 """A read that brings less costs no more than the message in it."""
-
-TURN_BYTES = 4 << 20
-"""What connections bring in one turn before the others wait: some milliseconds of copying."""
-
-_READERS_MAX = TURN_BYTES // READ_BYTES
 
 _OPENINGS_MAX = 16
 """Sockets that open in one turn: half a millisecond each."""
@@ -68,7 +63,10 @@ class _NextTurn:
 class ReadingTurns:
     """All connections of one event loop. Costs nothing as long as little comes in."""
 
-    def __init__(self, call_soon: CallSoon) -> None:
+    def __init__(self, call_soon: CallSoon, turn_bytes: int) -> None:
+        """``turn_bytes``: what may come in one turn."""
+        self._turn_bytes_max = turn_bytes
+        self._readers_max = max(1, turn_bytes // READ_BYTES)
         self._next_turn = _NextTurn(call_soon, self._go_on)
         self._reading: dict[Reader, None] = {}
         """Those that brought much in this turn, or were let go on for it."""
@@ -82,7 +80,7 @@ class ReadingTurns:
         self._turn_bytes += size
         self._reading[reader] = None
         self._next_turn.ask()
-        if self._turn_bytes >= TURN_BYTES:
+        if self._turn_bytes >= self._turn_bytes_max:
             for each in self._reading:
                 self._pause(each)
             self._reading.clear()
@@ -103,7 +101,7 @@ class ReadingTurns:
         """Called before the connections are looked at again: let some of those that wait go on."""
         self._turn_bytes = 0
         self._reading.clear()
-        while len(self._reading) < _READERS_MAX and (found := self._waiting.pop(_any)) is not None:
+        while len(self._reading) < self._readers_max and (found := self._waiting.pop(_any)) is not None:
             _, reader = found
             if reader not in self._awaiting:
                 continue

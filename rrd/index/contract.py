@@ -9,7 +9,7 @@ depend on: planning and publishing an object, removing a recording. Eviction tol
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from rrd.index import rows
 
@@ -39,6 +39,12 @@ class Index(Protocol):
 
     async def close(self) -> None:
         """Put everything on disk and close it. Wait for calls under way, allow none after."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     def take_row_id(self) -> int:
         """Return the number of the next new recording, never the same one twice."""

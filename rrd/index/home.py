@@ -76,11 +76,8 @@ async def opened(data_dir: str, *, is_read_only: bool = False) -> AsyncIterator[
     require(data_dir)
     path = index_path(data_dir)
     with backend.copied(path) if is_read_only else contextlib.nullcontext(path) as place:
-        index = await _open(place)
-        try:
+        async with await _open(place) as index:
             yield index
-        finally:
-            await index.close()
 
 
 @contextlib.asynccontextmanager
@@ -98,13 +95,10 @@ async def replacing(data_dir: str) -> AsyncIterator[tuple[Index, Index | None]]:
             old = None
             if _is_there(path) and not _is_there(_note(path)):
                 try:
-                    old = await _open(path)
-                    stack.push_async_callback(old.close)
+                    old = await stack.enter_async_context(await _open(path))
                 except IndexDamaged as error:
                     damage = error
-            index = await _open(fresh)
-            stack.push_async_callback(index.close)
-            yield index, old
+            yield await stack.enter_async_context(await _open(fresh)), old
     except BaseException:
         backend.remove(fresh)
         raise

@@ -229,20 +229,18 @@ class Remover:
         """Take the missing steps of removals, until cancelled; with backoff while the store is away."""
         backoff = Backoff(*_RETRY_S)
         while True:
-            if await self._round():
+            try:
+                left = await self.finish()
+            except (OSError, RrdError) as error:
+                event(logger, logging.ERROR, "removals_not_finished", error=error)
+                left = 1
+            if left:
                 backoff.failures += 1
                 await asyncio.sleep(backoff.pause_s())
                 continue
             backoff.failures = 0
             await self._something.wait()
             self._something.clear()
-
-    async def _round(self) -> int:
-        try:
-            return await self.finish()
-        except (OSError, RrdError) as error:
-            event(logger, logging.ERROR, "removals_not_finished", error=error)
-            return 1
 
     async def finish(self) -> int:
         """Take the missing steps of all removals once; return how many are still not done."""

@@ -289,6 +289,7 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = cut(str(value), VALUE_CHARS_MAX)
+    # By the standard library, as below: orjson refuses lone surrogates.
     return text if _BARE.fullmatch(text) else _escape(json.dumps(text, ensure_ascii=False))
 
 

@@ -29,11 +29,11 @@ from typing import Any, TypeVar
 
 from rrd.errors import StoreAway
 from rrd.objects.store import ObjectStore
+from rrd.objects.window import PAGE_BYTES, Window
 
 _T = TypeVar("_T")
-
-_PAGE_BYTES = 64 << 10
-"""Windows begin at multiples of this, and end so too, but for the object's end."""
+_Ask = Callable[[], Coroutine[Any, Any, _T]]
+_Settle = Callable[[BaseException | None], None]
 
 _WINDOW_BYTES_MIN = 256 << 10
 """A store needs 10 to 50 ms to answer at all, in which 100 MB/s bring some MB: less wouldn't come sooner."""
@@ -72,6 +72,7 @@ class ObjectFiles:
         *,
         cache_bytes_max: int,
         deadline_s: float,
+        patience_s: float = _PATIENCE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
@@ -82,13 +83,14 @@ class ObjectFiles:
         self._loop = loop
         self._bytes_max = cache_bytes_max
         self._deadline_s = deadline_s
+        self._patience_s = patience_s
         self._monotonic = monotonic
         # So that some readers with three windows each find room in the cache.
-        share = cache_bytes_max // 16 // _PAGE_BYTES * _PAGE_BYTES
-        self._window_max = min(max(share, _PAGE_BYTES), _WINDOW_BYTES_MAX)
+        share = cache_bytes_max // 16 // PAGE_BYTES * PAGE_BYTES
+        self._window_max = min(max(share, PAGE_BYTES), _WINDOW_BYTES_MAX)
         self._lock = threading.Lock()
-        self._windows: OrderedDict[_Window, None] = OrderedDict()
-        self._pages: dict[tuple[str, int], _Window] = {}
+        self._windows: OrderedDict[Window, None] = OrderedDict()
+        self._pages: dict[tuple[str, int], Window] = {}
         self._ends: OrderedDict[str, int] = OrderedDict()
         self._away: StoreAway | None = None
         self._away_until = 0.0
@@ -143,9 +145,7 @@ class ObjectFiles:
         except StoreAway:
             return None
 
-    def _read(
-        self, path: str, offset: int, size: int, get: Callable[[_Window], bytes | None]
-    ) -> bytes | None:
+    def _read(self, path: str, offset: int, size: int, get: Callable[[Window], bytes | None]) -> bytes | None:
         limit = offset + size
         parts: list[bytes] = []
         while offset < limit:
@@ -180,13 +180,13 @@ class ObjectFiles:
 
     # Windows. The lock is held in all of these.
 
-    def _window(self, path: str, offset: int, limit: int) -> _Window | None:
+    def _window(self, path: str, offset: int, limit: int) -> Window | None:
         """Return the window over ``offset``, and see that those to be read next come. None beyond the end."""
         with self._lock:
             end = self._ends.get(path)
             if end is not None and offset >= end:
                 return None
-            window = self._pages.get((path, offset // _PAGE_BYTES))
+            window = self._pages.get((path, offset // PAGE_BYTES))
             if window is None:
                 self._refuse_if_away()
                 window = self._begin(path, offset, limit)
@@ -197,7 +197,7 @@ class ObjectFiles:
             self._trim()
             return window
 
-    def _read_ahead(self, window: _Window, limit: int) -> None:
+    def _read_ahead(self, window: Window, limit: int) -> None:
         since = self._monotonic() - _AHEAD_S
         ahead = sum(other.size for other in self._windows if other.is_ahead and other.begun_at > since)
         room = self._bytes_max // 2 - ahead
@@ -207,29 +207,29 @@ class ObjectFiles:
                 return
             if end is not None and window.limit >= end:
                 return
-            following = self._pages.get((window.key, window.limit // _PAGE_BYTES))
+            following = self._pages.get((window.key, window.limit // PAGE_BYTES))
             if following is None:
-                if self._away is not None or window.limit % _PAGE_BYTES or room < self._window_max:
+                if self._away is not None or window.limit % PAGE_BYTES or room < self._window_max:
                     return
                 following = self._begin(window.key, window.limit, limit)
                 following.is_ahead = True
                 room -= following.size
             window = following
 
-    def _begin(self, path: str, offset: int, limit: int) -> _Window:
+    def _begin(self, path: str, offset: int, limit: int) -> Window:
         """Begin to fetch a window over ``offset``, up to ``limit`` if that isn't too far."""
-        page = offset // _PAGE_BYTES
-        start = page * _PAGE_BYTES
+        page = offset // PAGE_BYTES
+        start = page * PAGE_BYTES
         before = self._pages.get((path, page - 1))
         usual = min(_WINDOW_BYTES_MIN if before is None else 2 * before.size, self._window_max)
         wanted = min(max(usual, limit - start), _WINDOW_BYTES_MAX)
-        limit = start - -wanted // _PAGE_BYTES * _PAGE_BYTES
-        for other in range(page + 1, limit // _PAGE_BYTES):
+        limit = start - -wanted // PAGE_BYTES * PAGE_BYTES
+        for other in range(page + 1, limit // PAGE_BYTES):
             if (path, other) in self._pages:
-                limit = other * _PAGE_BYTES
+                limit = other * PAGE_BYTES
                 break
         limit = min(limit, self._ends.get(path, limit))
-        window = _Window(path, start, limit, follows=before is not None, begun_at=self._monotonic())
+        window = Window(path, start, limit, follows=before is not None, begun_at=self._monotonic())
         self._ask(lambda: self._fetch(window), window.data, lambda error: self._settle(window, error))
         self._windows[window] = None
         self._pages.update(dict.fromkeys(window.pages, window))
@@ -251,7 +251,7 @@ class ObjectFiles:
         for window in victims:
             self._drop(window)
 
-    def _drop(self, window: _Window) -> None:
+    def _drop(self, window: Window) -> None:
         if window not in self._windows:
             return
         del self._windows[window]
@@ -267,7 +267,7 @@ class ObjectFiles:
         if now < self._away_until:
             raise StoreAway(str(self._away))
         # Until the answer to this one, the others needn't try.
-        self._away_until = now + self._deadline_s + _PATIENCE_S
+        self._away_until = now + self._deadline_s + self._patience_s
 
     def _note_answer(self, error: BaseException | None) -> None:
         """Learn from an answer whether the store is there. That there is no such object is an answer."""
@@ -277,7 +277,7 @@ class ObjectFiles:
         elif not isinstance(error, asyncio.CancelledError):
             self._away = None
 
-    def _settle(self, window: _Window, error: BaseException | None) -> None:
+    def _settle(self, window: Window, error: BaseException | None) -> None:
         self._note_answer(error)
         if error is not None:
             # Not kept: the next one who comes asks again.
@@ -285,12 +285,7 @@ class ObjectFiles:
 
     # On the loop, and between it and the threads.
 
-    def _ask(
-        self,
-        ask: Callable[[], Coroutine[Any, Any, _T]],
-        future: Future[_T],
-        settle: Callable[[BaseException | None], None],
-    ) -> None:
+    def _ask(self, ask: _Ask[_T], future: Future[_T], settle: _Settle) -> None:
         """Have the loop await ``ask()``, call ``settle`` under the lock, and resolve ``future`` then."""
         if not self._is_closed:
             try:
@@ -300,12 +295,7 @@ class ObjectFiles:
         if self._is_closed:
             raise StoreAway(f"{self._store.name} is not asked any more: rrd is stopping")
 
-    def _start(
-        self,
-        ask: Callable[[], Coroutine[Any, Any, _T]],
-        future: Future[_T],
-        settle: Callable[[BaseException | None], None],
-    ) -> None:
+    def _start(self, ask: _Ask[_T], future: Future[_T], settle: _Settle) -> None:
         def finish(task: asyncio.Task[_T]) -> None:
             self._tasks.discard(task)
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -326,14 +316,14 @@ class ObjectFiles:
         if self._is_closed:
             task.cancel()
 
-    async def _bounded(self, ask: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    async def _bounded(self, ask: _Ask[_T]) -> _T:
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await ask()
         except TimeoutError:
             raise StoreAway(f"{self._store.name} did not answer in {self._deadline_s:g} s") from None
 
-    async def _fetch(self, window: _Window) -> bytes:
+    async def _fetch(self, window: Window) -> bytes:
         data = await self._store.read(window.key, window.start, window.size)
         if len(data) != window.size:
             # Only the object's end is a reason. Taken for one, a store's own mistake would pass for damage.
@@ -346,10 +336,10 @@ class ObjectFiles:
             self.expect(window.key, end)
         return data
 
-    def _wait(self, future: Future[_T], window: _Window | None = None) -> _T:
+    def _wait(self, future: Future[_T], window: Window | None = None) -> _T:
         assert future.done() or not _is_on_a_loop(), "this would wait for the loop, on the loop"
         try:
-            return future.result(self._deadline_s + _PATIENCE_S)
+            return future.result(self._deadline_s + self._patience_s)
         except TimeoutError:
             error = StoreAway(f"{self._store.name} was not asked in time: rrd is too busy, or stopping")
         with self._lock:
@@ -378,37 +368,3 @@ def _is_on_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-class _Window:
-    """A range of an object that was fetched with one request, or is being fetched."""
-
-    __slots__ = ("begun_at", "data", "follows", "is_ahead", "key", "limit", "start")
-
-    def __init__(self, key: str, start: int, limit: int, *, follows: bool, begun_at: float) -> None:
-        self.key = key
-        self.start = start
-        self.limit = limit
-        self.follows = follows
-        """The one before it was there when it began: somebody reads on and on."""
-        self.begun_at = begun_at
-        """Monotonic time, in seconds."""
-        self.is_ahead = False
-        """Nobody has asked for it yet."""
-        self.data: Future[bytes] = Future()
-        """Fewer bytes than ``size`` if the object ends in it."""
-
-    @property
-    def size(self) -> int:
-        return self.limit - self.start
-
-    @property
-    def at_hand(self) -> bytes | None:
-        """``data`` if it has come; None as long as it has not, and if it never will."""
-        is_here = self.data.done() and self.data.exception() is None
-        return self.data.result() if is_here else None
-
-    @property
-    def pages(self) -> list[tuple[str, int]]:
-        first = self.start // _PAGE_BYTES
-        return [(self.key, page) for page in range(first, -(-self.limit // _PAGE_BYTES))]

@@ -23,7 +23,7 @@ import google_crc32c
 from rrd.config import Config
 from rrd.errors import ObjectError, ObjectMissing, ObjectRejected, StoreAway
 from rrd.objects.s3_body import FilePart, PartSums, Sent, is_proven, sent_in_parts, sent_whole
-from rrd.objects.s3_client import S3Client
+from rrd.objects.s3_client import CLIENT_AGE_MIN_S, S3Client
 from rrd.objects.s3_errors import BeyondEnd, NotOffered
 from rrd.objects.store import ObjectInfo, Removed
 
@@ -39,17 +39,20 @@ _THREADS = 4
 class S3Store:
     """``ObjectStore`` over aiobotocore. ``config``: the ``s3_*`` settings. Connects when it is first used.
 
-    ``page_size``: of listings, 1 to 1000.
+    ``page_size``: of listings, 1 to 1000. ``client_age_min_s``: a client whose credentials are refused is not
+    made anew before.
     """
 
-    def __init__(self, config: Config, *, page_size: int = 1000) -> None:
+    def __init__(
+        self, config: Config, *, page_size: int = 1000, client_age_min_s: float = CLIENT_AGE_MIN_S
+    ) -> None:
         self._config = config
         self._page_size = page_size
         prefix = config.s3_prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self.name = f"s3://{config.s3_bucket}" + (f"/{prefix}" if prefix else "")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rrd-s3")
-        self._client = S3Client(config, self.name, self._threads)
+        self._client = S3Client(config, self.name, self._threads, client_age_min_s=client_age_min_s)
 
     # ObjectStore
 

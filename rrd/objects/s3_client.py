@@ -40,7 +40,7 @@ from rrd.objects.s3_errors import FAILURES, is_about_credentials, meaning
 _CONNECTIONS_MAX = 32
 _BYTES_PER_TIMEOUT = 10 << 20  # With s3_timeout_s = 20 that is a line of 0.5 MB/s.
 _CREDENTIALS_S = 30.0
-_AGE_MIN_S = 10.0  # A client takes some 0.1 s of the loop to make: with a wrong key, not at each call.
+CLIENT_AGE_MIN_S = 10.0  # A client takes some 0.1 s of the loop to make: with a wrong key, not at each call.
 _SIGNATURE = "rrd-s3v4"
 _LOADER = create_loader()
 """botocore's descriptions of S3, which take some 0.2 s to read: once, however many clients are made."""
@@ -59,8 +59,11 @@ class S3Client:
     Credentials are looked for at the first call, and again, soon, after a refusal that others could mend.
     """
 
-    def __init__(self, config: Config, name: str, threads: Executor) -> None:
+    def __init__(
+        self, config: Config, name: str, threads: Executor, *, client_age_min_s: float = CLIENT_AGE_MIN_S
+    ) -> None:
         self._config = config
+        self._client_age_min_s = client_age_min_s
         self._name = name
         self._threads = threads
         self._lock = asyncio.Lock()
@@ -101,7 +104,7 @@ class S3Client:
         try:
             async with asyncio.timeout(_CREDENTIALS_S), self._lock:
                 if self._current is None or (
-                    self._is_refused and time.monotonic() - self._current.made_s > _AGE_MIN_S
+                    self._is_refused and time.monotonic() - self._current.made_s > self._client_age_min_s
                 ):
                     await self._connect()
                 mine = self._current

@@ -31,7 +31,7 @@ _TOGETHER_MAX = 1000
 
 STORE_WAIT_S = 3.0
 """How long a start waits for the object store at most: events are taken without it, too. Less than a request
-waits for the start (``READY_WAIT_S``), so that a silent store refuses no sender."""
+waits for the start (``http.services.Bounds``), so that a silent store refuses no sender."""
 
 _T = TypeVar("_T")
 

@@ -7,6 +7,7 @@
 ``lines``      NDJSON cut anywhere → whole lines
 ``documents``  a JSON document → its events, each on a line
 ``events``     lines → a batch: checked, metadata taken out, bad lines set aside
+``careful``    the lines of it that need more than one look
 ``metadata``   a metadata object → its good and bad pairs
 ``parse``      one event, and what to say where it is none
 ``packed``     events that ``@rrweb/packer`` has compressed

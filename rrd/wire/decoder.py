@@ -13,29 +13,26 @@ taken apart while its events are pulled.
 from __future__ import annotations
 
 import copy
-import math
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
 from rrd.errors import BrokenEncoding, TooLarge, WireError, without_frames
+from rrd.wire.careful import Rejected
 from rrd.wire.codings import Encoding
 from rrd.wire.documents import split_document
-from rrd.wire.events import Batch, Rejected, check_lines, split_lines
+from rrd.wire.events import Batch, batch_of, check_text
 from rrd.wire.forms import Form, form_of
 from rrd.wire.layers import Layers
 from rrd.wire.limits import Limits
-from rrd.wire.lines import LineSplitter, numbered_lines
+from rrd.wire.lines import LineSplitter
 from rrd.wire.turns import (
     EVENT_COST_BYTES,
-    QUICK_BYTES,
     QUICK_CHECK_BYTES_MAX,
     QUICK_DOCUMENT_BYTES_MAX,
-    QUICK_LINES_MAX,
-    STEP_BYTES,
     WINDOW_COST_BYTES,
+    WORK_BYTES,
     Pace,
     TakesLong,
 )
@@ -43,16 +40,6 @@ from rrd.wire.values import iter_leading_values
 
 ContentKind = Literal["ndjson", "json", "unstated"]
 """How a text is laid out, as its type says; ``unstated``: the type says nothing, its first bytes decide."""
-
-_LINES_MAX = 1 << 14
-"""Lines in a batch, at most. Events are so long that their bytes decide; lines of junk may be
-one byte long, and each takes a microsecond and a hundred bytes to set aside."""
-
-_SAMPLE_BYTES = 4 << 10
-_SAMPLE_LINES_MAX = 256
-"""No event is so short as the lines of a payload that begins with more of them in ``_SAMPLE_BYTES``."""
-
-_WORK_BYTES: dict[Pace, float] = {"whole": math.inf, "step": STEP_BYTES, "quick": QUICK_BYTES}
 
 
 class Decoder:
@@ -106,10 +93,7 @@ class Decoder:
         self._is_quick = False
         self._work_left: float = 0
         """Decoded bytes that this call may still take in."""
-        self._message_ended = False
-        self._finished = False
-        self._cut_off = False
-        self._ended = False
+        self._message_ended = self._finished = self._cut_off = self._ended = False
         self._tried_bytes = 0
         self._error: WireError | None = None
         self._is_rest_saved = True
@@ -140,14 +124,10 @@ class Decoder:
 
     def give_up(self) -> None:
         """Drop what is not decoded, and what is not whole. ``next_batch`` still gives the lines that are."""
-        self._chunks.clear()
+        self._drop_chunks()
         self._chunk_bytes = self._taken_bytes = 0
-        self._windows = iter(())
-        self._inflater = Layers("identity", zstd_window_bytes_max=0)  # Windows are memory.
         self._message_ended = False
-        self._splitter.drop_partial()
-        self._document = bytearray()
-        self._head = b""
+        self._drop_unfinished()
         self._finished = self._ended = True
 
     def next_batch(self, *, flush: bool = False, pace: Pace = "whole") -> Batch | None:
@@ -160,7 +140,7 @@ class Decoder:
         """
         self.is_behind = False
         self._is_quick = pace == "quick"
-        self._work_left = _WORK_BYTES[pace]
+        self._work_left = WORK_BYTES[pace]
         if self._unchecked:
             return self._check()
         self._pull()
@@ -178,7 +158,7 @@ class Decoder:
             rejected = (Rejected(self._line, "cut_off", self._left_over),)
             self._left_over = b""
             self._line += 1
-            return Batch(b"", 0, 0.0, 0.0, True, False, (), rejected, self._line)
+            return batch_of(b"", [], limit_line=self._line, rejected=rejected)
         if self._error is not None:
             raise copy.copy(self._error)  # The one kept here must not come to know this frame.
         return None
@@ -263,17 +243,15 @@ class Decoder:
                 self._end_body()
             else:
                 self._chunk_bytes = self._taken_bytes = 0
-                # The iterator would keep the last chunk.
-                self._windows = iter(())
+                self._windows = iter(())  # It would keep the last chunk.
                 return
 
     def _begin_chunk(self) -> None:
         self._chunk_bytes -= self._taken_bytes
         self._taken_bytes = len(self._chunks[0][0])
         chunk, self._message_ended = self._chunks.popleft()
-        self._windows = self._inflater.windows(chunk)
-        if self._message_ended:
-            self._windows = chain(self._windows, self._inflater.flush())
+        windows = self._inflater.windows(chunk)
+        self._windows = chain(windows, self._inflater.flush()) if self._message_ended else windows
 
     def _take_event(self, events: Iterator[bytes]) -> None:
         event = next(events, None)
@@ -338,9 +316,7 @@ class Decoder:
         if self._form == "ndjson":
             self._splitter.end_values()
             return
-        limit = 0
-        for _, end in iter_leading_values(self._document, b'{["'):
-            limit = end
+        limit = max((end for _, end in iter_leading_values(self._document, b'{["')), default=0)
         if limit:
             self._take_apart(bytes(memoryview(self._document)[:limit]))
             del self._document[:limit]
@@ -369,14 +345,9 @@ class Decoder:
         """After an error, save what is whole in the unfinished line or document."""
         if not isinstance(error, TooLarge) and (rest := self._inflater.rest()):
             self._take_text(rest)
-        # Windows are memory, and the answer may take its time.
-        self._windows = iter(())
-        self._chunks.clear()
-        self._inflater = Layers("identity", zstd_window_bytes_max=0)
+        self._drop_chunks()
         if isinstance(error, TooLarge):
-            self._splitter.drop_partial()
-            self._document = bytearray()
-            self._head = b""
+            self._drop_unfinished()
             return
         self._settle_form()
         if self._document:
@@ -393,20 +364,9 @@ class Decoder:
             self.is_behind = True
             return None
         try:
-            is_dense = start or payload.count(b"\n", 0, _SAMPLE_BYTES) > _SAMPLE_LINES_MAX
-            if not is_dense and (lines := split_lines(payload, count_max=self._lines_max)) is not None:
-                batch = check_lines(
-                    lines,
-                    self._limits,
-                    first_line=self._line,
-                    payload=payload,
-                    may_end_early=True,
-                    is_quick=self._is_quick,
-                )
-                taken = batch.limit_line - self._line
-                end = len(payload) if taken == len(lines) else sum(map(len, lines[:taken])) + taken
-            else:
-                batch, end = self._check_dense(payload, start)
+            batch, end = check_text(
+                payload, start, self._limits, first_line=self._line, is_quick=self._is_quick
+            )
         except TakesLong:
             self.is_behind = self._is_check_long = True
             return None
@@ -415,26 +375,6 @@ class Decoder:
         self._is_check_long = self._is_check_long and bool(self._unchecked)
         self._check_line_count()
         return batch
-
-    def _check_dense(self, payload: bytes, start: int) -> tuple[Batch, int]:
-        """Check some of very short lines. Return the batch, and the offset of the first line behind it."""
-        found = numbered_lines(payload, start, self._line, count_max=self._lines_max)
-        batch = check_lines(
-            found.lines,
-            self._limits,
-            first_line=self._line,
-            numbers=found.numbers,
-            may_end_early=True,
-            is_quick=self._is_quick,
-        )
-        taken = bisect_left(found.numbers, batch.limit_line)
-        if taken == len(found.lines):
-            return batch._replace(limit_line=found.limit_number), found.limit
-        return batch, found.ends[taken - 1]
-
-    @property
-    def _lines_max(self) -> int:
-        return QUICK_LINES_MAX if self._is_quick else _LINES_MAX
 
     def _check_line_count(self) -> None:
         limit = self._limits.body_lines_max
@@ -446,6 +386,15 @@ class Decoder:
         self._unchecked, self._unchecked_at = b"", 0
         self._events, self._events_bytes = None, 0
         self._splitter.take()
+        self._drop_unfinished()
+
+    def _drop_chunks(self) -> None:
+        """Windows are memory, and the answer may take its time."""
+        self._chunks.clear()
+        self._windows = iter(())
+        self._inflater = Layers("identity", zstd_window_bytes_max=0)
+
+    def _drop_unfinished(self) -> None:
         self._splitter.drop_partial()
         self._document = bytearray()
         self._head = b""

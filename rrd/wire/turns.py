@@ -7,6 +7,7 @@ counts is decoded bytes: a kilobyte on the wire may be megabytes of text.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 Pace = Literal["whole", "step", "quick"]
@@ -16,6 +17,9 @@ QUICK_BYTES = 512 << 10
 """Decoded bytes in a quick call: twice a batch by default."""
 
 STEP_BYTES = 8 << 20
+
+WORK_BYTES: dict[Pace, float] = {"whole": math.inf, "step": STEP_BYTES, "quick": QUICK_BYTES}
+"""Decoded bytes in a call."""
 
 WINDOW_COST_BYTES = 4 << 10
 """A window that adds little costs as much as so many bytes. Empty gzip members take 20 bytes each."""

@@ -10,10 +10,10 @@ from msgspec import structs
 
 from rrd.config import Config
 from rrd.errors import BadRequest
-from rrd.exchange import intake
 from rrd.exchange.files import File, find_files
 from rrd.exchange.intake import Choice, Outcome, check_choice, run_import
 from rrd.exchange.posting import Answer, Post, PostFailed, connected
+from rrd.exchange.spool import BATCH_BYTES
 from rrd.progress import Progress
 from rrd.shares.queue import Who
 from tests.exchange.exchange_lab import event
@@ -28,29 +28,27 @@ async def stored(daemon: LocalDaemon, tenant: str, recording: str) -> int:
     return row.next_seq - 1 if row is not None else 0
 
 
-async def take_in(daemon: LocalDaemon, path: Path, **choice: str) -> Outcome:
+async def take_in(
+    daemon: LocalDaemon, path: Path, *, batch_bytes: int = BATCH_BYTES, **choice: str
+) -> Outcome:
     if "tenant" in choice:
         daemon.key("ingest", tenant=choice["tenant"])  # A tenant is known by its keys.
     config = structs.replace(daemon.config, port=daemon.port)
-    return await run_import(config, [File(str(path))], Choice(**choice), QUIET)  # type: ignore[arg-type]
+    return await run_import(config, [File(str(path))], Choice(**choice, batch_bytes=batch_bytes), QUIET)  # type: ignore[arg-type]
 
 
 async def test_a_large_recording_goes_in_several_bodies_cut_where_equal_lines_are_not_parted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("rrd.exchange.documents.BATCH_BYTES", 3000)
-    monkeypatch.setattr("rrd.exchange.reading.BATCH_BYTES", 3000)
-    monkeypatch.setattr("rrd.exchange.reading.CHUNK_BYTES", 3000)
-    monkeypatch.setattr(intake, "CHUNK_BYTES", 3000)
     recording = new_id()
     # Seven equal ones each: more than a body may hold, all together.
     lines = [event(number // 7, "x" * 500) for number in range(2100)]
     assert len(ndjson(lines)) > 1_000_000
     (tmp_path / f"{recording}.ndjson").write_bytes(ndjson(lines))
     async with running(tmp_path / "data", body_bytes_max=400_000) as daemon:
-        outcome = await take_in(daemon, tmp_path / f"{recording}.ndjson", tenant="t")
+        outcome = await take_in(daemon, tmp_path / f"{recording}.ndjson", batch_bytes=3000, tenant="t")
         assert outcome.answers == {("t", recording): Answer(stored=2100)}
-        again = await take_in(daemon, tmp_path / f"{recording}.ndjson", tenant="t")
+        again = await take_in(daemon, tmp_path / f"{recording}.ndjson", batch_bytes=3000, tenant="t")
         assert again.answers == {("t", recording): Answer(repeated=2100)}
         assert await stored(daemon, "t", recording) == len(by_time(lines))
 

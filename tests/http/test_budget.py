@@ -12,17 +12,10 @@ import pytest
 import zstandard
 
 from rrd.errors import RrdError
-from rrd.http import connection as connection_module
-from rrd.http.budget import (
-    FREE_BYTES,
-    PATIENCE_S,
-    READ_BYTES,
-    STALLED_S,
-    Budget,
-    Hold,
-    TooMuchUnfinished,
-    TooSlow,
-)
+from rrd.http.budget import PATIENCE_S, READ_BYTES, STALLED_S, Budget, TooMuchUnfinished, TooSlow
+from rrd.http.connection import Connection as ServerConnection
+from rrd.http.hold import FREE_BYTES, Hold
+from rrd.http.services import Bounds
 from tests.harness import LocalDaemon, eventually, running, until
 from tests.http.api import visiting
 from tests.http.raw_client import Connection
@@ -341,7 +334,7 @@ async def test_a_body_that_is_refused_as_more_comes_does_not_count_as_ended(tmp_
         (hold,) = holds
         await until(lambda: hold._unfinished >= _HELD, what="what it sent to be decoded")
         inside = hold._holder
-        assert isinstance(inside, connection_module.Connection)
+        assert isinstance(inside, ServerConnection)
         inside.data_received(b"x" * 1000)  # Wakes the handler, which has its turn only after this.
         budget._refuse(hold)
         assert budget.held_bytes == 0, "a thousand others may be read before the handler has its turn"
@@ -366,11 +359,8 @@ async def test_a_body_that_dawdles_is_told_so_and_what_was_whole_is_kept(tmp_pat
 @pytest.mark.parametrize(
     "sent", [b"", b"GET /-/health HTTP/1.1\r\nHost: x\r\nX-Slow: "], ids=["nothing", "a part"]
 )
-async def test_a_head_that_does_not_come_ends_the_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(connection_module, "_HEAD_S", 0.2)
-    async with running(tmp_path) as daemon:
+async def test_a_head_that_does_not_come_ends_the_connection(tmp_path: Path, sent: bytes) -> None:
+    async with running(tmp_path, bounds=Bounds(head_s=0.2)) as daemon:
         connection = await Connection.open(daemon.url)
         connection.writer.write(sent)
         if sent:

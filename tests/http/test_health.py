@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rrd.http.services import Bounds
 from tests.harness import DaemonProcess, LocalDaemon, eventually, running, until
 from tests.http.api import VISITOR, VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
 from tests.http.raw_client import Connection, Socket
@@ -100,12 +101,10 @@ async def test_a_stop_flushes_and_says_goodbye_to_sockets(tmp_path: Path) -> Non
 
 
 async def test_a_body_that_never_ends_does_not_hold_up_a_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("rrd.daemon.run._SHUTDOWN_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("rrd.daemon.run._CUT_OFF_TIMEOUT_S", 0.05)
     recording, sent = new_id(), some_events(20)
-    async with running(tmp_path) as daemon:
+    async with running(tmp_path, bounds=Bounds(stop_wait_s=0.05, cut_off_wait_s=0.05)) as daemon:
         connection = await Connection.open(daemon.url)
         fields = {"Authorization": f"Bearer {daemon.key()}", "Content-Length": "1000000"}
         connection.send_head("POST", f"/recordings/{recording}/ingest", fields)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rrd.http import taking
+from rrd.http.services import Bounds
 from tests.harness import LocalDaemon, running, until
 from tests.http.api import Api, visiting
 from tests.http.raw_client import untaken
@@ -46,10 +46,9 @@ async def test_a_few_slow_readers_do_not_hold_up_their_own_tenant(api: Api, daem
 
 
 async def test_a_taker_below_the_least_rate_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(taking, "INTERVAL_S", 0.2)
-    async with running(tmp_path) as daemon, visiting(daemon) as api:
+    async with running(tmp_path, bounds=Bounds(taken_interval_s=0.2)) as daemon, visiting(daemon) as api:
         recording = await _store(api, api.key)
         async with untaken(daemon.port, api.key, f"/recordings/{recording}/events", 3):
             refusals = daemon.services.refusals
@@ -61,10 +60,9 @@ async def test_a_taker_below_the_least_rate_is_given_up(
 
 
 async def test_a_taker_that_takes_enough_gets_all_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(taking, "INTERVAL_S", 0.2)
-    async with running(tmp_path) as daemon, visiting(daemon) as api:
+    async with running(tmp_path, bounds=Bounds(taken_interval_s=0.2)) as daemon, visiting(daemon) as api:
         recording = await _store(api, api.key)
         async with untaken(daemon.port, api.key, f"/recordings/{recording}/events", 1) as (connection,):
             size = 0

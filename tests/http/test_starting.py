@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import aiohttp
 import pytest
 
-from rrd.http import caller
+from rrd.http.services import Bounds
 from rrd.inventory import census
 from rrd.objects.identity import MARKER_KEY, has_marked
 from tests.harness import DEADLINE_S, Keys, LocalDaemon, eventually, running, until
@@ -49,9 +49,8 @@ async def ask(daemon: LocalDaemon, endpoint: Endpoint, key: str) -> tuple[int, a
 
 
 async def test_while_starting_a_key_decides_first_and_then_the_wait_has_an_end(
-    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, endpoint: Endpoint
 ) -> None:
-    monkeypatch.setattr(caller, "READY_WAIT_S", 0.05)
 
     async def starting(daemon: LocalDaemon) -> None:
         status, _ = await ask(daemon, endpoint, "secret_key_rr_wrong")
@@ -60,7 +59,7 @@ async def test_while_starting_a_key_decides_first_and_then_the_wait_has_an_end(
         assert status == 503
         assert int(reply.headers["Retry-After"]) > 0
 
-    async with running(tmp_path, before_recovery=starting):
+    async with running(tmp_path, before_recovery=starting, bounds=Bounds(ready_wait_s=0.05)):
         pass
 
 
@@ -179,7 +178,6 @@ async def test_a_start_with_an_index_takes_events_beside_a_silent_bucket(
 async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caller, "READY_WAIT_S", 0.05)
     monkeypatch.setattr(census, "WAIT_S", (0.001, 0.01))
     recording, told = new_id(), []
     async with Bucket("works") as bucket, asyncio.timeout(DEADLINE_S):
@@ -214,7 +212,9 @@ async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
                 bucket.mode = "works"
 
         async with (
-            running(tmp_path / "data", before_recovery=starting, **settings) as daemon,
+            running(
+                tmp_path / "data", before_recovery=starting, bounds=Bounds(ready_wait_s=0.05), **settings
+            ) as daemon,
             visiting(daemon) as api,
         ):
             await told[0]
@@ -237,18 +237,13 @@ async def test_keys_made_and_revoked_during_a_start_count_at_once(tmp_path: Path
         keys.revoke(key)
         await eventually(lambda: has_status(401), what="the revocation to count")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(caller, "READY_WAIT_S", 0.01)
-        async with running(tmp_path, before_recovery=starting):
-            pass
+    async with running(tmp_path, before_recovery=starting, bounds=Bounds(ready_wait_s=0.01)):
+        pass
     # Refused until it counts, then asked to wait for the start, then refused for good.
     assert list(dict.fromkeys(heard)) in ([401, 503], [503, 401])
 
 
-async def test_a_start_that_stops_refuses_those_who_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(caller, "READY_WAIT_S", 10 * DEADLINE_S)
+async def test_a_start_that_stops_refuses_those_who_wait(tmp_path: Path) -> None:
     waiting: list[asyncio.Task[tuple[int, str]]] = []
 
     class Fails(Exception):
@@ -267,6 +262,8 @@ async def test_a_start_that_stops_refuses_those_who_wait(
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(Fails):
-            async with running(tmp_path, before_recovery=starting):
+            async with running(
+                tmp_path, before_recovery=starting, bounds=Bounds(ready_wait_s=10 * DEADLINE_S)
+            ):
                 pass
         assert await waiting[0] == (503, "shutting_down")

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from rrd.http import connection as connection_module
-from rrd.http import turns as turns_module
 from rrd.http.budget import READ_BYTES
-from rrd.http.turns import BULK_BYTES, TURN_BYTES, OpeningTurns, ReadingTurns
+from rrd.http.services import Bounds
+from rrd.http.turns import BULK_BYTES, OpeningTurns, ReadingTurns
 from rrd.shares.queue import Who
 from tests.harness import running
 from tests.http.api import visiting
+
+TURN_BYTES = Bounds().turn_bytes
 
 
 class Loop:
@@ -62,7 +64,7 @@ class Connection:
 
 def test_a_turn_brings_a_bounded_amount_however_many_send() -> None:
     loop = Loop()
-    turns = ReadingTurns(loop.call_soon)
+    turns = ReadingTurns(loop.call_soon, TURN_BYTES)
     flood = [Connection(turns, "flood") for _ in range(1000)]
     for each in flood:
         each.read()  # Each may come as a surprise once.
@@ -76,7 +78,7 @@ def test_a_turn_brings_a_bounded_amount_however_many_send() -> None:
 
 def test_a_tenant_with_one_connection_waits_for_a_turn_and_not_for_the_flood() -> None:
     loop = Loop()
-    turns = ReadingTurns(loop.call_soon)
+    turns = ReadingTurns(loop.call_soon, TURN_BYTES)
     flood = [Connection(turns, f"flood {number % 2}") for number in range(1000)]
     single = Connection(turns, "single")
     everyone = [*flood, single]
@@ -91,7 +93,7 @@ def test_a_tenant_with_one_connection_waits_for_a_turn_and_not_for_the_flood() -
 
 def test_what_brings_little_in_all_is_never_paused() -> None:
     loop = Loop()
-    turns = ReadingTurns(loop.call_soon)
+    turns = ReadingTurns(loop.call_soon, TURN_BYTES)
     few = [Connection(turns, "few") for _ in range(TURN_BYTES // READ_BYTES - 1)]
     for _ in range(20):
         assert all(each.read() for each in few)
@@ -101,7 +103,7 @@ def test_what_brings_little_in_all_is_never_paused() -> None:
 
 def test_a_connection_that_idles_again_is_not_paused_for_others() -> None:
     loop = Loop()
-    turns = ReadingTurns(loop.call_soon)
+    turns = ReadingTurns(loop.call_soon, TURN_BYTES)
     idle = Connection(turns, "honest")
     idle.read(BULK_BYTES)
     loop.turn()
@@ -114,7 +116,7 @@ def test_a_connection_that_idles_again_is_not_paused_for_others() -> None:
 def test_each_that_waits_gets_its_turn_whatever_others_do(seed: int) -> None:
     loop = Loop()
     chance = random.Random(seed)
-    turns = ReadingTurns(loop.call_soon)
+    turns = ReadingTurns(loop.call_soon, TURN_BYTES)
     everyone = [Connection(turns, f"t{number % 5}", f"k{number % 3}") for number in range(200)]
     for _ in range(300):
         for each in chance.sample(everyone, 60):
@@ -133,8 +135,6 @@ def test_each_that_waits_gets_its_turn_whatever_others_do(seed: int) -> None:
 async def test_each_body_gets_through_though_its_reader_pauses_it_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns_module, "TURN_BYTES", 64 << 10)
-    monkeypatch.setattr(turns_module, "_READERS_MAX", 1)
     pauses: list[bool] = []
     await_turn = connection_module.Connection.await_turn
 
@@ -144,7 +144,7 @@ async def test_each_body_gets_through_though_its_reader_pauses_it_too(
 
     monkeypatch.setattr(connection_module.Connection, "await_turn", noted)
     line = b'{"type":3,"timestamp":1,"data":"' + b"x" * (1 << 20) + b'"}\n'
-    async with running(tmp_path) as daemon:
+    async with running(tmp_path, bounds=Bounds(turn_bytes=64 << 10)) as daemon:
         async with visiting(daemon) as api:
             recordings = [f"{number:08x}-3d44-4c8e-9a51-6d1f5a1f9e11" for number in range(12)]
             replies = await asyncio.gather(*(api.post(each, line * 2) for each in recordings))

@@ -11,9 +11,11 @@ import pytest
 from aiohttp import WSMsgType
 from aiohttp.base_protocol import BaseProtocol
 
-from rrd.http.budget import Budget, Hold
+from rrd.http.budget import Budget
 from rrd.http.deflate import Unfinished
-from rrd.http.frames import FrameReader, Runs
+from rrd.http.frames import FrameReader
+from rrd.http.hold import Hold
+from rrd.http.runs import Runs
 from tests.http.api import Api
 from tests.http.raw_client import BINARY, CLOSE, PING, PONG, TEXT
 from tests.samples import an_event, dump, meta_event, new_id, some_events

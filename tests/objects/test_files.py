@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.errors import ObjectMissing, StoreAway
-from rrd.objects import files as files_module
 from rrd.objects.files import ObjectFiles
 from tests.objects.file_lab import files_of, loop_in_a_thread, settled
 from tests.objects.memory_store import MemoryStore
@@ -345,10 +344,9 @@ def test_a_closed_loop_is_a_store_that_is_away() -> None:
             ask(files)
 
 
-def test_a_loop_that_stands_still_does_not_hold_up_a_thread_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files_module, "_PATIENCE_S", 0.02)
+def test_a_loop_that_stands_still_does_not_hold_up_a_thread_for_ever() -> None:
     loop = asyncio.new_event_loop()
-    files = ObjectFiles(MemoryStore(), loop, cache_bytes_max=0, deadline_s=0.02)
+    files = ObjectFiles(MemoryStore(), loop, cache_bytes_max=0, deadline_s=0.02, patience_s=0.02)
     for ask in ASK.values():
         with pytest.raises(StoreAway):
             ask(files)

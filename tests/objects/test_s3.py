@@ -17,7 +17,6 @@ import pytest
 
 from rrd.config import MIB, Config
 from rrd.errors import ObjectMissing, ObjectRejected, StoreAway
-from rrd.objects import s3_client
 from rrd.objects.s3 import S3Store
 from rrd.objects.store import Removed
 from tests.harness import eventually, until
@@ -48,8 +47,10 @@ def settings_of(server: S3Server, prefix: str, **more: Any) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def store_at(config: Config, *, page_size: int = 1000) -> AsyncIterator[S3Store]:
-    store = S3Store(config, page_size=page_size)
+async def store_at(
+    config: Config, *, page_size: int = 1000, client_age_min_s: float = 10
+) -> AsyncIterator[S3Store]:
+    store = S3Store(config, page_size=page_size, client_age_min_s=client_age_min_s)
     try:
         yield store
     finally:
@@ -353,15 +354,15 @@ async def test_wrong_credentials_are_told_and_looked_up_again(
     prefix: str,
     wrong: str,
     make_file: MakeFile,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = real_server
-    monkeypatch.setattr(s3_client, "_AGE_MIN_S", 0)
     config = settings_of(server, prefix)
     good = credentials_of(server)
     bad = good.replace(server.access_key if wrong == "key" else server.secret_key, "wrong:wrong")
     path = make_file(bad.encode())
-    async with store_at(msgspec.structs.replace(config, s3_credentials_file=path)) as store:
+    async with store_at(
+        msgspec.structs.replace(config, s3_credentials_file=path), client_age_min_s=0
+    ) as store:
         for message in await expect_away(store, make_file(b"x")):
             assert "credentials" in message
             assert server.secret_key not in message
@@ -375,13 +376,14 @@ async def test_credentials_that_come_later_are_found(
     make_file: MakeFile,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(s3_client, "_AGE_MIN_S", 0)
     # A file that is named is the only place: the environment's are others, perhaps of another account.
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-somebody-else")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-somebody-else")
     config = settings_of(server, prefix)
     path = make_file(b"[default]\n")
-    async with store_at(msgspec.structs.replace(config, s3_credentials_file=path)) as store:
+    async with store_at(
+        msgspec.structs.replace(config, s3_credentials_file=path), client_age_min_s=0
+    ) as store:
         for message in await expect_away(store, make_file(b"x")):
             assert "s3_credentials_file" in message
         fill(path, credentials_of(server))

@@ -9,8 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bench.corpus import recordings
+from rrd.wire.careful import MetadataEvent, Rejected
 from rrd.wire.documents import is_document
-from rrd.wire.events import Batch, MetadataEvent, Rejected, check_lines, check_messages
+from rrd.wire.events import Batch, check_lines, check_messages
 from rrd.wire.forms import begins_document
 from tests.wire.packer import pack
 from tests.wire.wire_lab import (

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.corpus import recordings
-from rrd.wire.events import Rejected, check_lines
+from rrd.wire.careful import Rejected
+from rrd.wire.events import check_lines
 from rrd.wire.packed import unpack
 from tests.wire.packer import as_line, pack
 from tests.wire.wire_lab import (

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from rrd.errors import WireError
 from rrd.nesting import outermost
+from rrd.wire.careful import MetadataEvent, Rejected
 from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
-from rrd.wire.events import Batch, MetadataEvent, Rejected
+from rrd.wire.events import Batch
 from rrd.wire.limits import Limits
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
