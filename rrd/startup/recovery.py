@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
@@ -37,8 +36,6 @@ from rrd.startup.rebuild import rebuild as rebuild_all
 from rrd.tombstones import Tombstones
 
 __all__ = ["Recovered", "is_held", "lock_data_dir", "recover", "reindex"]
-
-logger = logging.getLogger(__name__)
 
 
 async def recover(

@@ -25,10 +25,7 @@ def _insert(view: str, *columns: str) -> str:
     return f"INSERT INTO {view} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of ours
 
 
-PUT_BLOCK = _insert(
-    "put_block",
-    *(*Commit._fields[:8], "next_seq", "visible", *BLOCK_FIELDS),
-)
+PUT_BLOCK = _insert("put_block", *Commit._fields[:8], "next_seq", "visible", *BLOCK_FIELDS)
 
 PUT_METADATA = "INSERT INTO put_metadata (row_id, key, value, digest, at_ms) VALUES (?, ?, ?, ?, ?)"
 
