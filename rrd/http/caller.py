@@ -204,6 +204,7 @@ def _is_in(address: _Address | None, networks: tuple[_Network, ...]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
+@functools.lru_cache(1024)  # Reading one takes longer than finding the key.
 def _parse(text: str) -> _Address | None:
     """Read an address in any of the forms that proxies write, or None if it is none (``unknown``, ``_name``).
 

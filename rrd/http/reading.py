@@ -43,10 +43,11 @@ def lane(services: Services, who: Who, *, is_local: bool) -> Executor:
 @contextlib.asynccontextmanager
 async def reading(services: Services, who: Who, *, least: int, most: int) -> AsyncIterator[int]:
     """Hold memory (bytes) for one answer, in turn; yields how much. Raises ``TooManyReads``."""
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            held = services.read_room.hold(who, least=least, most=most, patience_s=_PATIENCE_S)
-            size = await stack.enter_async_context(held)
-        except TimeoutError:
-            raise TooManyReads("too many answers are under way; try again in a moment") from None
+    try:
+        size = await services.read_room.take(who, least=least, most=most, patience_s=_PATIENCE_S)
+    except TimeoutError:
+        raise TooManyReads("too many answers are under way; try again in a moment") from None
+    try:
         yield size
+    finally:
+        services.read_room.give_back(who, size)

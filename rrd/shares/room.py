@@ -106,14 +106,18 @@ class Room:
 
         What is more than there is at all is taken for all. Raises ``TimeoutError`` after ``patience_s``.
         """
-        size = await self._take(who, min(least, self.size), min(most, self.size), patience_s)
+        size = await self.take(who, least=least, most=most, patience_s=patience_s)
         try:
             yield size
         finally:
             self.give_back(who, size)
 
-    async def _take(self, who: Who, least: int, most: int, patience_s: float) -> int:
-        waiter = _Waiter(least, max(least, most), asyncio.get_running_loop().create_future())
+    async def take(self, who: Who, *, least: int, most: int, patience_s: float) -> int:
+        """Take what ``hold`` holds. The caller gives it back."""
+        least, most = min(least, self.size), min(max(least, most), self.size)
+        if not self._waiting and self.try_take(who, most):
+            return most
+        waiter = _Waiter(least, most, asyncio.get_running_loop().create_future())
         self._waiting.push(who, waiter)
         self._serve()
         try:

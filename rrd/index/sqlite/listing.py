@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import orjson
 
@@ -36,7 +37,7 @@ PROBE_CHUNKS_MAX = 250  # Counting this far costs 15 µs. Among larger sets the 
 _CHUNK_MAX = 2**62  # Within SQLite's integers, beyond any recording.
 _PIECE_CHUNKS_MIN = 64
 _PIECE_CHUNKS_MAX = 1024
-_GROUP_MIN, _GROUP_MAX = 4, 16  # Recordings that are read with one statement, where a list is cut to pieces.
+_GROUP_MIN, _GROUP_MAX = 4, 32  # Recordings that are read with one statement, where a list is cut to pieces.
 _WORDS = 8
 _BITS = 64 * _WORDS
 _HEX_SIZE = _BITS // 4
@@ -103,7 +104,7 @@ def read_piece(
             if size >= bytes_max:
                 return Piece(items, list(row_ids[row_ids.index(row_id, at) + 1 :]))
         at += len(group)
-        count = min(2 * count, _GROUP_MAX)
+        count = min(4 * count, _GROUP_MAX)
     return Piece(items, [])
 
 
@@ -113,13 +114,20 @@ def read(db: sqlite3.Connection, row_ids: Sequence[int]) -> list[tuple[int, List
         return []
     ((found,),) = db.execute(LISTED, (orjson.dumps(row_ids).decode(),))
     listed: dict[int, ListedRecording] = {}
-    for row_id, name, created_ms, key, value in json.loads(to_text(found)):
+    for row_id, name, created_ms, key, value in _rows(found):
         entry = listed.get(row_id)
         if entry is None:
             entry = listed[row_id] = ListedRecording(name, created_ms, {})
         if key is not None:
             entry.metadata[key] = value
     return [(row_id, listed[row_id]) for row_id in row_ids if row_id in listed]
+
+
+def _rows(found: bytes) -> Any:
+    try:
+        return orjson.loads(found)
+    except orjson.JSONDecodeError:
+        return json.loads(to_text(found))
 
 
 def _sets(db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]]) -> list[int]:
