@@ -5,9 +5,7 @@
     DATA/
       lock                                                   held by the daemon that serves DATA
       keys.sqlite                                            keys and signing keys (not a view: back it up)
-      index.sqlite                                           the index, a view of the segments
-      index.sqlite.rebuilding                                there while the index is made anew
-      index.sqlite.damaged-{ms}                              an index that SQLite refused, kept aside
+      index.sqlite*                                          the index, a view of the segments (``index``)
       active/{tenant}.{recordingId}.{number}.ndjson.zst      segments that may still grow
       sealed/{tenant}/{xx}/{recordingId}.{number}.ndjson.zst segments that never change again
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
@@ -90,10 +88,6 @@ def identity_path(data_dir: str) -> str:
 
 def keys_path(data_dir: str) -> str:
     return f"{data_dir}/keys.sqlite"
-
-
-def index_path(data_dir: str) -> str:
-    return f"{data_dir}/index.sqlite"
 
 
 PROBE_NAME = ".write-probe"

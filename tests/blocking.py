@@ -32,10 +32,10 @@ _START = "a start makes its parts, and brings them up to date, before it takes a
 REASONS = {
     "daemon/assembly.py make_parts": _START,
     "daemon/assembly.py bring_up_to_date": _START,
-    "startup/recovery.py open_index": _START,
+    "index/home.py open_index": _START,
     "startup/recovery.py recover": _START,
     "startup/rebuild.py rebuild": _START,
-    "index/connections.py _prepare_writer": _START,
+    "index/sqlite/connections.py _prepare_writer": _START,
     "objects/choose.py open_store": _START,
     "objects/choose.py open_bare_store": _START,
     "objects/identity.py confirm": "two small files, once in the life of a data directory",

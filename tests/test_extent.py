@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.extent import Extent, nothing, total
-from rrd.index.queries import RECORDING_COLUMNS
+from rrd.index.rows import RECORDING_COLUMNS
 from rrd.segment.format import BlockDraft, BlockHeader
 
 COUNTS = st.integers(0, 2**40)
@@ -60,7 +60,7 @@ def test_that_of_a_draft_is_that_of_its_header(count: int) -> None:
 
 def test_the_index_keeps_all_that_adds_up() -> None:
     assert set(nothing(1).counts) <= RECORDING_COLUMNS.keys() <= set(Extent._fields)
-    added = Extent(1, 1, 1.0, 1.0, 1, 1, 1, 1)
+    added = Extent._make([1] * len(Extent._fields))
     assert {name for name, value in (added + added)._asdict().items() if value == 2} == {
         "event_count",
         *added.counts,

@@ -26,8 +26,8 @@ TESTED_TOGETHER = {
     "cli/test_cli_strays.py": "shelf/entries",
     "disk/test_small_files.py": "disk/files",
     "care/test_leftovers.py": "care/kept_aside",
-    "startup/test_rebuild.py": "startup/remembered index/keeping",
-    "startup/test_recovery.py": "startup/catch_up",
+    "startup/test_rebuild.py": "startup/remembered index/sqlite/keeping",
+    "startup/test_recovery.py": "startup/catch_up index/home index/sqlite/files",
     # Commands are tested as they are called.
     "cli/test_cli_care.py": "care/doctor cli/doctor cli/reindex cli/verify",
     "cli/test_cli_main.py": "cli/check_config cli/common cli/serve",
@@ -59,7 +59,7 @@ TESTED_TOGETHER = {
     "http/test_quotas.py": "http/sharing shares/admission shares/limits",
     "test_handles.py": "http/crowding http/door",
     # Parts of one mechanism, tested as one.
-    "index/test_index.py": "index/listing index/queries index/rows index/values",
+    "index/test_index.py": "index/rows index/sqlite/listing index/sqlite/queries index/sqlite/values",
     "recordings/test_recording.py": "recordings/source",
     "recordings/test_registry.py": "recordings/sealer",
     "lifecycle/test_removal_crash.py": "lifecycle/departures lifecycle/local_files",

@@ -36,7 +36,7 @@ ONLY_IN = {
     "botocore": {"objects"},
     "uvloop": {"daemon"},
     "aiosqlite": {"index"},
-    "sqlite3": {"disk", "index", "access", "readonly", "backup", "exchange"},
+    "sqlite3": {"disk", "index", "access", "backup", "exchange"},
     "google_crc32c": {"segment", "objects"},
     "fcntl": {"disk"},
 }
@@ -49,7 +49,7 @@ STANDARD_JSON = {
     "rrd/exchange/owners.py": "what a note counts as is its escaped form",
     "rrd/cli/quarantine.py": "ASCII alone plays no tricks with a terminal",
     "rrd/cli/check_config.py": "a setting from the environment may hold lone surrogates",
-    "rrd/index/listing.py": "what visitors choose may hold lone surrogates",
+    "rrd/index/sqlite/listing.py": "what visitors choose may hold lone surrogates",
 }
 # What says where segments lie, and who may say it beside the shelf.
 PLACES = {
@@ -132,6 +132,24 @@ def test_a_module_imports_only_from_its_layer_and_below(path: Path) -> None:
             assert _is_allowed(importer, imported or "__init__"), f"{importer} imports {name}"
         elif top in ONLY_IN:
             assert importer in ONLY_IN[top], f"{importer} imports {top}"
+
+
+def test_one_module_alone_knows_what_keeps_the_index() -> None:
+    """A second backend is a package beside it: all of rrd has the contract, and what ``home`` opens."""
+    packages = [path.parent for path in (ROOT / "rrd/index").rglob("__init__.py")]
+    backends = [package for package in packages if package.name != "index"]
+    assert backends
+    for backend in backends:
+        name = _module(backend / "__init__.py")
+        users = {path for path in FILES if backend not in path.parents and _uses(path, name)}
+        assert users == {ROOT / "rrd/index/home.py"}
+    assert {path for path in FILES if ROOT / "rrd/index" in path.parents and _uses(path, "sqlite3")} <= {
+        path for path in FILES if ROOT / "rrd/index/sqlite" in path.parents
+    }
+
+
+def _uses(path: Path, package: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for name in _imports(path))
 
 
 def test_json_is_read_and_written_by_orjson_or_msgspec() -> None:

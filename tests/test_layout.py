@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd import layout
+from rrd.index import home
 from rrd.layout import SegmentName
 
 names = st.builds(
@@ -73,7 +74,7 @@ def test_everything_lies_below_the_data_directory() -> None:
     paths = [
         layout.lock_path("/d"),
         layout.keys_path("/d"),
-        layout.index_path("/d"),
+        home.index_path("/d"),
         layout.active_dir("/d"),
         layout.sealed_root("/d"),
         layout.torn_dir("/d"),

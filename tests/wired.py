@@ -33,8 +33,9 @@ from rrd import layout
 from rrd.access.keys import KeyStore
 from rrd.config import Config
 from rrd.daemon.assembly import Parts, Seams, bring_up_to_date, make_parts
-from rrd.index.index import Index
+from rrd.index import home
 from rrd.index.rows import Commit
+from rrd.index.sqlite.index import SqliteIndex
 from rrd.inventory.survey import Recovered
 from rrd.recordings.source import Tally
 from rrd.startup.recovery import lock_data_dir
@@ -65,7 +66,7 @@ class ManualClock:
         return self.seconds
 
 
-class LaggingIndex(Index):
+class LaggingIndex(SqliteIndex):
     """An index that remembers every state a power cut may throw it back to, the newest last.
 
     SQLite does not sync what ``apply`` commits; ``seal`` syncs.
@@ -189,11 +190,11 @@ async def simulated(
 def _lay_out(state: bytes | None, stones: bytes) -> None:
     """Have on the real disk what is never on the simulated one."""
     Path(DATA).mkdir(exist_ok=True)
-    for path in (layout.index_path(DATA), layout.tombstones_path(DATA)):
+    for path in (home.index_path(DATA), layout.tombstones_path(DATA)):
         for suffix in ("", "-wal", "-shm", ".rebuilding"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
     if state is not None:
-        Path(layout.index_path(DATA)).write_bytes(state)
+        Path(home.index_path(DATA)).write_bytes(state)
     Path(layout.tombstones_path(DATA)).write_bytes(stones)
 
 

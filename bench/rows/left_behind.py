@@ -33,8 +33,10 @@ from bench.daemon import TENANT
 from bench.rows.starts import start, stop_hard
 from rrd import layout
 from rrd.disk.disk import OsDisk
-from rrd.index.index import Index
+from rrd.index import home
+from rrd.index.contract import Index
 from rrd.index.rows import Commit
+from rrd.index.sqlite.index import SqliteIndex
 from rrd.segment.format import BlockDraft, Identity
 from rrd.segment.writer import SegmentWriter
 
@@ -136,7 +138,7 @@ class LeftBehind:
 
     async def _add_sealed(self) -> None:
         """Put sealed segments beside the active ones, known to the index as what they are."""
-        index = await Index.open(layout.index_path(self.data_dir))
+        index = await SqliteIndex.open(home.index_path(self.data_dir))
         try:
             commits: list[Commit] = []
             for commit in _sealed_segments(self.data_dir, self.size, index):
@@ -155,10 +157,10 @@ class LeftBehind:
 
     def _keep_index(self, ending: Ending) -> None:
         os.makedirs(f"{self._copies}/{ending}")
-        self._copy_index(layout.index_path(self.data_dir), f"{self._copies}/{ending}/index.sqlite")
+        self._copy_index(home.index_path(self.data_dir), f"{self._copies}/{ending}/index.sqlite")
 
     def _restore_index(self, ending: Ending) -> None:
-        self._copy_index(f"{self._copies}/{ending}/index.sqlite", layout.index_path(self.data_dir))
+        self._copy_index(f"{self._copies}/{ending}/index.sqlite", home.index_path(self.data_dir))
 
     @staticmethod
     def _copy_index(source: str, target: str) -> None:

@@ -24,7 +24,7 @@ from bench import stage
 from bench.daemon import Daemon, cpu_s, daemon
 from bench.result import Check, Options, Plot, Rate, Row, Series
 from bench.rows import half_load, many_recordings, run_alone
-from rrd import layout
+from rrd.index import home
 
 P99_BAR_MS = 20.0
 INDEX_BAR_BYTES = 1500.0
@@ -156,7 +156,7 @@ def measure(options: Options) -> Row:
     with tempfile.TemporaryDirectory(prefix="rrd-bench-") as directory:
         data_dir = f"{directory}/data"
         many_recordings.build(data_dir, count)
-        index_bytes = os.path.getsize(layout.index_path(data_dir)) / count
+        index_bytes = os.path.getsize(home.index_path(data_dir)) / count
         choose = random.Random(3)
         idle: list[Answers] = []
         loaded: list[Answers] = []

@@ -26,11 +26,11 @@ import uuid
 from collections.abc import Iterable, Iterator
 
 from bench.daemon import TENANT
-from rrd import layout
 from rrd.extent import Extent
-from rrd.index.index import Index
+from rrd.index import home
 from rrd.index.rows import Commit, MetadataChange, ObjectRow
-from rrd.index.values import Row, metadata_values, published_values
+from rrd.index.sqlite.index import SqliteIndex
+from rrd.index.sqlite.values import Row, metadata_values, published_values
 
 NEIGHBOURS = 5000
 """Recordings of one release."""
@@ -50,7 +50,7 @@ def users(count: int) -> int:
 def build(data_dir: str, count: int) -> None:
     """Make the index of a data directory that has none."""
     os.makedirs(data_dir, mode=0o700, exist_ok=True)
-    path = layout.index_path(data_dir)
+    path = home.index_path(data_dir)
     asyncio.run(_touch(path))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         # Nobody misses it if it is lost half made, so each page is written once.
@@ -73,7 +73,7 @@ def build(data_dir: str, count: int) -> None:
 
 
 async def _touch(path: str) -> None:
-    await (await Index.open(path)).close()
+    await (await SqliteIndex.open(path)).close()
 
 
 class _Tables:

@@ -51,14 +51,16 @@ from rrd.clock import SystemClock
 from rrd.config import Config
 from rrd.disk import files
 from rrd.disk.disk import OsDisk
-from rrd.errors import BadRequest, NotFound, ObjectMissing, RrdError
-from rrd.index.index import Index
+from rrd.disk.sqlite_file import copy_database
+from rrd.errors import BadRequest, ObjectMissing, RrdError
+from rrd.index import home
+from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
 from rrd.objects.store import ObjectStore
 from rrd.progress import Progress
-from rrd.readonly import copy_database, open_index
+from rrd.readonly import open_index
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
@@ -91,11 +93,7 @@ async def run_backup(config: Config, target: str, progress: Progress, *, with_ob
 
 
 def _check(config: Config, target: str) -> None:
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
-    if os.path.exists(f"{path}.rebuilding"):
-        raise BadRequest(f"{path} is only half rebuilt. Start the daemon, let it finish, and try again")
+    home.require(config.data_dir, whole=True)
     files.make_dirs(target)
     if os.listdir(target):
         raise BadRequest(f"{target} is not empty. A backup goes into a directory of its own")
@@ -128,22 +126,20 @@ class _Backup:
     @contextlib.asynccontextmanager
     async def copied_index(self) -> AsyncIterator[Index]:
         """Link and copy until both fit together; yield the copy, opened."""
-        path = layout.index_path(self._data)
         files.make_dir(self._data)
         missing: list[str] | None = None
         self._progress.begin("linking segments")
         for _ in range(_ROUNDS_MAX):
             await asyncio.to_thread(self._staging.link_all)
             async with open_index(self._data_dir) as live:
-                await live.snapshot(path)
-            files.make_private(path)
-            async with await Index.open(path) as copy:
+                await live.snapshot(self._data)
+            async with home.opened(self._data) as copy:
                 missing, before = await self._find_missing(copy), missing
                 if not missing or missing == before:
                     self._totals.missing += missing
                     yield copy
                     return
-            files.remove(path)
+            home.remove(self._data)
         raise RrdError(
             f"{self._data_dir}: segments go away faster than they can be copied: {missing}. Try again"
         )
@@ -314,7 +310,7 @@ class _Backup:
         totals = self._totals
         databases = [
             place(DATA)
-            for place in (layout.index_path, layout.keys_path, layout.tombstones_path, layout.identity_path)
+            for place in (home.index_path, layout.keys_path, layout.tombstones_path, layout.identity_path)
             if os.path.exists(f"{self._target}/{place(DATA)}")
         ]
         count = size = 0

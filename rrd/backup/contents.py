@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from rrd import layout
 from rrd.backup.manifest import DATA
 from rrd.disk.disk import OsDisk
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
@@ -35,9 +35,9 @@ def object_path(key: str) -> str:
 
 async def all_rows(index: Index) -> AsyncIterator[RecordingRow]:
     after = 0
-    while page := await index.all_recordings(after_row_id=after, limit=_PAGE):
-        for _, tenant, recording in page:
-            row = await index.recording(tenant, recording)
+    while page := await index.oldest(tenant=None, after_row_id=after, limit=_PAGE):
+        for known in page:
+            row = await index.recording(known.tenant, known.recording)
             if row is not None:
                 yield row
-        after = page[-1][0]
+        after = page[-1].row_id

@@ -35,7 +35,8 @@ from rrd.config import Config
 from rrd.disk import files
 from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, NotFound, RrdError
-from rrd.index.index import Index
+from rrd.index import home
+from rrd.index.contract import Index
 from rrd.objects.choose import open_store
 from rrd.objects.identity import Own, read_own, write_own
 from rrd.progress import Progress
@@ -151,8 +152,7 @@ class _Restore:
         if not newer:
             return 0
         covered: set[tuple[str, str]] = set()
-        index_path = layout.index_path(f"{self._new}/{DATA}")
-        async with await Index.open(index_path) as index:
+        async with home.opened(f"{self._new}/{DATA}") as index:
             with Tombstones(layout.tombstones_path(f"{self._new}/{DATA}")) as target:
                 for path in newer:
                     covered |= await self._bury_all(path, target, index)
@@ -205,7 +205,7 @@ class _Restore:
             layout.keys_path,
             layout.active_dir,
             layout.sealed_root,
-            layout.index_path,
+            home.index_path,
         ):
             if os.path.exists(place(data)):
                 disk.rename(place(data), place(self._data_dir))

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rrd import layout
 from rrd.disk.disk import Disk
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.inventory import differences
 from rrd.inventory.census import StoreFiles, describe

@@ -220,9 +220,9 @@ class Verifier:
 
     async def _walk_index(self) -> AsyncGenerator[Difference, None]:
         examiner, after = self._examiner, 0
-        while page := await examiner.index.all_recordings(after_row_id=after, limit=_PAGE):
-            after = page[-1][0]
-            rows = [await examiner.index.recording(tenant, recording) for _, tenant, recording in page]
+        while page := await examiner.index.oldest(tenant=None, after_row_id=after, limit=_PAGE):
+            after = page[-1].row_id
+            rows = [await examiner.index.recording(known.tenant, known.recording) for known in page]
             suspects = await examiner.blocking(self._suspects, [row for row in rows if row is not None])
             async for difference in self._look([(key, "") for key in suspects]):
                 yield difference

@@ -116,14 +116,6 @@ def require_data_dir(config: Config) -> None:
         )
 
 
-def require_index(config: Config) -> str:
-    """Return the path of the index. Raises ``NotFound`` if there is none, which opening it would make."""
-    path = layout.index_path(config.data_dir)
-    if not os.path.exists(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
-    return path
-
-
 def require_files(config: Config) -> None:
     """Raise ``NotFound`` where neither the data directory nor a store outside it can hold recordings.
 

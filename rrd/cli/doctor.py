@@ -41,7 +41,6 @@ def _doctor(args: argparse.Namespace) -> int:
         for line in refused_by_all(config.data_dir, tenant=args.tenant):
             print(line)
         return 0
-    common.require_index(config)
     return common.run_to_end(_run(config, args))
 
 

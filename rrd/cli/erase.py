@@ -15,11 +15,12 @@ from rrd.access.keys import KeyStore
 from rrd.cli import common
 from rrd.config import Config
 from rrd.errors import BadRequest, ConfigError, NotFound, RrdError
+from rrd.index import home
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from rrd.index.index import Index
+    from rrd.index.contract import Index
     from rrd.lifecycle.removal import Receipt, Remover
 
 _SHOWN_MAX = 20
@@ -65,7 +66,7 @@ def _erase(args: argparse.Namespace) -> int:
 
     config = common.settings(args)
     wanted = _wanted(args, config)
-    path = common.require_index(config)
+    home.require(config.data_dir)
     with contextlib.ExitStack() as stack:
         is_served = False
         try:
@@ -75,7 +76,7 @@ def _erase(args: argparse.Namespace) -> int:
         if not is_served and not args.dry_run:
             # What a killed daemon has stored and not indexed is to be found as well.
             common.run_to_end(_catch_up(config))
-        found = common.run_to_end(_find(path, wanted))
+        found = common.run_to_end(_find(config, wanted))
         _show(found)
         if args.dry_run or not found:
             return 0 if found else 1
@@ -97,11 +98,9 @@ def _wanted(args: argparse.Namespace, config: Config) -> Wanted:
     return Wanted(args.tenant, tuple(dict.fromkeys(recordings)), tuple(args.meta))
 
 
-async def _find(path: str, wanted: Wanted) -> list[Found]:
+async def _find(config: Config, wanted: Wanted) -> list[Found]:
     """Return what there is of what is wanted. Raises ``NotFound``, ``BadRequest`` if it isn't clear whose."""
-    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
-
-    async with await Index.open(path) as index:
+    async with home.opened(config.data_dir) as index:
         tenants = [wanted.tenant] if wanted.tenant else [tenant.name for tenant in await index.tenants()]
         if wanted.filters:
             if len(tenants) > 1:

@@ -13,7 +13,7 @@ from rrd.errors import NotFound
 from rrd.index.rows import QuarantineRow
 
 if TYPE_CHECKING:
-    from rrd.index.index import Index
+    from rrd.index.contract import Index
 
 
 def register(commands: common.Commands) -> None:

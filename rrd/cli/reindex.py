@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from rrd import layout, log
+from rrd import log
 from rrd.cli import common
 from rrd.config import Config
+from rrd.index import home
 
 if TYPE_CHECKING:
     from rrd.startup.recovery import Reindexed
@@ -31,7 +32,7 @@ def _reindex(args: argparse.Namespace) -> int:
     log.setup(config)
     found, losses = common.run_to_end(_run(config))
     print(
-        f"{layout.index_path(config.data_dir)}: {found.recordings} recordings, {found.segments} segments, "
+        f"{home.index_path(config.data_dir)}: {found.recordings} recordings, {found.segments} segments, "
         f"{found.blocks} blocks, {found.objects} objects; {found.torn} torn tails cut, "
         f"{found.corrupt} segments damaged"
     )

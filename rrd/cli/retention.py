@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rrd.cli import common
 from rrd.clock import SystemClock
 from rrd.config import Config
+from rrd.index import home
 
 if TYPE_CHECKING:
     from rrd.index.rows import TenantRow
@@ -49,8 +50,7 @@ def _retention(args: argparse.Namespace) -> int:
         return 0
     for hold in holds.load().holds.values():
         print(f"held: {hold.text()}. If that is right: rrd retention --confirm", file=sys.stderr)
-    path = common.require_index(config)
-    goes, tenants = common.run_to_end(_look(path, config))
+    goes, tenants = common.run_to_end(_look(config))
     if args.list:
         common.print_table(
             ("TENANT", "RECORDING", "LAST EVENT STORED", "EVENTS", "BYTES", "WHY"),
@@ -73,12 +73,11 @@ def _retention(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _look(path: str, config: Config) -> tuple[list[Expiry], list[TenantRow]]:
-    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite; most commands start without it
+async def _look(config: Config) -> tuple[list[Expiry], list[TenantRow]]:
     from rrd.lifecycle.retention import limits_of, look  # noqa: PLC0415
 
     limits = limits_of(config)
-    async with await Index.open(path) as index:
+    async with home.opened(config.data_dir) as index:
         goes = await look(index, limits, now_ms=SystemClock().now_ms(), count_max=_COUNT_MAX)
         return goes, await index.tenants()
 

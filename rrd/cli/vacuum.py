@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 
-from rrd import layout
 from rrd.cli import common
 from rrd.config import Config
+from rrd.index import home
 
 
 def register(commands: common.Commands) -> None:
@@ -25,7 +24,7 @@ def _vacuum(args: argparse.Namespace) -> int:
     from rrd.startup.recovery import lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
-    common.require_index(config)
+    home.require(config.data_dir)
     with lock_data_dir(config.data_dir):
         before, after = common.run_to_end(_run(config))
     print(f"The index has {after:,} bytes now; it had {before:,}.")
@@ -33,10 +32,5 @@ def _vacuum(args: argparse.Namespace) -> int:
 
 
 async def _run(config: Config) -> tuple[int, int]:
-    from rrd.index.index import Index  # noqa: PLC0415 - aiosqlite
-
-    path = layout.index_path(config.data_dir)
-    async with await Index.open(path) as index:
-        before = os.stat(path).st_size
-        await index.vacuum()
-        return before, os.stat(path).st_size
+    async with home.opened(config.data_dir) as index:
+        return await index.vacuum()

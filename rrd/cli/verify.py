@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rrd.cli import common
 from rrd.config import Config
 from rrd.errors import NotFound
+from rrd.index import home
 from rrd.progress import Progress
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _verify(args: argparse.Namespace) -> int:
     from rrd.startup.recovery import is_held, lock_data_dir  # noqa: PLC0415 - all that reads segments
 
     config = common.settings(args)
-    common.require_index(config)
+    home.require(config.data_dir)
     if not args.mend:
         # Looking is no reason to keep a daemon from starting.
         return common.run_to_end(_run(config, args, is_served=is_held(config.data_dir)))

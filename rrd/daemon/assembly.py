@@ -22,7 +22,8 @@ from rrd.http.budget import Budget
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
-from rrd.index.index import Index
+from rrd.index import home
+from rrd.index.contract import Index
 from rrd.inventory.census import Patience
 from rrd.lifecycle.departures import Departures
 from rrd.lifecycle.guard import Guard, Place
@@ -42,7 +43,7 @@ from rrd.shares.admission import Admission
 from rrd.shares.room import Room, Times
 from rrd.shares.threads import FairThreads
 from rrd.startup.catch_up import STORE_WAIT_S
-from rrd.startup.recovery import Recovered, open_index, recover
+from rrd.startup.recovery import Recovered, recover
 from rrd.tombstones import Tombstones
 from rrd.wire.limits import Limits
 
@@ -64,7 +65,7 @@ class Seams:
     disk: Disk = field(default_factory=OsDisk)
     store: ObjectStore | None = None
     """None: the one that the settings say."""
-    open_index: Callable[[str], Awaitable[Index]] = Index.open
+    open_index: Callable[[str], Awaitable[Index]] = home.open_file
     open_tombstones: Callable[[str], Tombstones] = Tombstones
     store_retry_s: tuple[float, float] = (1.0, 60.0)
     """Least and greatest ceiling of the pauses while the store is away, in seconds."""
@@ -131,7 +132,7 @@ async def make_parts(
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
     stack.callback(files.close)
-    index, must_rebuild = await open_index(config, seams.open_index)
+    index, must_rebuild = await home.open_index(config.data_dir, seams.open_index)
     stack.push_async_callback(index.close)
     place = Place(config.data_dir)
     guard = Guard(config.data_dir, config.disk_reserve_bytes, monotonic=clock.monotonic, place=place)

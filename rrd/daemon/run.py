@@ -38,9 +38,10 @@ from rrd.http.app import make_app
 from rrd.http.door import Door
 from rrd.http.server import Runner, Server
 from rrd.http.services import Services
+from rrd.index import home
 from rrd.log import event, on_loop_error
 from rrd.ownership import check_writable
-from rrd.startup.recovery import lock_data_dir, set_index_aside
+from rrd.startup.recovery import lock_data_dir
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
             return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
         except IndexDamaged as error:
             # Damage that shows only when recovery reads it. Files are the truth: begin again without it.
-            set_index_aside(config, error)
+            home.set_aside(config.data_dir, error)
             return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
 
 
@@ -216,7 +217,7 @@ def _end(config: Config, task: asyncio.Task[None]) -> NoReturn:
         problem = task.exception()
         event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
         if isinstance(problem, IndexDamaged):
-            set_index_aside(config, problem)  # So that the next start makes it anew.
+            home.set_aside(config.data_dir, problem)  # So that the next start makes it anew.
         logging.shutdown()
     finally:
         os._exit(1)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
+from urllib.parse import quote
 
 from rrd.disk import files
 from rrd.errors import DiskFull, RrdError
@@ -170,3 +172,41 @@ def _make(path: str) -> None:
             # `sudo rrd keys create` must not lock the daemon out, which runs as the directory's owner.
             owner = os.stat(directory)
             os.fchown(made.fileno(), owner.st_uid, owner.st_gid)
+
+
+def copy_database(source: str, target: str) -> None:
+    """Copy an SQLite file with what stands in its log, as of one moment. Blocking.
+
+    Raises ``OSError``, ``sqlite3.DatabaseError``.
+    """
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"file:{quote(source)}?mode=ro", uri=True)) as reader,
+            contextlib.closing(sqlite3.connect(target)) as writer,
+        ):
+            reader.backup(writer)
+            return
+    except sqlite3.OperationalError as error:
+        # The low byte is the primary code (https://www.sqlite.org/rescode.html#pve).
+        if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+    # It can't be opened without writing beside it. Then no other process has it open.
+    for suffix in ("", "-wal"):
+        files.remove(target + suffix)
+        if not suffix or os.path.exists(source + suffix):
+            files.copy(source + suffix, target + suffix)
+
+
+@contextlib.contextmanager
+def copied(path: str) -> Iterator[str]:
+    """Yield the path of a copy, which goes at the end; of nothing where there is no such file.
+
+    SQLite can't read a database with a log where it can't write beside it
+    (https://www.sqlite.org/wal.html#readonly), and one of an older version must be migrated first. A copy is
+    consistent: SQLite makes it where it can open the file; where it can't, nothing runs that could write.
+    """
+    with tempfile.TemporaryDirectory(prefix="rrd-read-only-") as directory:
+        target = f"{directory}/{os.path.basename(path)}"
+        if os.path.exists(path):
+            copy_database(path, target)
+        yield target

@@ -29,7 +29,7 @@ from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
 from rrd.exchange.lines import read_lines
 from rrd.exchange.sidecar import MetadataValue, metadata_of
 from rrd.exchange.targets import Stopped, Target
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.objects.choose import open_store
 from rrd.objects.files import Directly, ObjectFiles

@@ -16,7 +16,7 @@ from rrd.disk.disk import Disk
 from rrd.http.budget import Budget
 from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
 from rrd.recordings.claims import Claims

@@ -12,6 +12,15 @@ SegmentState = Literal["active", "sealed", "rolled"]
 ObjectState = Literal["planned", "published"]
 """*Planned*: a promise to make an object of exactly that run of segments. *Published*: the store has it."""
 
+RECORDING_COLUMNS = {
+    "last_ts": "last_ts",
+    "raw_size": "raw_bytes",
+    "stored_ms": "last_stored_ms",
+    "duplicate_count": "duplicates",
+    "quarantine_count": "quarantined",
+}
+"""Field of an extent that is kept for the whole recording → what the index calls it."""
+
 
 class MetadataChange(NamedTuple):
     """One key of a recording's metadata set to a value. The index counts its version."""
@@ -145,6 +154,15 @@ class ListedRecording(NamedTuple):
     recording: str
     created_ms: int
     metadata: dict[str, str]
+
+
+class Piece(NamedTuple):
+    """A part of a list."""
+
+    items: list[bytes]
+    """Recordings, each encoded."""
+    rest: list[int]
+    """Row ids of those after them."""
 
 
 class Statistics(NamedTuple):

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.extent import Extent, nothing, total
-from rrd.index.queries import RECORDING_COLUMNS
-from rrd.index.rows import MetadataRow, ObjectRow, RecordingRow, SegmentRow
+from rrd.index.rows import RECORDING_COLUMNS, MetadataRow, ObjectRow, RecordingRow, SegmentRow
 from rrd.inventory import differences
 from rrd.inventory.differences import REINDEX, Difference
 from rrd.layout import SegmentName

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from rrd import layout
 from rrd.errors import DataDirGone, DiskFull, RefusedError
+from rrd.index import home
 from rrd.log import event
 
 POLL_INTERVAL_S = 0.25
@@ -41,7 +42,7 @@ class Place:
 
     def __init__(self, data_dir: str) -> None:
         """Remember the directory, its lock and its index, as far as they are there."""
-        paths = (data_dir, layout.lock_path(data_dir), layout.index_path(data_dir))
+        paths = (data_dir, layout.lock_path(data_dir), home.index_path(data_dir))
         self._known = {path: known for path in paths if (known := _identity(path)) is not None}
 
     def is_same(self) -> bool:

@@ -9,13 +9,10 @@ from typing import NamedTuple
 
 from rrd import layout
 from rrd.disk.disk import Disk, Readable
+from rrd.index import home
 from rrd.segment.salvage import identity_of, salvage
 from rrd.shelf.shelf import Shelf
 from rrd.tombstones import Tombstone
-
-# Views of the files that are kept aside or left over, with everybody's metadata in clear. Not the note
-# `index.sqlite.rebuilding`, which holds nothing and is needed.
-_OLD_INDEXES = ("index.sqlite.damaged-", "index.sqlite.new")
 
 
 class Cleared(NamedTuple):
@@ -74,4 +71,4 @@ def _found(disk: Disk, data_dir: str, tombstone: Tombstone) -> Iterator[tuple[st
     """
     yield from Shelf(disk, data_dir).entries_of(tombstone.tenant, tombstone.recording)
     if tombstone.reason == "erased":
-        yield data_dir, [name for name in disk.list_dir(data_dir) if name.startswith(_OLD_INDEXES)]
+        yield data_dir, [name for name in disk.list_dir(data_dir) if home.is_old(name)]

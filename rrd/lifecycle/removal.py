@@ -35,7 +35,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
 from rrd.errors import NotFound, ObjectError, ObjectMissing, RrdError
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow, RemovedRecording
 from rrd.inventory.census import StoreFiles
 from rrd.lifecycle.departures import Departures, prefix_of

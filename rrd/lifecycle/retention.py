@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from rrd.config import Config
 from rrd.config.entries import age_ms, ages_of_tenants, bytes_of_tenants
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import AgeRow, TenantRow
 
 LIVE_MS = 120_000

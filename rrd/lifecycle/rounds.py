@@ -24,7 +24,7 @@ import msgspec
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.errors import NotFound, RrdError
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.lifecycle.holds import Hold, Holds, State, What, new_id
 from rrd.lifecycle.removal import Remover
 from rrd.lifecycle.retention import Aged, Expiry, limits_of, look, share_by_age, share_by_bytes

@@ -19,7 +19,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, DataDirGone, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import event
 from rrd.recordings.committer import Committer

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rrd import metrics
 from rrd.errors import RrdError
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import Commit
 from rrd.layout import SegmentName
 from rrd.log import event

@@ -18,7 +18,7 @@ from rrd import layout
 from rrd.clock import Clock
 from rrd.disk.disk import Disk
 from rrd.errors import DiskFull, RrdError
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.log import event
 from rrd.segment.commit import SyncMode
 

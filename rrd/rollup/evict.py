@@ -20,7 +20,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
 from rrd.errors import ObjectRejected, RrdError
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import EvictRow
 from rrd.log import event
 from rrd.objects.store import ObjectStore

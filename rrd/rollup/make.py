@@ -22,7 +22,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment, ObjectMissing, ObjectRejected, SegmentError
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.log import event
 from rrd.objects.store import ObjectStore

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
-from rrd.index.index import Index
+from rrd.index.contract import Index
 
 _BATCH = 64
 """Recordings asked of the index at a time."""

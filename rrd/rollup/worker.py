@@ -19,7 +19,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
 from rrd.errors import DiskFull, IndexDamaged, RrdError, StorageFailed, StoreAway
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.inventory.proof import is_made_of
 from rrd.log import event
 from rrd.objects.store import ObjectStore

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from rrd.disk.disk import Readable
 from rrd.errors import StoreAway
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import Commit, RecordingRow, SegmentRow
 from rrd.inventory.census import Patience, StoreFiles
 from rrd.inventory.survey import File, Survey, Surveyed

@@ -23,13 +23,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NamedTuple
 
 from rrd.errors import CorruptSegment
 from rrd.extent import nothing, total
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import Kept, MetadataRow, ObjectCommit, ObjectRow, RecordingRow, SegmentRow
 from rrd.inventory.census import Entry, Patience, census
 from rrd.inventory.survey import File, Survey, Surveyed
@@ -149,7 +148,7 @@ async def rebuild(
     """
     local = await asyncio.to_thread(survey.list_all)
     began = await asyncio.to_thread(_began, survey, local)
-    with Spool(os.path.dirname(index.path)) as spool:
+    with Spool(survey.shelf.data_dir) as spool:
         if store is not None:
             await _read_objects(store, patience, spool)
         for key, (created_ms, _) in spool.places.items():
@@ -171,6 +170,11 @@ async def rebuild(
                 warn_unused(found.orphans)
                 await telling.tell(key, created_ms, found, surveyed=surveyed, known=row)
         await telling.flush()
+    for tenant, recording in survey.result.lacking:
+        event(
+            logger, logging.ERROR, "recording_incomplete", tenant=tenant, recording=recording,
+            next_step=f"rrd doctor {recording}",
+        )  # fmt: skip
 
 
 async def _known(old: Index | None, page: Sequence[tuple[int, _Key]]) -> list[RecordingRow | None]:
@@ -187,13 +191,11 @@ async def _known(old: Index | None, page: Sequence[tuple[int, _Key]]) -> list[Re
 async def _add_known(began: dict[_Key, int], old: Index | None) -> None:
     """Add when recordings began of which the replaced index alone knows, or knows that."""
     after = 0
-    while old is not None and (page := await old.all_recordings(after_row_id=after, limit=_PAGE)):
-        after = page[-1][0]
-        for _, *key in page:
-            if not began.get((key[0], key[1])):
-                row = await old.recording(*key)
-                assert row is not None
-                began[key[0], key[1]] = row.created_ms
+    while old is not None and (page := await old.oldest(tenant=None, after_row_id=after, limit=_PAGE)):
+        after = page[-1].row_id
+        for row in page:
+            key = (row.tenant, row.recording)
+            began[key] = began.get(key) or row.created_ms
 
 
 def _segments(row: RecordingRow | None) -> dict[int, SegmentRow]:

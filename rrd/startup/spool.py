@@ -38,7 +38,7 @@ class Spool:
     """
 
     def __init__(self, directory: str) -> None:
-        self._file = tempfile.TemporaryFile(dir=directory or os.curdir)  # noqa: SIM115 - closed in __exit__
+        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed in __exit__
         self.places: dict[_Key, tuple[int, tuple[int, ...]]] = {}
         """The latest life of each recording: when it began, and where in the file its objects are."""
 

@@ -18,7 +18,8 @@ from bench.rows.left_behind import Ending, LeftBehind, Size, leave
 from bench.rows.starts import Started, stop_hard
 from bench.rows.starts import start as start_daemon
 from rrd import layout
-from rrd.index.index import Index
+from rrd.index import home
+from rrd.index.sqlite.index import SqliteIndex
 
 COUNT = 1100
 
@@ -31,7 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 async def test_a_built_index_leaves_a_start_nothing_to_do(built: str) -> None:
-    index = await Index.open(layout.index_path(built))
+    index = await SqliteIndex.open(home.index_path(built))
     try:
         assert await index.active_segments() == []
         assert (await index.backlog()).segments == 0
@@ -47,7 +48,7 @@ async def test_a_built_index_is_row_for_row_what_a_daemon_would_have_written(
     built: str, tmp_path: Path
 ) -> None:
     path = f"{tmp_path}/index.sqlite"
-    index = await Index.open(path)
+    index = await SqliteIndex.open(path)
     try:
         for commit in many_recordings.commits(COUNT):
             await index.apply([commit])
@@ -57,7 +58,7 @@ async def test_a_built_index_is_row_for_row_what_a_daemon_would_have_written(
             await index.evicted(commit.row_id, 1)
     finally:
         await index.close()
-    assert contents(layout.index_path(built)) == contents(path)
+    assert contents(home.index_path(built)) == contents(path)
 
 
 def contents(path: str) -> dict[str, list[tuple[object, ...]]]:
@@ -69,7 +70,7 @@ def contents(path: str) -> dict[str, list[tuple[object, ...]]]:
 
 
 async def test_filters_find_what_the_metadata_say(built: str) -> None:
-    index = await Index.open(layout.index_path(built))
+    index = await SqliteIndex.open(home.index_path(built))
     try:
         filters = [("environment", "production"), ("plan", "free")]
         listed = await index.list_recordings(TENANT, filters=filters, limit=1000, offset=0)
@@ -84,7 +85,7 @@ async def test_filters_find_what_the_metadata_say(built: str) -> None:
 
 
 async def test_what_is_asked_finds_what_it_claims_to(built: str) -> None:
-    index = await Index.open(layout.index_path(built))
+    index = await SqliteIndex.open(home.index_path(built))
     try:
         for ask in listing.asks(COUNT, 5, random.Random(1)):
             if ask.is_empty is None:
@@ -164,7 +165,7 @@ def test_the_backlog_is_as_large_as_it_says_and_takes_no_room(left: LeftBehind) 
     assert left.bytes == 300_000 + active
 
     async def backlog() -> int:
-        index = await Index.open(layout.index_path(left.data_dir))
+        index = await SqliteIndex.open(home.index_path(left.data_dir))
         try:
             return (await index.backlog()).bytes
         finally:

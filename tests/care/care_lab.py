@@ -25,6 +25,7 @@ from rrd.config import Config
 from rrd.daemon.assembly import Seams
 from rrd.disk.disk import OsDisk
 from rrd.errors import Gone, NotFound, StoreAway
+from rrd.index import home
 from rrd.index.rows import RecordingRow
 from rrd.inventory.differences import Difference
 from rrd.objects.identity import Marker, read_own
@@ -92,7 +93,7 @@ class Life(Core):
             answers[f"{tenant} statistics"] = await self.index.statistics(
                 tenant, month_start_ms=month_start_ms
             )
-        for _, tenant, recording in await self.index.all_recordings(after_row_id=0, limit=1000):
+        for _, tenant, recording, *_ in await self.index.oldest(tenant=None, after_row_id=0, limit=1000):
             key = f"{tenant} {recording}"
             row = await self.row(recording, tenant)
             answers[f"{key} metadata"] = await self.index.metadata(tenant, recording)
@@ -154,7 +155,7 @@ async def life(folder: Path, store: Any, **changes: Any) -> AsyncIterator[Life]:
 
 
 def index_path(folder: Path) -> Path:
-    return Path(layout.index_path(str(folder / "data")))
+    return Path(home.index_path(str(folder / "data")))
 
 
 def delete_index(folder: Path) -> None:
@@ -240,7 +241,7 @@ async def rolled(now: Life) -> list[str]:
     """Where local copies of rolled segments are, or were a moment ago."""
     return [
         layout.sealed_path(now.config.data_dir, layout.SegmentName(tenant, recording, segment.number))
-        for _, tenant, recording in await now.index.all_recordings(after_row_id=0, limit=1000)
+        for _, tenant, recording, *_ in await now.index.oldest(tenant=None, after_row_id=0, limit=1000)
         for segment in (await now.row(recording, tenant)).segments
         if segment.state == "rolled"
     ]

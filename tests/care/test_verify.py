@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from rrd import layout
 from rrd.disk.disk import OsDisk
 from rrd.errors import StoreAway
+from rrd.index import home
 from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.layout import SegmentName
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity, encode_identity
@@ -77,7 +78,7 @@ class World(NamedTuple):
         return Path(path_of(self.now.config.data_dir, SegmentName("t", recording, number)))
 
     def sql(self, statement: str) -> None:
-        with contextlib.closing(sqlite3.connect(self.now.index.path)) as db:
+        with contextlib.closing(sqlite3.connect(home.index_path(self.now.config.data_dir))) as db:
             db.execute(statement)
             db.commit()
 

@@ -124,6 +124,16 @@ def test_verify_without_an_index_says_what_makes_it(
     assert not data_dir.exists()
 
 
+def test_mending_leaves_the_note_that_an_index_is_half_rebuilt(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, data_dir: Path
+) -> None:
+    lived(tmp_path, filled)
+    note = data_dir / "index.sqlite.rebuilding"
+    note.touch()
+    run(capsys, "verify", "--mend")
+    assert note.exists(), "the next start rebuilds it"
+
+
 def test_verify_of_an_unknown_recording_is_an_error(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

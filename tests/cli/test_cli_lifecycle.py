@@ -20,8 +20,8 @@ import pytest
 from rrd.access.keys import KeyStore
 from rrd.cli import main
 from rrd.extent import Extent
-from rrd.index.index import Index
 from rrd.index.rows import Commit
+from rrd.index.sqlite.index import SqliteIndex
 from tests.harness import DaemonProcess
 
 DAY_MS = 86_400_000
@@ -76,9 +76,9 @@ def there(daemon_dir: str) -> set[str]:
     """The recordings that the index knows."""
 
     async def look() -> set[str]:
-        index = await Index.open(f"{daemon_dir}/index.sqlite")
+        index = await SqliteIndex.open(f"{daemon_dir}/index.sqlite")
         try:
-            return {name for _, _, name in await index.all_recordings(after_row_id=0, limit=1000)}
+            return {row.recording for row in await index.oldest(tenant=None, after_row_id=0, limit=1000)}
         finally:
             await index.close()
 
@@ -170,7 +170,7 @@ def test_what_a_killed_daemon_stored_is_found_as_well(
         path.unlink()
 
     async def empty() -> None:
-        await (await Index.open(str(data / "index.sqlite"))).close()
+        await (await SqliteIndex.open(str(data / "index.sqlite"))).close()
 
     asyncio.run(empty())
     run(capsys, "erase", "--yes", name)
@@ -212,7 +212,7 @@ def test_whose_recording_is_meant_must_be_clear(
 
 def _of(tenant: str, data_dir: str) -> set[str]:
     async def look() -> set[str]:
-        index = await Index.open(f"{data_dir}/index.sqlite")
+        index = await SqliteIndex.open(f"{data_dir}/index.sqlite")
         try:
             rows = await index.oldest(tenant=tenant, after_row_id=0, limit=100)
             return {row.recording for row in rows}
@@ -278,7 +278,7 @@ def stored(data_dir: Path, recordings: Sequence[tuple[str, float, int]]) -> None
     """An index of recordings, each given as (tenant, age in days, size)."""
 
     async def fill() -> None:
-        index = await Index.open(str(data_dir / "index.sqlite"))
+        index = await SqliteIndex.open(str(data_dir / "index.sqlite"))
         now_ms = time.time_ns() // 1_000_000
         for number, (tenant, days, size) in enumerate(recordings, 1):
             at_ms = now_ms - int(days * DAY_MS)

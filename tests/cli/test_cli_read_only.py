@@ -148,6 +148,19 @@ def test_what_changes_something_says_that_it_can_not(
             assert str(data_dir) in err
 
 
+def test_damaged_index_that_can_only_be_read_is_named_with_what_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = made(tmp_path, is_clean=True)
+    (copy / "index.sqlite").write_bytes(b"no database" * 1000)
+    with read_only(copy, tmp_path / "mounted") as data_dir:
+        for command in (["verify"], ["quarantine", "list"], ["backup", str(tmp_path / "backup")]):
+            assert main([*command, "--data-dir", str(data_dir)]) == 1
+            err = capsys.readouterr().err
+            assert f"{data_dir}/index.sqlite" in err
+            assert "`rrd reindex`" in err
+
+
 def test_asking_whether_a_daemon_runs_makes_nothing(tmp_path: Path) -> None:
     assert not is_held(str(tmp_path / "absent"))
     assert not (tmp_path / "absent").exists()

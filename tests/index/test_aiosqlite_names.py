@@ -9,14 +9,14 @@ from pathlib import Path
 
 import aiosqlite
 
-import rrd.index.connections
+import rrd.index.sqlite.connections
 
 USED = {"_execute", "_conn", "_thread"}
 
 
 def test_one_module_alone_uses_private_names_of_aiosqlite_and_only_these() -> None:
     used: dict[str, set[str]] = {}
-    for path in Path(rrd.index.connections.__file__).parent.glob("*.py"):
+    for path in Path(rrd.index.sqlite.connections.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Attribute) and node.attr in dir(aiosqlite.Connection) + list(USED):
                 is_own = isinstance(node.value, ast.Name) and node.value.id == "self"

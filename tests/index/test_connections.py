@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rrd.index import connections
-from rrd.index.connections import fetch
-from rrd.index.index import Index
+from rrd.index.sqlite import connections
+from rrd.index.sqlite.connections import fetch
+from rrd.index.sqlite.index import SqliteIndex
 from tests.harness import until
 from tests.index.index_model import RECORDINGS, UUID, commit, opened, with_metadata
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def index(path: str) -> AsyncIterator[Index]:
+async def index(path: str) -> AsyncIterator[SqliteIndex]:
     async with opened(path) as index:
         yield index
 
@@ -50,7 +50,7 @@ def secret(row_id: int = 1) -> list[str]:
     return [f"{SECRET} {row_id}", f"{SECRET} before {row_id}", RECORDINGS[row_id - 1]]
 
 
-async def keep_secrets(index: Index) -> None:
+async def keep_secrets(index: SqliteIndex) -> None:
     """Fill an index with recordings that all hold some, one value longer than a page."""
     for row_id, recording in enumerate(RECORDINGS, start=1):
         now, before, _ = secret(row_id)
@@ -60,7 +60,7 @@ async def keep_secrets(index: Index) -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_removed_content_is_soon_in_no_file(index: Index, path: str) -> None:
+async def test_removed_content_is_soon_in_no_file(index: SqliteIndex, path: str) -> None:
     await keep_secrets(index)
     assert holding(path, SECRET)
     await index.remove("alpha", UUID)
@@ -74,7 +74,9 @@ async def test_removed_content_is_soon_in_no_file(index: Index, path: str) -> No
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_log_is_cut_off_once_the_last_reader_of_an_old_state_is_gone(index: Index, path: str) -> None:
+async def test_log_is_cut_off_once_the_last_reader_of_an_old_state_is_gone(
+    index: SqliteIndex, path: str
+) -> None:
     """A command that reads the index, or a backup, neither fails a removal nor holds up ingest."""
     await keep_secrets(index)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
@@ -92,7 +94,7 @@ async def test_log_is_cut_off_once_the_last_reader_of_an_old_state_is_gone(index
 
 @pytest.mark.usefixtures("_impatient")
 async def test_log_that_a_crash_left_behind_is_cut_off_after_the_next_start(
-    index: Index, path: str, tmp_path: Path
+    index: SqliteIndex, path: str, tmp_path: Path
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         await keep_secrets(index)
@@ -110,7 +112,7 @@ async def test_log_that_a_crash_left_behind_is_cut_off_after_the_next_start(
         assert await after.recording("alpha", RECORDINGS[1]) is not None
 
 
-async def test_deleted_content_is_overwritten(index: Index) -> None:
+async def test_deleted_content_is_overwritten(index: SqliteIndex) -> None:
     """Whatever this SQLite was built to do by itself."""
     assert await fetch(index._db.writer, "PRAGMA secure_delete") == [(1,)]
 
@@ -126,7 +128,7 @@ async def test_closing_cuts_off_the_log_though_the_next_try_was_to_come_later(pa
     assert not holding(path, secret()[0])
 
 
-async def test_copy_is_one_moments_state_while_others_write(index: Index, tmp_path: Path) -> None:
+async def test_copy_is_one_moments_state_while_others_write(index: SqliteIndex, tmp_path: Path) -> None:
     names = [f"00000000-0000-4000-8000-{number:012d}" for number in range(1, 401)]
     pairs = [
         [
@@ -143,39 +145,45 @@ async def test_copy_is_one_moments_state_while_others_write(index: Index, tmp_pa
             await index.apply(pair)
 
     writing = asyncio.create_task(write())
-    copies = [f"{tmp_path}/copy-{number}.sqlite" for number in range(3)]
+    copies = [tmp_path / f"copy-{number}" for number in range(3)]
     for copy in copies:
-        await index.snapshot(copy)
+        copy.mkdir()
+        await index.snapshot(str(copy))
     await writing
     for copy in copies:
-        async with opened(copy) as copied:
-            rows = await copied.all_recordings(after_row_id=0, limit=1000)
+        assert copy.joinpath("index.sqlite").stat().st_mode & 0o777 == 0o600
+        async with opened(f"{copy}/index.sqlite") as copied:
+            rows = await copied.oldest(tenant=None, after_row_id=0, limit=1000)
             assert len(rows) >= 100
-            assert [row_id for row_id, _, _ in rows] == list(range(1, len(rows) + 1))
+            assert [row.row_id for row in rows] == list(range(1, len(rows) + 1))
             assert len(rows) % 2 == 0
             assert (await copied.metadata("alpha", names[0]))[0].value == "1"
             assert copied.next_row_id == len(rows) + 1
 
 
-async def test_copy_never_replaces_anything(index: Index, tmp_path: Path) -> None:
-    taken = tmp_path / "taken"
+async def test_copy_never_replaces_anything(index: SqliteIndex, tmp_path: Path) -> None:
+    taken = tmp_path / "taken" / "index.sqlite"
+    taken.parent.mkdir()
     for content in (b"", b"mine"):
         taken.write_bytes(content)
         with pytest.raises(FileExistsError):
-            await index.snapshot(str(taken))
+            await index.snapshot(str(taken.parent))
         assert taken.read_bytes() == content
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8])
-async def test_cancelled_copy_leaves_nothing_or_a_whole_one(index: Index, tmp_path: Path, turns: int) -> None:
+async def test_cancelled_copy_leaves_nothing_or_a_whole_one(
+    index: SqliteIndex, tmp_path: Path, turns: int
+) -> None:
     await keep_secrets(index)
-    copy = f"{tmp_path}/copy.sqlite"
-    task = asyncio.create_task(index.snapshot(copy))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    task = asyncio.create_task(index.snapshot(str(copy)))
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
-    assert task.cancelled() == (not Path(copy).exists())  # noqa: ASYNC240 -- a test
+    assert task.cancelled() == (not copy.joinpath("index.sqlite").exists())
     assert await index.recording("alpha", UUID) is not None
 
 

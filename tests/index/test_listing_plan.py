@@ -15,11 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.index import listing, queries
-from rrd.index.migrations import scripts
+from rrd.index.sqlite import listing, queries
+from rrd.index.sqlite.migrations import scripts
 
 READS = {
-    "is empty": queries.IS_EMPTY,
     "recording": queries.RECORDING,
     "recordings": queries.RECORDINGS,
     "metadata": queries.METADATA,
@@ -33,7 +32,6 @@ READS = {
     "to evict": queries.TO_EVICT,
     "oldest": queries.OLDEST,
     "oldest of a tenant": queries.OLDEST_OF_TENANT,
-    "all recordings": queries.ALL_RECORDINGS,
     "removed": queries.REMOVED,
     "remove": queries.REMOVE,
     "list: set of a tenant": listing.TENANT_SET,

@@ -12,9 +12,9 @@ import aiosqlite
 import pytest
 
 from rrd.errors import IndexDamaged
-from rrd.index import queries
-from rrd.index.index import Index
-from rrd.index.migrations import FIRST_VERSION, migrate, scripts
+from rrd.index.sqlite import queries
+from rrd.index.sqlite.index import SqliteIndex
+from rrd.index.sqlite.migrations import FIRST_VERSION, migrate, scripts
 from tests.index.index_model import commit, opened
 from tests.kept.test_kept_data import ARCHIVES
 
@@ -76,7 +76,7 @@ async def test_a_version_that_was_never_released_is_to_be_made_anew(path: str, v
         db.execute(f"PRAGMA user_version = {version}")
     before = read(path, "SELECT * FROM sqlite_master")
     with pytest.raises(IndexDamaged, match=r"before the first release.*rrd reindex"):
-        await Index.open(path)
+        await SqliteIndex.open(path)
     assert read(path, "SELECT * FROM sqlite_master") == before
     assert read(path, "PRAGMA user_version") == [(version,)]
 

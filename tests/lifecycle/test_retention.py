@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rrd.config import Config
 from rrd.errors import ConfigError
 from rrd.extent import Extent
-from rrd.index.index import Index
 from rrd.index.rows import AgeRow, Commit, TenantRow
+from rrd.index.sqlite.index import SqliteIndex
 from rrd.lifecycle.retention import (
     LIVE_MS,
     Expiry,
@@ -353,7 +353,7 @@ def test_a_clock_that_was_wrong_once_does_not_hide_what_is_too_old() -> None:
 
 
 async def test_the_index_is_asked_for_what_the_planner_wants_to_know(tmp_path: Path) -> None:
-    index = await Index.open(str(tmp_path / "index.sqlite"))
+    index = await SqliteIndex.open(str(tmp_path / "index.sqlite"))
     try:
         for row in (
             a_row(1, age_ms=9 * DAY),

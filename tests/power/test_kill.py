@@ -25,6 +25,7 @@ import pytest
 import zstandard
 
 from rrd import layout
+from rrd.index import home
 from tests.harness import DaemonProcess, until
 
 ROUNDS_A_GENERATION = 5
@@ -179,7 +180,7 @@ async def _check(session: aiohttp.ClientSession, url: str, senders: list[Sender]
 
 def _delete_index(data_dir: str) -> None:
     for suffix in ("", "-wal", "-shm"):
-        Path(layout.index_path(data_dir) + suffix).unlink(missing_ok=True)
+        Path(home.index_path(data_dir) + suffix).unlink(missing_ok=True)
 
 
 def _lines_in_files(data_dir: str, recordings: set[str]) -> set[bytes]:

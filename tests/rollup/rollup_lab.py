@@ -31,7 +31,7 @@ from rrd import layout
 from rrd.config import Config
 from rrd.daemon.assembly import Parts, Seams
 from rrd.errors import StoreAway
-from rrd.index.index import Index
+from rrd.index.contract import Index
 from rrd.index.rows import ObjectRow, RecordingRow, RemovedRecording, SegmentRow
 from rrd.layout import SegmentName
 from rrd.objects.identity import MARKER_KEY

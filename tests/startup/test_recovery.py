@@ -18,7 +18,9 @@ from rrd.config import Config
 from rrd.daemon.assembly import Seams
 from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError, CorruptSegment
-from rrd.index.index import Index
+from rrd.index import home
+from rrd.index.contract import Index
+from rrd.index.sqlite.index import SqliteIndex
 from rrd.objects.files import ObjectFiles
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
@@ -27,7 +29,8 @@ from rrd.recordings.source import Tally
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.startup import rebuild as rebuilding
-from rrd.startup.recovery import Recovered, lock_data_dir, open_index, recover, reindex
+from rrd.startup.recovery import Recovered, lock_data_dir, recover, reindex
+from tests.index.memory_index import MemoryIndex
 from tests.samples import event, metadata
 from tests.wired import Core, ManualClock, recording_id, wired
 
@@ -49,8 +52,17 @@ class Life(Core):
         await self.registry.seal_idle()
 
 
-def core(folder: Path, *, segment_bytes_max: int = 1 << 20) -> contextlib.AbstractAsyncContextManager[Life]:
-    return wired(Life, _config(folder, segment_bytes_max=segment_bytes_max), Seams(ManualClock()))
+def core(
+    folder: Path, *, segment_bytes_max: int = 1 << 20, other: Index | None = None
+) -> contextlib.AbstractAsyncContextManager[Life]:
+    """``other``: an empty index of another kind, to be used instead of the one that is there."""
+
+    async def open_other(_: str) -> Index:
+        assert other is not None
+        return other
+
+    seams = Seams(ManualClock(), open_index=open_other) if other is not None else Seams(ManualClock())
+    return wired(Life, _config(folder, segment_bytes_max=segment_bytes_max), seams)
 
 
 def _config(folder: Path, *, segment_bytes_max: int = 1 << 20) -> Config:
@@ -61,7 +73,7 @@ def _config(folder: Path, *, segment_bytes_max: int = 1 << 20) -> Config:
 
 
 def _index_path(folder: Path) -> Path:
-    return Path(layout.index_path(str(folder / "data")))
+    return Path(home.index_path(str(folder / "data")))
 
 
 def _segment(folder: Path, number: int = 1) -> Path:
@@ -73,9 +85,9 @@ def _delete_index(folder: Path) -> None:
         Path(f"{_index_path(folder)}{suffix}").unlink(missing_ok=True)
 
 
-async def _fill(folder: Path) -> None:
+async def _fill(folder: Path, other: Index | None = None) -> None:
     """Two recordings of two tenants, sealed and active segments, repeats, bad lines, metadata versions."""
-    async with core(folder, segment_bytes_max=300) as filling:
+    async with core(folder, segment_bytes_max=300, other=other) as filling:
         for tenant in TENANTS:
             await filling.send(metadata("user", "1"), event(3), event(1), tenant=tenant)
             filling.clock.seconds += 1
@@ -111,7 +123,7 @@ async def _answers(index: Index, data_dir: str) -> dict[str, object]:
 
 
 async def _answers_of(folder: Path) -> dict[str, object]:
-    index = await Index.open(str(_index_path(folder)))
+    index = await SqliteIndex.open(str(_index_path(folder)))
     try:
         return await _answers(index, str(folder / "data"))
     finally:
@@ -166,6 +178,18 @@ async def test_a_damaged_index_is_set_aside_and_rebuilt(
     assert "index_damaged" in caplog.text
 
 
+async def test_a_daemon_runs_on_any_index_that_keeps_the_contract(tmp_path: Path) -> None:
+    await _fill(tmp_path / "sqlite")
+    filled, rebuilt = MemoryIndex(), MemoryIndex()
+    await _fill(tmp_path / "memory", filled)
+    answers = await _answers(filled, str(tmp_path / "memory" / "data"))
+    assert answers == await _answers_of(tmp_path / "sqlite")
+    async with core(tmp_path / "memory", other=rebuilt) as again:
+        assert await _answers(rebuilt, str(tmp_path / "memory" / "data")) == answers
+        assert await again.send(event(4), event(11)) == Tally(stored=1, duplicates=1)
+    assert not _index_path(tmp_path / "memory").exists()
+
+
 class _Crash(BaseException):
     pass
 
@@ -179,7 +203,7 @@ async def test_a_rebuild_that_was_cut_off_is_begun_again(
     # A transaction for each recording, so that a crash can come between them.
     monkeypatch.setattr(rebuilding, "APPLY_MAX", 1)
     config = _config(tmp_path)
-    index, rebuild = await open_index(config)
+    index, rebuild = await home.open_index(config.data_dir)
     assert rebuild
     apply, calls = index.apply, 0
 
@@ -193,7 +217,7 @@ async def test_a_rebuild_that_was_cut_off_is_begun_again(
     monkeypatch.setattr(index, "apply", apply_once)
     with pytest.raises(_Crash):
         await recover(config, OsDisk(), index, rebuild=True)
-    assert not await index.is_empty()
+    assert await index.oldest(tenant=None, after_row_id=0, limit=1)
     await index.close()
     async with core(tmp_path) as again:
         assert await _answers(again.index, str(tmp_path / "data")) == before

@@ -23,17 +23,17 @@ import os
 import sqlite3
 import time
 from asyncio import Lock, to_thread
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
 
 from rrd.disk import files
-from rrd.errors import ConfigError, DiskFull, IndexBusy, IndexDamaged, RrdError, StorageFailed
-from rrd.index.migrations import migrate, scripts
-from rrd.index.values import Row
+from rrd.errors import ConfigError, IndexBusy, RrdError
+from rrd.index.sqlite.files import translated
+from rrd.index.sqlite.migrations import migrate, scripts
+from rrd.index.sqlite.values import Row
 from rrd.log import event
 
 _CACHE_KIB = 32 * 1024  # A connection. The upper pages of a million recordings' B-trees fit.
@@ -95,7 +95,7 @@ class Connections:
                 finally:
                     await _close(self.writer)
 
-    async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+    async def read(self, sql: str, **parameters: object) -> list[Row]:
         """Run one statement, which is one state of the index by itself."""
         async with self._reading:
             with translated(self.path):
@@ -156,7 +156,7 @@ class Connections:
                     await _close(db)
 
     async def copy_to(self, path: str) -> None:
-        """Write the file's state of one moment to ``path``, where nothing may be. Not synced.
+        """Write the file's state of one moment to ``path``, where nothing may be. Private, not synced.
 
         Uses a connection of its own, so reads and writes go on. Cancelled or failed, it leaves nothing.
         """
@@ -167,6 +167,7 @@ class Connections:
             try:
                 try:
                     await db.execute("VACUUM INTO ?", (path,))
+                    files.make_private(path)
                 finally:
                     await db.interrupt()
                     await _close(db)
@@ -240,36 +241,12 @@ def _in_one_transaction(
 
 
 async def fetch(
-    db: aiosqlite.Connection, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    db: aiosqlite.Connection, sql: str, parameters: Mapping[str, object] | None = None
 ) -> list[Row]:
     """Return all rows of a statement."""
     # Rows are plain tuples, since no row factory is set; the annotation upstream says otherwise.
     rows: Iterable[Any] = await db.execute_fetchall(sql, parameters)
     return list(rows)
-
-
-@contextmanager
-def translated(path: str) -> Iterator[None]:
-    """Turn what SQLite says about the file or the disk into rrd's own errors; let the rest through."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        # The low byte is the primary code (https://www.sqlite.org/rescode.html#pve).
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise IndexDamaged(f"{path}: {error}. Next: rebuild the index with `rrd reindex`.") from error
-        if code == sqlite3.SQLITE_FULL:
-            raise DiskFull(f"{path}: {error}") from error
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise IndexBusy(f"{path} is being written by another process: {error}") from error
-        if code in (
-            sqlite3.SQLITE_PERM,
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_READONLY,
-        ):
-            raise StorageFailed(f"{path}: {error}") from error
-        raise
 
 
 async def _connect(path: str, *, uri: bool = False) -> aiosqlite.Connection:

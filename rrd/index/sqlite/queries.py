@@ -6,18 +6,13 @@ Those of the list are in ``listing.py``.
 from __future__ import annotations
 
 from rrd.extent import Extent
+from rrd.index.rows import RECORDING_COLUMNS, Commit, ObjectCommit, ObjectRow, SegmentRow
 
 BLOCK_FIELDS = Extent._fields[2:]
 """What ``put_block`` is told of a block's extent: the number of the next event stands for the first two."""
 
-RECORDING_COLUMNS = {
-    "last_ts": "last_ts",
-    "raw_size": "raw_bytes",
-    "stored_ms": "last_stored_ms",
-    "duplicate_count": "duplicates",
-    "quarantine_count": "quarantined",
-}
-"""Field of an extent → the column of ``recording`` that keeps it for the whole recording."""
+PUBLISHED = tuple(field for field in ObjectRow._fields if field not in {"state", "has_local"})
+"""What is told of a published object."""
 
 _OBJECT_FIELDS = ("first_seq", "event_count", "first_ts", "last_ts", "raw_size")
 """What ``object`` keeps of an extent; ``put_found`` is told the others, too, for the recording."""
@@ -30,11 +25,7 @@ def _insert(view: str, *columns: str) -> str:
     return f"INSERT INTO {view} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of ours
 
 
-PUT_BLOCK = _insert(
-    "put_block",
-    *("row_id", "tenant", "recording", "created_ms", "segment", "segment_size", "block_offset", "block_size"),
-    *("next_seq", "visible", *BLOCK_FIELDS),
-)
+PUT_BLOCK = _insert("put_block", *Commit._fields[:8], "next_seq", "visible", *BLOCK_FIELDS)
 
 PUT_METADATA = "INSERT INTO put_metadata (row_id, key, value, digest, at_ms) VALUES (?, ?, ?, ?, ?)"
 
@@ -43,17 +34,10 @@ SEAL = "UPDATE segment SET state = max(state, 1) WHERE row_id = ? AND number = ?
 
 PLAN_OBJECT = "INSERT INTO put_plan (row_id, first_number, last_number) VALUES (?, ?, ?)"
 
-_PUBLISHED = (
-    *("first_number", "last_number", "last_segment_size", "first_seq", "event_count", "size", "crc32c"),
-    *("raw_size", "first_ts", "last_ts", "published_ms"),
-)
-
-PUBLISH_OBJECT = _insert("put_published", "row_id", *_PUBLISHED)
+PUBLISH_OBJECT = _insert("put_published", "row_id", *PUBLISHED)
 
 ADD_OBJECT = _insert(
-    "put_found",
-    *("row_id", "tenant", "recording", "created_ms", "next_seq", "visible", "has_local"),
-    *(*FOUND_FIELDS, *_PUBLISHED),
+    "put_found", *ObjectCommit._fields[:4], "next_seq", "visible", "has_local", *FOUND_FIELDS, *PUBLISHED
 )
 
 ADD_ROLLED_SEGMENT = """
@@ -78,18 +62,13 @@ GREATEST_ROW_ID = "SELECT coalesce(max(row_id), 0) FROM recording"
 # Full scan, for a start without ``retention.json``.
 NEWEST_STORED = "SELECT max(last_stored_ms) FROM recording"
 
-IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM recording)"
-
-_OBJECT = (
-    *("o.first_number", "o.last_number", "o.last_segment_size", "o.first_seq", "o.event_count", "o.size"),
-    *("o.crc32c", "o.raw_size", "o.first_ts", "o.last_ts", "o.state", "o.published_ms", "o.has_local"),
-)
+_OBJECT = tuple(f"o.{field}" for field in ObjectRow._fields)
 _KINDS = (
     (
         *("r.row_id", "r.created_ms", "r.visible", "r.stored_bytes", "r.next_seq"),
         *(f"r.{column}" for column in RECORDING_COLUMNS.values()),
     ),
-    ("s.number", "s.state", "s.size", "s.first_ts", "s.last_ts"),
+    tuple(f"s.{field}" for field in SegmentRow._fields),
     ("k.key",),
     _OBJECT,
 )
@@ -198,13 +177,6 @@ OLDEST_OF_TENANT = _AGES.format(
     terms="""
    AND r.row_id <= :last_row_id AND r.tenant_id = (SELECT tenant_id FROM tenant WHERE name = :tenant)"""
 )
-
-ALL_RECORDINGS = """
-SELECT r.row_id, t.name, r.name
-  FROM recording AS r CROSS JOIN tenant AS t
- WHERE r.row_id > ? AND t.tenant_id = r.tenant_id
- ORDER BY r.row_id
- LIMIT ?"""
 
 # Of one whose recordings were all removed a row remains.
 TENANTS = """

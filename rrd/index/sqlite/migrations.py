@@ -25,7 +25,7 @@ def scripts() -> list[str]:
 
     They are ``schema.sql``, then ``v{version}.sql`` for each later version.
     """
-    directory = files("rrd.index")
+    directory = files("rrd.index.sqlite")
     found = [directory.joinpath("schema.sql")]
     while (following := directory.joinpath(f"v{FIRST_VERSION + len(found)}.sql")).is_file():
         found.append(following)

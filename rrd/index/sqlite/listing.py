@@ -24,12 +24,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
-from rrd.index.rows import ListedRecording
-from rrd.index.values import filter_values, to_text
+from rrd.errors import BadRequest
+from rrd.index.rows import ListedRecording, Piece
+from rrd.index.sqlite.values import filter_values, to_text
 
 FILTERS_MAX = 50  # SQLite joins at most 64 tables.
 PROBE_CHUNKS_MAX = 250  # Counting this far costs 15 µs. Among larger sets the order matters little.
@@ -64,33 +65,20 @@ SELECT CAST(json_group_array(json_array(r.row_id, r.name, r.created_ms,
   LEFT JOIN facet AS f ON f.facet_id = m.facet_id"""
 
 
-def find(
-    db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]], *, limit: int, offset: int
-) -> list[ListedRecording]:
-    """Return visible recordings, newest first, that have every (key, value) of ``filters``.
-
-    ``filters`` differ from each other. ``db`` must stay with one state of the index meanwhile: a facet_id
-    found by one statement could name another facet in the next.
-    """
-    found = _read(db, find_row_ids(db, tenant, filters, limit=limit, offset=offset))
-    return [recording for _, recording in found]
-
-
 def find_row_ids(
     db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]], *, limit: int, offset: int
 ) -> list[int]:
-    """Return the row ids of what ``find`` returns."""
-    sets = _sets(db, tenant, filters)
+    """Return the row ids of visible recordings, newest first, that have every (key, value) of ``filters``.
+
+    ``db`` must stay with one state of the index meanwhile: a facet_id found by one statement could name
+    another facet in the next. Raises ``BadRequest`` for too many filters that differ.
+    """
+    wanted = list(dict.fromkeys(filters))
+    if len(wanted) > FILTERS_MAX:
+        text = f"at most {FILTERS_MAX} filters are possible"
+        raise BadRequest(text, code="too_many_filters", parameter="meta")
+    sets = _sets(db, tenant, wanted)
     return _row_ids(db, sets, limit=limit, offset=offset) if sets else []
-
-
-class Piece(NamedTuple):
-    """A part of a list."""
-
-    items: list[bytes]
-    """Recordings, each encoded."""
-    rest: list[int]
-    """Row ids of those after them."""
 
 
 def read_piece(
@@ -110,7 +98,7 @@ def read_piece(
     count = _GROUP_MIN
     while at < len(row_ids):
         group = row_ids[at : at + count]
-        for row_id, recording in _read(db, group):
+        for row_id, recording in read(db, group):
             items.append(encode(recording))
             size += len(items[-1])
             if size >= bytes_max:
@@ -120,7 +108,7 @@ def read_piece(
     return Piece(items, [])
 
 
-def _read(db: sqlite3.Connection, row_ids: Sequence[int]) -> list[tuple[int, ListedRecording]]:
+def read(db: sqlite3.Connection, row_ids: Sequence[int]) -> list[tuple[int, ListedRecording]]:
     """Return recordings in the order of their row ids, but for those that were removed meanwhile."""
     if not row_ids:
         return []

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from rrd.index import queries
-from rrd.index.queries import RECORDING_COLUMNS
-from rrd.index.rows import Kept
-from rrd.index.values import digest, published_values, to_blob
+from rrd.index.rows import RECORDING_COLUMNS, Kept
+from rrd.index.sqlite import queries
+from rrd.index.sqlite.values import digest, published_values, to_blob
 
 _TENANT = "INSERT INTO tenant (name) VALUES (?) ON CONFLICT DO NOTHING"
 _COLUMNS = RECORDING_COLUMNS.values()
@@ -38,10 +37,9 @@ ON CONFLICT (row_id, number) DO UPDATE SET
   size     = max(size, excluded.size),
   first_ts = coalesce(min(first_ts, excluded.first_ts), first_ts, excluded.first_ts),
   last_ts  = coalesce(max(last_ts, excluded.last_ts), last_ts, excluded.last_ts)"""
-_OBJECT = """
-INSERT INTO object (row_id, first_number, last_number, last_segment_size, first_seq, event_count, size,
-                    crc32c, raw_size, first_ts, last_ts, published_ms, state, has_local)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)"""
+_OBJECT = f"""
+INSERT INTO object (row_id, {", ".join(queries.PUBLISHED)}, state, has_local)
+VALUES (?, {", ".join("?" * len(queries.PUBLISHED))}, 1, 0)"""  # noqa: S608 - columns of ours
 _VISIBLE = "UPDATE recording SET visible = 1 WHERE row_id = ? AND visible = 0"
 _VERSION = """
 SELECT m.version FROM metadata AS m CROSS JOIN metadata_key AS k

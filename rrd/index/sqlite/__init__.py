@@ -1,0 +1,14 @@
+"""The index in SQLite.
+
+================== ========================================================================
+``index.py``       ``SqliteIndex``: a statement or a transaction for each call
+``files.py``       its files, and its errors
+``schema.sql``     tables, and the triggers that keep counters and filter sets true
+``migrations.py``  versions of the file
+``connections.py`` who writes, who reads, and how removed content leaves the file
+``queries.py``     the statements
+``listing.py``     how filtered lists are found among a million recordings
+``keeping.py``     what a replaced index knew, taken over
+``values.py``      values on their way into SQLite and out of it
+================== ========================================================================
+"""
