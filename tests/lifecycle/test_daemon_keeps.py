@@ -40,7 +40,7 @@ def listed(daemon: DaemonProcess, key: str) -> set[str]:
 
 
 def restart(daemon: DaemonProcess) -> None:
-    assert daemon.stop() == 0
+    assert daemon.stop() == 0, daemon.log()
     daemon.start()
 
 
@@ -62,9 +62,16 @@ def wait_for_more(daemon: DaemonProcess, word: str, count: int) -> None:
 @pytest.fixture
 def skew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "skew"
-    path.write_text("0")
+    set_skew(path, 0)
     monkeypatch.setenv("SKEW_FILE", str(path))
     return path
+
+
+def set_skew(path: Path, seconds: int) -> None:
+    """Put the clock ahead. The daemon reads the file at each look, and must never find it empty."""
+    new = path.with_suffix(".new")
+    new.write_text(str(seconds))
+    new.replace(path)
 
 
 def test_a_month_too_late_removes_nothing_until_it_is_confirmed(tmp_path: Path, skew: Path) -> None:
@@ -76,11 +83,11 @@ def test_a_month_too_late_removes_nothing_until_it_is_confirmed(tmp_path: Path, 
         ids = fill(daemon, key, 20)
         restart(daemon)
         for number, days in enumerate((31, 400, 31), 1):
-            skew.write_text(str(days * DAY_S))
+            set_skew(skew, days * DAY_S)
             restart(daemon)
             wait_for_more(daemon, "retention_held what=clock", number)
             assert listed(daemon, key) == ids
-        skew.write_text("0")
+        set_skew(skew, 0)
         restart(daemon)
         daemon.wait_for_log("retention_not_held what=clock")
         assert listed(daemon, key) == ids
