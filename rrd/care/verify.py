@@ -137,6 +137,11 @@ class Verifier:
     async def _walk_strays(self) -> AsyncGenerator[Difference, None]:
         examiner = self._examiner
         found = await examiner.blocking(examiner.shelf.unexpected)
+        if found and examiner.is_served:
+            # A file that the daemon moves or removes between its listing and the look at it seems to be none.
+            await asyncio.sleep(self._look_again_s)
+            still = set(await examiner.blocking(examiner.shelf.unexpected))
+            found = [entry for entry in found if entry in still]
         for entry in found:
             yield Difference("unexpected-entry", "", "", entry.path, entry.what, NEXT_STEP)
 

@@ -406,11 +406,43 @@ async def test_verify_works_while_events_come_and_are_rolled_up(tmp_path: Path, 
                 if number % 5 == 4:
                     await now.roll_up(evict=number % 2 == 0)
 
-        working = asyncio.create_task(work())
-        while not working.done():
-            # What is on its way at one look has arrived by the next.
-            assert await now.verify(is_served=True, look_again_s=0.5) == []
-        await working
+        # A group: if verify tells something, the work ends before the life that it is part of.
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(work())
+            while not working.done():
+                # What is on its way at one look has arrived by the next.
+                assert await now.verify(is_served=True, look_again_s=0.5) == []
+
+
+class _GoneOnceListed(OsDisk):
+    """A file goes right after its directory was listed, as if it were moved or removed by the daemon then."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch()
+        self.has_gone = False
+
+    def list_dir(self, path: str) -> list[str]:
+        names = super().list_dir(path)
+        if path == str(self._path.parent) and not self.has_gone:
+            self._path.unlink()
+            self.has_gone = True
+        return names
+
+
+@pytest.mark.parametrize("path_of", [layout.active_path, layout.sealed_path, layout.rolling_path])
+async def test_a_file_that_goes_while_its_folder_is_listed_is_not_unexpected(
+    tmp_path: Path, made: Made, path_of: Callable[[str, SegmentName], str]
+) -> None:
+    async with world_of(made, tmp_path) as world:
+        data_dir = world.now.config.data_dir
+        world.now.disk = disk = _GoneOnceListed(path_of(data_dir, SegmentName("t", C, 1)))
+        stray = f"{layout.rolling_dir(data_dir)}/notes.txt"
+        disk.close(disk.open_append(stray, create=True))
+        told = [difference.where for difference in await world.now.verify(deep=False, is_served=True)]
+        assert disk.has_gone
+        assert told == [stray]
 
 
 class _Vanishing(OsDisk):
