@@ -371,7 +371,7 @@ def renamed(model: bytes, recording_id: str) -> bytes:
         encode_identity(
             type(identity)(
                 **{name: getattr(identity, name) for name in identity.__struct_fields__}
-                | {"recording": recording_id}
+                | {"recording_id": recording_id}
             )
         )
     )
