@@ -86,7 +86,7 @@ async def test_a_recording_that_goes_while_the_list_is_made_is_left_out(tmp_path
     async with running(tmp_path) as daemon, visiting(daemon) as api:
         await _fill(daemon.url, api.key)
         index = daemon.services.index
-        more: dict[str, Any] = {"encode": lambda found: found.recording.encode(), "bytes_max": 1}
+        more: dict[str, Any] = {"encode": lambda found: found.recording_id.encode(), "bytes_max": 1}
         piece = await index.begin_list("acme", filters=[], limit=100, offset=0, **more)
         seen = [*piece.items]
         while piece.rest:
