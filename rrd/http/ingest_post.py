@@ -169,7 +169,7 @@ class _Pump:
         self._hold = hold
         self._threads = services.decoding_threads.lane(sender.who)
         self._turn = Turn()
-        self._pacer = services.admission.pacer(sender.who)
+        self._pacer = services.admission.quotas.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
         self._line = 1
@@ -242,7 +242,7 @@ class _Pump:
                 origin=self._sender.origin,
                 visitor=self._sender.visitor,
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
-                begin=lambda: self._services.admission.begin_recording(self._sender.who),
+                begin=lambda: self._services.admission.quotas.begin_recording(self._sender.who),
             )
             self.source = await self._opened.enter_async_context(opening)
         self._line = batch.limit_line

@@ -41,7 +41,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     kind = kind_of(request.query.get("contentType", ""))
     encoding = encoding_of(request.query.get("contentEncoding", ""))
     # Before the upgrade, so that a page is told in JSON; what comes in between is told over the socket.
-    refusal = services.admission.refusal_of_new(sender.who)
+    refusal = services.admission.quotas.refusal_of_new(sender.who)
     if refusal is not None and not await _is_known(sender, services):
         raise refusal
     services.admission.enter(sender.who, "sockets")

@@ -44,7 +44,7 @@ async def post_metadata(request: web.Request) -> web.Response:
         sender.recording,
         origin=sender.origin,
         visitor=sender.visitor,
-        begin=lambda: services.admission.begin_recording(sender.who),
+        begin=lambda: services.admission.quotas.begin_recording(sender.who),
     ) as source:
         source.put_metadata(metadata)
         await source.flush()
