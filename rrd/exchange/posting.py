@@ -187,7 +187,7 @@ class Post:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def put(self, chunk: bytes | None) -> None:
-        """Send a part of the body, None for its end; wait while the daemon takes none; raise ``PostFailed``."""
+        """Send a part of the body; None ends it. Waits while the daemon takes none. Raises ``PostFailed``."""
         putting = asyncio.ensure_future(self._queue.put(chunk))
         try:
             # A refusal comes before the body's end, and then nobody takes the rest of it.
