@@ -75,6 +75,8 @@ class BlockSource(Protocol):
 class ObjectFile:
     """A published object. What it does not hold is an error: ``CorruptSegment``, whose path is the key."""
 
+    has_stand_in = False
+
     def __init__(self, files: ObjectFiles, holdings: Holdings, row: ObjectRow) -> None:
         """``holdings``: of the recording that it is of."""
         self.path = holdings.key(row)
@@ -84,10 +86,6 @@ class ObjectFile:
         self._with_events: list[BlockHeader] | None = None
         self._held: OrderedDict[int, _Lines] = OrderedDict()
         files.expect(self.path, row.size)
-
-    @property
-    def has_stand_in(self) -> bool:
-        return False
 
     def headers(self) -> list[BlockHeader]:
         """Read the headers of all blocks, some 600 bytes of memory each.
@@ -244,14 +242,12 @@ class SegmentFile:
 class IntactFile:
     """A damaged file of which only blocks are read that were found intact (``salvage``)."""
 
+    has_stand_in = False
+
     def __init__(self, files: Readable, path: str, *, is_object: bool) -> None:
         self.path = path
         self.is_object = is_object
         self._files = files
-
-    @property
-    def has_stand_in(self) -> bool:
-        return False
 
     def apart(self) -> IntactFile:
         """Return the same file as another source, so that no read goes over what lies between."""
