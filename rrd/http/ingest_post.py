@@ -23,7 +23,7 @@ from rrd.errors import (
 )
 from rrd.http.budget import TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
-from rrd.http.connection import count_taken, hold_of, unread_bytes
+from rrd.http.connection import connection_of, unread_bytes
 from rrd.http.decoding import Turn, next_batch
 from rrd.http.hold import Hold
 from rrd.http.oversize import HEAD_BYTES_KEPT
@@ -53,7 +53,7 @@ async def ingest_post(request: web.Request) -> web.Response:
         encoding=encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, "")),
         limits=limits,
     )
-    hold = hold_of(request)
+    hold = connection_of(request).hold
     hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
     pump = _Pump(services, sender, decoder, hold)
     try:
@@ -137,7 +137,7 @@ async def body_chunks(request: web.Request, config: Config, hold: Hold) -> Async
             received += len(chunk)
             if not chunk and (failure := body.exception()) is not None:
                 raise failure  # What it was woken for was let go with that.
-            count_taken(request, len(chunk))
+            connection_of(request).count(taken=len(chunk))
         except asyncio.CancelledError:
             # aiohttp's way to say that the daemon won't wait for the rest; or this task is really cancelled.
             task = asyncio.current_task()
