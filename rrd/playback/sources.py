@@ -24,8 +24,8 @@ from rrd.index.rows import ObjectRow, SegmentState
 from rrd.layout import SegmentName
 from rrd.log import event
 from rrd.objects.files import ObjectFiles
-from rrd.playback.bodies import line_times
 from rrd.segment.format import BlockHeader
+from rrd.segment.lines import look_at_lines
 from rrd.segment.reader import Room, read_data, read_data_now, read_events, read_events_into
 from rrd.segment.table import read_table
 from rrd.shelf.holdings import Holdings
@@ -281,7 +281,7 @@ class Cut:
         self._start, self._limit = first_seq - header.first_seq, limit_seq - header.first_seq
         raw = self.events(header)
         try:
-            times = line_times(raw)
+            times = [event.timestamp for event in look_at_lines(raw)]
         except ValueError as error:
             raise CorruptSegment(f"{error}, in the block", path=self.path, offset=header.offset) from error
         if len(times) != limit_seq - first_seq:
