@@ -126,8 +126,8 @@ async def fill(config: Config, bodies: dict[str, list[bytes]]) -> None:
     async with started(config, Seams(clock)) as parts:
         registry = parts.services.registry
         await registry.start()
-        for recording, lines in bodies.items():
-            async with registry.source(TENANT, recording) as source:
+        for recording_id, lines in bodies.items():
+            async with registry.source(TENANT, recording_id) as source:
                 for batch in _batches(lines, config.flush_bytes):
                     source.put(check_lines(batch, parts.services.limits, first_line=1))
                     await source.flush()

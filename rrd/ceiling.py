@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from rrd.config import Config
-from rrd.log import event
+from rrd.log import emit
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def keep_below(config: Config) -> Config:
     ceiling = plan(config, machine_bytes=machine_bytes(), threads=DECODING_THREADS)
     lowered = ",".join(f"{name}={value}" for name, value in changes(config, ceiling.config).items())
     if lowered:
-        event(logger, logging.INFO, "little_memory", memory_max=ceiling.memory_max, lowered=lowered)
+        emit(logger, logging.INFO, "little_memory", memory_max=ceiling.memory_max, lowered=lowered)
     return ceiling.config
 
 

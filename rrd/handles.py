@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from rrd.config import Config
-from rrd.log import event
+from rrd.log import emit
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def take_handles(config: Config) -> tuple[Config, HandleShares]:
     handles_max = None if soft == resource.RLIM_INFINITY else soft
     shares = share_out(config, handles_max, in_use=_count_open())
     if shares.sockets_max < config.sockets_max:
-        event(
+        emit(
             logger, logging.INFO, "few_file_handles", handles_max=handles_max,
             sockets_max=shares.sockets_max, sockets_max_set=config.sockets_max,
             connections_max=shares.connections_max, open_segments_max=shares.open_segments_max,

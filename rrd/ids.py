@@ -34,13 +34,13 @@ def parse_recording_id(text: str, form: RecordingIdForm = "uuid") -> str | None:
 
 def check_recording_id(text: str, form: RecordingIdForm) -> str:
     """Return the canonical recording id that ``text`` names. Raises ``BadRequest`` if it is not one."""
-    recording = parse_recording_id(text, form)
-    if recording is None:
+    recording_id = parse_recording_id(text, form)
+    if recording_id is None:
         raise BadRequest(
             f'{text!r} is not a recording id: a UUID, or more where `recording_ids` is "any"',
             code="bad_recording_id",
         )
-    return recording
+    return recording_id
 
 
 def is_tenant(text: str) -> bool:

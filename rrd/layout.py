@@ -48,7 +48,7 @@ class SegmentName(NamedTuple):
     """What a segment's file name says: whose it is, and which one."""
 
     tenant: str
-    recording: str
+    recording_id: str
     number: int
 
 
@@ -58,7 +58,7 @@ class ObjectName(NamedTuple):
     tenant: str
     day: str
     """``yyyy/mm/dd``, UTC."""
-    recording: str
+    recording_id: str
     first_seq: int
     limit_seq: int
     """sequenceId after the last event."""
@@ -107,15 +107,15 @@ def torn_dir(data_dir: str) -> str:
 
 
 def active_path(data_dir: str, name: SegmentName) -> str:
-    return f"{data_dir}/active/{name.tenant}.{name.recording}.{name.number:06d}{SUFFIX}"
+    return f"{data_dir}/active/{name.tenant}.{name.recording_id}.{name.number:06d}{SUFFIX}"
 
 
 def sealed_dir(data_dir: str, name: SegmentName) -> str:
-    return f"{data_dir}/sealed/{name.tenant}/{name.recording[-2:].lower()}"
+    return f"{data_dir}/sealed/{name.tenant}/{name.recording_id[-2:].lower()}"
 
 
 def sealed_path(data_dir: str, name: SegmentName) -> str:
-    return f"{sealed_dir(data_dir, name)}/{name.recording}.{name.number:06d}{SUFFIX}"
+    return f"{sealed_dir(data_dir, name)}/{name.recording_id}.{name.number:06d}{SUFFIX}"
 
 
 def parse_active(file_name: str) -> SegmentName | None:
@@ -172,18 +172,18 @@ def rolling_dir(data_dir: str) -> str:
 
 def rolling_path(data_dir: str, name: SegmentName) -> str:
     """Where the object that begins with the segment ``name`` is made."""
-    return f"{data_dir}/rolling/{name.tenant}.{name.recording}.{name.number:06d}{_OBJECT}"
+    return f"{data_dir}/rolling/{name.tenant}.{name.recording_id}.{name.number:06d}{_OBJECT}"
 
 
-def object_prefix(tenant: str, recording: str, created_ms: int) -> str:
+def object_prefix(tenant: str, recording_id: str, created_ms: int) -> str:
     """Return what the keys of all objects of a recording begin with. ``created_ms``: when it began."""
     day = datetime.fromtimestamp(created_ms / 1000, UTC)
-    return f"{tenant}/{day:%Y/%m/%d}/{recording}/"
+    return f"{tenant}/{day:%Y/%m/%d}/{recording_id}/"
 
 
 def object_key(name: SegmentName, *, created_ms: int, first_seq: int, event_count: int) -> str:
     """Return the key of the object that begins with the segment ``name``."""
-    prefix = object_prefix(name.tenant, name.recording, created_ms)
+    prefix = object_prefix(name.tenant, name.recording_id, created_ms)
     number = "" if event_count else f".{name.number:06d}"
     return f"{prefix}{first_seq:08d}-{first_seq + event_count - 1:08d}{number}{SUFFIX}"
 

@@ -6,8 +6,8 @@ There are two ways for a figure to get here:
 
       metrics.EVENTS_STORED.add(block.event_count)
 
-- A stage logs what it did, and the fields of that log event are added up (``OF_LOG``). The names of log
-  events and of their fields are constant words, so nothing else is needed.
+- A stage logs what it did, and the fields of that log line are added up (``OF_LOG``). The names of log
+  lines and of their fields are constant words, so nothing else is needed.
 
 Figures are of this process and begin at 0 with it. Each may be changed and read from any thread. ``snapshot``
 returns all of them; no library is behind it.
@@ -117,7 +117,7 @@ BYTES_EVICTED = Counter("rrd_evicted_bytes_total", "Bytes of these copies")
 RECORDINGS_REMOVED = LabelledCounter("rrd_removed_recordings_total", "reason", "Recordings that were removed")
 
 # The log
-LOGGED = LabelledCounter("rrd_log_events_total", "event", "Log events from INFO on, even if not written")
+LOGGED = LabelledCounter("rrd_log_lines_total", "name", "Log lines from INFO on, even if not written")
 
 OF_LOG: dict[str, dict[str, Counter]] = {
     "sealed": {"segments": SEGMENTS_SEALED},
@@ -132,7 +132,7 @@ OF_LOG: dict[str, dict[str, Counter]] = {
 
 
 def note_logged(name: str, fields: Mapping[str, object]) -> None:
-    """Count a log event of INFO or above, and add up its fields as ``OF_LOG`` says."""
+    """Count a log line of INFO or above, and add up its fields as ``OF_LOG`` says."""
     LOGGED.add(name)
     for field, counter in OF_LOG.get(name, {}).items():
         # A test holds that each call has the field. Logging must not raise where one has not.

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from rrd import layout
 from rrd.config import Config
 from rrd.errors import ConfigError
-from rrd.log import event
+from rrd.log import emit
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def handing_over(config: Config) -> Iterator[None]:
                 for root in _roots(config):
                     _hand_over(root, owner.st_uid, owner.st_gid)
             except OSError as error:
-                event(
+                emit(
                     logger, logging.WARNING, "not_handed_over", error=error,
                     next_step=f"chown -R {_user(owner.st_uid)}: {config.data_dir}",
                 )  # fmt: skip

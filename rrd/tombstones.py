@@ -16,17 +16,18 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from rrd.disk.sqlite_file import Kept, SqliteFile
+from rrd.disk.sqlite_file import Keeper, SqliteFile
 
 Reason = Literal["erased", "expired"]
 State = Literal["begun", "gone_here", "done"]
 
 SCHEMA_VERSION = 1
 
-_SELECT = (
+SELECT = (
     "SELECT tenant, recording, created_ms, reason, state, at_ms, events, size, objects, late_lines"
     " FROM tombstones"
 )
+"""Every tombstone, in the order of ``Tombstone``'s fields."""
 _BURY = """
 INSERT INTO tombstones VALUES (?, ?, ?, ?, 'begun', ?, ?, ?, ?, 0)
 ON CONFLICT DO UPDATE SET
@@ -67,7 +68,7 @@ class Tombstone(NamedTuple):
     """What is left of a recording that was removed."""
 
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     """When the recording began."""
     reason: Reason
@@ -91,7 +92,7 @@ class Tombstone(NamedTuple):
         return created_ms == self.created_ms or (self.reason == "erased" and created_ms <= self.at_ms)
 
 
-class Tombstones(Kept):
+class Tombstones(Keeper):
     """The open file. Safe to use from several threads; every call may block for a few milliseconds.
 
     All methods raise ``RrdError`` when SQLite can't read or write the file.
@@ -110,7 +111,7 @@ class Tombstones(Kept):
     def bury(
         self,
         tenant: str,
-        recording: str,
+        recording_id: str,
         *,
         created_ms: int,
         reason: Reason,
@@ -124,10 +125,10 @@ class Tombstones(Kept):
         One that stands already is begun again, and keeps its counts; *erased* is never lowered to *expired*.
         """
         with self._file.writing() as db:
-            db.execute(_BURY, (tenant, recording, created_ms, reason, at_ms, events, size, objects))
+            db.execute(_BURY, (tenant, recording_id, created_ms, reason, at_ms, events, size, objects))
             (row,) = db.execute(
-                f"{_SELECT} WHERE (tenant, recording, created_ms) = (?, ?, ?)",
-                (tenant, recording, created_ms),
+                f"{SELECT} WHERE (tenant, recording, created_ms) = (?, ?, ?)",
+                (tenant, recording_id, created_ms),
             )
         return Tombstone(*row)
 
@@ -145,34 +146,34 @@ class Tombstones(Kept):
         """Return those that are not done, in the order in which they were begun."""
         return self._select("state <> 'done' ORDER BY at_ms, tenant, recording, created_ms")
 
-    def erased(self, tenant: str, recording: str) -> Tombstone | None:
+    def erased(self, tenant: str, recording_id: str) -> Tombstone | None:
         """Return the tombstone that keeps a recording from coming back; None if it is free to come."""
-        found = self._select("(tenant, recording) = (?, ?) AND reason = 'erased'", tenant, recording)
+        found = self._select("(tenant, recording) = (?, ?) AND reason = 'erased'", tenant, recording_id)
         return found[-1] if found else None
 
-    def get(self, tenant: str, recording: str) -> Tombstone | None:
+    def get(self, tenant: str, recording_id: str) -> Tombstone | None:
         """Return what is known about a recording's end: one that says *erased*, else the latest."""
-        return self.erased(tenant, recording) or next(reversed(self.lives(tenant, recording)), None)
+        return self.erased(tenant, recording_id) or next(reversed(self.lives(tenant, recording_id)), None)
 
-    def lives(self, tenant: str, recording: str) -> list[Tombstone]:
+    def lives(self, tenant: str, recording_id: str) -> list[Tombstone]:
         """Return all tombstones of one id, the oldest life first."""
-        return self._select("(tenant, recording) = (?, ?) ORDER BY created_ms", tenant, recording)
+        return self._select("(tenant, recording) = (?, ?) ORDER BY created_ms", tenant, recording_id)
 
-    def covers(self, tenant: str, recording: str, created_ms: int) -> bool:
+    def covers(self, tenant: str, recording_id: str, created_ms: int) -> bool:
         """Tell whether files and objects of the recording that began at ``created_ms`` must not be here.
 
         ``created_ms``: -1 if it is not known, which an erasure covers by the id alone.
         """
-        return any(life.covers(created_ms) for life in self.lives(tenant, recording))
+        return any(life.covers(created_ms) for life in self.lives(tenant, recording_id))
 
-    def count_late(self, tenant: str, recording: str, lines: int) -> None:
+    def count_late(self, tenant: str, recording_id: str, lines: int) -> None:
         """Count lines that came for an erased recording. Not synced: a power cut may take some off again."""
         with self._file.writing(synced=False) as db:
             db.execute(
                 "UPDATE tombstones SET late_lines = late_lines + ?3"
                 " WHERE (tenant, recording, created_ms) = (?1, ?2, (SELECT max(created_ms) FROM tombstones"
                 " WHERE (tenant, recording) = (?1, ?2) AND reason = 'erased'))",
-                (tenant, recording, lines),
+                (tenant, recording_id, lines),
             )
 
     def forget(self, before_ms: int) -> int:
@@ -193,9 +194,9 @@ class Tombstones(Kept):
 
     def _select(self, where: str, *values: str | int) -> list[Tombstone]:
         with self._file.reading() as db:
-            rows = db.execute(f"{_SELECT} WHERE {where}", values)
+            rows = db.execute(f"{SELECT} WHERE {where}", values)
             return [Tombstone(*row) for row in rows]
 
 
 def _life(tombstone: Tombstone) -> tuple[str, str, int]:
-    return tombstone.tenant, tombstone.recording, tombstone.created_ms
+    return tombstone.tenant, tombstone.recording_id, tombstone.created_ms

@@ -11,10 +11,10 @@ from rrd.recordings.source import Source
 _OPEN: weakref.WeakKeyDictionary[Source, contextlib.AsyncExitStack] = weakref.WeakKeyDictionary()
 
 
-async def open_source(registry: Registry, tenant: str, recording: str, *, lines: int = 1) -> Source:
+async def open_source(registry: Registry, tenant: str, recording_id: str, *, lines: int = 1) -> Source:
     """Open a source as ``registry.source`` does, until ``close_source`` or the end of the loop."""
     stack = contextlib.AsyncExitStack()
-    source = await stack.enter_async_context(registry.source(tenant, recording, lines=lines))
+    source = await stack.enter_async_context(registry.source(tenant, recording_id, lines=lines))
     _OPEN[source] = stack
     return source
 

@@ -13,7 +13,7 @@ from rrd.layout import SegmentName
 names = st.builds(
     SegmentName,
     tenant=st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True),
-    recording=st.one_of(st.uuids().map(str), st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True)),
+    recording_id=st.one_of(st.uuids().map(str), st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True)),
     number=st.integers(1, 10**9),
 )
 

@@ -64,7 +64,7 @@ def parse(line: str) -> tuple[str, dict[str, str]]:
 def test_an_event_is_a_line_with_time_level_name_and_fields() -> None:
     stream = set_up()
     before = datetime.now(UTC).replace(microsecond=0)
-    log.event(
+    log.emit(
         logging.getLogger("rrd.x"),
         logging.INFO,
         "sealed",
@@ -88,7 +88,7 @@ def test_whatever_the_values_an_event_is_one_line_and_reads_back(values: list[st
     stream = set_up()
     fields: dict[str, str] = {f"f_{number}": value for number, value in enumerate(values)}
     assume(not SECRETIVE.search(" ".join(values)))  # What is redacted doesn't read back.
-    log.event(logging.getLogger("rrd.x"), logging.WARNING, "odd", **fields)  # type: ignore[arg-type]
+    log.emit(logging.getLogger("rrd.x"), logging.WARNING, "odd", **fields)  # type: ignore[arg-type]
     (line,) = stream.getvalue().splitlines()
     assert not any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in line)
     match = LINE.fullmatch(line)
@@ -99,8 +99,8 @@ def test_whatever_the_values_an_event_is_one_line_and_reads_back(values: list[st
 def test_levels_below_the_setting_are_left_out() -> None:
     stream = set_up(log_level="warning")
     logger = logging.getLogger("rrd.x")
-    log.event(logger, logging.INFO, "quiet")
-    log.event(logger, logging.WARNING, "loud")
+    log.emit(logger, logging.INFO, "quiet")
+    log.emit(logger, logging.WARNING, "loud")
     assert [line.split()[1:] for line in stream.getvalue().splitlines()] == [["warning", "loud"]]
 
 
@@ -126,7 +126,7 @@ def test_a_traceback_is_short_and_indented_below_its_line() -> None:
     try:
         deep(30)
     except ValueError:
-        log.event(logging.getLogger("rrd.x"), logging.ERROR, "failed", exc_info=True, what=1)
+        log.emit(logging.getLogger("rrd.x"), logging.ERROR, "failed", exc_info=True, what=1)
     first, *rest = stream.getvalue().splitlines()
     assert first.endswith("error failed what=1")
     assert len(rest) < 4 * traces.FRAMES_MAX
@@ -159,11 +159,11 @@ def test_under_the_journal_lines_start_with_their_priority(tmp_path: Path) -> No
         )
         logger = logging.getLogger("rrd.x")
         for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
-            log.event(logger, level, "told")
+            log.emit(logger, level, "told")
         try:
             raise ValueError("no")
         except ValueError:
-            log.event(logger, logging.ERROR, "failed", exc_info=True)
+            log.emit(logger, logging.ERROR, "failed", exc_info=True)
         logging.getLogger().handlers.clear()
         stream.seek(0)
         lines = stream.read().splitlines()
@@ -177,7 +177,7 @@ def test_a_journal_that_is_someone_elses_stderr_is_not_ours(tmp_path: Path) -> N
     logging.getLogger().handlers.clear()
     with open(tmp_path / "stderr", "w+") as stream:
         log.setup(Config(), stream=stream, environment={"JOURNAL_STREAM": "1:2"})
-        log.event(logging.getLogger("rrd.x"), logging.INFO, "told")
+        log.emit(logging.getLogger("rrd.x"), logging.INFO, "told")
         logging.getLogger().handlers.clear()
         stream.seek(0)
         assert LINE.match(stream.read())
@@ -245,8 +245,8 @@ def test_ordinary_lines_stay_as_they_are(text: str) -> None:
 def test_nothing_that_is_logged_shows_a_secret(secret: str) -> None:
     stream = set_up()
     ours, theirs = logging.getLogger("rrd.x"), logging.getLogger("aiohttp.server")
-    log.event(ours, logging.INFO, "refused", token=secret, url=f"/ws?token={secret}", auth=f"Bearer {secret}")
-    log.event(ours, logging.INFO, "refused", query={"token": secret, "signature": secret})
+    log.emit(ours, logging.INFO, "refused", token=secret, url=f"/ws?token={secret}", auth=f"Bearer {secret}")
+    log.emit(ours, logging.INFO, "refused", query={"token": secret, "signature": secret})
     theirs.warning("bad request: %r", {"Authorization": f"Bearer {secret}"})
     theirs.warning("token=%s", secret, stack_info=True)
     try:
@@ -255,7 +255,7 @@ def test_nothing_that_is_logged_shows_a_secret(secret: str) -> None:
         except KeyError as error:
             raise ValueError(f"Authorization: Bearer {secret}") from error
     except ValueError as error:
-        log.event(ours, logging.ERROR, "failed", exc_info=True, error=error)
+        log.emit(ours, logging.ERROR, "failed", exc_info=True, error=error)
         theirs.exception("failed")
     text = stream.getvalue()
     assert text.count("refused") == 2

@@ -152,8 +152,8 @@ def test_in_a_command_warnings_are_told_the_same_way_and_all_is_as_before(
     root, hooks = logging.getLogger(), (sys.excepthook, sys.unraisablehook)
     before = root.handlers[:], root.level, logging.getLogger("rrd").level
     with log.for_command():
-        log.event(logging.getLogger("rrd.x"), logging.INFO, "quiet")
-        log.event(logging.getLogger("rrd.x"), logging.WARNING, "loud", url="/ws?token=zz-what")
+        log.emit(logging.getLogger("rrd.x"), logging.INFO, "quiet")
+        log.emit(logging.getLogger("rrd.x"), logging.WARNING, "loud", url="/ws?token=zz-what")
         logging.getLogger("asyncio").error("odd\ntransport: %s", TRACE)
     told = capsys.readouterr().err
     assert "quiet" not in told
@@ -210,7 +210,7 @@ def test_a_line_has_a_greatest_length(stream: io.StringIO, kind: str) -> None:
     long = "x\x00" * 4_000_000
     ours, library = logging.getLogger("rrd.x"), logging.getLogger("aiohttp.server")
     if kind == "field":
-        log.event(ours, logging.ERROR, "failed", text=long, status=500)
+        log.emit(ours, logging.ERROR, "failed", text=long, status=500)
         assert stream.getvalue().endswith(" status=500\n")
     elif kind == "argument":
         ours.error("%s", long)
@@ -218,7 +218,7 @@ def test_a_line_has_a_greatest_length(stream: io.StringIO, kind: str) -> None:
         error: BaseException = ValueError(long)
         for _ in range(1000):
             error = BaseExceptionGroup(long, [error, ValueError(long)])
-        log.event(ours, logging.ERROR, "failed", exc_info=error)
+        log.emit(ours, logging.ERROR, "failed", exc_info=error)
     elif kind == "library":
         library.error(long)
     else:
@@ -234,10 +234,10 @@ def test_one_event_over_and_over_fills_no_log_and_is_counted(stream: io.StringIO
             raise ValueError(f"{number}")
         except ValueError as error:
             if name == "rrd.x":
-                log.event(logger, logging.ERROR, "failed", exc_info=True, error=error, number=number)
+                log.emit(logger, logging.ERROR, "failed", exc_info=True, error=error, number=number)
             else:
                 logger.exception(f"no luck {number}")
-    log.event(logging.getLogger("rrd.y"), logging.WARNING, "another")
+    log.emit(logging.getLogger("rrd.y"), logging.WARNING, "another")
     for handler in logging.getLogger().handlers:
         if isinstance(handler, log.Handler):
             handler.close()

@@ -1,4 +1,4 @@
-"""What is counted: each stage once, from any thread, and nothing that a log event doesn't hold."""
+"""What is counted: each stage once, from any thread, and nothing that a log line doesn't hold."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def value_of(name: str, label: str = "") -> int:
 
 
 def logged_fields() -> dict[str, list[set[str]]]:
-    """Return the log events of the code, by name: the fields of each call that is of INFO or above."""
+    """Return the log lines of the code, by name: the fields of each call that is of INFO or above."""
     found: dict[str, list[set[str]]] = {}
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_bytes())):
-            if not (isinstance(node, ast.Call) and ast.unparse(node.func) in {"event", "log.event"}):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func) in {"emit", "log.emit"}):
                 continue
             _, level, name, *_ = node.args
             if isinstance(name, ast.Constant) and ast.unparse(level) != "logging.DEBUG":
@@ -50,7 +50,7 @@ def logged_fields() -> dict[str, list[set[str]]]:
 
 
 @pytest.mark.parametrize("name", metrics.OF_LOG)
-def test_each_log_event_that_is_added_up_has_its_fields(name: str) -> None:
+def test_each_log_line_that_is_added_up_has_its_fields(name: str) -> None:
     calls = logged_fields()[name]
     for fields in calls:
         assert metrics.OF_LOG[name].keys() <= fields
@@ -100,15 +100,15 @@ def test_a_label_has_a_bounded_number_of_values(scratch: None) -> None:
     assert value_of("rrd_y_total", "others") == 50
 
 
-def test_a_log_event_counts_even_if_it_is_not_written() -> None:
+def test_a_log_line_counts_even_if_it_is_not_written() -> None:
     logging.getLogger().handlers.clear()
     stream = io.StringIO()
     log.setup(Config(log_level="error"), stream=stream, environment={})
     logger = logging.getLogger("rrd.test")
     before = {name: value_of(name) for name in ("rrd_sealed_segments_total",)}
-    noted = value_of("rrd_log_events_total", "sealed")
-    log.event(logger, logging.INFO, "sealed", segments=3)
-    log.event(logger, logging.DEBUG, "sealed", recording="x", segment=1)
+    noted = value_of("rrd_log_lines_total", "sealed")
+    log.emit(logger, logging.INFO, "sealed", segments=3)
+    log.emit(logger, logging.DEBUG, "sealed", recording="x", segment=1)
     assert value_of("rrd_sealed_segments_total") == before["rrd_sealed_segments_total"] + 3
-    assert value_of("rrd_log_events_total", "sealed") == noted + 1
+    assert value_of("rrd_log_lines_total", "sealed") == noted + 1
     assert stream.getvalue() == ""

@@ -64,9 +64,9 @@ def _rrd(place: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _send(rrd: DaemonProcess, key: str, timestamp: int, recording: str = RECORDING) -> int:
+def _send(rrd: DaemonProcess, key: str, timestamp: int, recording_id: str = RECORDING) -> int:
     request = urllib.request.Request(
-        f"{rrd.url}/recordings/{recording}/ingest",
+        f"{rrd.url}/recordings/{recording_id}/ingest",
         data=json.dumps([{"type": 5, "timestamp": timestamp, "data": {"tag": "t", "payload": {}}}]).encode(),
         headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
     )

@@ -31,12 +31,12 @@ def bury(
     stones: Tombstones,
     reason: Reason = "erased",
     *,
-    recording: str = A,
+    recording_id: str = A,
     created_ms: int = BEGAN_MS,
     at_ms: int = BEGAN_MS + 1000,
 ) -> Tombstone:
     return stones.bury(
-        "acme", recording, created_ms=created_ms, reason=reason, at_ms=at_ms, events=7, size=70, objects=1
+        "acme", recording_id, created_ms=created_ms, reason=reason, at_ms=at_ms, events=7, size=70, objects=1
     )
 
 
@@ -54,7 +54,7 @@ def test_a_tombstone_outlives_the_process_that_laid_it(path: str) -> None:
 
 
 def test_an_erased_recording_stays_out_and_an_expired_one_does_not(stones: Tombstones) -> None:
-    erased, expired = bury(stones), bury(stones, "expired", recording=B)
+    erased, expired = bury(stones), bury(stones, "expired", recording_id=B)
     for state in ("begun", "done"):
         found = stones.erased("acme", A)
         assert found is not None
@@ -112,8 +112,8 @@ def test_each_life_of_a_recording_has_its_own_tombstone(stones: Tombstones) -> N
 
 
 def test_pending_ones_come_in_the_order_in_which_they_were_begun(stones: Tombstones) -> None:
-    late = bury(stones, recording=A, at_ms=9)
-    early = bury(stones, recording=B, at_ms=8)
+    late = bury(stones, recording_id=A, at_ms=9)
+    early = bury(stones, recording_id=B, at_ms=8)
     assert stones.pending() == [early, late]
 
 
@@ -130,13 +130,13 @@ def test_late_lines_are_counted_on_what_keeps_them_out(stones: Tombstones) -> No
 
 def test_only_what_is_done_and_old_is_forgotten(stones: Tombstones) -> None:
     old, young, unfinished = (
-        bury(stones, recording=f"{A}{number}", at_ms=at_ms) for number, at_ms in enumerate((10, 20, 10))
+        bury(stones, recording_id=f"{A}{number}", at_ms=at_ms) for number, at_ms in enumerate((10, 20, 10))
     )
     end(stones, old)
     end(stones, young)
     assert stones.forget(20) == 1
-    assert stones.get("acme", old.recording) is None
-    assert stones.get("acme", young.recording) is not None
+    assert stones.get("acme", old.recording_id) is None
+    assert stones.get("acme", young.recording_id) is not None
     assert stones.pending() == [unfinished]
 
 
@@ -159,7 +159,7 @@ def test_the_file_may_be_used_from_many_threads_and_made_by_several_at_once(path
         together.wait()
         with Tombstones(path) as stones:
             for count in range(20):
-                bury(stones, recording=f"{A}-{number}-{count}")
+                bury(stones, recording_id=f"{A}-{number}-{count}")
                 assert stones.erased("acme", f"{A}-{number}-{count}") is not None
 
     with ThreadPoolExecutor(4) as pool:

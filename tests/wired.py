@@ -47,7 +47,7 @@ DATA = "data"
 TENANT = "t"
 
 
-def recording_id(number: int) -> str:
+def numbered_id(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012d}"
 
 
@@ -130,9 +130,9 @@ class Core:
         self.recovered = await bring_up_to_date(self.parts)
         self.tasks = await self.registry.start()
 
-    async def post(self, *lines: bytes, recording: str = recording_id(0), tenant: str = TENANT) -> Tally:
+    async def post(self, *lines: bytes, recording_id: str = numbered_id(0), tenant: str = TENANT) -> Tally:
         """Have lines stored as one body."""
-        async with self.registry.source(tenant, recording) as source:
+        async with self.registry.source(tenant, recording_id) as source:
             source.put(batch(*lines))
             return await source.flush()
 

@@ -94,11 +94,11 @@ async def link(victim: Victim, *, receive_bytes: int | None = None) -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def open_socket(
-    victim: Victim, *, offer: str = "", query: str = "", recording: str | None = None
+    victim: Victim, *, offer: str = "", query: str = "", recording_id: str | None = None
 ) -> AsyncIterator[Link]:
     """Open a WebSocket. Raises ``ConnectionError`` if it is refused."""
     async with link(victim) as connection:
-        path = f"/recordings/{recording or new_id()}/ingest/ws?{query}"
+        path = f"/recordings/{recording_id or new_id()}/ingest/ws?{query}"
         headers = f"Authorization: Bearer {victim.key}\r\n"
         await connection.send(handshake(victim.host, path, offer=offer, headers=headers))
         if (status := await connection.status()) != 101:
@@ -115,11 +115,16 @@ def raw_frame(payload: bytes, *, first: int, says_bytes: int | None = None) -> b
 
 
 def post_head(
-    victim: Victim, size: int | None, *, encoding: str = "", kind: str = NDJSON, recording: str | None = None
+    victim: Victim,
+    size: int | None,
+    *,
+    encoding: str = "",
+    kind: str = NDJSON,
+    recording_id: str | None = None,
 ) -> bytes:
     """Return the head of a POST; ``size`` None: chunked."""
     lines = [
-        f"POST /recordings/{recording or new_id()}/ingest HTTP/1.1",
+        f"POST /recordings/{recording_id or new_id()}/ingest HTTP/1.1",
         f"Host: {victim.host}",
         f"Authorization: Bearer {victim.key}",
         f"Content-Type: {kind}",

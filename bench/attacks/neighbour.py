@@ -60,7 +60,7 @@ class Account(msgspec.Struct):
     reads: list[Ack] = []
     refused: list[str] = []
     """Everything that was not served: what, and how it was answered."""
-    recording: str = ""
+    recording_id: str = ""
     acked: int = 0
     """Events of ``recording`` whose ack has come."""
 
@@ -83,7 +83,7 @@ class Neighbour:
         self._pid = pid
         self._under_way: deque[_Sent] = deque()
         self._stopped = asyncio.Event()
-        self.account = Account(recording=new_id())
+        self.account = Account(recording_id=new_id())
 
     def stop(self) -> None:
         """Send nothing more; ``run`` ends when the last ack is there."""
@@ -104,7 +104,7 @@ class Neighbour:
     async def _send_events(self) -> None:
         try:
             async with open_socket(
-                self._victim, query="ack=true", recording=self.account.recording
+                self._victim, query="ack=true", recording_id=self.account.recording_id
             ) as connection:
                 reading = asyncio.create_task(self._take_acks(connection))
                 number = 0
@@ -148,10 +148,10 @@ class Neighbour:
     async def _send_and_read_snapshots(self) -> None:
         body = event_of(SNAPSHOT_BYTES)
         while not self._stopped.is_set():
-            recording = new_id()
-            head = post_head(self._victim, len(body), recording=recording)
+            recording_id = new_id()
+            head = post_head(self._victim, len(body), recording_id=recording_id)
             await self._ask("a snapshot", head + body, self.account.snapshots)
-            path = f"/recordings/{recording}/events"
+            path = f"/recordings/{recording_id}/events"
             await self._ask("a read", get_head(self._victim, path, "Connection: close"), self.account.reads)
             await self._visit()
             await self._pause(SNAPSHOT_PACE_S)

@@ -17,19 +17,19 @@ _VALUE = "v" * 3900
 
 async def _stored(victim: Victim) -> str:
     """Store a recording of 32 MiB and return its id."""
-    recording = new_id()
+    recording_id = new_id()
     body = event_of(MIB) + b"\n"
     for number in range(_STORED_MIB):
         # Each later than the last, so that none is a repeat.
-        await _post(victim, body.replace(b'"timestamp":1', b'"timestamp":%d' % number, 1), recording)
-    return recording
+        await _post(victim, body.replace(b'"timestamp":1', b'"timestamp":%d' % number, 1), recording_id)
+    return recording_id
 
 
-async def _post(victim: Victim, body: bytes, recording: str) -> None:
+async def _post(victim: Victim, body: bytes, recording_id: str) -> None:
     status = 503  # Beside other attacks of the same tenant it may be refused for a while.
     while status == 503:
         async with link(victim) as connection:
-            await connection.send(post_head(victim, len(body), recording=recording) + body)
+            await connection.send(post_head(victim, len(body), recording_id=recording_id) + body)
             status = await connection.status()
         if status == 503:
             await asyncio.sleep(0.5)
@@ -39,8 +39,8 @@ async def _post(victim: Victim, body: bytes, recording: str) -> None:
 
 async def slow_readers(victim: Victim) -> None:
     """Eight readers of a large answer who take a KiB a second."""
-    recording = await _stored(victim)
-    request = get_head(victim, f"/recordings/{recording}/events")
+    recording_id = await _stored(victim)
+    request = get_head(victim, f"/recordings/{recording_id}/events")
 
     async def once() -> None:
         async with link(victim, receive_bytes=_RECEIVE_BYTES) as connection:

@@ -63,8 +63,8 @@ def many_recordings(count: int, *, bytes_max: int | None = None) -> Iterator[tup
         if bytes_max is not None:
             lines = _beginning(lines, bytes_max)
         start_ms = _timestamp(lines_of(NAMES[0])[0]) + 1000 * number
-        recording = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {number}"))
-        yield recording, _shifted(lines, start_ms - _timestamp(lines[0]))
+        recording_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {number}"))
+        yield recording_id, _shifted(lines, start_ms - _timestamp(lines[0]))
 
 
 def large_snapshot(bytes_min: int) -> bytes:

@@ -125,15 +125,15 @@ def look(target: Target, *, needs_reading: bool) -> None:
 
     Nothing is stored by it: an empty body is posted, and a recording that nobody has written is read.
     """
-    recording = f"{target.path}/recordings/{uuid.UUID(int=random.getrandbits(128), version=4)}"
-    status = _ask(target, "POST", f"{recording}/ingest", target.key)
+    recording_id = f"{target.path}/recordings/{uuid.UUID(int=random.getrandbits(128), version=4)}"
+    status = _ask(target, "POST", f"{recording_id}/ingest", target.key)
     if status in {401, 403}:
         raise WrongUse(f"the key may not write there (it answers {status})")
     if status == 404:
         raise WrongUse(f"{target.url} doesn't know this API (POST …/ingest answers 404)")
     if not needs_reading:
         return
-    status = _ask(target, "GET", f"{recording}/events", target.read_key or target.key)
+    status = _ask(target, "GET", f"{recording_id}/events", target.read_key or target.key)
     if status in {401, 403}:
         raise WrongUse(
             f"the key may not read there (it answers {status}), so that nothing could be verified: "

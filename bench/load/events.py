@@ -114,7 +114,7 @@ class Events:
         return self._gaps_s[(self.offset(number) + n) % self.count]
 
 
-def recording_id(run: str, number: int) -> str:
+def numbered_id(run: str, number: int) -> str:
     """Return the id of a recording. ``run`` is a UUID of the run's own, so that no two runs meet."""
     return str(uuid.uuid5(uuid.UUID(run), str(number)))
 

@@ -16,11 +16,11 @@ class PostSender(Sender):
     """HTTP POSTs over a connection that is kept alive. With a window above 1 they are pipelined."""
 
     def __init__(
-        self, number: int, target: Target, recording: str, workshop: Workshop, journal: Journal
+        self, number: int, target: Target, recording_id: str, workshop: Workshop, journal: Journal
     ) -> None:
         plan = workshop.plan
         super().__init__(number, plan, journal, window=plan.window or 1, chunk_events=plan.batch)
-        self._packer = workshop.for_posts(number, _request_head(target, plan, recording))
+        self._packer = workshop.for_posts(number, _request_head(target, plan, recording_id))
         self._reader = AnswerReader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,9 +68,9 @@ class PostSender(Sender):
             self._end()
 
 
-def _request_head(target: Target, plan: Plan, recording: str) -> bytes:
+def _request_head(target: Target, plan: Plan, recording_id: str) -> bytes:
     encoding = f"Content-Encoding: {plan.encoding}\r\n" if plan.is_compressed else ""
     return (
-        f"POST {target.path}/recordings/{recording}/ingest HTTP/1.1\r\nHost: {target.authority}\r\n"
+        f"POST {target.path}/recordings/{recording_id}/ingest HTTP/1.1\r\nHost: {target.authority}\r\n"
         f"{fields(target)}Content-Type: application/x-ndjson\r\n{encoding}"
     ).encode()

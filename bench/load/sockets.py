@@ -31,13 +31,13 @@ class SocketSender(Sender):
     """A WebSocket with ``ack=true``: the server's summaries count what is on disk."""
 
     def __init__(
-        self, number: int, target: Target, recording: str, workshop: Workshop, journal: Journal
+        self, number: int, target: Target, recording_id: str, workshop: Workshop, journal: Journal
     ) -> None:
         plan = workshop.plan
         whole = max(1, int(_CHUNK_BYTES / workshop.events.bytes_mean / plan.batch))
         super().__init__(number, plan, journal, window=plan.window, chunk_events=whole * plan.batch)
         self._workshop = workshop
-        self._request = _handshake(target, plan, recording)
+        self._request = _handshake(target, plan, recording_id)
         self._head = b""
         self._reader: FrameReader | None = None
         self._bad_rows = 0
@@ -115,12 +115,12 @@ class SocketSender(Sender):
         self._write(frame((1000).to_bytes(2, "big"), opcode=CLOSE))
 
 
-def _handshake(target: Target, plan: Plan, recording: str) -> bytes:
+def _handshake(target: Target, plan: Plan, recording_id: str) -> bytes:
     offer = {"off": "", "takeover": OFFER_AS_CHROMIUM, "no-takeover": OFFER_NO_TAKEOVER}[plan.deflate]
     encoding = f"&contentEncoding={plan.encoding}" if plan.is_compressed else ""
     return handshake(
         target.authority,
-        f"{target.path}/recordings/{recording}/ingest/ws?ack=true{encoding}",
+        f"{target.path}/recordings/{recording_id}/ingest/ws?ack=true{encoding}",
         offer=offer,
         headers=fields(target),
     )

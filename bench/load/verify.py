@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from bench.load.events import Events, recording_id
+from bench.load.events import Events, numbered_id
 from bench.load.outcome import Findings
 from bench.load.plan import Target
 
@@ -36,9 +36,9 @@ class Claim(NamedTuple):
         return self.sent - sum(limit - first for first, limit in self.unacked)
 
 
-def compare(lines: Iterable[bytes], claim: Claim, recording: str, events: Events) -> Findings:
+def compare(lines: Iterable[bytes], claim: Claim, recording_id: str, events: Events) -> Findings:
     """Hold the lines that a recording is read back as against what is said of it."""
-    comparison = Comparison(claim, recording, events)
+    comparison = Comparison(claim, recording_id, events)
     for line in lines:
         comparison.take(line)
     return comparison.finish()
@@ -47,13 +47,13 @@ def compare(lines: Iterable[bytes], claim: Claim, recording: str, events: Events
 class Comparison:
     """``compare`` for lines that come bit by bit. Memory: a byte an event."""
 
-    def __init__(self, claim: Claim, recording: str, events: Events) -> None:
+    def __init__(self, claim: Claim, recording_id: str, events: Events) -> None:
         self._claim = claim
-        self._recording = recording
+        self._recording = recording_id
         self._events = events
         self._findings = Findings(recordings=1)
         self._is_seen = bytearray(claim.sent)
-        self._ending = b',"recordingId":"%b"}' % recording.encode()
+        self._ending = b',"recordingId":"%b"}' % recording_id.encode()
         self._last = -1
         self._ahead: list[bytes] = []
         """The events behind the last one, the next one at the end."""
@@ -150,12 +150,12 @@ async def read_back(target: Target, run: str, claims: Iterable[Claim], events: E
 
     async def read_some(session: aiohttp.ClientSession) -> None:
         for claim in waiting:
-            recording = recording_id(run, claim.number)
+            recording_id = numbered_id(run, claim.number)
             try:
-                found = await _read(session, target, recording, claim, events)
+                found = await _read(session, target, recording_id, claim, events)
             except (aiohttp.ClientError, OSError) as error:
                 found = Findings(unreadable=1)
-                found.note(f"recording {recording}: could not be read: {error!r}")
+                found.note(f"recording {recording_id}: could not be read: {error!r}")
             total.add(found)
 
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
@@ -164,10 +164,10 @@ async def read_back(target: Target, run: str, claims: Iterable[Claim], events: E
 
 
 async def _read(
-    session: aiohttp.ClientSession, target: Target, recording: str, claim: Claim, events: Events
+    session: aiohttp.ClientSession, target: Target, recording_id: str, claim: Claim, events: Events
 ) -> Findings:
-    comparison = Comparison(claim, recording, events)
-    async with session.get(f"{target.url.rstrip('/')}/recordings/{recording}/events") as response:
+    comparison = Comparison(claim, recording_id, events)
+    async with session.get(f"{target.url.rstrip('/')}/recordings/{recording_id}/events") as response:
         if response.status == 404:
             return comparison.finish()
         response.raise_for_status()

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from bench.load.events import Events, recording_id
+from bench.load.events import Events, numbered_id
 from bench.load.messages import Workshop
 from bench.load.outcome import LATE_S, PROBLEMS_MAX, Findings, Part
 from bench.load.plan import Plan, Target
@@ -147,8 +147,8 @@ class _Worker:
     async def _connect(self, number: int, context: ssl.SSLContext | None) -> Sender:
         target = self._share.target
         kind = PostSender if self._plan.is_post else SocketSender
-        recording = recording_id(self._share.run, number)
-        sender = kind(number, target, recording, self._workshop, self._journal)
+        recording_id = numbered_id(self._share.run, number)
+        sender = kind(number, target, recording_id, self._workshop, self._journal)
         is_loopback = target.host.startswith("127.")
         source = (f"127.0.0.{2 + number // ADDRESS_SOCKETS_MAX % 250}", 0) if is_loopback else None
         try:
@@ -250,7 +250,7 @@ class _Worker:
     def _problems(self) -> list[str]:
         target, run = self._share.target, self._share.run
         problems = [
-            f"recording {recording_id(run, sender.number)}: {sender.problem}"
+            f"recording {numbered_id(run, sender.number)}: {sender.problem}"
             for sender in self._senders
             if sender.problem
         ]

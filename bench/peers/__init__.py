@@ -49,9 +49,9 @@ class Peer(NamedTuple):
     pid: int
     data_dir: Path
 
-    def path_of(self, recording: str, *, socket: bool = True) -> str:
+    def path_of(self, recording_id: str, *, socket: bool = True) -> str:
         """Return the path that takes a recording's events, over a WebSocket or by POST."""
-        return f"/recordings/{recording}/events" + ("/ws" if socket else "")
+        return f"/recordings/{recording_id}/events" + ("/ws" if socket else "")
 
 
 def missing(name: Name) -> str | None:

@@ -186,9 +186,9 @@ def _sealed_segments(data_dir: str, size: Size, index: Index) -> Iterator[Commit
     payload = b"".join(event + b"\n" for event in small_events()[:_BLOCK_EVENTS])
     now_ms = int(time.time() * 1000)
     for _ in range(size.sealed):
-        recording = str(uuid.uuid4())
+        recording_id = str(uuid.uuid4())
         identity = Identity(
-            tenant=TENANT, recording=recording, number=1, salt=secrets.token_hex(16), created_ms=now_ms,
+            tenant=TENANT, recording_id=recording_id, number=1, salt=secrets.token_hex(16), created_ms=now_ms,
             first_seq=1, previous_size=0,
         )  # fmt: skip
         draft = BlockDraft(
@@ -205,7 +205,7 @@ def _sealed_segments(data_dir: str, size: Size, index: Index) -> Iterator[Commit
         yield Commit(
             row_id=index.take_row_id(),
             tenant=TENANT,
-            recording=recording,
+            recording_id=recording_id,
             created_ms=now_ms,
             segment=1,
             segment_size=max(written, size.sealed_bytes),

@@ -146,7 +146,7 @@ def _recording_values(commit: Commit, tenant_id: int) -> Row:
     """Return a row of ``recording``, in the order of its columns."""
     extent = commit.extent
     return (
-        commit.row_id, tenant_id, commit.recording, commit.created_ms, extent.limit_seq, extent.last_ts, 1,
+        commit.row_id, tenant_id, commit.recording_id, commit.created_ms, extent.limit_seq, extent.last_ts, 1,
         extent.raw_size, _OBJECT_BYTES, extent.duplicate_count, extent.quarantine_count, extent.stored_ms,
     )  # fmt: skip
 
@@ -184,7 +184,7 @@ def commits(count: int) -> Iterator[Commit]:
         yield Commit(
             row_id=row_id,
             tenant=TENANT if row_id % 100 else _OTHER_TENANT,
-            recording=str(uuid.UUID(int=choose.getrandbits(128), version=4)),
+            recording_id=str(uuid.UUID(int=choose.getrandbits(128), version=4)),
             created_ms=at_ms,
             segment=1,
             segment_size=_SEGMENT_BYTES,

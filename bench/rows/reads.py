@@ -105,14 +105,14 @@ def measure(options: Options) -> Row:
             notes=["nginx is missing (Debian: nginx-light), so there is nothing to compare with."],
         )
     lines = long_recording(options.pick(100_000_000, 20_000_000, 1_000_000))
-    recording = str(uuid.uuid4())
+    recording_id = str(uuid.uuid4())
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(nginx())
         subjects: list[Subject] = []
         for place, settings in _PLACES.items():
-            target = stack.enter_context(_holder(recording, lines, settings))
+            target = stack.enter_context(_holder(recording_id, lines, settings))
             subjects += [
-                _subject(f"{form.name}, {place}", form, target, recording, lines, files) for form in FORMS
+                _subject(f"{form.name}, {place}", form, target, recording_id, lines, files) for form in FORMS
             ]
         client = stack.enter_context(stage.worker(client_core()))
         return _compare(options, subjects, files, client, lines)
@@ -122,24 +122,24 @@ def measure(options: Options) -> Row:
 
 
 @contextlib.contextmanager
-def _holder(recording: str, lines: list[bytes], settings: dict[str, str]) -> Iterator[Daemon]:
+def _holder(recording_id: str, lines: list[bytes], settings: dict[str, str]) -> Iterator[Daemon]:
     """A daemon that has the recording: in segments, or if ``settings`` say so in an object."""
     with (
         tempfile.TemporaryDirectory(prefix="rrd-bench-") as data_dir,
         daemon(settings, core=server_core(), data_dir=data_dir) as target,
     ):
-        _post(target, recording, lines)
+        _post(target, recording_id, lines)
         if settings is _OBJECT:
             _wait_for_object(data_dir)
         yield target
 
 
-def _post(target: Daemon, recording: str, lines: list[bytes]) -> None:
+def _post(target: Daemon, recording_id: str, lines: list[bytes]) -> None:
     """Send the recording, in one body, since a line that comes again in another is a repeat."""
     connection = http.client.HTTPConnection(target.host, target.port, timeout=_POST_TIMEOUT_S)
     headers = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/x-ndjson"}
     with contextlib.closing(connection):
-        connection.request("POST", f"/recordings/{recording}/ingest", b"\n".join(lines), headers)
+        connection.request("POST", f"/recordings/{recording_id}/ingest", b"\n".join(lines), headers)
         answer = connection.getresponse()
         body = answer.read()
     if answer.status != 200 or msgspec.json.decode(body).get("successful_rows") != len(lines):
@@ -158,7 +158,7 @@ def _wait_for_object(data_dir: str) -> None:
 
 
 def _subject(
-    name: str, form: Form, target: Daemon, recording: str, lines: list[bytes], files: Nginx
+    name: str, form: Form, target: Daemon, recording_id: str, lines: list[bytes], files: Nginx
 ) -> Subject:
     """Fetch a body and give it to nginx. Raises ``RuntimeError`` if it doesn't hold the recording."""
     headers = {
@@ -166,16 +166,16 @@ def _subject(
         "Accept": form.media_type,
         "Accept-Encoding": form.encoding,
     }
-    asked = request(f"/recordings/{recording}/events{form.query}", headers)
+    asked = request(f"/recordings/{recording_id}/events{form.query}", headers)
     answer, body = fetch(target.port, asked)
-    if not _is_whole(form, answer, body, recording, lines):
+    if not _is_whole(form, answer, body, recording_id, lines):
         raise RuntimeError(f"{name} is not the recording that was sent: {answer}")
     file = f"{name.replace(' ', '-').replace(',', '')}.body"
     (files.files / file).write_bytes(body)
     return Subject(name, form, target, asked, len(body), file)
 
 
-def _is_whole(form: Form, answer: Answer, body: bytes, recording: str, lines: list[bytes]) -> bool:
+def _is_whole(form: Form, answer: Answer, body: bytes, recording_id: str, lines: list[bytes]) -> bool:
     """Tell whether an answer has the form that was asked for, and every event that was sent, in order."""
     encoding = answer.headers.get("content-encoding", "identity")
     media_type = answer.headers.get("content-type", "").partition(";")[0]
@@ -191,7 +191,7 @@ def _is_whole(form: Form, answer: Answer, body: bytes, recording: str, lines: li
         else msgspec.json.Decoder(_Event).decode_lines(body)
     )
     sent = msgspec.json.Decoder(_Sent).decode_lines(b"\n".join(lines))
-    expected = [(event.timestamp, number, recording) for number, event in enumerate(sent, 1)]
+    expected = [(event.timestamp, number, recording_id) for number, event in enumerate(sent, 1)]
     return [(event.timestamp, event.sequence_id, event.recording_id) for event in events] == expected
 
 

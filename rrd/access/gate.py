@@ -143,11 +143,11 @@ class Gate:
                     changed = await loop.run_in_executor(thread, self.refresh)
                 except RrdError as error:
                     if not failing:
-                        log.event(_logger, logging.ERROR, "keys_unreadable", error=error)
+                        log.emit(_logger, logging.ERROR, "keys_unreadable", error=error)
                     failing = True
                     continue
                 if failing:
-                    log.event(_logger, logging.INFO, "keys_readable_again")
+                    log.emit(_logger, logging.INFO, "keys_readable_again")
                 failing = False
                 if changed and on_change is not None:
                     on_change()

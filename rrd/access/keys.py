@@ -28,7 +28,7 @@ import orjson
 from rrd import ids
 from rrd.access.origins import parse_origin
 from rrd.clock import Clock, SystemClock
-from rrd.disk.sqlite_file import Kept, SqliteFile
+from rrd.disk.sqlite_file import Keeper, SqliteFile
 from rrd.errors import BadRequest, NotFound
 
 Right = Literal["ingest", "read", "erase"]
@@ -119,7 +119,7 @@ def key_hash(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-class KeyStore(Kept):
+class KeyStore(Keeper):
     """The open file. Safe to use from several threads; every call may block for a few milliseconds.
 
     All methods raise ``RrdError`` when SQLite can't read or write the file.

@@ -35,9 +35,9 @@ _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _EXPIRES = re.compile(r"[0-9]{1,11}")
 
 
-def recording_path(recording: str) -> str:
+def recording_path(recording_id: str) -> str:
     """Return the scope path of one recording, given its canonical id (a UUID in lower case)."""
-    return f"{RECORDINGS_PATH}/{recording}"
+    return f"{RECORDINGS_PATH}/{recording_id}"
 
 
 def sign(*, secret: str, key_id: str, tenant: str, method: Method, scope_path: str, expires_s: int) -> str:

@@ -247,7 +247,7 @@ class _Backup:
         """Copy active segments that a crash took out of the index: it finds them at the next start."""
         copied = []
         for name in await asyncio.to_thread(self._staging.left_active):
-            row = await index.recording(name.tenant, name.recording)
+            row = await index.recording(name.tenant, name.recording_id)
             known = [segment.number for segment in row.segments] if row is not None else []
             known += [found.last_number for found in row.objects] if row is not None else []
             if name.number > max(known, default=0):
@@ -280,14 +280,14 @@ class _Backup:
             return
         with Tombstones(path) as tombstones:
             async for row in all_rows(index):
-                if await asyncio.to_thread(tombstones.covers, row.tenant, row.recording, row.created_ms):
-                    await index.remove(row.tenant, row.recording)
+                if await asyncio.to_thread(tombstones.covers, row.tenant, row.recording_id, row.created_ms):
+                    await index.remove(row.tenant, row.recording_id)
                     self._totals.recordings -= 1
                     self._take_out(paths_of(row))
             self._take_out(
                 path
                 for name, created_ms, path in self._unknown
-                if tombstones.covers(name.tenant, name.recording, created_ms)
+                if tombstones.covers(name.tenant, name.recording_id, created_ms)
             )
 
     def _copy_databases(self) -> None:

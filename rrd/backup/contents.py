@@ -37,7 +37,7 @@ async def all_rows(index: Index) -> AsyncIterator[RecordingRow]:
     after = 0
     while page := await index.oldest(tenant=None, after_row_id=after, limit=_PAGE):
         for known in page:
-            row = await index.recording(known.tenant, known.recording)
+            row = await index.recording(known.tenant, known.recording_id)
             if row is not None:
                 yield row
         after = page[-1].row_id

@@ -41,7 +41,7 @@ from rrd.objects.choose import open_store
 from rrd.objects.identity import Own, read_own, write_own
 from rrd.progress import Progress
 from rrd.startup.recovery import lock_data_dir
-from rrd.tombstones import Tombstone, Tombstones
+from rrd.tombstones import SELECT, Tombstone, Tombstones
 
 _RESTORING = "restoring"
 _OBJECTS = f"{layout.objects_dir(DATA)}/"
@@ -161,11 +161,11 @@ class _Restore:
     async def _bury_all(self, newer: str, target: Tombstones, index: Index) -> set[tuple[str, str]]:
         covered: set[tuple[str, str]] = set()
         for found in await asyncio.to_thread(_all, newer):
-            row = await index.recording(found.tenant, found.recording)
+            row = await index.recording(found.tenant, found.recording_id)
             # A removal that was not done there may have left objects: it is finished here.
             laid, is_pending = found, found.state != "done"
             if row is not None and found.covers(row.created_ms):
-                covered.add((found.tenant, found.recording))
+                covered.add((found.tenant, found.recording_id))
                 # Of the life that is here, so that this one is removed.
                 laid, is_pending = found._replace(created_ms=row.created_ms), True
             elif row is not None and not is_pending:
@@ -230,7 +230,7 @@ def _all(path: str) -> list[Tombstone]:
     with Tombstones(path):
         pass  # It is one, of this version or made so.
     with contextlib.closing(sqlite3.connect(path)) as db:
-        rows = db.execute(f"SELECT {', '.join(Tombstone._fields)} FROM tombstones ORDER BY at_ms")  # noqa: S608
+        rows = db.execute(SELECT + " ORDER BY at_ms")
         return [Tombstone(*row) for row in rows]
 
 
@@ -238,12 +238,12 @@ def _lay(target: Tombstones, found: Tombstone, *, is_pending: bool) -> None:
     """Lay a tombstone as it stood elsewhere; ``is_pending``: with its removal still to be done here."""
     if not is_pending and any(
         known.created_ms == found.created_ms and known.reason == found.reason
-        for known in target.lives(found.tenant, found.recording)
+        for known in target.lives(found.tenant, found.recording_id)
     ):
         return
     laid = target.bury(
         found.tenant,
-        found.recording,
+        found.recording_id,
         created_ms=found.created_ms,
         reason=found.reason,
         at_ms=found.at_ms,

@@ -76,8 +76,8 @@ class Staging:
 
     def path(self, name: SegmentName) -> str:
         """Return where a segment's link is, or would be."""
-        directory = f"{self._root}/{name.tenant}/{name.recording[-2:].lower()}"
-        return f"{directory}/{name.recording}.{name.number:06d}"
+        directory = f"{self._root}/{name.tenant}/{name.recording_id[-2:].lower()}"
+        return f"{directory}/{name.recording_id}.{name.number:06d}"
 
 
 def _link(source: str, target: str) -> bool:

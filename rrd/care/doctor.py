@@ -53,18 +53,20 @@ def _quota_hint(code: str) -> str | None:
     return f"the quota `{code.removeprefix(_OVER_QUOTA)}`; for addresses see `trusted_proxies` as well"
 
 
-async def story(examiner: Examiner, tenant: str, recording: str, *, deep: bool = True) -> AsyncIterator[str]:
+async def story(
+    examiner: Examiner, tenant: str, recording_id: str, *, deep: bool = True
+) -> AsyncIterator[str]:
     """Tell all that is known about a recording, line by line. ``deep``: read and check all of its bytes."""
-    row = await examiner.index.recording(tenant, recording)
-    lives = examiner.tombstones.lives(tenant, recording)
-    yield f"recording    {recording} of tenant {tenant}"
+    row = await examiner.index.recording(tenant, recording_id)
+    lives = examiner.tombstones.lives(tenant, recording_id)
+    yield f"recording    {recording_id} of tenant {tenant}"
     if row is None:
         for line in _nothing(lives):
             yield line
     else:
         for line in _stored(row):
             yield line
-        for known in await examiner.index.metadata(tenant, recording):
+        for known in await examiner.index.metadata(tenant, recording_id):
             value = known.value[:_VALUE_CHARS_SHOWN]
             more = "…" if len(known.value) > len(value) else ""
             yield (
@@ -75,10 +77,10 @@ async def story(examiner: Examiner, tenant: str, recording: str, *, deep: bool =
             yield line
         for line in await examiner.blocking(lambda: list(_places(examiner, row))):
             yield line
-    for line in (*refused(examiner.data_dir, recording, tenant=tenant), *chain(*map(_removed, lives))):
+    for line in (*refused(examiner.data_dir, recording_id, tenant=tenant), *chain(*map(_removed, lives))):
         yield line
     try:
-        found = await examiner.examine(tenant, recording, deep=deep)
+        found = await examiner.examine(tenant, recording_id, deep=deep)
     except StoreAway as error:
         yield f"damage       can't be told now, since the object store is away: {error}"
         return
@@ -93,10 +95,10 @@ async def story(examiner: Examiner, tenant: str, recording: str, *, deep: bool =
         yield f"damage       none found; {how}"
 
 
-def refused(data_dir: str, recording: str, *, tenant: str | None = None) -> Iterator[str]:
+def refused(data_dir: str, recording_id: str, *, tenant: str | None = None) -> Iterator[str]:
     """Tell what senders to a recording were refused, by one tenant or any."""
     for row in load(data_dir).recordings:
-        if row.recording == recording and tenant in {None, row.tenant}:
+        if row.recording_id == recording_id and tenant in {None, row.tenant}:
             whose = f" by tenant {row.tenant}" if tenant is None else ""
             yield f"refused      {_refusal(row)}{whose}"
 
@@ -117,7 +119,7 @@ def refused_by_all(data_dir: str, *, tenant: str | None = None) -> Iterator[str]
         if hint := _HINTS.get(row.code) or _quota_hint(row.code):
             yield f"             {hint}"
     for row in rows[: -_RECORDINGS_SHOWN - 1 : -1]:
-        yield f"recording    {row.recording} of tenant {row.tenant}: {_refusal(row)}"
+        yield f"recording    {row.recording_id} of tenant {row.tenant}: {_refusal(row)}"
     if (older := len(rows) - _RECORDINGS_SHOWN) > 0:
         yield f"             and {older:,} before these"
     if account.forgotten:
@@ -158,7 +160,7 @@ def _stored(row: RecordingRow) -> Iterator[str]:
 
 async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[str]:
     yield f"quarantined  {counted(row.extent.quarantine_count, 'line')}"
-    blocks = await examiner.index.quarantine(tenant=row.tenant, recording=row.recording)
+    blocks = await examiner.index.quarantine(tenant=row.tenant, recording_id=row.recording_id)
     reasons: Counter[str] = Counter()
     for block in blocks[:_BLOCKS_READ_MAX]:
         try:
@@ -170,7 +172,7 @@ async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[s
     if len(blocks) > _BLOCKS_READ_MAX:
         yield f"             and more in {len(blocks) - _BLOCKS_READ_MAX:,} other blocks"
     if blocks:
-        yield f"             `rrd quarantine show {row.recording}` prints them"
+        yield f"             `rrd quarantine show {row.recording_id}` prints them"
 
 
 def _reasons(examiner: Examiner, created_ms: int, block: QuarantineRow) -> Counter[str]:

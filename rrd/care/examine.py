@@ -66,36 +66,36 @@ class Examiner:
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args))
 
     async def examine(
-        self, tenant: str, recording: str, *, prefixes: Collection[str] = (), deep: bool = False
+        self, tenant: str, recording_id: str, *, prefixes: Collection[str] = (), deep: bool = False
     ) -> list[Difference]:
         """Return all that is wrong with a recording.
 
         ``prefixes``: where in the store objects of it were seen, beside where they belong. ``deep``: read
         all bytes. Raises ``StoreAway``.
         """
-        row = await self.index.recording(tenant, recording)
-        here = await self.blocking(self.shelf.of, tenant, recording)
-        lives = self.tombstones.lives(tenant, recording)
+        row = await self.index.recording(tenant, recording_id)
+        here = await self.blocking(self.shelf.of, tenant, recording_id)
+        lives = self.tombstones.lives(tenant, recording_id)
         began = {life.created_ms for life in lives}
         if row is not None:
             began.add(row.created_ms)
         else:
             began |= await self.blocking(self._began, here)
-        below = {layout.object_prefix(tenant, recording, created_ms) for created_ms in began}
+        below = {layout.object_prefix(tenant, recording_id, created_ms) for created_ms in began}
         infos = await self._listed(below | set(prefixes))
         sizes = {key: info.size for key, info in infos.items()}
-        if row is not None and self.tombstones.covers(tenant, recording, row.created_ms):
+        if row is not None and self.tombstones.covers(tenant, recording_id, row.created_ms):
             what = "its removal was begun, and is not done"
             next_step = "a running rrd finishes it by itself, once it reaches the object store; start it"
-            return [Difference("removal-unfinished", tenant, recording, "index", what, next_step)]
+            return [Difference("removal-unfinished", tenant, recording_id, "index", what, next_step)]
         found: list[Difference] = []
         if row is not None:
             found += differences.in_index(row)
             found += differences.in_store(row, sizes)
             found += await self.blocking(lambda: list(self.in_files(row, here)))
-        found += await self.blocking(lambda: list(self._unknown_files(tenant, recording, row, here)))
+        found += await self.blocking(lambda: list(self._unknown_files(tenant, recording_id, row, here)))
         for key in differences.unknown_keys(row, sizes):
-            difference = await self._unknown_object(tenant, recording, row, infos[key])
+            difference = await self._unknown_object(tenant, recording_id, row, infos[key])
             if difference is not None:
                 found.append(difference)
         if deep and row is not None:
@@ -104,7 +104,7 @@ class Examiner:
             contents = Contents(self.disk, self.files, row)
             found += await self.blocking(contents.read, {**here.active, **here.sealed}, whole, bool(found))
             if contents.is_complete:
-                metadata = await self.index.metadata(tenant, recording)
+                metadata = await self.index.metadata(tenant, recording_id)
                 found += contents.against(metadata)
         if row is not None and any(difference.kind in differences.LOSSES for difference in found):
             found = [difference for difference in found if difference.kind != "events-missing"]
@@ -146,70 +146,78 @@ class Examiner:
                     what = f"it is {segment.state} in the index, and its file is in the other place"
                     is_sealed = segment.state == "sealed"
                     yield Difference(
-                        "segment-not-moved", row.tenant, row.recording, other, what,
+                        "segment-not-moved", row.tenant, row.recording_id, other, what,
                         MOVE if is_sealed else RESTART, "move" if is_sealed else "by_hand",
                     )  # fmt: skip
             if size is None:
                 next_step = "put it back from a backup"
                 what = "the index has this segment, and there is no such file"
-                yield Difference("segment-missing", row.tenant, row.recording, proper, what, next_step)
+                yield Difference("segment-missing", row.tenant, row.recording_id, proper, what, next_step)
             elif size < segment.size:
                 what = f"it ends at byte {size}, and was acked up to byte {segment.size}"
                 yield differences.damaged_file(row, proper, segment.number, what)
 
     def _unknown_files(
-        self, tenant: str, recording: str, row: RecordingRow | None, here: Files
+        self, tenant: str, recording_id: str, row: RecordingRow | None, here: Files
     ) -> Iterator[Difference]:
         """Tell of local files that the index doesn't refer to. Blocking."""
-        holdings = Holdings.of(row) if row is not None else Holdings(tenant, recording, ())
+        holdings = Holdings.of(row) if row is not None else Holdings(tenant, recording_id, ())
         known = {segment.number for segment in holdings.segments}
         for number, path in sorted(here.active.items()):
             # A start looks into active/ by itself, and takes up or removes what it finds.
             is_copy = holdings.covering(number) is not None
             if number not in known and (self.is_served or is_copy):
-                difference = self._unknown_file(tenant, recording, row, number, path)
+                difference = self._unknown_file(tenant, recording_id, row, number, path)
                 yield difference._replace(next_step=RESTART) if difference.mend == "by_hand" else difference
             elif number in here.sealed and self.is_served:
                 what = "it is in both places: its move was cut off by a power cut"
-                yield Difference("segment-twice", tenant, recording, path, what, RESTART)
+                yield Difference("segment-twice", tenant, recording_id, path, what, RESTART)
         for number, path in sorted(here.sealed.items()):
             if number not in known:
-                yield self._unknown_file(tenant, recording, row, number, path)
+                yield self._unknown_file(tenant, recording_id, row, number, path)
         planned = {entry.first_number for entry in holdings.planned}
         for number, path in sorted(here.rolling.items()):
             if number in planned:
                 continue
             what = "it is an unfinished object, and no roll-up continues it"
-            leftover = Difference("rolling-leftover", tenant, recording, path, what, MEND, "remove_file")
+            leftover = Difference("rolling-leftover", tenant, recording_id, path, what, MEND, "remove_file")
             if row is None:
                 yield leftover._replace(next_step=REINDEX, mend="by_hand")
             else:
                 proofs = differences.places_of(holdings, self.shelf)
                 yield leftover._replace(evidence="held_elsewhere", proofs=proofs)
-        if row is None and self.tombstones.erased(tenant, recording) is not None:
+        if row is None and self.tombstones.erased(tenant, recording_id) is not None:
             for path in here.torn:
                 what = "its recording was erased"
                 yield Difference(
-                    "erased-leftover", tenant, recording, path, what, MEND, "remove_file", "removed"
+                    "erased-leftover", tenant, recording_id, path, what, MEND, "remove_file", "removed"
                 )
 
     def _unknown_file(
-        self, tenant: str, recording: str, row: RecordingRow | None, number: int, path: str
+        self, tenant: str, recording_id: str, row: RecordingRow | None, number: int, path: str
     ) -> Difference:
         identity = self._identity(path)
         created_ms = identity.created_ms if identity is not None else -1
-        if row is None and self.tombstones.covers(tenant, recording, created_ms):
+        if row is None and self.tombstones.covers(tenant, recording_id, created_ms):
             what = "its recording was removed"
             return Difference(
-                "erased-leftover", tenant, recording, path, what, MEND, "remove_file", "removed"
+                "erased-leftover", tenant, recording_id, path, what, MEND, "remove_file", "removed"
             )
-        holdings = Holdings.of(row) if row is not None else Holdings(tenant, recording, ())
+        holdings = Holdings.of(row) if row is not None else Holdings(tenant, recording_id, ())
         entry = holdings.covering(number)
         if entry is not None:
             what = "nothing refers to it: it went into an object"
             proofs = (holdings.key(entry),)
             return Difference(
-                "copy-leftover", tenant, recording, path, what, MEND, "remove_file", "held_elsewhere", proofs
+                "copy-leftover",
+                tenant,
+                recording_id,
+                path,
+                what,
+                MEND,
+                "remove_file",
+                "held_elsewhere",
+                proofs,
             )
         if identity is not None:
             looked = None
@@ -218,23 +226,23 @@ class Examiner:
             if looked is not None and looked.verdict == "clean" and not looked.blocks:
                 what = "the index does not refer to it, and it holds nothing"
                 return Difference(
-                    "segment-empty", tenant, recording, path, what, MEND, "remove_file", "empty"
+                    "segment-empty", tenant, recording_id, path, what, MEND, "remove_file", "empty"
                 )
-            if identity.name != (tenant, recording, number):
-                return self._misplaced(tenant, recording, path, identity)
+            if identity.name != (tenant, recording_id, number):
+                return self._misplaced(tenant, recording_id, path, identity)
         what = "the index doesn't know this segment"
         next_step = REINDEX if identity is not None else f"rrd inspect {path} tells what it holds"
-        return Difference("segment-not-indexed", tenant, recording, path, what, next_step)
+        return Difference("segment-not-indexed", tenant, recording_id, path, what, next_step)
 
-    def _misplaced(self, tenant: str, recording: str, path: str, identity: Identity) -> Difference:
+    def _misplaced(self, tenant: str, recording_id: str, path: str, identity: Identity) -> Difference:
         proper = self.shelf.sealed(identity.name)
-        what = f"it holds segment {identity.number} of {identity.tenant} {identity.recording}"
+        what = f"it holds segment {identity.number} of {identity.tenant} {identity.recording_id}"
         next_step = f"move it to {proper}, where it belongs"
         if self.disk.is_file(proper):
             next_step = (
                 f"{proper} is there, too; compare the two, and move this one elsewhere if it is a copy"
             )
-        return Difference("segment-misplaced", tenant, recording, path, what, next_step)
+        return Difference("segment-misplaced", tenant, recording_id, path, what, next_step)
 
     def _began(self, here: Files) -> set[int]:
         """When the lives of the recording began that local files are of. Blocking."""
@@ -250,15 +258,15 @@ class Examiner:
     # Objects
 
     async def _unknown_object(
-        self, tenant: str, recording: str, row: RecordingRow | None, info: ObjectInfo
+        self, tenant: str, recording_id: str, row: RecordingRow | None, info: ObjectInfo
     ) -> Difference | None:
         found = await self.blocking(describe, self.files, info)
         created_ms = found.created_ms if found is not None else -1
         is_living = row is not None and row.created_ms == created_ms
-        if not is_living and self.tombstones.covers(tenant, recording, created_ms):
+        if not is_living and self.tombstones.covers(tenant, recording_id, created_ms):
             what = "its recording was removed"
             return Difference(
-                "erased-leftover", tenant, recording, info.key, what, MEND, "remove_object", "removed"
+                "erased-leftover", tenant, recording_id, info.key, what, MEND, "remove_object", "removed"
             )
         return differences.unknown_object(row, info.key, found, shelf=self.shelf)
 

@@ -21,7 +21,7 @@ def notes_of(row: QuarantineRow, *, shelf: Shelf, objects: Readable, created_ms:
     ``StoreAway``, ``ObjectMissing``, ``OSError``.
     """
     if row.object is not None:
-        key = Holdings(row.tenant, row.recording, (), (row.object,), created_ms).key(row.object)
+        key = Holdings(row.tenant, row.recording_id, (), (row.object,), created_ms).key(row.object)
         headers = read_table(objects, key, row.object.size)[1]
         return read_notes(objects, key, _at(headers, row.block_offset, key))[1]
 
@@ -30,7 +30,7 @@ def notes_of(row: QuarantineRow, *, shelf: Shelf, objects: Readable, created_ms:
         return read_notes(shelf.disk, path, _at(headers, row.block_offset, path))[1]
 
     # The disk is asked, not the row: the daemon may have sealed it since.
-    return shelf.at(SegmentName(row.tenant, row.recording, row.segment), read)
+    return shelf.at(SegmentName(row.tenant, row.recording_id, row.segment), read)
 
 
 def _at(headers: list[BlockHeader], offset: int, path: str) -> BlockHeader:

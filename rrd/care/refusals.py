@@ -23,7 +23,7 @@ import msgspec
 from rrd import layout, metrics
 from rrd.clock import Clock
 from rrd.disk import files
-from rrd.log import event, tell_left_out
+from rrd.log import emit, tell_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ _INTERVAL_S, _INTERVAL_S_MAX = 1.0, 60.0
 """An interval gets longer as long as refusals go on."""
 
 
-class Refused(msgspec.Struct, frozen=False):
-    """One line of the account. ``tenant`` and ``recording`` are empty for the whole daemon's."""
+class Refused(msgspec.Struct, rename={"recording_id": "recording"}):
+    """One line of the account. ``tenant`` and ``recording_id`` are empty for the whole daemon's."""
 
     tenant: str
-    recording: str
+    recording_id: str
     code: str
     status: int
     count: int
@@ -61,12 +61,12 @@ class Account(msgspec.Struct):
 
 class _Key(NamedTuple):
     tenant: str
-    recording: str
+    recording_id: str
     code: str
     status: int
 
 
-class _Lines:
+class _LoggedLines:
     """How much of one code is being logged."""
 
     __slots__ = ("interval_s", "logged", "started_at", "untold")
@@ -84,23 +84,23 @@ class Refusals:
     def __init__(self, data_dir: str, clock: Clock) -> None:
         self.path = layout.refusals_path(data_dir)
         self._clock = clock
-        self._lines: dict[tuple[str, str], _Lines] = {}
+        self._lines: dict[tuple[str, str], _LoggedLines] = {}
         self._has_changed = False
         account = load(data_dir)
         self._forgotten = account.forgotten
         self._totals = OrderedDict((_key(row), row) for row in account.totals[:_TOTALS_MAX])
         self._rows = OrderedDict((_key(row), row) for row in account.recordings[-ROWS_MAX:])
 
-    def count(self, *, code: str, status: int, tenant: str = "", recording: str = "") -> None:
-        """Count one refusal. ``tenant`` and ``recording``: of a sender with the right to write to it."""
+    def count(self, *, code: str, status: int, tenant: str = "", recording_id: str = "") -> None:
+        """Count one refusal. ``tenant`` and ``recording_id``: of a sender with the right to write to it."""
         metrics.REFUSALS.add(code)
         now_ms = self._clock.now_ms()
         self._has_changed = True
         total = _Key("", "", code, status)
         if total in self._totals or len(self._totals) < _TOTALS_MAX:
             _add(self._totals, total, now_ms)
-        if tenant and recording:
-            _add(self._rows, _Key(tenant, recording, code, status), now_ms)
+        if tenant and recording_id:
+            _add(self._rows, _Key(tenant, recording_id, code, status), now_ms)
             if len(self._rows) > ROWS_MAX:
                 self._rows.popitem(last=False)
                 self._forgotten += 1
@@ -108,14 +108,14 @@ class Refusals:
     def tell(self, name: str, *, code: str, status: int, **fields: object) -> None:
         """Log one refusal, unless the same code was logged ``_LINES_MAX`` times in this interval."""
         key, now = (name, code), self._clock.monotonic()
-        lines = self._lines.setdefault(key, _Lines(now))
+        lines = self._lines.setdefault(key, _LoggedLines(now))
         if now - lines.started_at >= lines.interval_s:
             self._end_interval(key, lines, now)
         if lines.logged < _LINES_MAX:
             lines.logged += 1
             level = logging.WARNING if status >= 500 else logging.INFO
             pairs = {**fields, "status": status, "code": code}
-            event(logger, level, name, exc_info=False, **pairs)
+            emit(logger, level, name, exc_info=False, **pairs)
         else:
             lines.untold += 1
 
@@ -158,10 +158,10 @@ class Refusals:
             else:
                 del self._lines[key]
 
-    def _end_interval(self, key: tuple[str, str], lines: _Lines, now: float) -> None:
+    def _end_interval(self, key: tuple[str, str], lines: _LoggedLines, now: float) -> None:
         if lines.untold:
             name, code = key
-            event(logger, logging.INFO, f"{name}_more", code=code, count=lines.untold)
+            emit(logger, logging.INFO, f"{name}_more", code=code, count=lines.untold)
             lines.interval_s = min(lines.interval_s * 4, _INTERVAL_S_MAX)
         else:
             lines.interval_s = _INTERVAL_S
@@ -178,7 +178,7 @@ def load(data_dir: str) -> Account:
 
 
 def _key(row: Refused) -> _Key:
-    return _Key(row.tenant, row.recording, row.code, row.status)
+    return _Key(row.tenant, row.recording_id, row.code, row.status)
 
 
 def _add(rows: OrderedDict[_Key, Refused], key: _Key, now_ms: int) -> None:

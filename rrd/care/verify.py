@@ -147,7 +147,7 @@ class Verifier:
 
     async def _walk_removals(self) -> AsyncGenerator[Difference, None]:
         pending = await self._examiner.blocking(self._examiner.tombstones.pending)
-        async for difference in self._look([((life.tenant, life.recording), "") for life in pending]):
+        async for difference in self._look([((life.tenant, life.recording_id), "") for life in pending]):
             yield difference
 
     async def _walk_files(self) -> AsyncGenerator[Difference, None]:
@@ -205,7 +205,7 @@ class Verifier:
             return []
         name = layout.parse_object_key(next(iter(sizes)))
         assert name is not None
-        key = (name.tenant, name.recording)
+        key = (name.tenant, name.recording_id)
         row = await self._examiner.index.recording(*key)
         is_known = row is not None and not differences.unknown_keys(row, sizes)
         if row is not None and is_known and next(differences.in_store(row, sizes), None) is None:
@@ -227,7 +227,7 @@ class Verifier:
         examiner, after = self._examiner, 0
         while page := await examiner.index.oldest(tenant=None, after_row_id=after, limit=_PAGE):
             after = page[-1].row_id
-            rows = [await examiner.index.recording(known.tenant, known.recording) for known in page]
+            rows = [await examiner.index.recording(known.tenant, known.recording_id) for known in page]
             suspects = await examiner.blocking(self._suspects, [row for row in rows if row is not None])
             async for difference in self._look([(key, "") for key in suspects]):
                 yield difference
@@ -235,7 +235,7 @@ class Verifier:
 
     def _suspects(self, rows: list[RecordingRow]) -> list[_Key]:
         return [
-            (row.tenant, row.recording)
+            (row.tenant, row.recording_id)
             for row in rows
             if self._deep
             or (Holdings.of(row).published and not self._is_marked(row.row_id))
@@ -259,4 +259,4 @@ class Verifier:
 
 
 def _recording(name: SegmentName) -> _Key:
-    return name.tenant, name.recording
+    return name.tenant, name.recording_id

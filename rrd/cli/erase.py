@@ -27,7 +27,7 @@ _SHOWN_MAX = 20
 _PAGE = 100
 
 
-class Wanted(NamedTuple):
+class EraseRequest(NamedTuple):
     """What was asked for: recordings by their ids, or all that match filters."""
 
     tenant: str | None
@@ -35,11 +35,11 @@ class Wanted(NamedTuple):
     filters: tuple[tuple[str, str], ...]
 
 
-class Found(NamedTuple):
+class Matches(NamedTuple):
     """A recording that is to go."""
 
     tenant: str
-    recording: str
+    recording_id: str
     events: int
     size: int
 
@@ -91,14 +91,14 @@ def _erase(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace, config: Config) -> Wanted:
+def _wanted(args: argparse.Namespace, config: Config) -> EraseRequest:
     if bool(args.recordings) == bool(args.meta):
         raise BadRequest("say which recordings: their ids, or --meta KEY=VALUE")
     recordings = [ids.check_recording_id(text, config.recording_ids) for text in args.recordings]
-    return Wanted(args.tenant, tuple(dict.fromkeys(recordings)), tuple(args.meta))
+    return EraseRequest(args.tenant, tuple(dict.fromkeys(recordings)), tuple(args.meta))
 
 
-async def _find(config: Config, wanted: Wanted) -> list[Found]:
+async def _find(config: Config, wanted: EraseRequest) -> list[Matches]:
     """Return what there is of what is wanted. Raises ``NotFound``, ``BadRequest`` if it isn't clear whose."""
     async with home.opened(config.data_dir) as index:
         tenants = [wanted.tenant] if wanted.tenant else [tenant.name for tenant in await index.tenants()]
@@ -106,41 +106,43 @@ async def _find(config: Config, wanted: Wanted) -> list[Found]:
             if len(tenants) > 1:
                 raise BadRequest("there are several tenants. Say whose recordings are meant: --tenant")
             return [found async for found in _matching(index, tenants, wanted)]
-        return [await _one(index, tenants, recording) for recording in wanted.recordings]
+        return [await _one(index, tenants, recording_id) for recording_id in wanted.recordings]
 
 
-async def _one(index: Index, tenants: Sequence[str], recording: str) -> Found:
-    rows = [row for tenant in tenants if (row := await index.recording(tenant, recording)) is not None]
+async def _one(index: Index, tenants: Sequence[str], recording_id: str) -> Matches:
+    rows = [row for tenant in tenants if (row := await index.recording(tenant, recording_id)) is not None]
     if not rows:
-        raise NotFound(f"there is no recording {recording}. Nothing was erased")
+        raise NotFound(f"there is no recording {recording_id}. Nothing was erased")
     if len(rows) > 1:
         names = ", ".join(row.tenant for row in rows)
-        raise BadRequest(f"recording {recording} is there for several tenants ({names}). Say which: --tenant")
-    return Found(rows[0].tenant, recording, rows[0].next_seq - 1, rows[0].stored_bytes)
+        raise BadRequest(
+            f"recording {recording_id} is there for several tenants ({names}). Say which: --tenant"
+        )
+    return Matches(rows[0].tenant, recording_id, rows[0].next_seq - 1, rows[0].stored_bytes)
 
 
-async def _matching(index: Index, tenants: Sequence[str], wanted: Wanted) -> AsyncIterator[Found]:
+async def _matching(index: Index, tenants: Sequence[str], wanted: EraseRequest) -> AsyncIterator[Matches]:
     for tenant in tenants:
         offset = 0
         while page := await index.list_recordings(tenant, filters=wanted.filters, limit=_PAGE, offset=offset):
             for listed in page:
-                row = await index.recording(tenant, listed.recording)
+                row = await index.recording(tenant, listed.recording_id)
                 if row is not None:
-                    yield Found(tenant, listed.recording, row.next_seq - 1, row.stored_bytes)
+                    yield Matches(tenant, listed.recording_id, row.next_seq - 1, row.stored_bytes)
             offset += len(page)
 
 
-def _show(found: Sequence[Found]) -> None:
+def _show(found: Sequence[Matches]) -> None:
     if not found:
         print("rrd: no recording matches.", file=sys.stderr)
         return
-    rows = [(row.tenant, row.recording, str(row.events), str(row.size)) for row in found[:_SHOWN_MAX]]
+    rows = [(row.tenant, row.recording_id, str(row.events), str(row.size)) for row in found[:_SHOWN_MAX]]
     common.print_table(("TENANT", "RECORDING", "EVENTS", "BYTES"), rows)
     if len(found) > _SHOWN_MAX:
         print(f"... and {len(found) - _SHOWN_MAX} more")
 
 
-def _agreed(found: Sequence[Found]) -> bool:
+def _agreed(found: Sequence[Matches]) -> bool:
     if not sys.stdin.isatty():
         raise BadRequest("stdin is no terminal, so the question can't be answered. Add --yes if it is meant")
     events = sum(row.events for row in found)
@@ -182,7 +184,7 @@ async def _catch_up(config: Config) -> None:
         pass
 
 
-async def _here(config: Config, wanted: Wanted, found: Sequence[Found]) -> Receipt:
+async def _here(config: Config, wanted: EraseRequest, found: Sequence[Matches]) -> Receipt:
     from rrd.lifecycle.removal import Receipt  # noqa: PLC0415
 
     total = Receipt()
@@ -190,7 +192,7 @@ async def _here(config: Config, wanted: Wanted, found: Sequence[Found]) -> Recei
         if wanted.filters:
             return await remover.erase_matching(found[0].tenant, wanted.filters)
         for row in found:
-            total = total.plus(await remover.erase(row.tenant, row.recording))
+            total = total.plus(await remover.erase(row.tenant, row.recording_id))
     return total
 
 
@@ -205,7 +207,9 @@ def _url(config: Config) -> str:
     return url_of(config.host, config.port)
 
 
-async def _through_daemon(config: Config, url: str, wanted: Wanted, found: Sequence[Found]) -> Receipt:
+async def _through_daemon(
+    config: Config, url: str, wanted: EraseRequest, found: Sequence[Matches]
+) -> Receipt:
     """Ask the daemon that holds the data directory, with a key made for it, and revoked in the end."""
     import aiohttp  # noqa: PLC0415
 
@@ -226,10 +230,10 @@ async def _through_daemon(config: Config, url: str, wanted: Wanted, found: Seque
     return total
 
 
-def _paths(wanted: Wanted, found: Sequence[Found]) -> list[str]:
+def _paths(wanted: EraseRequest, found: Sequence[Matches]) -> list[str]:
     if wanted.filters:
         return [f"/recordings?{urlencode([(f'meta[{key}]', value) for key, value in wanted.filters])}"]
-    return [f"/recordings/{quote(row.recording)}" for row in found]
+    return [f"/recordings/{quote(row.recording_id)}" for row in found]
 
 
 async def _delete(session: aiohttp.ClientSession, url: str, key: str) -> Receipt:

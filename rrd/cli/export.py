@@ -55,14 +55,14 @@ def register(commands: common.Commands) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from rrd.exchange.export import Wanted, run_export  # noqa: PLC0415
+    from rrd.exchange.export import Selection, run_export  # noqa: PLC0415
     from rrd.exchange.targets import DirectoryTarget, StreamTarget, Target  # noqa: PLC0415
     from rrd.playback.table import Between  # noqa: PLC0415
     from rrd.progress import Progress  # noqa: PLC0415
 
     config = common.settings(args)
     _check(args)
-    wanted = Wanted(
+    wanted = Selection(
         tuple(dict.fromkeys(ids.check_recording_id(text, config.recording_ids) for text in args.recordings)),
         tuple(args.meta),
         args.tenant,

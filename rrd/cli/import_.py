@@ -54,8 +54,8 @@ def _import(args: argparse.Namespace) -> int:
     with Progress(quiet=args.quiet) as progress:
         outcome = common.run_to_end(run_import(config, list(find_files(args.paths)), choice, progress))
     if not args.quiet:
-        for (tenant, recording), answer in outcome.answers.items():
-            of = f"{tenant}/{recording}" if tenant else recording
+        for (tenant, recording_id), answer in outcome.answers.items():
+            of = f"{tenant}/{recording_id}" if tenant else recording_id
             print(f"{of}: {_counts(answer.stored, answer.repeated, answer.quarantined)}")
     totals = [sum(column) for column in zip(*outcome.answers.values(), strict=True)] or [0, 0, 0]
     refused = f", {outcome.refused} refused" if outcome.refused else ""

@@ -65,7 +65,7 @@ async def _known(path: str) -> Known:
     with contextlib.suppress(RrdError, OSError):
         # Without an index the file and its neighbours are all there is to ask.
         async with open_index(data_dir) as index:
-            row = await index.recording(name.tenant, name.recording)
+            row = await index.recording(name.tenant, name.recording_id)
     return of_segment(OsDisk(), data_dir, name, row)
 
 

@@ -43,7 +43,7 @@ async def _run(config: Config, args: argparse.Namespace) -> int:
     from rrd.readonly import open_index  # noqa: PLC0415 - aiosqlite; most commands start without it
 
     async with open_index(config.data_dir) as index:
-        rows = await index.quarantine(tenant=args.tenant, recording=args.recording)
+        rows = await index.quarantine(tenant=args.tenant, recording_id=args.recording)
         if args.action == "list":
             _list(rows)
         else:
@@ -57,7 +57,7 @@ def _list(rows: list[QuarantineRow]) -> None:
         [
             (
                 row.tenant,
-                row.recording,
+                row.recording_id,
                 str(row.segment),
                 common.show_time(row.stored_ms),
                 str(row.line_count),
@@ -67,7 +67,7 @@ def _list(rows: list[QuarantineRow]) -> None:
     )
 
 
-async def _show(config: Config, index: Index, rows: list[QuarantineRow], recording: str) -> None:
+async def _show(config: Config, index: Index, rows: list[QuarantineRow], recording_id: str) -> None:
     import asyncio  # noqa: PLC0415
 
     from rrd.care.kept_aside import notes_of  # noqa: PLC0415
@@ -77,12 +77,12 @@ async def _show(config: Config, index: Index, rows: list[QuarantineRow], recordi
     from rrd.shelf.shelf import Shelf  # noqa: PLC0415 - all that reads segments
 
     if not rows:
-        raise NotFound(f"nothing of {recording!r} is quarantined. `rrd quarantine list` shows what is")
+        raise NotFound(f"nothing of {recording_id!r} is quarantined. `rrd quarantine list` shows what is")
     disk = OsDisk()
     async with open_store(config, disk) as store:
         objects = StoreFiles(store, asyncio.get_running_loop())
         for row in rows:
-            known = await index.recording(row.tenant, row.recording)
+            known = await index.recording(row.tenant, row.recording_id)
             notes = await asyncio.to_thread(
                 notes_of,
                 row,
@@ -91,7 +91,7 @@ async def _show(config: Config, index: Index, rows: list[QuarantineRow], recordi
                 created_ms=known.created_ms if known is not None else 0,
             )
             for note in notes:
-                where = {"tenant": row.tenant, "recording": row.recording, "segment": row.segment}
+                where = {"tenant": row.tenant, "recording": row.recording_id, "segment": row.segment}
                 what = {"line": note.line, "reason": note.reason, "at_ms": note.at_ms}
                 # Not orjson: ASCII alone plays no tricks with a terminal.
                 print(json.dumps(where | what | _raw(note.raw)))

@@ -57,7 +57,7 @@ def _retention(args: argparse.Namespace) -> int:
             [
                 (
                     row.tenant,
-                    row.recording,
+                    row.recording_id,
                     common.show_time(row.last_stored_ms),
                     str(row.events),
                     str(row.stored_bytes),

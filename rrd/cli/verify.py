@@ -114,19 +114,21 @@ async def _told(verifier: Verifier, difference: Difference, *, mend: bool) -> bo
 async def _keys(examiner: Examiner, recordings: Sequence[str], tenant: str | None) -> list[tuple[str, str]]:
     """Return (tenant, recording) of each, in every tenant that knows it. Raises ``NotFound``."""
     keys: list[tuple[str, str]] = []
-    for recording in recordings:
-        tenants = await tenants_of(examiner, recording, tenant)
+    for recording_id in recordings:
+        tenants = await tenants_of(examiner, recording_id, tenant)
         if not tenants:
-            raise NotFound(f"nothing is known of recording {recording!r}. `rrd doctor {recording}` says more")
-        keys += [(name, recording) for name in tenants]
+            raise NotFound(
+                f"nothing is known of recording {recording_id!r}. `rrd doctor {recording_id}` says more"
+            )
+        keys += [(name, recording_id) for name in tenants]
     return keys
 
 
-async def tenants_of(examiner: Examiner, recording: str, tenant: str | None) -> list[str]:
+async def tenants_of(examiner: Examiner, recording_id: str, tenant: str | None) -> list[str]:
     """Return the tenants, or the one asked for, whose index or tombstones know a recording."""
     names = [tenant] if tenant else [row.name for row in await examiner.index.tenants()]
     return [
         name
         for name in names
-        if await examiner.index.recording(name, recording) or examiner.tombstones.lives(name, recording)
+        if await examiner.index.recording(name, recording_id) or examiner.tombstones.lives(name, recording_id)
     ]

@@ -26,11 +26,11 @@ from rrd.index import home
 from rrd.index.contract import Index
 from rrd.inventory.census import Patience
 from rrd.lifecycle.departures import Departures
-from rrd.lifecycle.guard import Guard, Place
+from rrd.lifecycle.guard import DataDirectory, Guard
 from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Remover
 from rrd.lifecycle.rounds import Retention
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
 from rrd.objects.identity import OwnedStore, has_marked
@@ -105,7 +105,7 @@ async def _confirm(store: OwnedStore) -> bool:
             await _confirm_now(store)
     except (StoreAway, TimeoutError) as error:
         why = error if isinstance(error, StoreAway) else StoreAway(f"no answer within {STORE_WAIT_S:g} s")
-        event(
+        emit(
             logger, logging.WARNING, "object_store_away", store=store.name, error=why,
             next_step="events are taken; nothing is put there before it is known to be the right one",
         )  # fmt: skip
@@ -134,7 +134,7 @@ async def make_parts(
     stack.callback(files.close)
     index, must_rebuild = await home.open_index(config.data_dir, seams.open_index)
     stack.push_async_callback(index.close)
-    place = Place(config.data_dir)
+    place = DataDirectory(config.data_dir)
     guard = Guard(config.data_dir, config.disk_reserve_bytes, monotonic=clock.monotonic, place=place)
     evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
@@ -223,7 +223,7 @@ async def _rebuild(parts: Parts, *, was_marked: bool, answers: bool) -> Recovere
         try:
             return await _recover(parts, parts.store, Patience(wait=False))
         except StoreAway as error:  # Objects are read first: the index is as empty as it was.
-            event(
+            emit(
                 logger, logging.WARNING, "object_store_away", store=parts.store.name, error=error,
                 next_step="events are taken; see whether rrd may list and read what is in the store",
             )  # fmt: skip
@@ -278,10 +278,10 @@ async def _keep_tombstones(parts: Parts) -> None:
         await asyncio.sleep(_LATE_INTERVAL_S)
         late = parts.services.registry.take_late_lines()
         try:
-            for (tenant, recording), lines in late.items():
-                await asyncio.to_thread(parts.tombstones.count_late, tenant, recording, lines)
+            for (tenant, recording_id), lines in late.items():
+                await asyncio.to_thread(parts.tombstones.count_late, tenant, recording_id, lines)
         except RrdError as error:
-            event(logger, logging.WARNING, "tombstones_not_kept", error=error)
+            emit(logger, logging.WARNING, "tombstones_not_kept", error=error)
 
 
 def limits_of(config: Config) -> Limits:

@@ -39,7 +39,7 @@ from rrd.http.door import Door
 from rrd.http.server import Runner, Server
 from rrd.http.services import Services
 from rrd.index import home
-from rrd.log import event, on_loop_error
+from rrd.log import emit, on_loop_error
 from rrd.ownership import check_writable
 from rrd.startup.recovery import lock_data_dir
 
@@ -68,7 +68,7 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
     check_settings(config)
     for warning in warnings(config, handles_max=handles_allowed()):
-        event(logger, logging.WARNING, "odd_settings", text=warning)
+        emit(logger, logging.WARNING, "odd_settings", text=warning)
     check_writable(config)
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -109,7 +109,7 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
         recovered = await _unless_stopped(bring_up_to_date(parts), stop)
         if recovered is None:
             return 0
-        event(
+        emit(
             logger, logging.INFO, "recovered", segments=recovered.segments, blocks=recovered.blocks,
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
@@ -119,19 +119,19 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
         _notify("READY=1")
-        event(
+        emit(
             logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,
             data_dir=config.data_dir, took_ms=round((time.monotonic() - started) * 1000),
         )  # fmt: skip
         _greet(config, port, first_keys)
         await _until_told(config, stop, [*writing, *tasks])
         _notify("STOPPING=1")
-        event(logger, logging.INFO, "stopping", sockets=len(services.sockets))
+        emit(logger, logging.INFO, "stopping", sockets=len(services.sockets))
         services.is_stopping = True
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    event(logger, logging.INFO, "stopped")
+    emit(logger, logging.INFO, "stopped")
     return 0
 
 
@@ -215,7 +215,7 @@ def _end(config: Config, task: asyncio.Task[None]) -> NoReturn:
     """End the process, whatever else fails: where memory ran out, even a line of the log may."""
     try:
         problem = task.exception()
-        event(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
+        emit(logger, logging.CRITICAL, "task_failed", task=task.get_name(), error=repr(problem))
         if isinstance(problem, IndexDamaged):
             home.set_aside(config.data_dir, problem)  # So that the next start makes it anew.
         logging.shutdown()
@@ -248,7 +248,7 @@ def _has_terminal() -> bool:
 
 
 def _on_hangup() -> None:
-    event(logger, logging.INFO, "hangup_ignored", next_step="settings count from the next start: restart rrd")
+    emit(logger, logging.INFO, "hangup_ignored", next_step="settings count from the next start: restart rrd")
 
 
 def _notify(state: str) -> None:

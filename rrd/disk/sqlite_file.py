@@ -147,7 +147,7 @@ class SqliteFile:
             raise RrdError(f"{self.path}: {error}. {self._advice}") from error
 
 
-class Kept:
+class Keeper:
     """What is kept in one such file. Use as a context manager, or ``close`` it."""
 
     _file: SqliteFile

@@ -36,7 +36,7 @@ _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # APPNOTE.TXT, 4.3.7 and, for an em
 _ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
-class Member(NamedTuple):
+class ArchiveMember(NamedTuple):
     """One file of an archive, unpacked."""
 
     name: str
@@ -67,7 +67,7 @@ def kind_of_archive(path: str) -> Kind | None:
     return "tar" if head[_TAR_MAGIC] == b"ustar" else None
 
 
-def unpacked(path: str, kind: Kind, *, wanted: Callable[[str], bool]) -> Generator[Member]:
+def unpacked(path: str, kind: Kind, *, wanted: Callable[[str], bool]) -> Generator[ArchiveMember]:
     """Yield the members of an archive whose paths are wanted, a damaged one as far as it can be read.
 
     Raises ``BrokenEncoding`` where the archive can't be read any further, ``TooLarge`` for too many members.
@@ -82,7 +82,7 @@ def unpacked(path: str, kind: Kind, *, wanted: Callable[[str], bool]) -> Generat
             if wanted(name) and not name.endswith(META_SUFFIX):
                 place = _place_of(directory, name)
                 damage = _copy(content, place)
-                yield Member(name, place, damage)
+                yield ArchiveMember(name, place, damage)
                 files.remove(place)
 
 
@@ -111,7 +111,7 @@ def _zip(path: str) -> Iterator[tuple[str, _Content]]:
 
 def _tar(path: str) -> Iterator[tuple[str, _Content]]:
     with open(path, "rb") as reader:
-        stream = _Stream(_decompressed(reader, path))
+        stream = _WindowStream(_decompressed(reader, path))
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as archive:
             for info in archive:
                 content = archive.extractfile(info) if info.isfile() else None
@@ -150,7 +150,7 @@ def _place_of(directory: str, name: str) -> str:
     return os.path.join(inside, base[-200:])
 
 
-class _Stream:
+class _WindowStream:
     """Windows of bytes as something to read from."""
 
     def __init__(self, windows: Iterator[bytes]) -> None:

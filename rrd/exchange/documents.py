@@ -20,7 +20,7 @@ from rrd.exchange.origins import NOTE_BYTES_MAX, Origin, Origins, flat, stated_i
 from rrd.exchange.shapes import (
     NAMES,
     Kind,
-    Member,
+    ObjectMember,
     holds_events,
     inner_text,
     kind_of,
@@ -48,7 +48,7 @@ class Place(NamedTuple):
     """Where events stand."""
 
     origin: Origin
-    recording: str | None = None
+    recording_id: str | None = None
     """What the array they stand in is named, if that is a recording id."""
     window: str | None = None
 
@@ -228,7 +228,7 @@ class Documents:
             )
         )
 
-    def _is_row(self, members: list[Member]) -> bool:
+    def _is_row(self, members: list[ObjectMember]) -> bool:
         """Tell whether an object of these members holds one event rather than a list of them."""
         values = [member.value for member in members if self._text[member.value] in b'[{"']
         holding = [value for value in values if holds_events(self._text, value)]
@@ -268,8 +268,8 @@ class Documents:
         if frame.is_of_windows:
             return frame.place._replace(window=name)
         parse_id = self._origins.parse_id
-        recording = parse_id(name) if is_marked else stated_id(name, parse_id)
-        return frame.place._replace(recording=recording) if recording is not None else frame.place
+        recording_id = parse_id(name) if is_marked else stated_id(name, parse_id)
+        return frame.place._replace(recording_id=recording_id) if recording_id is not None else frame.place
 
     def _note(self, frame: _Frame, name: str, value: bytes) -> None:
         """Remember a member that holds no events, and the members of an object one level down."""

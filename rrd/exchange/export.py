@@ -28,13 +28,13 @@ from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
 from rrd.exchange.lines import read_lines
 from rrd.exchange.sidecar import MetadataValue, metadata_of
-from rrd.exchange.targets import Stopped, Target
+from rrd.exchange.targets import ExportStopped, Target
 from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.objects.choose import open_store
 from rrd.objects.files import Directly, ObjectFiles
 from rrd.playback.salvage import plan_salvage
-from rrd.playback.table import Between, Table, plan
+from rrd.playback.table import Between, PlaybackTable, plan
 from rrd.progress import Progress
 from rrd.readonly import open_index
 from rrd.shelf.holdings import Holdings
@@ -43,7 +43,7 @@ _PAGE = 500
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which recordings: those of ``recordings``, or all that have every pair of ``filters`` (none: all)."""
 
     recordings: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Wanted:
 
 
 @dataclass
-class Outcome:
+class ExportOutcome:
     exported: int = 0
     skipped: int = 0
     """There already, and whole."""
@@ -67,41 +67,43 @@ class Outcome:
 
 async def run_export(
     config: Config,
-    wanted: Wanted,
+    wanted: Selection,
     target: Target,
     progress: Progress,
     *,
     ids: bool,
     between: Between,
     salvage: bool = False,
-) -> Outcome:
+) -> ExportOutcome:
     """Put all that is wanted into ``target``, and close it. Raises ``RrdError``, ``OSError``.
 
     ``salvage``: of a damaged recording put what is intact, rather than nothing.
 
     Cancelled or failed, it leaves nothing unfinished behind, but for what a pipe has taken.
     """
-    outcome = Outcome()
+    outcome = ExportOutcome()
     try:
         async with _opened(config) as library:
-            async for tenant, recording in library.find(wanted, one_tenant=target.is_stream):
+            async for tenant, recording_id in library.find(wanted, one_tenant=target.is_stream):
                 try:
-                    found = await library.take(tenant, recording, ids=ids, between=between, salvage=salvage)
+                    found = await library.take(
+                        tenant, recording_id, ids=ids, between=between, salvage=salvage
+                    )
                     if found is None:
                         continue
                     if target.has(found):
                         outcome.skipped += 1
                         continue
-                    progress.begin(recording, total=found.raw_bytes)
+                    progress.begin(recording_id, total=found.raw_bytes)
                     await _in_a_thread(target, found)
                     outcome.exported += 1
                     if found.missing_events:
                         outcome.incomplete += 1
-                        progress.tell(f"rrd: {tenant}/{recording}: {found.summary}.")
+                        progress.tell(f"rrd: {tenant}/{recording_id}: {found.summary}.")
                 except RrdError as error:
                     outcome.failed += 1
-                    more = await library.explain(tenant, recording, error)
-                    progress.tell(f"rrd: {tenant}/{recording}: {error}{more}")
+                    more = await library.explain(tenant, recording_id, error)
+                    progress.tell(f"rrd: {tenant}/{recording_id}: {error}{more}")
         target.close(whole=not outcome.failed)
     finally:
         target.discard()
@@ -115,7 +117,7 @@ async def _in_a_thread(target: Target, found: _Recorded) -> None:
         await asyncio.shield(putting)
     except asyncio.CancelledError:
         target.stop()
-        with contextlib.suppress(Stopped, RrdError, OSError):
+        with contextlib.suppress(ExportStopped, RrdError, OSError):
             await putting
         raise
 
@@ -129,13 +131,13 @@ class _Library:
         self._files = files
         self._disk = OsDisk()
 
-    async def find(self, wanted: Wanted, *, one_tenant: bool) -> AsyncIterator[tuple[str, str]]:
+    async def find(self, wanted: Selection, *, one_tenant: bool) -> AsyncIterator[tuple[str, str]]:
         """Yield tenant and id of what is wanted. Raises ``NotFound``; ``BadRequest`` for several tenants."""
         known = [row.name for row in await self._index.tenants()]
         tenants = [name for name in known if wanted.tenant in {None, name}]
         if wanted.recordings:
-            for recording in wanted.recordings:
-                yield await self._tenant_of(recording, tenants), recording
+            for recording_id in wanted.recordings:
+                yield await self._tenant_of(recording_id, tenants), recording_id
             return
         if one_tenant and len(tenants) > 1:
             raise BadRequest(
@@ -144,24 +146,26 @@ class _Library:
             )
         for tenant in tenants:
             walk = self._matching(tenant, wanted.filters) if wanted.filters else self._all(tenant)
-            async for recording in walk:
-                yield tenant, recording
+            async for recording_id in walk:
+                yield tenant, recording_id
 
-    async def _tenant_of(self, recording: str, tenants: list[str]) -> str:
-        having = [name for name in tenants if await self._index.recording(name, recording) is not None]
+    async def _tenant_of(self, recording_id: str, tenants: list[str]) -> str:
+        having = [name for name in tenants if await self._index.recording(name, recording_id) is not None]
         if not having:
             raise NotFound(
-                f"there is no recording {recording}. `rrd doctor {recording}` tells if there was one"
+                f"there is no recording {recording_id}. `rrd doctor {recording_id}` tells if there was one"
             )
         if len(having) > 1:
-            raise BadRequest(f"{recording} exists in tenants {', '.join(having)}. Choose one with --tenant")
+            raise BadRequest(
+                f"{recording_id} exists in tenants {', '.join(having)}. Choose one with --tenant"
+            )
         return having[0]
 
     async def _all(self, tenant: str) -> AsyncIterator[str]:
         after = 0
         while page := await self._index.oldest(tenant=tenant, after_row_id=after, limit=_PAGE):
             for row in page:
-                yield row.recording
+                yield row.recording_id
             after = page[-1].row_id
 
     async def _matching(self, tenant: str, filters: tuple[tuple[str, str], ...]) -> AsyncIterator[str]:
@@ -170,33 +174,34 @@ class _Library:
         offset = 0
         while page := await self._index.list_recordings(tenant, filters=filters, limit=_PAGE, offset=offset):
             for row in page:
-                if row.recording not in seen:
-                    seen.add(row.recording)
-                    yield row.recording
+                if row.recording_id not in seen:
+                    seen.add(row.recording_id)
+                    yield row.recording_id
             offset += len(page)
 
     async def take(
-        self, tenant: str, recording: str, *, ids: bool, between: Between, salvage: bool
+        self, tenant: str, recording_id: str, *, ids: bool, between: Between, salvage: bool
     ) -> _Recorded | None:
         """Return a recording, ready to be read; None if there is nothing to be shown of it."""
-        row = await self._index.recording(tenant, recording)
+        row = await self._index.recording(tenant, recording_id)
         if row is None or not row.visible:
             return None
-        metadata = metadata_of(await self._index.metadata(tenant, recording))
+        metadata = metadata_of(await self._index.metadata(tenant, recording_id))
         return _Recorded(
             self._config, self._disk, self._files, row, metadata, ids=ids, between=between, salvage=salvage
         )
 
-    async def explain(self, tenant: str, recording: str, error: RrdError) -> str:
+    async def explain(self, tenant: str, recording_id: str, error: RrdError) -> str:
         """Say what is missing of a recording that is damaged, and what to do; nothing for other errors."""
-        row = await self._index.recording(tenant, recording)
+        row = await self._index.recording(tenant, recording_id)
         if row is None or not isinstance(error, CorruptSegment):
             return ""
         found = await asyncio.to_thread(
             plan_salvage, self._disk, Directly(self._files), self._config.data_dir, row
         )
         return (
-            f". {found.summary}. Next: `rrd export --salvage` gives what is intact, `rrd doctor {recording}`"
+            f". {found.summary}. Next: `rrd export --salvage` gives what is intact,"
+            f" `rrd doctor {recording_id}`"
             " tells what is damaged"
         )
 
@@ -223,7 +228,7 @@ class _Recorded:
         self._row = row
         self._ids = ids
         self.tenant = row.tenant
-        self.recording = row.recording
+        self.recording_id = row.recording_id
         self.created_ms = row.created_ms
         self.stored_events = row.next_seq - 1
         self.raw_bytes = row.extent.raw_size
@@ -241,10 +246,10 @@ class _Recorded:
         except OSError as error:
             # An error of the disk that it is read from; what is written to has errors of its own.
             raise CorruptSegment(
-                f"can't be read: {error.strerror}", path=error.filename or self.recording, offset=0
+                f"can't be read: {error.strerror}", path=error.filename or self.recording_id, offset=0
             ) from error
 
-    def _table(self) -> Table:
+    def _table(self) -> PlaybackTable:
         data_dir = self._config.data_dir
         if not self._salvage:
             return plan(self._disk, self._files, data_dir, Holdings.of(self._row), between=self.between)

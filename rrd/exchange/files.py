@@ -17,7 +17,7 @@ _PACKED_SUFFIXES = tuple(coding.suffix for coding in CODINGS)
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.zst")
 
 
-class File(NamedTuple):
+class InputFile(NamedTuple):
     """One file to import."""
 
     path: str
@@ -39,7 +39,7 @@ class File(NamedTuple):
         return self.in_archive or (self.path if self.path != STDIN else "stdin")
 
 
-def find_files(paths: Sequence[str]) -> Iterator[File]:
+def find_files(paths: Sequence[str]) -> Iterator[InputFile]:
     """Yield the files that ``paths`` name, those below directories in order. Raises ``BadRequest``,
     ``OSError``.
 
@@ -47,21 +47,21 @@ def find_files(paths: Sequence[str]) -> Iterator[File]:
     """
     for path in paths:
         if path == STDIN:
-            yield File(path)
+            yield InputFile(path)
         elif os.path.isdir(path):
             yield from _below(path)
         else:
             os.stat(path)
-            yield File(path, read_sidecar(path))
+            yield InputFile(path, read_sidecar(path))
 
 
-def _below(directory: str) -> Iterator[File]:
+def _below(directory: str) -> Iterator[InputFile]:
     for place, directories, names in os.walk(directory):
         directories.sort()
         for name in sorted(names):
             if is_wanted(name):
                 path = os.path.join(place, name)
-                yield File(path, read_sidecar(path))
+                yield InputFile(path, read_sidecar(path))
 
 
 def looks_like_events(path: str) -> bool:
@@ -85,7 +85,7 @@ def is_visible(path: str) -> bool:
     return not any(part.startswith((".", "__MACOSX")) for part in path.split("/") if part not in {".", ".."})
 
 
-def size_of(file: File) -> int:
+def size_of(file: InputFile) -> int:
     """Return a file's size in bytes as it lies there; 0 if that isn't known."""
     return os.path.getsize(file.path) if file.path != STDIN else 0
 

@@ -27,7 +27,7 @@ from rrd.access.temporary import temporary_key
 from rrd.config import Config
 from rrd.errors import BadRequest, TooLarge, WireError
 from rrd.exchange.archives import Kind, kind_of_archive, unpacked
-from rrd.exchange.files import STDIN, File, is_visible, is_wanted, opened, size_of
+from rrd.exchange.files import STDIN, InputFile, is_visible, is_wanted, opened, size_of
 from rrd.exchange.origins import metadata_line, named_id
 from rrd.exchange.posting import (
     BODY_BYTES_MAX,
@@ -38,9 +38,9 @@ from rrd.exchange.posting import (
     send_frames,
     url_of,
 )
-from rrd.exchange.reading import CHUNK_BYTES, Ids, Piece, Source, limits_of, read_pieces
+from rrd.exchange.reading import CHUNK_BYTES, EventGroup, Ids, Input, limits_of, read_pieces
 from rrd.exchange.sidecar import Sidecar, exported_recording, metadata_events, read_sidecar
-from rrd.exchange.spool import BATCH_BYTES, Bundle, Spool, bodies
+from rrd.exchange.spool import BATCH_BYTES, BodySpool, Bundle, bodies
 from rrd.ids import check_recording_id, is_tenant, parse_recording_id
 from rrd.progress import Progress
 
@@ -56,7 +56,7 @@ class Choice:
     """What the caller chose. ``url`` and ``key`` go together; without them the settings tell the daemon."""
 
     tenant: str | None = None
-    recording: str | None = None
+    recording_id: str | None = None
     ids: Ids = "auto"
     url: str = ""
     key: str = ""
@@ -65,7 +65,7 @@ class Choice:
 
 
 @dataclass
-class Outcome:
+class ImportOutcome:
     """What became of everything."""
 
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
@@ -75,12 +75,14 @@ class Outcome:
     failed: int = 0
     """Files, or recordings of one, that did not go in whole."""
 
-    def add(self, tenant: str, recording: str, answer: Answer) -> None:
-        known = self.answers.get((tenant, recording), Answer())
-        self.answers[tenant, recording] = Answer(*map(sum, zip(known, answer, strict=True)))
+    def add(self, tenant: str, recording_id: str, answer: Answer) -> None:
+        known = self.answers.get((tenant, recording_id), Answer())
+        self.answers[tenant, recording_id] = Answer(*map(sum, zip(known, answer, strict=True)))
 
 
-async def run_import(config: Config, files: Sequence[File], choice: Choice, progress: Progress) -> Outcome:
+async def run_import(
+    config: Config, files: Sequence[InputFile], choice: Choice, progress: Progress
+) -> ImportOutcome:
     """Import files one after another. What goes wrong with one is told, and the next one is begun.
 
     Raises ``RrdError`` for what concerns all of them: no daemon answers, no good key, no tenant named.
@@ -116,9 +118,9 @@ class _Intake:
         self._progress = progress
         self._keys: dict[str, str] = {}
         self._body_bytes_max = min(BODY_BYTES_MAX, config.body_bytes_max // 2)
-        self.outcome = Outcome()
+        self.outcome = ImportOutcome()
 
-    async def admit(self, files: Sequence[File]) -> None:
+    async def admit(self, files: Sequence[InputFile]) -> None:
         """Make sure before anything is sent that the daemon takes events for every tenant that is named."""
         tenants = {file.sidecar.tenant for file in files if file.sidecar is not None}
         if self._choice.key and len(tenants) > 1:
@@ -129,13 +131,13 @@ class _Intake:
         for tenant in dict.fromkeys(self._tenant_of(file) for file in files):
             await self._key(tenant)
 
-    def _tenant_of(self, file: File) -> str:
+    def _tenant_of(self, file: InputFile) -> str:
         if self._choice.key:
             return ""  # The key knows it.
         told = file.sidecar.tenant if file.sidecar is not None else None
         return self._choice.tenant or told or self._only_tenant()
 
-    async def take(self, file: File) -> None:
+    async def take(self, file: InputFile) -> None:
         """Import one file, or all that is in an archive."""
         kind: Kind | None = None
         try:
@@ -159,7 +161,7 @@ class _Intake:
             place = f" ({error.filename})" if error.filename not in {None, file.path} else ""
             self._fail(f"{file.told}: {error.strerror}{place}. Temporary files go to TMPDIR")
 
-    async def _take_archive(self, file: File, kind: Kind) -> None:
+    async def _take_archive(self, file: InputFile, kind: Kind) -> None:
         if file.level >= ARCHIVE_LEVELS_MAX:
             raise TooLarge(
                 f"more than {ARCHIVE_LEVELS_MAX} archives inside one another: unpack the outer ones"
@@ -171,7 +173,7 @@ class _Intake:
         ):
             self._fail(f"{file.told}: a {kind} archive in which there is no file")
 
-    async def _take_members(self, file: File, kind: Kind, wanted: Callable[[str], bool]) -> bool:
+    async def _take_members(self, file: InputFile, kind: Kind, wanted: Callable[[str], bool]) -> bool:
         """Import the members of an archive whose names are wanted; tell whether there are any."""
         is_any = False
         archive = unpacked(file.path, kind, wanted=wanted)
@@ -181,12 +183,12 @@ class _Intake:
                 told = f"{file.in_archive or os.path.basename(file.path)}/{member.name}"
                 if member.damage:
                     self._fail(f"{told}: {member.damage}")
-                await self.take(File(member.path, read_sidecar(member.path), told, file.level + 1))
+                await self.take(InputFile(member.path, read_sidecar(member.path), told, file.level + 1))
         finally:
             await asyncio.to_thread(archive.close)
         return is_any
 
-    async def _take_file(self, file: File) -> None:
+    async def _take_file(self, file: InputFile) -> None:
         tenant = self._tenant_of(file)
         key = await self._key(tenant)
         self._progress.begin(file.told, total=size_of(file))
@@ -197,8 +199,8 @@ class _Intake:
 
     async def _take_exported(self, path: str, sidecar: Sidecar, tenant: str, key: str) -> None:
         """Send a file of our own export as it is."""
-        recording = self._choice.recording or sidecar.recording
-        await self._send_metadata(sidecar, tenant, recording, key)
+        recording_id = self._choice.recording_id or sidecar.recording_id
+        await self._send_metadata(sidecar, tenant, recording_id, key)
         if not sidecar.events:
             return
 
@@ -207,15 +209,15 @@ class _Intake:
                 for chunk in self._chunks(reader):
                     yield chunk
 
-        answer = await self._daemon.send(recording, key, chunks, encoding="zstd")
-        self.outcome.add(tenant, recording, answer)
+        answer = await self._daemon.send(recording_id, key, chunks, encoding="zstd")
+        self.outcome.add(tenant, recording_id, answer)
         if answer.stored + answer.repeated < sidecar.events:
             self._fail(
                 f"{path}: {sidecar.events} events should be in it, the daemon found "
                 f"{answer.stored + answer.repeated}, and {answer.quarantined} lines that are none"
             )
 
-    async def _send_metadata(self, sidecar: Sidecar, tenant: str, recording: str, key: str) -> None:
+    async def _send_metadata(self, sidecar: Sidecar, tenant: str, recording_id: str, key: str) -> None:
         lines = list(metadata_events(sidecar))
         if not lines:
             return
@@ -224,27 +226,27 @@ class _Intake:
             for line in lines:
                 yield line
 
-        answer = await self._daemon.send(recording, key, chunks)
-        self.outcome.add(tenant, recording, Answer())
+        answer = await self._daemon.send(recording_id, key, chunks)
+        self.outcome.add(tenant, recording_id, Answer())
         if answer.quarantined:
-            self._fail(f"{recording}: its metadata was not taken: more keys than a recording may have")
+            self._fail(f"{recording_id}: its metadata was not taken: more keys than a recording may have")
 
-    async def _take_any(self, file: File, tenant: str, key: str) -> None:
+    async def _take_any(self, file: InputFile, tenant: str, key: str) -> None:
         """Read a file's events, and send them: a body for each recording that stands in it."""
         sidecar = file.sidecar
-        exported = sidecar.recording if sidecar is not None else exported_recording(file.path)
+        exported = sidecar.recording_id if sidecar is not None else exported_recording(file.path)
         named = exported or named_id(file.stem, self._parse_id)
-        source = Source(
+        source = Input(
             name=file.path,
             parse_id=self._parse_id,
-            recording=self._choice.recording or exported,
+            recording_id=self._choice.recording_id or exported,
             named=named,
             ids="keep" if exported else self._choice.ids,
         )
         if sidecar is not None:
-            await self._send_metadata(sidecar, tenant, source.recording or sidecar.recording, key)
+            await self._send_metadata(sidecar, tenant, source.recording_id or sidecar.recording_id, key)
         failure: WireError | None = None
-        with Spool(batch_bytes=self._choice.batch_bytes) as spool:
+        with BodySpool(batch_bytes=self._choice.batch_bytes) as spool:
             try:
                 await self._read(file, source, spool)
             except WireError as error:
@@ -252,14 +254,14 @@ class _Intake:
             for bundle in await asyncio.to_thread(spool.bundles, self._parse_id, session=named):
                 if bundle.is_made:
                     self._progress.tell(
-                        f"{file.told}: nothing says whose its events are; they go to {bundle.recording}, "
+                        f"{file.told}: nothing says whose its events are; they go to {bundle.recording_id}, "
                         "an id made of them"
                     )
                 await self._send_bundle(file, spool, bundle, tenant, key)
         if failure is not None:
             raise failure
 
-    async def _read(self, file: File, source: Source, spool: Spool) -> None:
+    async def _read(self, file: InputFile, source: Input, spool: BodySpool) -> None:
         refused = 0
         with opened(file.path) as reader:
             pieces = read_pieces(self._chunks(reader), source, self._limits)
@@ -267,24 +269,26 @@ class _Intake:
                 refused = self._tell_refused(file.told, piece, refused)
                 await asyncio.to_thread(spool.add, piece.owner, piece.batch)
 
-    async def _send_bundle(self, file: File, spool: Spool, bundle: Bundle, tenant: str, key: str) -> None:
+    async def _send_bundle(
+        self, file: InputFile, spool: BodySpool, bundle: Bundle, tenant: str, key: str
+    ) -> None:
         first = b""
         if bundle.metadata:
             at_ms = min((frame.first_ts for frame in bundle.frames if not frame.is_metadata), default=0.0)
             first = metadata_line(dict(bundle.metadata), at_ms)
         for body in bodies(bundle.frames, bytes_max=self._body_bytes_max):
             try:
-                answer = await send_frames(self._daemon, bundle.recording, key, spool, body, first=first)
+                answer = await send_frames(self._daemon, bundle.recording_id, key, spool, body, first=first)
             except PostFailed as error:
                 if error.concerns_all:
                     raise
                 # An erased recording, for instance: the others go on.
-                self._fail(f"{file.told}: {bundle.recording}: {error}")
+                self._fail(f"{file.told}: {bundle.recording_id}: {error}")
                 return
-            self.outcome.add(tenant, bundle.recording, answer)
+            self.outcome.add(tenant, bundle.recording_id, answer)
             first = b""
 
-    def _tell_refused(self, path: str, piece: Piece, refused: int) -> int:
+    def _tell_refused(self, path: str, piece: EventGroup, refused: int) -> int:
         for bad in piece.batch.rejected:
             refused += 1
             self.outcome.refused += 1
@@ -354,6 +358,6 @@ def check_choice(choice: Choice, config: Config) -> Choice:
         raise BadRequest("--url and --key go together: a key is good for one daemon")
     if choice.tenant is not None and not is_tenant(choice.tenant):
         raise BadRequest(f"{choice.tenant!r} is no tenant")
-    if choice.recording is None:
+    if choice.recording_id is None:
         return choice
-    return replace(choice, recording=check_recording_id(choice.recording, config.recording_ids))
+    return replace(choice, recording_id=check_recording_id(choice.recording_id, config.recording_ids))

@@ -24,7 +24,7 @@ from rrd.playback.blocks import Blocks
 from rrd.playback.bodies import Events
 from rrd.playback.order import Merge
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE
-from rrd.playback.table import Table
+from rrd.playback.table import PlaybackTable
 
 IN_RECORDING = b"inRecording"
 
@@ -83,7 +83,7 @@ def _own_members(line: bytes) -> _Own:
         return _own(outermost(text))
 
 
-def read_lines(table: Table, *, ids: bool, bytes_max: int) -> Iterator[list[bytes]]:
+def read_lines(table: PlaybackTable, *, ids: bool, bytes_max: int) -> Iterator[list[bytes]]:
     """Yield the lines of a table's range without their LFs, by (timestamp, arrival), many at a time.
     Blocking.
 
@@ -99,21 +99,21 @@ def read_lines(table: Table, *, ids: bool, bytes_max: int) -> Iterator[list[byte
         if run.bodies:
             # None is copied: whole lines are bytes already.
             lines = list(map(bytes, run.bodies))
-            yield _with_ids(lines, run, table.recording) if ids else lines
+            yield _with_ids(lines, run, table.recording_id) if ids else lines
         # Not to be kept alive while the next block is decoded.
         del run
 
 
-def _with_ids(lines: list[bytes], events: Events, recording: str) -> list[bytes]:
+def _with_ids(lines: list[bytes], events: Events, recording_id: str) -> list[bytes]:
     own: Sequence[int] = events.own or bytes(len(lines))
-    name = msgspec.json.encode(recording)
+    name = msgspec.json.encode(recording_id)
     member = b',"recordingId":' + name
     made = []
     for line, seq, marks in zip(lines, events.seqs, own, strict=True):
         added = b"" if marks & OWN_SEQUENCE else b',"sequenceId":%d' % seq
         if not marks & OWN_RECORDING:
             added += member
-        elif own_recording(line) != recording:
+        elif own_recording(line) != recording_id:
             added += b',"%s":%s' % (IN_RECORDING, name)
         made.append(_add(line, added))
     return made

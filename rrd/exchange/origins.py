@@ -147,8 +147,12 @@ def stated_id(text: str, parse_id: ParseId) -> str | None:
     """Return the recording id that a file states in ``text``; None if it is not an id on purpose."""
     if _HEX_ID.fullmatch(text):
         return str(uuid.UUID(text))
-    recording = parse_id(text)
-    return recording if recording is not None and (_is_uuid(recording) or is_random(recording)) else None
+    recording_id = parse_id(text)
+    return (
+        recording_id
+        if recording_id is not None and (_is_uuid(recording_id) or is_random(recording_id))
+        else None
+    )
 
 
 def is_random(text: str) -> bool:
@@ -159,8 +163,8 @@ def is_random(text: str) -> bool:
 
 def named_id(stem: str, parse_id: ParseId) -> str | None:
     """Return the recording that a file's name tells: a UUID, whatever else the settings admit."""
-    recording = parse_id(stem)
-    return recording if recording is not None and _is_uuid(recording) else None
+    recording_id = parse_id(stem)
+    return recording_id if recording_id is not None and _is_uuid(recording_id) else None
 
 
 def window_id(session: str, window: str) -> str:
@@ -229,8 +233,8 @@ def _text(value: bytes) -> str:
     return found if isinstance(found, str) else json.dumps(found)
 
 
-def _is_uuid(recording: str) -> bool:
-    return len(recording) == 36 and _HEX_ID.fullmatch(recording.replace("-", "")) is not None
+def _is_uuid(recording_id: str) -> bool:
+    return len(recording_id) == 36 and _HEX_ID.fullmatch(recording_id.replace("-", "")) is not None
 
 
 def _uuid8(digest: bytes) -> str:

@@ -43,7 +43,7 @@ _SPACE = re.compile(rb'((?:[^" \t\r\n]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")++)', re.DO
 class Owner(NamedTuple):
     """Whose events are, as far as it shows where they stand."""
 
-    recording: str | None
+    recording_id: str | None
     """None: the origin must tell, or the events themselves."""
     origin: Origin
     window: str | None = None
@@ -53,12 +53,12 @@ class Owners:
     """Tells whose each line of one file is, and takes off what an export added."""
 
     def __init__(
-        self, origins: Origins, *, recording: str | None, named: str | None, ids: Ids, bytes_max: int
+        self, origins: Origins, *, recording_id: str | None, named: str | None, ids: Ids, bytes_max: int
     ) -> None:
-        """``recording``: where all of them go; ``named``: what the file's name tells; ``bytes_max``: an
+        """``recording_id``: where all of them go; ``named``: what the file's name tells; ``bytes_max``: an
         event's size, for those that a recorder has compressed."""
         self._origins = origins
-        self._chosen = recording
+        self._chosen = recording_id
         self._named = named
         self._is_ours = ids == "keep"
         self._bytes_max = bytes_max
@@ -86,18 +86,18 @@ class Owners:
         if not is_ours and concerns(line):
             line = translate(line, bytes_max=self._bytes_max)
         if place.window is not None and self._chosen is None and said is None:
-            return Owner(place.recording, place.origin, place.window), without_space(line)
-        recording = self._chosen or said or place.recording or self._named
-        if recording is None and b'"recordingId"' in line:
+            return Owner(place.recording_id, place.origin, place.window), without_space(line)
+        recording_id = self._chosen or said or place.recording_id or self._named
+        if recording_id is None and b'"recordingId"' in line:
             own = own_recording(line)
-            recording = self._origins.parse_id(own) if own is not None else None
-        if recording is None and _SESSION.search(line) and (session := own_session(line)) is not None:
+            recording_id = self._origins.parse_id(own) if own is not None else None
+        if recording_id is None and _SESSION.search(line) and (session := own_session(line)) is not None:
             place = self._of_session(place, session)
-        if recording is None and place.origin is self._origins.nothing:
-            recording = self._last
-        self._last = recording
-        if recording is not None:
-            return Owner(recording, place.origin), line
+        if recording_id is None and place.origin is self._origins.nothing:
+            recording_id = self._last
+        self._last = recording_id
+        if recording_id is not None:
+            return Owner(recording_id, place.origin), line
         window = window_of(own_window(line)) if b'"windowId"' in line else None
         return Owner(None, place.origin, window), without_space(line)
 

@@ -20,7 +20,7 @@ import zstandard
 from aiohttp import hdrs
 
 from rrd.errors import RrdError
-from rrd.exchange.spool import Frame, Spool
+from rrd.exchange.spool import BodySpool, Frame
 
 BODY_BYTES_MAX = 512 << 20
 """Events a body, decoded. A daemon takes twice as much, unless ``body_bytes_max`` was lowered."""
@@ -99,13 +99,13 @@ class Daemon:
                 raise
             raise PostFailed(f"{error}. {_UNKNOWN_NEW if is_new else _UNKNOWN}", answered=401) from error
 
-    def post(self, recording: str, key: str, *, encoding: str = "") -> Post:
+    def post(self, recording_id: str, key: str, *, encoding: str = "") -> Post:
         """Begin a body of events of one recording, which the caller has compressed by ``encoding``."""
-        return Post(self._session, f"{self.url}/recordings/{recording}/ingest", key, encoding=encoding)
+        return Post(self._session, f"{self.url}/recordings/{recording_id}/ingest", key, encoding=encoding)
 
     async def send(
         self,
-        recording: str,
+        recording_id: str,
         key: str,
         chunks: Callable[[], AsyncGenerator[bytes, None]],
         *,
@@ -116,7 +116,7 @@ class Daemon:
         Raises ``PostFailed``, and what ``chunks`` raises.
         """
         while True:
-            post = self.post(recording, key, encoding=encoding)
+            post = self.post(recording_id, key, encoding=encoding)
             try:
                 async with contextlib.aclosing(chunks()) as body:
                     async for chunk in body:
@@ -220,7 +220,13 @@ class Post:
 
 
 async def send_frames(
-    daemon: Daemon, recording: str, key: str, spool: Spool, body: Sequence[Frame], *, first: bytes = b""
+    daemon: Daemon,
+    recording_id: str,
+    key: str,
+    spool: BodySpool,
+    body: Sequence[Frame],
+    *,
+    first: bytes = b"",
 ) -> Answer:
     """Send frames of a recording as one body, behind the lines ``first``.
 
@@ -234,7 +240,7 @@ async def send_frames(
             # In a worker thread, so that what is being sent goes on meanwhile.
             yield await asyncio.to_thread(spool.packed, frame)
 
-    return await daemon.send(recording, key, chunks, encoding="zstd")
+    return await daemon.send(recording_id, key, chunks, encoding="zstd")
 
 
 class _Problem(msgspec.Struct):

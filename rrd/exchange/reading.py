@@ -38,40 +38,40 @@ from rrd.wire.events import Batch, check_lines
 from rrd.wire.limits import Limits
 from rrd.wire.lines import LineSplitter
 
-__all__ = ["CHUNK_BYTES", "Ids", "Piece", "Source", "limits_of", "read_pieces"]
+__all__ = ["CHUNK_BYTES", "EventGroup", "Ids", "Input", "limits_of", "read_pieces"]
 
 CHUNK_BYTES = 256 << 10
 _HEAD_BYTES = 64 << 10
 """What is looked at to tell NDJSON from a document."""
 
 
-class Piece(NamedTuple):
+class EventGroup(NamedTuple):
     """Some events of a file that stand together, and belong together."""
 
     owner: Owner
     batch: Batch
 
     @property
-    def recording(self) -> str | None:
+    def recording_id(self) -> str | None:
         """None: nothing near them says whose they are."""
-        return self.owner.recording
+        return self.owner.recording_id
 
 
-class Source(NamedTuple):
+class Input(NamedTuple):
     """How to read one file."""
 
     name: str
     """Its name, for its suffix alone."""
     parse_id: Callable[[str], str | None]
     """Returns the canonical form of a recording id, None of what is none."""
-    recording: str | None = None
+    recording_id: str | None = None
     """Where all its events go, whatever they say."""
     named: str | None = None
     """The recording that the file's name tells."""
     ids: Ids = "auto"
 
 
-def read_pieces(chunks: Iterable[bytes], source: Source, limits: Limits) -> Iterator[Piece]:
+def read_pieces(chunks: Iterable[bytes], source: Input, limits: Limits) -> Iterator[EventGroup]:
     """Yield what a file holds. Line numbers in a batch count its lines, or the events of a document, from 1.
 
     Raises ``WireError`` where the file can't be read any further; what was yielded before is good.
@@ -92,11 +92,11 @@ def read_pieces(chunks: Iterable[bytes], source: Source, limits: Limits) -> Iter
 class _Reader:
     """Reads one file."""
 
-    def __init__(self, source: Source, limits: Limits) -> None:
+    def __init__(self, source: Input, limits: Limits) -> None:
         self._origins = Origins(source.parse_id)
         self._owners = Owners(
             self._origins,
-            recording=source.recording,
+            recording_id=source.recording_id,
             named=source.named,
             ids=source.ids,
             bytes_max=limits.event_bytes_max,
@@ -105,7 +105,7 @@ class _Reader:
         self._number = 1
         """Of the next line, or event of a document."""
 
-    def documents(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
+    def documents(self, head: bytes, windows: Iterator[bytes]) -> Iterator[EventGroup]:
         """Read JSON documents."""
         documents = Documents(self._origins, self._limits)
         try:
@@ -119,7 +119,7 @@ class _Reader:
         for found in documents.finish():
             yield from self._pieces(found)
 
-    def lines(self, head: bytes, windows: Iterator[bytes]) -> Iterator[Piece]:
+    def lines(self, head: bytes, windows: Iterator[bytes]) -> Iterator[EventGroup]:
         """Read NDJSON."""
         splitter = LineSplitter(line_bytes_max=self._limits.event_bytes_max)
         try:
@@ -134,12 +134,12 @@ class _Reader:
         splitter.end_line()
         yield from self._take(splitter)
 
-    def _take(self, splitter: LineSplitter) -> Iterator[Piece]:
+    def _take(self, splitter: LineSplitter) -> Iterator[EventGroup]:
         if splitter.whole_bytes:
             lines = splitter.take().split(b"\n")[:-1]
             yield from self._pieces(Found(Place(self._origins.nothing), lines), looks_again=True)
 
-    def _pieces(self, found: Found, *, looks_again: bool = False) -> Iterator[Piece]:
+    def _pieces(self, found: Found, *, looks_again: bool = False) -> Iterator[EventGroup]:
         for owner, lines in self._owners.assign(found):
             rest = lines
             while rest:
@@ -149,9 +149,9 @@ class _Reader:
                     yield from self._look_again(owner, taken, batch)
                 else:
                     self._number = batch.limit_line
-                    yield Piece(owner, _unpacked_alike(owner, taken, batch))
+                    yield EventGroup(owner, _unpacked_alike(owner, taken, batch))
 
-    def _look_again(self, owner: Owner, lines: list[bytes], batch: Batch) -> Iterator[Piece]:
+    def _look_again(self, owner: Owner, lines: list[bytes], batch: Batch) -> Iterator[EventGroup]:
         """Take lines apart that are no events as they stand, but may hold some; the others stay in place."""
         first, start = self._number, 0
         for number in sorted({bad.line - first for bad in batch.rejected}):
@@ -165,11 +165,11 @@ class _Reader:
         yield from self._checked(owner, lines[start:], first + start)
         self._number = first + len(lines)
 
-    def _checked(self, owner: Owner, lines: list[bytes], first: int) -> Iterator[Piece]:
+    def _checked(self, owner: Owner, lines: list[bytes], first: int) -> Iterator[EventGroup]:
         if lines:
             self._number = first
             batch = check_lines(lines, self._limits, first_line=first)
-            yield Piece(owner, batch)
+            yield EventGroup(owner, batch)
 
     def _events_in(self, line: bytes) -> list[Found]:
         """Return the events in a line that is none; nothing if there are none either."""
@@ -187,7 +187,7 @@ def _unpacked_alike(owner: Owner, lines: Sequence[bytes], batch: Batch) -> Batch
 
     Of other events it is gone already (``owners``).
     """
-    if owner.recording is not None or not any(line[:1] == b'"' for line in lines):
+    if owner.recording_id is not None or not any(line[:1] == b'"' for line in lines):
         return batch
     events = batch.payload.split(b"\n")[:-1]
     return batch._replace(payload=b"".join([without_space(event) + b"\n" for event in events]))

@@ -41,7 +41,7 @@ _string = msgspec.json.Decoder(str)
 Kind = Literal["event", "wrapper", "other"]
 
 
-class Member(NamedTuple):
+class ObjectMember(NamedTuple):
     """A member of an object: its name as it is written, and where its value stands."""
 
     name: bytes
@@ -51,18 +51,18 @@ class Member(NamedTuple):
 
 
 class Members(NamedTuple):
-    found: list[Member]
+    found: list[ObjectMember]
     ended: bool
     """The object's closing bracket is there."""
 
 
 def members_of(text: Text, start: int) -> Members:
     """Return the members of the object that opens at ``start``, the last one perhaps unfinished."""
-    found: list[Member] = []
+    found: list[ObjectMember] = []
     at: int | None = start + 1
     while at is not None and (name := _NAME.match(text, at)) is not None:
         limit = value_end(text, name.end())
-        found.append(Member(name[1], name.end(), limit))
+        found.append(ObjectMember(name[1], name.end(), limit))
         at = limit
     if at is None:
         return Members(found, ended=False)

@@ -29,11 +29,11 @@ class MetadataValue(TypedDict):
     timestamp: int
 
 
-class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
+class Sidecar(msgspec.Struct, frozen=True, kw_only=True, rename={"recording_id": "recording"}):
     """One exported recording."""
 
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     stored_events: int
     """Events that the recording had."""
@@ -59,7 +59,7 @@ def metadata_of(rows: list[MetadataRow]) -> list[MetadataValue]:
 def encode_sidecar(sidecar: Sidecar) -> bytes:
     """Return the file's content."""
     # Not msgspec: visitors' text may hold lone surrogates, which only escapes can write.
-    text = json.dumps({"format": FORMAT, **msgspec.structs.asdict(sidecar)}, indent=1)
+    text = json.dumps({"format": FORMAT, **msgspec.to_builtins(sidecar)}, indent=1)
     return text.encode() + b"\n"
 
 
@@ -76,7 +76,7 @@ def read_sidecar(events_path: str) -> Sidecar | None:
 def exported_recording(events_path: str) -> str | None:
     """Return the recording that a file of an export is of, even if it has been cut off since."""
     sidecar = _read(events_path)
-    return sidecar.recording if sidecar is not None else None
+    return sidecar.recording_id if sidecar is not None else None
 
 
 def _read(events_path: str) -> Sidecar | None:

@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 class Bundle(NamedTuple):
     """All frames of one recording, in the order in which the file had its events."""
 
-    recording: str
+    recording_id: str
     is_made: bool
     """Nothing told the recording: its id is made of the events."""
     metadata: tuple[tuple[str, str], ...]
@@ -61,7 +61,7 @@ class _Waiting:
         self.last_ts = float("-inf")
 
 
-class Spool:
+class BodySpool:
     """Use as a context manager. Blocking; raises ``OSError`` where the temporary file can't be written."""
 
     def __init__(self, *, batch_bytes: int = BATCH_BYTES) -> None:
@@ -77,7 +77,7 @@ class Spool:
         self._count = 0
         self._size = 0
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> BodySpool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,7 +127,7 @@ class Spool:
 
     def _keep_order(self, owner: Owner) -> None:
         """Let frames without a name be in the file's order, on which their recording's id depends."""
-        if owner.recording is not None:
+        if owner.recording_id is not None:
             return
         before = self._unnamed.get(owner.window, owner)
         self._unnamed[owner.window] = owner
@@ -160,7 +160,7 @@ class Spool:
 class _Naming:
     """Gives each owner's events their recording, once all of a file was read."""
 
-    def __init__(self, spool: Spool, parse_id: ParseId, session: str | None) -> None:
+    def __init__(self, spool: BodySpool, parse_id: ParseId, session: str | None) -> None:
         self._spool = spool
         self._session = session
         self._parse_id = parse_id
@@ -173,25 +173,25 @@ class _Naming:
             said = owner.origin.said(self._parse_id)
             if owner.window is not None:
                 said = said._replace(session=said.session or self._session)
-            recording = owner.recording or self._told(said, owner.window)
+            recording_id = owner.recording_id or self._told(said, owner.window)
             # Without a name, those belong together that stand in the same window, or in none.
-            key = recording if recording is not None else (owner.window,)
-            groups.setdefault(key, []).append((owner, said, recording))
+            key = recording_id if recording_id is not None else (owner.window,)
+            groups.setdefault(key, []).append((owner, said, recording_id))
         found = []
         for members in groups.values():
             together = sorted(frame for owner, _, _ in members for frame in frames[owner])
             if not together:
                 continue
-            owner, said, recording = members[0]
+            owner, said, recording_id = members[0]
             metadata = dict(pair for _, known, _ in members for pair in known.metadata)
-            if owner.window is not None and owner.recording is None:
+            if owner.window is not None and owner.recording_id is None:
                 metadata["windowId"] = owner.window
                 if said.session is not None:
                     metadata.setdefault("sessionId", said.session)
             found.append(
                 Bundle(
-                    recording or self._made(together, owner.window),
-                    recording is None,
+                    recording_id or self._made(together, owner.window),
+                    recording_id is None,
                     tuple(metadata.items()),
                     owner.window,
                     together,

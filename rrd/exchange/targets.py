@@ -33,7 +33,7 @@ _LEVEL = 3
 """Of zstd, in a directory: as fast as events are read. What is to be kept for years may be packed again."""
 
 
-class Stopped(Exception):
+class ExportStopped(Exception):
     """Somebody wants the export to end."""
 
 
@@ -41,7 +41,7 @@ class Recorded(Protocol):
     """One recording, ready to be read."""
 
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     stored_events: int
     raw_bytes: int
@@ -85,7 +85,7 @@ class Target:
         """Leave nothing unfinished behind. Does nothing after ``close``."""
 
     def stop(self) -> None:
-        """Make a ``put`` in another thread end soon, with ``Stopped``."""
+        """Make a ``put`` in another thread end soon, with ``ExportStopped``."""
         self._stopping.set()
 
     def _write(self, recorded: Recorded, output: IO[bytes], between: bytes, end: bytes) -> Written:
@@ -93,7 +93,7 @@ class Target:
         events = raw_bytes = 0
         for lines in recorded.lines():
             if self._stopping.is_set():
-                raise Stopped
+                raise ExportStopped
             text = between.join(lines)
             output.write(between + text if events else text)
             size = sum(map(len, lines)) + len(lines)
@@ -142,7 +142,9 @@ class StreamTarget(Target):
         if not self._is_one:
             # An id needs no escaping in JSON: it is made of letters, digits, "-" and "_". The tab marks it as
             # an id: with `recording_ids = "any"` nearly any word may be one (``origins.stated_id``).
-            self._output.write(b'%s\t"%s":' % (b",\n" if self._count else b"{", recorded.recording.encode()))
+            self._output.write(
+                b'%s\t"%s":' % (b",\n" if self._count else b"{", recorded.recording_id.encode())
+            )
         self._output.write(b"[")
         self._write(recorded, self._output, b",\n", b"")
         self._output.write(b"]\n" if self._is_one else b"]")
@@ -207,13 +209,13 @@ class DirectoryTarget(Target):
             raise
 
     def _file(self, recorded: Recorded) -> str:
-        return f"{self._path}/{recorded.tenant}/{recorded.recording}"
+        return f"{self._path}/{recorded.tenant}/{recorded.recording_id}"
 
 
 def _sidecar(recorded: Recorded, written: Written, size: int, *, missing_events: int = 0) -> Sidecar:
     return Sidecar(
         tenant=recorded.tenant,
-        recording=recorded.recording,
+        recording_id=recorded.recording_id,
         created_ms=recorded.created_ms,
         stored_events=recorded.stored_events,
         events=written.events,

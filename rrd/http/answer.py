@@ -23,13 +23,13 @@ from rrd.http.negotiate import best_of
 from rrd.http.reading import READ_SHARE, lane, reading
 from rrd.http.services import SERVICES
 from rrd.index.rows import RecordingRow
-from rrd.log import event
+from rrd.log import emit
 from rrd.playback.hops import in_thread
 from rrd.playback.need import Need, need_of
 from rrd.playback.splice import JSON_ARRAY, NDJSON
 from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
-from rrd.playback.table import ALWAYS, Between, Table
+from rrd.playback.table import ALWAYS, Between, PlaybackTable
 from rrd.shares.queue import Who
 from rrd.wire.codings import CODINGS, Compressor
 
@@ -106,7 +106,7 @@ class EventsAnswer:
             self.headers[hdrs.CACHE_CONTROL] = "no-store"
             self.headers[MISSING_HEADER] = str(missing_events)
 
-    async def send(self, table: Table) -> web.StreamResponse:
+    async def send(self, table: PlaybackTable) -> web.StreamResponse:
         """Send it. Raises ``CorruptSegment``, ``StoreAway`` and ``OSError`` while nothing has been sent."""
         response = web.StreamResponse(headers=self.headers)
         response.content_type = self._media_type
@@ -135,7 +135,7 @@ class EventsAnswer:
         await response.write_eof()
         return response
 
-    async def _need(self, table: Table) -> Need:
+    async def _need(self, table: PlaybackTable) -> Need:
         """Return how much memory the answer takes at least, and at most."""
         if self._is_stored:
             largest = max((table.block(number)[1].data_size for number in range(len(table))), default=0)
@@ -146,7 +146,7 @@ class EventsAnswer:
         least = need.least + _FIXED_BYTES
         return Need(least, max(least, min(need.most + _FIXED_BYTES, share)))
 
-    def _parts(self, table: Table, *, bytes_max: int) -> AsyncGenerator[bytes, None]:
+    def _parts(self, table: PlaybackTable, *, bytes_max: int) -> AsyncGenerator[bytes, None]:
         services = self._services
         threads = lane(services, self._who, is_local=table.is_local)
         if self._is_stored:
@@ -193,16 +193,16 @@ class EventsAnswer:
             # A reader can cause these as often as it likes: it stops reading, or closes.
             code = error.code if isinstance(error, RrdError) else type(error).__name__
             self._services.refusals.tell(
-                "read_broken_off", code=code, status=500, recording=row.recording, error=repr(error),
-                next_step=f"rrd doctor {row.recording}",
+                "read_broken_off", code=code, status=500, recording=row.recording_id, error=repr(error),
+                next_step=f"rrd doctor {row.recording_id}",
             )  # fmt: skip
             return
         # What was erased while it was read is no damage.
-        fresh = await self._services.index.recording(row.tenant, row.recording)
+        fresh = await self._services.index.recording(row.tenant, row.recording_id)
         level = logging.ERROR if fresh is not None else logging.INFO
-        event(
-            logger, level, "read_broken_off", recording=row.recording, error=repr(error),
-            next_step=f"rrd doctor {row.recording}",
+        emit(
+            logger, level, "read_broken_off", recording=row.recording_id, error=repr(error),
+            next_step=f"rrd doctor {row.recording_id}",
         )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ import asyncio
 from collections.abc import Callable
 
 from rrd.errors import RefusedError, RrdError
-from rrd.http.hold import Hold
+from rrd.http.hold import Reservation
 
 LARGE_EVENT_BYTES = 1 << 20
 """From here on decoding goes to a thread."""
@@ -77,10 +77,10 @@ class Budget:
         self._rate_min = rate_min
         self._grace_s = grace_s
         self.now = now or asyncio.get_running_loop().time
-        self._holds: dict[str, dict[Hold, None]] = {}
+        self._holds: dict[str, dict[Reservation, None]] = {}
         """Those that count, by tenant, the longest first."""
         self._held_by: dict[str, int] = {}
-        self._waiting: dict[str, dict[Hold, None]] = {}
+        self._waiting: dict[str, dict[Reservation, None]] = {}
         self._swept_at = self.now()
         self.held_bytes = 0
         self.leaving_bytes = 0
@@ -91,7 +91,7 @@ class Budget:
         """Connections from which nothing is read because the budget is full."""
         return sum(map(len, self._waiting.values()))
 
-    def change(self, hold: Hold, size: int) -> None:
+    def change(self, hold: Reservation, size: int) -> None:
         """``hold`` counts with ``size`` bytes now. Where there is no room for more, it waits."""
         delta = size - hold.counted_bytes
         if not delta:
@@ -121,7 +121,7 @@ class Budget:
                 self._let_go_on(hold)
             self._wake()
 
-    def move(self, hold: Hold, tenant: str, key: str) -> None:
+    def move(self, hold: Reservation, tenant: str, key: str) -> None:
         """``hold`` counts for this tenant and key from now on."""
         size, waits_since = hold.counted_bytes, hold.waits_since
         if not size or hold.failure is not None:
@@ -140,7 +140,7 @@ class Budget:
         else:
             self._grown(hold)
 
-    def _grown(self, hold: Hold) -> None:
+    def _grown(self, hold: Reservation) -> None:
         # A little more than need be at once: to find who is to be refused takes a look at all.
         enough_bytes = self._bytes_max - self._bytes_max // 32
         while self._staying_bytes > self._bytes_max and (victims := self._by_burden()):
@@ -159,7 +159,7 @@ class Budget:
     def _staying_bytes(self) -> int:
         return self.held_bytes - self.leaving_bytes
 
-    def _leave(self, hold: Hold, size: int) -> None:
+    def _leave(self, hold: Reservation, size: int) -> None:
         """Take ``hold`` out of its tenant's sum, in which it counts with ``size`` bytes."""
         holds = self._holds[hold.tenant]
         del holds[hold]
@@ -167,17 +167,17 @@ class Budget:
         if not holds:
             del self._holds[hold.tenant], self._held_by[hold.tenant]
 
-    def _let_go_on(self, hold: Hold) -> None:
+    def _let_go_on(self, hold: Reservation) -> None:
         self._wait_no_more(hold)
         hold.resume()
 
-    def _wait_no_more(self, hold: Hold) -> None:
+    def _wait_no_more(self, hold: Reservation) -> None:
         waiting = self._waiting[hold.tenant]
         del waiting[hold]
         if not waiting:
             del self._waiting[hold.tenant]
 
-    def _has_room(self, hold: Hold) -> bool:
+    def _has_room(self, hold: Reservation) -> bool:
         holds_little = self._held_by.get(hold.tenant, 0) <= self._little_bytes_max
         return self.held_bytes <= (self._bytes_max if holds_little else self._shared_bytes_max)
 
@@ -192,7 +192,7 @@ class Budget:
             self._let_go_on(hold)
             room -= 1
 
-    def _by_burden(self, *, stalled_at: float | None = None) -> list[Hold]:
+    def _by_burden(self, *, stalled_at: float | None = None) -> list[Reservation]:
         """Return those of the tenant's key that holds most, in the order in which they are to be refused.
 
         ``stalled_at``: only those that could send and have not since then.
@@ -220,7 +220,7 @@ class Budget:
             reverse=True,
         )
 
-    def _refuse(self, hold: Hold, failure: RrdError | None = None) -> None:
+    def _refuse(self, hold: Reservation, failure: RrdError | None = None) -> None:
         failure = failure or TooMuchUnfinished(
             "too much that is unfinished is coming in at once; try again later"
         )

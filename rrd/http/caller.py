@@ -52,10 +52,10 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Sender(NamedTuple):
-    """Somebody who may write. ``recording`` is None where the id is still to come in a metadata event."""
+    """Somebody who may write. ``recording_id`` is None where the id is still to come in a metadata event."""
 
     grant: Grant
-    recording: str | None
+    recording_id: str | None
     origin: str | None
     visitor: dict[str, str]
     who: Who
@@ -64,16 +64,16 @@ class Sender(NamedTuple):
 
 async def sender_of(request: web.Request, services: Services) -> Sender:
     """Check that the caller may write, as ``authorize`` does. Raises ``BadRequest`` as well."""
-    recording = recording_of(request, services.config)
-    scope = recording_path(recording) if recording else request.path
+    recording_id = recording_of(request, services.config)
+    scope = recording_path(recording_id) if recording_id else request.path
     grant = await authorize(request, services, right="ingest", scope_path=scope)
-    request[SENDER] = grant.tenant, recording
+    request[SENDER] = grant.tenant, recording_id
     origin = _header_text(request.headers.get(hdrs.ORIGIN, ""), services.config)
     # "null" hides an origin (RFC 6454, 7.3): that is nothing to keep as the place of a recording.
     origin = "" if origin == "null" else origin
     visitor = _visitor(request, services.config)
     who = who_of(grant, visitor.get("ipAddress", ""), services)
-    return Sender(grant, recording, origin or None, visitor, who)
+    return Sender(grant, recording_id, origin or None, visitor, who)
 
 
 def _header_text(value: str, config: Config) -> str:
@@ -128,11 +128,11 @@ def recording_of(request: web.Request, config: Config) -> str | None:
 
 def canonical_id(text: str, config: Config) -> str:
     """Return a recording id in its canonical form. Raises ``BadRequest`` if it is none."""
-    recording = parse_recording_id(text, config.recording_ids)
-    if recording is None:
+    recording_id = parse_recording_id(text, config.recording_ids)
+    if recording_id is None:
         form = "a UUID" if config.recording_ids == "uuid" else "a UUID, or 8 to 64 of A-Z a-z 0-9 _ -"
         raise BadRequest(f"the recording id must be {form}", code="bad_recording_id", parameter="recordingId")
-    return recording
+    return recording_id
 
 
 def kind_of(content_type: str) -> ContentKind:

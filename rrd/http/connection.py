@@ -20,12 +20,12 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from rrd.errors import BadFraming, RrdError
 from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
-from rrd.http.hold import FREE_BYTES, Hold
+from rrd.http.hold import FREE_BYTES, Reservation
 from rrd.http.problems import ORIGIN, add_owed_headers, note_refusal, problem
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
 from rrd.http.turns import BULK_BYTES
-from rrd.log import event
+from rrd.log import emit
 from rrd.shares.queue import Who
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Connection(RequestHandler):
         self._taker: TakerWatch | None = None
         self._gone: asyncio.Event | None = None
         """Made when the end of the connection is awaited, and set by it."""
-        self.hold = Hold(manager.services.unfinished, self)
+        self.hold = Reservation(manager.services.unfinished, self)
         """What this connection makes the daemon hold."""
         self._is_held_back = self._awaits_turn = False
         self._turns = manager.turns
@@ -142,7 +142,7 @@ class Connection(RequestHandler):
         if size > FREE_BYTES or self.hold.counted_bytes:
             self.hold.set_incoming(size, received=received, taken=taken)
 
-    # For ``Hold``
+    # For ``Reservation``
 
     def hold_back(self, is_full: bool) -> None:
         """Read nothing while ``is_full``. aiohttp's own reasons to pause stay as they are."""
@@ -359,7 +359,7 @@ class Connection(RequestHandler):
             # aiohttp makes up an HTTP/1.0 request for what it couldn't parse, and answers in its version.
             request._version = HttpVersion11
         else:
-            event(logger, logging.ERROR, "request_failed", exc_info=exc or False, method=request.method)
+            emit(logger, logging.ERROR, "request_failed", exc_info=exc or False, method=request.method)
             response = problem(status, "internal", "Something went wrong here; the log says what.")
             origin = request.headers.get("Origin")
         server: Any = self._manager

@@ -20,10 +20,10 @@ from rrd.http.problems import problem
 from rrd.http.reading import lane, reading
 from rrd.http.services import Services
 from rrd.index.rows import RecordingRow
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.files import Directly
 from rrd.playback.salvage import Salvaged, check, plan_salvage
-from rrd.playback.table import Between, Table
+from rrd.playback.table import Between, PlaybackTable
 from rrd.shares.queue import Who
 from rrd.shelf.holdings import Holdings as Snapshot
 
@@ -56,7 +56,7 @@ def wants_salvage(request: web.Request, services: Services) -> bool:
     return wanted == "true"
 
 
-async def check_all(services: Services, who: Who, table: Table) -> None:
+async def check_all(services: Services, who: Who, table: PlaybackTable) -> None:
     """Read and check everything of a table. Raises ``CorruptSegment``, ``OSError``, ``StoreAway``."""
     threads = lane(services, who, is_local=table.is_local)
     largest = max((table.block(number)[1].raw_size for number in range(len(table))), default=0)
@@ -79,7 +79,7 @@ def refusal(row: RecordingRow, found: Salvaged, error: Exception) -> web.Respons
     log_damage(row, found, error, "rrd doctor tells what to do; salvage=true reads what is intact")
     message = (
         f"this recording is damaged: {found.summary}. `salvage=true` in the query gives what is intact; the"
-        f" server's log and `rrd doctor {row.recording}` tell where the damage is and what to do"
+        f" server's log and `rrd doctor {row.recording_id}` tell where the damage is and what to do"
     )
     return problem(
         500, "recording_damaged", message,
@@ -91,8 +91,8 @@ def log_damage(
     row: RecordingRow, found: Salvaged, error: Exception, next_step: str = "rrd doctor tells what to do"
 ) -> None:
     """Log that an answer lacks events, and why."""
-    event(
-        logger, logging.ERROR, "recording_damaged", recording=row.recording,
+    emit(
+        logger, logging.ERROR, "recording_damaged", recording=row.recording_id,
         missing_events=found.missing_events, events=found.event_count, error=_told(found, error),
         next_step=next_step,
     )  # fmt: skip

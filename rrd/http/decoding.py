@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
-from rrd.http.hold import Hold
+from rrd.http.hold import Reservation
 from rrd.wire.decoder import Decoder
 from rrd.wire.events import Batch
 
@@ -46,14 +46,14 @@ class Turn:
 
 
 async def next_batch(
-    decoder: Decoder, hold: Hold, threads: Executor, turn: Turn, *, flush: bool = False
+    decoder: Decoder, hold: Reservation, threads: Executor, turn: Turn, *, flush: bool = False
 ) -> Batch | None:
     """Return the decoder's next batch, or None when it wants more. Raises like ``Decoder.next_batch``.
 
     ``threads``: the sender's turns among those that decode. ``turn``: that of the task which calls.
 
     What it holds counts in ``hold``. Before it would hold more than there is room for, it waits; it raises
-    like ``Hold.room``.
+    like ``Reservation.room``.
 
     Cancelled, it waits for the step under way, whose batch is lost: then no thread uses the decoder any more.
     """

@@ -97,7 +97,7 @@ class Unfinished:
         return None
 
 
-class Inflater:
+class MessageInflater:
     """One direction of one socket. Unusable once it has raised. One message at a time."""
 
     def __init__(

@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from rrd.log import event
+from rrd.log import emit
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Door:
                 return
             except OSError as error:
                 level = logging.ERROR if error.errno not in {errno.EMFILE, errno.ENFILE} else logging.WARNING
-                event(logger, level, "not_accepted", error=error)
+                emit(logger, level, "not_accepted", error=error)
                 self._shut()
                 self._loop.call_later(_PAUSE_S, self._open)
                 return
@@ -109,6 +109,6 @@ class Door:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(self._factory, connection)
         except OSError as error:  # The client has gone already.
-            event(logger, logging.DEBUG, "not_connected", error=error)
+            emit(logger, logging.DEBUG, "not_connected", error=error)
             connection.close()
             self.released()

@@ -22,8 +22,8 @@ from aiohttp._websocket.models import WSMessageTextBytes
 from aiohttp._websocket.reader import WebSocketReader
 
 from rrd.errors import RrdError, WireError
-from rrd.http.deflate import Inflater, Unfinished
-from rrd.http.hold import FREE_BYTES, Hold
+from rrd.http.deflate import MessageInflater, Unfinished
+from rrd.http.hold import FREE_BYTES, Reservation
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
 from rrd.http.runs import MARK, MESSAGES_MAX, Runs
 from rrd.http.streams import Streams
@@ -53,7 +53,7 @@ class FrameReader(WebSocketReader):
         *,
         compress: bool,
         transport: asyncio.Transport | None,
-        hold: Hold,
+        hold: Reservation,
     ) -> None:
         self._runs = runs
         self._message_bytes_max = max_msg_size
@@ -76,7 +76,7 @@ class FrameReader(WebSocketReader):
         self._append = runs.messages.append
         self._run_bytes = runs.run_bytes
         self._in_fragments = False
-        self._inflater: Inflater | None = None
+        self._inflater: MessageInflater | None = None
         self.inflate_ratio_max: int | None = None
         self.streams: Streams | None = None
         self._fragments = 0
@@ -259,7 +259,7 @@ class FrameReader(WebSocketReader):
 
     def _inflate(self, message: bytes | bytearray) -> bytes | Unfinished:
         if self._inflater is None:
-            self._inflater = Inflater(
+            self._inflater = MessageInflater(
                 message_bytes_max=self._message_bytes_max,
                 ratio_max=self.inflate_ratio_max,
                 streams=self.streams,

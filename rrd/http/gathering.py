@@ -31,7 +31,7 @@ from rrd.http.decoding import Turn, in_thread
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import FrameReader
 from rrd.http.half_close import half_close
-from rrd.http.hold import Hold
+from rrd.http.hold import Reservation
 from rrd.http.runs import CLOSED, MARK, MESSAGES_MAX, Message, Runs, run_of, size_of
 from rrd.http.streams import Streams
 
@@ -51,7 +51,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         *,
         run_bytes: int,
         max_msg_size: int,
-        hold: Hold,
+        hold: Reservation,
         threads: Executor,
         inflate_ratio_max: int | None = None,
         streams: Streams | None = None,

@@ -16,17 +16,17 @@ FREE_BYTES = 16 << 10
 
 
 class Shared(Protocol):
-    """What a ``Hold`` asks of the budget."""
+    """What a ``Reservation`` asks of the budget."""
 
     now: Callable[[], float]
 
-    def change(self, hold: Hold, size: int) -> None: ...
+    def change(self, hold: Reservation, size: int) -> None: ...
 
-    def move(self, hold: Hold, tenant: str, key: str) -> None: ...
+    def move(self, hold: Reservation, tenant: str, key: str) -> None: ...
 
 
 class Holder(Protocol):
-    """What a ``Hold`` asks of the connection whose bytes it counts."""
+    """What a ``Reservation`` asks of the connection whose bytes it counts."""
 
     def hold_back(self, is_full: bool) -> None:
         """Read nothing more while ``is_full``."""
@@ -41,7 +41,7 @@ class Holder(Protocol):
         ...
 
 
-class Hold:
+class Reservation:
     """What one connection holds. Its parts are set by those who know them; nothing here counts messages."""
 
     __slots__ = (

@@ -25,7 +25,7 @@ from rrd.http.budget import TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
 from rrd.http.connection import connection_of, unread_bytes
 from rrd.http.decoding import Turn, next_batch
-from rrd.http.hold import Hold
+from rrd.http.hold import Reservation
 from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.problems import json_response, problem, problem_of
 from rrd.http.services import SERVICES, Services
@@ -107,7 +107,7 @@ class CutOff(Exception):
     """The body ended before its end."""
 
 
-async def body_chunks(request: web.Request, config: Config, hold: Hold) -> AsyncIterator[bytes]:
+async def body_chunks(request: web.Request, config: Config, hold: Reservation) -> AsyncIterator[bytes]:
     """Yield a body as it comes. What waits to be read of it counts in ``hold``.
 
     What was yielded counts as what the decoder holds, until that says what it does.
@@ -162,7 +162,7 @@ async def body_chunks(request: web.Request, config: Config, hold: Hold) -> Async
 class _Pump:
     """One body on its way into one recording."""
 
-    def __init__(self, services: Services, sender: Sender, decoder: Decoder, hold: Hold) -> None:
+    def __init__(self, services: Services, sender: Sender, decoder: Decoder, hold: Reservation) -> None:
         self._services = services
         self._sender = sender
         self._decoder = decoder
@@ -220,7 +220,7 @@ class _Pump:
 
     async def set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a body that couldn't be decoded to its end: how it begins, in quarantine."""
-        if self.source is None and self._sender.recording is None:
+        if self.source is None and self._sender.recording_id is None:
             return
         batch = set_aside_batch(failure, self._line, self._head)
         if batch is not None:
@@ -235,10 +235,10 @@ class _Pump:
 
     async def _put(self, batch: Batch) -> None:
         if self.source is None:
-            recording = self._sender.recording or recording_in(batch, self._services)
+            recording_id = self._sender.recording_id or recording_in(batch, self._services)
             opening = self._services.registry.source(
                 self._sender.grant.tenant,
-                recording,
+                recording_id,
                 origin=self._sender.origin,
                 visitor=self._sender.visitor,
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),

@@ -53,8 +53,8 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
 
 async def _is_known(sender: Sender, services: Services) -> bool:
     """Tell whether the sender's recording is there already, or can't be told yet."""
-    recording = sender.recording
-    return recording is None or await services.registry.knows(sender.grant.tenant, recording)
+    recording_id = sender.recording_id
+    return recording_id is None or await services.registry.knows(sender.grant.tenant, recording_id)
 
 
 async def _run(

@@ -28,7 +28,7 @@ async def post_metadata(request: web.Request) -> web.Response:
     """
     services = request.app[SERVICES]
     sender = await sender_of(request, services)
-    assert sender.recording is not None, "the route has the id in its path"
+    assert sender.recording_id is not None, "the route has the id in its path"
     services.registry.check_room_on_disk()
     body = await _read_body(request, services)
     check_live(sender.grant, services)
@@ -41,7 +41,7 @@ async def post_metadata(request: web.Request) -> web.Response:
         raise BadRequest(str(error), code="bad_metadata") from None
     async with services.registry.source(
         sender.grant.tenant,
-        sender.recording,
+        sender.recording_id,
         origin=sender.origin,
         visitor=sender.visitor,
         begin=lambda: services.admission.quotas.begin_recording(sender.who),

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from aiohttp import hdrs, web
 
 from rrd.errors import RrdError
-from rrd.log import event
+from rrd.log import emit
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ async def send_json(request: web.Request, pieces: AsyncGenerator[bytes, None]) -
                 async for piece in pieces:
                     await response.write(piece)
         except RrdError as error:
-            event(logger, logging.WARNING, "answer_broken_off", error=error)
+            emit(logger, logging.WARNING, "answer_broken_off", error=error)
             if request.transport is not None:
                 request.transport.abort()
             return response

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from rrd.errors import BadRequest, RrdError, without_frames
 from rrd.http import cors
 from rrd.http.services import SERVICES, Services
-from rrd.log import event
+from rrd.log import emit
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +128,7 @@ async def _answer(
     except ConnectionError:
         raise  # The caller has gone away; there is nobody to answer.
     except Exception:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets JSON
-        event(
-            logger, logging.ERROR, "request_failed", exc_info=True, method=request.method, path=request.path
-        )
+        emit(logger, logging.ERROR, "request_failed", exc_info=True, method=request.method, path=request.path)
         return problem(500, "internal", "Something went wrong here; the log says what.")
 
 
@@ -153,4 +151,6 @@ def note_refusal(
     )  # fmt: skip
     if request.method in _SENDING or request.path.endswith("/ws"):
         tenant, recording = request.get(SENDER, ("", None))
-        services.refusals.count(code=code, status=response.status, tenant=tenant, recording=recording or "")
+        services.refusals.count(
+            code=code, status=response.status, tenant=tenant, recording_id=recording or ""
+        )

@@ -36,8 +36,8 @@ from rrd.http.problems import json_response, problem
 from rrd.http.reading import lane, reader_of, reading
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import ListedRecording, RecordingRow
-from rrd.log import event
-from rrd.playback.table import Between, Table, plan
+from rrd.log import emit
+from rrd.playback.table import Between, PlaybackTable, plan
 from rrd.shares.queue import Who
 from rrd.shelf.holdings import Holdings as Snapshot
 
@@ -58,11 +58,11 @@ async def get_events(request: web.Request) -> web.StreamResponse:
             "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
         )
     services = request.app[SERVICES]
-    recording, grant = await _may_read(request, services)
+    recording_id, grant = await _may_read(request, services)
     between, is_stored = _between(request), _is_stored(request)
     # From before the files are looked up in the index: what is being read is not evicted.
-    with services.claims.reading(grant.tenant, recording):
-        row = await _visible(services, grant, recording)
+    with services.claims.reading(grant.tenant, recording_id):
+        row = await _visible(services, grant, recording_id)
         who = reader_of(grant)
         answer = EventsAnswer(request, who, row, between, is_stored=is_stored)
         may_salvage = wants_salvage(request, services)
@@ -75,7 +75,7 @@ async def get_events(request: web.Request) -> web.StreamResponse:
                 answer.headers[MISSING_HEADER] = "0"
             return await answer.send(table)
         except StoreAway as error:
-            return _store_away(recording, error)
+            return _store_away(recording_id, error)
         except (CorruptSegment, OSError) as error:
             row = await _check_that_it_is_there(services, row)
             if not is_damage(error):
@@ -91,11 +91,11 @@ async def get_events(request: web.Request) -> web.StreamResponse:
             )
             return await answer.send(found.table)
         except StoreAway as error:
-            return _store_away(recording, error)
+            return _store_away(recording_id, error)
 
 
-def _store_away(recording: str, error: StoreAway) -> web.Response:
-    event(logger, logging.WARNING, "object_store_away", recording=recording, error=error)
+def _store_away(recording_id: str, error: StoreAway) -> web.Response:
+    emit(logger, logging.WARNING, "object_store_away", recording=recording_id, error=error)
     response = problem(error.status, error.code, "the object store that has these events is away")
     response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
     return response
@@ -103,13 +103,13 @@ def _store_away(recording: str, error: StoreAway) -> web.Response:
 
 async def _check_that_it_is_there(services: Services, row: RecordingRow) -> RecordingRow:
     """Return what the index says of a recording now. Raises ``NotFound`` if it was erased meanwhile."""
-    fresh = await services.index.recording(row.tenant, row.recording)
+    fresh = await services.index.recording(row.tenant, row.recording_id)
     if fresh is None or fresh.row_id != row.row_id:
-        raise NotFound(f"there is no recording {row.recording}")
+        raise NotFound(f"there is no recording {row.recording_id}")
     return fresh
 
 
-async def _plan(services: Services, who: Who, row: RecordingRow, between: Between) -> Table:
+async def _plan(services: Services, who: Who, row: RecordingRow, between: Between) -> PlaybackTable:
     """Return the table of a recording's blocks, as of ``row`` or later."""
     while True:
         snapshot = Snapshot.of(row)
@@ -165,14 +165,14 @@ def _is_stored(request: web.Request) -> bool:
 async def get_recording(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}``: its metadata."""
     services = request.app[SERVICES]
-    recording, grant = await _may_read(request, services)
-    row = await _visible(services, grant, recording)
+    recording_id, grant = await _may_read(request, services)
+    row = await _visible(services, grant, recording_id)
     shape = request.query.get("shape", services.config.metadata_shape)
     if shape not in {"list", "object"}:
         raise BadRequest("shape must be list or object", parameter="shape")
 
     async def whole() -> AsyncGenerator[bytes, None]:
-        rows = await services.index.metadata(row.tenant, row.recording)
+        rows = await services.index.metadata(row.tenant, row.recording_id)
         if shape == "object":
             yield orjson.dumps({"metadata": {found.key: found.value for found in rows}})
             return
@@ -188,16 +188,18 @@ async def get_recording(request: web.Request) -> web.StreamResponse:
 
 
 async def _may_read(request: web.Request, services: Services) -> tuple[str, Grant]:
-    recording = recording_of(request, services.config)
-    assert recording is not None, "the route has the id in its path"
-    return recording, await authorize(request, services, right="read", scope_path=recording_path(recording))
+    recording_id = recording_of(request, services.config)
+    assert recording_id is not None, "the route has the id in its path"
+    return recording_id, await authorize(
+        request, services, right="read", scope_path=recording_path(recording_id)
+    )
 
 
-async def _visible(services: Services, grant: Grant, recording: str) -> RecordingRow:
-    row = await services.index.recording(grant.tenant, recording)
-    is_leaving = services.remover.is_leaving(grant.tenant, recording)
+async def _visible(services: Services, grant: Grant, recording_id: str) -> RecordingRow:
+    row = await services.index.recording(grant.tenant, recording_id)
+    is_leaving = services.remover.is_leaving(grant.tenant, recording_id)
     if row is None or not row.visible or is_leaving:
-        raise NotFound(f"there is no recording {recording}")
+        raise NotFound(f"there is no recording {recording_id}")
     return row
 
 
@@ -231,12 +233,12 @@ async def list_recordings(request: web.Request) -> web.StreamResponse:
 
 
 def _listed(found: ListedRecording, base: str, signer: Callable[[str], str] | None) -> dict[str, object]:
-    self_link = base + recording_path(quote(found.recording))
+    self_link = base + recording_path(quote(found.recording_id))
     links = {"self": self_link, "events": f"{self_link}/events"}
     if signer is not None:
-        links["eventsSigned"] = f"{self_link}/events?{signer(found.recording)}"
+        links["eventsSigned"] = f"{self_link}/events?{signer(found.recording_id)}"
     return {
-        "recordingId": found.recording,
+        "recordingId": found.recording_id,
         "timestamp": found.created_ms,
         "links": links,
         "metadata": found.metadata,
@@ -261,10 +263,10 @@ def _signer(request: web.Request, services: Services, grant: Grant) -> Callable[
         # Who was let in for a while must not let himself in for longer.
         expires_s = min(expires_s, int(request.query["expires"]))
 
-    def signed(recording: str) -> str:
+    def signed(recording_id: str) -> str:
         return sign(
             secret=key.secret, key_id=key.key_id, tenant=grant.tenant, method="GET",
-            scope_path=recording_path(recording), expires_s=expires_s,
+            scope_path=recording_path(recording_id), expires_s=expires_s,
         )  # fmt: skip
 
     return signed

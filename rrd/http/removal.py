@@ -24,12 +24,12 @@ _KNOWN = frozenset({"token"})
 async def delete_recording(request: web.Request) -> web.Response:
     """``DELETE /recordings/{id}``: erase it. 404 if there is none, or none any more."""
     services = request.app[SERVICES]
-    recording = recording_of(request, services.config)
-    assert recording is not None, "the route has the id in its path"
-    grant = await authorize(request, services, right="erase", scope_path=recording_path(recording))
+    recording_id = recording_of(request, services.config)
+    assert recording_id is not None, "the route has the id in its path"
+    grant = await authorize(request, services, right="erase", scope_path=recording_path(recording_id))
     # A filter would read like a condition, and this path has none.
     refuse_filters(request.query, known=_KNOWN)
-    return _answer(await services.remover.erase(grant.tenant, recording))
+    return _answer(await services.remover.erase(grant.tenant, recording_id))
 
 
 async def delete_recordings(request: web.Request) -> web.Response:

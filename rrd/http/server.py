@@ -71,7 +71,7 @@ class Server(web.Server):
         refusals = self.services.refusals
         code = "too_many_connections"
         refusals.tell("refused", method="-", path="-", status=503, code=code)
-        refusals.count(code=code, status=503, tenant="", recording="")
+        refusals.count(code=code, status=503, tenant="", recording_id="")
         return True
 
 

@@ -23,7 +23,7 @@ from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.runs import Message, size_of
 from rrd.http.services import Services
 from rrd.http.socket_replies import SocketReplies
-from rrd.log import event
+from rrd.log import emit
 from rrd.recordings.source import Source
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_documents, check_messages
@@ -94,7 +94,7 @@ class SocketIngest:
             self._set_aside(error)
             await self._replies.fail(error)
         except Exception:  # noqa: BLE001  # the last line of defence: no HTTP reply can be sent any more
-            event(logger, logging.ERROR, "socket_crashed", exc_info=True)
+            emit(logger, logging.ERROR, "socket_crashed", exc_info=True)
             await self._replies.fail(RrdError("something went wrong here; the log says what"))
         finally:
             await self._replies.finish()
@@ -109,16 +109,16 @@ class SocketIngest:
             self._pacer.close()
 
     async def _open_source(self) -> None:
-        recording = self._sender.recording
+        recording_id = self._sender.recording_id
         batch: Batch | None = None
-        if recording is None:
+        if recording_id is None:
             batch = await self._first_batch()
             if batch is None:
                 return
-            recording = recording_in(batch, self._services)
+            recording_id = recording_in(batch, self._services)
         opening = self._services.registry.source(
             self.grant.tenant,
-            recording,
+            recording_id,
             origin=self._sender.origin,
             visitor=self._sender.visitor,
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),

@@ -96,10 +96,12 @@ class SocketReplies:
 
     def _account(self, code: str, status: int) -> None:
         """Log and count that the socket ended with nothing, or not all, taken."""
-        recording = self.source.recording_id if self.source is not None else self._sender.recording
+        recording_id = self.source.recording_id if self.source is not None else self._sender.recording_id
         refusals = self._services.refusals
-        refusals.tell("socket_failed", code=code, status=status, recording=recording)
-        refusals.count(code=code, status=status, tenant=self._sender.grant.tenant, recording=recording or "")
+        refusals.tell("socket_failed", code=code, status=status, recording=recording_id)
+        refusals.count(
+            code=code, status=status, tenant=self._sender.grant.tenant, recording_id=recording_id or ""
+        )
 
     def fail_soon(self, error: RrdError) -> None:
         """Say what went wrong, and close, while the socket is still read."""

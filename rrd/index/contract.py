@@ -108,7 +108,7 @@ class Index(Protocol):
         To be told after all that the files do show. Nothing that is known already is lessened.
         """
 
-    async def remove(self, tenant: str, recording: str) -> rows.RemovedRecording | None:
+    async def remove(self, tenant: str, recording_id: str) -> rows.RemovedRecording | None:
         """Forget all of a recording, and tell what there was; None if it is not known. Synced.
 
         What it had is overwritten on disk soon after, by itself. The row id may be used again after the index
@@ -158,13 +158,13 @@ class Index(Protocol):
         after, bytes.
         """
 
-    async def recording(self, tenant: str, recording: str) -> rows.RecordingRow | None:
+    async def recording(self, tenant: str, recording_id: str) -> rows.RecordingRow | None:
         """Return what is known of a recording, visible or not; None if nothing is."""
 
     async def recordings(self, names: Sequence[tuple[str, str]]) -> list[rows.RecordingRow | None]:
         """Return what is known of each (tenant, recording), as ``recording`` does: all in one state."""
 
-    async def metadata(self, tenant: str, recording: str) -> list[rows.MetadataRow]:
+    async def metadata(self, tenant: str, recording_id: str) -> list[rows.MetadataRow]:
         """Return a recording's metadata, sorted by key; nothing for an unknown recording."""
 
     async def list_recordings(
@@ -178,13 +178,13 @@ class Index(Protocol):
 
     async def begin_list(
         self, tenant: str, *, filters: Filters, limit: int, offset: int, encode: Encode, bytes_max: int
-    ) -> rows.Piece:
+    ) -> rows.ListPart:
         """Return the first piece of what ``list_recordings`` would, encoded in the index's thread.
 
         ``bytes_max``: no further recording is added from there on. Raises like ``list_recordings``.
         """
 
-    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.Piece:
+    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.ListPart:
         """Return the next piece of a list: of the ``rest`` of the last one, as far as that is still there."""
 
     async def statistics(self, tenant: str, *, month_start_ms: int) -> rows.Statistics:
@@ -197,5 +197,5 @@ class Index(Protocol):
     async def active_segments(self) -> list[tuple[str, str, int, rows.SegmentRow]]:
         """Return all segments not sealed, as (tenant, recording, row id, segment), oldest recording first."""
 
-    async def quarantine(self, *, tenant: str | None, recording: str | None) -> list[rows.QuarantineRow]:
+    async def quarantine(self, *, tenant: str | None, recording_id: str | None) -> list[rows.QuarantineRow]:
         """Return the blocks that hold quarantined lines, by recording and place; None stands for any."""

@@ -17,7 +17,7 @@ from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, IndexDamaged, NotFound
 from rrd.index.contract import Index
 from rrd.index.sqlite import files as backend
-from rrd.log import event
+from rrd.log import emit
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ async def open_index(
     """
     path = index_path(data_dir)
     if _is_there(_note(path)):
-        event(logger, logging.WARNING, "index_half_rebuilt", next_step="it is rebuilt once more")
+        emit(logger, logging.WARNING, "index_half_rebuilt", next_step="it is rebuilt once more")
         backend.remove(path)
     try:
         index = await open_file(path)
@@ -116,7 +116,7 @@ def set_aside(data_dir: str, error: IndexDamaged) -> None:
     """Rename a damaged index out of the way, so that the next start makes it anew."""
     path = index_path(data_dir)
     aside = f"{path}.damaged-{time.time_ns() // 1_000_000}"
-    event(logger, logging.ERROR, "index_damaged", error=error, kept_as=aside)
+    emit(logger, logging.ERROR, "index_damaged", error=error, kept_as=aside)
     backend.move(path, aside)
 
 

@@ -40,7 +40,7 @@ class Commit(NamedTuple):
 
     row_id: int
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     segment: int
     """Number of the segment, from 1."""
@@ -121,7 +121,7 @@ class RecordingRow(NamedTuple):
 
     row_id: int
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     extent: Extent
     """Of all events that it was given. Its ``first_ts`` is not known here."""
@@ -151,12 +151,12 @@ class MetadataRow(NamedTuple):
 
 
 class ListedRecording(NamedTuple):
-    recording: str
+    recording_id: str
     created_ms: int
     metadata: dict[str, str]
 
 
-class Piece(NamedTuple):
+class ListPart(NamedTuple):
     """A part of a list."""
 
     items: list[bytes]
@@ -176,7 +176,7 @@ class QuarantineRow(NamedTuple):
     """One block that holds quarantined lines."""
 
     tenant: str
-    recording: str
+    recording_id: str
     segment: int
     """Number of its segment; of its object's first segment if ``object`` is set."""
     state: SegmentState
@@ -197,7 +197,7 @@ class ObjectCommit(NamedTuple):
 
     row_id: int
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     object: ObjectRow
     """``state`` and ``has_local`` are not looked at: it is published, and ``local`` tells the other."""
@@ -215,7 +215,7 @@ class Kept(NamedTuple):
 
     row_id: int
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     segments: tuple[SegmentRow, ...]
     """Those that are gone, or shorter than they were acked: their durable sizes."""
@@ -233,7 +233,7 @@ class EvictRow(NamedTuple):
 
     row_id: int
     tenant: str
-    recording: str
+    recording_id: str
     first_number: int
     last_number: int
     segments: tuple[SegmentRow, ...]
@@ -257,7 +257,7 @@ class AgeRow(NamedTuple):
 
     row_id: int
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     last_stored_ms: int
     stored_bytes: int

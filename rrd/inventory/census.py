@@ -22,7 +22,7 @@ from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing, ObjectUnreadable, StoreAway
 from rrd.extent import Extent, nothing, total
 from rrd.index.rows import MetadataChange
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.store import ObjectInfo, ObjectStore
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
     size: int
     modified_ms: int
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     first_number: int
     last_number: int
@@ -88,7 +88,7 @@ class Patience:
             raise error
         self.backoff.failures += 1
         if self.backoff.failures == 1 or self.backoff.is_longest:
-            event(
+            emit(
                 logger, logging.WARNING, "rebuild_waits", error=error,
                 next_step="rrd is ready once the object store answers: without it, it can't know which"
                 " sequenceIds were given",
@@ -199,7 +199,7 @@ def describe(files: Readable, info: ObjectInfo) -> Entry | None:
         # It may be whole. What it holds must not be passed over: numbers would be given twice.
         raise
     except (CorruptSegment, ObjectMissing, FileNotFoundError) as error:
-        event(logger, logging.ERROR, "object_corrupt", error=error, next_step="rrd verify")
+        emit(logger, logging.ERROR, "object_corrupt", error=error, next_step="rrd verify")
         return None
 
 
@@ -233,7 +233,7 @@ def _entry(
         size=info.size,
         modified_ms=info.modified_ms,
         tenant=identity.tenant,
-        recording=identity.recording,
+        recording_id=identity.recording_id,
         created_ms=identity.created_ms,
         first_number=identity.number,
         last_number=identity.last_number,

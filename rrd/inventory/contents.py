@@ -81,7 +81,7 @@ class Contents:
         if folded != {each.key: (each.value, each.version, each.at_ms) for each in metadata}:
             wrong.append("its metadata is not what was stored")
         for what in wrong:
-            yield Difference("counters-off", row.tenant, row.recording, "index", what, REINDEX)
+            yield Difference("counters-off", row.tenant, row.recording_id, "index", what, REINDEX)
 
     def _read_object(self, entry: ObjectRow) -> Iterator[Difference]:
         row = self._row
@@ -95,7 +95,7 @@ class Contents:
         if self._holdings.is_all_here(entry):
             what += "; all its segments are still here"
             next_step = f"{REINDEX}; if they are whole, it is then rolled up again"
-        yield Difference("object-damaged", row.tenant, row.recording, key, what, next_step)
+        yield Difference("object-damaged", row.tenant, row.recording_id, key, what, next_step)
 
     def _read_segment(self, segment: SegmentRow, path: str) -> Iterator[Difference]:
         name = self._holdings.name(segment.number)

@@ -43,7 +43,7 @@ class Difference(NamedTuple):
     kind: str
     """A stable word for it."""
     tenant: str
-    recording: str
+    recording_id: str
     """Empty where it is not one recording's."""
     where: str
     """A path, an object's key, or ``index``."""
@@ -56,7 +56,7 @@ class Difference(NamedTuple):
     """Objects' keys and files' paths that must together hold each line of ``where`` before it is removed."""
 
     def __str__(self) -> str:
-        whose = f" ({self.tenant} {self.recording})" if self.recording else ""
+        whose = f" ({self.tenant} {self.recording_id})" if self.recording_id else ""
         return f"{self.kind}: {self.where}{whose}: {self.what}. Next: {self.next_step}."
 
 
@@ -137,7 +137,7 @@ def missing(row: RecordingRow, run: Missing, missing_events: int) -> Difference:
     if intact:
         next_step = (
             "put the damaged or missing file back from a backup;"
-            f" `rrd export --salvage {row.recording}` gives the other {intact:,} events"
+            f" `rrd export --salvage {row.recording_id}` gives the other {intact:,} events"
         )
     return _of_index(row, "events-missing", f"{run} can't be read from any file or object", next_step)
 
@@ -158,7 +158,7 @@ def in_store(row: RecordingRow, sizes: Mapping[str, int]) -> Iterator[Difference
         if holdings.is_all_here(entry):
             what += "; all its segments are still here"
             next_step = f"{REINDEX}; it is then rolled up again"
-        yield Difference(kind, row.tenant, row.recording, key, what, next_step)
+        yield Difference(kind, row.tenant, row.recording_id, key, what, next_step)
 
 
 def unknown_keys(row: RecordingRow | None, sizes: Mapping[str, int]) -> list[str]:
@@ -180,10 +180,10 @@ def unknown_object(
     name = layout.parse_object_key(key)
     assert name is not None
     if found is None:
-        return _unreadable(key, name.tenant, name.recording)
+        return _unreadable(key, name.tenant, name.recording_id)
     if row is None:
         kind, what = "object-not-indexed", "the index doesn't know its recording"
-        return Difference(kind, name.tenant, name.recording, key, what, REINDEX)
+        return Difference(kind, name.tenant, name.recording_id, key, what, REINDEX)
     if found.created_ms != row.created_ms:
         return _of_another_life(row, key, found)
     run = (found.first_number, found.last_number)
@@ -200,10 +200,10 @@ def unknown_object(
             proofs.add(shelf.sealed(holdings.name(number)))
         else:
             what = "it holds what nothing else holds, and the index doesn't know it"
-            return Difference("object-not-indexed", row.tenant, row.recording, key, what, REINDEX)
+            return Difference("object-not-indexed", row.tenant, row.recording_id, key, what, REINDEX)
     what = "the index does not refer to it: what it holds is elsewhere, too"
     return Difference(
-        "object-orphan", row.tenant, row.recording, key, what, MEND,
+        "object-orphan", row.tenant, row.recording_id, key, what, MEND,
         "remove_object", "held_elsewhere", tuple(sorted(proofs)),
     )  # fmt: skip
 
@@ -219,10 +219,11 @@ def _of_another_life(row: RecordingRow, key: str, found: Entry) -> Difference:
         " removal of them is recorded"
     )
     next_step = (
-        f"copy the object to a file, and `rrd import --tenant {row.tenant} --recording {row.recording} FILE`"
+        f"copy the object to a file, and"
+        f" `rrd import --tenant {row.tenant} --recording {row.recording_id} FILE`"
         " adds its events to the recording again; then delete the object by hand"
     )
-    return Difference("object-of-another-life", row.tenant, row.recording, key, what, next_step)
+    return Difference("object-of-another-life", row.tenant, row.recording_id, key, what, next_step)
 
 
 def places_of(holdings: Holdings, shelf: Shelf) -> tuple[str, ...]:
@@ -234,16 +235,16 @@ def places_of(holdings: Holdings, shelf: Shelf) -> tuple[str, ...]:
     )
 
 
-def _unreadable(key: str, tenant: str, recording: str) -> Difference:
+def _unreadable(key: str, tenant: str, recording_id: str) -> Difference:
     what = "the index doesn't know it, and it can't be read: neither its table nor its first bytes are whole"
     return Difference(
-        "object-unreadable", tenant, recording, key, what,
+        "object-unreadable", tenant, recording_id, key, what,
         "copy it away if it may be of use, then delete it from the store by hand",
     )  # fmt: skip
 
 
 def _of_index(row: RecordingRow, kind: str, what: str, next_step: str) -> Difference:
-    return Difference(kind, row.tenant, row.recording, "index", what, next_step)
+    return Difference(kind, row.tenant, row.recording_id, "index", what, next_step)
 
 
 def damaged_file(row: RecordingRow, path: str, number: int, what: str) -> Difference:
@@ -252,8 +253,8 @@ def damaged_file(row: RecordingRow, path: str, number: int, what: str) -> Differ
     entry = holdings.covering(number)
     if entry is not None:
         return Difference(
-            "copy-damaged", row.tenant, row.recording, path, f"{what}; the object has it, too", MEND,
+            "copy-damaged", row.tenant, row.recording_id, path, f"{what}; the object has it, too", MEND,
             "remove_file", "held_elsewhere", (holdings.key(entry),),
         )  # fmt: skip
     next_step = f"rrd inspect {path} tells what can still be read; put the file back from a backup"
-    return Difference("segment-damaged", row.tenant, row.recording, path, what, next_step)
+    return Difference("segment-damaged", row.tenant, row.recording_id, path, what, next_step)

@@ -83,8 +83,8 @@ def is_made_of(unfinished: str, segments: Sequence[str], *, disk: Readable) -> b
 
 
 def _is_same_life(one: Identity | None, other: Identity) -> bool:
-    return one is not None and (one.tenant, one.recording, one.created_ms) == (
-        other.tenant, other.recording, other.created_ms,
+    return one is not None and (one.tenant, one.recording_id, one.created_ms) == (
+        other.tenant, other.recording_id, other.created_ms,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from rrd.errors import CorruptSegment, StoreAway
 from rrd.index.rows import Commit, MetadataChange, SegmentRow, SegmentState
 from rrd.inventory.proof import is_held_elsewhere
 from rrd.layout import SegmentName
-from rrd.log import event
+from rrd.log import emit
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.reader import read_notes
 from rrd.segment.repair import Torn, cut_torn_tails
@@ -47,7 +47,7 @@ class Recovered:
     """Recordings, as (tenant, recording), that a rebuild found damaged, or with something missing."""
 
 
-class File(NamedTuple):
+class PlacedFile(NamedTuple):
     """A segment file, and which of the two places it is in."""
 
     name: SegmentName
@@ -66,7 +66,7 @@ class Block(NamedTuple):
 class Surveyed(NamedTuple):
     """A segment file that was looked at."""
 
-    file: File
+    file: PlacedFile
     identity: Identity | None
     """None if it is damaged, or if nothing in the file was ever acked."""
     blocks: list[Block]
@@ -84,7 +84,7 @@ class Surveyed(NamedTuple):
             yield Commit(
                 row_id=row_id,
                 tenant=self.file.name.tenant,
-                recording=self.file.name.recording,
+                recording_id=self.file.name.recording_id,
                 created_ms=created_ms,
                 segment=self.file.name.number,
                 segment_size=header.limit_offset,
@@ -111,7 +111,7 @@ class Survey:
         self._disk = disk
         self.result = Recovered()
 
-    def list_active(self) -> list[File]:
+    def list_active(self) -> list[PlacedFile]:
         """Return the files in ``active/`` by name. What a killed daemon did not sync is synced first."""
         for directory in (self.shelf.active_dir, self.shelf.sealed_root):
             self._disk.make_dirs(directory)
@@ -120,14 +120,14 @@ class Survey:
         strays: list[Unexpected] = []
         names = self.shelf.active_names(strays.append)
         log_unexpected(strays)
-        return [File(name, "active") for name in names]
+        return [PlacedFile(name, "active") for name in names]
 
-    def list_all(self) -> dict[tuple[str, str], list[File]]:
+    def list_all(self) -> dict[tuple[str, str], list[PlacedFile]]:
         """Return all segment files of each recording, by number."""
         files = {file.name: file for file in self.list_active()}
         strays: list[Unexpected] = []
         for name in self.shelf.sealed_names(strays.append):
-            sealed = File(name, "sealed")
+            sealed = PlacedFile(name, "sealed")
             if name in files:
                 active, path = self.shelf.path(*files[name]), self.shelf.path(*sealed)
                 if not self.shelf.is_same(active, path):
@@ -140,21 +140,21 @@ class Survey:
                     self._disk.unlink(active)
             files[name] = sealed
         log_unexpected(strays)
-        found: dict[tuple[str, str], list[File]] = {}
+        found: dict[tuple[str, str], list[PlacedFile]] = {}
         for file in sorted(files.values()):
             found.setdefault(file.name[:2], []).append(file)
         return found
 
-    def own_identity(self, file: File) -> Identity | None:
+    def own_identity(self, file: PlacedFile) -> Identity | None:
         """Return a file's identity; None if it is damaged, or is another segment's."""
         identity = self.identity(file)
         return identity if identity is not None and identity.name == file.name else None
 
-    def identity(self, file: File) -> Identity | None:
+    def identity(self, file: PlacedFile) -> Identity | None:
         """Return the identity that a file begins with; None if it is damaged."""
         return identity_of(self._disk, self.shelf.path(*file))
 
-    def not_as_known(self, files: list[File], known: dict[SegmentName, int]) -> list[File]:
+    def not_as_known(self, files: list[PlacedFile], known: dict[SegmentName, int]) -> list[PlacedFile]:
         """Return the files of each recording that has one which is not just as large as the index says."""
         suspects = {
             file.name[:2]
@@ -163,7 +163,7 @@ class Survey:
         }
         return [file for file in files if file.name[:2] in suspects]
 
-    def look(self, files: Sequence[File], known: Mapping[int, SegmentRow]) -> list[Surveyed]:
+    def look(self, files: Sequence[PlacedFile], known: Mapping[int, SegmentRow]) -> list[Surveyed]:
         """Look at all segments of one recording, in order, for a rebuild; repair torn tails.
 
         ``known``: by number, what the replaced index says. What lies below a size of it is no torn tail, and
@@ -188,7 +188,7 @@ class Survey:
         return found._replace(blocks=blocks)
 
     def look_at_all(
-        self, recordings: Iterable[tuple[Sequence[File], Mapping[int, int]]]
+        self, recordings: Iterable[tuple[Sequence[PlacedFile], Mapping[int, int]]]
     ) -> list[list[Surveyed]]:
         """``look`` at several recordings. All torn tails are repaired together, which takes few syncs."""
         mending = _Mending([], [])
@@ -198,7 +198,7 @@ class Survey:
 
     def _look_at(
         self,
-        files: Sequence[File],
+        files: Sequence[PlacedFile],
         sizes: Mapping[int, int],
         mending: _Mending,
         known: Mapping[int, SegmentRow],
@@ -221,7 +221,7 @@ class Survey:
         return found
 
     def _look(
-        self, file: File, limit: int | None, known_size: int, mending: _Mending, durable_size: int
+        self, file: PlacedFile, limit: int | None, known_size: int, mending: _Mending, durable_size: int
     ) -> Surveyed:
         path = self.shelf.path(*file)
         self.result.segments += 1
@@ -263,7 +263,7 @@ class Survey:
     def _count_corrupt(self, path: str, what: str, offset: int, found: Scan) -> None:
         self.result.corrupt += 1
         error = CorruptSegment(what, path=path, offset=offset)
-        event(
+        emit(
             logger, logging.ERROR, "segment_corrupt", error=error, next_step=f"rrd inspect {path}",
             good_blocks=len(found.blocks),
         )  # fmt: skip
@@ -277,7 +277,7 @@ class Survey:
         except CorruptSegment as error:
             # One damaged block must not keep everything else from being served.
             self.result.corrupt += 1
-            event(logger, logging.ERROR, "block_corrupt", error=error)
+            emit(logger, logging.ERROR, "block_corrupt", error=error)
             return None
         return tuple(MetadataChange(note.key, note.value, note.at_ms) for note in notes)
 
@@ -285,7 +285,7 @@ class Survey:
         copies = cut_torn_tails(self._disk, mending.torn, torn_dir=self.shelf.torn_dir)
         for (path, found), copy in zip(mending.torn, copies, strict=True):
             self.result.torn += 1
-            event(
+            emit(
                 logger, logging.WARNING, "torn_tail_cut", path=path, offset=found.good_size,
                 bytes=found.file_size - found.good_size, copy=copy,
             )  # fmt: skip
@@ -298,7 +298,7 @@ class Survey:
         """Tell of each segment whether its file is below ``sealed/``."""
         return [self._disk.is_file(self.shelf.sealed(name)) for name in names]
 
-    def is_copy(self, file: File, key: str, objects: Readable | None) -> bool:
+    def is_copy(self, file: PlacedFile, key: str, objects: Readable | None) -> bool:
         """Tell whether all of a file in ``active/`` is in ``sealed/`` or in an object; if not, log it.
 
         ``objects``: None if there is no store to ask.
@@ -315,7 +315,7 @@ class Survey:
                     return True
             except StoreAway as error:
                 why = str(error)
-        event(
+        emit(
             logger, logging.WARNING, "segment_copy_kept", path=path, object=key, why=why,
             next_step="the index has the object for it. rrd verify --mend (with the daemon stopped) removes"
             " the file if all of it is in the object; if it stays, rrd inspect tells what it holds",

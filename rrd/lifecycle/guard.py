@@ -20,7 +20,7 @@ from collections.abc import Callable
 from rrd import layout
 from rrd.errors import DataDirGone, DiskFull, RefusedError
 from rrd.index import home
-from rrd.log import event
+from rrd.log import emit
 
 POLL_INTERVAL_S = 0.25
 
@@ -37,7 +37,7 @@ def free_bytes(path: str) -> int:
     return status.f_bavail * status.f_frsize  # f_bfree would count what only root may use.
 
 
-class Place:
+class DataDirectory:
     """A data directory as it was when it was opened."""
 
     def __init__(self, data_dir: str) -> None:
@@ -68,7 +68,7 @@ class Guard:
         disk_free: Callable[[str], int] = free_bytes,
         monotonic: Callable[[], float] = time.monotonic,
         *,
-        place: Place | None = None,
+        place: DataDirectory | None = None,
     ) -> None:
         """``reserve_bytes``: what is kept free; 0 for none. ``place``: what must stay the same."""
         self._place = place
@@ -107,7 +107,7 @@ class Guard:
             free = self._disk_free(self._path)
         except OSError as error:
             if not self._is_blind:
-                event(logger, logging.ERROR, "disk_not_watched", path=self._path, error=error)
+                emit(logger, logging.ERROR, "disk_not_watched", path=self._path, error=error)
             self._is_blind = True
             return
         self._is_blind = False
@@ -116,13 +116,13 @@ class Guard:
         mark = self._reserve_bytes + self._reserve_bytes // 10 if self._refuses else self._reserve_bytes
         refuses = free < mark
         if refuses and not self._refuses:
-            event(
+            emit(
                 logger, logging.WARNING, "disk_reserve_reached", free_bytes=free,
                 reserve_bytes=self._reserve_bytes,
                 next_step="new events get 507 until there is room; see rrd retention, or add disk",
             )  # fmt: skip
         elif self._refuses and not refuses:
-            event(
+            emit(
                 logger,
                 logging.INFO,
                 "disk_has_room_again",
@@ -134,12 +134,12 @@ class Guard:
     def _look_at_place(self) -> None:
         is_gone = self._place is not None and not self._place.is_same()
         if is_gone and not self._is_gone:
-            event(
+            emit(
                 logger, logging.CRITICAL, "data_dir_gone", path=self._path,
                 next_step="put it back, or restart rrd; new events get 503 until then",
             )  # fmt: skip
         elif self._is_gone and not is_gone:
-            event(logger, logging.WARNING, "data_dir_back", path=self._path)
+            emit(logger, logging.WARNING, "data_dir_back", path=self._path)
         self._is_gone = is_gone
 
     async def run(self) -> None:

@@ -20,7 +20,7 @@ from rrd.clock import time_text
 from rrd.config import Config
 from rrd.disk import files
 from rrd.errors import NotFound
-from rrd.log import event
+from rrd.log import emit
 
 What = Literal["clock", "age", "bytes", "tombstones", "times"]
 
@@ -102,7 +102,7 @@ class Holds:
         except FileNotFoundError:
             return State()
         except (OSError, msgspec.DecodeError) as error:
-            event(logger, logging.WARNING, "retention_state_unreadable", path=self._path, error=error)
+            emit(logger, logging.WARNING, "retention_state_unreadable", path=self._path, error=error)
             return State()
 
     def save(self, state: State) -> None:
@@ -132,7 +132,7 @@ class Holds:
         except FileNotFoundError:
             return frozenset()
         except msgspec.DecodeError as error:
-            event(logger, logging.WARNING, "confirmation_unreadable", path=self._confirmed_path, error=error)
+            emit(logger, logging.WARNING, "confirmation_unreadable", path=self._confirmed_path, error=error)
             return frozenset()
 
     def forget_confirmed(self) -> None:

@@ -60,7 +60,7 @@ def is_recorded(files: Readable, path: str, tombstone: Tombstone) -> bool:
     identity = identity_of(files, path)
     if identity is None:
         return tombstone.reason == "erased" or not salvage(files, path).blocks
-    is_of_it = (identity.tenant, identity.recording) == (tombstone.tenant, tombstone.recording)
+    is_of_it = (identity.tenant, identity.recording_id) == (tombstone.tenant, tombstone.recording_id)
     return is_of_it and tombstone.covers(identity.created_ms)
 
 
@@ -69,6 +69,6 @@ def _found(disk: Disk, data_dir: str, tombstone: Tombstone) -> Iterator[tuple[st
 
     Listed, not guessed from the index: a segment whose first write failed is in none.
     """
-    yield from Shelf(disk, data_dir).entries_of(tombstone.tenant, tombstone.recording)
+    yield from Shelf(disk, data_dir).entries_of(tombstone.tenant, tombstone.recording_id)
     if tombstone.reason == "erased":
         yield data_dir, [name for name in disk.list_dir(data_dir) if home.is_old(name)]

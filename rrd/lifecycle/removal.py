@@ -40,7 +40,7 @@ from rrd.index.rows import RecordingRow, RemovedRecording
 from rrd.inventory.census import StoreFiles
 from rrd.lifecycle.departures import Departures, prefix_of
 from rrd.lifecycle.local_files import is_recorded, remove_files
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.files import ObjectFiles
 from rrd.objects.store import ObjectStore
 from rrd.recordings.claims import Claims
@@ -112,25 +112,25 @@ class Remover:
         """Let go of the thread, when ``run`` has ended and nothing is being removed."""
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def erase(self, tenant: str, recording: str) -> Receipt:
+    async def erase(self, tenant: str, recording_id: str) -> Receipt:
         """Remove a recording for good, whether the API shows it or not.
 
         When this returns it is gone, but for its objects if the receipt says so. Cancelled, it is finished by
         ``run`` or at the next start. Raises ``NotFound`` if there is no such recording, ``RrdError`` or
         ``OSError`` if something could not be removed, which is then done at the next start.
         """
-        row = await self._index.recording(tenant, recording)
+        row = await self._index.recording(tenant, recording_id)
         standing = None
         if row is None:
-            standing = await self._in_thread(lambda: self._tombstones.erased(tenant, recording))
+            standing = await self._in_thread(lambda: self._tombstones.erased(tenant, recording_id))
             if standing is None or standing.state == "done":
-                raise NotFound(f"there is no recording {recording}")
-        with self._departures.under_way(tenant, recording):
+                raise NotFound(f"there is no recording {recording_id}")
+        with self._departures.under_way(tenant, recording_id):
             tombstone = standing if row is None else await self._bury(row, "erased")
             assert tombstone is not None
             # First, and once more below: whoever holds the claim may do so for a while.
-            await self._registry.expel(tenant, recording)
-            async with self._claims.exclusive(tenant, recording):
+            await self._registry.expel(tenant, recording_id)
+            async with self._claims.exclusive(tenant, recording_id):
                 return await self._remove(tombstone)
 
     async def erase_matching(self, tenant: str, filters: Sequence[tuple[str, str]]) -> Receipt:
@@ -143,15 +143,15 @@ class Remover:
         total = Receipt()
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def erase(recording: str) -> Receipt:
+        async def erase(recording_id: str) -> Receipt:
             async with turns:
                 with contextlib.suppress(NotFound):  # Somebody else erased it in the meantime.
-                    return await self.erase(tenant, recording)
+                    return await self.erase(tenant, recording_id)
                 return Receipt()
 
         while page := await self._index.list_recordings(tenant, filters=filters, limit=_PAGE, offset=0):
             results = await asyncio.gather(
-                *(erase(found.recording) for found in page), return_exceptions=True
+                *(erase(found.recording_id) for found in page), return_exceptions=True
             )
             for result in results:
                 if isinstance(result, BaseException):
@@ -159,24 +159,24 @@ class Remover:
                 total = total.plus(result)
         return total
 
-    async def expire(self, tenant: str, recording: str, *, last_stored_ms: int) -> Receipt:
+    async def expire(self, tenant: str, recording_id: str, *, last_stored_ms: int) -> Receipt:
         """Remove a recording into which nothing was stored since ``last_stored_ms``; it may begin anew later.
 
         Raises like ``erase``, and ``NotFound`` as well if something was stored in the meantime.
         """
-        async with self._claims.exclusive(tenant, recording):
+        async with self._claims.exclusive(tenant, recording_id):
             # Whoever writes to it is spared, unless it is too late for that.
-            await self._unchanged(tenant, recording, last_stored_ms)
-            with self._departures.under_way(tenant, recording):
-                await self._registry.expel(tenant, recording)
-                row = await self._unchanged(tenant, recording, last_stored_ms)
+            await self._unchanged(tenant, recording_id, last_stored_ms)
+            with self._departures.under_way(tenant, recording_id):
+                await self._registry.expel(tenant, recording_id)
+                row = await self._unchanged(tenant, recording_id, last_stored_ms)
                 tombstone = await self._bury(row, "expired")
             return await self._remove(tombstone)
 
-    async def _unchanged(self, tenant: str, recording: str, last_stored_ms: int) -> RecordingRow:
-        row = await self._index.recording(tenant, recording)
+    async def _unchanged(self, tenant: str, recording_id: str, last_stored_ms: int) -> RecordingRow:
+        row = await self._index.recording(tenant, recording_id)
         if row is None or row.extent.stored_ms > last_stored_ms:
-            raise NotFound(f"recording {recording} has gone, or was written to")
+            raise NotFound(f"recording {recording_id} has gone, or was written to")
         return row
 
     async def resume(self) -> int:
@@ -191,7 +191,7 @@ class Remover:
             except (OSError, RrdError) as error:
                 _log_failure(tombstone, error)
         if begun:
-            event(logger, logging.INFO, "removals_resumed", recordings=len(begun))
+            emit(logger, logging.INFO, "removals_resumed", recordings=len(begun))
         self._something.set()
         return len(begun)
 
@@ -202,7 +202,7 @@ class Remover:
             try:
                 left = await self.finish()
             except (OSError, RrdError) as error:
-                event(logger, logging.ERROR, "removals_not_finished", error=error)
+                emit(logger, logging.ERROR, "removals_not_finished", error=error)
                 left = 1
             if left:
                 backoff.failures += 1
@@ -217,10 +217,10 @@ class Remover:
         self._is_away = False
         left = 0
         for found in await self._in_thread(self._tombstones.pending):
-            if self.is_leaving(found.tenant, found.recording):
+            if self.is_leaving(found.tenant, found.recording_id):
                 continue  # Somebody is at it just now, and owes a receipt for it.
             try:
-                async with self._claims.exclusive(found.tenant, found.recording):
+                async with self._claims.exclusive(found.tenant, found.recording_id):
                     left += await self._finish(found)
             except (OSError, RrdError) as error:
                 _log_failure(found, error)
@@ -229,7 +229,7 @@ class Remover:
 
     async def _finish(self, found: Tombstone) -> int:
         # Looked at again: whoever had the claim before may have been just about to finish it.
-        lives = await self._in_thread(lambda: self._tombstones.lives(found.tenant, found.recording))
+        lives = await self._in_thread(lambda: self._tombstones.lives(found.tenant, found.recording_id))
         still = [life for life in lives if life.created_ms == found.created_ms and life.state != "done"]
         return (await self._remove(still[0])).pending if still else 0
 
@@ -237,7 +237,7 @@ class Remover:
         at_ms = self._clock.now_ms()
         return await self._in_thread(
             lambda: self._tombstones.bury(
-                row.tenant, row.recording, created_ms=row.created_ms, reason=reason, at_ms=at_ms,
+                row.tenant, row.recording_id, created_ms=row.created_ms, reason=reason, at_ms=at_ms,
                 events=row.next_seq - 1, size=row.stored_bytes, objects=len(row.objects),
             )
         )  # fmt: skip
@@ -246,8 +246,8 @@ class Remover:
         """Take the steps from 2 on. Whoever calls holds the claim."""
         removed: RemovedRecording | None = None
         if tombstone.state == "begun":
-            with self._departures.under_way(tombstone.tenant, tombstone.recording):
-                await self._registry.expel(tombstone.tenant, tombstone.recording)
+            with self._departures.under_way(tombstone.tenant, tombstone.recording_id):
+                await self._registry.expel(tombstone.tenant, tombstone.recording_id)
                 removed = await self._remove_here(tombstone)
             metrics.RECORDINGS_REMOVED.add(tombstone.reason)
         events, size = _counts(tombstone, removed)
@@ -260,21 +260,21 @@ class Remover:
             await self._in_thread(
                 lambda: self._tombstones.done(tombstone, events=events, size=size, objects=known)
             )
-        event(
-            logger, logging.INFO, tombstone.reason, recording=tombstone.recording, events=events, bytes=size,
-            objects=objects, pending=objects is None,
+        emit(
+            logger, logging.INFO, tombstone.reason, recording=tombstone.recording_id, events=events,
+            bytes=size, objects=objects, pending=objects is None,
         )  # fmt: skip
         mine = (1, removed.events, removed.stored_bytes) if removed is not None else (0, 0, 0)
         return Receipt(*mine, objects or 0, int(objects is None))
 
     async def _remove_here(self, tombstone: Tombstone) -> RemovedRecording | None:
         """Steps 3 and 4. Return what the index knew; None if it had forgotten it before."""
-        tenant, recording = tombstone.tenant, tombstone.recording
-        row = await self._index.recording(tenant, recording)
+        tenant, recording_id = tombstone.tenant, tombstone.recording_id
+        row = await self._index.recording(tenant, recording_id)
         removed = None
         # Another life of it, in an index that was made anew meanwhile, is not what was to be removed.
         if row is not None and tombstone.covers(row.created_ms):
-            removed = await self._index.remove(tenant, recording)
+            removed = await self._index.remove(tenant, recording_id)
         cleared = await self._in_thread(lambda: remove_files(self._disk, self._config.data_dir, tombstone))
         if cleared.kept:
             _log_kept(tombstone, cleared.kept)
@@ -296,7 +296,7 @@ class Remover:
                 count = await self._remove_life(tombstone, prefix)
         except (OSError, ObjectError) as error:
             self._is_away = True
-            event(logger, logging.WARNING, "objects_not_removed", store=self._store.name, error=error)
+            emit(logger, logging.WARNING, "objects_not_removed", store=self._store.name, error=error)
             return None
         # Once more: somebody who was reading may have put a part of it back.
         self._files.forget(prefix)
@@ -340,8 +340,8 @@ def _counts(tombstone: Tombstone, removed: RemovedRecording | None) -> tuple[int
 
 def _log_kept(tombstone: Tombstone, places: Sequence[str]) -> None:
     """Log what has the recording's name, and is not what was to be removed."""
-    event(
-        logger, logging.WARNING, "removal_kept", recording=tombstone.recording, count=len(places),
+    emit(
+        logger, logging.WARNING, "removal_kept", recording=tombstone.recording_id, count=len(places),
         places=", ".join(places[:_PLACES_LOGGED_MAX]),
         next_step="no removal of it is recorded: it is another beginning of the recording, or damaged. rrd"
         " verify tells what it is",
@@ -349,7 +349,7 @@ def _log_kept(tombstone: Tombstone, places: Sequence[str]) -> None:
 
 
 def _log_failure(tombstone: Tombstone, error: Exception) -> None:
-    event(
-        logger, logging.ERROR, "removal_not_finished", recording=tombstone.recording, error=error,
+    emit(
+        logger, logging.ERROR, "removal_not_finished", recording=tombstone.recording_id, error=error,
         next_step="it is tried again; see what the error says about the disk",
     )  # fmt: skip

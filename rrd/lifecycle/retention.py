@@ -34,7 +34,7 @@ _CLEAN_SLACK_MS = 3_600_000
 Why = Literal["age", "bytes of its tenant", "bytes of all"]
 
 
-class Limits(NamedTuple):
+class RetentionLimits(NamedTuple):
     """How long recordings may stay and how much they may take. None and 0: without limit."""
 
     age_ms: int | None
@@ -91,9 +91,9 @@ class Aged:
 Plan: TypeAlias = Generator[Ask, Sequence[AgeRow], list[Expiry]]
 
 
-def limits_of(config: Config) -> Limits:
+def limits_of(config: Config) -> RetentionLimits:
     """Return retention's share of the settings. Raises ``ConfigError`` with the setting's name."""
-    return Limits(
+    return RetentionLimits(
         live_ms=config.seal_idle_s * 1000,
         age_ms=age_ms("retention_age", config.retention_age),
         age_ms_of_tenant=ages_of_tenants(config),
@@ -103,7 +103,7 @@ def limits_of(config: Config) -> Limits:
 
 
 def plan(
-    limits: Limits,
+    limits: RetentionLimits,
     tenants: Sequence[TenantRow],
     *,
     now_ms: int,
@@ -233,7 +233,7 @@ class _Oldest:
 
 async def look(
     index: Index,
-    limits: Limits,
+    limits: RetentionLimits,
     *,
     now_ms: int,
     count_max: int,
@@ -268,7 +268,7 @@ class Share(NamedTuple):
         return max((100 * part / whole for part, whole in pairs if whole > 0), default=0.0)
 
 
-async def share_by_age(index: Index, limits: Limits, *, now_ms: int) -> Share:
+async def share_by_age(index: Index, limits: RetentionLimits, *, now_ms: int) -> Share:
     """Return how much is too old, of all tenants' recordings. Walks all of them, a page at a time."""
     recordings = recordings_of = size = size_of = after = 0
     while rows := await index.oldest(tenant=None, after_row_id=after, limit=_PAGE):
@@ -283,7 +283,7 @@ async def share_by_age(index: Index, limits: Limits, *, now_ms: int) -> Share:
     return Share(recordings, recordings_of, size, size_of)
 
 
-def share_by_bytes(tenants: Sequence[TenantRow], limits: Limits) -> Share:
+def share_by_bytes(tenants: Sequence[TenantRow], limits: RetentionLimits) -> Share:
     """Return how many bytes are over the limits, of all. Recordings are not counted."""
     left = {tenant.name: tenant.storage_bytes for tenant in tenants}
     size_of = sum(left.values())

@@ -29,7 +29,7 @@ from rrd.lifecycle.holds import Hold, Holds, State, What, new_id
 from rrd.lifecycle.removal import Remover
 from rrd.lifecycle.retention import Aged, Expiry, limits_of, look, share_by_age, share_by_bytes
 from rrd.lifecycle.wall_clock import JUMP_MS, Reading, WallClock
-from rrd.log import event
+from rrd.log import emit
 from rrd.tombstones import Tombstones
 
 ROUND_INTERVAL_S = 60.0
@@ -91,7 +91,7 @@ class Retention:
                 while await self.round() >= _ROUND_MAX:
                     pass
             except (OSError, RrdError) as error:
-                event(logger, logging.ERROR, "retention_failed", error=error, next_step="it is tried again")
+                emit(logger, logging.ERROR, "retention_failed", error=error, next_step="it is tried again")
             await self._pause()
 
     async def _pause(self) -> None:
@@ -175,7 +175,7 @@ class Retention:
             else:
                 self._take_effect(state, hold.what)
             del state.holds[what]
-            event(logger, logging.WARNING, "retention_confirmed", what=what, now=hold.now_ms)
+            emit(logger, logging.WARNING, "retention_confirmed", what=what, now=hold.now_ms)
         await self._save(state)
         await asyncio.to_thread(self._holds.forget_confirmed)
 
@@ -250,19 +250,19 @@ class Retention:
         for row, _ in goes:
             try:
                 receipt = await self._remover.expire(
-                    row.tenant, row.recording, last_stored_ms=row.last_stored_ms
+                    row.tenant, row.recording_id, last_stored_ms=row.last_stored_ms
                 )
             except NotFound:  # Erased, or written to in the meantime.
                 continue
             except (OSError, RrdError) as error:
                 # One that can't be removed now must not keep all the others.
-                event(logger, logging.ERROR, "expiry_failed", recording=row.recording, error=error)
+                emit(logger, logging.ERROR, "expiry_failed", recording=row.recording_id, error=error)
                 failed += 1
                 continue
             count += receipt.recordings
             size += receipt.bytes
         if goes:
-            event(logger, logging.INFO, "retention", recordings=count, bytes=size)
+            emit(logger, logging.INFO, "retention", recordings=count, bytes=size)
         return count, failed
 
     async def _note_withheld(self, state: State, aged: Aged, now_ms: int) -> None:
@@ -294,11 +294,11 @@ class Retention:
 
 def _lift(state: State, what: What, why: str) -> None:
     if state.holds.pop(what, None) is not None:
-        event(logger, logging.WARNING, "retention_not_held", what=what, reason=why)
+        emit(logger, logging.WARNING, "retention_not_held", what=what, reason=why)
 
 
 def _tell(hold: Hold) -> None:
-    event(
+    emit(
         logger, logging.WARNING, "retention_held", what=hold.what, reason=hold.text(),
         recordings=hold.recordings, bytes=hold.bytes,
         next_step="rrd retention shows what would go; rrd retention --confirm if that is right",

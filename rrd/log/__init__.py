@@ -1,4 +1,4 @@
-"""The log: one line an event on stderr, made for people and for ``grep``, and free of secrets.
+"""The log: one line a happening on stderr, made for people and for ``grep``, and free of secrets.
 
 A line is a constant word first, then ``key=value`` pairs with the unit in the key::
 
@@ -67,7 +67,7 @@ _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ER
 _ours = logging.getLogger("rrd")
 
 
-def event(
+def emit(
     logger: logging.Logger,
     level: int,
     name: str,
@@ -76,10 +76,10 @@ def event(
     exc_info: bool | BaseException = False,
     **fields: object,
 ) -> None:
-    """Log one event: its constant ``name``, then ``fields`` in the order given, those that are None left out.
+    """Log one line: its constant ``name``, then ``fields`` in the order given, those that are None left out.
 
     ``exc_info``, an exception or True for the one that is being handled, follows as a short traceback.
-    Events of one name, and of one ``code`` if they have that field, share a limit (``log_limit``).
+    Lines of one name, and of one ``code`` if they have that field, share a limit (``log_limit``).
     """
     if level >= logging.INFO:
         metrics.note_logged(name, fields)
@@ -244,7 +244,7 @@ def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
     """
     task = context.get("task") or context.get("future")
     error = context.get("exception")
-    event(
+    emit(
         _ours, logging.ERROR, "loop_error", message=_constant_part(str(context.get("message", ""))),
         task=task.get_name() if isinstance(task, asyncio.Task) else None, exc_info=error or False,
     )  # fmt: skip
@@ -314,13 +314,13 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    event(_ours, logging.ERROR, "crashed", exc_info=error)
+    emit(_ours, logging.ERROR, "crashed", exc_info=error)
 
 
 def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
     """Log an exception in ``__del__`` or a callback of the collector, without the ``repr`` of its object."""
     where = getattr(args.object, "__qualname__", type(args.object).__qualname__)
-    event(_ours, logging.ERROR, "unraisable", object=where, exc_info=args.exc_value or False)
+    emit(_ours, logging.ERROR, "unraisable", object=where, exc_info=args.exc_value or False)
 
 
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
@@ -328,4 +328,4 @@ def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
     # A thread that asks to end itself is no failure.
     if error is not None and not isinstance(error, SystemExit):
         name = args.thread.name if args.thread else "?"
-        event(_ours, logging.ERROR, "thread_crashed", thread=name, exc_info=error)
+        emit(_ours, logging.ERROR, "thread_crashed", thread=name, exc_info=error)

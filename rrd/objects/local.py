@@ -100,7 +100,7 @@ class LocalStore:
     async def delete(self, key: str) -> None:
         path = self._path(key)
         async with self._changing:
-            both = [_File(path, key, False), _File(_hidden(path), key, True)]
+            both = [_StoredFile(path, key, False), _StoredFile(_hidden(path), key, True)]
             await self._run(f"delete {key}", functools.partial(self._remove, both))
 
     async def delete_prefix(self, prefix: str) -> Removed:
@@ -177,7 +177,7 @@ class LocalStore:
         finally:
             self._disk.close(handle)
 
-    def _remove(self, found: Iterable[_File], call: _Call) -> Removed:
+    def _remove(self, found: Iterable[_StoredFile], call: _Call) -> Removed:
         """Unlink files, and then directories that are empty now."""
         objects = size = 0
         self._find_root()
@@ -194,7 +194,7 @@ class LocalStore:
             files.remove_empty_dirs(directory, below=self._root)
         return Removed(objects, size)
 
-    def _walk(self, prefix: str) -> Iterator[_File]:
+    def _walk(self, prefix: str) -> Iterator[_StoredFile]:
         """Yield files whose keys begin with ``prefix``, in the order of keys.
 
         Memory: the names of one directory on each level.
@@ -207,7 +207,7 @@ class LocalStore:
         if not any(os.path.islink(f"{self._root}/{parent}") for parent in parents):
             yield from self._walk_dir(below, prefix)
 
-    def _walk_dir(self, below: str, prefix: str) -> Iterator[_File]:
+    def _walk_dir(self, below: str, prefix: str) -> Iterator[_StoredFile]:
         if below == _FSCK_DIR:
             return
         self._find_root()
@@ -233,7 +233,7 @@ class LocalStore:
             if is_hidden:
                 key = below + name[1 : -len(_HIDDEN)]
             if key.startswith(prefix) and (is_hidden or _is_key(name)):
-                yield _File(f"{self._root}/{below}{name}", key, is_hidden)
+                yield _StoredFile(f"{self._root}/{below}{name}", key, is_hidden)
 
     def _find_root(self) -> None:
         if not os.path.isdir(self._root):
@@ -286,7 +286,7 @@ class _Call:
             raise StoreAway("given up")
 
 
-class _File(NamedTuple):
+class _StoredFile(NamedTuple):
     path: str
     key: str
     is_hidden: bool
@@ -310,7 +310,7 @@ def _size(path: str) -> int:
     return found.st_size
 
 
-def _info(file: _File) -> ObjectInfo | None:
+def _info(file: _StoredFile) -> ObjectInfo | None:
     with contextlib.suppress(FileNotFoundError):
         found = os.lstat(file.path)
         if stat.S_ISREG(found.st_mode):

@@ -7,8 +7,8 @@ from bisect import bisect_left
 from rrd.errors import CorruptSegment
 from rrd.playback.bodies import Events, are_long, is_plain, take_apart, view
 from rrd.playback.order import EVENT_OVERHEAD
-from rrd.playback.table import Table
-from rrd.segment.reader import Room
+from rrd.playback.table import PlaybackTable
+from rrd.segment.reader import DecodeBuffer
 
 CHUNK_BYTES = 240 << 10
 """About the size of a chunk. Writing one costs 20 µs whatever its size; twice this is no faster."""
@@ -17,11 +17,11 @@ CHUNK_BYTES = 240 << 10
 class Blocks:
     """The events of blocks, less what is not in the table's range."""
 
-    def __init__(self, table: Table, *, whole_lines: bool = False) -> None:
+    def __init__(self, table: PlaybackTable, *, whole_lines: bool = False) -> None:
         """``whole_lines``: with the lines as they are stored, and not with bodies made of them."""
         self._table = table
         self._whole_lines = whole_lines
-        self._room = Room()
+        self._room = DecodeBuffer()
         self.are_lent = False
         """The events loaded last are views, good until the next are loaded."""
 

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE, Body
 from rrd.segment.format import BlockHeader
-from rrd.segment.lines import Event, look_at_lines
+from rrd.segment.lines import StoredEvent, look_at_lines
 
 _LONG_LINE_BYTES = 2048
 """From this mean length on, one find and one slice a line beat ``split``, which copies each line once
@@ -136,7 +136,7 @@ def _in_order(events: Events) -> Events:
     )
 
 
-def _marks(found: list[Event]) -> bytes:
+def _marks(found: list[StoredEvent]) -> bytes:
     return bytes(
         [
             (event.sequence_id is not UNSET) * OWN_SEQUENCE

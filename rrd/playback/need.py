@@ -6,7 +6,7 @@ import heapq
 from typing import NamedTuple
 
 from rrd.playback.order import EVENT_OVERHEAD
-from rrd.playback.table import Table
+from rrd.playback.table import PlaybackTable
 
 
 class Need(NamedTuple):
@@ -16,7 +16,7 @@ class Need(NamedTuple):
     most: int
 
 
-def need_of(table: Table) -> Need:
+def need_of(table: PlaybackTable) -> Need:
     """Return what ``read_in_order`` takes for a table. Some 3 µs a block.
 
     Blocks that lie apart in time are held one at a time, those that overlap together. One more is on its way

@@ -2,9 +2,9 @@
 
 Every file that may hold events of the recording is read once: local segments, known to the index or not, and
 published objects. Each intact block is taken for the sequenceIds that no earlier file gave; where two files
-hold some of the same events, a block is cut. So a ``Table`` comes out that ``read_in_order``, ``read_stored``
-and an export read like any other, and what is missing of 1 to ``next_seq`` is known by number before the
-first byte of an answer.
+hold some of the same events, a block is cut. So a ``PlaybackTable`` comes out that ``read_in_order``,
+``read_stored`` and an export read like any other, and what is missing of 1 to ``next_seq`` is known by
+number before the first byte of an answer.
 
 Reading a recording in this way takes about twice as long: everything is checked first.
 """
@@ -21,8 +21,8 @@ from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.index.rows import RecordingRow
 from rrd.layout import SegmentName
 from rrd.playback.bodies import take_apart
-from rrd.playback.sources import BlockSource, Cut, IntactFile
-from rrd.playback.table import ALWAYS, Between, Table
+from rrd.playback.sources import BlockFile, Cut, IntactFile
+from rrd.playback.table import ALWAYS, Between, PlaybackTable
 from rrd.segment.format import BlockHeader, Identity
 from rrd.segment.salvage import identity_of, salvage
 from rrd.shelf.holdings import Holdings
@@ -64,7 +64,7 @@ class Missing(NamedTuple):
 class Salvaged(NamedTuple):
     """A recording as far as it can be read."""
 
-    table: Table
+    table: PlaybackTable
     event_count: int
     """Events that were acked, intact or not."""
     missing: list[Missing]
@@ -107,7 +107,7 @@ def plan_salvage(
     return gathering.result(between)
 
 
-def check(table: Table) -> None:
+def check(table: PlaybackTable) -> None:
     """Read all blocks of a table and hold them against their checksums. Blocking.
 
     Raises ``CorruptSegment``, ``OSError``, ``StoreAway``.
@@ -137,7 +137,7 @@ class _Block(NamedTuple):
     file: int
     """Which of the files that were looked at, from 0."""
     header: BlockHeader
-    source: BlockSource
+    source: BlockFile
 
 
 def _segments(shelf: Shelf, holdings: Holdings) -> Iterator[_Place]:
@@ -157,7 +157,7 @@ def _objects(objects: Readable, holdings: Holdings) -> Iterator[_Place]:
 def _unknown(shelf: Shelf, holdings: Holdings) -> Iterator[_Place]:
     """Yield local files with the recording's name that the index doesn't know."""
     known = {segment.number for segment in holdings.segments}
-    found = shelf.of(holdings.tenant, holdings.recording)
+    found = shelf.of(holdings.tenant, holdings.recording_id)
     for number in sorted((found.active.keys() | found.sealed.keys()) - known):
         name = holdings.name(number)
         yield _Place(shelf.reader(name, first="sealed"), shelf.sealed(name), None, number, False, False)
@@ -199,8 +199,10 @@ class _Gathering:
         is_own = identity is None or self._is_own(identity, place)
         if not is_own:
             assert identity is not None
-            self._tell(place, f"it holds segment {identity.number} of {identity.tenant} {identity.recording}")
-            if identity.name[:2] != (self._row.tenant, self._row.recording):
+            self._tell(
+                place, f"it holds segment {identity.number} of {identity.tenant} {identity.recording_id}"
+            )
+            if identity.name[:2] != (self._row.tenant, self._row.recording_id):
                 return []
             size = None if identity.is_object else self._sizes.get(identity.number)
         found = salvage(place.files, place.path, durable_size=size)
@@ -212,7 +214,7 @@ class _Gathering:
 
     def _is_own(self, identity: Identity, place: _Place) -> bool:
         row = self._row
-        name = SegmentName(row.tenant, row.recording, place.number)
+        name = SegmentName(row.tenant, row.recording_id, place.number)
         return (identity.name, identity.is_object, identity.created_ms) == (
             name, place.is_object, row.created_ms,
         )  # fmt: skip
@@ -225,7 +227,7 @@ class _Gathering:
         """Take a block, or what of it no other gives."""
         for first_seq, limit_seq in self._free(header.first_seq, header.limit_seq):
             block = header
-            made: BlockSource = source
+            made: BlockFile = source
             if limit_seq - first_seq < header.event_count:
                 cut = Cut(source, header, first_seq, limit_seq)
                 block, made = cut.header, cut
@@ -250,7 +252,7 @@ class _Gathering:
         return free
 
     def result(self, between: Between) -> Salvaged:
-        table = Table(self._row.recording, between)
+        table = PlaybackTable(self._row.recording_id, between)
         before: _Block | None = None
         for block in self._blocks:
             # A file of its own for what is read together: nothing lies between its blocks but blocks.
@@ -294,7 +296,7 @@ def _bounds(row: RecordingRow) -> tuple[float | None, float | None]:
     return min(times, default=None), max(times, default=row.extent.last_ts)
 
 
-def _can_be_taken_apart(source: BlockSource, header: BlockHeader) -> bool:
+def _can_be_taken_apart(source: BlockFile, header: BlockHeader) -> bool:
     try:
         take_apart(source.events(header), header, timed=True)
     except (ValueError, CorruptSegment):

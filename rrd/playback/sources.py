@@ -22,11 +22,11 @@ from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.index.rows import ObjectRow, SegmentState
 from rrd.layout import SegmentName
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.files import ObjectFiles
 from rrd.segment.format import BlockHeader
 from rrd.segment.lines import look_at_lines
-from rrd.segment.reader import Room, read_data, read_data_now, read_events, read_events_into
+from rrd.segment.reader import DecodeBuffer, read_data, read_data_now, read_events, read_events_into
 from rrd.segment.table import read_table
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
@@ -42,7 +42,7 @@ _HELD_BLOCKS = 2
 """Blocks of an object held decoded while its segments' blocks are taken from it: neighbours, at a border."""
 
 
-class BlockSource(Protocol):
+class BlockFile(Protocol):
     """A file with blocks."""
 
     @property
@@ -59,7 +59,7 @@ class BlockSource(Protocol):
         """Return the events of a block of it, as ``segment.reader.read_events`` does."""
         ...
 
-    def events_into(self, header: BlockHeader, room: Room) -> None:
+    def events_into(self, header: BlockHeader, room: DecodeBuffer) -> None:
         """Put the events of a block at the start of ``room``, as ``segment.reader.read_events_into`` does."""
         ...
 
@@ -84,7 +84,7 @@ class ObjectFile:
         self._files = files
         self._name = holdings.name(row.first_number)
         self._with_events: list[BlockHeader] | None = None
-        self._held: OrderedDict[int, _Lines] = OrderedDict()
+        self._held: OrderedDict[int, _BlockLines] = OrderedDict()
         files.expect(self.path, row.size)
 
     def headers(self) -> list[BlockHeader]:
@@ -106,7 +106,7 @@ class ObjectFile:
         """Return the events of one of its own blocks."""
         return self._read(lambda: read_events(self._files, self.path, header))
 
-    def events_into(self, header: BlockHeader, room: Room) -> None:
+    def events_into(self, header: BlockHeader, room: DecodeBuffer) -> None:
         """Put the events of one of its own blocks at the start of ``room``."""
         self._read(lambda: read_events_into(self._files, self.path, header, room))
 
@@ -133,12 +133,12 @@ class ObjectFile:
             first_seq = limit
         return b"".join(parts)
 
-    def _lines_of(self, header: BlockHeader) -> _Lines:
+    def _lines_of(self, header: BlockHeader) -> _BlockLines:
         found = self._held.get(header.offset)
         if found is None:
             while len(self._held) >= _HELD_BLOCKS:
                 self._held.popitem(last=False)
-            found = self._held[header.offset] = _Lines(self.events(header))
+            found = self._held[header.offset] = _BlockLines(self.events(header))
             if found.count != header.event_count:
                 raise self._corrupt(
                     f"{found.count} lines, not as many as counted, in the block", header.offset
@@ -212,7 +212,7 @@ class SegmentFile:
             tell_of_local_copy(error, self._rolled)
         return _events_of(self._rolled, header)
 
-    def events_into(self, header: BlockHeader, room: Room) -> None:
+    def events_into(self, header: BlockHeader, room: DecodeBuffer) -> None:
         """Put the events of one of its blocks at the start of ``room``, from the object if need be."""
         try:
             self.read(lambda path: read_events_into(self._disk, path, header, room))
@@ -256,7 +256,7 @@ class IntactFile:
     def events(self, header: BlockHeader) -> bytes:
         return read_events(self._files, self.path, header)
 
-    def events_into(self, header: BlockHeader, room: Room) -> None:
+    def events_into(self, header: BlockHeader, room: DecodeBuffer) -> None:
         read_events_into(self._files, self.path, header, room)
 
     def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
@@ -295,9 +295,9 @@ class Cut:
         """Of the events that it gives."""
 
     def events(self, _: BlockHeader) -> bytes:
-        return _Lines(self._source.events(self._whole)).slice(self._start, self._limit)
+        return _BlockLines(self._source.events(self._whole)).slice(self._start, self._limit)
 
-    def events_into(self, header: BlockHeader, room: Room) -> None:
+    def events_into(self, header: BlockHeader, room: DecodeBuffer) -> None:
         room.make(header.raw_size)[: header.raw_size] = self.events(header)
 
     def data(self, headers: Sequence[BlockHeader]) -> list[bytes]:
@@ -323,10 +323,10 @@ def _events_of(rolled: ObjectFile, header: BlockHeader) -> bytes:
 def tell_of_local_copy(error: Exception, rolled: ObjectFile) -> None:
     """Log what is wrong with the local copy of an object. That it has gone is no news."""
     if not isinstance(error, FileNotFoundError):
-        event(logger, logging.WARNING, "local_copy_unreadable", key=rolled.path, error=error)
+        emit(logger, logging.WARNING, "local_copy_unreadable", key=rolled.path, error=error)
 
 
-class _Lines:
+class _BlockLines:
     """The decoded events of a block, to be cut by their number."""
 
     __slots__ = ("_limits", "_raw")

@@ -42,8 +42,8 @@ class Splicer:
 
     __slots__ = ("_form", "_numbered", "_unnumbered", "tail_size")
 
-    def __init__(self, recording: str, form: Form) -> None:
-        member = b',"recordingId":' + msgspec.json.encode(recording)
+    def __init__(self, recording_id: str, form: Form) -> None:
+        member = b',"recordingId":' + msgspec.json.encode(recording_id)
         end = b"}" + form.between
         self._form = form
         self._unnumbered = {OWN_SEQUENCE: member + end, OWN_SEQUENCE | OWN_RECORDING: end}

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import zstandard
 
-from rrd.playback.sources import BlockSource
-from rrd.playback.table import ALWAYS, Table
+from rrd.playback.sources import BlockFile
+from rrd.playback.table import ALWAYS, PlaybackTable
 from rrd.segment.format import BlockHeader
 
 SPAN_BYTES = 128 << 10
@@ -38,7 +38,7 @@ _NO_EVENTS = zstandard.ZstdCompressor(level=1).compress(b"")
 """A file without any frame is not a zstd file (RFC 8878, section 3)."""
 
 
-async def read_stored(table: Table, *, threads: Executor) -> AsyncGenerator[bytes, None]:
+async def read_stored(table: PlaybackTable, *, threads: Executor) -> AsyncGenerator[bytes, None]:
     """Yield the data of all blocks as chunks, whose edges mean nothing.
 
     What is at hand is read right here, since it takes less time than to have a thread do it; ``threads``
@@ -66,7 +66,7 @@ async def read_stored(table: Table, *, threads: Executor) -> AsyncGenerator[byte
         yield _NO_EVENTS
 
 
-def stored_size(table: Table) -> int | None:
+def stored_size(table: PlaybackTable) -> int | None:
     """Return how many bytes ``read_stored`` yields. None if others may have to stand in for some of them."""
     if any(file.has_stand_in for file in table.files):
         return None
@@ -76,11 +76,11 @@ def stored_size(table: Table) -> int | None:
 class _Span(NamedTuple):
     """Neighbouring blocks in one file, as many as are worth one read."""
 
-    source: BlockSource
+    source: BlockFile
     headers: list[BlockHeader]
 
 
-def _spans(table: Table) -> Iterator[_Span]:
+def _spans(table: PlaybackTable) -> Iterator[_Span]:
     span: _Span | None = None
     for number in range(len(table)):
         source, header = table.block(number)

@@ -17,13 +17,13 @@ from rrd.playback.blocks import CHUNK_BYTES, Blocks
 from rrd.playback.bodies import Events
 from rrd.playback.order import Merge
 from rrd.playback.splice import Body, Form, Splicer
-from rrd.playback.table import ALWAYS, Table
+from rrd.playback.table import ALWAYS, PlaybackTable
 
 CHUNK_BYTES_MAX = 512 << 10
 """No chunk is larger: an event of 20 MB goes out in pieces, so that compressing one piece holds up nobody."""
 
 
-def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[bytes, None, None]:
+def read_in_order(table: PlaybackTable, *, form: Form, bytes_max: int) -> Generator[bytes, None, None]:
     """Yield the events of a table's range by (timestamp, arrival) as chunks, whose edges mean nothing.
 
     ``bytes_max``: budget for decoded blocks (``order``). Blocking. Raises ``CorruptSegment`` where a block is
@@ -33,7 +33,7 @@ def read_in_order(table: Table, *, form: Form, bytes_max: int) -> Generator[byte
     merge = Merge(
         table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
     )
-    splicer = Splicer(table.recording, form)
+    splicer = Splicer(table.recording_id, form)
     pieces: list[Body] = [form.opening]
     size = count = 0
     for run in merge.runs():

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment
 from rrd.objects.files import ObjectFiles
-from rrd.playback.sources import BlockSource, ObjectFile, SegmentFile, tell_of_local_copy
+from rrd.playback.sources import BlockFile, ObjectFile, SegmentFile, tell_of_local_copy
 from rrd.segment.format import HEADER_FIELDS, IDENTITY_READ_SIZE, BlockHeader, decode_identity
 from rrd.segment.walk import HEADERS_BYTES, ReadAhead
 from rrd.shelf.holdings import Holding, Holdings
@@ -50,16 +50,25 @@ class Between(NamedTuple):
 ALWAYS = Between(-inf, inf)
 
 
-class Table:
+class PlaybackTable:
     """Blocks with events in a range of time, numbered from 0 in the order of their arrival."""
 
-    __slots__ = ("_rows", "between", "data_size", "event_count", "files", "first_ts", "last_ts", "recording")
+    __slots__ = (
+        "_rows",
+        "between",
+        "data_size",
+        "event_count",
+        "files",
+        "first_ts",
+        "last_ts",
+        "recording_id",
+    )
 
-    def __init__(self, recording: str, between: Between = ALWAYS) -> None:
+    def __init__(self, recording_id: str, between: Between = ALWAYS) -> None:
         self._rows = bytearray()
-        self.recording = recording
+        self.recording_id = recording_id
         self.between = between
-        self.files: list[BlockSource] = []
+        self.files: list[BlockFile] = []
         self.event_count = 0
         """Events of all these blocks together, those outside the range included."""
         self.data_size = 0
@@ -82,7 +91,7 @@ class Table:
         self.first_ts.append(max(header.first_ts, self.between.start))
         self.last_ts.append(min(header.last_ts, self.between.limit))
 
-    def block(self, number: int) -> tuple[BlockSource, BlockHeader]:
+    def block(self, number: int) -> tuple[BlockFile, BlockHeader]:
         file, *fields = _ROW.unpack_from(self._rows, number * _ROW.size)
         return self.files[file], BlockHeader(*fields)
 
@@ -107,7 +116,7 @@ class Table:
 
 def plan(
     disk: Disk, files: ObjectFiles, data_dir: str, holdings: Holdings, *, between: Between = ALWAYS
-) -> Table:
+) -> PlaybackTable:
     """Read the headers of all blocks of a recording. Blocking: some 5 µs a local block, a request an object.
 
     With ``between``, only blocks that may have such events are listed, and of objects without any not
@@ -116,7 +125,7 @@ def plan(
     between them. Raises ``StoreAway`` if an object is needed and the store is away, ``OSError`` if a file
     can't be read and no object stands for it: ``FileNotFoundError`` may mean that ``holdings`` are too old.
     """
-    planner = _Planner(disk, data_dir, holdings, Table(holdings.recording, between))
+    planner = _Planner(disk, data_dir, holdings, PlaybackTable(holdings.recording_id, between))
     for holding in holdings.in_order():
         if holding.object is None:
             planner.add_segments(holding, None)
@@ -130,7 +139,7 @@ def plan(
 class _Planner:
     """A table that is being filled, run by run."""
 
-    def __init__(self, disk: Disk, data_dir: str, holdings: Holdings, table: Table) -> None:
+    def __init__(self, disk: Disk, data_dir: str, holdings: Holdings, table: PlaybackTable) -> None:
         self.table = table
         self._disk = disk
         self._shelf = Shelf(disk, data_dir)

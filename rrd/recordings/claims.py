@@ -23,9 +23,9 @@ class Claims:
         self._readers: Counter[_Key] = Counter()
 
     @contextlib.asynccontextmanager
-    async def exclusive(self, tenant: str, recording: str) -> AsyncIterator[None]:
+    async def exclusive(self, tenant: str, recording_id: str) -> AsyncIterator[None]:
         """Hold a recording against others that ask for this; wait for one's turn."""
-        key = (tenant, recording)
+        key = (tenant, recording_id)
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = (lock, users + 1)
         try:
@@ -39,9 +39,9 @@ class Claims:
                 self._locks[key] = (lock, users - 1)
 
     @contextlib.contextmanager
-    def reading(self, tenant: str, recording: str) -> Iterator[None]:
+    def reading(self, tenant: str, recording_id: str) -> Iterator[None]:
         """Read a recording's local files for a while."""
-        key = (tenant, recording)
+        key = (tenant, recording_id)
         self._readers[key] += 1
         try:
             yield
@@ -50,6 +50,6 @@ class Claims:
             if not self._readers[key]:
                 del self._readers[key]
 
-    def has_readers(self, tenant: str, recording: str) -> bool:
+    def has_readers(self, tenant: str, recording_id: str) -> bool:
         """Tell whether somebody reads the recording's local files now."""
-        return (tenant, recording) in self._readers
+        return (tenant, recording_id) in self._readers

@@ -26,7 +26,7 @@ from rrd.disk.disk import Disk, Readable
 from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
 from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
-from rrd.log import event
+from rrd.log import emit
 from rrd.recordings.history import History, LineKeys, StaleHistory
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import Sealer
@@ -203,14 +203,14 @@ class Committer:
         try:
             filtered = await self._filter(recording, work)
         except StoreAway as error:
-            event(logger, logging.WARNING, "lookup_failed", recording=recording.recording, error=error)
+            emit(logger, logging.WARNING, "lookup_failed", recording=recording.recording_id, error=error)
             if recording.may_repeat_events(work):
                 self._settle(recording, work, error)
                 return
             # Metadata alone: set once more, it does no harm, and visitors come back to old recordings.
             filtered = work
         except (OSError, RrdError) as error:
-            event(logger, logging.ERROR, "lookup_failed", recording=recording.recording, error=error)
+            emit(logger, logging.ERROR, "lookup_failed", recording=recording.recording_id, error=error)
             self._settle(recording, work, StorageFailed("stored events can't be read to find repeats"))
             return
         self._looked_up.append((recording, filtered))
@@ -228,7 +228,7 @@ class Committer:
         while True:
             if recording.history is None:
                 await self._sealer.tell()
-                row = await self._index.recording(recording.tenant, recording.recording)
+                row = await self._index.recording(recording.tenant, recording.recording_id)
                 recording.history = await loop.run_in_executor(self._lookup_threads, self._load_history, row)
             try:
                 return await loop.run_in_executor(
@@ -281,14 +281,14 @@ class Committer:
                 if outcome.size >= self._config.segment_bytes_max:
                     self.finish_segment(recording)
             else:
-                event(logger, logging.ERROR, "store_failed", recording=recording.recording, error=outcome)
+                emit(logger, logging.ERROR, "store_failed", recording=recording.recording_id, error=outcome)
                 self.writes.failed(outcome)
                 self._settle(recording, work, _refusal(outcome))
         self._close_writers()
 
     def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
         refusal = error if isinstance(error, RefusedError) else _refusal(error)
-        event(logger, logging.ERROR, "commit_failed", blocks=len(group), error=error)
+        emit(logger, logging.ERROR, "commit_failed", blocks=len(group), error=error)
         self.writes.failed(error)
         for recording, work in group:
             self._settle(recording, work, refusal)
@@ -310,7 +310,7 @@ class Committer:
             for writer in closed:
                 with contextlib.suppress(OSError):  # As in ``forget``: all that counts in it is synced.
                     writer.close()
-            event(logger, logging.WARNING, "no_file_handle", blocks=len(lacking), closed=len(closed))
+            emit(logger, logging.WARNING, "no_file_handle", blocks=len(lacking), closed=len(closed))
             if not closed:
                 await asyncio.sleep(_NO_HANDLE_PAUSE_S)
             # No more at a time than there is surely room for now; the next turn takes the others.

@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, ObjectMissing, RrdError
 from rrd.index.rows import RecordingRow
-from rrd.log import event
+from rrd.log import emit
 from rrd.recordings.repeats import find_new
 from rrd.recordings.source import Work
 from rrd.segment.format import (
@@ -163,7 +163,7 @@ class History:
                     shelf.at(name, partial(self.load, size=segment.size))
                 except FileNotFoundError:
                     # As for objects below.
-                    event(logger, logging.ERROR, "segment_missing", path=shelf.sealed(name))
+                    emit(logger, logging.ERROR, "segment_missing", path=shelf.sealed(name))
 
     def load(self, path: str, size: int) -> None:
         """Take up all blocks of a segment up to its durable size. Raises ``OSError``."""
@@ -171,7 +171,7 @@ class History:
             found = scan(self._disk, path, limit=size)
         except IsADirectoryError as error:
             # As for objects below.
-            event(logger, logging.ERROR, "segment_damaged", path=path, error=error)
+            emit(logger, logging.ERROR, "segment_damaged", path=path, error=error)
             return
         if found.identity is not None:
             self._load(_File(self._disk, path, bytes.fromhex(found.identity.salt)), found.blocks)
@@ -182,7 +182,7 @@ class History:
             identity, headers = read_table(files, key, size)
         except (CorruptSegment, ObjectMissing) as error:
             # What is gone can't be compared. Readers are told, and new events are welcome all the same.
-            event(logger, logging.ERROR, "object_damaged", key=key, error=error)
+            emit(logger, logging.ERROR, "object_damaged", key=key, error=error)
         else:
             self._load(_File(files, key, bytes.fromhex(identity.salt)), headers)
 

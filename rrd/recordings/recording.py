@@ -36,7 +36,7 @@ class Recording:
     def __init__(
         self,
         tenant: str,
-        recording: str,
+        recording_id: str,
         *,
         created_ms: int,
         used_at: float,
@@ -47,7 +47,7 @@ class Recording:
     ) -> None:
         """Use ``Registry.source``. ``created_ms`` counts if there is no ``row`` yet."""
         self.tenant = tenant
-        self.recording = recording
+        self.recording_id = recording_id
         self.state: State = "opening"
         """For ``move`` to change."""
         self.limits = limits
@@ -114,7 +114,7 @@ class Recording:
             batch = pending.batch
             lines = batch.event_count + len(batch.metadata) + len(batch.rejected)
             if isinstance(self._refusal, Gone):
-                self._waiting.late_lines[self.tenant, self.recording] += max(lines, 1)
+                self._waiting.late_lines[self.tenant, self.recording_id] += max(lines, 1)
             raise self._refusal or ShuttingDown("the daemon is stopping, and takes nothing more")
         self._pending.append(pending)
         self._count(size_of(pending.batch))
@@ -248,7 +248,7 @@ class Recording:
             number, previous_size = max(number, writer.identity.number), writer.size
         return Identity(
             tenant=self.tenant,
-            recording=self.recording,
+            recording_id=self.recording_id,
             number=number + 1,
             salt=secrets.token_hex(16),
             created_ms=self.created_ms,
@@ -292,7 +292,7 @@ class Recording:
         return Commit(
             row_id=self.row_id,
             tenant=self.tenant,
-            recording=self.recording,
+            recording_id=self.recording_id,
             created_ms=self.created_ms,
             segment=segment,
             segment_size=stored.size,

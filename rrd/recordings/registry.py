@@ -21,7 +21,7 @@ from rrd.disk.disk import Disk, Readable
 from rrd.errors import CorruptSegment, DataDirGone, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
 from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
-from rrd.log import event
+from rrd.log import emit
 from rrd.recordings.committer import Committer
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import SEAL_MAX, Sealer
@@ -98,9 +98,9 @@ class Registry:
         """Start committing and sweeping. A task that ends by itself has failed, and the daemon with it."""
         self._started_at = self._clock.monotonic()
         # Read before anything can be removed: a segment that is gone from the index can't be sealed.
-        for tenant, recording, row_id, segment in await self._index.active_segments():
-            name = layout.SegmentName(tenant, recording, segment.number)
-            self._left_active.setdefault((tenant, recording), {})[name] = row_id
+        for tenant, recording_id, row_id, segment in await self._index.active_segments():
+            name = layout.SegmentName(tenant, recording_id, segment.number)
+            self._left_active.setdefault((tenant, recording_id), {})[name] = row_id
         self._tasks = [
             asyncio.create_task(self.committer.run(), name="committer"),
             asyncio.create_task(self._sweep(), name="sweep"),
@@ -318,7 +318,7 @@ class Registry:
         last = max(segment for segment in row.segments if segment.state == "active")
         if row.segments[-1].number != last.number:
             return
-        name = layout.SegmentName(row.tenant, row.recording, last.number)
+        name = layout.SegmentName(row.tenant, row.recording_id, last.number)
         path = self._shelf.active(name)
         try:
             found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
@@ -332,7 +332,7 @@ class Registry:
             problem = CorruptSegment(
                 "size or identity is not what the index knows", path=path, offset=last.size
             )
-            event(logger, logging.ERROR, "segment_not_resumed", recording=row.recording, error=problem)
+            emit(logger, logging.ERROR, "segment_not_resumed", recording=row.recording_id, error=problem)
             return
         recording.writer = self.committer.resume(path, found[0], last.size)
 
@@ -364,7 +364,7 @@ class Registry:
                     self.committer.finish_segment(recording)
             await self._seal(self._finish_left_active() if self._started_at <= since[False] else ())
         except (OSError, RrdError) as error:
-            event(logger, logging.ERROR, "seal_failed", recordings=len(silent), error=error)
+            emit(logger, logging.ERROR, "seal_failed", recordings=len(silent), error=error)
 
     def _finish_left_active(self) -> list[_Key]:
         """Finish what was active at the start and has not been opened since; return whose that is."""
@@ -382,7 +382,7 @@ class Registry:
         """
         await self._sealer.tell()
         # Looked at now: while others were let go, some of these may have gone, too, or be written to again.
-        leaving = {(each.tenant, each.recording): each for each in recordings if each.is_idle}
+        leaving = {(each.tenant, each.recording_id): each for each in recordings if each.is_idle}
         for key, recording in leaving.items():
             recording.move("let go")
             del self._recordings[key]

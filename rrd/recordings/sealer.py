@@ -13,7 +13,7 @@ from rrd.errors import RrdError
 from rrd.index.contract import Index
 from rrd.index.rows import Commit
 from rrd.layout import SegmentName
-from rrd.log import event
+from rrd.log import emit
 from rrd.shelf.shelf import Shelf
 
 SEAL_MAX = 1000
@@ -69,7 +69,9 @@ class Sealer:
         None of the blocks were acked.
         """
         async with self._indexing:
-            self._unindexed = [block for block in self._unindexed if (block.tenant, block.recording) != key]
+            self._unindexed = [
+                block for block in self._unindexed if (block.tenant, block.recording_id) != key
+            ]
         # Not in the middle of sealing: what is sealed must be in the index.
         async with self._sealing:
             for name in [name for name in self._finished if name[:2] == key]:
@@ -87,10 +89,10 @@ class Sealer:
                     await asyncio.to_thread(self._shelf.move_to_sealed, names)
                 except (OSError, RrdError) as error:
                     # Nothing is lost: what is half done is done again, here or at the next start.
-                    event(logger, logging.ERROR, "seal_failed", segments=len(names), error=error)
+                    emit(logger, logging.ERROR, "seal_failed", segments=len(names), error=error)
                     return
                 for name in names:
                     del self._finished[name]
-                    event(logger, logging.DEBUG, "sealed", recording=name.recording, segment=name.number)
-                event(logger, logging.INFO, "sealed", segments=len(names))
+                    emit(logger, logging.DEBUG, "sealed", recording=name.recording_id, segment=name.number)
+                emit(logger, logging.INFO, "sealed", segments=len(names))
                 self._on_sealed()

@@ -19,7 +19,7 @@ from rrd.clock import Clock
 from rrd.disk.disk import Disk
 from rrd.errors import DiskFull, RrdError
 from rrd.index.contract import Index
-from rrd.log import event
+from rrd.log import emit
 from rrd.segment.commit import SyncMode
 
 _HOLD_S = 2.0
@@ -60,7 +60,7 @@ class Writes:
         self._failed_at = self._clock.monotonic()
         reason = _explain(error)
         if self._reason is None:
-            event(
+            emit(
                 logger, logging.ERROR, "not_ready", reason=reason, error=error,
                 next_step="events are refused; ready again by itself once writes succeed",
             )  # fmt: skip
@@ -104,7 +104,7 @@ class Writes:
             return
         if failures == self._failures:  # No write has failed meanwhile.
             if self._reason is not None:
-                event(logger, logging.INFO, "ready_again")
+                emit(logger, logging.INFO, "ready_again")
             self._reason = None
             self._probed_at = self._clock.monotonic()
 

@@ -22,7 +22,7 @@ from rrd.disk.disk import Disk
 from rrd.errors import ObjectRejected, RrdError
 from rrd.index.contract import Index
 from rrd.index.rows import EvictRow
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.store import ObjectStore
 from rrd.recordings.claims import Claims
 from rrd.rollup.threads import Threads
@@ -91,7 +91,7 @@ class Evictor:
                 if self._is_low():
                     await self._evict(_EVERYTHING_MS, enough=lambda: not self._is_low())
             except Exception as error:  # noqa: BLE001 - a task that ends takes the daemon along
-                event(logger, logging.ERROR, "evict_failed", error=error, exc_info=unexpected(error))
+                emit(logger, logging.ERROR, "evict_failed", error=error, exc_info=unexpected(error))
             await asyncio.sleep(_POLL_S)
 
     async def evict_now(self, *, everything: bool) -> Evicted:
@@ -103,17 +103,17 @@ class Evictor:
         kept_before_ms = self._clock.now_ms() - keep_local_ms(self._config)
         return await self._evict(_EVERYTHING_MS if everything else kept_before_ms, enough=lambda: False)
 
-    async def evict_claimed(self, tenant: str, recording: str, first_number: int) -> int | None:
+    async def evict_claimed(self, tenant: str, recording_id: str, first_number: int) -> int | None:
         """Evict one object, for a caller that holds the recording's claim.
 
         Returns the bytes deleted (0: nothing was left to do), or None if the copies stay for now: they are
         being read, or deleting failed, which is logged once. The next ``evict_now`` tries again.
         """
-        if self._claims.has_readers(tenant, recording):
+        if self._claims.has_readers(tenant, recording_id):
             return None
         row = None
         try:
-            row = await self._index.recording(tenant, recording)
+            row = await self._index.recording(tenant, recording_id)
             if row is None:
                 return 0
             holdings = Holdings.of(row)
@@ -130,14 +130,14 @@ class Evictor:
             place = (row.row_id if row is not None else 0, first_number)
             if place not in self._failing:
                 self._failing.add(place)
-                event(
-                    logger, logging.ERROR, "evict_failed", recording=recording, segment=first_number,
+                emit(
+                    logger, logging.ERROR, "evict_failed", recording=recording_id, segment=first_number,
                     error=error, next_step="it is tried again; rrd verify tells what is there",
                 )  # fmt: skip
             return None
         self._failing.discard((row.row_id, first_number))
         size = sum(segment.size for segment in copies)
-        event(logger, logging.DEBUG, "evicted", recording=recording, segments=len(copies), bytes=size)
+        emit(logger, logging.DEBUG, "evicted", recording=recording_id, segments=len(copies), bytes=size)
         return size
 
     async def _check_stored(self, key: str, size: int) -> None:
@@ -173,7 +173,7 @@ class Evictor:
                     objects += 1
                     size += evicted
         if objects:
-            event(logger, logging.INFO, "evicted", objects=objects, bytes=size, staying=len(staying))
+            emit(logger, logging.INFO, "evicted", objects=objects, bytes=size, staying=len(staying))
         return Evicted(objects, size)
 
     async def _evict_one(self, row: EvictRow) -> int | None:
@@ -181,11 +181,11 @@ class Evictor:
             try:
                 # A roll-up under way, or an erasure, may hold it for minutes: others can go first.
                 async with asyncio.timeout(_PATIENCE_S):
-                    await stack.enter_async_context(self._claims.exclusive(row.tenant, row.recording))
+                    await stack.enter_async_context(self._claims.exclusive(row.tenant, row.recording_id))
             except TimeoutError:
                 return None
             # Nothing is taken from ``row``: until now others may have done it, or erased the recording.
-            return await self.evict_claimed(row.tenant, row.recording, row.first_number)
+            return await self.evict_claimed(row.tenant, row.recording_id, row.first_number)
 
 
 def unexpected(error: Exception) -> Exception | bool:

@@ -24,11 +24,11 @@ from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment, ObjectMissing, ObjectRejected, SegmentError
 from rrd.index.contract import Index
 from rrd.index.rows import ObjectRow, RecordingRow
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.store import ObjectStore
 from rrd.rollup.plan import Run
 from rrd.rollup.threads import NICE, Threads, stoppable
-from rrd.segment.pack import Packed, PackSource, pack
+from rrd.segment.pack import Packed, PackInput, pack
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
 
@@ -100,8 +100,8 @@ class Maker:
         finally:
             # Also after a failure: a store may be away for days, and the disk is needed.
             await self._threads.run(_unlink, self._disk, path)
-        event(
-            logger, logging.DEBUG, "object_published", recording=row.recording, key=key,
+        emit(
+            logger, logging.DEBUG, "object_published", recording=row.recording_id, key=key,
             first_segment=run.first_number, last_segment=run.last_number, events=made.event_count,
             segment_bytes=run.size, object_bytes=made.size,
             took_ms=round((time.monotonic() - started) * 1000),
@@ -123,7 +123,7 @@ class Maker:
         """Let go of the threads."""
         self._threads.close()
 
-    async def _find(self, holdings: Holdings, run: Run) -> list[PackSource]:
+    async def _find(self, holdings: Holdings, run: Run) -> list[PackInput]:
         """Return the run's segment files."""
         deadline = time.monotonic() + _SEALING_PATIENCE_S
         while True:
@@ -135,10 +135,10 @@ class Maker:
                     raise
             await asyncio.sleep(0.02)
 
-    async def _pack(self, row: RecordingRow, sources: list[PackSource], path: str) -> Packed:
+    async def _pack(self, row: RecordingRow, sources: list[PackInput], path: str) -> Packed:
         stop = threading.Event()
         # Sealed segments hold nothing of a source that comes later, so this can't become stale.
-        keep_sources = frozenset(self._live_sources(row.tenant, row.recording))
+        keep_sources = frozenset(self._live_sources(row.tenant, row.recording_id))
 
         def work() -> Packed:
             return pack(
@@ -153,11 +153,11 @@ class Maker:
         return await self._threads.run(work, stop=stop)
 
 
-def _sources(shelf: Shelf, holdings: Holdings, run: Run) -> list[PackSource]:
+def _sources(shelf: Shelf, holdings: Holdings, run: Run) -> list[PackInput]:
     for number in run.missing:
         path = shelf.sealed(holdings.name(number))
         raise CorruptSegment("a segment that was to be rolled up is not known any more", path=path, offset=0)
-    found: list[PackSource] = []
+    found: list[PackInput] = []
     for segment in run.segments:
         name = holdings.name(segment.number)
         try:
@@ -166,7 +166,7 @@ def _sources(shelf: Shelf, holdings: Holdings, run: Run) -> list[PackSource]:
             raise CorruptSegment("the file is gone", path=shelf.sealed(name), offset=0) from None
         if path != shelf.sealed(name):
             raise NotMoved("sealed, and not moved yet", path=path, offset=segment.size)
-        found.append(PackSource(path, segment.size))
+        found.append(PackInput(path, segment.size))
     # Its sealing may be half done: a file that a power cut puts back into active/ would look as if it could
     # grow, and an object must not be made of that.
     shelf.sync_sealed(holdings.name(run.first_number))

@@ -59,12 +59,12 @@ class Threads:
         self._pool.shutdown(wait=False)
 
 
-class Stopped(Exception):
+class WorkStopped(Exception):
     """The caller was cancelled, so the thread stopped in the middle."""
 
 
 def stoppable(disk: Disk, stop: threading.Event) -> Disk:
-    """Return ``disk``, but reads and writes raise ``Stopped`` once ``stop`` is set."""
+    """Return ``disk``, but reads and writes raise ``WorkStopped`` once ``stop`` is set."""
     # Everything else is the disk's own.
     return cast(Disk, _StoppableDisk(disk, stop))
 
@@ -84,7 +84,7 @@ class _StoppableDisk:
 
     def _check(self) -> None:
         if self._stop.is_set():
-            raise Stopped("the caller was cancelled")
+            raise WorkStopped("the caller was cancelled")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._disk, name)

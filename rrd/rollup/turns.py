@@ -17,7 +17,7 @@ class Job(NamedTuple):
 
     row_id: int
     tenant: str
-    recording: str
+    recording_id: str
 
 
 class Pass:

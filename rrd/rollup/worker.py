@@ -21,7 +21,7 @@ from rrd.disk.disk import Disk
 from rrd.errors import DiskFull, IndexDamaged, RrdError, StorageFailed, StoreAway
 from rrd.index.contract import Index
 from rrd.inventory.proof import is_made_of
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.store import ObjectStore
 from rrd.recordings.claims import Claims
 from rrd.rollup.evict import Evictor, keep_local_ms, unexpected
@@ -103,7 +103,7 @@ class RollUp:
                 else:
                     await self._do_what_is_due()
             except Exception as error:  # noqa: BLE001 - a task that ends takes the daemon along
-                event(logger, logging.ERROR, "rollup_failed", error=error, exc_info=unexpected(error))
+                emit(logger, logging.ERROR, "rollup_failed", error=error, exc_info=unexpected(error))
             if not self._backoff.failures:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.nudged.wait(), _POLL_S)
@@ -158,7 +158,7 @@ class RollUp:
             self._note_away(done.stopped_by)
             return
         backlog = await self._index.backlog()
-        event(
+        emit(
             logger, logging.INFO, "object_store_back", store=self._store.name,
             away_s=round(self._clock.monotonic() - self._away_since),
             waiting_segments=backlog.segments, waiting_bytes=backlog.bytes,
@@ -169,7 +169,7 @@ class RollUp:
     def _note_away(self, error: StoreAway) -> None:
         if not self._backoff.failures:
             self._away_since = self._clock.monotonic()
-            event(
+            emit(
                 logger, logging.WARNING, "object_store_away", store=self._store.name, error=error,
                 next_step="nothing is lost: segments wait here, and the store is asked again and again",
             )  # fmt: skip
@@ -189,7 +189,7 @@ class RollUp:
             for _ in range(tasks):
                 group.create_task(self._work(done))
         if done.objects:
-            event(
+            emit(
                 logger, logging.INFO, "rolled_up", recordings=done.recordings, objects=done.objects,
                 segment_bytes=done.segment_bytes, object_bytes=done.object_bytes,
                 took_ms=round((time.monotonic() - started) * 1000),
@@ -230,9 +230,9 @@ class RollUp:
         if job.row_id in self._told:
             return
         self._told.add(job.row_id)
-        event(
+        emit(
             logger, logging.WARNING if is_passing else logging.ERROR, "not_rolled_up",
-            recording=job.recording, tenant=job.tenant, error=error, exc_info=unexpected(error),
+            recording=job.recording_id, tenant=job.tenant, error=error, exc_info=unexpected(error),
             next_step="its segments stay here, readable; " + _advice(error),
         )  # fmt: skip
 
@@ -251,9 +251,9 @@ class RollUp:
         made = 0
         while True:
             # One claim an object, so that an erasure waits for one upload at most.
-            async with self._claims.exclusive(job.tenant, job.recording):
+            async with self._claims.exclusive(job.tenant, job.recording_id):
                 # Read only now: before the claim it may have been rolled up, or erased and begun anew.
-                row = await self._index.recording(job.tenant, job.recording)
+                row = await self._index.recording(job.tenant, job.recording_id)
                 todo = runs(row) if row is not None else []
                 if row is None or not todo:
                     return made
@@ -263,7 +263,7 @@ class RollUp:
                 done.object_bytes += published.size
                 made += 1
                 if keep_local_ms(self._config) == 0:
-                    await self._evictor.evict_claimed(job.tenant, job.recording, published.first_number)
+                    await self._evictor.evict_claimed(job.tenant, job.recording_id, published.first_number)
 
 
 def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
@@ -281,7 +281,7 @@ def empty_rolling_dir(disk: Disk, data_dir: str) -> int:
             removed += 1
             continue
         disk.rename(path, f"{path}{KEPT}")
-        event(
+        emit(
             logger, logging.WARNING, "unfinished_object_kept", path=f"{path}{KEPT}",
             next_step="the segments that it was made of are not here, or damaged. Run rrd verify --deep: if"
             " it tells nothing of this recording, delete the file by hand; else see with rrd inspect what it"

@@ -49,11 +49,13 @@ FLAG_OWN_IDS = 2
 FLAG_PAGE_VIEW = 4
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Identity(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"recording_id": "recording"}
+):
     """Whose segment or object a file is. ``salt`` is 16 bytes in hex."""
 
     tenant: str
-    recording: str
+    recording_id: str
     number: Annotated[int, msgspec.Meta(ge=1)]
     salt: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
     created_ms: int
@@ -68,7 +70,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def name(self) -> SegmentName:
-        return SegmentName(self.tenant, self.recording, self.number)
+        return SegmentName(self.tenant, self.recording_id, self.number)
 
 
 class MetadataNote(NamedTuple):

@@ -146,7 +146,7 @@ class _Blocks:
 
 def _identity(identity: Identity) -> Iterator[str]:
     yield f"tenant       {_escaped(identity.tenant)}"
-    yield f"recording    {_escaped(identity.recording)}, begun {time_text(identity.created_ms)}"
+    yield f"recording    {_escaped(identity.recording_id)}, begun {time_text(identity.created_ms)}"
     if identity.is_object:
         segments = (
             f"segments {identity.number} to {identity.last_number}"

@@ -11,7 +11,7 @@ META_TYPE = 4
 """``EventType.Meta`` of rrweb: a page, its address and its size. With it a page view begins."""
 
 
-class Event(msgspec.Struct, gc=False, rename="camel"):
+class StoredEvent(msgspec.Struct, gc=False, rename="camel"):
     """The members that are looked at; all others are passed over unbuilt."""
 
     type: float
@@ -24,10 +24,10 @@ class Event(msgspec.Struct, gc=False, rename="camel"):
         return self.sequence_id is not UNSET or self.recording_id is not UNSET
 
 
-_decoder = msgspec.json.Decoder(Event)
+_decoder = msgspec.json.Decoder(StoredEvent)
 
 
-def look_at_lines(raw: bytes) -> list[Event]:
+def look_at_lines(raw: bytes) -> list[StoredEvent]:
     """Return what there is to know of each line of ``raw``, which ends with an LF.
 
     Raises ``ValueError`` if a line is no event.
@@ -39,7 +39,7 @@ def look_at_lines(raw: bytes) -> list[Event]:
         return [_look_at(line) for line in raw[:-1].split(b"\n")]
 
 
-def _look_at(line: bytes) -> Event:
+def _look_at(line: bytes) -> StoredEvent:
     try:
         return _decoder.decode(line)
     except (msgspec.DecodeError, RecursionError):

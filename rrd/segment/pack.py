@@ -35,11 +35,11 @@ from rrd.segment.format import (
     encode_identity,
     payload_crc,
 )
-from rrd.segment.lines import META_TYPE, Event
-from rrd.segment.run import CheckedBlock, PackSource, read_blocks, read_identities
+from rrd.segment.lines import META_TYPE, StoredEvent
+from rrd.segment.run import CheckedBlock, PackInput, read_blocks, read_identities
 from rrd.segment.table import encode_table
 
-__all__ = ["PackSource", "Packed", "object_identity", "pack"]
+__all__ = ["PackInput", "Packed", "object_identity", "pack"]
 
 _PAGE_VIEW_SHARE = 4
 """A Meta event begins a new block if the one before is full to this part. Page views have much in common, so
@@ -65,7 +65,7 @@ class Packed(NamedTuple):
 
 def pack(
     disk: Disk,
-    sources: Sequence[PackSource],
+    sources: Sequence[PackInput],
     target: str,
     *,
     level: int,
@@ -138,7 +138,7 @@ class _Draft:
             self.notes.append(notes if notes.endswith(b"\n") else notes + b"\n")
             self.notes_size += len(notes)
 
-    def count(self, event: Event, size: int) -> None:
+    def count(self, event: StoredEvent, size: int) -> None:
         """Take in one event of ``size`` bytes; its bytes come later, with ``pieces``."""
         timestamp = event.timestamp
         if self.event_count == 0:
@@ -210,7 +210,7 @@ class _Packer:
             and not (events and self._must_cut(draft, events[0], raw.find(b"\n") + 1))
         )
 
-    def _must_cut(self, draft: _Draft, event: Event, size: int) -> bool:
+    def _must_cut(self, draft: _Draft, event: StoredEvent, size: int) -> bool:
         if draft.event_count == 0:
             return False
         begins_page_view = event.type == META_TYPE

@@ -47,7 +47,7 @@ def read_events(files: Readable, path: str, header: BlockHeader) -> bytes:
     return _inflate(payload[header.notes_size :], header.raw_size, path, header)
 
 
-class Room:
+class DecodeBuffer:
     """Memory for a block's events, which those of the next may replace: it is as large as the largest.
 
     Memory that is fresh for each block costs a third of what decoding does (page faults).
@@ -64,7 +64,7 @@ class Room:
         return self.data
 
 
-def read_events_into(files: Readable, path: str, header: BlockHeader, room: Room) -> None:
+def read_events_into(files: Readable, path: str, header: BlockHeader, room: DecodeBuffer) -> None:
     """Put the events of a block at the start of ``room``. Raises like ``read_events``."""
     payload = _read_payload(files, path, header)
     buffer = room.make(header.raw_size)

@@ -19,14 +19,14 @@ from rrd.segment.format import (
     decode_identity,
     decode_notes,
 )
-from rrd.segment.lines import Event, look_at_lines
+from rrd.segment.lines import StoredEvent, look_at_lines
 from rrd.segment.reader import read_raw
 from rrd.segment.walk import ReadAhead
 
 _READ_AHEAD_BYTES = 256 << 10
 
 
-class PackSource(NamedTuple):
+class PackInput(NamedTuple):
     """A segment to be packed: its file, and its durable size in bytes."""
 
     path: str
@@ -41,11 +41,11 @@ class CheckedBlock(NamedTuple):
     """NDJSON, as it stands there; empty without notes."""
     raw: bytes
     """The events, each line ended by one LF; empty without events."""
-    events: list[Event]
+    events: list[StoredEvent]
     """What there is to know of each line of ``raw``."""
 
 
-def read_identities(disk: Disk, sources: Sequence[PackSource]) -> list[Identity]:
+def read_identities(disk: Disk, sources: Sequence[PackInput]) -> list[Identity]:
     """Return the identity of each segment of a run, in order.
 
     Raises ``CorruptSegment`` if they don't belong together, ``OSError`` if one can't be read.
@@ -63,7 +63,7 @@ def read_identities(disk: Disk, sources: Sequence[PackSource]) -> list[Identity]
     return identities
 
 
-def read_blocks(disk: Disk, sources: Sequence[PackSource]) -> Iterator[CheckedBlock]:
+def read_blocks(disk: Disk, sources: Sequence[PackInput]) -> Iterator[CheckedBlock]:
     """Yield all blocks of a run of segments. Takes memory for one block at a time.
 
     Raises ``CorruptSegment`` if a block is not whole, does not follow in sequence, or holds something else
@@ -83,7 +83,7 @@ def read_blocks(disk: Disk, sources: Sequence[PackSource]) -> Iterator[CheckedBl
             offset, next_seq = header.limit_offset, header.limit_seq
 
 
-def _identity(disk: Disk, source: PackSource) -> tuple[Identity, int]:
+def _identity(disk: Disk, source: PackInput) -> tuple[Identity, int]:
     found = decode_identity(disk.read(source.path, 0, min(IDENTITY_READ_SIZE, source.size)))
     if found is None or found[0].is_object:
         raise CorruptSegment("no segment begins", path=source.path, offset=0)

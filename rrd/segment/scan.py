@@ -25,7 +25,7 @@ from rrd.segment.format import (
     decode_identity,
     payload_is_intact,
 )
-from rrd.segment.table import Table, load_table
+from rrd.segment.table import BlockTable, load_table
 from rrd.segment.walk import HEADERS_BYTES, ReadAhead
 
 Verdict = Literal["clean", "torn", "corrupt"]
@@ -109,14 +109,14 @@ def _judge_object(result: Scan, durable_size: int) -> Scan:
     return result
 
 
-def _find_table(files: Readable, path: str, file_size: int) -> Table | None:
+def _find_table(files: Readable, path: str, file_size: int) -> BlockTable | None:
     try:
         return load_table(files, path, file_size)
     except CorruptSegment:
         return None
 
 
-def _walk_by_table(window: ReadAhead, result: Scan, table: Table, start: int, *, deep: bool) -> bool:
+def _walk_by_table(window: ReadAhead, result: Scan, table: BlockTable, start: int, *, deep: bool) -> bool:
     """Hold each block from ``start`` on against the table. Return False if it is not these blocks' table."""
     salt = bytes.fromhex(table.identity.salt)
     result.table_offset = table.offset

@@ -34,7 +34,7 @@ _TRAILER = struct.Struct("<III4s")
 _CRC_COVERS_AT = _START.size
 
 
-class Table(NamedTuple):
+class BlockTable(NamedTuple):
     """What a table says, checked in itself: not yet against the blocks."""
 
     identity: Identity
@@ -65,7 +65,7 @@ def read_table(files: Readable, path: str, size: int) -> tuple[Identity, list[Bl
     return table.identity, table.headers
 
 
-def load_table(files: Readable, path: str, size: int) -> Table:
+def load_table(files: Readable, path: str, size: int) -> BlockTable:
     """Like ``read_table``, with where the table stands."""
     tail = files.read(path, max(size - TABLE_READ_SIZE, 0), min(size, TABLE_READ_SIZE))
     if len(tail) != min(size, TABLE_READ_SIZE) or len(tail) < _START.size + _TRAILER.size:
@@ -87,7 +87,7 @@ def load_table(files: Readable, path: str, size: int) -> Table:
     return table
 
 
-def _decode(data: bytes, json_size: int, table_offset: int) -> Table | None:
+def _decode(data: bytes, json_size: int, table_offset: int) -> BlockTable | None:
     """Read a whole table, which stands at ``table_offset``; None if anything in it is wrong."""
     magic, content_size, marker, crc = _START.unpack_from(data)
     if (magic, content_size, marker) != (TABLE_MAGIC, len(data) - 8, _MARKER):
@@ -108,4 +108,4 @@ def _decode(data: bytes, json_size: int, table_offset: int) -> Table | None:
             return None
         headers.append(header)
         offset, seq = header.limit_offset, header.limit_seq
-    return Table(identity, identity_json, headers, table_offset) if offset == table_offset else None
+    return BlockTable(identity, identity_json, headers, table_offset) if offset == table_offset else None

@@ -12,7 +12,7 @@ from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk import files
 from rrd.errors import RefusedError, TooManySockets
-from rrd.log import event
+from rrd.log import emit
 from rrd.shares.limits import quota_limits_of
 from rrd.shares.queue import Who
 from rrd.shares.quotas import Kind, Quotas
@@ -98,7 +98,7 @@ class Admission:
         try:
             files.replace(self._path, msgspec.json.encode(_Days(self._clock.now_ms(), **days)))
         except OSError as error:
-            event(logger, logging.WARNING, "quotas_not_kept", error=error.strerror)
+            emit(logger, logging.WARNING, "quotas_not_kept", error=error.strerror)
 
     def _take_up(self) -> None:
         try:
@@ -107,7 +107,7 @@ class Admission:
         except FileNotFoundError:
             return
         except (OSError, msgspec.DecodeError) as error:
-            event(
+            emit(
                 logger, logging.WARNING, "quotas_not_read", error=type(error).__name__,
                 next_step="nothing: the bytes of the day are counted anew",
             )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rrd import ids, layout
 from rrd.disk.disk import Disk
 from rrd.layout import SegmentName
-from rrd.log import event
+from rrd.log import emit
 
 NEXT_STEP = "move it elsewhere, or delete it by hand if it is not needed; rrd leaves it alone"
 
@@ -42,7 +42,7 @@ def log_unexpected(found: list[Unexpected]) -> None:
     """Log one line about all unexpected entries, if there are any."""
     if found:
         paths = ", ".join(entry.path for entry in found[:_PATHS_LOGGED_MAX])
-        event(
+        emit(
             logger, logging.WARNING, "unexpected_entries", count=len(found), paths=paths,
             next_step="they are left alone; rrd verify tells each",
         )  # fmt: skip
@@ -80,7 +80,7 @@ def sealed_in(disk: Disk, tenant: str, directory: str, report: Report = ignore) 
 
     def parse(file_name: str) -> SegmentName | None:
         name = layout.parse_sealed(tenant, file_name)
-        return name if name is not None and name.recording[-2:].lower() == suffix else None
+        return name if name is not None and name.recording_id[-2:].lower() == suffix else None
 
     return segments_in(disk, directory, parse, report)
 

@@ -37,7 +37,7 @@ class Holdings(NamedTuple):
     """A snapshot of one recording: its segments up to their durable sizes, and its objects."""
 
     tenant: str
-    recording: str
+    recording_id: str
     segments: tuple[SegmentRow, ...]
     """By number."""
     objects: tuple[ObjectRow, ...] = ()
@@ -48,7 +48,7 @@ class Holdings(NamedTuple):
     @classmethod
     def of(cls, row: RecordingRow) -> Holdings:
         """Return what the index says."""
-        return cls(row.tenant, row.recording, row.segments, row.objects, row.created_ms)
+        return cls(row.tenant, row.recording_id, row.segments, row.objects, row.created_ms)
 
     @property
     def published(self) -> list[ObjectRow]:
@@ -101,7 +101,7 @@ class Holdings(NamedTuple):
 
     def name(self, number: int) -> SegmentName:
         """Return the name of a segment."""
-        return SegmentName(self.tenant, self.recording, number)
+        return SegmentName(self.tenant, self.recording_id, number)
 
     def key(self, entry: ObjectRow) -> str:
         """Return the key of a published object in the store."""

@@ -17,7 +17,7 @@ from rrd import layout
 from rrd.disk.disk import Disk
 from rrd.index.rows import SegmentState
 from rrd.layout import SegmentName
-from rrd.log import event
+from rrd.log import emit
 from rrd.segment.format import IDENTITY_READ_SIZE
 from rrd.shelf.entries import Report, Unexpected, ignore, names_in, sealed_in, segments_in, suffixes_in
 
@@ -136,14 +136,14 @@ class Shelf:
         torn = map(layout.parse_torn, names_in(self.disk, self.torn_dir))
         return sorted({name[:2] for name in (*rolling, *torn) if name is not None})
 
-    def of(self, tenant: str, recording: str) -> Files:
+    def of(self, tenant: str, recording_id: str) -> Files:
         """List the files of one recording."""
         found = Files({}, {}, {}, [])
         parts: dict[str, tuple[Callable[[str], SegmentName | None], dict[int, str]]] = {
             self.active_dir: (layout.parse_active, found.active),
             self.rolling_dir: (layout.parse_rolling, found.rolling),
         }
-        for directory, file_names in self.entries_of(tenant, recording):
+        for directory, file_names in self.entries_of(tenant, recording_id):
             paths = [f"{directory}/{file_name}" for file_name in file_names]
             if directory == self.torn_dir:
                 found.torn.extend(paths)
@@ -155,12 +155,12 @@ class Shelf:
                     by_number[name.number] = path
         return found
 
-    def entries_of(self, tenant: str, recording: str) -> Iterator[tuple[str, list[str]]]:
+    def entries_of(self, tenant: str, recording_id: str) -> Iterator[tuple[str, list[str]]]:
         """Yield each directory that may hold something of a recording, and the names there that are its own.
 
         Whatever has such a name is told, also what is no file, and each directory, also an empty one.
         """
-        first = SegmentName(tenant, recording, 1)
+        first = SegmentName(tenant, recording_id, 1)
         for directory, parse in (
             (self.active_dir, layout.parse_active),
             (layout.sealed_dir(self.data_dir, first), partial(layout.parse_sealed, tenant)),
@@ -168,7 +168,7 @@ class Shelf:
             names = names_in(self.disk, directory)
             yield directory, [name for name in names if (found := parse(name)) and found[:2] == first[:2]]
         # Neither tenants nor ids have dots in them.
-        beginning = f"{tenant}.{recording}."
+        beginning = f"{tenant}.{recording_id}."
         for directory in (self.torn_dir, self.rolling_dir):
             yield directory, [name for name in names_in(self.disk, directory) if name.startswith(beginning)]
 
@@ -199,7 +199,7 @@ class Shelf:
             if are_both_here and not _is_one_segment(self.disk, active, sealed):
                 # Put there by hand, and no trace of a move that a power cut left: a rename would destroy it.
                 self.disk.rename(sealed, f"{sealed}{_DISPLACED}")
-                event(
+                emit(
                     logger, logging.WARNING, "file_displaced", path=sealed, now=f"{sealed}{_DISPLACED}",
                     next_step="it had the place of a segment; move it elsewhere",
                 )  # fmt: skip

@@ -19,9 +19,9 @@ from rrd.errors import StoreAway
 from rrd.index.contract import Index
 from rrd.index.rows import Commit, RecordingRow, SegmentRow
 from rrd.inventory.census import Patience, StoreFiles
-from rrd.inventory.survey import File, Survey, Surveyed
+from rrd.inventory.survey import PlacedFile, Survey, Surveyed
 from rrd.layout import SegmentName
-from rrd.log import event
+from rrd.log import emit
 from rrd.objects.store import ObjectStore
 from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstones
@@ -51,8 +51,8 @@ async def catch_up(
         objects = StoreFiles(store, asyncio.get_running_loop(), _Hurry())
     files = await asyncio.to_thread(survey.list_active)
     active = {
-        SegmentName(tenant, recording, segment.number): (row_id, segment)
-        for tenant, recording, row_id, segment in await index.active_segments()
+        SegmentName(tenant, recording_id, segment.number): (row_id, segment)
+        for tenant, recording_id, row_id, segment in await index.active_segments()
     }
     sizes = {name: segment.size for name, (_, segment) in active.items()}
     suspects = await asyncio.to_thread(survey.not_as_known, files, sizes)
@@ -68,7 +68,7 @@ async def catch_up(
 class _Behind(NamedTuple):
     """A recording of which the index may lack something, and what it knows."""
 
-    files: list[File]
+    files: list[PlacedFile]
     """Its segments in ``active/``, by number."""
     row_id: int | None
     """None if it is not known."""
@@ -97,7 +97,7 @@ class _Hurry(Patience):
 
 
 async def _what_is_known(
-    index: Index, active: Mapping[SegmentName, tuple[int, SegmentRow]], recordings: Sequence[list[File]]
+    index: Index, active: Mapping[SegmentName, tuple[int, SegmentRow]], recordings: Sequence[list[PlacedFile]]
 ) -> list[_Behind]:
     """Return what the index knows of recordings, given their files. ``active``: its active segments."""
     behind: list[_Behind] = []
@@ -124,7 +124,7 @@ def _look(
 ) -> list[tuple[_Behind, list[Surveyed]]]:
     """Look at the segments of recordings: blocking."""
     proven: list[SegmentName] = []
-    here: list[tuple[_Behind, list[File]]] = []
+    here: list[tuple[_Behind, list[PlacedFile]]] = []
     for recording in behind:
         if _is_buried(survey, recording, tombstones):
             survey.result.buried += 1
@@ -149,7 +149,7 @@ def _is_buried(survey: Survey, recording: _Behind, tombstones: Tombstones | None
     return any(tombstones.covers(*key, identity.created_ms) for identity in identities)
 
 
-def _copies(recording: _Behind) -> dict[File, str]:
+def _copies(recording: _Behind) -> dict[PlacedFile, str]:
     """Return the files that should be in a published object, with its key.
 
     As a rule a power cut left them, in the middle of a move or an eviction. That they hold just what the
@@ -207,8 +207,8 @@ async def _seal_or_tell(survey: Survey, index: Index, missing: Mapping[SegmentNa
             to_seal.append((row_id, name.number))
         else:
             survey.result.missing += 1
-            event(
-                logger, logging.ERROR, "segment_missing", recording=name.recording, segment=name.number,
+            emit(
+                logger, logging.ERROR, "segment_missing", recording=name.recording_id, segment=name.number,
                 next_step="restore the file from a backup, or run rrd reindex to forget it",
             )  # fmt: skip
     await index.seal(to_seal)

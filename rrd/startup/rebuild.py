@@ -31,11 +31,11 @@ from rrd.extent import nothing, total
 from rrd.index.contract import Index
 from rrd.index.rows import Kept, MetadataRow, ObjectCommit, ObjectRow, RecordingRow, SegmentRow
 from rrd.inventory.census import Entry, Patience, census
-from rrd.inventory.survey import File, Survey, Surveyed
-from rrd.log import event
+from rrd.inventory.survey import PlacedFile, Survey, Surveyed
+from rrd.log import emit
 from rrd.objects.store import ObjectStore
 from rrd.startup.remembered import Shown, what_is_gone
-from rrd.startup.spool import Spool, life_of, warn_unused
+from rrd.startup.spool import ObjectSpool, life_of, warn_unused
 from rrd.tombstones import Tombstones
 
 APPLY_MAX = 2000
@@ -148,7 +148,7 @@ async def rebuild(
     """
     local = await asyncio.to_thread(survey.list_all)
     began = await asyncio.to_thread(_began, survey, local)
-    with Spool(survey.shelf.data_dir) as spool:
+    with ObjectSpool(survey.shelf.data_dir) as spool:
         if store is not None:
             await _read_objects(store, patience, spool)
         for key, (created_ms, _) in spool.places.items():
@@ -170,10 +170,10 @@ async def rebuild(
                 warn_unused(found.orphans)
                 await telling.tell(key, created_ms, found, surveyed=surveyed, known=row)
         await telling.flush()
-    for tenant, recording in survey.result.lacking:
-        event(
-            logger, logging.ERROR, "recording_incomplete", tenant=tenant, recording=recording,
-            next_step=f"rrd doctor {recording}",
+    for tenant, recording_id in survey.result.lacking:
+        emit(
+            logger, logging.ERROR, "recording_incomplete", tenant=tenant, recording=recording_id,
+            next_step=f"rrd doctor {recording_id}",
         )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ async def _add_known(began: dict[_Key, int], old: Index | None) -> None:
     while old is not None and (page := await old.oldest(tenant=None, after_row_id=after, limit=_PAGE)):
         after = page[-1].row_id
         for row in page:
-            key = (row.tenant, row.recording)
+            key = (row.tenant, row.recording_id)
             began[key] = began.get(key) or row.created_ms
 
 
@@ -202,7 +202,7 @@ def _segments(row: RecordingRow | None) -> dict[int, SegmentRow]:
     return {segment.number: segment for segment in row.segments} if row is not None else {}
 
 
-def _began(survey: Survey, local: dict[_Key, list[File]]) -> dict[_Key, int]:
+def _began(survey: Survey, local: dict[_Key, list[PlacedFile]]) -> dict[_Key, int]:
     """When each recording with local segments began.
 
     One time for all its segments, whatever became of some of them: they stay together.
@@ -215,7 +215,7 @@ def _began(survey: Survey, local: dict[_Key, list[File]]) -> dict[_Key, int]:
     return began
 
 
-async def _read_objects(store: ObjectStore, patience: Patience, spool: Spool) -> None:
+async def _read_objects(store: ObjectStore, patience: Patience, spool: ObjectSpool) -> None:
     await patience.ask(store.check)
     async with contextlib.aclosing(census(store, patience)) as entries:
         async for group in _of_one_recording(entries):
@@ -329,13 +329,13 @@ def _object_commit(row_id: int, published: Published) -> ObjectCommit:
     entry, local = published
     if entry.damage:
         error = CorruptSegment(f"the object is damaged ({entry.damage})", path=entry.key, offset=0)
-        event(logger, logging.ERROR, "object_corrupt", error=error, next_step="rrd verify --deep")
+        emit(logger, logging.ERROR, "object_corrupt", error=error, next_step="rrd verify --deep")
     last = local[-1] if local else None
     is_last_here = last is not None and last.file.name.number == entry.last_number
     return ObjectCommit(
         row_id=row_id,
         tenant=entry.tenant,
-        recording=entry.recording,
+        recording_id=entry.recording_id,
         created_ms=entry.created_ms,
         object=ObjectRow.published(
             entry.first_number,

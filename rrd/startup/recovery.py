@@ -93,15 +93,15 @@ async def _losses(
 ) -> AsyncIterator[str]:
     """Yield a line for each run of events that is lost."""
     loop = asyncio.get_running_loop()
-    for tenant, recording in result.lacking:
-        row = await index.recording(tenant, recording)
+    for tenant, recording_id in result.lacking:
+        row = await index.recording(tenant, recording_id)
         if row is None:
             continue
         # Without a store the index lists no objects.
         objects: Readable = StoreFiles(store, loop) if store is not None else OsDisk()
         found = await asyncio.to_thread(plan_salvage, OsDisk(), objects, config.data_dir, row)
         for path, what in found.damage:
-            yield f"damage: {path} ({tenant} {recording}): {what}"
+            yield f"damage: {path} ({tenant} {recording_id}): {what}"
         for run in found.missing:
             yield str(differences.missing(row, run, found.missing_events))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from rrd.extent import Extent
 from rrd.index.rows import MetadataChange
 from rrd.inventory.census import Entry
-from rrd.log import event
+from rrd.log import emit
 
 _Key = tuple[str, str]
 
@@ -20,16 +20,16 @@ logger = logging.getLogger(__name__)
 
 def life_of(entry: Entry) -> tuple[str, str, int]:
     """Return which life of which recording an object is of."""
-    return entry.tenant, entry.recording, entry.created_ms
+    return entry.tenant, entry.recording_id, entry.created_ms
 
 
 def warn_unused(orphans: Iterable[Entry]) -> None:
     """Log objects that don't count."""
     for entry in orphans:
-        event(logger, logging.WARNING, "object_not_used", object=entry.key, next_step="rrd verify")
+        emit(logger, logging.WARNING, "object_not_used", object=entry.key, next_step="rrd verify")
 
 
-class Spool:
+class ObjectSpool:
     """What the objects say, in an unnamed file; in memory only where in it.
 
     A recording can be there in two lives, the objects of one that was removed not all gone yet. The later
@@ -41,7 +41,7 @@ class Spool:
         self.places: dict[_Key, tuple[int, tuple[int, ...]]] = {}
         """The latest life of each recording: when it began, and where in the file its objects are."""
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> ObjectSpool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,15 +49,15 @@ class Spool:
 
     def write(self, group: list[Entry]) -> None:
         """Keep objects of one life of a recording."""
-        tenant, recording, created_ms = life_of(group[0])
-        known_ms, offsets = self.places.get((tenant, recording), (created_ms, ()))
+        tenant, recording_id, created_ms = life_of(group[0])
+        known_ms, offsets = self.places.get((tenant, recording_id), (created_ms, ()))
         if created_ms < known_ms:
             warn_unused(group)
             return
         if created_ms > known_ms:
-            warn_unused(self.read((tenant, recording), known_ms))
+            warn_unused(self.read((tenant, recording_id), known_ms))
             offsets = ()
-        self.places[tenant, recording] = (created_ms, (*offsets, self._file.seek(0, os.SEEK_END)))
+        self.places[tenant, recording_id] = (created_ms, (*offsets, self._file.seek(0, os.SEEK_END)))
         # JSON by the standard library: what visitors choose may hold lone surrogates.
         self._file.write(json.dumps(group).encode() + b"\n")
 

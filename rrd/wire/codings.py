@@ -14,7 +14,7 @@ import brotli
 import zstandard
 from isal import isal_zlib
 
-from rrd.wire.inflate import Brotli, Gzip, Identity, Inflater, Zstd
+from rrd.wire.inflate import Brotli, Gzip, Inflater, Uncompressed, Zstd
 
 Encoding = Literal["identity", "gzip", "br", "zstd"]
 """The names of the table below, for the type checker."""
@@ -65,7 +65,7 @@ IDENTITY = Coding(
     spellings=("identity", "", "none", "utf-8", "utf8"),
     suffix="",
     magics=(),
-    inflater=lambda _: Identity(),
+    inflater=lambda _: Uncompressed(),
     compressor=None,
 )
 

@@ -101,7 +101,7 @@ def _slices(data: bytes, size: int) -> Iterable[bytes]:
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-class Identity:
+class Uncompressed:
     """No compression."""
 
     has_window = False

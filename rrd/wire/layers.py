@@ -99,7 +99,7 @@ class Layers:
             self._is_plain = self._encoding == "identity" and chunk[:1] not in _FIRST_UNSURE
             if self._is_plain:
                 return iter(_PLAIN.windows(chunk))
-            self._outer = _Stream(self._encoding, self._zstd_window_bytes_max)
+            self._outer = _Layer(self._encoding, self._zstd_window_bytes_max)
         return self._through(self._outer.windows(chunk))
 
     def flush(self) -> Iterator[bytes]:
@@ -129,7 +129,7 @@ class Layers:
             if self._outer_bytes > RATIO_FREE_BYTES:
                 self._check_ratio(self._outer_bytes)
             if self._inner is _NOTHING:
-                self._inner = _Stream("identity", self._zstd_window_bytes_max)
+                self._inner = _Layer("identity", self._zstd_window_bytes_max)
             for plain in self._inner.windows(window):
                 if self._inner.is_compressed:
                     self._count_inner(plain)
@@ -159,7 +159,7 @@ class Layers:
         return self._inner.take_head()
 
 
-class _Stream:
+class _Layer:
     """One layer: declared as something, and taken for what its first bytes say."""
 
     def __init__(self, declared: Encoding, zstd_window_bytes_max: int) -> None:
@@ -231,7 +231,7 @@ class _Stream:
 
 
 _PLAIN = inflater("identity", zstd_window_bytes_max=0)
-_NOTHING = _Stream("identity", 0)
+_NOTHING = _Layer("identity", 0)
 """Stands for a layer as long as there was no need for it; never given anything."""
 
 

@@ -53,7 +53,7 @@ class Refusal(Exception):
         self.reason: Reason = reason
 
 
-class Event(msgspec.Struct, gc=False):
+class ParsedEvent(msgspec.Struct, gc=False):
     """Any event."""
 
     type: int
@@ -70,12 +70,12 @@ class Tagged(msgspec.Struct):
     payload: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_event = msgspec.json.Decoder(Event).decode
+_event = msgspec.json.Decoder(ParsedEvent).decode
 _any = msgspec.json.Decoder(msgspec.Raw).decode
 _tagged = msgspec.json.Decoder(Tagged | None)  # data may be null
 
 
-def parse(line: bytes, nesting_max: int) -> Event:
+def parse(line: bytes, nesting_max: int) -> ParsedEvent:
     """Read an event. Raises ``Refusal`` if ``line`` is none; UTF-8 inside strings is not looked at."""
     try:
         event = _parse_as_it_is(line)
@@ -87,7 +87,7 @@ def parse(line: bytes, nesting_max: int) -> Event:
     return event
 
 
-def _parse_as_it_is(line: bytes) -> Event:
+def _parse_as_it_is(line: bytes) -> ParsedEvent:
     try:
         return _event(line)
     except msgspec.ValidationError as error:
@@ -104,7 +104,7 @@ def _parse_as_it_is(line: bytes) -> Event:
         raise Refusal("not_json") from None
 
 
-def _parse_deep(line: bytes, nesting_max: int) -> Event:
+def _parse_deep(line: bytes, nesting_max: int) -> ParsedEvent:
     """Read an event that nests deeper than the parser goes. ``data`` is read of custom events only."""
     outer = b""
     try:
@@ -131,7 +131,7 @@ def _reason(message: str) -> Reason:
     return "not_an_object"
 
 
-def tagged_data(event: Event) -> Tagged | None:
+def tagged_data(event: ParsedEvent) -> Tagged | None:
     """Return tag and payload of a custom event; None if it is somebody else's, without such."""
     if event.data is UNSET:
         return None

@@ -122,27 +122,27 @@ class Load:
     def _run(self, chance: random.Random) -> None:
         try:
             while not self._stopping.is_set():
-                recording = new_id()
+                recording_id = new_id()
                 for _ in range(chance.randrange(1, 6)):
-                    self._send(recording, chance.randrange(1, 200), pad=chance.choice([0, 100, 3000]))
+                    self._send(recording_id, chance.randrange(1, 200), pad=chance.choice([0, 100, 3000]))
                 if chance.random() < 0.3:
-                    self._send(recording, 1, closing=True)
+                    self._send(recording_id, 1, closing=True)
                 if chance.random() < 0.3:
-                    self.erased.add(recording)
-                    self.client.erase(recording)
+                    self.erased.add(recording_id)
+                    self.client.erase(recording_id)
         except BaseException as error:  # noqa: BLE001 - told by the thread that waits
             self._errors.append(error)
 
-    def _send(self, recording: str, count: int, *, pad: int = 0, closing: bool = False) -> None:
-        first = self.sent[recording]
-        self.sent[recording] += count
+    def _send(self, recording_id: str, count: int, *, pad: int = 0, closing: bool = False) -> None:
+        first = self.sent[recording_id]
+        self.sent[recording_id] += count
         lines = numbered(range(first, first + count), pad=pad)
         if closing:
             lines[-1] = json.dumps(
                 {"type": 5, "timestamp": START_MS + first, "data": {"n": first, "tag": "close-permanent"}}
             ).encode()
-        self.client.post(recording, lines)
-        self.acked[recording] += count
+        self.client.post(recording_id, lines)
+        self.acked[recording_id] += count
 
 
 @pytest.mark.slow
@@ -161,17 +161,17 @@ def test_a_backup_under_load_has_all_that_was_acked_before_once_and_nothing_else
             client = Client(again, "busy")
             there = set(client.recordings())
             assert there <= set(load.sent), "made up"
-            for recording in there | set(acked):
-                found = client.numbers(recording)
+            for recording_id in there | set(acked):
+                found = client.numbers(recording_id)
                 assert sorted(found) == list(range(len(found))), "missing in the middle, or doubled"
-                assert len(found) <= load.sent[recording]
-                if recording in erased:
+                assert len(found) <= load.sent[recording_id]
+                if recording_id in erased:
                     assert not found, "erased before the backup began"
                 elif found:
                     # Raises if it is refused: a recording is either there or erased.
-                    client.post(recording, numbered(range(len(found))))
-                if recording not in load.erased:
-                    assert len(found) >= acked.get(recording, 0), "acked before the backup began"
+                    client.post(recording_id, numbered(range(len(found))))
+                if recording_id not in load.erased:
+                    assert len(found) >= acked.get(recording_id, 0), "acked before the backup began"
             again.stop()
             assert "corrupt=0 missing=0" in again.log()
     shutil.rmtree(tmp_path)
@@ -191,9 +191,9 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
     place = tmp_path_factory.mktemp("origin")
     with DaemonProcess(place, **BUSY) as daemon:
         client, recordings = Client(daemon, "acme"), [new_id() for _ in range(3)]
-        for recording in recordings:
-            client.post(recording, numbered(range(10)))
-            client.tell(recording, userId="u")
+        for recording_id in recordings:
+            client.post(recording_id, numbered(range(10)))
+            client.tell(recording_id, userId="u")
         back_up(daemon.data_dir, place / "backup")
         daemon.kill()
     return Origin(place / "data", recordings, place / "backup")
@@ -217,8 +217,8 @@ def test_a_stopped_daemon_is_backed_up_as_well(origin: Origin, tmp_path: Path) -
     assert back_up(origin.data_dir, tmp_path / "backup").recordings == 3
     with restored(tmp_path / "backup", tmp_path / "b") as again:
         client = Client(again, "acme")
-        assert {recording: client.numbers(recording) for recording in origin.recordings} == {
-            recording: list(range(10)) for recording in origin.recordings
+        assert {recording_id: client.numbers(recording_id) for recording_id in origin.recordings} == {
+            recording_id: list(range(10)) for recording_id in origin.recordings
         }
         assert client.metadata(origin.recordings[0]) == {"userId": ("u", 1)}
         client.post(origin.recordings[0], numbered(range(12)))
@@ -273,9 +273,9 @@ def test_what_was_erased_after_the_backup_stays_erased_with_newer_tombstones(
     with daemon_in(tmp_path / "b") as again:
         client = Client(again, "acme")
         assert sorted(client.recordings()) == sorted(origin.recordings[1:])
-        for recording in (origin.recordings[0], never_backed_up):
+        for recording_id in (origin.recordings[0], never_backed_up):
             with pytest.raises(HTTPError, match="410"):
-                client.post(recording, numbered(range(1)))
+                client.post(recording_id, numbered(range(1)))
         assert not list(place.rglob(f"*{origin.recordings[0]}*"))
 
 
@@ -357,9 +357,9 @@ def test_objects_may_be_left_out_and_the_manifest_says_so(origin: Origin, tmp_pa
     assert not (tmp_path / "backup" / "data" / "objects").exists()
 
 
-def _began_ms(backup: Path, recording: str) -> int:
+def _began_ms(backup: Path, recording_id: str) -> int:
     with contextlib.closing(sqlite3.connect(backup / "data" / "index.sqlite")) as db:
-        (found,) = db.execute("SELECT created_ms FROM recording WHERE name = ?", (recording,)).fetchone()
+        (found,) = db.execute("SELECT created_ms FROM recording WHERE name = ?", (recording_id,)).fetchone()
         return int(found)
 
 
@@ -369,20 +369,20 @@ def test_a_restore_buries_only_what_a_tombstone_covers(
     reason: Literal["erased", "expired"], when: str, origin: Origin, tmp_path: Path
 ) -> None:
     """A recording that was removed and then recorded anew is another; what was removed doesn't come back."""
-    recording, newer, place = origin.recordings[0], tmp_path / "newer.sqlite", tmp_path / "b" / "data"
-    began_ms = _began_ms(origin.backup, recording)
+    recording_id, newer, place = origin.recordings[0], tmp_path / "newer.sqlite", tmp_path / "b" / "data"
+    began_ms = _began_ms(origin.backup, recording_id)
     created_ms, at_ms = (began_ms - 2000, began_ms - 1000) if when != "after" else (began_ms, began_ms + 1000)
     with Tombstones(str(newer)) as stones:
-        laid = stones.bury("acme", recording, created_ms=created_ms, reason=reason, at_ms=at_ms)
+        laid = stones.bury("acme", recording_id, created_ms=created_ms, reason=reason, at_ms=at_ms)
         stones.done(laid, events=1, size=1, objects=0)
     is_covered = when == "after"
     assert restore(origin.backup, place, tombstones=newer).buried == int(is_covered)
     with daemon_in(tmp_path / "b") as again:
         client = Client(again, "acme")
-        assert client.numbers(recording) == ([] if is_covered else list(range(10)))
+        assert client.numbers(recording_id) == ([] if is_covered else list(range(10)))
         if not is_covered:
-            client.post(recording, numbered(range(10, 12)))
-            assert client.numbers(recording) == list(range(12))
+            client.post(recording_id, numbered(range(10, 12)))
+            assert client.numbers(recording_id) == list(range(12))
 
 
 def test_a_removal_that_was_not_done_is_finished_after_a_restore(origin: Origin, tmp_path: Path) -> None:

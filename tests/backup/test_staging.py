@@ -57,7 +57,7 @@ def test_a_segment_is_linked_wherever_it_lies_and_once(
 
 
 def test_only_active_segments_whose_link_is_left_are_told(data_dir: str) -> None:
-    names = [NAME._replace(recording=new_id()) for _ in range(3)]
+    names = [NAME._replace(recording_id=new_id()) for _ in range(3)]
     for name in names:
         Path(active_path(data_dir, name)).write_bytes(b"x")
     Path(sealed_path(data_dir, NAME)).write_bytes(b"x")

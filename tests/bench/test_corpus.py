@@ -97,13 +97,15 @@ def test_a_long_recording_has_its_size_and_not_an_event_more(bytes_min: int) -> 
 
 def test_many_recordings_differ_in_id_and_time() -> None:
     found = list(many_recordings(6))
-    assert len({str(uuid.UUID(recording)) for recording, _ in found}) == 6
+    assert len({str(uuid.UUID(recording_id)) for recording_id, _ in found}) == 6
     starts = [timestamps(lines[:1])[0] for _, lines in found]
     assert [start - starts[0] for start in starts] == [0, 1000, 2000, 3000, 4000, 5000]
     assert [len(lines) for _, lines in found] == [
         len(lines_of(NAMES[number % len(NAMES)])) for number in range(6)
     ]
-    assert [recording for recording, _ in many_recordings(6)] == [recording for recording, _ in found]
+    assert [recording_id for recording_id, _ in many_recordings(6)] == [
+        recording_id for recording_id, _ in found
+    ]
 
 
 def test_many_recordings_can_be_short_and_still_begin_with_a_page() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bench.corpus import recordings, small_events
 from bench.frames import BINARY, TEXT, Agreed, masked
 from bench.load import Plan, Target
-from bench.load.events import Events, recording_id
+from bench.load.events import Events, numbered_id
 from bench.load.messages import Packer, Workshop
 from bench.load.schedule import due_times
 
@@ -82,7 +82,7 @@ def test_a_run_is_its_events_one_behind_the_other(first: int, size: int) -> None
 
 def test_recordings_of_a_run_differ_and_runs_never_meet() -> None:
     other = "0b1c0000-0000-4000-8000-000000000000"
-    ids = {recording_id(run, number) for run in (RUN, other) for number in range(50)}
+    ids = {numbered_id(run, number) for run in (RUN, other) for number in range(50)}
     assert len(ids) == 100
 
 

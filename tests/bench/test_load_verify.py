@@ -28,10 +28,10 @@ NUMBER, SENT = 3, 600
 """More than the comparison makes at a time."""
 
 
-def served(lines: list[bytes], recording: str = RECORDING) -> list[bytes]:
+def served(lines: list[bytes], recording_id: str = RECORDING) -> list[bytes]:
     """Return events as a server gives them back, that have arrived in this order."""
     return [
-        line[:-1] + b',"sequenceId":%d,"recordingId":"%b"}' % (seq, recording.encode())
+        line[:-1] + b',"sequenceId":%d,"recordingId":"%b"}' % (seq, recording_id.encode())
         for seq, line in enumerate(lines, 1)
     ]
 
@@ -187,12 +187,12 @@ async def lying_server(tamper: Tamper, *, status: int = 200, stall_s: float = 0.
         return web.json_response({"successful_rows": len(lines)})
 
     async def get(request: web.Request) -> web.Response:
-        recording = request.match_info["id"]
-        if not stored.get(recording):
+        recording_id = request.match_info["id"]
+        if not stored.get(recording_id):
             return web.json_response({}, status=404)
-        lines = served(stored[recording], recording)
-        if not tampered or recording in tampered:
-            tampered.append(recording)
+        lines = served(stored[recording_id], recording_id)
+        if not tampered or recording_id in tampered:
+            tampered.append(recording_id)
             lines = tamper(lines)
         return web.Response(body=b"\n".join(lines) + b"\n")
 

@@ -28,19 +28,19 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
 
 
 def test_a_socket_s_events_are_written_and_counted(peer: Peer) -> None:
-    recording = str(uuid.uuid4())
+    recording_id = str(uuid.uuid4())
     payload = Texts("all", EVENTS)
-    sent = blast.over_socket(peer.port, peer.path_of(recording), payload, times=2, last_text=peers.END)
+    sent = blast.over_socket(peer.port, peer.path_of(recording_id), payload, times=2, last_text=peers.END)
     assert sent.counted == 2 * EVENTS
-    assert (peer.data_dir / f"{recording}.ndjson").read_bytes() == 2 * joined(lines("all", EVENTS))
+    assert (peer.data_dir / f"{recording_id}.ndjson").read_bytes() == 2 * joined(lines("all", EVENTS))
 
 
 def test_bodies_are_written_and_counted(peer: Peer) -> None:
-    recording = str(uuid.uuid4())
-    path = peer.path_of(recording, socket=False)
+    recording_id = str(uuid.uuid4())
+    path = peer.path_of(recording_id, socket=False)
     sent = blast.over_connections(blast.Target(peer.port), [[path]], Bodies("identity", EVENTS))
     assert sent.counted == EVENTS
-    assert (peer.data_dir / f"{recording}.ndjson").read_bytes() == joined(lines("all", EVENTS))
+    assert (peer.data_dir / f"{recording_id}.ndjson").read_bytes() == joined(lines("all", EVENTS))
 
 
 # Installing

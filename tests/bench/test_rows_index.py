@@ -77,11 +77,11 @@ async def test_filters_find_what_the_metadata_say(built: str) -> None:
     finally:
         await index.close()
     expected = [
-        commit.recording
+        commit.recording_id
         for commit in many_recordings.commits(COUNT)
         if commit.tenant == TENANT and commit.row_id % 2 and not commit.row_id % 3
     ]
-    assert [entry.recording for entry in listed] == expected[::-1]
+    assert [entry.recording_id for entry in listed] == expected[::-1]
 
 
 async def test_what_is_asked_finds_what_it_claims_to(built: str) -> None:

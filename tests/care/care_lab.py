@@ -35,10 +35,10 @@ from rrd.playback.table import plan
 from rrd.shelf.holdings import Holdings
 from tests.objects.memory_store import MemoryStore
 from tests.samples import event, metadata
-from tests.wired import Core, ManualClock, recording_id, wired
+from tests.wired import Core, ManualClock, numbered_id, wired
 
 TENANTS = ("t", "other")
-A, B, C = (recording_id(number) for number in range(3))
+A, B, C = (numbered_id(number) for number in range(3))
 
 
 def settings(folder: Path, **changes: Any) -> Config:
@@ -75,8 +75,8 @@ class Life(Core):
         if evict:
             await self.evictor.evict_now(everything=True)
 
-    async def row(self, recording: str = A, tenant: str = "t") -> RecordingRow:
-        row = await self.index.recording(tenant, recording)
+    async def row(self, recording_id: str = A, tenant: str = "t") -> RecordingRow:
+        row = await self.index.recording(tenant, recording_id)
         assert row is not None
         return row
 
@@ -93,15 +93,16 @@ class Life(Core):
             answers[f"{tenant} statistics"] = await self.index.statistics(
                 tenant, month_start_ms=month_start_ms
             )
-        for _, tenant, recording, *_ in await self.index.oldest(tenant=None, after_row_id=0, limit=1000):
-            key = f"{tenant} {recording}"
-            row = await self.row(recording, tenant)
-            answers[f"{key} metadata"] = await self.index.metadata(tenant, recording)
+        for _, tenant, recording_id, *_ in await self.index.oldest(tenant=None, after_row_id=0, limit=1000):
+            key = f"{tenant} {recording_id}"
+            row = await self.row(recording_id, tenant)
+            answers[f"{key} metadata"] = await self.index.metadata(tenant, recording_id)
             answers[key] = (
                 row.created_ms, row.extent, row.visible, row.metadata_keys, row.stored_bytes,
             )  # fmt: skip
             answers[f"{key} quarantined"] = sum(
-                block.line_count for block in await self.index.quarantine(tenant=tenant, recording=recording)
+                block.line_count
+                for block in await self.index.quarantine(tenant=tenant, recording_id=recording_id)
             )
             answers[f"{key} events"] = await asyncio.to_thread(self._events, row)
         return answers
@@ -199,7 +200,7 @@ async def _do(now: Life, step: Step, number: int) -> None:
             case "send A":
                 await now.send(event(2 * number), event(2 * number + 1))
             case "send B":
-                await now.send(event(number), recording=B)
+                await now.send(event(number), recording_id=B)
             case "send other":
                 await now.send(event(number), tenant="other")
             case "metadata":
@@ -209,7 +210,7 @@ async def _do(now: Life, step: Step, number: int) -> None:
             case "bad line":
                 await now.send(event(number), b"no event")
             case "bad lines alone":
-                await now.send(b"junk %d" % number, recording=C)
+                await now.send(b"junk %d" % number, recording_id=C)
             case "rest":
                 await now.rest()
             case "roll up":
@@ -240,8 +241,8 @@ async def _evict_half(now: Life) -> None:
 async def rolled(now: Life) -> list[str]:
     """Where local copies of rolled segments are, or were a moment ago."""
     return [
-        layout.sealed_path(now.config.data_dir, layout.SegmentName(tenant, recording, segment.number))
-        for _, tenant, recording, *_ in await now.index.oldest(tenant=None, after_row_id=0, limit=1000)
-        for segment in (await now.row(recording, tenant)).segments
+        layout.sealed_path(now.config.data_dir, layout.SegmentName(tenant, recording_id, segment.number))
+        for _, tenant, recording_id, *_ in await now.index.oldest(tenant=None, after_row_id=0, limit=1000)
+        for segment in (await now.row(recording_id, tenant)).segments
         if segment.state == "rolled"
     ]

@@ -23,26 +23,26 @@ def objects_below(directory: Path) -> list[Path]:
     return sorted(directory.rglob("*.ndjson.zst"))
 
 
-async def lived(daemon: LocalDaemon, recording: str, lines: list[bytes]) -> None:
+async def lived(daemon: LocalDaemon, recording_id: str, lines: list[bytes]) -> None:
     """Send events, and wait until they are in an object."""
     store = Path(daemon.config.objects_dir)
     before = len(objects_below(store))
     async with visiting(daemon) as api:
-        await api.post(recording, ndjson(lines))
+        await api.post(recording_id, ndjson(lines))
     await until(lambda: len(objects_below(store)) > before, what="an object")
     await until(lambda: not (daemon.segments("active") or daemon.segments("sealed")), what="an eviction")
 
 
-async def two_lives(tmp_path: Path, recording: str) -> None:
+async def two_lives(tmp_path: Path, recording_id: str) -> None:
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     data_dir = tmp_path / "data"
     async with running(data_dir, objects_dir=str(right), seal_idle_s=1, rollup_delay_s=0) as daemon:
-        await lived(daemon, recording, EVENTS)
+        await lived(daemon, recording_id, EVENTS)
     # The index is lost and the directory is not mounted. Its mark is what would have stopped the start.
     for lost in (layout.identity_path(str(data_dir)), *map(str, data_dir.glob("index.sqlite*"))):
         os.unlink(lost)
     async with running(data_dir, objects_dir=str(wrong), seal_idle_s=1, rollup_delay_s=0) as daemon:
-        await lived(daemon, recording, [event(200)])
+        await lived(daemon, recording_id, [event(200)])
     os.unlink(layout.identity_path(str(data_dir)))
     # The setting is put right, and the new life's objects are with the old one's.
     for path in objects_below(wrong):
@@ -55,8 +55,8 @@ async def two_lives(tmp_path: Path, recording: str) -> None:
 def test_objects_of_another_life_stay_and_their_events_can_be_added_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recording = new_id()
-    asyncio.run(two_lives(tmp_path, recording))
+    recording_id = new_id()
+    asyncio.run(two_lives(tmp_path, recording_id))
     right = tmp_path / "right"
     before = {path: path.read_bytes() for path in objects_below(right)}
     assert len(before) == 2
@@ -73,7 +73,7 @@ def test_objects_of_another_life_stay_and_their_events_can_be_added_again(
         client = Client(daemon, "acme")
         monkeypatch.setenv("RRD_PORT", str(daemon.port))
         for stored in ("100 stored, 0 repeated", "0 stored, 100 repeated"):
-            assert main(["import", "--tenant", "acme", "--recording", recording, str(old)]) == 0
+            assert main(["import", "--tenant", "acme", "--recording", recording_id, str(old)]) == 0
             assert stored in capsys.readouterr().out
-        found = client.call("GET", f"/recordings/{recording}/events")
+        found = client.call("GET", f"/recordings/{recording_id}/events")
     assert [each["timestamp"] for each in found] == [*range(100), 200]

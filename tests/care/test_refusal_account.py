@@ -33,8 +33,8 @@ def test_senders_can_not_make_it_grow(tmp_path: Path) -> None:
     refusals = Refusals(str(tmp_path), clock)
     for number in range(ROWS_MAX + 7):
         clock.now += 1
-        refusals.count(code="too_large", status=413, tenant="t", recording=f"r{number}")
-        refusals.count(code="too_large", status=413, tenant="t", recording="often")
+        refusals.count(code="too_large", status=413, tenant="t", recording_id=f"r{number}")
+        refusals.count(code="too_large", status=413, tenant="t", recording_id="often")
         refusals.count(code="unauthenticated", status=401)
     account = refusals.account()
     assert {(row.code, row.count) for row in account.totals} == {
@@ -43,9 +43,9 @@ def test_senders_can_not_make_it_grow(tmp_path: Path) -> None:
     }
     assert len(account.recordings) == ROWS_MAX
     assert account.forgotten == 8
-    (often,) = [row for row in account.recordings if row.recording == "often"]
+    (often,) = [row for row in account.recordings if row.recording_id == "often"]
     assert (often.count, often.last_ms - often.first_ms) == (ROWS_MAX + 7, (ROWS_MAX + 6) * 1000)
-    assert account.recordings[0].recording == "r8"
+    assert account.recordings[0].recording_id == "r8"
 
 
 def test_codes_are_bounded_whatever_they_are(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from rrd.index import home
 from rrd.index.rows import ObjectRow, RecordingRow
 from rrd.layout import SegmentName
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity, encode_identity
-from rrd.segment.pack import PackSource, pack
+from rrd.segment.pack import PackInput, pack
 from rrd.shelf.holdings import Holdings
 from tests.care.care_lab import STEPS, A, B, C, Life, delete_index, life, play
 from tests.objects.memory_store import MemoryStore
@@ -73,9 +73,9 @@ class World(NamedTuple):
     def copied_key(self) -> str:
         return Holdings.of(self.row).key(self.copied)
 
-    def path(self, number: int, *, recording: str = A, active: bool = False) -> Path:
+    def path(self, number: int, *, recording_id: str = A, active: bool = False) -> Path:
         path_of = layout.active_path if active else layout.sealed_path
-        return Path(path_of(self.now.config.data_dir, SegmentName("t", recording, number)))
+        return Path(path_of(self.now.config.data_dir, SegmentName("t", recording_id, number)))
 
     def sql(self, statement: str) -> None:
         with contextlib.closing(sqlite3.connect(home.index_path(self.now.config.data_dir))) as db:
@@ -123,7 +123,7 @@ async def _make(now: Life) -> None:
     await now.send(event(5))
     await now.roll_up()
     await now.send(event(6))
-    await now.send(event(1), recording=B)
+    await now.send(event(1), recording_id=B)
     await now.rest()
     await now.send(event(7))
 
@@ -139,13 +139,13 @@ async def _without_index_rows(world: World) -> None:
 
 
 async def _rolled_up_and_forgotten(world: World) -> None:
-    await world.now.send(event(1), recording=C)
+    await world.now.send(event(1), recording_id=C)
     await world.now.roll_up()
     await world.now.index.remove("t", C)
 
 
 async def _object_of_less(world: World) -> None:
-    source = PackSource(str(world.path(3)), world.path(3).stat().st_size)
+    source = PackInput(str(world.path(3)), world.path(3).stat().st_size)
     target = f"{world.now.config.data_dir}/packed"
     packed = await asyncio.to_thread(pack, world.now.disk, [source], target, level=1, block_bytes=1 << 20)
     key = layout.object_key(
@@ -257,7 +257,7 @@ _DAMAGE: dict[str, Damage] = {
     "segment that the index lacks": Damage(_without_index_rows, {"segment-not-indexed"}, "reindex"),
     "segment gone": Damage(lambda world: world.path(5).unlink(), {"segment-missing"}, "put back"),
     "only segment gone": Damage(
-        lambda world: world.path(1, recording=B).unlink(), {"segment-missing"}, "put back"
+        lambda world: world.path(1, recording_id=B).unlink(), {"segment-missing"}, "put back"
     ),
     "active segment gone": Damage(
         lambda world: world.path(6, active=True).unlink(), {"segment-missing"}, "put back"
@@ -316,7 +316,7 @@ async def test_a_difference_is_told_and_what_it_says_mends_it(
         now, store = world.now, world.store
         assert await now.verify() == []
         objects = dict(store.objects)
-        places = (world.path(5), world.path(3), world.path(1, recording=B), world.path(6, active=True))
+        places = (world.path(5), world.path(3), world.path(1, recording_id=B), world.path(6, active=True))
         files = {path: path.read_bytes() for path in places}
         planted = damage.plant(world)
         if isinstance(planted, Awaitable):
@@ -383,13 +383,13 @@ async def test_what_has_vanished_at_the_second_look_is_not_told(tmp_path: Path, 
         data = world.path(5).read_bytes()
         world.path(5).unlink()
 
-        async def back_at_the_second_look(tenant: str, recording: str) -> RecordingRow | None:
+        async def back_at_the_second_look(tenant: str, recording_id: str) -> RecordingRow | None:
             nonlocal looks
-            looks += recording == A
+            looks += recording_id == A
             # Seen by the walk, then by the first look.
             if looks == 4:
                 world.path(5).write_bytes(data)
-            return await examine(tenant, recording)
+            return await examine(tenant, recording_id)
 
         now.index.recording = back_at_the_second_look  # type: ignore[method-assign]  # the file comes back meanwhile
         assert await now.verify(deep=False, is_served=True) == []
@@ -402,7 +402,7 @@ async def test_verify_works_while_events_come_and_are_rolled_up(tmp_path: Path, 
 
         async def work() -> None:
             for number in range(30):
-                await now.send(event(100 + number), recording=(A, B, C)[number % 3])
+                await now.send(event(100 + number), recording_id=(A, B, C)[number % 3])
                 if number % 5 == 4:
                     await now.roll_up(evict=number % 2 == 0)
 

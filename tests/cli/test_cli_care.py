@@ -20,7 +20,7 @@ from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
 from tests.care.care_lab import A, B, C, Life, delete_index, life
 from tests.samples import event, metadata
-from tests.wired import recording_id
+from tests.wired import numbered_id
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +44,9 @@ def lived(folder: Path, what: Callable[[Life], Awaitable[object]]) -> None:
 async def filled(now: Life) -> None:
     """A in an object, and in an active segment; B sealed; C quarantined lines alone, in an object."""
     await now.send(metadata("user\x1b", "<1>"), event(1), event(2), b"no event", b"\xff\xfe")
-    await now.send(b"junk", recording=C)
+    await now.send(b"junk", recording_id=C)
     await now.roll_up(evict=True)
-    await now.send(event(1), recording=B, tenant="other")
+    await now.send(event(1), recording_id=B, tenant="other")
     await now.rest()
     await now.send(event(2), event(3), b'{"timestamp":1}')
 
@@ -61,12 +61,12 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> str:
     return captured.out + (captured.err if code else "")
 
 
-def object_of(data_dir: Path, recording: str) -> Path:
-    return next((data_dir / "objects").rglob(f"{recording}/*.ndjson.zst"))
+def object_of(data_dir: Path, recording_id: str) -> Path:
+    return next((data_dir / "objects").rglob(f"{recording_id}/*.ndjson.zst"))
 
 
-def key_of(data_dir: Path, recording: str) -> str:
-    return str(object_of(data_dir, recording).relative_to(data_dir / "objects"))
+def key_of(data_dir: Path, recording_id: str) -> str:
+    return str(object_of(data_dir, recording_id).relative_to(data_dir / "objects"))
 
 
 def test_verify_says_that_all_is_well(
@@ -138,7 +138,7 @@ def test_verify_of_an_unknown_recording_is_an_error(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     lived(tmp_path, filled)
-    assert "rrd doctor" in run(capsys, "verify", recording_id(99), code=1)
+    assert "rrd doctor" in run(capsys, "verify", numbered_id(99), code=1)
 
 
 def test_reindex_finds_segments_and_objects_again(
@@ -221,7 +221,7 @@ def test_doctor_tells_why_there_is_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, data_dir: Path
 ) -> None:
     lived(tmp_path, filled)
-    assert "never seen" in run(capsys, "doctor", recording_id(99), code=1)
+    assert "never seen" in run(capsys, "doctor", numbered_id(99), code=1)
     assert "not an id" in run(capsys, "doctor", "whatever!", code=1)
     assert "nothing but quarantined lines" in run(capsys, "doctor", C)
     assert "tenant other has a recording of this id" in run(capsys, "doctor", B, "--tenant", "t", code=1)
@@ -246,9 +246,9 @@ def test_doctor_tells_what_was_refused(
     lived(tmp_path, filled)
     account = Refusals(str(data_dir), SystemClock())
     for _ in range(1001):
-        account.count(code="too_large", status=413, tenant="t", recording=A)
+        account.count(code="too_large", status=413, tenant="t", recording_id=A)
     account.count(code="unauthenticated", status=401)
-    account.count(code="disk_full", status=507, tenant="t", recording=recording_id(99))
+    account.count(code="disk_full", status=507, tenant="t", recording_id=numbered_id(99))
     saved = asyncio.run(_saved(account))
     assert saved.exists()
     told = run(capsys, "doctor")
@@ -257,7 +257,7 @@ def test_doctor_tells_what_was_refused(
     assert "1 time 401 unauthenticated" in told
     assert f"recording    {A} of tenant t: 1,001 times" in told
     assert "1,001 times 413 too_large" in run(capsys, "doctor", A)
-    assert "507 disk_full" in run(capsys, "doctor", recording_id(99), code=1)
+    assert "507 disk_full" in run(capsys, "doctor", numbered_id(99), code=1)
     assert "nothing that a sender" in run(capsys, "doctor", "--tenant", "other")
     assert " 401 " not in run(capsys, "doctor", "--tenant", "t")
 

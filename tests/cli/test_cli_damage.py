@@ -77,7 +77,7 @@ async def _fill(now: Life) -> None:
     for _ in range(2):
         await send(4)
         await now.rest()
-    await now.send(line(1), recording=B)
+    await now.send(line(1), recording_id=B)
     await now.rest()
     await send(4)
     assert sent == EVENTS
@@ -430,8 +430,8 @@ class Places:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def sealed(self, number: int, recording: str = A) -> Path:
-        return Path(layout.sealed_path(str(self.root), layout.SegmentName("t", recording, number)))
+    def sealed(self, number: int, recording_id: str = A) -> Path:
+        return Path(layout.sealed_path(str(self.root), layout.SegmentName("t", recording_id, number)))
 
     @property
     def index(self) -> Path:

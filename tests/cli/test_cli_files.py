@@ -33,15 +33,15 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_segment(
-    data_dir: Path, tenant: str, *drafts: BlockDraft, recording: str = RECORDING, sealed: bool = True
+    data_dir: Path, tenant: str, *drafts: BlockDraft, recording_id: str = RECORDING, sealed: bool = True
 ) -> Path:
     """Write a segment of one recording, block by block, as the daemon leaves it behind."""
-    disk, name = OsDisk(), SegmentName(tenant, recording, 1)
+    disk, name = OsDisk(), SegmentName(tenant, recording_id, 1)
     path = (layout.sealed_path if sealed else layout.active_path)(str(data_dir), name)
     disk.make_dirs(os.path.dirname(path))
     identity = Identity(
         tenant=tenant,
-        recording=recording,
+        recording_id=recording_id,
         number=1,
         salt=os.urandom(16).hex(),
         created_ms=STORED_MS,

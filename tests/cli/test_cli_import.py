@@ -78,9 +78,9 @@ def test_an_import_that_was_killed_can_be_continued(
             pass
         os.kill(process.pid, signal.SIGKILL)
     assert main(argv) == 0
-    (recording,) = client.recordings()
+    (recording_id,) = client.recordings()
     assert last_line(capsys).startswith("1 recordings: ")
-    assert len(client.call("GET", f"/recordings/{recording}/events")) == len(lines)
+    assert len(client.call("GET", f"/recordings/{recording_id}/events")) == len(lines)
 
 
 def test_files_of_the_same_words_do_not_merge(daemon: DaemonProcess, tenant: str, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def post(daemon: DaemonProcess, recording: str, key: str, **metadata: str) -> int:
+def post(daemon: DaemonProcess, recording_id: str, key: str, **metadata: str) -> int:
     """Send three events and metadata; return the status."""
     lines: list[object] = [{"type": 3, "timestamp": 1000 + number} for number in range(3)]
     if metadata:
@@ -51,7 +51,7 @@ def post(daemon: DaemonProcess, recording: str, key: str, **metadata: str) -> in
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
     connection.request(
         "POST",
-        f"/recordings/{recording}/ingest",
+        f"/recordings/{recording_id}/ingest",
         body="".join(json.dumps(line) + "\n" for line in lines),
         headers={"Authorization": f"Bearer {key}"},
     )
@@ -78,7 +78,7 @@ def there(daemon_dir: str) -> set[str]:
     async def look() -> set[str]:
         index = await SqliteIndex.open(f"{daemon_dir}/index.sqlite")
         try:
-            return {row.recording for row in await index.oldest(tenant=None, after_row_id=0, limit=1000)}
+            return {row.recording_id for row in await index.oldest(tenant=None, after_row_id=0, limit=1000)}
         finally:
             await index.close()
 
@@ -215,7 +215,7 @@ def _of(tenant: str, data_dir: str) -> set[str]:
         index = await SqliteIndex.open(f"{data_dir}/index.sqlite")
         try:
             rows = await index.oldest(tenant=tenant, after_row_id=0, limit=100)
-            return {row.recording for row in rows}
+            return {row.recording_id for row in rows}
         finally:
             await index.close()
 
@@ -285,7 +285,7 @@ def stored(data_dir: Path, recordings: Sequence[tuple[str, float, int]]) -> None
             await index.apply(
                 [
                     Commit(
-                        row_id=number, tenant=tenant, recording=f"recording-{number}", created_ms=at_ms,
+                        row_id=number, tenant=tenant, recording_id=f"recording-{number}", created_ms=at_ms,
                         segment=1, segment_size=size, block_offset=0, block_size=size,
                         extent=Extent(1, 1, 1.0, 1.0, 10, at_ms, 0, 0), metadata=(),
                     )

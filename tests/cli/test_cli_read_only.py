@@ -30,7 +30,7 @@ async def _fill(now: Life) -> None:
     await now.send(event(3), event(4))
     await now.rest()
     await now.send(event(5))
-    await now.send(event(1), recording=B)
+    await now.send(event(1), recording_id=B)
 
 
 def made(folder: Path, *, is_clean: bool) -> Path:

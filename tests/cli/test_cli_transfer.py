@@ -44,10 +44,10 @@ def corpus(daemon: DaemonProcess) -> dict[str, list[bytes]]:
     """The recordings of tenant ``corpus``: real ones, and one of odd lines that came in two bodies."""
     client = Client(daemon, "corpus")
     sent = {new_id(): list(lines_of(name)) for name in NAMES}
-    for recording, lines in sent.items():
-        client.post(recording, lines)
-        client.tell(recording, userId="ä\ud83d", first=recording)
-        client.tell(recording, userId="user 7")
+    for recording_id, lines in sent.items():
+        client.post(recording_id, lines)
+        client.tell(recording_id, userId="ä\ud83d", first=recording_id)
+        client.tell(recording_id, userId="user 7")
     odd = new_id()
     client.post(odd, ODD[:3])
     client.post(odd, ODD[3:])
@@ -88,16 +88,16 @@ def unpacked(path: Path) -> list[bytes]:
 def test_an_export_is_what_the_senders_wrote_byte_for_byte(
     corpus: dict[str, list[bytes]], tmp_path: Path
 ) -> None:
-    for recording, lines in corpus.items():
-        rrd("export", recording, "--output", str(tmp_path / "out"))
+    for recording_id, lines in corpus.items():
+        rrd("export", recording_id, "--output", str(tmp_path / "out"))
         assert exported(tmp_path / "out") == by_time(lines)
 
 
 def test_an_export_to_stdout_says_nothing_but_events(
     corpus: dict[str, list[bytes]], capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    recording, lines = next(iter(corpus.items()))
-    rrd("export", recording)
+    recording_id, lines = next(iter(corpus.items()))
+    rrd("export", recording_id)
     assert capfdbinary.readouterr() == (ndjson(by_time(lines)), b"")
 
 
@@ -105,12 +105,12 @@ def test_ids_are_added_as_the_api_does(
     corpus: dict[str, list[bytes]], daemon: DaemonProcess, tmp_path: Path
 ) -> None:
     client = Client(daemon, "corpus")
-    for recording in corpus:
-        rrd("export", recording, "--with-ids", "--output", str(tmp_path / "out"))
-        answer = client.call("GET", f"/recordings/{recording}/events")
+    for recording_id in corpus:
+        rrd("export", recording_id, "--with-ids", "--output", str(tmp_path / "out"))
+        answer = client.call("GET", f"/recordings/{recording_id}/events")
         found = [json.loads(line) for line in exported(tmp_path / "out")]
         for line in found:
-            assert line.pop("inRecording", recording) == recording
+            assert line.pop("inRecording", recording_id) == recording_id
         assert found == answer
 
 
@@ -136,39 +136,39 @@ def test_what_was_exported_can_be_imported_and_is_the_same(
     rrd("import", "--tenant", tenant, str(tmp_path / "out"))
     capsys.readouterr()
     again = Client(daemon, tenant)
-    metadata = {recording: again.metadata(recording) for recording in corpus}
-    for recording, lines in corpus.items():
-        rrd("export", recording, "--tenant", tenant, "--output", str(tmp_path / "again"))
+    metadata = {recording_id: again.metadata(recording_id) for recording_id in corpus}
+    for recording_id, lines in corpus.items():
+        rrd("export", recording_id, "--tenant", tenant, "--output", str(tmp_path / "again"))
         # White space around an element of an array is nobody's.
         is_array = "json" in how
         expected = [line.strip() if is_array else line for line in by_time(lines)]
         assert exported(tmp_path / "again") == expected
         if how == ["--format", "dir"] and lines is not ODD:
-            assert metadata[recording] == {"userId": ("user 7", 1), "first": (recording, 1)}
+            assert metadata[recording_id] == {"userId": ("user 7", 1), "first": (recording_id, 1)}
 
     rrd("import", "--tenant", tenant, str(tmp_path / "out"))
     events = sum(map(len, corpus.values()))
     assert (
         capsys.readouterr().out.splitlines()[-1] == f"{len(corpus)} recordings: 0 stored, {events} repeated"
     )
-    assert {recording: again.metadata(recording) for recording in corpus} == metadata
+    assert {recording_id: again.metadata(recording_id) for recording_id in corpus} == metadata
     assert sorted(again.recordings()) == sorted(corpus)
 
 
 def test_a_stopped_daemon_s_recordings_are_exported_just_so(tmp_path: Path) -> None:
-    recording, lines = new_id(), by_time(lines_of("data_grid"))
+    recording_id, lines = new_id(), by_time(lines_of("data_grid"))
     with DaemonProcess(tmp_path, flush_age_ms=20) as other:
-        Client(other, "t").post(recording, lines)
+        Client(other, "t").post(recording_id, lines)
         other.stop()
-    rrd("export", recording, "--data-dir", other.data_dir, "--output", str(tmp_path / "out"))
+    rrd("export", recording_id, "--data-dir", other.data_dir, "--output", str(tmp_path / "out"))
     assert exported(tmp_path / "out") == lines
 
 
 def test_what_lies_in_objects_alone_is_exported_just_so(tmp_path: Path) -> None:
-    recording, lines = new_id(), list(lines_of("code_editor"))
+    recording_id, lines = new_id(), list(lines_of("code_editor"))
     soon = {"seal_idle_s": 1, "rollup_delay_s": 0, "keep_local_s": 0, "flush_age_ms": 20}
     with DaemonProcess(tmp_path, disk_reserve_bytes=0, **soon) as other:
-        Client(other, "t").post(recording, lines)
+        Client(other, "t").post(recording_id, lines)
         data_dir = Path(other.data_dir)
         wait_until(
             lambda: (
@@ -178,7 +178,7 @@ def test_what_lies_in_objects_alone_is_exported_just_so(tmp_path: Path) -> None:
             )
         )
         for how in (["--with-ids"], []):
-            rrd("export", recording, "--data-dir", other.data_dir, "--output", str(tmp_path / "out"), *how)
+            rrd("export", recording_id, "--data-dir", other.data_dir, "--output", str(tmp_path / "out"), *how)
     assert exported(tmp_path / "out") == by_time(lines)
 
 
@@ -187,22 +187,22 @@ def test_a_directory_has_two_files_a_recording_that_plain_tools_read(
 ) -> None:
     rrd("export", *corpus, "--tenant", "corpus", "--format", "dir", "--output", str(tmp_path))
     assert {path.name for path in (tmp_path / "corpus").iterdir()} == {
-        recording + suffix for recording in corpus for suffix in (".ndjson.zst", ".meta.json")
+        recording_id + suffix for recording_id in corpus for suffix in (".ndjson.zst", ".meta.json")
     }
-    for recording, lines in corpus.items():
-        assert unpacked(tmp_path / "corpus" / f"{recording}.ndjson.zst") == by_time(lines)
-        about = json.loads((tmp_path / "corpus" / f"{recording}.meta.json").read_bytes())
-        assert (about["tenant"], about["recording"], about["events"]) == ("corpus", recording, len(lines))
+    for recording_id, lines in corpus.items():
+        assert unpacked(tmp_path / "corpus" / f"{recording_id}.ndjson.zst") == by_time(lines)
+        about = json.loads((tmp_path / "corpus" / f"{recording_id}.meta.json").read_bytes())
+        assert (about["tenant"], about["recording"], about["events"]) == ("corpus", recording_id, len(lines))
         values = {row["key"]: row["value"] for row in about["metadata"]}
-        assert values == ({} if lines is ODD else {"userId": "user 7", "first": recording})
+        assert values == ({} if lines is ODD else {"userId": "user 7", "first": recording_id})
 
 
 def test_resuming_leaves_alone_what_is_whole_and_makes_the_rest(
     daemon: DaemonProcess, tmp_path: Path
 ) -> None:
     client, recordings = Client(daemon, "resumed"), [new_id() for _ in range(4)]
-    for recording in recordings:
-        client.post(recording, [event(1)])
+    for recording_id in recordings:
+        client.post(recording_id, [event(1)])
     argv = [
         "export",
         "--all",
@@ -227,17 +227,17 @@ def test_resuming_leaves_alone_what_is_whole_and_makes_the_rest(
 
 
 def test_a_range_of_time_is_half_open(daemon: DaemonProcess, tmp_path: Path) -> None:
-    client, recording = Client(daemon, "ranged"), new_id()
-    client.post(recording, [event(number) for number in (30, 10, 20, 40)])
-    rrd("export", recording, "--from", "20", "--to", "40", "--output", str(tmp_path / "out"))
+    client, recording_id = Client(daemon, "ranged"), new_id()
+    client.post(recording_id, [event(number) for number in (30, 10, 20, 40)])
+    rrd("export", recording_id, "--from", "20", "--to", "40", "--output", str(tmp_path / "out"))
     assert exported(tmp_path / "out") == [event(20), event(30)]
 
 
 def test_metadata_chooses_recordings(daemon: DaemonProcess, tmp_path: Path) -> None:
     client, mine, other = Client(daemon, "chosen"), new_id(), new_id()
-    for recording, user in ((mine, "u=1"), (other, "u=2")):
-        client.post(recording, [event(1)])
-        client.tell(recording, userId=user, plan="free")
+    for recording_id, user in ((mine, "u=1"), (other, "u=2")):
+        client.post(recording_id, [event(1)])
+        client.tell(recording_id, userId=user, plan="free")
     rrd(
         *("export", "--tenant", "chosen", "--meta", "userId=u=1", "--meta", "plan=free"),
         *("--format", "json", "--output", str(tmp_path / "out")),
@@ -251,8 +251,8 @@ def test_a_damaged_recording_is_told_and_the_others_go_on(
     good, bad, good_too = sorted(new_id() for _ in range(3))
     with DaemonProcess(tmp_path, flush_age_ms=20) as other:
         client = Client(other, "t")
-        for recording in (good, bad, good_too):
-            client.post(recording, [event(1), event(2)])
+        for recording_id in (good, bad, good_too):
+            client.post(recording_id, [event(1), event(2)])
         other.stop()
     (segment,) = Path(other.data_dir).rglob(f"*{bad}*.zst")
     data = segment.read_bytes()
@@ -311,14 +311,14 @@ def test_what_makes_no_sense_is_refused_with_a_reason(
 
 
 def test_the_file_s_name_tells_the_recording(daemon: DaemonProcess, tmp_path: Path) -> None:
-    recording = new_id()
-    (tmp_path / f"{recording}.json").write_bytes(b"[" + event(1) + b"]")
-    (tmp_path / f"{recording}.more.ndjson.gz").write_bytes(gzip.compress(event(2)))
+    recording_id = new_id()
+    (tmp_path / f"{recording_id}.json").write_bytes(b"[" + event(1) + b"]")
+    (tmp_path / f"{recording_id}.more.ndjson.gz").write_bytes(gzip.compress(event(2)))
     (tmp_path / "notes.txt").write_bytes(b"not looked at")
     rrd("import", "--tenant", "named", str(tmp_path))
-    rrd("export", recording, "--output", str(tmp_path / "out"))
+    rrd("export", recording_id, "--output", str(tmp_path / "out"))
     assert exported(tmp_path / "out") == [event(1), event(2)]
-    assert Client(daemon, "named").recordings() == [recording]
+    assert Client(daemon, "named").recordings() == [recording_id]
 
 
 def test_events_that_nothing_tells_about_get_an_id_that_is_said(
@@ -326,15 +326,15 @@ def test_events_that_nothing_tells_about_get_an_id_that_is_said(
 ) -> None:
     (tmp_path / "events.json").write_bytes(b'{"events":[' + event(1) + b"]}")
     rrd("import", "--tenant", "fresh", str(tmp_path / "events.json"))
-    (recording,) = Client(daemon, "fresh").recordings()
-    assert recording in capsys.readouterr().err
+    (recording_id,) = Client(daemon, "fresh").recordings()
+    assert recording_id in capsys.readouterr().err
 
 
 def test_stdin_is_a_file_as_any_other(daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    recording = new_id()
+    recording_id = new_id()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(event(1)))))
-    rrd("import", "--tenant", "piped", "--recording", recording.upper(), "-")
-    assert Client(daemon, "piped").recordings() == [recording]
+    rrd("import", "--tenant", "piped", "--recording", recording_id.upper(), "-")
+    assert Client(daemon, "piped").recordings() == [recording_id]
 
 
 def test_lines_that_are_no_events_are_told_and_not_sent(
@@ -352,11 +352,11 @@ def test_lines_that_are_no_events_are_told_and_not_sent(
 
 
 def test_equal_events_of_one_file_are_both_kept(tmp_path: Path) -> None:
-    recording = new_id()
-    (tmp_path / f"{recording}.ndjson").write_bytes(ndjson([event(1), event(1)]))
+    recording_id = new_id()
+    (tmp_path / f"{recording_id}.ndjson").write_bytes(ndjson([event(1), event(1)]))
     for _ in range(2):
-        rrd("import", "--tenant", "twins", str(tmp_path / f"{recording}.ndjson"))
-    rrd("export", recording, "--output", str(tmp_path / "out"))
+        rrd("import", "--tenant", "twins", str(tmp_path / f"{recording_id}.ndjson"))
+    rrd("export", recording_id, "--output", str(tmp_path / "out"))
     assert exported(tmp_path / "out") == [event(1), event(1)]
 
 
@@ -371,14 +371,14 @@ def test_the_key_of_an_import_is_good_for_nothing_afterwards(daemon: DaemonProce
 
 
 def test_a_key_of_one_s_own_goes_to_any_daemon(daemon: DaemonProcess, tmp_path: Path) -> None:
-    recording = new_id()
-    (tmp_path / f"{recording}.ndjson").write_bytes(event(1))
+    recording_id = new_id()
+    (tmp_path / f"{recording_id}.ndjson").write_bytes(event(1))
     key = daemon.key("ingest", tenant="remote")
     rrd(
         *("import", "--url", daemon.url + "/", "--key", key, str(tmp_path)),
         *("--data-dir", str(tmp_path / "no-data")),
     )
-    assert Client(daemon, "remote").recordings() == [recording]
+    assert Client(daemon, "remote").recordings() == [recording_id]
 
 
 def test_nobody_there_is_said_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -388,27 +388,27 @@ def test_nobody_there_is_said_with_what_to_do(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_an_importer_s_address_is_nobody_s_metadata(daemon: DaemonProcess, tmp_path: Path) -> None:
-    client, recording = Client(daemon, "private"), new_id()
-    client.post(recording, [event(1)])
-    client.tell(recording, includePii="true", ipAddress="203.0.113.7", userAgent="Theirs")
-    client.tell(recording, ipAddress="203.0.113.7", userAgent="Theirs")
-    rrd("export", recording, "--format", "dir", "--output", str(tmp_path / "out"))
+    client, recording_id = Client(daemon, "private"), new_id()
+    client.post(recording_id, [event(1)])
+    client.tell(recording_id, includePii="true", ipAddress="203.0.113.7", userAgent="Theirs")
+    client.tell(recording_id, ipAddress="203.0.113.7", userAgent="Theirs")
+    rrd("export", recording_id, "--format", "dir", "--output", str(tmp_path / "out"))
     rrd("import", "--tenant", "private-copy", str(tmp_path / "out"))
-    found = {key: value for key, (value, _) in Client(daemon, "private-copy").metadata(recording).items()}
+    found = {key: value for key, (value, _) in Client(daemon, "private-copy").metadata(recording_id).items()}
     assert found == {"includePii": "true", "ipAddress": "203.0.113.7", "userAgent": "Theirs"}
 
 
 def test_an_export_that_lost_its_tail_is_read_as_far_as_it_goes(
     corpus: dict[str, list[bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recording, lines = max(corpus.items(), key=lambda item: len(item[1]))
-    rrd("export", recording, "--tenant", "corpus", "--format", "dir", "--output", str(tmp_path / "out"))
-    path = tmp_path / "out" / "corpus" / f"{recording}.ndjson.zst"
+    recording_id, lines = max(corpus.items(), key=lambda item: len(item[1]))
+    rrd("export", recording_id, "--tenant", "corpus", "--format", "dir", "--output", str(tmp_path / "out"))
+    path = tmp_path / "out" / "corpus" / f"{recording_id}.ndjson.zst"
     shutil.copy(path, tmp_path / "whole")
     os.truncate(path, path.stat().st_size // 2)
     rrd("import", "--tenant", "torn", str(tmp_path / "out"), code=1)
     assert "ends before" in capsys.readouterr().err
-    rrd("export", recording, "--tenant", "torn", "--output", str(tmp_path / "again"))
+    rrd("export", recording_id, "--tenant", "torn", "--output", str(tmp_path / "again"))
     found = exported(tmp_path / "again")
     assert found == by_time(lines)[: len(found)]
     assert found

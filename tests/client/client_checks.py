@@ -42,11 +42,11 @@ def use_pages(*tabs: Tab) -> None:
         tab.settle()
 
 
-def wait_for_events(daemon: Daemon, recording: str, count: int) -> list[Event]:
+def wait_for_events(daemon: Daemon, recording_id: str, count: int) -> list[Event]:
     """Return a recording's events as soon as there are ``count`` of them; TimeoutError if too late."""
 
     def enough() -> list[Event] | None:
-        stored = daemon.events(recording)
+        stored = daemon.events(recording_id)
         return stored if len(stored) >= count else None
 
     return wait_for(enough, deadline_s=EVENTS_DEADLINE_S, what=f"{count} events")
@@ -54,7 +54,7 @@ def wait_for_events(daemon: Daemon, recording: str, count: int) -> list[Event]:
 
 def assert_stored(
     daemon: Daemon,
-    recording: str,
+    recording_id: str,
     expected: list[Event],
     *,
     part: Callable[[list[Event]], list[Event]] = lambda events: events,
@@ -66,30 +66,30 @@ def assert_stored(
     expected = part(expected)
 
     def all_there() -> list[Event] | None:
-        stored = part(daemon.events(recording))
+        stored = part(daemon.events(recording_id))
         return stored if len(stored) >= len(expected) else None
 
     try:
         stored = wait_for(all_there, deadline_s=EVENTS_DEADLINE_S, what="events")
     except TimeoutError:
         print(daemon.log)  # pytest shows it if an assertion fails
-        stored = part(daemon.events(recording))
+        stored = part(daemon.events(recording_id))
     # The times first: if they differ, they tell more shortly which events are missing.
     assert [event["timestamp"] for event in stored] == [event["timestamp"] for event in expected]
     assert stored == expected
 
 
-def assert_metadata(daemon: Daemon, recording: str, expected: dict[str, str]) -> dict[str, str]:
+def assert_metadata(daemon: Daemon, recording_id: str, expected: dict[str, str]) -> dict[str, str]:
     """Wait until the metadata holds the ``expected`` values, and return all of it."""
 
     def all_there() -> dict[str, str] | None:
-        found = daemon.metadata(recording)
+        found = daemon.metadata(recording_id)
         return found if expected.items() <= found.items() else None
 
     try:
         return wait_for(all_there, deadline_s=METADATA_DEADLINE_S, what="metadata")
     except TimeoutError:
-        found = daemon.metadata(recording)
+        found = daemon.metadata(recording_id)
         assert {key: found.get(key) for key in expected} == expected
         raise
 

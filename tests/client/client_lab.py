@@ -127,16 +127,16 @@ class Daemon:
                     raise RuntimeError(f"GET {path}: {error.code} {error.read()!r}") from None
             return None
 
-    def events(self, recording: str) -> list[Event]:
+    def events(self, recording_id: str) -> list[Event]:
         """Return the recording's events without the two fields that the server adds; none if unknown."""
-        found: list[Event] = self.get(f"/recordings/{recording}/events") or []
+        found: list[Event] = self.get(f"/recordings/{recording_id}/events") or []
         assert len({event["sequenceId"] for event in found}) == len(found)
-        assert all(event["recordingId"] == recording for event in found)
+        assert all(event["recordingId"] == recording_id for event in found)
         added = ("sequenceId", "recordingId")
         return [{key: value for key, value in event.items() if key not in added} for event in found]
 
-    def metadata(self, recording: str) -> dict[str, str]:
-        found = self.get(f"/recordings/{recording}") or []
+    def metadata(self, recording_id: str) -> dict[str, str]:
+        found = self.get(f"/recordings/{recording_id}") or []
         return {entry["key"]: entry["value"] for entry in found}
 
     def _rrd_serve(self, log: int) -> subprocess.Popen[bytes]:
@@ -244,13 +244,13 @@ class Tab:
         """Wait until nothing has been emitted for a while: mouse moves come half a second late."""
         self.wait("Date.now() - lab.emittedAt > 700")
 
-    def emitted(self, recording: str) -> list[Event]:
+    def emitted(self, recording_id: str) -> list[Event]:
         """Return what the recorder emitted for a recording so far, in all pages of this tab.
 
         ``recording-meta`` events, which are no part of the stream, are left out.
         """
         rows = self.do("emitted", url=f"{self.origin}/empty.html")
-        events = [json.loads(text) for owner, text in rows if owner == recording]
+        events = [json.loads(text) for owner, text in rows if owner == recording_id]
         return [event for event in events if not is_metadata(event)]
 
     def seen(self) -> Seen:

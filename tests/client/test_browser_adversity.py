@@ -26,14 +26,14 @@ def test_browser_that_is_killed_leaves_all_that_it_had_sent(daemon: Daemon, open
     tab = open_tab(mortal=True)
     tab.visit()
     tab.call("start", options(daemon, SOCKET))
-    recording = tab.recording_id()
+    recording_id = tab.recording_id()
     tab.call("tick", 10)
     tab.wait("lab.count() > 30")
     tab.call("stopTicking")
     tab.wait("lab.drained()")
-    emitted = tab.emitted(recording)
+    emitted = tab.emitted(recording_id)
     tab.do("kill")
-    assert_stored(daemon, recording, emitted)
+    assert_stored(daemon, recording_id, emitted)
 
 
 @pytest.mark.slow
@@ -44,15 +44,15 @@ def test_page_that_closes_in_mid_stream_leaves_all_that_it_had_sent(
     tab = open_tab()
     tab.visit()
     tab.call("start", options(daemon, SOCKET))
-    recording = tab.recording_id()
+    recording_id = tab.recording_id()
     tab.call("tick", 10)
     tab.wait("lab.count() > 30 && lab.drained()")
-    taken = len(tab.emitted(recording))
+    taken = len(tab.emitted(recording_id))
     tab.wait("lab.drained()")
     tab.do("close")
 
-    emitted = tab.emitted(recording)
-    stored = wait_for_events(daemon, recording, taken)
+    emitted = tab.emitted(recording_id)
+    stored = wait_for_events(daemon, recording_id, taken)
     assert stored == emitted[: len(stored)]
 
 
@@ -66,7 +66,7 @@ def test_restart_of_the_daemon_loses_and_doubles_nothing(own_daemon: Daemon, ope
     tab = open_tab()
     tab.visit()
     tab.call("start", options(own_daemon, SOCKET))
-    recording = tab.recording_id()
+    recording_id = tab.recording_id()
     tab.call("tick", 10)
     tab.wait("lab.count() > 50")
     tab.call("stopTicking")
@@ -83,9 +83,9 @@ def test_restart_of_the_daemon_loses_and_doubles_nothing(own_daemon: Daemon, ope
     use_pages(tab)
     tab.call("hide")
 
-    emitted = tab.emitted(recording)
+    emitted = tab.emitted(recording_id)
     assert custom_tags(emitted) == ["page-hidden"]
-    assert_stored(own_daemon, recording, emitted)
+    assert_stored(own_daemon, recording_id, emitted)
     assert largest_body(tab.seen()) > BODY_UNITS_WITHOUT_REPEATS
 
 
@@ -100,7 +100,7 @@ def test_restart_in_mid_stream_keeps_what_was_acked(own_daemon: Daemon, open_tab
     tab = open_tab()
     tab.visit()
     tab.call("start", options(own_daemon, SOCKET))
-    recording = tab.recording_id()
+    recording_id = tab.recording_id()
     tab.call("tick", 5)
     tab.wait("lab.count() > 100")
     own_daemon.stop()
@@ -109,13 +109,13 @@ def test_restart_in_mid_stream_keeps_what_was_acked(own_daemon: Daemon, open_tab
     tab.call("stopTicking")
     tab.call("hide")
 
-    emitted = tab.emitted(recording)
+    emitted = tab.emitted(recording_id)
     first_socket = tab.seen().sockets[0]
     # One line was metadata, which is no event.
     acked = json.loads(first_socket["received"][-1])["successful_rows"] - 1
     sent = len(first_socket["sent"]) - 1
     assert 0 < acked <= sent < len(emitted)
     sure = [*emitted[:acked], *emitted[sent:]]
-    stored = wait_for_events(own_daemon, recording, len(sure))
+    stored = wait_for_events(own_daemon, recording_id, len(sure))
     assert [event for event in emitted if event in stored] == stored  # in order, none twice, none invented
     assert [event for event in sure if event not in stored] == []

@@ -56,14 +56,14 @@ def test_recording_over_the_socket_comes_back_as_emitted(
     tab = open_tab()
     tab.visit()
     tab.call("start", options(daemon, path, meta=META))
-    recording = tab.recording_id()
+    recording_id = tab.recording_id()
     use_pages(tab)
     tab.call("addMeta", {"reality": "updated"})
 
-    emitted = tab.emitted(recording)
+    emitted = tab.emitted(recording_id)
     assert HALF_EMOJI in json.dumps(emitted)
-    assert_stored(daemon, recording, emitted)
-    assert_metadata(daemon, recording, {**META_STORED, "reality": "updated", "domain": "127.0.0.1"})
+    assert_stored(daemon, recording_id, emitted)
+    assert_metadata(daemon, recording_id, {**META_STORED, "reality": "updated", "domain": "127.0.0.1"})
 
     seen = tab.seen()
     assert [len(socket["sent"]) for socket in seen.sockets] == [len(emitted) + 2]  # and two of metadata
@@ -87,11 +87,11 @@ def test_recording_over_post_comes_back_as_emitted(daemon: Daemon, open_tab: Ope
     use_pages(*tabs.values())
 
     for tab in tabs.values():
-        recording = tab.recording_id()
-        emitted = tab.emitted(recording)
+        recording_id = tab.recording_id()
+        emitted = tab.emitted(recording_id)
         assert HALF_EMOJI in json.dumps(emitted)
-        assert_stored(daemon, recording, emitted)
-        assert_metadata(daemon, recording, {**META_STORED, "reality": "updated", "domain": "127.0.0.1"})
+        assert_stored(daemon, recording_id, emitted)
+        assert_metadata(daemon, recording_id, {**META_STORED, "reality": "updated", "domain": "127.0.0.1"})
 
         seen = tab.seen()
         assert [post["status"] for post in seen.posts if post["status"] != 200] == []
@@ -156,20 +156,20 @@ def test_stop_for_good_adds_one_close_event_over_post_too(daemon: Daemon, open_t
     tab = open_tab()
     tab.visit()
     tab.call("start", options(daemon, POST))
-    recording = tab.recording_id()
+    recording_id = tab.recording_id()
     use_pages(tab)
-    emitted = tab.emitted(recording)
-    assert_stored(daemon, recording, emitted)
+    emitted = tab.emitted(recording_id)
+    assert_stored(daemon, recording_id, emitted)
     tab.call("stop", True)
 
     def closed() -> list[Event] | None:
-        stored = daemon.events(recording)
+        stored = daemon.events(recording_id)
         return stored if custom_tags(stored) else None
 
     *others, last = wait_for(closed, deadline_s=EVENTS_DEADLINE_S, what="the close event")
     assert others == emitted
     assert custom_tags([last]) == ["close-permanent"]
-    assert tab.recording_id() != recording
+    assert tab.recording_id() != recording_id
     assert tab.seen().complaints(REFUSED_SOCKET) == []
 
 
@@ -184,14 +184,14 @@ def test_event_too_large_for_a_message_is_posted_and_takes_its_place(
     tab.visit()
     tab.call("addText", 1_050_000, "long text ")
     tab.call("start", options(daemon, SOCKET))
-    recording = tab.recording_id()
+    recording_id = tab.recording_id()
     tab.wait("lab.drained()")
     tab.call("addText", 1_050_000, "длинный текст ")
     wait_for(lambda: tab.seen().posts[1:] or None, deadline_s=EVENTS_DEADLINE_S, what="the second POST")
     use_pages(tab)
 
-    emitted = tab.emitted(recording)
-    assert_stored(daemon, recording, emitted)
+    emitted = tab.emitted(recording_id)
+    assert_stored(daemon, recording_id, emitted)
 
     large = [event["type"] for event in emitted if utf16_units(event) > 1_000_000]
     assert large == [FULL_SNAPSHOT, INCREMENTAL_SNAPSHOT]
@@ -211,21 +211,21 @@ def test_pages_in_a_row_of_one_tab_are_one_recording(daemon: Daemon, open_tab: O
     """
     tab = open_tab()
     tab.visit(autostart=options(daemon, path, emit="keepEvent"))
-    recording = tab.recording_id()
+    recording_id = tab.recording_id()
     use_pages(tab)
-    assert_stored(daemon, recording, tab.emitted(recording))
+    assert_stored(daemon, recording_id, tab.emitted(recording_id))
     tab.do("click", selector="#add")
     tab.visit(autostart=options(daemon, path, emit="keepEvent"))
-    assert tab.recording_id() == recording
+    assert tab.recording_id() == recording_id
     tab.wait("lab.emittedAt < Infinity")
     if path == SOCKET:
         tab.wait("lab.drained()")
     tab.do("click", selector="#add")
     tab.do("close")
 
-    emitted = tab.emitted(recording)
-    assert_stored(daemon, recording, emitted, part=until_hidden)
+    emitted = tab.emitted(recording_id)
+    assert_stored(daemon, recording_id, emitted, part=until_hidden)
     assert [event["type"] for event in emitted].count(FULL_SNAPSHOT) == 2
     assert custom_tags(emitted) == ["page-hidden"] * 2
-    assert_metadata(daemon, recording, {"jsEntrypoint": "script-tag"})
+    assert_metadata(daemon, recording_id, {"jsEntrypoint": "script-tag"})
     assert tab.seen().complaints(REFUSED_SOCKET) == []

@@ -35,10 +35,10 @@ def test_address_and_user_agent_are_kept_only_with_permission(
         tab.call("start", options(daemon, path, includePii=include_pii))
         recordings[tab.recording_id()] = tab
     user_agent = str(tab.call("userAgent"))
-    for recording, tab in recordings.items():
+    for recording_id, tab in recordings.items():
         tab.settle()
-        wait_for_events(daemon, recording, len(tab.emitted(recording)))
-        metadata = assert_metadata(daemon, recording, {"includePii": str(include_pii).lower()})
+        wait_for_events(daemon, recording_id, len(tab.emitted(recording_id)))
+        metadata = assert_metadata(daemon, recording_id, {"includePii": str(include_pii).lower()})
         assert ("127.0.0.1" in metadata.values()) is include_pii
         assert (user_agent in metadata.values()) is include_pii
         # The client has read its cookie the wrong way: name and all.

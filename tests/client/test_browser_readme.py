@@ -55,15 +55,15 @@ def test_the_snippet_pasted_into_a_page_records_it(daemon: Daemon, driver: Drive
         tab = open_tab(host=host)
         tab.visit("shop/index.html")
         tab.do("click", selector="#add")
-        recording = recorded_from(daemon, tab.origin)
+        recording_id = recorded_from(daemon, tab.origin)
 
-        def clicked(recording: str = recording) -> list[Event] | None:
-            stored = daemon.events(recording)
+        def clicked(recording_id: str = recording_id) -> list[Event] | None:
+            stored = daemon.events(recording_id)
             return stored if any(is_click(event) for event in stored) else None
 
         stored = wait_for(clicked, deadline_s=EVENTS_DEADLINE_S, what="the click")
         assert {META_EVENT, FULL_SNAPSHOT} <= {event["type"] for event in stored}
-        assert_metadata(daemon, recording, {"userId": "user-123", "ingestOrigin": tab.origin})
+        assert_metadata(daemon, recording_id, {"userId": "user-123", "ingestOrigin": tab.origin})
         assert tab.seen().complaints() == []
 
 

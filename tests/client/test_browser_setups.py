@@ -126,11 +126,11 @@ def run(
         tab.call("say", SAID)
     use_pages(*(tab for _, tab, _ in runs))
     flush(runs, which=1)
-    for (setup, tab, name), recording in zip(runs, recordings, strict=True):
+    for (setup, tab, name), recording_id in zip(runs, recordings, strict=True):
         print(name, tab.origin)  # pytest shows the last one if an assertion fails
-        assert_stored_as_kept(daemon, setup, tab, recording)
+        assert_stored_as_kept(daemon, setup, tab, recording_id)
         origin = {} if page == "sandboxed.html" else {"ingestOrigin": tab.origin}
-        metadata = assert_metadata(daemon, recording, setup.metadata | origin)
+        metadata = assert_metadata(daemon, recording_id, setup.metadata | origin)
         # An origin that is hidden is none, and there is nothing to tell of it.
         assert "null" not in metadata.values()
         assert tab.seen().complaints(REFUSED_SOCKET, SAID) == []
@@ -143,21 +143,21 @@ def flush(runs: list[tuple[Setup, Tab, str]], *, which: int) -> None:
             assert tab.call("flush", which == 1) == setup.flushes[which]
 
 
-def assert_stored_as_kept(daemon: Daemon, setup: Setup, tab: Tab, recording: str) -> None:
+def assert_stored_as_kept(daemon: Daemon, setup: Setup, tab: Tab, recording_id: str) -> None:
     """Wait until the recording holds what the page wrote down; compare it whole and in order."""
     kept = [unpacked(json.loads(text)) for text in tab.call("kept")]
     expected = [event for event in kept if not is_metadata(event)]
     early_count = len(setup.early_tags)
 
     def all_there() -> list[Event] | None:
-        found = daemon.events(recording)
+        found = daemon.events(recording_id)
         return found if len(found) >= len(expected) + early_count else None
 
     try:
         stored = wait_for(all_there, deadline_s=EVENTS_DEADLINE_S, what="events")
     except TimeoutError:
         print(daemon.log)  # pytest shows it if an assertion fails
-        stored = daemon.events(recording)
+        stored = daemon.events(recording_id)
     early = [
         event for event in stored if event["type"] == CUSTOM and event["data"]["tag"] in setup.early_tags
     ]

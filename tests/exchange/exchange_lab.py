@@ -26,25 +26,25 @@ class Client:
         self._key = daemon.key(tenant=tenant)
         self._erase_key = daemon.key("erase", tenant=tenant)
 
-    def post(self, recording: str, lines: Sequence[bytes]) -> dict[str, int]:
+    def post(self, recording_id: str, lines: Sequence[bytes]) -> dict[str, int]:
         """Send events; they are safe when this returns."""
-        answer: dict[str, int] = self.call("POST", f"/recordings/{recording}/ingest", ndjson(lines))
+        answer: dict[str, int] = self.call("POST", f"/recordings/{recording_id}/ingest", ndjson(lines))
         return answer
 
-    def tell(self, recording: str, **metadata: str) -> None:
+    def tell(self, recording_id: str, **metadata: str) -> None:
         self.call(
-            "POST", f"/recordings/{recording}/meta", json.dumps(metadata).encode(), kind="application/json"
+            "POST", f"/recordings/{recording_id}/meta", json.dumps(metadata).encode(), kind="application/json"
         )
 
-    def metadata(self, recording: str) -> dict[str, tuple[str, int]]:
+    def metadata(self, recording_id: str) -> dict[str, tuple[str, int]]:
         """Return value and version by key."""
-        rows = self.call("GET", f"/recordings/{recording}")
+        rows = self.call("GET", f"/recordings/{recording_id}")
         return {row["key"]: (row["value"], row["version"]) for row in rows}
 
-    def numbers(self, recording: str) -> list[int]:
+    def numbers(self, recording_id: str) -> list[int]:
         """Return the ``n`` of each event's data, in a replayer's order; nothing for an unknown recording."""
         try:
-            found = self.call("GET", f"/recordings/{recording}/events")
+            found = self.call("GET", f"/recordings/{recording_id}/events")
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in {404, 410}:
@@ -58,8 +58,8 @@ class Client:
             found += [row["recordingId"] for row in page]
         return found
 
-    def erase(self, recording: str) -> None:
-        self.call("DELETE", f"/recordings/{recording}", key=self._erase_key)
+    def erase(self, recording_id: str) -> None:
+        self.call("DELETE", f"/recordings/{recording_id}", key=self._erase_key)
 
     def call(
         self,

@@ -18,7 +18,7 @@ from msgspec import structs
 
 from rrd.exchange.files import find_files
 from rrd.exchange.foreign import explain, refuse_foreign
-from rrd.exchange.intake import ARCHIVE_LEVELS_MAX, Choice, Outcome, run_import
+from rrd.exchange.intake import ARCHIVE_LEVELS_MAX, Choice, ImportOutcome, run_import
 from rrd.progress import Progress
 from tests.exchange.exchange_lab import event
 from tests.harness import running
@@ -131,7 +131,7 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
 }
 
 
-async def twice(tmp_path: Path, data: bytes) -> tuple[Outcome, list[str]]:
+async def twice(tmp_path: Path, data: bytes) -> tuple[ImportOutcome, list[str]]:
     """Import a file, and again; the second time stores nothing."""
     path = tmp_path / "file"
     path.write_bytes(data)
@@ -147,7 +147,7 @@ async def twice(tmp_path: Path, data: bytes) -> tuple[Outcome, list[str]]:
     return first, told.messages
 
 
-def stored(outcome: Outcome) -> int:
+def stored(outcome: ImportOutcome) -> int:
     return sum(answer.stored for answer in outcome.answers.values())
 
 

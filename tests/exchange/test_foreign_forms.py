@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from rrd.config import Config
 from rrd.exchange.foreign import ForeignFile
 from rrd.exchange.origins import is_random, window_id
-from rrd.exchange.reading import Source, limits_of, read_pieces
-from rrd.exchange.spool import Bundle, Spool
+from rrd.exchange.reading import Input, limits_of, read_pieces
+from rrd.exchange.spool import BodySpool, Bundle
 from rrd.ids import RecordingIdForm, parse_recording_id
 
 LIMITS = limits_of(Config())
@@ -132,18 +132,18 @@ class Taken:
         self.refused: list[bytes] = []
         self.lines: dict[str, list[bytes]] = {}
         self.metadata: dict[str, dict[str, str]] = {}
-        with Spool() as spool:
-            for piece in read_pieces(chunks, Source(name, parse, named=named), LIMITS):
+        with BodySpool() as spool:
+            for piece in read_pieces(chunks, Input(name, parse, named=named), LIMITS):
                 self.refused += [bad.raw for bad in piece.batch.rejected]
                 spool.add(piece.owner, piece.batch)
             for bundle in spool.bundles(parse, session=named):
                 self._keep(bundle, spool)
 
-    def _keep(self, bundle: Bundle, spool: Spool) -> None:
-        assert bundle.recording not in self.lines
+    def _keep(self, bundle: Bundle, spool: BodySpool) -> None:
+        assert bundle.recording_id not in self.lines
         text = b"".join(spool.lines(frame) for frame in bundle.frames if not frame.is_metadata)
-        self.lines[bundle.recording] = text.split(b"\n")[:-1]
-        self.metadata[bundle.recording] = dict(bundle.metadata)
+        self.lines[bundle.recording_id] = text.split(b"\n")[:-1]
+        self.metadata[bundle.recording_id] = dict(bundle.metadata)
 
 
 _text = st.text(st.characters(codec="utf-8", exclude_characters='"\\', exclude_categories=["Cc"]), max_size=9)
@@ -166,13 +166,13 @@ def test_every_form_gives_the_same_events_and_the_same_id(
     found = Taken(PACKED[how](data), step=step, name=name)
     assert found.refused == []
     assert found.lines == Taken(b"\n".join(lines)).lines
-    ((recording, kept),) = found.lines.items()
+    ((recording_id, kept),) = found.lines.items()
     assert kept == lines
-    assert parse_recording_id(recording) == recording
+    assert parse_recording_id(recording_id) == recording_id
 
 
 def test_other_events_give_another_id() -> None:
-    ids = {recording for number in range(50) for recording in Taken(event(number)).lines}
+    ids = {recording_id for number in range(50) for recording_id in Taken(event(number)).lines}
     assert len(ids) == 50
     assert set(Taken(event(1)).lines) != set(Taken(event(1) + b"\n" + event(1)).lines)
 
@@ -317,7 +317,7 @@ def test_what_posthog_compressed_is_as_rrweb_made_it(sent: dict[str, Any], meant
 def test_a_compressed_part_beyond_the_limit_leaves_the_event_as_it_is() -> None:
     bomb = {"type": 2, "timestamp": 1, "data": latin("x" * 3_000_000), "cv": "2024-10"}
     limits = LIMITS._replace(event_bytes_max=1_000_000)
-    (piece,) = read_pieces([json.dumps(bomb).encode()], Source("file", parse_recording_id), limits)
+    (piece,) = read_pieces([json.dumps(bomb).encode()], Input("file", parse_recording_id), limits)
     assert json.loads(piece.batch.payload) == bomb
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rrd.config import Config
-from rrd.exchange.reading import Source, limits_of, read_pieces
-from rrd.exchange.spool import Spool
+from rrd.exchange.reading import Input, limits_of, read_pieces
+from rrd.exchange.spool import BodySpool
 from rrd.ids import parse_recording_id
 from tests.exchange.exchange_lab import event
 from tests.samples import new_id
@@ -57,13 +57,13 @@ CASES: dict[str, tuple[Any, dict[str, int]]] = {
 
 
 def recordings(data: bytes, *, parse_id: Any) -> dict[str, int]:
-    with Spool() as spool:
+    with BodySpool() as spool:
         chunks = [data[at : at + 70_000] for at in range(0, len(data), 70_000)]
-        for piece in read_pieces(chunks, Source("x.json", parse_id), LIMITS):
+        for piece in read_pieces(chunks, Input("x.json", parse_id), LIMITS):
             assert not piece.batch.rejected
             spool.add(piece.owner, piece.batch)
         return {
-            bundle.recording: sum(spool.lines(frame).count(b"\n") for frame in bundle.frames)
+            bundle.recording_id: sum(spool.lines(frame).count(b"\n") for frame in bundle.frames)
             for bundle in spool.bundles(parse_id)
         }
 

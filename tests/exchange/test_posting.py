@@ -10,8 +10,8 @@ from msgspec import structs
 
 from rrd.config import Config
 from rrd.errors import BadRequest
-from rrd.exchange.files import File, find_files
-from rrd.exchange.intake import Choice, Outcome, check_choice, run_import
+from rrd.exchange.files import InputFile, find_files
+from rrd.exchange.intake import Choice, ImportOutcome, check_choice, run_import
 from rrd.exchange.posting import Answer, Post, PostFailed, connected
 from rrd.exchange.spool import BATCH_BYTES
 from rrd.progress import Progress
@@ -23,41 +23,41 @@ from tests.samples import by_time, ndjson, new_id
 QUIET = Progress(quiet=True)
 
 
-async def stored(daemon: LocalDaemon, tenant: str, recording: str) -> int:
-    row = await daemon.services.index.recording(tenant, recording)
+async def stored(daemon: LocalDaemon, tenant: str, recording_id: str) -> int:
+    row = await daemon.services.index.recording(tenant, recording_id)
     return row.next_seq - 1 if row is not None else 0
 
 
 async def take_in(
     daemon: LocalDaemon, path: Path, *, batch_bytes: int = BATCH_BYTES, **choice: str
-) -> Outcome:
+) -> ImportOutcome:
     if "tenant" in choice:
         daemon.key("ingest", tenant=choice["tenant"])  # A tenant is known by its keys.
     config = structs.replace(daemon.config, port=daemon.port)
-    return await run_import(config, [File(str(path))], Choice(**choice, batch_bytes=batch_bytes), QUIET)  # type: ignore[arg-type]
+    return await run_import(config, [InputFile(str(path))], Choice(**choice, batch_bytes=batch_bytes), QUIET)  # type: ignore[arg-type]
 
 
 async def test_a_large_recording_goes_in_several_bodies_cut_where_equal_lines_are_not_parted(
     tmp_path: Path,
 ) -> None:
-    recording = new_id()
+    recording_id = new_id()
     # Seven equal ones each: more than a body may hold, all together.
     lines = [event(number // 7, "x" * 500) for number in range(2100)]
     assert len(ndjson(lines)) > 1_000_000
-    (tmp_path / f"{recording}.ndjson").write_bytes(ndjson(lines))
+    (tmp_path / f"{recording_id}.ndjson").write_bytes(ndjson(lines))
     async with running(tmp_path / "data", body_bytes_max=400_000) as daemon:
-        outcome = await take_in(daemon, tmp_path / f"{recording}.ndjson", batch_bytes=3000, tenant="t")
-        assert outcome.answers == {("t", recording): Answer(stored=2100)}
-        again = await take_in(daemon, tmp_path / f"{recording}.ndjson", batch_bytes=3000, tenant="t")
-        assert again.answers == {("t", recording): Answer(repeated=2100)}
-        assert await stored(daemon, "t", recording) == len(by_time(lines))
+        outcome = await take_in(daemon, tmp_path / f"{recording_id}.ndjson", batch_bytes=3000, tenant="t")
+        assert outcome.answers == {("t", recording_id): Answer(stored=2100)}
+        again = await take_in(daemon, tmp_path / f"{recording_id}.ndjson", batch_bytes=3000, tenant="t")
+        assert again.answers == {("t", recording_id): Answer(repeated=2100)}
+        assert await stored(daemon, "t", recording_id) == len(by_time(lines))
 
 
 async def test_a_recording_that_is_refused_does_not_keep_others_out(tmp_path: Path) -> None:
     first, erased, last = (new_id() for _ in range(3))
-    for recording in (first, erased, last):
+    for recording_id in (first, erased, last):
         line = b'{"type":3,"timestamp":%d,"recordingId":"%s"}'
-        lines = [line % (number, recording.encode()) for number in range(2)]
+        lines = [line % (number, recording_id.encode()) for number in range(2)]
         with (tmp_path / "all").open("ab") as file:
             file.write(ndjson(lines))
     async with running(tmp_path / "data") as daemon:
@@ -72,7 +72,9 @@ async def test_a_recording_that_is_refused_does_not_keep_others_out(tmp_path: Pa
 
 async def test_a_quota_that_has_room_again_soon_is_waited_for(tmp_path: Path) -> None:
     recordings = [new_id() for _ in range(3)]
-    lines = [b'{"type":3,"timestamp":1,"recordingId":"%s"}' % recording.encode() for recording in recordings]
+    lines = [
+        b'{"type":3,"timestamp":1,"recordingId":"%s"}' % recording_id.encode() for recording_id in recordings
+    ]
     (tmp_path / "all").write_bytes(ndjson(lines))
     async with running(tmp_path / "data", recordings_per_min_tenant_max=60) as daemon:
         # The second is refused, and may come a second later.
@@ -80,7 +82,7 @@ async def test_a_quota_that_has_room_again_soon_is_waited_for(tmp_path: Path) ->
             daemon.services.admission.quotas.begin_recording(Who("acme"))
         outcome = await take_in(daemon, tmp_path / "all", url=daemon.url, key=daemon.key("ingest"))
         refused = [row.code for row in daemon.services.refusals.account().totals]
-    assert outcome.answers == {("", recording): Answer(stored=1) for recording in recordings}
+    assert outcome.answers == {("", recording_id): Answer(stored=1) for recording_id in recordings}
     assert set(refused) == {"over_recordings_per_min_tenant_max"}
 
 
@@ -113,15 +115,15 @@ async def test_a_server_that_is_none_of_ours_is_told(tmp_path: Path) -> None:
 
 
 async def test_the_only_tenant_needs_no_name_and_of_two_one_must_be_named(tmp_path: Path) -> None:
-    recording = new_id()
-    (tmp_path / f"{recording}.ndjson").write_bytes(event(1))
+    recording_id = new_id()
+    (tmp_path / f"{recording_id}.ndjson").write_bytes(event(1))
     async with running(tmp_path / "data") as daemon:
         daemon.key("read", tenant="alone")
-        outcome = await take_in(daemon, tmp_path / f"{recording}.ndjson")
-        assert outcome.answers == {("alone", recording): Answer(stored=1)}
+        outcome = await take_in(daemon, tmp_path / f"{recording_id}.ndjson")
+        assert outcome.answers == {("alone", recording_id): Answer(stored=1)}
         daemon.key("read", tenant="other")
         with pytest.raises(BadRequest, match="--tenant"):
-            await take_in(daemon, tmp_path / f"{recording}.ndjson")
+            await take_in(daemon, tmp_path / f"{recording_id}.ndjson")
 
 
 def test_choices_that_make_no_sense_are_refused() -> None:
@@ -129,7 +131,7 @@ def test_choices_that_make_no_sense_are_refused() -> None:
         check_choice(Choice(tenant="Not a tenant"), Config())
     with pytest.raises(BadRequest):
         check_choice(Choice(url="http://127.0.0.1:1"), Config())
-    assert check_choice(Choice(recording=new_id().upper()), Config()).recording is not None
+    assert check_choice(Choice(recording_id=new_id().upper()), Config()).recording_id is not None
 
 
 def test_below_a_directory_only_what_looks_like_events_counts(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from bench.corpus import lines_of
 from rrd.config import Config
 from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.exchange.lines import _add
-from rrd.exchange.reading import Ids, Source, limits_of, read_pieces
+from rrd.exchange.reading import Ids, Input, limits_of, read_pieces
 from rrd.ids import parse_recording_id
 from rrd.wire.limits import Limits
 
@@ -25,30 +25,30 @@ ID, OTHER = "3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e6f", "3f2b8c1e-5d4a-4f6b-9c7d-1a2
 
 
 def source(
-    name: str = "x", *, recording: str | None = None, named: str | None = None, ids: Ids = "auto"
-) -> Source:
-    return Source(name, parse_recording_id, recording, named, ids)
+    name: str = "x", *, recording_id: str | None = None, named: str | None = None, ids: Ids = "auto"
+) -> Input:
+    return Input(name, parse_recording_id, recording_id, named, ids)
 
 
 def event(number: int, *members: bytes) -> bytes:
     return b",".join([b'{"type":3,"timestamp":%d' % number, *members]) + b"}"
 
 
-def read(data: bytes, how: Source, *, step: int = 0) -> list[tuple[str | None, bytes]]:
+def read(data: bytes, how: Input, *, step: int = 0) -> list[tuple[str | None, bytes]]:
     """Return every event with its recording; what is no event, as b"line N: reason"."""
     chunks = [data[at : at + step] for at in range(0, len(data), step)] if step else [data]
     found: list[tuple[str | None, bytes]] = []
     for piece in read_pieces(chunks, how, LIMITS):
-        found += [(piece.recording, line) for line in piece.batch.payload.split(b"\n")[:-1]]
-        found += [(piece.recording, event.raw) for event in piece.batch.metadata]
+        found += [(piece.recording_id, line) for line in piece.batch.payload.split(b"\n")[:-1]]
+        found += [(piece.recording_id, event.raw) for event in piece.batch.metadata]
         found += [
-            (piece.recording, b"line %d: %s" % (bad.line, bad.reason.encode()))
+            (piece.recording_id, b"line %d: %s" % (bad.line, bad.reason.encode()))
             for bad in piece.batch.rejected
         ]
     return found
 
 
-def events(data: bytes, how: Source | None = None, *, step: int = 0) -> list[bytes]:
+def events(data: bytes, how: Input | None = None, *, step: int = 0) -> list[bytes]:
     return [line for _, line in read(data, how or source(), step=step)]
 
 
@@ -187,8 +187,8 @@ OWN = event(1, b'"recordingId":"%s"' % ID.encode())
         (event(1), source(named=OTHER), (OTHER, event(1))),
         (MARKED, source(), (ID, event(1))),
         (MARKED, source(named=OTHER), (ID, event(1))),
-        (MARKED, source(recording=OTHER), (OTHER, event(1))),
-        (MARKED, source(recording=OTHER, ids="keep"), (OTHER, MARKED)),
+        (MARKED, source(recording_id=OTHER), (OTHER, event(1))),
+        (MARKED, source(recording_id=OTHER, ids="keep"), (OTHER, MARKED)),
         (OWN, source(), (ID, OWN)),
         (OWN, source(named=OTHER), (OTHER, OWN)),
         (OWN, source(ids="strip"), (ID, event(1))),
@@ -199,7 +199,7 @@ OWN = event(1, b'"recordingId":"%s"' % ID.encode())
         (_add(OWN, b',"inRecording":"%s"' % OTHER.encode()), source(named=ID), (OTHER, OWN)),
     ],
 )
-def test_whose_an_event_is(line: bytes, how: Source, expected: tuple[str | None, bytes] | None) -> None:
+def test_whose_an_event_is(line: bytes, how: Input, expected: tuple[str | None, bytes] | None) -> None:
     assert read(line + b"\n", how) == [expected or (None, line)]
 
 

@@ -22,8 +22,8 @@ from pytest_aiohttp import AiohttpServer
 from rrd.cli import main
 from rrd.config import Config
 from rrd.errors import BadRequest
-from rrd.exchange.files import File, find_files
-from rrd.exchange.intake import Choice, Outcome, check_choice, run_import
+from rrd.exchange.files import InputFile, find_files
+from rrd.exchange.intake import Choice, ImportOutcome, check_choice, run_import
 from rrd.exchange.posting import Answer, PostFailed, connected
 from rrd.ids import RecordingIdForm
 from rrd.progress import Progress
@@ -35,7 +35,7 @@ QUIET = Progress(quiet=True)
 MODES: list[RecordingIdForm] = ["uuid", "any"]
 
 
-async def take_in(daemon: LocalDaemon, path: Path, **choice: str) -> Outcome:
+async def take_in(daemon: LocalDaemon, path: Path, **choice: str) -> ImportOutcome:
     if "key" not in choice:
         daemon.key("ingest", tenant="t")
         choice["tenant"] = "t"
@@ -44,8 +44,8 @@ async def take_in(daemon: LocalDaemon, path: Path, **choice: str) -> Outcome:
     return await run_import(config, found, Choice(**choice), QUIET)  # type: ignore[arg-type]
 
 
-async def lines_of(daemon: LocalDaemon, recording: str) -> int:
-    row = await daemon.services.index.recording("t", recording)
+async def lines_of(daemon: LocalDaemon, recording_id: str) -> int:
+    row = await daemon.services.index.recording("t", recording_id)
     return row.next_seq - 1 if row is not None else 0
 
 
@@ -69,13 +69,13 @@ async def test_the_same_events_in_other_files_are_stored_once(tmp_path: Path, mo
             (tmp_path / name).write_bytes(data)
             for again in (False, True):
                 outcome = await take_in(daemon, tmp_path / name)
-                ((_, recording),) = outcome.answers
-                recordings.add(recording)
+                ((_, recording_id),) = outcome.answers
+                recordings.add(recording_id)
                 is_new = not number and not again
                 expected = Answer(stored=4) if is_new else Answer(repeated=4)
-                assert outcome.answers == {("t", recording): expected}
-        (recording,) = recordings
-        assert await lines_of(daemon, recording) == 4
+                assert outcome.answers == {("t", recording_id): expected}
+        (recording_id,) = recordings
+        assert await lines_of(daemon, recording_id) == 4
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -108,7 +108,7 @@ async def test_equal_events_are_kept_though_a_file_deals_out_recordings_in_turns
     async with running(tmp_path / "data") as daemon:
         await take_in(daemon, tmp_path / "all.jsonl")
         again = await take_in(daemon, tmp_path / "all.jsonl")
-        counts = [await lines_of(daemon, recording) for recording in names]
+        counts = [await lines_of(daemon, recording_id) for recording_id in names]
     assert {answer.stored for answer in again.answers.values()} == {0}
     assert counts == [40, 40]
 
@@ -139,9 +139,9 @@ def test_an_import_that_was_killed_goes_on(daemon: DaemonProcess, tmp_path: Path
         process.send_signal(signal.SIGKILL)
     subprocess.run(argv, env=environment, stdout=subprocess.DEVNULL, check=True)
     done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, check=True)
-    (recording,) = client.recordings()
+    (recording_id,) = client.recordings()
     assert done.stdout.decode().splitlines()[-1] == f"1 recordings: 0 stored, {len(lines)} repeated"
-    found = client.call("GET", f"/recordings/{recording}/events")
+    found = client.call("GET", f"/recordings/{recording_id}/events")
     texts = [one["data"]["text"] for one in found]
     assert sorted(texts) == sorted(json.loads(line)["data"]["text"] for line in lines)
 
@@ -156,9 +156,9 @@ async def test_a_pipe_is_read_once_and_from_its_beginning(tmp_path: Path) -> Non
     assert [answer.stored for answer in outcome.answers.values()] == [200]
 
 
-def sidecar(tenant: str, recording: str, *, size: int) -> str:
+def sidecar(tenant: str, recording_id: str, *, size: int) -> str:
     counts = {"created_ms": 1, "stored_events": 0, "events": 0, "raw_bytes": 0, "size": size}
-    names = {"format": "rrd-export-1", "tenant": tenant, "recording": recording}
+    names = {"format": "rrd-export-1", "tenant": tenant, "recording": recording_id}
     return json.dumps({**names, **counts, "between": [None, None], "metadata": []})
 
 
@@ -208,20 +208,20 @@ async def test_an_archive_is_all_the_files_in_it(tmp_path: Path, name: str) -> N
 def test_an_export_in_an_archive_keeps_its_metadata(
     daemon: DaemonProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, recording = Client(daemon, "packed"), new_id()
-    client.post(recording, [event(1)])
-    client.tell(recording, userId="u")
+    client, recording_id = Client(daemon, "packed"), new_id()
+    client.post(recording_id, [event(1)])
+    client.tell(recording_id, userId="u")
     monkeypatch.setenv("RRD_DATA_DIR", daemon.data_dir)
     monkeypatch.setenv("RRD_PORT", str(daemon.port))
     out = tmp_path / "out"
-    assert main(["export", recording, "--format", "dir", "--output", str(out)]) == 0
+    assert main(["export", recording_id, "--format", "dir", "--output", str(out)]) == 0
     zipped(
         tmp_path / "a.zip",
         {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()},
     )
     copy = Client(daemon, "packed-copy")
     assert main(["import", "--tenant", "packed-copy", str(tmp_path / "a.zip")]) == 0
-    assert copy.metadata(recording) == {"userId": ("u", 1)}
+    assert copy.metadata(recording_id) == {"userId": ("u", 1)}
 
 
 async def test_an_export_cut_off_keeps_a_name_that_is_a_word(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ async def test_a_wrong_key_or_tenant_is_told_before_anything_is_sent(tmp_path: P
     async with running(tmp_path / "data") as daemon:
         daemon.key("ingest", tenant="t")
         config = structs.replace(daemon.config, port=daemon.port)
-        files = [File(str(tmp_path / "absent")), *find_files([str(tmp_path)])]
+        files = [InputFile(str(tmp_path / "absent")), *find_files([str(tmp_path)])]
         with pytest.raises(PostFailed, match="Nothing was sent"):
             await run_import(config, files, Choice(url=daemon.url, key="wrong"), QUIET)
         with pytest.raises(BadRequest, match="known: t"):
@@ -255,10 +255,10 @@ async def test_a_wrong_key_or_tenant_is_told_before_anything_is_sent(tmp_path: P
 async def test_a_key_takes_no_exports_of_several_tenants(tmp_path: Path) -> None:
     for tenant in ("a", "b"):
         (tmp_path / "out" / tenant).mkdir(parents=True)
-        recording = new_id()
-        (tmp_path / "out" / tenant / f"{recording}.ndjson.zst").write_bytes(b"")
-        told = sidecar(tenant, recording, size=0)
-        (tmp_path / "out" / tenant / f"{recording}.meta.json").write_text(told)
+        recording_id = new_id()
+        (tmp_path / "out" / tenant / f"{recording_id}.ndjson.zst").write_bytes(b"")
+        told = sidecar(tenant, recording_id, size=0)
+        (tmp_path / "out" / tenant / f"{recording_id}.meta.json").write_text(told)
     async with running(tmp_path / "data") as daemon:
         with pytest.raises(BadRequest, match="2 tenants"):
             await take_in(daemon, tmp_path / "out", url=daemon.url, key=daemon.key("ingest"))

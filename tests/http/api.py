@@ -148,7 +148,7 @@ class Api:
 
     async def post(
         self,
-        recording: str,
+        recording_id: str,
         body: bytes,
         *,
         kind: str = NDJSON,
@@ -160,11 +160,13 @@ class Api:
         sent = {"Content-Type": kind, **(headers or {})}
         if encoding is not None:
             sent["Content-Encoding"] = encoding
-        return await self.request("POST", f"/recordings/{recording}/ingest", body=body, headers=sent, **more)
+        return await self.request(
+            "POST", f"/recordings/{recording_id}/ingest", body=body, headers=sent, **more
+        )
 
     async def socket(
         self,
-        recording: str | None,
+        recording_id: str | None,
         *,
         path: str = "",
         key: str | None = None,
@@ -173,7 +175,7 @@ class Api:
         **query: str,
     ) -> Socket:
         """Open a socket to a recording's ``/ingest/ws``, or to ``path``. Raises ``Refused``."""
-        path = path or f"/recordings/{recording}/ingest/ws"
+        path = path or f"/recordings/{recording_id}/ingest/ws"
         if key != "":
             query["token"] = key or self.key
         socket = await Socket.upgrade(
@@ -184,9 +186,9 @@ class Api:
         self.sockets.append(socket)
         return socket
 
-    async def numbered(self, recording: str, **more: Any) -> list[tuple[int, bytes]]:
+    async def numbered(self, recording_id: str, **more: Any) -> list[tuple[int, bytes]]:
         """Read a recording: each event's number, and its bytes less exactly what the server adds."""
-        reply = await self.get(f"/recordings/{recording}/events", **more)
+        reply = await self.get(f"/recordings/{recording_id}/events", **more)
         assert reply.status == 200, reply.body
         assert reply.body.startswith(b"[")
         assert reply.body.endswith(b"]")
@@ -195,26 +197,26 @@ class Api:
             tail = _TAIL.search(line, max(0, len(line) - 100))
             assert tail is not None
             assert tail.end() == len(line)
-            assert tail[2].decode() == recording
+            assert tail[2].decode() == recording_id
             events.append((int(tail[1]), line[: tail.start()] + b"}"))
         return events
 
-    async def events(self, recording: str, **more: Any) -> list[bytes]:
+    async def events(self, recording_id: str, **more: Any) -> list[bytes]:
         """Read a recording: its events as they were sent, in a replayer's order."""
-        return [line for _, line in await self.numbered(recording, **more)]
+        return [line for _, line in await self.numbered(recording_id, **more)]
 
-    async def stored(self, recording: str, count: int) -> list[bytes]:
+    async def stored(self, recording_id: str, count: int) -> list[bytes]:
         """Wait until so many events can be read, and return them."""
 
         async def look() -> bool:
-            reply = await self.get(f"/recordings/{recording}/events")
+            reply = await self.get(f"/recordings/{recording_id}/events")
             return reply.status == 200 and reply.body.count(b'"sequenceId"') >= count
 
         await eventually(look, what=f"{count} events to be stored")
-        return await self.events(recording)
+        return await self.events(recording_id)
 
-    async def metadata(self, recording: str) -> dict[str, str]:
-        reply = await self.get(f"/recordings/{recording}?shape=object")
+    async def metadata(self, recording_id: str) -> dict[str, str]:
+        reply = await self.get(f"/recordings/{recording_id}?shape=object")
         assert reply.status == 200, reply.body
         values: dict[str, str] = reply.json()["metadata"]
         return values

@@ -67,12 +67,12 @@ async def test_bodies_are_taken_for_what_they_are(api: Api, kind: str | None, pa
         headers["Content-Encoding"] = encoding
     for name, body in BODIES.items():
         for text in (body, BOM + body):
-            recording = new_id()
-            path = f"/recordings/{recording}/ingest"
+            recording_id = new_id()
+            path = f"/recordings/{recording_id}/ingest"
             reply = await api.request("POST", path, body=pack_up(text), headers=headers)
             assert reply.status == 200, (name, reply.body)
             assert (reply.json()["successful_rows"], reply.json()["quarantined_rows"]) == (2, 0), name
-            assert await api.events(recording) == [ONE, TWO], name
+            assert await api.events(recording_id) == [ONE, TWO], name
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ async def test_bodies_are_taken_for_what_they_are(api: Api, kind: str | None, pa
 async def test_types_that_are_near_enough_are_taken(api: Api, kind: str) -> None:
     for pack_up in (bytes, GZIP, ZSTD):
         for name, body in BODIES.items():
-            recording = new_id()
-            reply = await api.post(recording, pack_up(body), kind=kind)
+            recording_id = new_id()
+            reply = await api.post(recording_id, pack_up(body), kind=kind)
             assert (reply.status, reply.json()["successful_rows"]) == (200, 2), name
 
 
 @pytest.mark.parametrize("path", ["", "/ingest", "/events", "/collect", "/recordings", "/recordings/events"])
 async def test_a_path_without_an_id_takes_it_from_the_query(api: Api, path: str) -> None:
-    recording = new_id()
-    reply = await api.request("POST", f"{path or '/'}?recordingId={recording}", body=LINES)
+    recording_id = new_id()
+    reply = await api.request("POST", f"{path or '/'}?recordingId={recording_id}", body=LINES)
     assert (reply.status, reply.json()["successful_rows"]) == (200, 2)
-    socket = await api.socket(recording, path=f"{path}/ws", recordingId=recording)
+    socket = await api.socket(recording_id, path=f"{path}/ws", recordingId=recording_id)
     await socket.send_text(ONE)
     assert (await socket.finish()).code == 1000
 
@@ -101,13 +101,13 @@ async def test_a_path_without_an_id_takes_it_from_the_query(api: Api, path: str)
 async def test_messages_are_taken_for_what_they_are(api: Api, how: str, named: bool) -> None:
     for name, body in BODIES.items():
         for text in (body, BOM + body):
-            recording = new_id()
+            recording_id = new_id()
             query: dict[str, Any] = {"contentEncoding": "gzip"} if "declared" in how else {}
             if named:
-                socket = await api.socket(recording, **query)
+                socket = await api.socket(recording_id, **query)
             else:
                 # The first message says which recording it is, in the form of the others.
-                meta = meta_event(0, recordingId=recording)
+                meta = meta_event(0, recordingId=recording_id)
                 text = text.replace(ONE, meta + (b"," if b"[" in body else b"\n") + ONE)  # noqa: PLW2901
                 if name == "packed":
                     text = text.replace(b"[", b"[" + meta + b",")  # noqa: PLW2901
@@ -119,30 +119,30 @@ async def test_messages_are_taken_for_what_they_are(api: Api, how: str, named: b
             end = await socket.finish()
             assert (end.code, end.last["successful_rows"]) == (1000, 2 if named else 3), (name, end)
             assert end.last["quarantined_rows"] == 0
-            assert await api.events(recording) == [ONE, TWO], name
+            assert await api.events(recording_id) == [ONE, TWO], name
 
 
 async def test_copies_ended_otherwise_are_repeats(api: Api) -> None:
-    recording = new_id()
-    assert (await api.post(recording, LINES)).json()["successful_rows"] == 2
+    recording_id = new_id()
+    assert (await api.post(recording_id, LINES)).json()["successful_rows"] == 2
     for body in (ONE + b"\r\n" + TWO + b"\r\n", LINES + b"\r", BOM + LINES, ARRAY, b"[\r\n" + ONE + b"\r\n]"):
-        again = (await api.post(recording, body, kind="text/plain")).json()
+        again = (await api.post(recording_id, body, kind="text/plain")).json()
         assert (again["successful_rows"], again["duplicate_rows"]) == (0, 2 if TWO in body else 1)
-    socket = await api.socket(recording)
+    socket = await api.socket(recording_id)
     await socket.send_text(ONE + b"\r", TWO + b"\r\n")
     assert (await socket.finish()).last["duplicate_rows"] == 2
-    assert await api.events(recording) == [ONE, TWO]
+    assert await api.events(recording_id) == [ONE, TWO]
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 async def test_metadata_is_taken_with_a_mark_and_wrong_headers(api: Api, encoding: str | None) -> None:
     headers = {"Content-Encoding": encoding} if encoding else {}
     for pack_up in (bytes, GZIP, ZSTD):
-        recording = new_id()
+        recording_id = new_id()
         body = pack_up(BOM + json.dumps({"userId": "a"}).encode())
-        reply = await api.request("POST", f"/recordings/{recording}/meta", body=body, headers=headers)
+        reply = await api.request("POST", f"/recordings/{recording_id}/meta", body=body, headers=headers)
         assert reply.status == 200, reply.body
-        assert await api.metadata(recording) == {"userId": "a"}
+        assert await api.metadata(recording_id) == {"userId": "a"}
 
 
 @pytest.mark.parametrize("name", ["deflate", "gzip, gzip, gzip", "br, gzip", "gzip;q=1"])
@@ -154,6 +154,6 @@ async def test_encodings_that_can_not_be_undone_are_refused(api: Api, name: str)
 
 
 async def test_declared_lines_stay_lines(api: Api) -> None:
-    recording = new_id()
-    reply = await api.post(recording, b"{\n" + LINES, kind=NDJSON)
+    recording_id = new_id()
+    reply = await api.post(recording_id, b"{\n" + LINES, kind=NDJSON)
     assert (reply.json()["successful_rows"], reply.json()["quarantined_rows"]) == (2, 1)

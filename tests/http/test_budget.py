@@ -14,7 +14,7 @@ import zstandard
 from rrd.errors import RrdError
 from rrd.http.budget import PATIENCE_S, READ_BYTES, STALLED_S, Budget, TooMuchUnfinished, TooSlow
 from rrd.http.connection import Connection as ServerConnection
-from rrd.http.hold import FREE_BYTES, Hold
+from rrd.http.hold import FREE_BYTES, Reservation
 from rrd.http.services import Bounds
 from tests.harness import LocalDaemon, eventually, running, until
 from tests.http.api import visiting
@@ -35,7 +35,7 @@ class Sender:
     """A connection of a tenant, with what it was told."""
 
     def __init__(self, budget: Budget, tenant: str, key: str = "k") -> None:
-        self.hold = Hold(budget, self)
+        self.hold = Reservation(budget, self)
         self.hold.belongs_to(tenant, key)
         self.is_held_back = False
         self.told: list[bool] = []

@@ -65,10 +65,10 @@ def test_every_way_to_write_an_address_means_the_same(address: object, port: int
 
 
 async def test_an_address_with_its_port_is_stored_without_it(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     body = ndjson([meta_event(1, includePii=True), an_event(2)])
-    await api.post(recording, body, headers={"X-Forwarded-For": "[2001:db8::7]:443"})
-    assert (await api.metadata(recording))["ipAddress"] == "2001:db8::7"
+    await api.post(recording_id, body, headers={"X-Forwarded-For": "[2001:db8::7]:443"})
+    assert (await api.metadata(recording_id))["ipAddress"] == "2001:db8::7"
 
 
 # A slash too many, the path that is meant.
@@ -123,9 +123,9 @@ async def test_an_absolute_target_is_tidied_too(api: Api) -> None:
 
 async def test_deleting_takes_paths_to_the_letter(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon, visiting(daemon) as api:
-        recording = new_id()
-        await api.request("POST", f"/recordings/{recording}/meta", body=b'{"a":"b"}')
+        recording_id = new_id()
+        await api.request("POST", f"/recordings/{recording_id}/meta", body=b'{"a":"b"}')
         key = daemon.key("erase")
-        for path in ("/recordings/?meta[a]=b", "//recordings?meta[a]=b", f"/recordings//{recording}"):
+        for path in ("/recordings/?meta[a]=b", "//recordings?meta[a]=b", f"/recordings//{recording_id}"):
             assert (await api.request("DELETE", path, key=key)).status in {404, 405}
-        assert await api.metadata(recording) == {"a": "b"}
+        assert await api.metadata(recording_id) == {"a": "b"}

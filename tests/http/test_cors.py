@@ -105,25 +105,25 @@ async def test_the_server_as_a_whole_answers_options(api: Api) -> None:
 @pytest.mark.parametrize("origin", [ORIGIN, "null", "chrome-extension://abcdef", "http://[::1]:8080", None])
 async def test_every_reply_may_be_read_by_the_page_that_asked(api: Api, origin: str | None) -> None:
     headers = {} if origin is None else {"Origin": origin}
-    recording = new_id()
+    recording_id = new_id()
     # ``Api.request`` checks the headers of each reply against the origin that was sent.
-    assert (await api.post(recording, ndjson(some_events(2)), headers=headers)).status == 200
+    assert (await api.post(recording_id, ndjson(some_events(2)), headers=headers)).status == 200
     for method, path, status in (
-        ("GET", f"/recordings/{recording}/events", 200),
-        ("HEAD", f"/recordings/{recording}/events", 200),
+        ("GET", f"/recordings/{recording_id}/events", 200),
+        ("HEAD", f"/recordings/{recording_id}/events", 200),
         ("GET", "/recordings", 200),
         ("GET", f"/recordings/{new_id()}", 404),
         ("GET", "/nowhere", 404),
-        ("PUT", f"/recordings/{recording}", 405),
-        ("POST", f"/recordings/{recording}/ingest", 400),
-        ("GET", f"/recordings/{recording}/ingest/ws", 400),
+        ("PUT", f"/recordings/{recording_id}", 405),
+        ("POST", f"/recordings/{recording_id}/ingest", 400),
+        ("GET", f"/recordings/{recording_id}/ingest/ws", 400),
         ("POST", "/recordings/7/ingest", 400),
-        ("DELETE", f"/recordings/{recording}", 403),
+        ("DELETE", f"/recordings/{recording_id}", 403),
     ):
         body = b"junk" if method == "POST" else None
         reply = await api.request(method, path, headers=headers, body=body)
         assert reply.status == status, (method, path)
-    reply = await api.get(f"/recordings/{recording}/events", headers=headers)
+    reply = await api.get(f"/recordings/{recording_id}/events", headers=headers)
     assert {"Accept", "Accept-Encoding", "Origin"} <= {n.strip() for n in reply.headers["Vary"].split(",")}
     assert "etag" in reply.headers["Access-Control-Expose-Headers"].lower()
 
@@ -151,12 +151,12 @@ async def test_an_origin_that_is_none_is_not_echoed(api: Api) -> None:
 
 
 async def test_cookies_mean_nothing(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     cookie = {"Cookie": f"token={api.key}; Authorization={api.key}", "Origin": ORIGIN}
     reply = await api.request(
-        "POST", f"/recordings/{recording}/ingest", body=an_event(1), key="", headers=cookie
+        "POST", f"/recordings/{recording_id}/ingest", body=an_event(1), key="", headers=cookie
     )
     assert reply.status == 401
-    reply = await api.post(recording, an_event(1), headers=cookie)
+    reply = await api.post(recording_id, an_event(1), headers=cookie)
     assert reply.status == 200
     assert "Set-Cookie" not in reply.headers

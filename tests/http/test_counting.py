@@ -23,13 +23,13 @@ class Growth:
 
 
 async def test_each_stage_counts_what_goes_through_it(api: Api) -> None:
-    grown, recording, lines = Growth(), new_id(), some_events(50)
-    socket = await api.socket(recording)
+    grown, recording_id, lines = Growth(), new_id(), some_events(50)
+    socket = await api.socket(recording_id)
     assert grown.of("rrd_open_sockets") == 1
     await socket.send_text(*lines[:20])
-    await api.stored(recording, 20)
+    await api.stored(recording_id, 20)
     await socket.finish()
-    reply = await api.post(recording, ndjson([*lines[20:], b"not json"]))
+    reply = await api.post(recording_id, ndjson([*lines[20:], b"not json"]))
     assert reply.json()["successful_rows"] == 30
 
     async def is_gone() -> bool:
@@ -42,9 +42,9 @@ async def test_each_stage_counts_what_goes_through_it(api: Api) -> None:
     assert grown.of("rrd_stored_blocks_total") >= 2
     assert grown.of("rrd_stored_bytes_total") > 0
     erase_key = api.daemon.key("erase")
-    assert (await api.request("DELETE", f"/recordings/{recording}", key=erase_key)).status == 200
+    assert (await api.request("DELETE", f"/recordings/{recording_id}", key=erase_key)).status == 200
     assert grown.of("rrd_removed_recordings_total", "erased") == 1
-    assert grown.of("rrd_log_events_total", "erased") >= 1
+    assert grown.of("rrd_log_lines_total", "erased") >= 1
 
 
 async def test_a_refusal_is_counted_by_its_code(api: Api) -> None:

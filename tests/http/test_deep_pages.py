@@ -50,29 +50,29 @@ TOO_DEEP = flat(LEVELS_MAX + 1, 1_600)
 SENT = [*PAGES, TOO_DEEP]
 
 
-async def by_post(api: Api, recording: str) -> int:
-    reply = await api.post(recording, ndjson(SENT))
+async def by_post(api: Api, recording_id: str) -> int:
+    reply = await api.post(recording_id, ndjson(SENT))
     return int(reply.json()["quarantined_rows"])
 
 
-async def by_array(api: Api, recording: str) -> int:
-    reply = await api.post(recording, b"[" + b",\n".join(SENT) + b"]", kind=JSON)
+async def by_array(api: Api, recording_id: str) -> int:
+    reply = await api.post(recording_id, b"[" + b",\n".join(SENT) + b"]", kind=JSON)
     return int(reply.json()["quarantined_rows"])
 
 
-async def by_packed_post(api: Api, recording: str) -> int:
-    reply = await api.post(recording, ndjson(map(pack, SENT)))
+async def by_packed_post(api: Api, recording_id: str) -> int:
+    reply = await api.post(recording_id, ndjson(map(pack, SENT)))
     return int(reply.json()["quarantined_rows"])
 
 
-async def by_messages(api: Api, recording: str) -> int:
-    socket = await api.socket(recording)
+async def by_messages(api: Api, recording_id: str) -> int:
+    socket = await api.socket(recording_id)
     await socket.send_text(*SENT)
     return int((await socket.finish()).last["quarantined_rows"])
 
 
-async def by_compressed_messages(api: Api, recording: str) -> int:
-    socket = await api.socket(recording, contentEncoding="zstd")
+async def by_compressed_messages(api: Api, recording_id: str) -> int:
+    socket = await api.socket(recording_id, contentEncoding="zstd")
     await socket.send_binary(*(COMPRESS["zstd"](line) for line in SENT))
     return int((await socket.finish()).last["quarantined_rows"])
 
@@ -89,14 +89,14 @@ WAYS_IN: tuple[Callable[[Api, str], Awaitable[int]], ...] = (
 async def check(api: Api, recordings: list[str]) -> None:
     """Read on every way that the API knows."""
     in_order = sorted(PAGES, key=lambda line: line[:30].partition(b'"timestamp":')[2])
-    for recording in recordings:
-        assert await api.events(recording) == in_order
-        part = await api.get(f"/recordings/{recording}/events?from=1200&to=1401")
+    for recording_id in recordings:
+        assert await api.events(recording_id) == in_order
+        part = await api.get(f"/recordings/{recording_id}/events?from=1200&to=1401")
         assert part.body.count(b'"sequenceId"') == 3
-        lines = await api.get(f"/recordings/{recording}/events", headers={"Accept": NDJSON})
+        lines = await api.get(f"/recordings/{recording_id}/events", headers={"Accept": NDJSON})
         assert lines.body.count(b"\n") == len(PAGES)
         stored = await api.get(
-            f"/recordings/{recording}/events?form=stored", headers={"Accept-Encoding": "zstd"}
+            f"/recordings/{recording_id}/events?form=stored", headers={"Accept-Encoding": "zstd"}
         )
         assert sorted(b"".join(frames_of(stored.body)).split(b"\n")[:-1]) == sorted(PAGES)
 
@@ -108,9 +108,9 @@ async def test_in_on_every_way_and_out_on_every_way(tmp_path: Path, rolled_up: b
     data_dir = tmp_path / "data"
     recordings = [new_id() for _ in WAYS_IN]
     async with running(data_dir, **settings) as daemon, visiting(daemon) as api:
-        for way, recording in zip(WAYS_IN, recordings, strict=True):
-            assert await way(api, recording) == 1
-            again = await api.post(recording, ndjson(PAGES))
+        for way, recording_id in zip(WAYS_IN, recordings, strict=True):
+            assert await way(api, recording_id) == 1
+            again = await api.post(recording_id, ndjson(PAGES))
             assert again.json()["duplicate_rows"] == len(PAGES)
         if rolled_up:
             await until(
@@ -150,9 +150,9 @@ async def command(data_dir: Path, *argv: str, port: int = 1) -> subprocess.Compl
 
 async def test_the_setting_counts(tmp_path: Path) -> None:
     async with running(tmp_path, nesting_max=1_500) as daemon, visiting(daemon) as api:
-        recording = new_id()
+        recording_id = new_id()
         reply = await api.post(
-            recording, ndjson([flat(1_500, 1), flat(1_501, 2), page(HTML_ELEMENTS_MAX, 3)])
+            recording_id, ndjson([flat(1_500, 1), flat(1_501, 2), page(HTML_ELEMENTS_MAX, 3)])
         )
         assert reply.json() == {"successful_rows": 2, "quarantined_rows": 1, "duplicate_rows": 0}
-        assert len(dump(await api.metadata(recording))) == 2
+        assert len(dump(await api.metadata(recording_id))) == 2

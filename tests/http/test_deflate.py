@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrd.errors import BrokenEncoding, TooLarge
-from rrd.http.deflate import Inflater, Unfinished
+from rrd.http.deflate import MessageInflater, Unfinished
 from tests.harness import running, until
 from tests.http.api import Api, visiting
 from tests.http.raw_client import BINARY, TEXT
@@ -53,7 +53,7 @@ class Deflater:
         return payload + b"\x00" if pads else payload
 
 
-def whole(receiver: Inflater, payload: bytes) -> bytes:
+def whole(receiver: MessageInflater, payload: bytes) -> bytes:
     """Inflate a message to its end."""
     plain = receiver.inflate(payload)
     if isinstance(plain, bytes):
@@ -76,7 +76,7 @@ _blocks = st.lists(st.tuples(_texts, st.sampled_from(["sync", "final", "kept"]))
 def test_whatever_ends_its_blocks_a_message_inflates(
     messages: list[tuple[list[tuple[bytes, str]], bool, bool]],
 ) -> None:
-    sender, receiver = Deflater(), Inflater(message_bytes_max=1 << 20)
+    sender, receiver = Deflater(), MessageInflater(message_bytes_max=1 << 20)
     for blocks, pads, keeps in messages:
         plain = b"".join(data for data, _ in blocks)
         assert whole(receiver, sender.message(blocks, pads=pads, keeps=keeps)) == plain
@@ -86,11 +86,11 @@ def test_whatever_ends_its_blocks_a_message_inflates(
 @pytest.mark.parametrize("end", ["sync", "final", "kept"])
 def test_a_message_over_its_limit_is_refused_whatever_it_would_inflate_to(end: str) -> None:
     exact = Deflater().message([(b"a" * 1000, end)])
-    assert whole(Inflater(message_bytes_max=1000), exact) == b"a" * 1000
+    assert whole(MessageInflater(message_bytes_max=1000), exact) == b"a" * 1000
     with pytest.raises(TooLarge):
-        whole(Inflater(message_bytes_max=999), exact)
+        whole(MessageInflater(message_bytes_max=999), exact)
     bomb = Deflater().message([(bytes(50_000_000), end), (bytes(50_000_000), end)])
-    receiver = Inflater(message_bytes_max=1000)
+    receiver = MessageInflater(message_bytes_max=1000)
     tracemalloc.start()
     with pytest.raises(TooLarge):
         whole(receiver, bomb)
@@ -100,15 +100,15 @@ def test_a_message_over_its_limit_is_refused_whatever_it_would_inflate_to(end: s
 
 
 def test_a_message_of_nothing_but_last_blocks_is_given_up() -> None:
-    assert whole(Inflater(message_bytes_max=1000), b"\x03\x00" * 1000) == b""
+    assert whole(MessageInflater(message_bytes_max=1000), b"\x03\x00" * 1000) == b""
     with pytest.raises(BrokenEncoding):
-        whole(Inflater(message_bytes_max=1000), b"\x03\x00" * 4_000_000)
+        whole(MessageInflater(message_bytes_max=1000), b"\x03\x00" * 4_000_000)
 
 
 @given(junk=st.binary(min_size=1, max_size=200))
 @settings(max_examples=examples(400), deadline=None)
 def test_junk_inflates_to_something_or_is_told(junk: bytes) -> None:
-    receiver = Inflater(message_bytes_max=1 << 16)
+    receiver = MessageInflater(message_bytes_max=1 << 16)
     try:
         assert len(whole(receiver, junk)) <= 1 << 16
     except (BrokenEncoding, TooLarge):
@@ -124,8 +124,8 @@ def test_junk_inflates_to_something_or_is_told(junk: bytes) -> None:
 async def test_messages_are_stored_however_they_are_compressed(
     api: Api, end: str, opcode: int, fragments: int
 ) -> None:
-    recording, sent, sender = new_id(), some_events(6, text="x" * 50), Deflater()
-    socket = await api.socket(recording, deflate=True)
+    recording_id, sent, sender = new_id(), some_events(6, text="x" * 50), Deflater()
+    socket = await api.socket(recording_id, deflate=True)
     for number, line in enumerate(sent):
         payload = sender.message([(line, end)], pads=number % 2 == 0)
         step = len(payload) // fragments + 1
@@ -136,7 +136,7 @@ async def test_messages_are_stored_however_they_are_compressed(
             )
     farewell = await socket.finish()
     assert (farewell.code, farewell.last["successful_rows"]) == (1000, 6)
-    assert await api.events(recording) == sent
+    assert await api.events(recording_id) == sent
 
 
 @pytest.mark.parametrize("place", ["alone", "in fragments"])
@@ -146,8 +146,8 @@ async def test_messages_are_stored_however_they_are_compressed(
 async def test_a_damaged_message_is_told_and_what_came_before_is_kept(
     api: Api, logged: list[str], place: str, opcode: int, count: int, goes_on: bool
 ) -> None:
-    recording, sent = new_id(), some_events(count)
-    socket = await api.socket(recording, deflate=True)
+    recording_id, sent = new_id(), some_events(count)
+    socket = await api.socket(recording_id, deflate=True)
     await socket.send_text(*sent)
     damage = b"\xff\xff\xff\xffgarbage"
     if place == "alone":
@@ -167,16 +167,16 @@ async def test_a_damaged_message_is_told_and_what_came_before_is_kept(
     assert any("socket_failed" in line and "broken_encoding" in line for line in logged)
     if count:
         assert farewell.last["successful_rows"] == count
-        assert await api.events(recording) == sent
+        assert await api.events(recording_id) == sent
 
 
 async def test_damage_is_logged_though_the_client_has_gone(api: Api, logged: list[str]) -> None:
-    recording, sent = new_id(), some_events(3)
-    socket = await api.socket(recording, deflate=True)
+    recording_id, sent = new_id(), some_events(3)
+    socket = await api.socket(recording_id, deflate=True)
     await socket.send_text(*sent)
     socket.frame(TEXT, b"\xff\xff\xff\xffgarbage", compressed=True)
     await socket.drop()
-    assert await api.stored(recording, 3) == sent
+    assert await api.stored(recording_id, 3) == sent
     await until(lambda: any("socket_failed" in line for line in logged), what="a line in the log")
 
 
@@ -185,20 +185,20 @@ async def test_a_compressed_message_over_its_limit_is_told(tmp_path: os.PathLike
         running(os.fspath(tmp_path), message_bytes_max=4096, event_bytes_max=4096) as daemon,
         visiting(daemon) as api,
     ):
-        recording, sent = new_id(), some_events(3)
-        socket = await api.socket(recording, deflate=True)
+        recording_id, sent = new_id(), some_events(3)
+        socket = await api.socket(recording_id, deflate=True)
         await socket.send_text(*sent, b"x" * 100_000)
         farewell = await socket.farewell()
         assert (farewell.code, farewell.reason) == (1011, "too_large")
         assert farewell.last["successful_rows"] == 3
-        assert await api.events(recording) == sent
+        assert await api.events(recording_id) == sent
 
 
 def test_a_message_that_is_given_up_holds_nothing_and_never_comes_out_in_part() -> None:
     whole = b'{"type":3,"timestamp":1,"data":"' + b"x" * (20 << 20) + b'"}'
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(whole) + packer.flush(zlib.Z_SYNC_FLUSH)
-    work = Inflater(message_bytes_max=64 << 20).inflate(packed[:-4])
+    work = MessageInflater(message_bytes_max=64 << 20).inflate(packed[:-4])
     assert isinstance(work, Unfinished)
     assert work.step() is None
     work.give_up()

@@ -52,9 +52,9 @@ def test_what_contains_meta_or_a_bracket_is_a_filter_or_is_refused(name: str, va
 
 @pytest.mark.parametrize("name", MISSPELT)
 async def test_a_misspelt_filter_is_named_and_shows_or_erases_nothing(api: Api, name: str) -> None:
-    recording = new_id()
-    await api.post(recording, ndjson(some_events(1)))
-    await api.request("POST", f"/recordings/{recording}/meta", body=b'{"userId":"u1"}')
+    recording_id = new_id()
+    await api.post(recording_id, ndjson(some_events(1)))
+    await api.request("POST", f"/recordings/{recording_id}/meta", body=b'{"userId":"u1"}')
     query = f"?{quote(name, safe='')}=u1"
     for before in ("", "&meta[userId]=u1"):
         reply = await api.get(f"/recordings{query}{before}")
@@ -65,25 +65,25 @@ async def test_a_misspelt_filter_is_named_and_shows_or_erases_nothing(api: Api, 
     if name.strip().lower() not in {known.lower() for known in KNOWN}:
         for method, path, key in (
             ("GET", "/statistics", api.daemon.key("read")),
-            ("DELETE", f"/recordings/{recording}", erase),
+            ("DELETE", f"/recordings/{recording_id}", erase),
         ):
             reply = await api.request(method, f"{path}{query}", key=key)
             assert (reply.status, reply.error["parameter"]) == (400, name)
     listed = (await api.get("/recordings?meta[userId]=u1")).json()["recordings"]
-    assert [row["recordingId"] for row in listed] == [recording]
+    assert [row["recordingId"] for row in listed] == [recording_id]
 
 
 async def test_what_is_no_filter_at_all_is_passed_over_by_reads(api: Api) -> None:
     """Tools add parameters of their own; the rest of the query still counts."""
-    recording = new_id()
-    await api.post(recording, ndjson(some_events(1)))
+    recording_id = new_id()
+    await api.post(recording_id, ndjson(some_events(1)))
     for name in FOREIGN:
         query = f"{quote(name, safe='')}=1"
         for path in (
             "/recordings",
             "/statistics",
-            f"/recordings/{recording}",
-            f"/recordings/{recording}/events",
+            f"/recordings/{recording_id}",
+            f"/recordings/{recording_id}/events",
         ):
             reply = await api.get(f"{path}?{query}")
             assert (name, path, reply.status) == (name, path, 200)

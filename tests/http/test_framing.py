@@ -37,10 +37,10 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         yield visitor
 
 
-def post(api: Api, recording: str, *headers: str, body: bytes = b"", length: int | None = None) -> bytes:
+def post(api: Api, recording_id: str, *headers: str, body: bytes = b"", length: int | None = None) -> bytes:
     """A POST of events. ``length``: of the body, if it is to be told."""
     lines = [
-        f"POST /recordings/{recording}/ingest HTTP/1.1",
+        f"POST /recordings/{recording_id}/ingest HTTP/1.1",
         "Host: rrd.test",
         f"Authorization: Bearer {api.key}",
         f"Origin: {ORIGIN}",
@@ -246,18 +246,18 @@ async def test_a_bad_head_takes_nothing_from_the_request_before_it(api: Api, nam
     events = some_events(3)
     body = ndjson(events)
     for is_chunked in (False, True):
-        recording = new_id()
+        recording_id = new_id()
         first = (
-            post(api, recording, "Transfer-Encoding: chunked", body=chunk(body) + b"0\r\n\r\n")
+            post(api, recording_id, "Transfer-Encoding: chunked", body=chunk(body) + b"0\r\n\r\n")
             if is_chunked
-            else post(api, recording, body=body, length=len(body))
+            else post(api, recording_id, body=body, length=len(body))
         )
         good, bad = await exchange(api, [first + data])
         assert (good.status, good.json()["successful_rows"]) == (200, 3)
         check_error(
             bad, status, code, origin=ORIGIN if "access-control-allow-credentials" in bad.headers else None
         )
-        assert await api.events(recording) == events
+        assert await api.events(recording_id) == events
 
 
 async def test_a_page_is_told_by_name_wherever_its_origin_stands(api: Api) -> None:
@@ -268,14 +268,14 @@ async def test_a_page_is_told_by_name_wherever_its_origin_stands(api: Api) -> No
 
 
 async def test_heads_up_to_the_limit_are_taken(api: Api) -> None:
-    recording = new_id()
-    empty = post(api, recording, "Connection: close", "Cookie: ", length=len(_EVENT))
+    recording_id = new_id()
+    empty = post(api, recording_id, "Connection: close", "Cookie: ", length=len(_EVENT))
     room = HEAD_BYTES_MAX - len(empty)
     for more, status in ((room, 200), (room + 1, 431)):
-        head = post(api, recording, "Connection: close", f"Cookie: {'x' * more}", length=len(_EVENT))
+        head = post(api, recording_id, "Connection: close", f"Cookie: {'x' * more}", length=len(_EVENT))
         (reply,) = await exchange(api, [head + _EVENT])
         assert reply.status == status
-    socket = await api.socket(recording, headers={"Cookie": "x" * 30_000})
+    socket = await api.socket(recording_id, headers={"Cookie": "x" * 30_000})
     await socket.send_text(an_event(2))
     assert (await socket.finish()).code == 1000
     assert (await api.get(f"/recordings?meta[note]={'%D1%8F' * 2048}")).status == 200
@@ -308,12 +308,12 @@ async def test_lines_before_a_bad_chunk_are_stored_and_counted(api: Api, name: s
     events = some_events(3)
     body = chunk(ndjson(events[:2])) + chunk(ndjson(events[2:])) + BAD_CHUNKS[name]
     for cut in ("at once", "in two", "at the head's end", "by bytes"):
-        recording = new_id()
-        request = post(api, recording, "Transfer-Encoding: chunked", body=body)
+        recording_id = new_id()
+        request = post(api, recording_id, "Transfer-Encoding: chunked", body=body)
         (reply,) = await exchange(api, _cuts(request)[cut])
         error = check_error(reply, 400, "bad_framing")
         assert error["successful_rows"] == 3
-        assert await api.events(recording) == events
+        assert await api.events(recording_id) == events
 
 
 def _stream(encoding: str, lines: list[bytes]) -> list[bytes]:
@@ -325,32 +325,32 @@ async def test_much_before_a_bad_chunk_is_stored_too(api: Api, encoding: str) ->
     """More than the reader takes at once, so that the connection is paused in between."""
     events = some_events(60, text="x" * 100_000)
     body = b"".join(map(chunk, _stream(encoding, [event + b"\n" for event in events])))
-    recording = new_id()
-    head = post(api, recording, "Transfer-Encoding: chunked", f"Content-Encoding: {encoding}")
+    recording_id = new_id()
+    head = post(api, recording_id, "Transfer-Encoding: chunked", f"Content-Encoding: {encoding}")
     (reply,) = await exchange(api, [head + body + b"zz\r\n"])
     error = check_error(reply, 400, "bad_framing")
     assert error["successful_rows"] == len(events)
-    assert await api.events(recording) == events
+    assert await api.events(recording_id) == events
 
 
 async def test_much_before_a_bad_head_is_stored_too(api: Api) -> None:
     events = some_events(60, text="x" * 100_000)
     body = ndjson(events)
-    recording = new_id()
-    good, bad = await exchange(api, [post(api, recording, length=len(body), body=body + b'"}}\n')])
+    recording_id = new_id()
+    good, bad = await exchange(api, [post(api, recording_id, length=len(body), body=body + b'"}}\n')])
     assert (good.status, good.json()["successful_rows"]) == (200, len(events))
     check_error(bad, 400, "bad_http", origin=None)
-    assert await api.events(recording) == events
+    assert await api.events(recording_id) == events
 
 
 async def test_trailers_and_extensions_of_chunks_are_passed_over(api: Api) -> None:
     body = b"%x;name=value\r\n%s\r\n0;last\r\nX-Checksum: 1\r\n\r\n" % (len(_EVENT), _EVENT)
     for cut in ("at once", "in two", "by bytes"):
-        recording = new_id()
-        request = post(api, recording, "Transfer-Encoding: chunked", "Connection: close", body=body)
+        recording_id = new_id()
+        request = post(api, recording_id, "Transfer-Encoding: chunked", "Connection: close", body=body)
         (reply,) = await exchange(api, _cuts(request)[cut])
         assert (reply.status, reply.json()["successful_rows"]) == (200, 1)
-        assert await api.events(recording) == [_EVENT]
+        assert await api.events(recording_id) == [_EVENT]
 
 
 async def test_a_bad_chunk_of_metadata_is_told(api: Api) -> None:
@@ -370,8 +370,8 @@ async def test_a_bad_chunk_behind_a_complete_request_takes_nothing_from_it(api: 
         good, bad = await exchange(api, cut)
         assert good.status == 200
         assert check_error(bad, 400, "bad_framing")["successful_rows"] + check_duplicates(bad) == 1
-    for recording in (first, second):
-        assert _EVENT in await api.events(recording)
+    for recording_id in (first, second):
+        assert _EVENT in await api.events(recording_id)
 
 
 def check_duplicates(reply: RawReply) -> int:
@@ -393,15 +393,15 @@ async def test_a_length_that_counts_characters_costs_no_event_before_the_last(ap
     length = len(body.decode())
     assert length < len(body)
     for cut in ("at once", "in two", "at the head's end", "by bytes"):
-        recording = new_id()
-        request = post(api, recording, length=length, body=body)
+        recording_id = new_id()
+        request = post(api, recording_id, length=length, body=body)
         first, garbage = await exchange(api, _cuts(request)[cut])
         assert first.status == 200
         whole = body[:length].count(b"\n")
         assert whole >= 1
         assert first.json()["successful_rows"] == whole
         check_error(garbage, 400, "bad_http", origin=None)
-        assert await api.events(recording) == events[:whole]
+        assert await api.events(recording_id) == events[:whole]
 
 
 async def test_what_comes_behind_the_last_request_costs_no_answer(api: Api) -> None:
@@ -428,15 +428,15 @@ async def test_an_expectation_that_is_not_met_is_told(api: Api, expect: str) -> 
 
 
 async def test_an_expectation_of_100_is_met(api: Api) -> None:
-    recording = new_id()
-    reply = await api.post(recording, _EVENT, headers={"Expect": "100-continue"})
+    recording_id = new_id()
+    reply = await api.post(recording_id, _EVENT, headers={"Expect": "100-continue"})
     assert reply.status == 200
-    assert await api.events(recording) == [_EVENT]
+    assert await api.events(recording_id) == [_EVENT]
 
 
 async def test_a_client_that_closes_its_side_is_answered(api: Api) -> None:
-    recording = new_id()
-    whole = post(api, recording, length=len(_EVENT), body=_EVENT)
+    recording_id = new_id()
+    whole = post(api, recording_id, length=len(_EVENT), body=_EVENT)
     (reply,) = await exchange(api, [whole], ends=True)
     assert (reply.status, reply.json()["successful_rows"]) == (200, 1)
     two = whole + post(api, new_id(), length=len(_EVENT), body=_EVENT)
@@ -470,28 +470,28 @@ async def test_an_answer_arrives_though_the_sender_goes_on_sending(api: Api) -> 
 
 
 async def test_requests_that_are_pipelined_are_all_answered(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     events = some_events(300)
-    data = b"".join(post(api, recording, length=len(event), body=event) for event in events)
+    data = b"".join(post(api, recording_id, length=len(event), body=event) for event in events)
     data += b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     for cut in ([data], [data[start : start + 997] for start in range(0, len(data), 997)]):
         replies = await exchange(api, cut, ends=True)
         assert [reply.status for reply in replies] == [200] * 301
-    assert await api.events(recording) == events
+    assert await api.events(recording_id) == events
 
 
 @pytest.mark.parametrize("declines", [False, True], ids=["a socket", "no socket"])
 async def test_an_end_right_behind_an_upgrade_loses_nothing(api: Api, declines: bool) -> None:
     """All that a client sends, its end too, may arrive before the upgrade is handled."""
-    recording = new_id()
+    recording_id = new_id()
     fields = [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13"]
     if not declines:
         fields.append(b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
-    upgrade = _request(f"GET /recordings/{recording}/ingest/ws?token={api.key} HTTP/1.1".encode(), *fields)
+    upgrade = _request(f"GET /recordings/{recording_id}/ingest/ws?token={api.key} HTTP/1.1".encode(), *fields)
     events = some_events(3)
     if declines:
-        rest = b"".join(post(api, recording, length=len(event), body=event) for event in events)
-        rest += post(api, recording, length=100, body=b"cut off")
+        rest = b"".join(post(api, recording_id, length=len(event), body=event) for event in events)
+        rest += post(api, recording_id, length=100, body=b"cut off")
     else:
         # Frames with a mask of zeros (RFC 6455, 5.3); the last one is cut off.
         rest = b"".join(bytes([0x81, 0x80 | len(event), 0, 0, 0, 0]) + event for event in events) + b"\x81"
@@ -507,19 +507,19 @@ async def test_an_end_right_behind_an_upgrade_loses_nothing(api: Api, declines: 
             said = await asyncio.wait_for(connection.reader.read(), DEADLINE_S)
             assert b'"final":true' in said
             await connection.drop()
-        assert len(await api.events(recording)) == len(events)
+        assert len(await api.events(recording_id)) == len(events)
 
 
 async def test_a_socket_may_follow_many_requests_on_one_connection(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     connection = await Connection.open(api.daemon.url)
     for event in some_events(40):
-        head = post(api, recording, length=len(event))
+        head = post(api, recording_id, length=len(event))
         connection.writer.write(head)
         await asyncio.sleep(0.001)
         connection.writer.write(event)
         assert (await connection.reply()).status == 200
-    upgrade = f"GET /recordings/{recording}/ingest/ws?token={api.key} HTTP/1.1"
+    upgrade = f"GET /recordings/{recording_id}/ingest/ws?token={api.key} HTTP/1.1"
     connection.writer.write(
         _request(
             upgrade.encode(), b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13",
@@ -623,8 +623,8 @@ async def test_a_header_that_came_twice_is_named(api: Api, name: str) -> None:
 async def test_a_body_without_an_end_is_refused_and_not_taken_for_empty(
     api: Api, path: str, version: bytes
 ) -> None:
-    recording = new_id()
-    request = post(api, recording, "Connection: close", body=b'{"userId":"u1"}\n')
+    recording_id = new_id()
+    request = post(api, recording_id, "Connection: close", body=b'{"userId":"u1"}\n')
     request = request.replace(b"/ingest", b"/" + path.encode()).replace(b"HTTP/1.1", b"HTTP/" + version)
     replies = await exchange(api, [request], ends=True)
     assert (replies[0].status, replies[0].json()["error"]["code"]) == (411, "length_required")

@@ -36,9 +36,9 @@ async def test_healthy_and_ready_need_no_key(api: Api) -> None:
 
 
 async def test_requests_wait_until_recovery_is_done(tmp_path: Path) -> None:
-    recording, sent = new_id(), some_events(3)
+    recording_id, sent = new_id(), some_events(3)
     async with running(tmp_path) as daemon, visiting(daemon) as api:
-        await api.post(recording, ndjson(sent))
+        await api.post(recording_id, ndjson(sent))
     waiting: list[tuple[Connection, Any]] = []
 
     async def too_early(daemon: LocalDaemon) -> None:
@@ -47,7 +47,7 @@ async def test_requests_wait_until_recovery_is_done(tmp_path: Path) -> None:
         assert (status, body["error"]["code"]) == (503, "not_ready")
         connection = await Connection.open(daemon.url)
         key = {"Authorization": f"Bearer {daemon.key()}"}
-        connection.send_head("GET", f"/recordings/{recording}/events", key)
+        connection.send_head("GET", f"/recordings/{recording_id}/events", key)
         waiting.append((connection, asyncio.create_task(connection.reply())))
         # Answered later on, by the same loop: the other request had its chance.
         assert (await ask(daemon.url, "GET", "/-/healthy"))[0] == 200
@@ -72,8 +72,8 @@ async def test_not_ready_while_stopping(tmp_path: Path) -> None:
 # Stop
 
 
-async def open_socket(daemon: LocalDaemon | DaemonProcess, recording: str, key: str) -> Socket:
-    url = f"{daemon.url}/recordings/{recording}/ingest/ws?token={key}"
+async def open_socket(daemon: LocalDaemon | DaemonProcess, recording_id: str, key: str) -> Socket:
+    url = f"{daemon.url}/recordings/{recording_id}/ingest/ws?token={key}"
     return await Socket.upgrade(url, headers=VISITOR)
 
 
@@ -84,11 +84,11 @@ async def is_read(socket: Socket) -> None:
 
 
 async def test_a_stop_flushes_and_says_goodbye_to_sockets(tmp_path: Path) -> None:
-    recording, sent = new_id(), some_events(20)
+    recording_id, sent = new_id(), some_events(20)
     # Nothing is flushed by itself before the stop.
     async with running(tmp_path, flush_age_ms=60_000) as daemon:
         key = daemon.key()
-        socket, idle = await open_socket(daemon, recording, key), await open_socket(daemon, new_id(), key)
+        socket, idle = await open_socket(daemon, recording_id, key), await open_socket(daemon, new_id(), key)
         await socket.send_text(*sent)
         await is_read(socket)
         goodbyes = asyncio.gather(socket.farewell(), idle.farewell())
@@ -97,17 +97,17 @@ async def test_a_stop_flushes_and_says_goodbye_to_sockets(tmp_path: Path) -> Non
     assert end.last["successful_rows"] == 20
     assert (idle_end.code, idle_end.last["final"]) == (1012, True)
     async with running(tmp_path) as daemon, visiting(daemon) as api:
-        assert await api.events(recording) == sent
+        assert await api.events(recording_id) == sent
 
 
 async def test_a_body_that_never_ends_does_not_hold_up_a_stop(
     tmp_path: Path,
 ) -> None:
-    recording, sent = new_id(), some_events(20)
+    recording_id, sent = new_id(), some_events(20)
     async with running(tmp_path, bounds=Bounds(stop_wait_s=0.05, cut_off_wait_s=0.05)) as daemon:
         connection = await Connection.open(daemon.url)
         fields = {"Authorization": f"Bearer {daemon.key()}", "Content-Length": "1000000"}
-        connection.send_head("POST", f"/recordings/{recording}/ingest", fields)
+        connection.send_head("POST", f"/recordings/{recording_id}/ingest", fields)
         connection.writer.write(ndjson(sent) + b'{"type":3,"times')
         await connection.writer.drain()
         # A later request on another connection is answered: so the body's beginning was read.
@@ -115,16 +115,16 @@ async def test_a_body_that_never_ends_does_not_hold_up_a_stop(
             await ask(daemon.url, "GET", "/-/healthy")
     await connection.hang_up()
     async with running(tmp_path) as daemon, visiting(daemon) as api:
-        assert await api.events(recording) == sent
+        assert await api.events(recording_id) == sent
 
 
 @from_outside
 async def test_sigterm_flushes_closes_and_exits_with_0(tmp_path: Path) -> None:
-    recording, sent = new_id(), some_events(10)
+    recording_id, sent = new_id(), some_events(10)
     with DaemonProcess(tmp_path, flush_age_ms=60_000) as process:
         key = process.key()
         await authorised(process, key)
-        sockets = [await open_socket(process, recording, key) for _ in range(3)]
+        sockets = [await open_socket(process, recording_id, key) for _ in range(3)]
         for socket, part in zip(sockets, (sent[:4], sent[4:8], sent[8:]), strict=True):
             await socket.send_text(*part)
             await is_read(socket)
@@ -136,7 +136,7 @@ async def test_sigterm_flushes_closes_and_exits_with_0(tmp_path: Path) -> None:
         log = process.log()
         process.start()
         headers = {"Authorization": f"Bearer {key}"}
-        status, events = await ask(process.url, "GET", f"/recordings/{recording}/events", headers)
+        status, events = await ask(process.url, "GET", f"/recordings/{recording_id}/events", headers)
         assert (status, len(events)) == (200, 10)
         assert await asyncio.to_thread(process.stop) == 0
     assert_no_secrets(process, log + process.log())
@@ -159,7 +159,7 @@ def assert_no_secrets(process: DaemonProcess, log: str) -> None:
 
 @from_outside
 async def test_a_body_under_way_when_the_stop_comes_is_finished(tmp_path: Path) -> None:
-    recording, sent = new_id(), some_events(100)
+    recording_id, sent = new_id(), some_events(100)
     body = ndjson([meta_event(1, page="x"), *sent])
     with DaemonProcess(tmp_path) as process:
         key = process.key()
@@ -169,7 +169,9 @@ async def test_a_body_under_way_when_the_stop_comes_is_finished(tmp_path: Path) 
         # The connection is an old one: it has had an answer.
         connection.send_head("GET", "/statistics", fields | {"Content-Length": "0"})
         assert (await connection.reply()).status == 200
-        connection.send_head("POST", f"/recordings/{recording}/ingest", fields | {"Expect": "100-continue"})
+        connection.send_head(
+            "POST", f"/recordings/{recording_id}/ingest", fields | {"Expect": "100-continue"}
+        )
         # So the body is being waited for.
         assert (await connection.reply()).status == 100
         connection.writer.write(body[:2000])
@@ -182,7 +184,7 @@ async def test_a_body_under_way_when_the_stop_comes_is_finished(tmp_path: Path) 
         assert await stopping == 0
         process.start()
         headers = {"Authorization": f"Bearer {key}"}
-        status, events = await ask(process.url, "GET", f"/recordings/{recording}/events", headers)
+        status, events = await ask(process.url, "GET", f"/recordings/{recording_id}/events", headers)
         assert (status, len(events)) == (200, 100)
         assert_no_secrets(process, process.log())
 

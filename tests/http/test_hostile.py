@@ -28,38 +28,38 @@ async def _raw_post(daemon: LocalDaemon, path: str, key: str, headers: bytes, bo
 
 
 async def test_headers_that_are_no_utf8_are_stored_without_harm(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     status = await _raw_post(
         api.daemon,
-        f"/recordings/{recording}/ingest",
+        f"/recordings/{recording_id}/ingest",
         api.key,
         b"Origin: http://\xff\xfe\r\nUser-Agent: \xff\xfe\r\n",
         ndjson([meta_event(1, includePii=True), an_event(2)]),
     )
     assert status == 200
-    assert await api.events(recording) == [an_event(2)]
-    metadata = await api.metadata(recording)
+    assert await api.events(recording_id) == [an_event(2)]
+    metadata = await api.metadata(recording_id)
     assert metadata["ingestOrigin"].startswith("http://")
     assert "userAgent" in metadata
 
 
 async def test_metadata_from_headers_keeps_the_limits_of_metadata(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     long = "http://" + "a" * 7000
-    await api.post(recording, an_event(1), headers={"Origin": long})
-    assert len((await api.metadata(recording))["ingestOrigin"]) == 4096
+    await api.post(recording_id, an_event(1), headers={"Origin": long})
+    assert len((await api.metadata(recording_id))["ingestOrigin"]) == 4096
 
 
 async def test_a_body_of_junk_lines_is_given_up(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     body = an_event(1) + b"\n" + b"a\n" * 2_000_000
-    reply = await api.post(recording, gzip.compress(body), encoding="gzip")
+    reply = await api.post(recording_id, gzip.compress(body), encoding="gzip")
     assert reply.status == 400
     assert reply.error["code"] == "too_many_bad_lines"
     assert reply.error["successful_rows"] == 1
     # One batch may be over the limit, the next one is never read.
     assert BAD_LINES_MAX < reply.error["quarantined_rows"] < 200_000
-    assert await api.events(recording) == [an_event(1)]
+    assert await api.events(recording_id) == [an_event(1)]
 
 
 async def test_a_socket_of_junk_is_told_and_closed(api: Api) -> None:
@@ -86,9 +86,9 @@ async def test_slow_senders_of_large_events_keep_nobody_else_out(api: Api) -> No
         return api.daemon.services.unfinished.held_bytes >= 20 * 1_200_000
 
     await eventually(all_hold, what="all slow senders to hold their unfinished event")
-    recording = new_id()
+    recording_id = new_id()
     large = an_event(1, text="y" * 2_000_000)
-    assert (await api.post(recording, large)).status == 200
+    assert (await api.post(recording_id, large)).status == 200
     for connection in connections:
         await connection.drop()
 
@@ -116,20 +116,20 @@ async def test_unfinished_events_on_sockets_count_too(api: Api) -> None:
 
 async def test_a_client_that_does_not_read_its_echo_costs_no_memory(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon, visiting(daemon) as api:
-        recording = new_id()
-        socket = await api.socket(recording, debug="true")
+        recording_id = new_id()
+        socket = await api.socket(recording_id, debug="true")
         lines = some_events(400, text="x" * 100_000)
         for line in lines:
             await socket.send_text(line)
-        assert len(await api.stored(recording, len(lines))) == len(lines)
+        assert len(await api.stored(recording_id, len(lines))) == len(lines)
         (ingest,) = daemon.services.sockets._open
         assert len(ingest._replies._tasks) <= 18  # type: ignore[attr-defined]  # what waits to be sent
         await socket.drop()
 
 
 async def test_a_presigned_list_gives_no_longer_access_than_it_has(api: Api) -> None:
-    recording = new_id()
-    await api.post(recording, an_event(1))
+    recording_id = new_id()
+    await api.post(recording_id, an_event(1))
     key = api.daemon.signing_key()
     from rrd.access.signing import sign
 
@@ -146,7 +146,7 @@ async def test_a_presigned_list_gives_no_longer_access_than_it_has(api: Api) -> 
 @pytest.mark.parametrize(
     "recording", ["{recordingId}", "%7BrecordingId%7D", "%7B0b1c7a52-3d44-4c8e-9a51-6d1f5a1f9e11%7D"]
 )
-async def test_an_id_that_was_never_filled_in_is_a_bad_id(api: Api, recording: str) -> None:
-    reply = await api.get(f"/recordings/{recording}/events")
+async def test_an_id_that_was_never_filled_in_is_a_bad_id(api: Api, recording_id: str) -> None:
+    reply = await api.get(f"/recordings/{recording_id}/events")
     assert reply.status == 400
     assert reply.error["code"] == "bad_recording_id"

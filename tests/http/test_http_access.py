@@ -169,14 +169,14 @@ async def test_presigned_urls_open_what_they_were_signed_for(api: Api, endpoint:
 
 
 async def test_the_command_line_signs_what_the_daemon_accepts(api: Api) -> None:
-    recording, sent = new_id(), some_events(2)
+    recording_id, sent = new_id(), some_events(2)
     key = api.daemon.signing_key()
-    arguments = ["sign", "--tenant", "acme", "--key-id", key.key_id, "--recording", recording]
+    arguments = ["sign", "--tenant", "acme", "--key-id", key.key_id, "--recording", recording_id]
     write = await _rrd(api.daemon, *arguments, "--method", "POST")
     read = await _rrd(api.daemon, *arguments, "--method", "GET", "--expires-in", "60")
-    reply = await api.request("POST", f"/recordings/{recording}/ingest?{write}", body=ndjson(sent), key="")
+    reply = await api.request("POST", f"/recordings/{recording_id}/ingest?{write}", body=ndjson(sent), key="")
     assert reply.status == 200
-    reply = await api.get(f"/recordings/{recording}/events?{read}", key="")
+    reply = await api.get(f"/recordings/{recording_id}/events?{read}", key="")
     assert reply.status == 200
     assert len(reply.json()) == 2
 
@@ -196,23 +196,23 @@ async def _rrd(daemon: LocalDaemon, *argv: str) -> str:
 
 
 async def test_tenants_never_see_each_other(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     ours, theirs = some_events(3, whose="ours"), some_events(5, whose="theirs")
     other = api.daemon.key("all", tenant="other")
-    await api.post(recording, ndjson(ours))
-    for target in (f"/recordings/{recording}/events", f"/recordings/{recording}"):
+    await api.post(recording_id, ndjson(ours))
+    for target in (f"/recordings/{recording_id}/events", f"/recordings/{recording_id}"):
         reply = await api.get(target, key=other)
         assert (reply.status, reply.error["code"]) == (404, "not_found")
     assert (await api.get("/recordings", key=other)).json() == {"recordings": []}
     empty = {"totalRecordings": 0, "recordingsThisMonth": 0, "totalStorageBytes": 0}
     assert (await api.get("/statistics", key=other)).json() == empty
     # The same id in two tenants: two recordings.
-    await api.post(recording, ndjson(theirs), key=other)
+    await api.post(recording_id, ndjson(theirs), key=other)
     body = b'{"who":"them"}'
-    await api.request("POST", f"/recordings/{recording}/meta", body=body, key=other)
-    assert await api.numbered(recording) == list(enumerate(ours, 1))
-    assert await api.numbered(recording, key=other) == list(enumerate(theirs, 1))
-    assert await api.metadata(recording) == {}
+    await api.request("POST", f"/recordings/{recording_id}/meta", body=body, key=other)
+    assert await api.numbered(recording_id) == list(enumerate(ours, 1))
+    assert await api.numbered(recording_id, key=other) == list(enumerate(theirs, 1))
+    assert await api.metadata(recording_id) == {}
     listed = (await api.get("/recordings?meta[who]=them")).json()["recordings"]
     assert listed == []
 
@@ -233,12 +233,12 @@ async def test_a_key_made_by_another_process_counts_within_a_second(api: Api) ->
 
 @pytest.mark.parametrize("kind", ["key", "signing-key"])
 async def test_an_open_socket_whose_key_is_revoked_is_closed(api: Api, kind: str) -> None:
-    recording, sent = new_id(), some_events(3)
+    recording_id, sent = new_id(), some_events(3)
     elsewhere = Keys(api.daemon.data_dir)
     revoke: Callable[[], None]
     if kind == "key":
         key = api.daemon.key("ingest")
-        socket = await api.socket(recording, key=key)
+        socket = await api.socket(recording_id, key=key)
         revoke = lambda: elsewhere.revoke(key)  # noqa: E731
     else:
         signing = api.daemon.signing_key()
@@ -247,19 +247,19 @@ async def test_an_open_socket_whose_key_is_revoked_is_closed(api: Api, kind: str
             key_id=signing.key_id,
             tenant="acme",
             method="POST",
-            scope_path=f"/recordings/{recording}",
+            scope_path=f"/recordings/{recording_id}",
             expires_s=int(time.time()) + 60,
         )
-        socket = await api.socket(recording, key="", **_pairs(query))
+        socket = await api.socket(recording_id, key="", **_pairs(query))
         revoke = lambda: elsewhere.revoke_signing_key(signing.key_id)  # noqa: E731
     bystander = await api.socket(new_id())
     await socket.send_text(*sent)
     await until(lambda: len(api.daemon.services.sockets) == 2, what="both sockets to be open")
-    await api.stored(recording, len(sent))
+    await api.stored(recording_id, len(sent))
     revoke()
     end = await socket.farewell()
     assert (end.code, end.reason) == (1008, "key revoked")
     # What came before is stored, and the summary says so.
     assert end.last["final"] is True
-    assert await api.events(recording) == sent[: end.last["successful_rows"]]
+    assert await api.events(recording_id) == sent[: end.last["successful_rows"]]
     assert (await bystander.finish()).code == 1000

@@ -51,15 +51,15 @@ async def roll_up(daemon: LocalDaemon) -> None:
     await daemon.parts.rollup.drain()
 
 
-async def fill(api: Api, recording: str, *, count: int = 5, **metadata: str) -> None:
+async def fill(api: Api, recording_id: str, *, count: int = 5, **metadata: str) -> None:
     events = some_events(count, said=MARKER)
     lines = [meta_event(1, **metadata), *events] if metadata else events
-    reply = await api.post(recording, ndjson([*lines, b"no json: " + MARKER.encode()]))
+    reply = await api.post(recording_id, ndjson([*lines, b"no json: " + MARKER.encode()]))
     assert reply.status == 200, reply.body
 
 
-async def erase(api: Api, recording: str) -> Reply:
-    return await api.request("DELETE", f"/recordings/{recording}", key=api.daemon.key("erase"))
+async def erase(api: Api, recording_id: str) -> Reply:
+    return await api.request("DELETE", f"/recordings/{recording_id}", key=api.daemon.key("erase"))
 
 
 async def erase_where(api: Api, **filters: str) -> Reply:
@@ -67,62 +67,65 @@ async def erase_where(api: Api, **filters: str) -> Reply:
     return await api.request("DELETE", f"/recordings?{query}", key=api.daemon.key("erase"))
 
 
-async def check_refused(api: Api, recording: str) -> None:
+async def check_refused(api: Api, recording_id: str) -> None:
     """Whatever is sent to an erased recording is refused, and every other recording is served."""
-    reply = await api.post(recording, ndjson(some_events(3, said=MARKER)))
+    reply = await api.post(recording_id, ndjson(some_events(3, said=MARKER)))
     assert (reply.status, reply.error["code"]) == (410, "recording_erased")
     reply = await api.request(
-        "POST", f"/recordings/{recording}/meta", body=dump({"mail": MARKER}), headers={"Content-Type": JSON}
+        "POST",
+        f"/recordings/{recording_id}/meta",
+        body=dump({"mail": MARKER}),
+        headers={"Content-Type": JSON},
     )
     assert (reply.status, reply.error["code"]) == (410, "recording_erased")
-    socket = await api.socket(recording)
+    socket = await api.socket(recording_id)
     end = await socket.farewell()
     assert (end.code, end.reason) == (1011, "recording_erased")
     assert (end.last["type"], end.last["status"], end.last["code"]) == ("error", 410, "recording_erased")
     for path in ("", "/events"):
-        assert (await api.get(f"/recordings/{recording}{path}")).status == 404
+        assert (await api.get(f"/recordings/{recording_id}{path}")).status == 404
 
 
-async def late_lines(daemon: LocalDaemon, recording: str) -> int:
+async def late_lines(daemon: LocalDaemon, recording_id: str) -> int:
     for key, lines in daemon.services.registry.take_late_lines().items():
         daemon.parts.tombstones.count_late(*key, lines)
-    stone = daemon.parts.tombstones.erased("acme", recording)
+    stone = daemon.parts.tombstones.erased("acme", recording_id)
     assert stone is not None
     return stone.late_lines
 
 
 async def test_an_erased_recording_is_gone_wherever_it_was_and_stays_gone(tmp_path: Path) -> None:
-    recording, other = new_id(), new_id()
+    recording_id, other = new_id(), new_id()
     async with running(tmp_path, seal_idle_s=1) as daemon, visiting(daemon) as api:
-        await fill(api, recording, mail=MARKER)
+        await fill(api, recording_id, mail=MARKER)
         await roll_up(daemon)
-        await fill(api, recording, count=9, more=MARKER)
+        await fill(api, recording_id, count=9, more=MARKER)
         await api.post(other, ndjson(some_events(2)))
         kinds = {path.partition("/")[0] for path in traces(daemon.data_dir)}
         assert {"active", "objects"} <= kinds, "not where it should be looked for"
         size = (await api.get("/statistics")).json()["totalStorageBytes"]
-        reply = await erase(api, recording)
+        reply = await erase(api, recording_id)
         receipt = reply.json()
         assert reply.status == 200
         left = (await api.get("/statistics")).json()["totalStorageBytes"]
         # Five of the nine that came later were repeats.
         assert receipt == {"recordings": 1, "events": 9, "bytes": size - left, "objects": 1}
-        await check_refused(api, recording)
-        assert await late_lines(daemon, recording) >= 4
+        await check_refused(api, recording_id)
+        assert await late_lines(daemon, recording_id) >= 4
         listed = (await api.get("/recordings")).json()["recordings"]
         assert [entry["recordingId"] for entry in listed] == [other]
         assert len(await api.events(other)) == 2
         await without_a_trace(daemon)
-        assert (await erase(api, recording)).status == 404
+        assert (await erase(api, recording_id)).status == 404
     async with running(tmp_path) as daemon, visiting(daemon) as api:
-        await check_refused(api, recording)
+        await check_refused(api, recording_id)
         assert len(await api.events(other)) == 2
         await without_a_trace(daemon)
 
 
 async def test_erasing_while_events_stream_in(api: Api) -> None:
-    recording = new_id()
-    socket = await api.socket(recording)
+    recording_id = new_id()
+    socket = await api.socket(recording_id)
     statuses: list[list[int]] = [[], [], []]
     is_over = False
 
@@ -131,7 +134,7 @@ async def test_erasing_while_events_stream_in(api: Api) -> None:
         while not is_over:
             start += 1000
             body = ndjson(some_events(20, start=start, said=MARKER))
-            statuses[number].append((await api.post(recording, body)).status)
+            statuses[number].append((await api.post(recording_id, body)).status)
 
     def count(status: int) -> int:
         return min(answers.count(status) for answers in statuses)
@@ -143,14 +146,14 @@ async def test_erasing_while_events_stream_in(api: Api) -> None:
                 await asyncio.sleep(0.001)  # As fast as a page: the others are to have their turns.
 
     async def all_gone() -> bool:
-        return (await api.get(f"/recordings/{recording}")).status == 404
+        return (await api.get(f"/recordings/{recording_id}")).status == 404
 
     posting = [asyncio.create_task(post_on(number)) for number in range(3)]
     sending = asyncio.create_task(send_on())
     # Read as it comes: a server that is gone resets the connection of whoever goes on sending.
     ending = asyncio.create_task(socket.farewell())
     await until(lambda: count(200) > 2, what="events to be stored")
-    receipt = (await erase(api, recording)).json()
+    receipt = (await erase(api, recording_id)).json()
     assert (receipt["recordings"], receipt["events"] >= 100) == (1, True)
     await until(lambda: count(410) > 2, what="senders to be told")
     is_over = True
@@ -163,7 +166,7 @@ async def test_erasing_while_events_stream_in(api: Api) -> None:
         assert answers == [200] * answers.count(200) + [410] * answers.count(410)
     await eventually(all_gone, what="the recording to be gone")
     await without_a_trace(api.daemon)
-    assert await late_lines(api.daemon, recording) >= 100
+    assert await late_lines(api.daemon, recording_id) >= 100
 
 
 async def test_all_that_match_every_filter_are_erased(api: Api) -> None:
@@ -202,8 +205,8 @@ async def test_a_misspelt_filter_erases_nothing(api: Api, query: str, code: str,
 
 
 async def test_only_a_key_made_for_it_erases_and_it_does_nothing_else(api: Api) -> None:
-    recording = new_id()
-    await fill(api, recording, userId="u1")
+    recording_id = new_id()
+    await fill(api, recording_id, userId="u1")
     daemon = api.daemon
     row = daemon.signing_key()
     presigned = [
@@ -212,9 +215,9 @@ async def test_only_a_key_made_for_it_erases_and_it_does_nothing_else(api: Api) 
             expires_s=2_000_000_000,
         )
         for method in ("GET", "POST")
-        for path in (f"/recordings/{recording}", "/recordings")
+        for path in (f"/recordings/{recording_id}", "/recordings")
     ]  # fmt: skip
-    for path in (f"/recordings/{recording}", "/recordings?meta[userId]=u1"):
+    for path in (f"/recordings/{recording_id}", "/recordings?meta[userId]=u1"):
         for scope in SCOPES:
             reply = await api.request("DELETE", path, key=daemon.key(scope))
             assert (reply.status, reply.error["code"]) == (403, "forbidden")
@@ -224,12 +227,12 @@ async def test_only_a_key_made_for_it_erases_and_it_does_nothing_else(api: Api) 
             reply = await api.request("DELETE", f"{path}{'&' if '?' in path else '?'}{query}", key="")
             assert reply.status == 403
     key = daemon.key("erase")
-    assert (await api.get(f"/recordings/{recording}", key=key)).status == 403
-    assert (await api.post(recording, ndjson(some_events(1)), key=key)).status == 403
+    assert (await api.get(f"/recordings/{recording_id}", key=key)).status == 403
+    assert (await api.post(recording_id, ndjson(some_events(1)), key=key)).status == 403
     stranger = daemon.key("erase", tenant="other")
-    assert (await api.request("DELETE", f"/recordings/{recording}", key=stranger)).status == 404
-    assert len(await api.events(recording)) == 5
-    assert (await api.request("DELETE", f"/recordings/{recording}?token={key}", key="")).status == 200
+    assert (await api.request("DELETE", f"/recordings/{recording_id}", key=stranger)).status == 404
+    assert len(await api.events(recording_id)) == 5
+    assert (await api.request("DELETE", f"/recordings/{recording_id}?token={key}", key="")).status == 200
 
 
 async def test_what_is_no_recording_cannot_be_erased(api: Api) -> None:
@@ -252,18 +255,18 @@ async def test_while_the_bucket_is_away_an_erasure_is_accepted_and_told_to_be_pe
         "s3_credentials_file": str(credentials),
         "s3_timeout_s": 1,
     }
-    recording = new_id()
+    recording_id = new_id()
     async with running(tmp_path / "data") as daemon, visiting(daemon) as api:
-        await fill(api, recording, mail=MARKER)
+        await fill(api, recording_id, mail=MARKER)
     async with running(tmp_path / "data", **bucket) as daemon, visiting(daemon) as api:
-        reply = await erase(api, recording)
+        reply = await erase(api, recording_id)
         assert reply.status == 202
         assert {**reply.json(), "bytes": 0} == {
             "recordings": 1, "events": 5, "bytes": 0, "objects": 0, "pending": 1,
         }  # fmt: skip
-        await check_refused(api, recording)
+        await check_refused(api, recording_id)
         await without_a_trace(daemon)
-        reply = await erase(api, recording)
+        reply = await erase(api, recording_id)
         assert (reply.status, reply.json()["recordings"], reply.json()["pending"]) == (202, 0, 1)
         assert [stone.state for stone in daemon.parts.tombstones.pending()] == ["gone_here"]
 
@@ -274,15 +277,15 @@ async def test_near_the_disks_reserve_new_events_are_refused_and_the_rest_goes_o
         await fill(api, kept)
         await fill(api, goes)
     async with running(tmp_path, disk_reserve_bytes=1 << 60) as daemon, visiting(daemon) as api:
-        for recording in (kept, new_id()):
-            reply = await api.post(recording, ndjson(some_events(1)))
+        for recording_id in (kept, new_id()):
+            reply = await api.post(recording_id, ndjson(some_events(1)))
             assert (reply.status, reply.error["code"]) == (507, "disk_full")
             reply = await api.request(
-                "POST", f"/recordings/{recording}/meta", body=b'{"a":1}', headers={"Content-Type": JSON}
+                "POST", f"/recordings/{recording_id}/meta", body=b'{"a":1}', headers={"Content-Type": JSON}
             )
             assert (reply.status, reply.error["code"]) == (507, "disk_full")
             with pytest.raises(Refused) as refused:
-                await api.socket(recording)
+                await api.socket(recording_id)
             assert refused.value.reply.status == 507
             assert refused.value.reply.json()["error"]["code"] == "disk_full"
         assert len(await api.events(kept)) == 5

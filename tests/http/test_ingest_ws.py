@@ -38,10 +38,10 @@ def refusal(refused: pytest.ExceptionInfo[Refused]) -> tuple[int, str]:
 
 
 async def test_a_socket_is_told_nothing_but_a_final_summary(api: Api) -> None:
-    recording, sent = new_id(), some_events(30)
-    socket = await api.socket(recording)
+    recording_id, sent = new_id(), some_events(30)
+    socket = await api.socket(recording_id)
     await socket.send_text(*sent[:20])
-    await api.stored(recording, 20)
+    await api.stored(recording_id, 20)
     await socket.send_text(*sent[20:])
     end = await socket.finish()
     assert (end.code, len(end.messages)) == (1000, 1)
@@ -54,8 +54,8 @@ async def test_a_socket_that_sent_nothing_gets_its_summary_too(api: Api) -> None
 
 
 async def test_acks_count_what_is_on_disk(api: Api) -> None:
-    recording, sent = new_id(), some_events(40)
-    socket = await api.socket(recording, ack="true")
+    recording_id, sent = new_id(), some_events(40)
+    socket = await api.socket(recording_id, ack="true")
     done = 0
     while done < 40:
         await socket.send_text(*sent[done : done + 10])
@@ -65,7 +65,7 @@ async def test_acks_count_what_is_on_disk(api: Api) -> None:
             assert message == RESULT | {"final": False} | counts(message["successful_rows"])
             assert message["successful_rows"] > acked
             acked = message["successful_rows"]
-            assert len(await api.events(recording)) >= acked
+            assert len(await api.events(recording_id)) >= acked
         done += 10
     assert (await socket.finish()).last == RESULT | {"final": True} | counts(40)
 
@@ -86,8 +86,8 @@ async def test_messages_that_keep_coming_do_not_put_their_flush_off(tmp_path: Pa
 
 
 async def test_debug_echoes_what_was_decoded_as_lines(api: Api) -> None:
-    recording, sent = new_id(), some_events(6)
-    socket = await api.socket(recording, debug="true", contentEncoding="gzip")
+    recording_id, sent = new_id(), some_events(6)
+    socket = await api.socket(recording_id, debug="true", contentEncoding="gzip")
     await socket.send_text(*sent[:3])
     await socket.send_binary(COMPRESS["gzip"](ndjson(sent[3:])))
     end = await socket.finish()
@@ -97,14 +97,14 @@ async def test_debug_echoes_what_was_decoded_as_lines(api: Api) -> None:
 
 
 async def test_counts_tell_bad_lines_and_repeats_apart(api: Api) -> None:
-    recording, sent = new_id(), some_events(5)
-    await api.post(recording, ndjson(sent[:2]))
-    socket = await api.socket(recording)
+    recording_id, sent = new_id(), some_events(5)
+    await api.post(recording_id, ndjson(sent[:2]))
+    socket = await api.socket(recording_id)
     await socket.send_text(*sent, b"not json", b'{"type":"3","timestamp":1}')
     end = await socket.finish()
     assert end.code == 1000
     assert end.last == RESULT | {"final": True} | counts(3, quarantined=2, duplicates=2)
-    assert await api.events(recording) == sent
+    assert await api.events(recording_id) == sent
 
 
 # Nothing received is lost
@@ -112,44 +112,44 @@ async def test_counts_tell_bad_lines_and_repeats_apart(api: Api) -> None:
 
 async def test_the_last_message_before_the_close_is_stored(api: Api) -> None:
     for _ in range(20):
-        recording, sent = new_id(), some_events(3)
-        socket = await api.socket(recording)
+        recording_id, sent = new_id(), some_events(3)
+        socket = await api.socket(recording_id)
         # In one segment on the wire: the close is there before the server looks.
         for line in sent:
             socket.frame(TEXT, line)
         assert (await socket.finish()).last["successful_rows"] == 3
-        assert await api.events(recording) == sent
+        assert await api.events(recording_id) == sent
 
 
 @pytest.mark.parametrize("count", [1, 50, 5000])
 async def test_what_came_before_the_connection_broke_is_stored(api: Api, count: int) -> None:
-    recording, sent = new_id(), some_events(count, text="x" * 100)
-    socket = await api.socket(recording)
+    recording_id, sent = new_id(), some_events(count, text="x" * 100)
+    socket = await api.socket(recording_id)
     for line in sent:
         socket.frame(TEXT, line)
     await socket.drop()
-    assert await api.stored(recording, count) == sent
+    assert await api.stored(recording_id, count) == sent
 
 
 async def test_what_waited_for_its_turn_when_the_connection_broke_is_stored(tmp_path: Path) -> None:
     # So little room that messages pile up in front of the recording.
     limits: dict[str, Any] = {"recording_buffer_bytes_max": 64 << 10, "flush_bytes": 4096}
     async with running(tmp_path, **limits) as daemon, visiting(daemon) as api:
-        recording, sent = new_id(), some_events(20_000, text="x" * 100)
-        socket = await api.socket(recording)
+        recording_id, sent = new_id(), some_events(20_000, text="x" * 100)
+        socket = await api.socket(recording_id)
         for line in sent:
             socket.frame(TEXT, line)
         await socket.drop()
-        assert await api.stored(recording, 20_000) == sent
+        assert await api.stored(recording_id, 20_000) == sent
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
 async def test_a_stream_that_was_never_ended_counts_as_far_as_it_goes(api: Api, encoding: str) -> None:
-    recording, sent = new_id(), some_events(20)
-    socket = await api.socket(recording, contentEncoding=encoding)
+    recording_id, sent = new_id(), some_events(20)
+    socket = await api.socket(recording_id, contentEncoding=encoding)
     await socket.send_binary(*one_stream(encoding, [ndjson(sent), b"", b""])[:1])
     assert (await socket.finish()).last["successful_rows"] == 20
-    assert await api.events(recording) == sent
+    assert await api.events(recording_id) == sent
 
 
 # What goes wrong
@@ -157,23 +157,23 @@ async def test_a_stream_that_was_never_ended_counts_as_far_as_it_goes(api: Api, 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
 async def test_broken_compression_ends_the_socket_and_keeps_what_came_before(api: Api, encoding: str) -> None:
-    recording, sent = new_id(), some_events(10)
-    socket = await api.socket(recording, contentEncoding=encoding)
+    recording_id, sent = new_id(), some_events(10)
+    socket = await api.socket(recording_id, contentEncoding=encoding)
     await socket.send_binary(COMPRESS[encoding](ndjson(sent)), b"\xff this is no stream of any kind \xff")
     end = await socket.farewell()
     assert (end.code, end.reason) == (1011, "broken_encoding")
     assert (end.last["type"], end.last["status"], end.last["code"]) == ("error", 400, "broken_encoding")
     assert end.last["successful_rows"] == 10
-    assert await api.events(recording) == sent
+    assert await api.events(recording_id) == sent
 
 
 async def test_bad_lines_do_not_end_a_socket(api: Api) -> None:
-    recording, good = new_id(), some_events(3)
-    socket = await api.socket(recording)
+    recording_id, good = new_id(), some_events(3)
+    socket = await api.socket(recording_id)
     await socket.send_text(good[0], b"{", good[1], b"[1,2]", b"\xff\xfe", b"", good[2])
     end = await socket.finish()
     assert (end.code, end.last["successful_rows"], end.last["quarantined_rows"]) == (1000, 3, 3)
-    assert await api.events(recording) == good
+    assert await api.events(recording_id) == good
 
 
 async def test_a_message_over_its_limit_ends_the_socket_and_keeps_what_came_before(tmp_path: Path) -> None:
@@ -181,24 +181,24 @@ async def test_a_message_over_its_limit_ends_the_socket_and_keeps_what_came_befo
         running(tmp_path, message_bytes_max=4096, event_bytes_max=4096) as daemon,
         visiting(daemon) as api,
     ):
-        recording, sent = new_id(), some_events(3)
-        socket = await api.socket(recording)
+        recording_id, sent = new_id(), some_events(3)
+        socket = await api.socket(recording_id)
         await socket.send_text(*sent, an_event(1, text="x" * 5000))
         end = await socket.farewell()
         assert (end.code, end.reason) == (1011, "too_large")
         assert end.last["type"] == "error"
         assert (end.last["status"], end.last["code"]) == (413, "too_large")
-        assert await api.events(recording) == sent
+        assert await api.events(recording_id) == sent
 
 
 async def test_an_event_over_its_limit_is_set_aside_and_the_socket_goes_on(tmp_path: Path) -> None:
     async with running(tmp_path, event_bytes_max=2048) as daemon, visiting(daemon) as api:
-        recording, sent = new_id(), some_events(3)
-        socket = await api.socket(recording)
+        recording_id, sent = new_id(), some_events(3)
+        socket = await api.socket(recording_id)
         await socket.send_text(sent[0], an_event(1, text="x" * 3000), *sent[1:])
         end = await socket.finish()
         assert (end.code, end.last) == (1000, RESULT | {"final": True} | counts(3, quarantined=1))
-        assert await api.events(recording) == sent
+        assert await api.events(recording_id) == sent
 
 
 @pytest.mark.parametrize(
@@ -218,12 +218,12 @@ async def test_an_upgrade_that_cannot_be_served_is_refused_in_json(
 
 
 async def test_an_upgrade_on_the_plain_path_is_refused_at_once(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     with pytest.raises(Refused) as refused:
-        await api.socket(None, path=f"/recordings/{recording}/events")
+        await api.socket(None, path=f"/recordings/{recording_id}/events")
     assert refusal(refused) == (400, "not_a_socket_path")
     with pytest.raises(Refused) as refused:
-        await api.socket(None, path=f"/recordings/{recording}/ingest")
+        await api.socket(None, path=f"/recordings/{recording_id}/ingest")
     assert refusal(refused)[0] in {404, 405}
 
 
@@ -274,26 +274,26 @@ async def test_a_ping_of_the_client_is_answered(api: Api) -> None:
 
 
 async def test_a_message_in_fragments_is_one_message(api: Api) -> None:
-    recording, line = new_id(), an_event(1, text="ü" * 50)
-    socket = await api.socket(recording)
+    recording_id, line = new_id(), an_event(1, text="ü" * 50)
+    socket = await api.socket(recording_id)
     socket.frame(TEXT, line[:60], final=False)
     socket.frame(0, line[60:61], final=False)
     socket.frame(0, line[61:])
     assert (await socket.finish()).last["successful_rows"] == 1
-    assert await api.events(recording) == [line]
+    assert await api.events(recording_id) == [line]
 
 
 async def test_many_sockets_write_to_one_recording(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     sent = [some_events(30, sender=sender) for sender in range(8)]
 
     async def send(lines: list[bytes]) -> None:
-        socket: Socket = await api.socket(recording)
+        socket: Socket = await api.socket(recording_id)
         await socket.send_text(*lines)
         assert (await socket.finish()).last["successful_rows"] == 30
 
     await asyncio.gather(*map(send, sent))
-    found = await api.numbered(recording)
+    found = await api.numbered(recording_id)
     assert sorted(number for number, _ in found) == list(range(1, 241))
     assert sorted(line for _, line in found) == sorted(line for lines in sent for line in lines)
     in_arrival = [line for _, line in sorted(found)]
@@ -302,11 +302,11 @@ async def test_many_sockets_write_to_one_recording(api: Api) -> None:
 
 
 async def test_binary_messages_that_are_no_events_do_no_harm(api: Api) -> None:
-    recording, sent = new_id(), some_events(1)
-    socket = await api.socket(recording)
+    recording_id, sent = new_id(), some_events(1)
+    socket = await api.socket(recording_id)
     socket.frame(BINARY, os.urandom(300).replace(b"\n", b"x"))
     socket.frame(BINARY, b"")
     await socket.send_text(*sent)
     end = await socket.finish()
     assert (end.code, end.last["successful_rows"]) == (1000, 1)
-    assert await api.events(recording) == sent
+    assert await api.events(recording_id) == sent

@@ -24,14 +24,14 @@ PATHS = ("", "/events", "/events?form=stored", "/ingest", "/ingest/ws", "/meta",
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE"])
 @pytest.mark.parametrize("has_key", [True, False])
 async def test_a_recordings_routes(api: Api, method: str, path: str, has_key: bool) -> None:
-    recording = new_id()
-    await api.post(recording, ndjson(some_events(3)))
+    recording_id = new_id()
+    await api.post(recording_id, ndjson(some_events(3)))
     headers = {"Origin": ORIGIN, "Accept-Encoding": "zstd"}
     key = None if has_key else ""
-    reply = await api.request(method, f"/recordings/{recording}{path}", key=key, headers=headers)
+    reply = await api.request(method, f"/recordings/{recording_id}{path}", key=key, headers=headers)
     if tag := reply.headers.get("ETag"):
         headers["If-None-Match"] = tag
-        again = await api.request(method, f"/recordings/{recording}{path}", key=key, headers=headers)
+        again = await api.request(method, f"/recordings/{recording_id}{path}", key=key, headers=headers)
         assert (again.status, again.headers["ETag"]) == (304, tag)
 
 

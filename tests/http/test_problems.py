@@ -51,16 +51,16 @@ async def test_401_says_how_to_ask(api: Api) -> None:
 
 
 async def test_damage_on_disk_is_an_error_without_a_trace(api: Api, logged: list[str]) -> None:
-    recording = new_id()
-    await api.post(recording, ndjson(some_events(100)))
+    recording_id = new_id()
+    await api.post(recording_id, ndjson(some_events(100)))
     (segment,) = api.daemon.segments("active")
     data = bytearray(segment.read_bytes())
     data[:] = b"\0" * len(data)
     segment.write_bytes(data)
-    reply = await api.get(f"/recordings/{recording}/events")
+    reply = await api.get(f"/recordings/{recording_id}/events")
     assert reply.status == 500
     assert api.daemon.data_dir not in reply.body.decode()
-    assert any("recording_damaged" in line and recording in line for line in logged)
+    assert any("recording_damaged" in line and recording_id in line for line in logged)
 
 
 _ANY_PATH = [f"{_ONE}/events", f"{_ONE}/ingest/ws", f"{_ONE}/meta", "/recordings", "/x", "//recordings//7/"]
@@ -83,16 +83,21 @@ async def test_preflights_allow_what_the_client_sends(api: Api, path: str) -> No
 
 
 async def test_every_good_reply_may_be_read_by_any_page(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     origin = {"Origin": "https://player.example"}
     # Api.request checks the header of each.
-    assert (await api.post(recording, ndjson(some_events(2)), headers=origin)).status == 200
-    for path in ("/recordings", "/statistics", f"/recordings/{recording}", f"/recordings/{recording}/events"):
+    assert (await api.post(recording_id, ndjson(some_events(2)), headers=origin)).status == 200
+    for path in (
+        "/recordings",
+        "/statistics",
+        f"/recordings/{recording_id}",
+        f"/recordings/{recording_id}/events",
+    ):
         reply = await api.get(path, headers=origin)
         assert reply.status == 200
         head = await api.request("HEAD", path, headers=origin)
         assert (head.status, head.body) == (200, b"")
-    exposed = (await api.get(f"/recordings/{recording}/events")).headers["Access-Control-Expose-Headers"]
+    exposed = (await api.get(f"/recordings/{recording_id}/events")).headers["Access-Control-Expose-Headers"]
     assert "etag" in exposed.lower()
     for path in ("/-/healthy", "/-/ready"):
         assert (await api.get(path, key="")).status == 200
@@ -123,8 +128,8 @@ async def test_what_is_no_http_is_refused_and_nobody_named_in_the_log(
 
 
 async def test_refusals_are_logged_without_keys_and_callers(api: Api, logged: list[str]) -> None:
-    recording = new_id()
-    path = f"/recordings/{recording}/ingest"
+    recording_id = new_id()
+    path = f"/recordings/{recording_id}/ingest"
     secrets = "token=wrong-key&signature=wrong-signature&expires=1&keyId=k"
     reply = await api.request("POST", f"{path}?{secrets}", body=b"x", key="another-wrong-key")
     assert reply.status == 401
@@ -140,11 +145,11 @@ async def test_a_key_in_a_path_that_does_not_exist_is_not_repeated(api: Api) -> 
 
 async def test_recording_ids_of_another_form_are_admitted_where_the_settings_say_so(tmp_path: Path) -> None:
     async with running(tmp_path, recording_ids="any") as daemon, visiting(daemon) as api:
-        for recording in ("V1StGXR8_Z5jdHi6B-myT", new_id()):
-            assert (await api.post(recording, ndjson(some_events(2)))).status == 200
-            assert len(await api.events(recording)) == 2
-        for recording in ("short", "x" * 65, "has.a.dot.in.it", "..%2F..%2Fetc%2Fpasswd"):
-            reply = await api.post(recording, ndjson(some_events(2)))
+        for recording_id in ("V1StGXR8_Z5jdHi6B-myT", new_id()):
+            assert (await api.post(recording_id, ndjson(some_events(2)))).status == 200
+            assert len(await api.events(recording_id)) == 2
+        for recording_id in ("short", "x" * 65, "has.a.dot.in.it", "..%2F..%2Fetc%2Fpasswd"):
+            reply = await api.post(recording_id, ndjson(some_events(2)))
             assert (reply.status, reply.error["code"]) == (400, "bad_recording_id")
 
 
@@ -178,10 +183,10 @@ async def test_no_answer_names_the_libraries_of_the_server(api: Api, name: str) 
 
 
 async def test_neither_a_socket_nor_a_stream_of_events_names_the_libraries(api: Api) -> None:
-    recording = new_id()
-    await api.post(recording, ndjson(some_events(3)))
-    assert (await api.get(f"/recordings/{recording}/events")).headers["Server"] == "rrd"
-    socket = await api.socket(recording)
+    recording_id = new_id()
+    await api.post(recording_id, ndjson(some_events(3)))
+    assert (await api.get(f"/recordings/{recording_id}/events")).headers["Server"] == "rrd"
+    socket = await api.socket(recording_id)
     assert socket.headers["server"] == "rrd"
     await socket.finish()
 

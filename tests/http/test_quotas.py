@@ -19,11 +19,11 @@ from tests.samples import ndjson, new_id, some_events
 _EVENTS = some_events(3)
 
 
-async def _new(api: Api, way: str, recording: str, **more: Any) -> tuple[int, str, str | None]:
+async def _new(api: Api, way: str, recording_id: str, **more: Any) -> tuple[int, str, str | None]:
     """Begin a recording, or go on with one; return the status, the code and when to try again."""
     if way == "socket":
         try:
-            socket = await api.socket(recording, **more)
+            socket = await api.socket(recording_id, **more)
         except Refused as refused:
             reply = refused.reply
             check_cors(CIMultiDict(reply.headers), None)
@@ -33,9 +33,9 @@ async def _new(api: Api, way: str, recording: str, **more: Any) -> tuple[int, st
         assert (await socket.finish()).last["ok"]
         return 200, "", None
     if way == "meta":
-        answer = await api.request("POST", f"/recordings/{recording}/meta", body=b'{"a":"b"}', **more)
+        answer = await api.request("POST", f"/recordings/{recording_id}/meta", body=b'{"a":"b"}', **more)
     else:
-        answer = await api.post(recording, ndjson(_EVENTS), **more)
+        answer = await api.post(recording_id, ndjson(_EVENTS), **more)
     code = "" if answer.status == 200 else answer.error["code"]
     return answer.status, code, answer.headers.get("Retry-After")
 
@@ -48,8 +48,8 @@ async def test_a_new_recording_beyond_the_quota_is_refused_whole_and_others_go_o
     settings: dict[str, Any] = {f"recordings_per_min_{scope}_max": 2}
     async with running(tmp_path, **settings) as daemon, visiting(daemon) as api:
         known, refused = [new_id(), new_id()], new_id()
-        for recording in known:
-            assert (await _new(api, way, recording))[0] == 200
+        for recording_id in known:
+            assert (await _new(api, way, recording_id))[0] == 200
         status, code, retry_after = await _new(api, way, refused)
         assert (status, code) == (429, f"over_recordings_per_min_{scope}_max")
         assert retry_after is not None
@@ -120,8 +120,8 @@ async def test_a_flood_is_slowed_and_loses_nothing(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"events_per_s_key_max": 200, "flush_bytes": 4096}
     async with running(tmp_path, **settings) as daemon, visiting(daemon) as api:
         events = some_events(4000)
-        recording, posted = new_id(), new_id()
-        socket = await api.socket(recording)
+        recording_id, posted = new_id(), new_id()
+        socket = await api.socket(recording_id)
         await socket.send_text(*events)
         told = await socket.finish()
         assert told.last["successful_rows"] == len(events)
@@ -141,12 +141,12 @@ async def test_what_was_spent_of_a_day_counts_after_a_restart(tmp_path: Path) ->
 async def test_places_of_requests_and_sockets_are_given_back(tmp_path: Path) -> None:
     async with running(tmp_path, requests_key_max=1, sockets_key_max=1) as daemon, visiting(daemon) as api:
         for _ in range(5):
-            recording = new_id()
+            recording_id = new_id()
             for way in ("body", "socket", "meta"):
-                assert (await _new(api, way, recording))[0] == 200
+                assert (await _new(api, way, recording_id))[0] == 200
                 await until(lambda: not len(daemon.services.sockets), what="the socket to end")
             assert (await api.get("/recordings?limit=wrong")).status == 400
-            assert (await api.get(f"/recordings/{recording}/events")).status == 200
+            assert (await api.get(f"/recordings/{recording_id}/events")).status == 200
 
 
 async def test_one_address_never_has_all_connections(tmp_path: Path) -> None:

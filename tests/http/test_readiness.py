@@ -138,10 +138,10 @@ class Visitor:
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
 
-    def send(self, recording: str) -> int:
+    def send(self, recording_id: str) -> int:
         """Send something that doesn't fit into what a full disk has left in half a page."""
         body = b"\n".join(an_event(n, text=os.urandom(3000).hex()) for n in range(20))
-        return self.ask(f"/recordings/{recording}/ingest", body)[0]
+        return self.ask(f"/recordings/{recording_id}/ingest", body)[0]
 
     def ready(self) -> tuple[int, str]:
         status, body = self.ask("/-/ready")
@@ -183,15 +183,15 @@ def test_not_ready_while_writes_fail_and_ready_again_after(
         if heals == "by a write":
             # The disk's guard looks anew after a moment, and until then refuses what is sent.
             end = time.monotonic() + DEADLINE_S
-            while visitor.send(recording := new_id()) != 200:
+            while visitor.send(recording_id := new_id()) != 200:
                 assert time.monotonic() < end
-            kept.append(recording)
+            kept.append(recording_id)
             if kind != "index locked":  # A probe may still be waiting for the lock.
                 assert visitor.ready() == (200, "ready")
         visitor.wait_until_ready()
         assert not (Path(daemon.data_dir) / "active" / ".write-probe").exists()
-        for recording in kept:
-            found, events = visitor.ask(f"/recordings/{recording}/events")
+        for recording_id in kept:
+            found, events = visitor.ask(f"/recordings/{recording_id}/events")
             assert (found, len(events)) == (200, 20)
         assert daemon.stop() == 0
 

@@ -43,20 +43,20 @@ async def api(daemon: LocalDaemon) -> AsyncIterator[Api]:
         yield visitor
 
 
-async def row_of(daemon: LocalDaemon, recording: str) -> RecordingRow:
-    row = await daemon.services.index.recording("acme", recording)
+async def row_of(daemon: LocalDaemon, recording_id: str) -> RecordingRow:
+    row = await daemon.services.index.recording("acme", recording_id)
     assert row is not None
     return row
 
 
-async def roll_up(daemon: LocalDaemon, recording: str) -> None:
+async def roll_up(daemon: LocalDaemon, recording_id: str) -> None:
     """Have all events of a recording in objects, and nowhere else."""
 
     async def look() -> bool:
         await daemon.services.registry.seal_idle()
         await daemon.parts.rollup.drain()
         await daemon.parts.evictor.evict_now(everything=True)
-        row = await row_of(daemon, recording)
+        row = await row_of(daemon, recording_id)
         return not row.segments and bool(row.objects)
 
     await eventually(look, what="a recording to be rolled up and evicted")
@@ -64,11 +64,11 @@ async def roll_up(daemon: LocalDaemon, recording: str) -> None:
 
 async def post_and_roll_up(api: Api, events: list[bytes], *, parts: int = 1) -> str:
     """Store events and have them in so many objects; return the recording."""
-    recording, step = new_id(), -(-len(events) // parts)
+    recording_id, step = new_id(), -(-len(events) // parts)
     for start in range(0, len(events), step):
-        await api.post(recording, ndjson([*events[start : start + step], closing(start)]))
-        await roll_up(api.daemon, recording)
-    return recording
+        await api.post(recording_id, ndjson([*events[start : start + step], closing(start)]))
+        await roll_up(api.daemon, recording_id)
+    return recording_id
 
 
 class Clock:
@@ -101,8 +101,8 @@ async def elsewhere(
         files.close()
 
 
-def events_of(recording: str, query: str = "") -> str:
-    return f"/recordings/{recording}/events{query}"
+def events_of(recording_id: str, query: str = "") -> str:
+    return f"/recordings/{recording_id}/events{query}"
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -118,8 +118,8 @@ async def test_what_was_rolled_up_reads_as_it_did_before(api: Api, parts: int) -
         for encoding in ("identity", "gzip", "br", "zstd"):
             headers = {"Accept": form, "Accept-Encoding": encoding}
             answers = [
-                decompress(encoding, (await api.get(events_of(recording), headers=headers)).body)
-                for recording in (far, near)
+                decompress(encoding, (await api.get(events_of(recording_id), headers=headers)).body)
+                for recording_id in (far, near)
             ]
             assert answers[0].count(b'"sequenceId"') == len(sent) + parts
             assert answers[0].replace(far.encode(), near.encode()) == answers[1]
@@ -127,29 +127,29 @@ async def test_what_was_rolled_up_reads_as_it_did_before(api: Api, parts: int) -
 
 
 async def test_an_etag_outlives_rolling_up_and_needs_no_store(api: Api) -> None:
-    recording = new_id()
-    await api.post(recording, ndjson([*some_events(3), closing()]))
-    tag = (await api.get(events_of(recording))).headers["ETag"]
-    await roll_up(api.daemon, recording)
+    recording_id = new_id()
+    await api.post(recording_id, ndjson([*some_events(3), closing()]))
+    tag = (await api.get(events_of(recording_id))).headers["ETag"]
+    await roll_up(api.daemon, recording_id)
     async with elsewhere(api.daemon) as (store, _):
         store.fail()
-        again = await api.get(events_of(recording), headers={"If-None-Match": tag})
+        again = await api.get(events_of(recording_id), headers={"If-None-Match": tag})
         assert (again.status, again.body) == (304, b"")
 
 
 async def test_a_recording_goes_on_after_it_was_rolled_up(api: Api) -> None:
-    recording = await post_and_roll_up(api, some_events(50))
+    recording_id = await post_and_roll_up(api, some_events(50))
     later = some_events(50, start=1_800_000_000_000)
-    await api.post(recording, ndjson(later))
-    assert await api.events(recording) == [closing(), *some_events(50), *later]
+    await api.post(recording_id, ndjson(later))
+    assert await api.events(recording_id) == [closing(), *some_events(50), *later]
 
 
 async def test_a_range_is_cut_out_of_objects_and_segments_alike(api: Api) -> None:
-    recording = await post_and_roll_up(api, some_events(100, start=1000), parts=2)
-    await api.post(recording, ndjson(some_events(100, start=1050)))
+    recording_id = await post_and_roll_up(api, some_events(100, start=1000), parts=2)
+    await api.post(recording_id, ndjson(some_events(100, start=1050)))
     everything = by_time([*some_events(100, start=1000), *some_events(100, start=1050)])
     for least, limit in ((1000, 1010), (1040, 1060.5), (1100, 1101), (1149, 9999), (5, 6)):
-        found = await api.get(events_of(recording, f"?from={least}&to={limit}"))
+        found = await api.get(events_of(recording_id, f"?from={least}&to={limit}"))
         stamps = [event["timestamp"] for event in json.loads(found.body)]
         wanted = [json.loads(line)["timestamp"] for line in everything]
         assert stamps == [stamp for stamp in wanted if least <= stamp < limit]
@@ -182,22 +182,22 @@ async def test_a_store_that_is_away_is_told_before_the_answer_begins(api: Api, l
 
 
 async def test_a_store_that_goes_away_before_the_first_event_is_told_as_well(api: Api) -> None:
-    recording = await post_and_roll_up(api, large_events(20))
+    recording_id = await post_and_roll_up(api, large_events(20))
     async with elsewhere(api.daemon) as (store, clock):
         # The table is fetched, and kept; the first block is not.
-        assert (await api.request("HEAD", events_of(recording))).status == 200
+        assert (await api.request("HEAD", events_of(recording_id))).status == 200
         store.fail()
-        reply = await api.get(events_of(recording))
+        reply = await api.get(events_of(recording_id))
         assert (reply.status, reply.error["code"]) == (503, "object_store_away")
         store.heal()
         clock.now += 4
-        assert len(await api.events(recording)) == 21
+        assert len(await api.events(recording_id)) == 21
 
 
 async def test_a_store_that_goes_away_in_the_middle_breaks_the_connection(api: Api) -> None:
-    recording = await post_and_roll_up(api, large_events(200))
+    recording_id = await post_and_roll_up(api, large_events(200))
     async with elsewhere(api.daemon) as (store, _):
-        url, key = api.daemon.url + events_of(recording), {"Authorization": f"Bearer {api.key}"}
+        url, key = api.daemon.url + events_of(recording_id), {"Authorization": f"Bearer {api.key}"}
         async with api.session.get(url, headers=key) as answer:
             assert answer.status == 200
             await answer.content.readexactly(100_000)
@@ -227,10 +227,10 @@ async def test_nobody_else_waits_for_a_store_that_hangs(api: Api, moment: str) -
 
 
 async def test_a_store_that_does_not_answer_in_time_is_away(api: Api) -> None:
-    recording = await post_and_roll_up(api, some_events(50))
+    recording_id = await post_and_roll_up(api, some_events(50))
     async with elsewhere(api.daemon, deadline_s=0.05) as (store, _):
         store.hang()
-        reply = await api.get(events_of(recording))
+        reply = await api.get(events_of(recording_id))
         assert (reply.status, reply.error["code"]) == (503, "object_store_away")
 
 
@@ -238,7 +238,7 @@ async def test_a_store_that_does_not_answer_in_time_is_away(api: Api) -> None:
 async def test_a_damaged_object_is_told_to_the_reader_and_named_in_the_log(
     api: Api, what: str, logged: list[str]
 ) -> None:
-    recording = await post_and_roll_up(api, some_events(50))
+    recording_id = await post_and_roll_up(api, some_events(50))
     async with elsewhere(api.daemon) as (store, _):
         (key,) = store.objects
         if what == "missing":
@@ -246,27 +246,27 @@ async def test_a_damaged_object_is_told_to_the_reader_and_named_in_the_log(
         else:
             store.damage(key, -40 if what == "table" else len(store.objects[key]) // 2)
         for _ in range(2):
-            reply = await api.get(events_of(recording))
+            reply = await api.get(events_of(recording_id))
             assert (reply.status, reply.error["code"]) == (500, "recording_damaged")
     assert any("recording_damaged" in line and key in line for line in logged)
 
 
 async def test_damage_in_the_middle_breaks_the_connection(api: Api) -> None:
-    recording = await post_and_roll_up(api, large_events(100))
+    recording_id = await post_and_roll_up(api, large_events(100))
     async with elsewhere(api.daemon) as (store, _):
         (key,) = store.objects
         store.damage(key, len(store.objects[key]) // 2)
         with pytest.raises(aiohttp.ClientError):
-            await api.get(events_of(recording))
+            await api.get(events_of(recording_id))
 
 
 async def test_a_recording_erased_while_it_is_looked_for_is_not_found(api: Api, logged: list[str]) -> None:
-    recording = await post_and_roll_up(api, some_events(50))
+    recording_id = await post_and_roll_up(api, some_events(50))
     async with elsewhere(api.daemon) as (store, _):
         store.hang()
-        reading = asyncio.create_task(api.get(events_of(recording)))
+        reading = asyncio.create_task(api.get(events_of(recording_id)))
         await until(lambda: store.waiting, what="a read to wait for the store")
-        await api.daemon.services.index.remove("acme", recording)
+        await api.daemon.services.index.remove("acme", recording_id)
         store.objects.clear()
         store.heal()
         reply = await reading
@@ -277,13 +277,13 @@ async def test_a_recording_erased_while_it_is_looked_for_is_not_found(api: Api, 
 async def test_erasing_a_recording_in_the_middle_of_a_read_is_no_damage(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recording = await post_and_roll_up(api, large_events(200))
+    recording_id = await post_and_roll_up(api, large_events(200))
     caplog.set_level(logging.INFO, logger="rrd")
     async with elsewhere(api.daemon) as (store, _):
-        url, key = api.daemon.url + events_of(recording), {"Authorization": f"Bearer {api.key}"}
+        url, key = api.daemon.url + events_of(recording_id), {"Authorization": f"Bearer {api.key}"}
         async with api.session.get(url, headers=key) as answer:
             await answer.content.readexactly(100_000)
-            await api.daemon.services.index.remove("acme", recording)
+            await api.daemon.services.index.remove("acme", recording_id)
             store.objects.clear()
             with pytest.raises(aiohttp.ClientError):
                 await answer.content.read()
@@ -295,16 +295,16 @@ async def test_erasing_a_recording_in_the_middle_of_a_read_is_no_damage(
 
 
 async def test_what_is_being_read_is_not_evicted(api: Api) -> None:
-    recording = await post_and_roll_up(api, some_events(50))
+    recording_id = await post_and_roll_up(api, some_events(50))
     claims = api.daemon.services.claims
     async with elsewhere(api.daemon) as (store, _):
         store.hang()
-        reading = asyncio.create_task(api.get(events_of(recording)))
+        reading = asyncio.create_task(api.get(events_of(recording_id)))
         await until(lambda: store.waiting, what="a read to wait for the store")
-        assert claims.has_readers("acme", recording)
+        assert claims.has_readers("acme", recording_id)
         store.heal()
         assert (await reading).status == 200
-        await until(lambda: not claims.has_readers("acme", recording), what="the reader to leave")
+        await until(lambda: not claims.has_readers("acme", recording_id), what="the reader to leave")
 
 
 def large_events(count: int) -> list[bytes]:

@@ -82,21 +82,21 @@ DAMAGE: dict[str, Callable[[Path], set[int]]] = {
 
 async def filled(daemon: LocalDaemon, api: Api) -> tuple[str, Path, list[bytes]]:
     """A recording of three blocks with ten events each, and its file."""
-    recording = new_id()
+    recording_id = new_id()
     lines = some_events(30, text="x" * 50)
     for start in (0, 10, 20):
-        assert (await api.post(recording, ndjson(lines[start : start + 10]))).status == 200
+        assert (await api.post(recording_id, ndjson(lines[start : start + 10]))).status == 200
     [path] = daemon.segments("active")
-    return recording, path, lines
+    return recording_id, path, lines
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
 async def test_a_damaged_recording_is_refused_with_a_count_or_salvaged(
     daemon: LocalDaemon, api: Api, logged: list[str], kind: str
 ) -> None:
-    recording, path, lines = await filled(daemon, api)
+    recording_id, path, lines = await filled(daemon, api)
     missing = DAMAGE[kind](path)
-    url = f"/recordings/{recording}/events"
+    url = f"/recordings/{recording_id}/events"
     logged.clear()
     answer = await api.get(url, headers={"Accept": JSON})
     assert answer.status == 500
@@ -129,8 +129,8 @@ def zstandard_lines(body: bytes) -> list[bytes]:
 
 async def test_the_setting_salvages_without_being_asked(tmp_path: Path) -> None:
     async with running(tmp_path, reads_of_damage="salvage") as daemon, visiting(daemon) as api:
-        recording, path, _ = await filled(daemon, api)
-        url = f"/recordings/{recording}/events"
+        recording_id, path, _ = await filled(daemon, api)
+        url = f"/recordings/{recording_id}/events"
         whole = await api.get(url)
         assert whole.headers["Rrd-Missing-Events"] == "0"
         assert "ETag" in whole.headers

@@ -58,15 +58,15 @@ def rows(api: Api) -> list[Refused]:
 async def test_each_refusal_is_counted_and_logged(tmp_path: Path, logged: list[str], name: str) -> None:
     sent, status, code, has_recording = REFUSALS[name]
     sent = dict(sent)
-    recording = new_id()
+    recording_id = new_id()
     async with running(tmp_path, event_bytes_max=1024) as daemon, visiting(daemon) as api:
-        path = sent.pop("path", f"/recordings/{recording}/ingest")
+        path = sent.pop("path", f"/recordings/{recording_id}/ingest")
         for _ in range(2):
             reply = await api.request(sent.get("method", "POST"), path, **{"body": _EVENT, **_without(sent)})
             assert (reply.status, reply.error["code"]) == (status, code)
         assert totals(api) == {(code, status): 2}
-        assert [(row.tenant, row.recording, row.code, row.status, row.count) for row in rows(api)] == (
-            [("acme", recording, code, status, 2)] if has_recording else []
+        assert [(row.tenant, row.recording_id, row.code, row.status, row.count) for row in rows(api)] == (
+            [("acme", recording_id, code, status, 2)] if has_recording else []
         )
         lines = [line for line in logged if line.startswith("refused ")]
         assert len(lines) == 2
@@ -75,8 +75,8 @@ async def test_each_refusal_is_counted_and_logged(tmp_path: Path, logged: list[s
     # They outlive the daemon, and doctor tells them.
     told = "\n".join(refused_by_all(str(tmp_path)))
     assert f"2 times {status} {code}" in told
-    assert (recording in told) == has_recording
-    about_it = "\n".join(refused(str(tmp_path), recording, tenant="acme"))
+    assert (recording_id in told) == has_recording
+    about_it = "\n".join(refused(str(tmp_path), recording_id, tenant="acme"))
     assert (f"2 times {status} {code}" in about_it) == has_recording
     async with running(tmp_path) as daemon, visiting(daemon) as api:
         assert totals(api) == {(code, status): 2}
@@ -93,15 +93,15 @@ async def test_reads_that_are_refused_are_no_events(api: Api) -> None:
 
 
 async def test_refusals_of_sockets_are_counted_and_logged(tmp_path: Path, logged: list[str]) -> None:
-    recording = new_id()
+    recording_id = new_id()
     async with running(tmp_path, message_bytes_max=1024) as daemon, visiting(daemon) as api:
         with pytest.raises(UpgradeRefused):
-            await api.socket(recording, key="wrong")
-        assert (await api.get(f"/recordings/{recording}/ingest/ws")).status == 400
-        socket = await api.socket(recording)
+            await api.socket(recording_id, key="wrong")
+        assert (await api.get(f"/recordings/{recording_id}/ingest/ws")).status == 400
+        socket = await api.socket(recording_id)
         await socket.send_text(an_event(1, text="x" * 5000))
         assert (await socket.farewell()).last["code"] == "too_large"
-        socket = await api.socket(recording, contentEncoding="gzip")
+        socket = await api.socket(recording_id, contentEncoding="gzip")
         await socket.send_binary(b"this is not gzip")
         assert (await socket.farewell()).last["code"] == "broken_encoding"
         assert totals(api) == {
@@ -110,9 +110,9 @@ async def test_refusals_of_sockets_are_counted_and_logged(tmp_path: Path, logged
             ("too_large", 413): 1,
             ("broken_encoding", 400): 1,
         }
-        assert {(row.recording, row.code) for row in rows(api)} == {
-            (recording, "too_large"),
-            (recording, "broken_encoding"),
+        assert {(row.recording_id, row.code) for row in rows(api)} == {
+            (recording_id, "too_large"),
+            (recording_id, "broken_encoding"),
         }
         assert len([line for line in logged if line.startswith("socket_failed ")]) == 2
 
@@ -153,33 +153,33 @@ async def test_a_body_that_is_refused_leaves_its_beginning_in_quarantine(
     tmp_path: Path, reason: str, *, has_id: bool
 ) -> None:
     async with running(tmp_path, event_bytes_max=64 << 10) as daemon, visiting(daemon) as api:
-        recording = new_id()
+        recording_id = new_id()
         large = an_event(2, text="x" * 100_000)
         good = [_EVENT] if has_id else []
         body = ndjson([*good, large])
         if reason == "broken_encoding":
             body = b"no gzip, but " + body
-        path = f"/recordings/{recording}/ingest" if has_id else "/ingest"
+        path = f"/recordings/{recording_id}/ingest" if has_id else "/ingest"
         headers = {"Content-Encoding": "gzip"} if reason == "broken_encoding" else {}
         reply = await api.request("POST", path, body=body, headers=headers)
         assert (reply.status, reply.error["code"]) == ({"too_large": 413}.get(reason, 400), reason)
-        kept = await daemon.services.index.quarantine(tenant="acme", recording=recording)
+        kept = await daemon.services.index.quarantine(tenant="acme", recording_id=recording_id)
         assert len(kept) == has_id
         if has_id:
             assert reply.error["quarantined_rows"] == 1
-            (note,) = await kept_aside(api, recording)
+            (note,) = await kept_aside(api, recording_id)
             assert note.reason == reason
             assert note.raw == body[:4096]
 
 
-async def kept_aside(api: Api, recording: str) -> list[QuarantineNote]:
+async def kept_aside(api: Api, recording_id: str) -> list[QuarantineNote]:
     services = api.daemon.services
-    row = await services.index.recording("acme", recording)
+    row = await services.index.recording("acme", recording_id)
     if row is None:
         return []
     return [
         note
-        for kept in await services.index.quarantine(tenant="acme", recording=recording)
+        for kept in await services.index.quarantine(tenant="acme", recording_id=recording_id)
         for note in notes_of(
             kept, shelf=Shelf(services.disk, api.daemon.data_dir), objects=services.files,
             created_ms=row.created_ms,
@@ -272,29 +272,31 @@ async def test_a_message_that_ends_a_socket_leaves_its_beginning_in_quarantine(
     ending = ENDINGS[name]
     limits: dict[str, Any] = {"message_bytes_max": _MESSAGE_BYTES_MAX, "event_bytes_max": _EVENT_BYTES_MAX}
     async with running(tmp_path, **limits) as daemon, visiting(daemon) as api:
-        recording = new_id()
+        recording_id = new_id()
         query: dict[str, Any] = {"contentEncoding": ending.encoding} if ending.encoding else {}
-        socket = await api.socket(recording, deflate=ending.deflate, **query)
+        socket = await api.socket(recording_id, deflate=ending.deflate, **query)
         await socket.send_text(_EVENT)
         sent = await ending.send(socket)
         last = (await socket.farewell()).last
         assert (last["type"], last["code"]) == ("error", ending.code)
         assert (last["successful_rows"], last["quarantined_rows"]) == (1, 1)
-        (note,) = await kept_aside(api, recording)
+        (note,) = await kept_aside(api, recording_id)
         assert (note.line, note.reason) == (2, ending.code)
         assert note.raw == sent[:4096]
-        assert [(row.recording, row.code, row.count) for row in rows(api)] == [(recording, ending.code, 1)]
+        assert [(row.recording_id, row.code, row.count) for row in rows(api)] == [
+            (recording_id, ending.code, 1)
+        ]
 
 
 async def test_a_socket_with_nothing_but_bad_lines_counts_as_a_body_does(api: Api, logged: list[str]) -> None:
-    recording, other = new_id(), new_id()
-    socket = await api.socket(recording)
+    recording_id, other = new_id(), new_id()
+    socket = await api.socket(recording_id)
     await socket.send_text(b"junk", b"junk")
     assert (await socket.finish()).last["quarantined_rows"] == 2
     socket = await api.socket(other)
     await socket.send_text(b"junk", _EVENT)
     await socket.finish()
-    assert [(row.recording, row.code, row.status, row.count) for row in rows(api)] == [
-        (recording, "no_valid_events", 400, 1)
+    assert [(row.recording_id, row.code, row.status, row.count) for row in rows(api)] == [
+        (recording_id, "no_valid_events", 400, 1)
     ]
     assert len([line for line in logged if line.startswith("socket_failed ")]) == 1

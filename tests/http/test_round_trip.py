@@ -25,36 +25,36 @@ def recorded(request: pytest.FixtureRequest) -> Sequence[bytes]:
     return lines_of(request.param)
 
 
-async def check(api: Api, recording: str, sent: Sequence[bytes]) -> None:
+async def check(api: Api, recording_id: str, sent: Sequence[bytes]) -> None:
     """What was sent is what is read, numbered by arrival."""
-    found = await api.numbered(recording)
+    found = await api.numbered(recording_id)
     assert [line for _, line in found] == by_time(sent)
     assert sorted(number for number, _ in found) == list(range(1, len(sent) + 1))
 
 
 @pytest.mark.parametrize("deflate", [False, True], ids=["plain", "permessage-deflate"])
 async def test_socket_text_one_event_a_message(api: Api, recorded: Sequence[bytes], deflate: bool) -> None:
-    recording = new_id()
-    socket = await api.socket(recording, deflate=deflate)
+    recording_id = new_id()
+    socket = await api.socket(recording_id, deflate=deflate)
     assert ("permessage-deflate" in socket.headers.get("sec-websocket-extensions", "")) == deflate
     await socket.send_text(*recorded)
     end = await socket.finish()
     assert end.code == 1000
     assert end.last["successful_rows"] == len(recorded)
-    await check(api, recording, recorded)
+    await check(api, recording_id, recorded)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_socket_binary_a_stream_a_message(api: Api, recorded: Sequence[bytes], encoding: str) -> None:
-    recording = new_id()
-    socket = await api.socket(recording, contentEncoding=encoding)
+    recording_id = new_id()
+    socket = await api.socket(recording_id, contentEncoding=encoding)
     # One event a message without its line break, as the client sends text; then more in one.
     single, rest = recorded[:20], recorded[20:]
     await socket.send_binary(*map(COMPRESS[encoding], [*single, *grouped(rest)]))
     end = await socket.finish()
     assert end.code == 1000
     assert end.last["successful_rows"] == len(recorded)
-    await check(api, recording, recorded)
+    await check(api, recording_id, recorded)
 
 
 @pytest.mark.table
@@ -63,35 +63,35 @@ async def test_socket_binary_a_stream_a_message(api: Api, recorded: Sequence[byt
 async def test_socket_binary_one_stream_over_all(
     api: Api, recorded: Sequence[bytes], encoding: str, breaks: bool
 ) -> None:
-    recording = new_id()
-    socket = await api.socket(recording, contentEncoding=encoding)
+    recording_id = new_id()
+    socket = await api.socket(recording_id, contentEncoding=encoding)
     messages = grouped(recorded) if breaks else list(recorded)
     await socket.send_binary(*one_stream(encoding, messages))
     end = await socket.finish()
     assert end.code == 1000
     assert end.last["successful_rows"] == len(recorded)
-    await check(api, recording, recorded)
+    await check(api, recording_id, recorded)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_socket_binary_one_stream_cut_anywhere(api: Api, encoding: str) -> None:
-    recording, sent = new_id(), some_events(500)
-    socket = await api.socket(recording, contentEncoding=encoding)
+    recording_id, sent = new_id(), some_events(500)
+    socket = await api.socket(recording_id, contentEncoding=encoding)
     packed = COMPRESS[encoding](ndjson(sent))
     await socket.send_binary(*(packed[start : start + 37] for start in range(0, len(packed), 37)))
     assert (await socket.finish()).last["successful_rows"] == 500
-    await check(api, recording, sent)
+    await check(api, recording_id, sent)
 
 
 @pytest.mark.parametrize("encoding", COMPRESS)
 async def test_post_ndjson(api: Api, recorded: Sequence[bytes], encoding: str) -> None:
-    recording = new_id()
-    reply = await api.post(recording, COMPRESS[encoding](ndjson(recorded)), encoding=encoding)
+    recording_id = new_id()
+    reply = await api.post(recording_id, COMPRESS[encoding](ndjson(recorded)), encoding=encoding)
     assert (reply.status, reply.json()) == (
         200,
         {"successful_rows": len(recorded), "quarantined_rows": 0, "duplicate_rows": 0},
     )
-    await check(api, recording, recorded)
+    await check(api, recording_id, recorded)
 
 
 SHAPES: dict[str, Callable[[Sequence[bytes]], bytes]] = {
@@ -103,46 +103,46 @@ SHAPES: dict[str, Callable[[Sequence[bytes]], bytes]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_post_json(api: Api, recorded: Sequence[bytes], shape: str) -> None:
-    recording = new_id()
-    reply = await api.post(recording, SHAPES[shape](recorded), kind=JSON)
+    recording_id = new_id()
+    reply = await api.post(recording_id, SHAPES[shape](recorded), kind=JSON)
     assert (reply.status, reply.json()["successful_rows"]) == (200, len(recorded))
-    await check(api, recording, recorded)
+    await check(api, recording_id, recorded)
 
 
 @pytest.mark.parametrize("kind", ["", NDJSON, "application/ndjson", "application/x-ndjson; charset=utf-8"])
 async def test_post_ndjson_by_any_name_and_without_a_last_line_break(api: Api, kind: str) -> None:
-    recording, sent = new_id(), some_events(3)
+    recording_id, sent = new_id(), some_events(3)
     reply = await api.request(
         "POST",
-        f"/recordings/{recording}/ingest",
+        f"/recordings/{recording_id}/ingest",
         body=b"\n".join(sent),
         headers={"Content-Type": kind} if kind else {},
     )
     assert reply.json()["successful_rows"] == 3
-    await check(api, recording, sent)
+    await check(api, recording_id, sent)
 
 
 @pytest.mark.parametrize("kind", [NDJSON, "application/ndjson", JSON])
 async def test_socket_content_types(api: Api, kind: str) -> None:
-    recording, sent = new_id(), some_events(9)
-    socket = await api.socket(recording, contentType=kind)
+    recording_id, sent = new_id(), some_events(9)
+    socket = await api.socket(recording_id, contentType=kind)
     await socket.send_text(sent[0])
     if kind == JSON:
         await socket.send_text(SHAPES["array"](sent[1:4]), SHAPES["wrapper"](sent[4:]))
     else:
         await socket.send_text(ndjson(sent[1:4]), b"\n".join(sent[4:]))
     assert (await socket.finish()).last["successful_rows"] == 9
-    await check(api, recording, sent)
+    await check(api, recording_id, sent)
 
 
 async def test_text_and_binary_messages_mix(api: Api) -> None:
-    recording, sent = new_id(), some_events(90)
-    socket = await api.socket(recording, contentEncoding="gzip")
+    recording_id, sent = new_id(), some_events(90)
+    socket = await api.socket(recording_id, contentEncoding="gzip")
     for start in range(0, 90, 3):
         await socket.send_text(sent[start])
         await socket.send_binary(COMPRESS["gzip"](ndjson(sent[start + 1 : start + 3])))
     assert (await socket.finish()).last["successful_rows"] == 90
-    found = await api.numbered(recording)
+    found = await api.numbered(recording_id)
     assert found == list(enumerate(sent, 1))
 
 
@@ -164,30 +164,30 @@ ODD_EVENTS = {
 @pytest.mark.parametrize("way", ["socket", "post", "document"])
 async def test_odd_events_are_kept_to_the_byte(api: Api, way: str) -> None:
     for name, line in ODD_EVENTS.items():
-        recording = new_id()
+        recording_id = new_id()
         if way == "socket":
-            socket = await api.socket(recording)
+            socket = await api.socket(recording_id)
             await socket.send_text(line)
             await socket.finish()
         else:
             body, kind = (line, NDJSON) if way == "post" else (b"[" + line + b"]", JSON)
-            assert (await api.post(recording, body, kind=kind)).status == 200
-        assert (name, await api.events(recording)) == (name, [line])
+            assert (await api.post(recording_id, body, kind=kind)).status == 200
+        assert (name, await api.events(recording_id)) == (name, [line])
 
 
 async def test_numbers_and_ids_of_the_client_are_returned_and_none_added(api: Api) -> None:
-    recording = new_id()
+    recording_id = new_id()
     own_number = b'{"type":3,"timestamp":1,"data":{},"sequenceId":40}'
     own_both = b'{"sequenceId":41,"recordingId":"x","type":3,"timestamp":2,"data":{}}'
     own_id = b'{"type":3,"recordingId":"y","timestamp":3,"data":{"sequenceId":5}}'
     none = b'{"type":3,"timestamp":4,"data":{}}'
-    await api.post(recording, ndjson([own_number, own_both, own_id, none]))
-    reply = await api.get(f"/recordings/{recording}/events", headers={"Accept": NDJSON})
+    await api.post(recording_id, ndjson([own_number, own_both, own_id, none]))
+    reply = await api.get(f"/recordings/{recording_id}/events", headers={"Accept": NDJSON})
     assert reply.body.split(b"\n") == [
-        own_number[:-1] + b',"recordingId":"%s"}' % recording.encode(),
+        own_number[:-1] + b',"recordingId":"%s"}' % recording_id.encode(),
         own_both,
         own_id[:-1] + b',"sequenceId":3}',
-        none[:-1] + b',"sequenceId":4,"recordingId":"%s"}' % recording.encode(),
+        none[:-1] + b',"sequenceId":4,"recordingId":"%s"}' % recording_id.encode(),
         b"",
     ]
 
@@ -198,22 +198,22 @@ PATHS += ["/recordings/ingest?recordingId={}", "/recordings/events?recordingId={
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_every_path_takes_posts_and_sockets(api: Api, path: str) -> None:
-    recording, sent = new_id(), some_events(4)
-    reply = await api.request("POST", path.format(recording), body=ndjson(sent[:2]))
+    recording_id, sent = new_id(), some_events(4)
+    reply = await api.request("POST", path.format(recording_id), body=ndjson(sent[:2]))
     assert reply.json()["successful_rows"] == 2
     base, _, query = path.partition("?")
-    socket_path = base.format(recording).rstrip("/") + "/ws"
-    more: dict[str, Any] = {"recordingId": recording} if query else {}
+    socket_path = base.format(recording_id).rstrip("/") + "/ws"
+    more: dict[str, Any] = {"recordingId": recording_id} if query else {}
     socket = await api.socket(None, path=socket_path, **more)
     await socket.send_text(*sent[2:])
     assert (await socket.finish()).last["successful_rows"] == 2
-    await check(api, recording, sent)
+    await check(api, recording_id, sent)
 
 
 @pytest.mark.parametrize("way", ["post", "text", "binary"])
 async def test_the_first_metadata_event_may_name_the_recording(api: Api, way: str) -> None:
-    recording, sent = new_id(), some_events(3)
-    first = meta_event(1_699_999_999_000, recordingId=recording, page="start")
+    recording_id, sent = new_id(), some_events(3)
+    first = meta_event(1_699_999_999_000, recordingId=recording_id, page="start")
     if way == "post":
         reply = await api.request("POST", "/events", body=ndjson([first, *sent]))
         assert (reply.status, reply.json()["successful_rows"]) == (200, 4)
@@ -225,8 +225,8 @@ async def test_the_first_metadata_event_may_name_the_recording(api: Api, way: st
             await socket.send_binary(*map(COMPRESS["zstd"], [first, *sent]))
         end = await socket.finish()
         assert (end.code, end.last["successful_rows"]) == (1000, 4)
-    await check(api, recording, sent)
-    assert (await api.metadata(recording))["page"] == "start"
+    await check(api, recording_id, sent)
+    assert (await api.metadata(recording_id))["page"] == "start"
 
 
 async def test_events_of_nobody_knows_which_recording_are_refused(api: Api) -> None:
@@ -240,7 +240,7 @@ async def test_events_of_nobody_knows_which_recording_are_refused(api: Api) -> N
 
 
 async def test_a_recording_id_is_the_same_in_either_case(api: Api) -> None:
-    recording, sent = new_id(), some_events(2)
-    await api.post(recording.upper(), ndjson(sent))
-    assert await api.events(recording) == sent
-    assert (await api.get(f"/recordings/{recording.upper()}/events")).status == 200
+    recording_id, sent = new_id(), some_events(2)
+    await api.post(recording_id.upper(), ndjson(sent))
+    assert await api.events(recording_id) == sent
+    assert (await api.get(f"/recordings/{recording_id.upper()}/events")).status == 200

@@ -18,10 +18,10 @@ _EVENTS = [an_event(1_700_000_000_000 + number, text="x" * 100_000) for number i
 
 
 async def _store(api: Api, key: str) -> str:
-    recording = new_id()
-    reply = await api.post(recording, ndjson(_EVENTS), key=key)
+    recording_id = new_id()
+    reply = await api.post(recording_id, ndjson(_EVENTS), key=key)
     assert reply.status == 200, reply.body
-    return recording
+    return recording_id
 
 
 @pytest.mark.parametrize("query", ["", "?salvage=true"])
@@ -37,11 +37,11 @@ async def test_readers_that_take_nothing_hold_up_no_other(api: Api, daemon: Loca
 
 
 async def test_a_few_slow_readers_do_not_hold_up_their_own_tenant(api: Api, daemon: LocalDaemon) -> None:
-    recording = await _store(api, api.key)
-    async with untaken(daemon.port, api.key, f"/recordings/{recording}/events", 10):
+    recording_id = await _store(api, api.key)
+    async with untaken(daemon.port, api.key, f"/recordings/{recording_id}/events", 10):
         await until(lambda: daemon.services.read_room.free < 200 << 20, what="the answers to begin")
         async with asyncio.timeout(20):
-            reply = await api.get(f"/recordings/{recording}/events")
+            reply = await api.get(f"/recordings/{recording_id}/events")
         assert len(reply.json()) == len(by_time(_EVENTS))
 
 
@@ -49,8 +49,8 @@ async def test_a_taker_below_the_least_rate_is_given_up(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, bounds=Bounds(taken_interval_s=0.2)) as daemon, visiting(daemon) as api:
-        recording = await _store(api, api.key)
-        async with untaken(daemon.port, api.key, f"/recordings/{recording}/events", 3):
+        recording_id = await _store(api, api.key)
+        async with untaken(daemon.port, api.key, f"/recordings/{recording_id}/events", 3):
             refusals = daemon.services.refusals
             await until(lambda: refusals.account().totals, what="one to be given up")
             await until(
@@ -63,8 +63,8 @@ async def test_a_taker_that_takes_enough_gets_all_of_it(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, bounds=Bounds(taken_interval_s=0.2)) as daemon, visiting(daemon) as api:
-        recording = await _store(api, api.key)
-        async with untaken(daemon.port, api.key, f"/recordings/{recording}/events", 1) as (connection,):
+        recording_id = await _store(api, api.key)
+        async with untaken(daemon.port, api.key, f"/recordings/{recording_id}/events", 1) as (connection,):
             size = 0
             head = await connection.reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200")

@@ -116,12 +116,12 @@ _steps: st.SearchStrategy[list[Step]] = st.lists(
 _ends = st.sampled_from(["fin", "reset", "half-close", "close", "close, then more", "close and reset"])
 
 
-def script_of(steps: list[Step], *, compressed: bool, recording: str | None) -> Script:
+def script_of(steps: list[Step], *, compressed: bool, recording_id: str | None) -> Script:
     """``recording``: the id that the first message tells, where the path has none."""
     script = Script()
-    if recording is not None:
+    if recording_id is not None:
         script.control(PING)
-        first = meta_event(1, recordingId=recording)
+        first = meta_event(1, recordingId=recording_id)
         script.message(TEXT, first, parts=1, compressed=compressed)
     for kind, size, count in steps:
         if kind in {"text", "texts"}:
@@ -218,11 +218,11 @@ class Client:
         return frames
 
 
-def read(daemon: DaemonProcess, key: str, recording: str) -> list[bytes]:
+def read(daemon: DaemonProcess, key: str, recording_id: str) -> list[bytes]:
     """Return a recording's events without what the server adds; none if there is no recording."""
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=_DEADLINE_S)
     with contextlib.closing(connection):
-        path = f"/recordings/{recording}/events"
+        path = f"/recordings/{recording_id}/events"
         connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
         reply = connection.getresponse()
         events = json.loads(reply.read())
@@ -234,10 +234,10 @@ def read(daemon: DaemonProcess, key: str, recording: str) -> list[bytes]:
     return [json.dumps(event, separators=(",", ":")).encode() for event in events]
 
 
-def stored(daemon: DaemonProcess, key: str, recording: str, count: int) -> list[bytes]:
+def stored(daemon: DaemonProcess, key: str, recording_id: str, count: int) -> list[bytes]:
     """Wait until so many events are stored, but not forever; return those that are."""
     end = time.monotonic() + _DEADLINE_S
-    while len(events := read(daemon, key, recording)) < count and time.monotonic() < end:
+    while len(events := read(daemon, key, recording_id)) < count and time.monotonic() < end:
         time.sleep(0.005)
     return events
 
@@ -293,8 +293,8 @@ def test_every_message_that_arrived_before_the_end_is_stored(
     how: str,
 ) -> None:
     daemon, key = running.daemon, running.key
-    recording = new_id()
-    script = script_of(steps, compressed=compressed, recording=None if has_id else recording)
+    recording_id = new_id()
+    script = script_of(steps, compressed=compressed, recording_id=None if has_id else recording_id)
     data = bytes(script.data)
     if how not in {
         "close",
@@ -302,7 +302,7 @@ def test_every_message_that_arrived_before_the_end_is_stored(
         "close and reset",
     }:  # A close frame must not be cut into another.
         data = data[: round(len(data) * cut)]
-    path = f"/recordings/{recording}/ingest/ws" if has_id else "/ingest/ws"
+    path = f"/recordings/{recording_id}/ingest/ws" if has_id else "/ingest/ws"
     client = Client(daemon, key, path + query, deflate=compressed)
     daemon.pause()
     try:
@@ -311,7 +311,7 @@ def test_every_message_that_arrived_before_the_end_is_stored(
             client.send(data[start:offset])
             start = offset
             daemon.go_on()
-            read(daemon, key, recording)  # It has run for a while when it answers.
+            read(daemon, key, recording_id)  # It has run for a while when it answers.
             daemon.pause()
         client.send(data[start:])
         arrived = len(data) - client.unacknowledged()
@@ -320,7 +320,7 @@ def test_every_message_that_arrived_before_the_end_is_stored(
         daemon.go_on()
     said = client.rest() if how in {"half-close", "close", "close, then more"} else None
     expected = script.complete(arrived)
-    found = stored(daemon, key, recording, expected)
+    found = stored(daemon, key, recording_id, expected)
     assert found == script.events[: len(found)]
     assert len(found) >= expected
     if said is not None:
@@ -333,13 +333,13 @@ def test_every_message_that_arrived_before_the_end_is_stored(
 
 @pytest.mark.parametrize("how", ["fin", "reset"])
 def test_more_than_one_read_takes_is_stored_when_a_pong_cannot_be_sent(running: Running, how: str) -> None:
-    daemon, key, recording, script = running.daemon, running.key, new_id(), Script()
-    client = Client(daemon, key, f"/recordings/{recording}/ingest/ws", deflate=False)
+    daemon, key, recording_id, script = running.daemon, running.key, new_id(), Script()
+    client = Client(daemon, key, f"/recordings/{recording_id}/ingest/ws", deflate=False)
     # The kernel gives a connection as much room as its reader turns out to use.
     for _ in range(1500):
         script.message(TEXT, script.event(2000), parts=1, compressed=False)
     client.socket.sendall(script.data)
-    stored(daemon, key, recording, len(script.events))
+    stored(daemon, key, recording_id, len(script.events))
     start = len(script.data)
     for _ in range(20):
         script.control(PING)
@@ -354,12 +354,12 @@ def test_more_than_one_read_takes_is_stored_when_a_pong_cannot_be_sent(running: 
         daemon.go_on()
     expected = script.complete(arrived)
     assert arrived > start
-    assert len(stored(daemon, key, recording, expected)) >= expected
+    assert len(stored(daemon, key, recording_id, expected)) >= expected
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_what_arrived_before_the_daemon_was_told_to_stop_is_stored(tmp_path: Path, loop: str) -> None:
-    daemon, recording, script = DaemonProcess(tmp_path, flush_age_ms=60_000), new_id(), Script()
+    daemon, recording_id, script = DaemonProcess(tmp_path, flush_age_ms=60_000), new_id(), Script()
     if loop == "asyncio":
         daemon.program = ON_ASYNCIO
     key = daemon.key("all")
@@ -367,7 +367,7 @@ def test_what_arrived_before_the_daemon_was_told_to_stop_is_stored(tmp_path: Pat
         script.message(TEXT, script.event(60), parts=1 + number % 2, compressed=False)
         script.control(PING)
     with daemon:
-        client = Client(daemon, key, f"/recordings/{recording}/ingest/ws", deflate=False)
+        client = Client(daemon, key, f"/recordings/{recording_id}/ingest/ws", deflate=False)
         daemon.pause()
         client.send(bytes(script.data))
         assert client.unacknowledged() == 0
@@ -378,18 +378,18 @@ def test_what_arrived_before_the_daemon_was_told_to_stop_is_stored(tmp_path: Pat
         assert close[1][:2] == (1012).to_bytes(2, "big")
         assert daemon.wait() == 0
         daemon.start()
-        assert read(daemon, key, recording) == script.events
+        assert read(daemon, key, recording_id) == script.events
 
 
 def test_pongs_that_are_never_read_do_not_keep_events_from_being_read(running: Running) -> None:
     # More pongs than the kernels and the transport take in together.
-    recording = new_id()
-    client = Client(running.daemon, running.key, f"/recordings/{recording}/ingest/ws", deflate=False)
+    recording_id = new_id()
+    client = Client(running.daemon, running.key, f"/recordings/{recording_id}/ingest/ws", deflate=False)
     client.socket.settimeout(_DEADLINE_S)
     pings = frame(PING, b"p" * 125) * 1000
     for _ in range(80):
         client.socket.sendall(pings)
     event = an_event(1)
     client.socket.sendall(frame(TEXT, event))
-    assert stored(running.daemon, running.key, recording, 1) == [event]
+    assert stored(running.daemon, running.key, recording_id, 1) == [event]
     client.end("reset")

@@ -36,8 +36,8 @@ class Sender:
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
 
-    def send(self, recording: str, number: int) -> int:
-        return self.ask(f"/recordings/{recording}/ingest", an_event(number))[0]
+    def send(self, recording_id: str, number: int) -> int:
+        return self.ask(f"/recordings/{recording_id}/ingest", an_event(number))[0]
 
 
 @pytest.fixture
@@ -82,11 +82,11 @@ def test_nothing_is_acked_into_a_data_directory_that_is_gone(
     daemon: DaemonProcess, sender: Sender, takes_away: Callable[[Path], None]
 ) -> None:
     recordings = [new_id() for _ in range(4)]
-    for recording in recordings:
-        assert sender.send(recording, 1) == 200
+    for recording_id in recordings:
+        assert sender.send(recording_id, 1) == 200
     takes_away(Path(daemon.data_dir))
     # Those whose files are open, and a new one.
-    assert {sender.send(recording, 2) for recording in (*recordings, new_id())} <= {503, 500}
+    assert {sender.send(recording_id, 2) for recording_id in (*recordings, new_id())} <= {503, 500}
     status, body = sender.ask("/-/ready")
     assert status == 503
     assert "not the one that was opened" in body["error"]["message"]
@@ -97,48 +97,48 @@ def test_nothing_is_acked_into_a_data_directory_that_is_gone(
 
 
 def test_a_data_directory_that_comes_back_is_written_to_again(daemon: DaemonProcess, sender: Sender) -> None:
-    data, recording = Path(daemon.data_dir), new_id()
-    assert sender.send(recording, 1) == 200
+    data, recording_id = Path(daemon.data_dir), new_id()
+    assert sender.send(recording_id, 1) == 200
     data.rename(data.parent / "away")
-    assert sender.send(recording, 2) in {500, 503}
+    assert sender.send(recording_id, 2) in {500, 503}
     assert sender.ask("/-/ready")[0] == 503
     daemon.wait_for_log("data_dir_gone")
     (data.parent / "away").rename(data)
     end = time.monotonic() + DEADLINE_S
-    while sender.send(recording, 2) != 200:
+    while sender.send(recording_id, 2) != 200:
         assert time.monotonic() < end
     daemon.wait_for_log("data_dir_back")
-    _, events = sender.ask(f"/recordings/{recording}/events")
+    _, events = sender.ask(f"/recordings/{recording_id}/events")
     assert [event["timestamp"] for event in events] == [json.loads(an_event(n))["timestamp"] for n in (1, 2)]
     assert daemon.stop() == 0
     # What was not acked, and came again, is there once, even to a start that knows nothing but the files.
     (data / "index.sqlite").unlink()
     daemon.start()
-    assert sender.ask(f"/recordings/{recording}/events") == (200, events)
+    assert sender.ask(f"/recordings/{recording_id}/events") == (200, events)
 
 
 def test_a_segment_that_is_deleted_while_it_is_open_takes_no_ack(
     daemon: DaemonProcess, sender: Sender
 ) -> None:
-    recording = new_id()
-    assert sender.send(recording, 1) == 200
-    (segment,) = (Path(daemon.data_dir) / "active").glob(f"*{recording}*")
+    recording_id = new_id()
+    assert sender.send(recording_id, 1) == 200
+    (segment,) = (Path(daemon.data_dir) / "active").glob(f"*{recording_id}*")
     segment.unlink()
-    assert sender.send(recording, 2) == 500
-    assert sender.send(recording, 2) == 200
-    assert list((Path(daemon.data_dir) / "active").glob(f"*{recording}.000002*"))
+    assert sender.send(recording_id, 2) == 500
+    assert sender.send(recording_id, 2) == 200
+    assert list((Path(daemon.data_dir) / "active").glob(f"*{recording_id}.000002*"))
     assert daemon.stop() == 0
 
 
 def test_a_locked_index_is_waited_for(daemon: DaemonProcess, sender: Sender) -> None:
     # SQLite itself gives up after 5 s, which ended the daemon.
-    recording, answers = new_id(), []
-    assert sender.send(recording, 1) == 200
+    recording_id, answers = new_id(), []
+    assert sender.send(recording_id, 1) == 200
     with contextlib.closing(
         sqlite3.connect(Path(daemon.data_dir) / "index.sqlite", isolation_level=None)
     ) as other:
         other.execute("BEGIN IMMEDIATE")
-        sending = threading.Thread(target=lambda: answers.append(sender.send(recording, 2)))
+        sending = threading.Thread(target=lambda: answers.append(sender.send(recording_id, 2)))
         sending.start()
         daemon.wait_for_log("index_locked")
         assert not answers

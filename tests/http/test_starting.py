@@ -145,7 +145,7 @@ async def test_a_first_start_takes_events_whatever_the_bucket_says(
 ) -> None:
     if mode == "hangs":
         monkeypatch.setattr("rrd.daemon.assembly.STORE_WAIT_S", 0.2)
-    recording, sent = new_id(), some_events(3)
+    recording_id, sent = new_id(), some_events(3)
     async with Bucket(mode) as bucket:
 
         def listens(_: LocalDaemon) -> None:
@@ -157,8 +157,8 @@ async def test_a_first_start_takes_events_whatever_the_bucket_says(
             running(tmp_path / "data", before_recovery=listens, **settings) as daemon,
             visiting(daemon) as api,
         ):
-            assert (await api.post(recording, ndjson(sent))).status == 200
-            assert await api.events(recording) == sent
+            assert (await api.post(recording_id, ndjson(sent))).status == 200
+            assert await api.events(recording_id) == sent
             assert (await api.get("/-/ready", key="")).status == 200
             assert has_marked(daemon.data_dir, OsDisk()) == (mode in {"denies lists", "works"})
 
@@ -170,17 +170,17 @@ async def test_a_start_with_an_index_takes_events_beside_a_silent_bucket(
     async with Bucket("works") as bucket, asyncio.timeout(DEADLINE_S):
         settings = bucket.settings(tmp_path)
         async with running(tmp_path / "data", **settings) as daemon, visiting(daemon) as api:
-            await api.post(recording := new_id(), ndjson(some_events(3)))
+            await api.post(recording_id := new_id(), ndjson(some_events(3)))
         bucket.mode = "hangs"
         async with running(tmp_path / "data", **settings) as daemon, visiting(daemon) as api:
-            assert (await api.post(recording, ndjson(some_events(5)[3:]))).status == 200
+            assert (await api.post(recording_id, ndjson(some_events(5)[3:]))).status == 200
 
 
 async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(census, "WAIT_S", (0.001, 0.01))
-    recording, told = new_id(), []
+    recording_id, told = new_id(), []
     async with Bucket("works") as bucket, asyncio.timeout(DEADLINE_S):
         settings = bucket.settings(tmp_path)
         with pytest.MonkeyPatch.context() as patch:
@@ -188,7 +188,7 @@ async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
             patch.setattr("rrd.daemon.assembly.STORE_WAIT_S", DEADLINE_S)
             patient = settings | {"s3_timeout_s": 30}
             async with running(tmp_path / "data", **patient) as daemon, visiting(daemon) as api:
-                await api.post(recording, ndjson(some_events(3)))
+                await api.post(recording_id, ndjson(some_events(3)))
         assert has_marked(str(tmp_path / "data"), OsDisk())
         for path in (tmp_path / "data").glob("index.sqlite*"):
             path.unlink()
@@ -208,8 +208,8 @@ async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
                     return "needs an answer of the object store" in message
 
                 await eventually(waits_for_it, what="the reason in /-/ready")
-                assert (await api.get(f"/recordings/{recording}", key="")).status == 401
-                assert (await api.post(recording, ndjson(some_events(1)))).status == 503
+                assert (await api.get(f"/recordings/{recording_id}", key="")).status == 401
+                assert (await api.post(recording_id, ndjson(some_events(1)))).status == 503
                 bucket.mode = "works"
 
         async with (
@@ -219,7 +219,7 @@ async def test_an_index_that_is_lost_waits_for_its_bucket_and_says_so(
             visiting(daemon) as api,
         ):
             await told[0]
-            assert await api.events(recording) == some_events(3)
+            assert await api.events(recording_id) == some_events(3)
 
 
 async def test_keys_made_and_revoked_during_a_start_count_at_once(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from isal import isal_zlib
 
 from rrd.ceiling import DECODING_THREADS
 from rrd.errors import BrokenEncoding
-from rrd.http.deflate import Inflater, Unfinished
+from rrd.http.deflate import MessageInflater, Unfinished
 from rrd.http.streams import STREAM_BYTES, WINDOW_BYTES, Streams, read_back
 from rrd.shares.queue import Who
 from rrd.wire.turns import QUICK_BYTES
@@ -61,7 +61,7 @@ class Sender:
         return payload + b"\0" if is_last else payload.removesuffix(b"\x00\x00\xff\xff")
 
 
-def whole(inflater: Inflater, payload: bytes) -> bytes:
+def whole(inflater: MessageInflater, payload: bytes) -> bytes:
     plain = inflater.inflate(payload)
     if isinstance(plain, bytes):
         return plain
@@ -100,7 +100,7 @@ def test_a_stream_goes_on_from_its_window_wherever_it_was_closed(
     end: End, window_bits: int, takes_over: bool, messages: list[tuple[tuple[object, int, int], str]]
 ) -> None:
     sender = Sender(end, window_bits=window_bits, takes_over=takes_over)
-    inflater = Inflater(message_bytes_max=4 * _MIB)
+    inflater = MessageInflater(message_bytes_max=4 * _MIB)
     for (make, size, seed), pause in messages:
         plain = make(size, seed=seed)  # type: ignore[operator]
         assert whole(inflater, sender.message(plain)) == plain
@@ -137,7 +137,7 @@ def test_the_window_of_a_stream_is_read_back(library: object, begin_bytes: int, 
 def test_a_message_that_ends_inside_a_block_is_damaged_at_the_next_at_latest(
     before_bytes: int, damaged: bytes
 ) -> None:
-    sender, inflater = Sender(), Inflater(message_bytes_max=_MIB)
+    sender, inflater = Sender(), MessageInflater(message_bytes_max=_MIB)
     whole(inflater, sender.message(page(before_bytes)))
     try:
         whole(inflater, damaged)
@@ -149,8 +149,8 @@ def test_a_message_that_ends_inside_a_block_is_damaged_at_the_next_at_latest(
             whole(inflater, sender.message(page(1000)))
 
 
-def _inflaters(count: int, streams: Streams) -> list[tuple[Sender, Inflater]]:
-    return [(Sender(), Inflater(message_bytes_max=4 * _MIB, streams=streams)) for _ in range(count)]
+def _inflaters(count: int, streams: Streams) -> list[tuple[Sender, MessageInflater]]:
+    return [(Sender(), MessageInflater(message_bytes_max=4 * _MIB, streams=streams)) for _ in range(count)]
 
 
 def test_no_more_streams_are_open_than_may_be_and_all_go_on() -> None:
@@ -189,7 +189,7 @@ async def _sweep(streams: Streams, times: int = 2) -> None:
 @pytest.mark.parametrize("sizes", [[100], [50_000], [240_000], [600_000], [240_000, 1000, 10]])
 def test_an_idle_socket_holds_its_window_at_most(make: object, bytes_max: int, sizes: list[int]) -> None:
     count, streams = 8, Streams()
-    pairs = [(Sender(), Inflater(message_bytes_max=4 * _MIB, streams=streams)) for _ in range(count)]
+    pairs = [(Sender(), MessageInflater(message_bytes_max=4 * _MIB, streams=streams)) for _ in range(count)]
     payloads = [[sender.message(make(size)) for size in sizes] for sender, _ in pairs]  # type: ignore[operator]
     gc.collect()
     tracemalloc.start()
@@ -233,9 +233,9 @@ def test_streams_of_sockets_that_are_gone_are_let_go() -> None:
 async def test_a_socket_goes_on_after_it_was_idle(
     daemon: LocalDaemon, api: Api, opcode: int, fragments: int
 ) -> None:
-    recording, sender = new_id(), Sender()
+    recording_id, sender = new_id(), Sender()
     sent = [line for number in range(4) for line in some_events(2, start=number, text="x" * 40_000)]
-    socket = await api.socket(recording, deflate=True)
+    socket = await api.socket(recording_id, deflate=True)
     for number, line in enumerate(sent):
         payload = sender.message(line)
         step = len(payload) // fragments + 1
@@ -243,12 +243,12 @@ async def test_a_socket_goes_on_after_it_was_idle(
         for place, piece in enumerate(pieces):
             is_last = place == len(pieces) - 1
             socket.frame(opcode if place == 0 else 0, piece, final=is_last, compressed=place == 0)
-        await api.stored(recording, number + 1)
+        await api.stored(recording_id, number + 1)
         await _sweep(daemon.services.streams)
         assert daemon.services.streams.open_count == 0
     farewell = await socket.finish()
     assert (farewell.code, farewell.last["successful_rows"]) == (1000, len(sent))
-    assert await api.events(recording) == sent
+    assert await api.events(recording_id) == sent
 
 
 @pytest.mark.parametrize("plain", [page(3_000_000), noise(300_000).hex().encode()], ids=["dense", "large"])
@@ -256,7 +256,7 @@ async def test_messages_that_wait_for_a_thread_count_with_all_they_hold(
     daemon: LocalDaemon, api: Api, plain: bytes
 ) -> None:
     recordings, (line,) = [new_id() for _ in range(3)], some_events(1, text=plain.decode())
-    sockets = [await api.socket(recording, deflate=True) for recording in recordings]
+    sockets = [await api.socket(recording_id, deflate=True) for recording_id in recordings]
     services, payload, held = daemon.services, Sender().message(line), STREAM_BYTES
     waits = threading.Event()
     try:
@@ -272,8 +272,8 @@ async def test_messages_that_wait_for_a_thread_count_with_all_they_hold(
         assert not any(work.done() for work in busy)
     finally:
         waits.set()
-    for recording in recordings:
-        assert await api.stored(recording, 1) == [line]
+    for recording_id in recordings:
+        assert await api.stored(recording_id, 1) == [line]
     await until(lambda: services.unfinished.held_bytes == 0, what="nothing to be counted")
 
 

@@ -14,7 +14,7 @@ from aiohttp.base_protocol import BaseProtocol
 from rrd.http.budget import Budget
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import FrameReader
-from rrd.http.hold import Hold
+from rrd.http.hold import Reservation
 from rrd.http.runs import Runs
 from tests.http.api import Api
 from tests.http.raw_client import BINARY, CLOSE, PING, PONG, TEXT
@@ -46,7 +46,7 @@ def reader_of(kind: type[FrameReader] = FrameReader) -> tuple[Runs, FrameReader]
     protocol._upgraded = True
     runs = Runs(protocol, RUN_BYTES)
     runs.on_first = lambda: None
-    hold = Hold(Budget(64 * MIB))
+    hold = Reservation(Budget(64 * MIB))
     return runs, kind(runs, 64 * MIB, compress=True, transport=None, hold=hold)
 
 
@@ -140,30 +140,30 @@ async def test_what_is_long_to_inflate_is_left_to_the_receiver_and_nothing_overt
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 async def test_messages_keep_their_order_around_one_that_inflates_in_a_thread(api: Api, opcode: int) -> None:
-    recording = new_id()
+    recording_id = new_id()
     small, large = some_events(40), some_events(1, start=1_700_000_000_020, text="x" * 5 * MIB)
     sent = [*small[:20], *large, *small[20:]]
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    socket = await api.socket(recording, deflate=True)
+    socket = await api.socket(recording_id, deflate=True)
     for line in sent:
         text = line + b"\n" if opcode == BINARY else line
         payload = (packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
         socket.frame(opcode, payload, compressed=True)
     farewell = await socket.finish()
     assert farewell.last["successful_rows"] == len(sent)
-    assert sorted(await api.events(recording)) == sorted(sent)
+    assert sorted(await api.events(recording_id)) == sorted(sent)
 
 
 async def test_a_long_message_that_turns_out_damaged_is_told_and_what_came_before_is_stored(api: Api) -> None:
-    recording, sent = new_id(), some_events(3)
-    socket = await api.socket(recording, deflate=True)
+    recording_id, sent = new_id(), some_events(3)
+    socket = await api.socket(recording_id, deflate=True)
     good = deflated(dump({"type": 3, "timestamp": 1, "data": "x" * 2 * MIB}))
     for line in sent:
         socket.frame(TEXT, line)
     socket.frame(TEXT, good + b"\x00\x00\xff\xff\x07", compressed=True)  # A block of no known type.
     farewell = await socket.finish()
     assert farewell.last["code"] == "broken_encoding"
-    assert await api.events(recording) == sent
+    assert await api.events(recording_id) == sent
 
 
 @pytest.mark.parametrize("names_recording", [True, False])
@@ -171,13 +171,13 @@ async def test_what_comes_before_the_recording_is_open_keeps_its_order(
     api: Api, names_recording: bool
 ) -> None:
     """A page sends many messages at once with its first, which may name the recording."""
-    recording = new_id()
+    recording_id = new_id()
     # Of one time, so that they are read in the order in which they came.
     sent = [an_event(1_700_000_000_000, n=number) for number in range(3000)]
     path = "" if names_recording else "/ingest/ws"
-    socket = await api.socket(recording, path=path)
+    socket = await api.socket(recording_id, path=path)
     if not names_recording:
-        socket.frame(TEXT, meta_event(1_700_000_000_000, recordingId=recording))
+        socket.frame(TEXT, meta_event(1_700_000_000_000, recordingId=recording_id))
     for number, line in enumerate(sent):
         if number % 100 == 7:
             socket.frame(TEXT, line[:9], final=False)
@@ -189,4 +189,4 @@ async def test_what_comes_before_the_recording_is_open_keeps_its_order(
             socket.frame(TEXT, line)
     farewell = await socket.finish()
     assert farewell.last["successful_rows"] == len(sent) + (not names_recording)
-    assert await api.events(recording) == sent
+    assert await api.events(recording_id) == sent

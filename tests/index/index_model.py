@@ -45,12 +45,12 @@ MONTH_MS = 1_730_419_200_000  # 1 November 2024
 DAY_MS = 86_400_000
 
 
-def commit(row_id: int = 1, *, size: int = 1000, tenant: str = "alpha", recording: str = UUID) -> Commit:
+def commit(row_id: int = 1, *, size: int = 1000, tenant: str = "alpha", recording_id: str = UUID) -> Commit:
     """A block of one event; ``_replace`` what matters."""
     return Commit(
         row_id=row_id,
         tenant=tenant,
-        recording=recording,
+        recording_id=recording_id,
         created_ms=NOW_MS,
         segment=1,
         segment_size=size,
@@ -89,7 +89,7 @@ class Step:
     """One block to come: enough to make a ``Commit`` of, once it is known what came before."""
 
     tenant: str
-    recording: str
+    recording_id: str
     created_ms: int
     row_id_gap: int
     new_segment: bool
@@ -102,7 +102,7 @@ class Step:
 steps = st.builds(
     Step,
     tenant=st.sampled_from(TENANTS),
-    recording=st.sampled_from(RECORDINGS),
+    recording_id=st.sampled_from(RECORDINGS),
     created_ms=st.sampled_from([NOW_MS, MONTH_MS, MONTH_MS - 1, MONTH_MS + 40 * DAY_MS, 0]),
     # Postings hold 64 row ids to a row: walk over those edges.
     row_id_gap=st.sampled_from([1, 2, 62, 63, 64, 65, 1000]),
@@ -226,7 +226,7 @@ class Model:
         return commits
 
     def _commit(self, step: Step) -> Commit:
-        known = self.recordings.get((step.tenant, step.recording))
+        known = self.recordings.get((step.tenant, step.recording_id))
         if known is None:
             row_id, self._next_row_id = self._next_row_id, self._next_row_id + step.row_id_gap
             number, size, next_seq, created_ms = 1, 0, 1, step.created_ms
@@ -240,7 +240,7 @@ class Model:
         return Commit(
             row_id=row_id,
             tenant=step.tenant,
-            recording=step.recording,
+            recording_id=step.recording_id,
             created_ms=created_ms,
             segment=number,
             segment_size=size + block_size,
@@ -263,8 +263,8 @@ class Model:
 
     def apply(self, commit: Commit) -> None:
         entry = self.recordings.setdefault(
-            (commit.tenant, commit.recording),
-            Recorded(commit.row_id, commit.tenant, commit.recording, commit.created_ms),
+            (commit.tenant, commit.recording_id),
+            Recorded(commit.row_id, commit.tenant, commit.recording_id, commit.created_ms),
         )
         entry.commits.append(commit)
         segment = entry.segments.get(commit.segment, SegmentRow(commit.segment, "active", 0, None, None))
@@ -297,8 +297,8 @@ class Model:
         for number in numbers_of(entry.objects[first_number]):
             del entry.segments[number]
 
-    def remove(self, tenant: str, recording: str) -> RemovedRecording | None:
-        entry = self.recordings.pop((tenant, recording), None)
+    def remove(self, tenant: str, recording_id: str) -> RemovedRecording | None:
+        entry = self.recordings.pop((tenant, recording_id), None)
         if entry is None:
             return None
         return RemovedRecording(
@@ -315,14 +315,14 @@ class Model:
 
     # The questions
 
-    def recording(self, tenant: str, recording: str) -> RecordingRow | None:
-        entry = self.recordings.get((tenant, recording))
+    def recording(self, tenant: str, recording_id: str) -> RecordingRow | None:
+        entry = self.recordings.get((tenant, recording_id))
         if entry is None:
             return None
         return RecordingRow(
             entry.row_id,
             tenant,
-            recording,
+            recording_id,
             entry.created_ms,
             entry.extent,
             entry.visible,
@@ -332,8 +332,8 @@ class Model:
             entry.stored_bytes,
         )
 
-    def metadata(self, tenant: str, recording: str) -> list[MetadataRow]:
-        entry = self.recordings.get((tenant, recording))
+    def metadata(self, tenant: str, recording_id: str) -> list[MetadataRow]:
+        entry = self.recordings.get((tenant, recording_id))
         return [entry.metadata[key] for key in sorted(entry.metadata)] if entry else []
 
     def list_recordings(
@@ -363,11 +363,11 @@ class Model:
             if segment.state == "active"
         ]
 
-    def quarantine(self, tenant: str | None, recording: str | None) -> list[QuarantineRow]:
+    def quarantine(self, tenant: str | None, recording_id: str | None) -> list[QuarantineRow]:
         return [
             row
             for entry in self.in_order()
-            if tenant in (None, entry.tenant) and recording in (None, entry.name)
+            if tenant in (None, entry.tenant) and recording_id in (None, entry.name)
             for row in entry.quarantine()
         ]
 
@@ -522,7 +522,7 @@ def _found(entry: Recorded, row: ObjectRow) -> ObjectCommit:
     return ObjectCommit(
         row_id=entry.row_id,
         tenant=entry.tenant,
-        recording=entry.name,
+        recording_id=entry.name,
         created_ms=entry.created_ms,
         object=row,
         extent=_extent(commits),
@@ -551,14 +551,14 @@ async def assert_same(index: Index, model: Model) -> None:
             )
         listed = await index.list_recordings(tenant, filters=(), limit=100, offset=0)
         assert listed == model.list_recordings(tenant, (), 100, 0)
-        for recording in RECORDINGS:
-            assert await index.recording(tenant, recording) == model.recording(tenant, recording)
-            assert await index.metadata(tenant, recording) == model.metadata(tenant, recording)
-    names = [(tenant, recording) for tenant in ("nobody", *TENANTS) for recording in RECORDINGS]
+        for recording_id in RECORDINGS:
+            assert await index.recording(tenant, recording_id) == model.recording(tenant, recording_id)
+            assert await index.metadata(tenant, recording_id) == model.metadata(tenant, recording_id)
+    names = [(tenant, recording_id) for tenant in ("nobody", *TENANTS) for recording_id in RECORDINGS]
     assert await index.recordings(names) == [model.recording(*name) for name in names]
     for some_tenant in (None, *TENANTS, "nobody"):
         for some_recording in (None, RECORDINGS[0]):
-            found = await index.quarantine(tenant=some_tenant, recording=some_recording)
+            found = await index.quarantine(tenant=some_tenant, recording_id=some_recording)
             assert sorted(found) == sorted(model.quarantine(some_tenant, some_recording))
         for limit in (2, 100):
             assert await _pages(index, some_tenant, limit) == model.oldest(some_tenant)
@@ -602,7 +602,7 @@ def spread_blocks() -> list[Commit]:
     """Return blocks of recordings whose row ids stand at the edges of words and chunks of a set."""
     return [
         with_metadata(
-            commit(row_id, recording=f"00000000-0000-4000-8000-{row_id:012d}"),
+            commit(row_id, recording_id=f"00000000-0000-4000-8000-{row_id:012d}"),
             all="x",
             odd=str(row_id % 2),
             half=str(2 * place // len(_PLACES)),
@@ -623,8 +623,8 @@ async def assert_sets(index: Index, blocks: Sequence[Commit]) -> None:
     ):
         listed = await index.list_recordings("alpha", filters=list(wanted.items()), limit=1000, offset=0)
         expected = [
-            block.recording
+            block.recording_id
             for block in reversed(blocks)
             if wanted.items() <= {change.key: change.value for change in block.metadata}.items()
         ]
-        assert [entry.recording for entry in listed] == expected, wanted
+        assert [entry.recording_id for entry in listed] == expected, wanted

@@ -119,8 +119,8 @@ class MemoryIndex(Index):
             )
             entry.commits.append(_stand_in(kept, 0, lacking, ()))
 
-    async def remove(self, tenant: str, recording: str) -> rows.RemovedRecording | None:
-        return self._model.remove(tenant, recording)
+    async def remove(self, tenant: str, recording_id: str) -> rows.RemovedRecording | None:
+        return self._model.remove(tenant, recording_id)
 
     async def snapshot(self, data_dir: str) -> None:
         if data_dir in self.kept:
@@ -152,14 +152,14 @@ class MemoryIndex(Index):
     async def backlog(self) -> rows.Backlog:
         return self._model.backlog()
 
-    async def recording(self, tenant: str, recording: str) -> rows.RecordingRow | None:
-        return self._model.recording(tenant, recording)
+    async def recording(self, tenant: str, recording_id: str) -> rows.RecordingRow | None:
+        return self._model.recording(tenant, recording_id)
 
     async def recordings(self, names: Sequence[tuple[str, str]]) -> list[rows.RecordingRow | None]:
         return [self._model.recording(*name) for name in names]
 
-    async def metadata(self, tenant: str, recording: str) -> list[rows.MetadataRow]:
-        return self._model.metadata(tenant, recording)
+    async def metadata(self, tenant: str, recording_id: str) -> list[rows.MetadataRow]:
+        return self._model.metadata(tenant, recording_id)
 
     async def list_recordings(
         self, tenant: str, *, filters: Filters, limit: int, offset: int
@@ -168,18 +168,18 @@ class MemoryIndex(Index):
 
     async def begin_list(
         self, tenant: str, *, filters: Filters, limit: int, offset: int, encode: Encode, bytes_max: int
-    ) -> rows.Piece:
+    ) -> rows.ListPart:
         found = self._model.list_recordings(tenant, filters, limit, offset)
-        row_ids = [self._model.recordings[tenant, listed.recording].row_id for listed in found]
+        row_ids = [self._model.recordings[tenant, listed.recording_id].row_id for listed in found]
         return await self.continue_list(row_ids, encode=encode, bytes_max=bytes_max)
 
-    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.Piece:
+    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.ListPart:
         there = {entry.row_id: entry for entry in self._model.recordings.values()}
         rest = [row_id for row_id in row_ids if row_id in there]
         items: list[bytes] = []
         while rest and (not items or sum(map(len, items)) < bytes_max):
             items.append(encode(there[rest.pop(0)].listed))
-        return rows.Piece(items, rest)
+        return rows.ListPart(items, rest)
 
     async def statistics(self, tenant: str, *, month_start_ms: int) -> rows.Statistics:
         return self._model.statistics(tenant, month_start_ms)
@@ -187,8 +187,8 @@ class MemoryIndex(Index):
     async def active_segments(self) -> list[tuple[str, str, int, rows.SegmentRow]]:
         return self._model.active_segments()
 
-    async def quarantine(self, *, tenant: str | None, recording: str | None) -> list[rows.QuarantineRow]:
-        return self._model.quarantine(tenant, recording)
+    async def quarantine(self, *, tenant: str | None, recording_id: str | None) -> list[rows.QuarantineRow]:
+        return self._model.quarantine(tenant, recording_id)
 
 
 def _refuse(is_wrong: object, text: str) -> None:
@@ -204,7 +204,7 @@ def _known(model: Model, row_id: int) -> Recorded:
 
 def _entry(model: Model, told: rows.Commit | rows.ObjectCommit | rows.Kept) -> Recorded:
     """Return the recording that something is told of, made if it is new."""
-    name = (told.tenant, told.recording)
+    name = (told.tenant, told.recording_id)
     _refuse(told.row_id <= 0, "row_id > 0")
     others = [place for place, entry in model.recordings.items() if entry.row_id == told.row_id]
     _refuse(others not in ([], [name]), "this row_id belongs to another recording")

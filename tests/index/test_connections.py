@@ -52,9 +52,9 @@ def secret(row_id: int = 1) -> list[str]:
 
 async def keep_secrets(index: SqliteIndex) -> None:
     """Fill an index with recordings that all hold some, one value longer than a page."""
-    for row_id, recording in enumerate(RECORDINGS, start=1):
+    for row_id, recording_id in enumerate(RECORDINGS, start=1):
         now, before, _ = secret(row_id)
-        block = commit(row_id, recording=recording)
+        block = commit(row_id, recording_id=recording_id)
         await index.apply([with_metadata(block, where=before)])
         await index.apply([with_metadata(block._replace(segment_size=2000), where=now + "!" * 9000)])
 
@@ -84,7 +84,7 @@ async def test_log_is_cut_off_once_the_last_reader_of_an_old_state_is_gone(
         ((before,),) = reader.execute("SELECT count(*) FROM recording")
         await index.remove("alpha", UUID)
         for size in range(3000, 3200):
-            await index.apply([commit(2, recording=RECORDINGS[1], size=size)])
+            await index.apply([commit(2, recording_id=RECORDINGS[1], size=size)])
         assert reader.execute("SELECT count(*) FROM recording").fetchall() == [(before,)]
         assert holding(path, SECRET)
         reader.execute("ROLLBACK")
@@ -132,7 +132,7 @@ async def test_copy_is_one_moments_state_while_others_write(index: SqliteIndex, 
     names = [f"00000000-0000-4000-8000-{number:012d}" for number in range(1, 401)]
     pairs = [
         [
-            with_metadata(commit(row_id, recording=names[row_id - 1]), k=str(row_id))
+            with_metadata(commit(row_id, recording_id=names[row_id - 1]), k=str(row_id))
             for row_id in (first, first + 1)
         ]
         for first in range(1, 400, 2)

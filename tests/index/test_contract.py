@@ -105,14 +105,14 @@ async def test_sets_hold_recordings_at_the_edges_of_words_and_chunks(index: Inde
     await assert_sets(index, blocks)
     # The neighbours of one that goes stay, and so do its own other sets when a value changes.
     for place in (2, 4, 7, 9):
-        await index.remove("alpha", blocks.pop(place).recording)
+        await index.remove("alpha", blocks.pop(place).recording_id)
         await assert_sets(index, blocks)
     changed = [with_metadata(block._replace(segment_size=9000), odd="neither") for block in blocks[5:9]]
     await index.apply(changed)
     listed = await index.list_recordings(
         "alpha", filters=[("odd", "neither"), ("all", "x")], limit=9, offset=0
     )
-    assert [entry.recording for entry in listed] == [block.recording for block in reversed(changed)]
+    assert [entry.recording_id for entry in listed] == [block.recording_id for block in reversed(changed)]
 
 
 async def test_offset_beyond_all_numbers_finds_nothing(index: Index) -> None:
@@ -129,11 +129,11 @@ def _shrinks(block: Commit) -> Commit:
     [
         (lambda block: block, "would not grow"),
         (_shrinks, "would not grow"),
-        (lambda block: block._replace(segment_size=9999, recording=RECORDINGS[3]), "another recording"),
+        (lambda block: block._replace(segment_size=9999, recording_id=RECORDINGS[3]), "another recording"),
         (lambda block: block._replace(segment_size=9999, tenant="beta"), "another recording"),
         (lambda block: block._replace(segment_size=9999, row_id=77), "UNIQUE"),
-        (lambda block: block._replace(segment_size=9999, row_id=2, recording=RECORDINGS[1]), "is sealed"),
-        (lambda block: block._replace(row_id=0, recording=RECORDINGS[2]), "row_id > 0"),
+        (lambda block: block._replace(segment_size=9999, row_id=2, recording_id=RECORDINGS[1]), "is sealed"),
+        (lambda block: block._replace(row_id=0, recording_id=RECORDINGS[2]), "row_id > 0"),
     ],
     ids=["told twice", "shrinks", "other id", "other tenant", "second row id", "sealed", "row id 0"],
 )
@@ -141,8 +141,8 @@ async def test_group_with_one_impossible_block_changes_nothing(
     index: Index, bad: Callable[[Commit], Commit], message: str
 ) -> None:
     model = Model()
-    before = [with_metadata(commit(), k="v"), commit(2, recording=RECORDINGS[1])]
-    good = with_metadata(commit(3, recording=RECORDINGS[2], tenant="beta"), k="v", other="w")
+    before = [with_metadata(commit(), k="v"), commit(2, recording_id=RECORDINGS[1])]
+    good = with_metadata(commit(3, recording_id=RECORDINGS[2], tenant="beta"), k="v", other="w")
     for block in before:
         model.apply(block)
     await index.apply(before)
@@ -169,21 +169,21 @@ async def test_sealing_an_unknown_segment_seals_none(index: Index) -> None:
 async def test_overlapping_calls_get_their_own_answers(index: Index) -> None:
     recordings = [f"00000000-0000-4000-8000-{i:012d}" for i in range(1, 101)]
 
-    async def write_and_read(row_id: int, recording: str) -> None:
-        await index.apply([with_metadata(commit(row_id, recording=recording), me=recording)])
+    async def write_and_read(row_id: int, recording_id: str) -> None:
+        await index.apply([with_metadata(commit(row_id, recording_id=recording_id), me=recording_id)])
         listed, row, metadata = await asyncio.gather(
-            index.list_recordings("alpha", filters=[("me", recording)], limit=50, offset=0),
-            index.recording("alpha", recording),
-            index.metadata("alpha", recording),
+            index.list_recordings("alpha", filters=[("me", recording_id)], limit=50, offset=0),
+            index.recording("alpha", recording_id),
+            index.metadata("alpha", recording_id),
         )
-        assert [entry.recording for entry in listed] == [recording]
+        assert [entry.recording_id for entry in listed] == [recording_id]
         assert row is not None
         assert row.row_id == row_id
-        assert metadata[0].value == recording
+        assert metadata[0].value == recording_id
 
     await asyncio.gather(*(write_and_read(i, name) for i, name in enumerate(recordings, start=1)))
     listed = await index.list_recordings("alpha", filters=(), limit=1000, offset=0)
-    assert [entry.recording for entry in listed] == recordings[::-1]
+    assert [entry.recording_id for entry in listed] == recordings[::-1]
 
 
 def an_object(first_number: int = 1, last_number: int = 2, *, published_ms: int = NOW_MS) -> ObjectRow:
@@ -262,7 +262,7 @@ async def test_object_counts_once_and_in_place_of_its_segments(index: Index) -> 
         assert row.stored_bytes == 300 + 700
         assert await index.tenants() == [("alpha", 1, 1000)]
         ((tenant, _, number, state, offset, _, lines, place),) = await index.quarantine(
-            tenant=None, recording=UUID
+            tenant=None, recording_id=UUID
         )
         assert (tenant, number, state, offset, lines) == ("alpha", 1, "rolled", 50, 4)
         assert (place,) == row.objects
@@ -315,7 +315,7 @@ async def test_removal_tells_what_there_was_and_the_name_is_free_again(index: In
     await index.publish_object(1, an_object(), ())
     assert await index.remove("alpha", UUID) == RemovedRecording(1, NOW_MS, 3, 300, 1000, 1)
     assert await index.remove("alpha", UUID) is None
-    assert [row.recording for row in await index.oldest(tenant=None, after_row_id=0, limit=9)] == [UUID]
+    assert [row.recording_id for row in await index.oldest(tenant=None, after_row_id=0, limit=9)] == [UUID]
     await index.apply([commit(row_id=3)])
     row = await index.recording("alpha", UUID)
     assert row is not None
@@ -333,12 +333,12 @@ async def test_a_list_in_pieces_is_the_list(index: Index) -> None:
         assert sum(map(len, piece.items[:-1])) < 100
         names += piece.items
         piece = await index.continue_list(piece.rest, encode=_name, bytes_max=100)
-    assert names == [listed.recording.encode() for listed in whole]
+    assert names == [listed.recording_id.encode() for listed in whole]
     assert len(names) == 9
 
 
 def _name(listed: ListedRecording) -> bytes:
-    return listed.recording.encode()
+    return listed.recording_id.encode()
 
 
 async def test_row_ids_begin_with_1_and_are_never_given_twice(index: Index) -> None:

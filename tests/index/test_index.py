@@ -159,8 +159,8 @@ def test_removing_everything_leaves_nothing(workload: list[list[Step]], rnd: ran
             for group in workload:
                 await index.apply(model.apply_steps(group))
                 await live_on(index, model, rnd)
-            for tenant, recording in list(model.recordings):
-                assert await index.remove(tenant, recording) == model.remove(tenant, recording)
+            for tenant, recording_id in list(model.recordings):
+                assert await index.remove(tenant, recording_id) == model.remove(tenant, recording_id)
             await assert_same(index, model)
         with closing(sqlite3.connect(path)) as db:
             tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
@@ -217,7 +217,7 @@ async def test_facets_with_equal_digests_are_told_apart(path: str) -> None:
         await index.apply(
             [
                 with_metadata(commit(1), k="another value"),
-                with_metadata(commit(2, recording=RECORDINGS[1]), another_key="sought"),
+                with_metadata(commit(2, recording_id=RECORDINGS[1]), another_key="sought"),
                 with_metadata(commit(3, tenant="beta"), k="sought"),
             ]
         )
@@ -226,12 +226,12 @@ async def test_facets_with_equal_digests_are_told_apart(path: str) -> None:
         db.execute("UPDATE facet SET digest = ?", (digest("alpha", b"k", b"sought"),))
     async with opened(path) as index:
         assert await index.list_recordings("alpha", filters=wanted, limit=50, offset=0) == []
-        await index.apply([with_metadata(commit(4, recording=RECORDINGS[2]), k="sought")])
+        await index.apply([with_metadata(commit(4, recording_id=RECORDINGS[2]), k="sought")])
         (listed,) = await index.list_recordings("alpha", filters=wanted, limit=50, offset=0)
         assert listed == ListedRecording(RECORDINGS[2], NOW_MS, {"k": "sought"})
         await index.apply([with_metadata(commit(1, size=2000), k="sought")])
         listed_both = await index.list_recordings("alpha", filters=wanted, limit=50, offset=0)
-        assert [entry.recording for entry in listed_both] == [RECORDINGS[2], RECORDINGS[0]]
+        assert [entry.recording_id for entry in listed_both] == [RECORDINGS[2], RECORDINGS[0]]
 
 
 async def test_row_ids_are_never_given_twice(path: str) -> None:
@@ -370,7 +370,7 @@ async def test_oldest_of_a_tenant_walks_over_any_number_of_others(
     mine = (2, 3, 4, 17, 29)
     await index.apply(
         [
-            commit(row_id, recording=name, tenant="beta" if row_id in mine else "alpha")
+            commit(row_id, recording_id=name, tenant="beta" if row_id in mine else "alpha")
             for row_id, name in enumerate(names, start=1)
         ]
     )

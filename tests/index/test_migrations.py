@@ -65,7 +65,7 @@ async def test_a_script_that_fails_leaves_the_file_as_it_was(path: str) -> None:
     assert read(path, "SELECT * FROM sqlite_master") == before
     assert read(path, "PRAGMA user_version") == [(FIRST_VERSION + len(scripts()) - 1,)]
     async with opened(path) as index:
-        assert await index.recording("alpha", commit().recording) is not None
+        assert await index.recording("alpha", commit().recording_id) is not None
 
 
 @pytest.mark.parametrize("version", range(1, FIRST_VERSION))

@@ -26,26 +26,26 @@ MARKER = "visitor-4711@example.net"
 class RemovalLab(Lab):
     """A life. Use ``lab``."""
 
-    async def remove(self, reason: Reason, recording: str = A) -> Receipt:
+    async def remove(self, reason: Reason, recording_id: str = A) -> Receipt:
         if reason == "erased":
-            return await self.remover.erase(TENANT, recording)
-        row = await self.row(recording)
-        return await self.remover.expire(TENANT, recording, last_stored_ms=row.extent.stored_ms)
+            return await self.remover.erase(TENANT, recording_id)
+        row = await self.row(recording_id)
+        return await self.remover.expire(TENANT, recording_id, last_stored_ms=row.extent.stored_ms)
 
     def remains_after(self, *, kill: bool) -> list[World]:
         """What a power cut, or a kill, may leave: with each state of the index, and without it."""
         worlds = self.survivors(kill=kill)
         return [*worlds, worlds[-1]._replace(state=None)]
 
-    async def find_traces(self, recording: str = A) -> list[str]:
+    async def find_traces(self, recording_id: str = A) -> list[str]:
         """Return where something of a recording is left."""
         traces = []
-        if await self.index.recording(TENANT, recording) is not None:
+        if await self.index.recording(TENANT, recording_id) is not None:
             traces.append("index")
         for name, data in {**self.disk.files(), **self.store.objects}.items():
-            if recording in name:
+            if recording_id in name:
                 traces.append(name)
-            plain = decoded(data) if name.endswith(layout.SUFFIX) and recording not in name else b""
+            plain = decoded(data) if name.endswith(layout.SUFFIX) and recording_id not in name else b""
             if MARKER.encode() in data + plain:
                 traces.append(f"in {name}")
         with contextlib.closing(sqlite3.connect(self.index.path)) as copy:
@@ -54,9 +54,9 @@ class RemovalLab(Lab):
                 traces.append("in the index")
         return traces
 
-    def forget_acked(self, recording: str = A) -> None:
+    def forget_acked(self, recording_id: str = A) -> None:
         """From here on nothing of a recording needs to be there."""
-        self.acked.pop(recording, None)
+        self.acked.pop(recording_id, None)
 
 
 lab = functools.partial(lab_of, RemovalLab)

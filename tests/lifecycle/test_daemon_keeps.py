@@ -46,8 +46,8 @@ def restart(daemon: DaemonProcess) -> None:
 
 def fill(daemon: DaemonProcess, key: str, count: int, *, size: int = 100) -> set[str]:
     ids = {new_id() for _ in range(count)}
-    for recording in ids:
-        ask(daemon, key, f"/recordings/{recording}/ingest", an_event(1, text=os.urandom(size // 2).hex()))
+    for recording_id in ids:
+        ask(daemon, key, f"/recordings/{recording_id}/ingest", an_event(1, text=os.urandom(size // 2).hex()))
     return ids
 
 

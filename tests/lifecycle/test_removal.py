@@ -156,11 +156,11 @@ async def test_while_the_store_is_away_the_rest_goes_at_once(tmp_path: Path) -> 
         assert (await life.remover.erase(TENANT, B)).pending == 1
         # Who has just been told that it is away need not be asked for each recording.
         assert life.store.calls["delete_prefix"] == 1
-        for recording in (A, B):
-            assert await life.index.recording(TENANT, recording) is None
-            assert all(recording in trace for trace in await life.find_traces(recording))
+        for recording_id in (A, B):
+            assert await life.index.recording(TENANT, recording_id) is None
+            assert all(recording_id in trace for trace in await life.find_traces(recording_id))
             with pytest.raises(Gone):
-                await open_source(life.registry, TENANT, recording)
+                await open_source(life.registry, TENANT, recording_id)
         # Asked for again, it is tried again, and what had gone is not told twice.
         assert await life.remover.erase(TENANT, A) == Receipt(pending=1)
         assert await life.remover.finish() == 2
@@ -311,16 +311,16 @@ async def test_an_erasure_takes_old_copies_of_the_index_along(
 async def test_all_that_match_are_erased_and_nothing_else(tmp_path: Path) -> None:
     other = b'{"type":5,"timestamp":1,"data":{"tag":"recording-meta","payload":{"mail":"else","k":"1"}}}'
     async with lab(tmp_path) as life:
-        for recording in (A, B):
-            await life.note(recording, METADATA)
+        for recording_id in (A, B):
+            await life.note(recording_id, METADATA)
         await life.note(C, other)
         await rolled_up(life, A, B, C, D)
         mail = METADATA.split(b'"')[-2].decode()
         receipt = await life.remover.erase_matching(TENANT, [("mail", mail)])
         assert (receipt.recordings, receipt.events, receipt.objects) == (2, 6, 2)
-        for recording in (A, B):
-            life.forget_acked(recording)
-            assert await life.find_traces(recording) == []
+        for recording_id in (A, B):
+            life.forget_acked(recording_id)
+            assert await life.find_traces(recording_id) == []
         await life.check(rolled_up=True)
         for filters in ([("mail", mail)], [("mail", "else"), ("k", "2")], [("nobody", "x")]):
             assert await life.remover.erase_matching(TENANT, filters) == Receipt()
@@ -371,14 +371,14 @@ async def test_a_round_of_retention_removes_what_is_too_old_and_spares_the_rest(
 
 async def test_retention_by_bytes_takes_the_oldest_until_the_rest_fits(tmp_path: Path) -> None:
     async with lab(tmp_path) as life:
-        for recording in (A, B, C, D):
-            await rolled_up(life, recording, count=6)
+        for recording_id in (A, B, C, D):
+            await rolled_up(life, recording_id, count=6)
         life.clock.seconds += 3600
         (tenant,) = await life.index.tenants()
         most = (f"{TENANT}={tenant.storage_bytes * 6 // 10}",)
         assert await retention_of(life, tmp_path, retention_bytes_max_of_tenant=most).round() == 2
-        for recording in (A, B):
-            life.forget_acked(recording)
+        for recording_id in (A, B):
+            life.forget_acked(recording_id)
         await life.check(rolled_up=True)
         (tenant,) = await life.index.tenants()
         assert tenant.recordings == 2

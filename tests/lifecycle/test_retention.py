@@ -17,7 +17,7 @@ from rrd.index.sqlite.index import SqliteIndex
 from rrd.lifecycle.retention import (
     LIVE_MS,
     Expiry,
-    Limits,
+    RetentionLimits,
     fair_share,
     limits_of,
     look,
@@ -26,7 +26,7 @@ from rrd.lifecycle.retention import (
 
 HOUR, DAY = 3_600_000, 86_400_000
 NOW = 1_795_400_000_000
-FOR_EVER = Limits(None, {}, 0, {})
+FOR_EVER = RetentionLimits(None, {}, 0, {})
 
 
 def settings(**values: Any) -> Config:
@@ -42,7 +42,7 @@ def a_row(
 
 def decide(
     rows: Sequence[AgeRow],
-    limits: Limits,
+    limits: RetentionLimits,
     *,
     count_max: int = 10**9,
     page: int = 2,
@@ -109,7 +109,7 @@ def test_a_tenant_is_named_once() -> None:
 
 # Deciding
 
-CASES: dict[str, tuple[Limits, list[AgeRow], list[int]]] = {
+CASES: dict[str, tuple[RetentionLimits, list[AgeRow], list[int]]] = {
     "nothing is limited": (FOR_EVER, [a_row(1, age_ms=9999 * DAY)], []),
     "too old goes, old enough stays": (
         FOR_EVER._replace(age_ms=2 * DAY),
@@ -226,7 +226,7 @@ def _rows(draw: st.DrawFn) -> list[AgeRow]:
         AgeRow(
             row_id=2 * number + 1,
             tenant=draw(st.sampled_from(TENANTS)),
-            recording=f"r{number}",
+            recording_id=f"r{number}",
             created_ms=at_ms,
             last_stored_ms=draw(st.integers(at_ms, NOW) | st.just(at_ms)),
             stored_bytes=draw(st.integers(1, 50)),
@@ -237,7 +237,7 @@ def _rows(draw: st.DrawFn) -> list[AgeRow]:
 
 
 LIMITS = st.builds(
-    Limits,
+    RetentionLimits,
     age_ms=st.none() | st.integers(HOUR, 9 * DAY),
     age_ms_of_tenant=st.dictionaries(st.sampled_from(TENANTS), st.none() | st.integers(HOUR, 9 * DAY)),
     bytes_max=st.integers(0, 300),
@@ -248,7 +248,7 @@ LIMITS = st.builds(
 
 @given(_rows(), LIMITS, st.integers(1, 13), st.booleans())
 def test_nothing_goes_that_need_not_and_the_oldest_go_first(
-    rows: list[AgeRow], limits: Limits, page: int, is_quick: bool
+    rows: list[AgeRow], limits: RetentionLimits, page: int, is_quick: bool
 ) -> None:
     goes = decide(rows, limits, page=page, is_quick=is_quick)
     gone = set(ids(goes))
@@ -266,7 +266,7 @@ def test_nothing_goes_that_need_not_and_the_oldest_go_first(
     _check_bytes(goes, stays, live, limits)
 
 
-def _check_bytes(goes: list[Expiry], stays: list[AgeRow], live: set[int], limits: Limits) -> None:
+def _check_bytes(goes: list[Expiry], stays: list[AgeRow], live: set[int], limits: RetentionLimits) -> None:
     """Each rule by bytes: it is kept as far as possible, by the oldest, and not by one more than needed."""
     for tenant, most in limits.bytes_max_of_tenant.items():
         mine = [row for row in stays if row.tenant == tenant]
@@ -320,7 +320,9 @@ def _size(rows: Sequence[AgeRow], tenant: str) -> int:
 
 
 @given(_rows(), LIMITS, st.integers(1, 5))
-def test_a_few_at_a_time_comes_to_the_same(rows: list[AgeRow], limits: Limits, count_max: int) -> None:
+def test_a_few_at_a_time_comes_to_the_same(
+    rows: list[AgeRow], limits: RetentionLimits, count_max: int
+) -> None:
     at_once = set(ids(decide(rows, limits)))
     gone: set[int] = set()
     while step := decide([row for row in rows if row.row_id not in gone], limits, count_max=count_max):
@@ -363,9 +365,9 @@ async def test_the_index_is_asked_for_what_the_planner_wants_to_know(tmp_path: P
             a_row(5, age_ms=0, size=40),
         ):
             await index.apply([_commit(row)])
-        limits = Limits(5 * DAY, {"shop": None}, 0, {"acme": 90})
+        limits = RetentionLimits(5 * DAY, {"shop": None}, 0, {"acme": 90})
         goes = await look(index, limits, now_ms=NOW, count_max=10)
-        assert [(expiry.row.recording, expiry.why) for expiry in goes] == [
+        assert [(expiry.row.recording_id, expiry.why) for expiry in goes] == [
             ("r1", "age"),
             ("r3", "bytes of its tenant"),
         ]
@@ -378,7 +380,7 @@ async def test_the_index_is_asked_for_what_the_planner_wants_to_know(tmp_path: P
 
 def _commit(row: AgeRow) -> Commit:
     return Commit(
-        row_id=row.row_id, tenant=row.tenant, recording=row.recording, created_ms=row.created_ms,
+        row_id=row.row_id, tenant=row.tenant, recording_id=row.recording_id, created_ms=row.created_ms,
         segment=1, segment_size=row.stored_bytes, block_offset=0, block_size=row.stored_bytes,
         extent=Extent(1, 1, 1.0, 1.0, 10, row.last_stored_ms, 0, 0), metadata=(),
     )  # fmt: skip

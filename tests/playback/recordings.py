@@ -22,7 +22,7 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.table import ALWAYS, Between
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, encode_block, encode_identity
 from rrd.segment.pack import pack
-from rrd.segment.run import PackSource
+from rrd.segment.run import PackInput
 from rrd.shelf.holdings import Holdings
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
@@ -111,7 +111,7 @@ def encode(blocks: Segment, *, number: int, first_seq: int, previous_size: int =
 def encode_drafts(drafts: list[BlockDraft], *, number: int, first_seq: int, previous_size: int = 0) -> bytes:
     identity = Identity(
         tenant=TENANT,
-        recording=RECORDING,
+        recording_id=RECORDING,
         number=number,
         salt=f"{number:032x}",
         created_ms=0,
@@ -175,7 +175,7 @@ def roll_up(
 ) -> Holdings:
     """Make an object of the segments from number ``first`` to ``last`` and publish it."""
     rows = snapshot.segments[first - 1 : last]
-    sources = [PackSource(path_of(row.number, row.state), row.size) for row in rows]
+    sources = [PackInput(path_of(row.number, row.state), row.size) for row in rows]
     packed = pack(disk, sources, f"{DATA}/rolling/x", level=1, block_bytes=block_bytes)
     row = ObjectRow.published(
         first, last, packed.extent, last_segment_size=rows[-1].size, size=packed.size, crc32c=packed.crc32c,

@@ -20,7 +20,7 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.hops import in_thread
 from rrd.playback.splice import NDJSON
 from rrd.playback.stream import read_in_order
-from rrd.playback.table import Table, plan
+from rrd.playback.table import PlaybackTable, plan
 from tests.playback.recordings import DATA, Segment, answer, block, put
 from tests.simdisk import SimDisk
 
@@ -53,14 +53,14 @@ class LazyDisk(OsDisk):
         return super().read(path, offset, size)
 
 
-def hops(table: Table, threads: Executor) -> AsyncGenerator[bytes, None]:
+def hops(table: PlaybackTable, threads: Executor) -> AsyncGenerator[bytes, None]:
     return in_thread(read_in_order(table, form=NDJSON, bytes_max=PLENTY), threads=threads)
 
 
 BIG: list[Segment] = [[block(*range(start, start + 100), pad=10_000) for start in range(0, 600, 100)]]
 
 
-def lazy(tmp_path: Path, files: ObjectFiles, segments: list[Segment]) -> tuple[LazyDisk, Table]:
+def lazy(tmp_path: Path, files: ObjectFiles, segments: list[Segment]) -> tuple[LazyDisk, PlaybackTable]:
     disk = LazyDisk()
     model = SimDisk()
     snapshot = put(model, segments)
@@ -113,7 +113,7 @@ async def test_cancelling_returns_at_once_and_frees_everything_when_the_thread_i
     disk, table = lazy(tmp_path, files, BIG)
     disk.gate.clear()
 
-    async def reads(table: Table) -> None:
+    async def reads(table: PlaybackTable) -> None:
         async with aclosing(hops(table, threads)) as chunks:
             async for _ in chunks:
                 pass

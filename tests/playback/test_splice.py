@@ -34,9 +34,9 @@ def test_events_without_marks_get_both_members() -> None:
 
 
 @given(st.text(), st.sampled_from([0, OWN_SEQUENCE]))
-def test_any_recording_id_comes_out_as_itself(recording: str, marks: int) -> None:
-    line = b"".join(Splicer(recording, NDJSON).splice([BODY], [1], bytes([marks])))
-    assert json.loads(line)["recordingId"] == recording
+def test_any_recording_id_comes_out_as_itself(recording_id: str, marks: int) -> None:
+    line = b"".join(Splicer(recording_id, NDJSON).splice([BODY], [1], bytes([marks])))
+    assert json.loads(line)["recordingId"] == recording_id
 
 
 @given(st.integers(1, 4))

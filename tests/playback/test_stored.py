@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rrd.errors import CorruptSegment, StoreAway
 from rrd.objects.files import ObjectFiles
 from rrd.playback.stored import CHUNK_BYTES_MAX, SPAN_BYTES, read_stored, stored_size
-from rrd.playback.table import Table, plan
+from rrd.playback.table import PlaybackTable, plan
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from tests.objects.file_lab import files_of
@@ -42,7 +42,7 @@ from tests.playback.recordings import (
 from tests.simdisk import SimDisk
 
 
-def chunks_of(table: Table) -> Iterator[bytes]:
+def chunks_of(table: PlaybackTable) -> Iterator[bytes]:
     """Read it, a chunk at a time. ``SimDisk`` has half of what is asked for at hand."""
     with ThreadPoolExecutor(1) as threads, asyncio.Runner() as runner:
         chunks = read_stored(table, threads=threads)
@@ -57,7 +57,7 @@ async def following(chunks: AsyncGenerator[bytes, None]) -> bytes | None:
     return await anext(chunks, None)
 
 
-def read(table: Table) -> bytes:
+def read(table: PlaybackTable) -> bytes:
     return b"".join(chunks_of(table))
 
 

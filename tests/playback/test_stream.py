@@ -17,7 +17,7 @@ from rrd.objects.files import ObjectFiles
 from rrd.playback.blocks import CHUNK_BYTES
 from rrd.playback.splice import JSON_ARRAY, NDJSON, Form
 from rrd.playback.stream import CHUNK_BYTES_MAX, read_in_order
-from rrd.playback.table import ALWAYS, Between, Table, plan
+from rrd.playback.table import ALWAYS, Between, PlaybackTable, plan
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
 from tests.playback.recordings import (
@@ -50,11 +50,11 @@ from tests.thoroughness import examples
 PLENTY = 64 << 20
 
 
-def planned(disk: SimDisk, files: ObjectFiles, segments: list[Segment]) -> Table:
+def planned(disk: SimDisk, files: ObjectFiles, segments: list[Segment]) -> PlaybackTable:
     return plan(disk, files, DATA, put(disk, segments))
 
 
-def read(table: Table, form: Form = NDJSON, bytes_max: int = PLENTY) -> bytes:
+def read(table: PlaybackTable, form: Form = NDJSON, bytes_max: int = PLENTY) -> bytes:
     return b"".join(read_in_order(table, form=form, bytes_max=bytes_max))
 
 

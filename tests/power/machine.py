@@ -44,7 +44,7 @@ from tests.objects.memory_store import MemoryStore
 from tests.samples import LIMITS
 from tests.simdisk import PowerCut, SimDisk
 from tests.sources import close_source, open_source
-from tests.wired import DATA, TENANT, Core, LaggingIndex, ManualClock, recording_id, simulated
+from tests.wired import DATA, TENANT, Core, LaggingIndex, ManualClock, numbered_id, simulated
 
 _T = TypeVar("_T")
 
@@ -73,7 +73,7 @@ class Sent(NamedTuple):
 class Account:
     """What one source sent, and how much of it was acked."""
 
-    recording: str
+    recording_id: str
     source_id: int
     sent: list[Sent] = field(default_factory=list)
     acked: int = 0
@@ -143,13 +143,13 @@ class Life(Core):
     async def _play(self, step: Step) -> None:
         match step:
             case Open(slot, recording):
-                await self._open_source(slot, recording_id(recording))
+                await self._open_source(slot, numbered_id(recording))
             case Put(slot, lines, repeat_all):
                 source, account = await self._source(slot)
                 before = [
                     line
                     for other in self.accounts
-                    if other.recording == account.recording
+                    if other.recording_id == account.recording_id
                     for line in other.lines()
                 ]
                 self._put(source, account, [*(before if repeat_all else ()), *lines])
@@ -175,13 +175,13 @@ class Life(Core):
 
     async def _source(self, slot: int) -> tuple[Source, Account]:
         if slot not in self._open:
-            await self._open_source(slot, recording_id(slot % 2))
+            await self._open_source(slot, numbered_id(slot % 2))
         return self._open[slot]
 
-    async def _open_source(self, slot: int, recording: str) -> None:
+    async def _open_source(self, slot: int, recording_id: str) -> None:
         await self._close(slot)
-        source = await open_source(self.registry, TENANT, recording)
-        account = Account(recording, source.id)
+        source = await open_source(self.registry, TENANT, recording_id)
+        account = Account(recording_id, source.id)
         self.accounts.append(account)
         self._open[slot] = source, account
 
@@ -276,9 +276,9 @@ async def check(life: Life, accounts: Sequence[Account], *, complete: bool = Fal
     """
     by_recording: defaultdict[str, list[Account]] = defaultdict(list)
     for account in accounts:
-        by_recording[account.recording].append(account)
-    for recording, senders in by_recording.items():
-        row = await life.index.recording(TENANT, recording)
+        by_recording[account.recording_id].append(account)
+    for recording_id, senders in by_recording.items():
+        row = await life.index.recording(TENANT, recording_id)
         stored = _read(life.disk, row) if row is not None else Stored([], [], Counter())
         _check_events(stored, senders, complete=complete)
         _check_notes(stored, senders)
@@ -352,27 +352,27 @@ async def _check_answers(life: Life, row: RecordingRow, stored: Stored) -> None:
     folded: dict[str, tuple[str, int, int]] = {}
     for key, value, at_ms in stored.notes:
         folded[key] = value, folded.get(key, ("", 0, 0))[1] + 1, at_ms
-    found = await life.index.metadata(TENANT, row.recording)
+    found = await life.index.metadata(TENANT, row.recording_id)
     assert {key: (value, version, at_ms) for key, value, version, at_ms in found} == folded
     table = plan(life.disk, life.files, DATA, Holdings.of(row))
     answer = b"".join(read_in_order(table, form=NDJSON, bytes_max=1 << 20))
-    assert answer == _expected_answer(stored.lines, row.recording)
+    assert answer == _expected_answer(stored.lines, row.recording_id)
 
 
-def _expected_answer(lines: list[bytes], recording: str) -> bytes:
+def _expected_answer(lines: list[bytes], recording_id: str) -> bytes:
     numbered = [
         (check_lines([line], LIMITS, first_line=1).first_ts, seq, line) for seq, line in enumerate(lines, 1)
     ]
     spliced = b',"sequenceId":%d,"recordingId":"%s"}'
     return b"".join(
-        line[:-1] + spliced % (seq, recording.encode()) + b"\n" for _, seq, line in sorted(numbered)
+        line[:-1] + spliced % (seq, recording_id.encode()) + b"\n" for _, seq, line in sorted(numbered)
     )
 
 
 def _read(disk: SimDisk, row: RecordingRow) -> Stored:
     stored = Stored([], [], Counter())
     for segment in row.segments:
-        name = layout.SegmentName(row.tenant, row.recording, segment.number)
+        name = layout.SegmentName(row.tenant, row.recording_id, segment.number)
         places = {layout.active_path(DATA, name), layout.sealed_path(DATA, name)} & disk.files().keys()
         assert len(places) == 1, "a segment is in one place"
         (path,) = places

@@ -66,7 +66,7 @@ async def test_cumulative_posts_are_stored_once(tmp_path: Path, restarts: bool) 
             await life.run(steps)
             accounts += life.accounts
             await check(life, accounts, complete=True)
-            row = await life.index.recording("t", accounts[0].recording)
+            row = await life.index.recording("t", accounts[0].recording_id)
             assert row is not None
             assert row.next_seq == len(accounts[-1].sent) + 1
             state = life.index.states[-1]

@@ -36,8 +36,8 @@ _GONE = (aiohttp.ClientError, ConnectionError, asyncio.TimeoutError)
 class Sender:
     """Makes lines for one recording and sends them until they are acked, whatever happens in between."""
 
-    def __init__(self, name: str, recording: str, rng: random.Random) -> None:
-        self.recording = recording
+    def __init__(self, name: str, recording_id: str, rng: random.Random) -> None:
+        self.recording_id = recording_id
         self.made: list[bytes] = []
         self.unacked: dict[bytes, None] = {}
         self.draining = False
@@ -81,7 +81,7 @@ class SocketSender(Sender):
     """Over a WebSocket with ``ack=true``, a line a message."""
 
     async def run(self, session: aiohttp.ClientSession, url: str) -> None:
-        path = f"{url}/recordings/{self.recording}/ingest/ws?ack=true"
+        path = f"{url}/recordings/{self.recording_id}/ingest/ws?ack=true"
         with contextlib.suppress(*_GONE):
             async with session.ws_connect(path) as socket:
                 sent: list[bytes] = []
@@ -122,7 +122,7 @@ class PostSender(Sender):
     """By POST: all that is not acked, something new, and some that was acked long ago."""
 
     async def run(self, session: aiohttp.ClientSession, url: str) -> None:
-        path = f"{url}/recordings/{self.recording}/ingest"
+        path = f"{url}/recordings/{self.recording_id}/ingest"
         with contextlib.suppress(*_GONE):
             while not (self.draining and not self.unacked):
                 old = self.made[-60:-30]
@@ -142,10 +142,10 @@ class Count(NamedTuple):
     stored: int
 
 
-async def _stored(session: aiohttp.ClientSession, url: str, recording: str) -> list[bytes]:
+async def _stored(session: aiohttp.ClientSession, url: str, recording_id: str) -> list[bytes]:
     """Return a recording's lines as they were sent, having checked their numbers."""
     headers = {"Accept": "application/x-ndjson"}
-    async with session.get(f"{url}/recordings/{recording}/events", headers=headers) as response:
+    async with session.get(f"{url}/recordings/{recording_id}/events", headers=headers) as response:
         body = await response.read()
         if response.status == 404:
             return []
@@ -163,10 +163,10 @@ async def _stored(session: aiohttp.ClientSession, url: str, recording: str) -> l
 async def _check(session: aiohttp.ClientSession, url: str, senders: list[Sender], *, complete: bool) -> int:
     """Compare each recording with what was sent to it. Return how many lines are stored."""
     count = 0
-    for recording in {sender.recording for sender in senders}:
-        stored = await _stored(session, url, recording)
+    for recording_id in {sender.recording_id for sender in senders}:
+        stored = await _stored(session, url, recording_id)
         held = set(stored)
-        mine = [sender for sender in senders if sender.recording == recording]
+        mine = [sender for sender in senders if sender.recording_id == recording_id]
         assert len(held) == len(stored), "a line is stored twice"
         for sender in mine:
             assert sender.acked <= held, "acked and lost"
@@ -188,7 +188,7 @@ def _lines_in_files(data_dir: str, recordings: set[str]) -> set[bytes]:
     lines: set[bytes] = set()
     for path in Path(data_dir).rglob(f"*{layout.SUFFIX}"):
         # A segment says in its name whose it is, an object in its directory's.
-        if any(recording in f"{path.parent.name}/{path.name}" for recording in recordings):
+        if any(recording_id in f"{path.parent.name}/{path.name}" for recording_id in recordings):
             with zstandard.ZstdDecompressor().stream_reader(
                 io.BytesIO(path.read_bytes()), read_across_frames=True
             ) as reader:

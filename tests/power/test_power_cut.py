@@ -129,7 +129,7 @@ async def go_on(ended: Ended, conf: Config, folder: Path, state: bytes | None) -
         # Senders can't know what got through, so they send all of it again, and something new.
         again: list[Step] = []
         for slot, account in enumerate(ended.accounts):
-            number = int(account.recording[-4:])
+            number = int(account.recording_id[-4:])
             lines = (*account.lines(), tied_event(20_000 + slot))
             again += [Open(slot, number), Put(slot, lines), Flush(), Close(slot)]
         await life.run(again)
@@ -342,7 +342,7 @@ async def test_what_a_killed_daemon_left_unsynced_is_not_acked_unless_it_is_safe
         # ... and acks repeats of it. Then the power is cut.
         resent: list[Step] = []
         for slot, account in enumerate(accounts):
-            resent += [Open(slot, int(account.recording[-4:])), Put(slot, tuple(account.lines())), Flush()]
+            resent += [Open(slot, int(account.recording_id[-4:])), Put(slot, tuple(account.lines())), Flush()]
         await again.run(resent)
         accounts = [*accounts, *again.accounts]
         states = again.index.states

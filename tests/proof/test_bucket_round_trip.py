@@ -52,13 +52,13 @@ async def send_corpus(api: Api) -> dict[str, list[bytes]]:
     """POST each recording in several bodies; return id → lines in a replayer's order."""
     sent: dict[str, list[bytes]] = {}
     for name, lines in recordings().items():
-        recording = new_id()
-        sent[recording] = by_time(lines)
+        recording_id = new_id()
+        sent[recording_id] = by_time(lines)
         for start in range(0, len(lines), _BODY_LINES):
-            reply = await api.post(recording, ndjson(lines[start : start + _BODY_LINES]))
+            reply = await api.post(recording_id, ndjson(lines[start : start + _BODY_LINES]))
             assert reply.status == 200, reply.body
         meta = await api.request(
-            "POST", f"/recordings/{recording}/meta", body=b'{"name":"%s"}' % name.encode()
+            "POST", f"/recordings/{recording_id}/meta", body=b'{"name":"%s"}' % name.encode()
         )
         assert meta.status == 200
     return sent
@@ -81,11 +81,11 @@ def lose_index(data_dir: Path) -> None:
 async def check_all(api: Api, sent: dict[str, list[bytes]]) -> None:
     listed = (await api.get("/recordings?limit=100")).json()["recordings"]
     assert {entry["recordingId"] for entry in listed} == sent.keys()
-    for recording, lines in sent.items():
-        numbered = await api.numbered(recording)
+    for recording_id, lines in sent.items():
+        numbered = await api.numbered(recording_id)
         assert [line for _, line in numbered] == lines
         assert sorted(number for number, _ in numbered) == list(range(1, len(lines) + 1))
-        assert (await api.metadata(recording))["name"] in recordings()
+        assert (await api.metadata(recording_id))["name"] in recordings()
 
 
 async def test_the_corpus_comes_back_byte_for_byte(tmp_path: Path, store_settings: dict[str, Any]) -> None:
@@ -96,11 +96,11 @@ async def test_the_corpus_comes_back_byte_for_byte(tmp_path: Path, store_setting
         await check_all(api, sent)
         statistics = (await api.get("/statistics")).json()
         # What comes late goes on behind what is in the store, and a repeat is still a repeat.
-        recording, lines = next(iter(sent.items()))
+        recording_id, lines = next(iter(sent.items()))
         late = b'{"type":3,"timestamp":1,"data":{"late":true}}'
-        reply = await api.post(recording, ndjson([lines[0], late]))
+        reply = await api.post(recording_id, ndjson([lines[0], late]))
         assert reply.json() == {"successful_rows": 1, "quarantined_rows": 0, "duplicate_rows": 1}
-        sent[recording] = [late, *lines]
+        sent[recording_id] = [late, *lines]
         await nothing_local(daemon)
         await check_all(api, sent)
     lose_index(tmp_path)
@@ -156,5 +156,5 @@ async def test_reads_of_what_is_in_a_bucket_that_is_away_say_so_and_all_else_goe
 
 
 async def check_lines(api: Api, sent: dict[str, list[bytes]]) -> None:
-    for recording, lines in sent.items():
-        assert await api.events(recording) == lines
+    for recording_id, lines in sent.items():
+        assert await api.events(recording_id) == lines

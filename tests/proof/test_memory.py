@@ -58,13 +58,13 @@ def _segments(data_dir: str) -> list[Path]:
 
 async def _peaks(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
     settings = {"seal_idle_s": 2, "rollup_delay_s": 3600, "keep_local_s": 0} | settings
-    recording = "00000000-0000-4000-8000-000000000500"
+    recording_id = "00000000-0000-4000-8000-000000000500"
     daemon = DaemonProcess(folder, **settings)
     with daemon:
         headers = {"Authorization": f"Bearer {daemon.key()}", "Content-Type": "application/x-ndjson"}
         timeout = aiohttp.ClientTimeout(total=600)
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-            url = f"{daemon.url}/recordings/{recording}"
+            url = f"{daemon.url}/recordings/{recording_id}"
             count = size = 0
             for body in await asyncio.to_thread(_bodies):
                 async with session.post(f"{url}/ingest", data=io.BytesIO(body)) as answer:

@@ -60,7 +60,7 @@ def victims(daemon: DaemonProcess) -> tuple[Victim, Victim]:
 
 async def stored(daemon: DaemonProcess, account: Account, honest: Victim) -> int:
     headers = {"Authorization": f"Bearer {honest.key}", "Accept": "application/x-ndjson"}
-    path = f"{daemon.url}/recordings/{account.recording}/events"
+    path = f"{daemon.url}/recordings/{account.recording_id}/events"
     async with aiohttp.ClientSession(headers=headers) as session, session.get(path) as answer:
         assert answer.status == 200, await answer.text()
         return len({json.loads(line)["timestamp"] for line in (await answer.read()).splitlines()})

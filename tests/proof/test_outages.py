@@ -36,8 +36,8 @@ class _Load:
                 await asyncio.sleep(0.05)
 
     async def _visit(self, number: int) -> None:
-        recording = str(uuid.uuid4())
-        lines = self.sent.setdefault(recording, [])
+        recording_id = str(uuid.uuid4())
+        lines = self.sent.setdefault(recording_id, [])
         for turn in range(3):
             body = [
                 b'{"type":3,"timestamp":%d,"data":{"visit":%d,"text":"%s"}}'
@@ -45,7 +45,7 @@ class _Load:
                 for step in range(20)
             ]
             async with self._session.post(
-                f"{self._url}/recordings/{recording}/ingest", data=b"\n".join(body)
+                f"{self._url}/recordings/{recording_id}/ingest", data=b"\n".join(body)
             ) as answer:
                 if answer.status == 200:
                     lines += body
@@ -72,9 +72,9 @@ def _local(data_dir: str) -> list[Path]:
     return [path for place in ("active", "sealed") for path in Path(data_dir, place).rglob("*.zst")]
 
 
-async def _read(session: aiohttp.ClientSession, url: str, recording: str) -> list[bytes]:
+async def _read(session: aiohttp.ClientSession, url: str, recording_id: str) -> list[bytes]:
     headers = {"Accept": "application/x-ndjson"}
-    async with session.get(f"{url}/recordings/{recording}/events", headers=headers) as answer:
+    async with session.get(f"{url}/recordings/{recording_id}/events", headers=headers) as answer:
         assert answer.status == 200, await answer.text()
         body = await answer.read()
     return [line.partition(b',"sequenceId":')[0] + b"}" for line in body.splitlines()]
@@ -107,8 +107,8 @@ async def test_a_minute_of_outages_under_load_costs_nothing(tmp_path: Path) -> N
                     await until(
                         lambda: not _local(daemon.data_dir), what="the backlog to drain", deadline_s=400
                     )
-                    for recording, lines in load.sent.items():
-                        assert await _read(session, daemon.url, recording) == lines
+                    for recording_id, lines in load.sent.items():
+                        assert await _read(session, daemon.url, recording_id) == lines
                 log = daemon.log()
     assert "Traceback" not in log
     print(

@@ -42,10 +42,10 @@ def _body(rng: random.Random, start: int) -> bytes:
     )
 
 
-async def _events(session: aiohttp.ClientSession, url: str, recording: str) -> list[bytes] | None:
+async def _events(session: aiohttp.ClientSession, url: str, recording_id: str) -> list[bytes] | None:
     """Return a recording's events as they were sent; None if there is no such recording any more."""
     headers = {"Accept": "application/x-ndjson"}
-    async with session.get(f"{url}/recordings/{recording}/events", headers=headers) as answer:
+    async with session.get(f"{url}/recordings/{recording_id}/events", headers=headers) as answer:
         if answer.status == 404:
             return None
         assert answer.status == 200, await answer.text()
@@ -64,13 +64,13 @@ class _Load:
         self.acked: dict[str, bytes] = {}
         self.problems: list[str] = []
 
-    async def post(self, recording: str) -> int:
+    async def post(self, recording_id: str) -> int:
         body = _body(self._rng, self._start)
         self._start += 100
-        async with self._session.post(f"{self._url}/recordings/{recording}/ingest", data=body) as answer:
+        async with self._session.post(f"{self._url}/recordings/{recording_id}/ingest", data=body) as answer:
             told = await answer.json()
             if answer.status == 200:
-                self.acked[recording] = self.acked.get(recording, b"") + body
+                self.acked[recording_id] = self.acked.get(recording_id, b"") + body
             elif answer.status == 507:
                 assert told["error"]["code"] == "disk_full", told
             else:
@@ -100,16 +100,16 @@ async def _fill_and_free(small_disk: Path, folder: Path, *, by_retention: bool) 
             assert not load.problems
             free = os.statvfs(small_disk)
             assert free.f_bavail * free.f_frsize > 2 * MIB, "refused early, with room left to work in"
-            for recording, body in list(load.acked.items())[:5]:
-                assert b"".join(await _events(session, daemon.url, recording) or ()) == body
+            for recording_id, body in list(load.acked.items())[:5]:
+                assert b"".join(await _events(session, daemon.url, recording_id) or ()) == body
             if not by_retention:
-                for recording in list(load.acked)[::2]:
+                for recording_id in list(load.acked)[::2]:
                     headers = {"Authorization": f"Bearer {eraser}"}
-                    url = f"{daemon.url}/recordings/{recording}"
+                    url = f"{daemon.url}/recordings/{recording_id}"
                     async with session.delete(url, headers=headers) as answer:
                         assert answer.status == 200, await answer.text()
                         assert (await answer.json())["events"] > 0
-                    del load.acked[recording]
+                    del load.acked[recording_id]
             taken: list[str] = []
 
             async def takes() -> bool:
@@ -120,8 +120,8 @@ async def _fill_and_free(small_disk: Path, folder: Path, *, by_retention: bool) 
             assert not load.problems
             # Retention takes the oldest; what is listed must be whole, and the newest must be there.
             kept = 0
-            for recording, body in load.acked.items():
-                found = await _events(session, daemon.url, recording)
+            for recording_id, body in load.acked.items():
+                found = await _events(session, daemon.url, recording_id)
                 if found is None:
                     assert by_retention
                     continue

@@ -52,15 +52,15 @@ async def marker(server: S3Server) -> Marker:
 
 
 async def test_a_start_does_not_wait_for_a_store_that_is_silent(server: S3Server, tmp_path: Path) -> None:
-    recording = new_id()
+    recording_id = new_id()
     await has_lived(tmp_path / "data", **patient(server))
     server.stop()
     async with asyncio.timeout(120):
         async with running(tmp_path / "data", **patient(server)) as daemon, visiting(daemon) as api:
-            assert (await api.post(recording, ndjson(LINES))).status == 200
+            assert (await api.post(recording_id, ndjson(LINES))).status == 200
             server.cont()
             await nothing_local(daemon)
-            assert await api.events(recording) == by_time(LINES)
+            assert await api.events(recording_id) == by_time(LINES)
     own = read_own(str(tmp_path / "data"), OsDisk())
     assert own is not None
     assert (await marker(server)).id == own.id
@@ -74,14 +74,14 @@ async def test_a_store_that_turns_out_to_be_another_s_is_not_changed(
     mark = await marker(server)
     await has_lived(tmp_path / "second")
     server.stop()
-    recording = new_id()
+    recording_id = new_id()
     async with running(tmp_path / "second", **patient(server)) as daemon, visiting(daemon) as api:
-        assert (await api.post(recording, ndjson(LINES))).status == 200
+        assert (await api.post(recording_id, ndjson(LINES))).status == 200
         server.cont()
         await until(
             lambda: "belongs to another data directory" in caplog.text, what="the roll-up to be refused"
         )
-        assert await api.events(recording) == by_time(LINES)
+        assert await api.events(recording_id) == by_time(LINES)
         assert [info.key async for info in daemon.parts.store.list()] == []
         assert daemon.segments("sealed")
     assert await marker(server) == mark

@@ -28,7 +28,7 @@ LATE = b'{"type":3,"timestamp":9999,"data":{}}'
 @pytest.mark.parametrize("is_late_rolled_up", [True, False], ids=["late in an object", "late in a segment"])
 async def test_every_event_is_there_and_readable_again(tmp_path: Path, *, is_late_rolled_up: bool) -> None:
     data, right, wrong = (tmp_path / name for name in ("data", "right", "wrong"))
-    recording = new_id()
+    recording_id = new_id()
 
     async def rrd(*arguments: str) -> str:
         done = await asyncio.to_thread(
@@ -42,7 +42,7 @@ async def test_every_event_is_there_and_readable_again(tmp_path: Path, *, is_lat
         return done.stdout + done.stderr
 
     async with running(data, objects_dir=str(right), **_SOON) as daemon, visiting(daemon) as api:
-        assert (await api.post(recording, ndjson(LINES))).status == 200
+        assert (await api.post(recording_id, ndjson(LINES))).status == 200
         await nothing_local(daemon)
     (kept,) = right.rglob("*.ndjson.zst")
     before = kept.read_bytes()
@@ -56,7 +56,7 @@ async def test_every_event_is_there_and_readable_again(tmp_path: Path, *, is_lat
     (right / MARKER_KEY).unlink()
     settings = _SOON if is_late_rolled_up else _SOON | {"seal_idle_s": 1000}
     async with running(data, objects_dir=str(wrong), **settings) as daemon, visiting(daemon) as api:
-        assert (await api.post(recording, ndjson([LATE]))).status == 200
+        assert (await api.post(recording_id, ndjson([LATE]))).status == 200
         if is_late_rolled_up:
             await nothing_local(daemon)
     # The setting is put right, and no command changes anything before that is said.
@@ -79,5 +79,5 @@ async def test_every_event_is_there_and_readable_again(tmp_path: Path, *, is_lat
     async with running(data, objects_dir=str(right), **_SOON) as daemon, visiting(daemon) as api:
         key = daemon.key("all")
         for path in list(right.rglob("*.ndjson.zst")):
-            await rrd("import", str(path), "--recording", recording, "--url", daemon.url, "--key", key)
-        assert await api.events(recording) == by_time([*LINES, LATE])
+            await rrd("import", str(path), "--recording", recording_id, "--url", daemon.url, "--key", key)
+        assert await api.events(recording_id) == by_time([*LINES, LATE])

@@ -37,19 +37,19 @@ class Served(NamedTuple):
     proxy: Proxy
     visitor: aiohttp.ClientSession
 
-    async def post(self, recording: str, body: bytes, **headers: str) -> int:
+    async def post(self, recording_id: str, body: bytes, **headers: str) -> int:
         headers = {
             "Authorization": f"Bearer {self.api.key}",
             "Content-Type": "application/x-ndjson",
         } | headers
-        url = f"{self.proxy.url}/recordings/{recording}/ingest"
+        url = f"{self.proxy.url}/recordings/{recording_id}/ingest"
         async with self.visitor.post(url, data=io.BytesIO(body), headers=headers) as reply:
             await reply.read()
             return reply.status
 
-    async def open_socket(self, recording: str) -> aiohttp.ClientWebSocketResponse:
+    async def open_socket(self, recording_id: str) -> aiohttp.ClientWebSocketResponse:
         """Open a socket that hears of each flush."""
-        url = f"{self.proxy.url}/recordings/{recording}/ingest/ws?ack=true&token={self.api.key}"
+        url = f"{self.proxy.url}/recordings/{recording_id}/ingest/ws?ack=true&token={self.api.key}"
         return await self.visitor.ws_connect(url)
 
 
@@ -89,8 +89,8 @@ async def test_a_reload_with_a_changed_configuration_does_to_sockets_what_the_fi
     served: Served,
 ) -> None:
     """Either way nothing is lost that was acked, and a new socket works at once."""
-    recording, lines = new_id(), some_events(40)
-    socket = await served.open_socket(recording)
+    recording_id, lines = new_id(), some_events(40)
+    socket = await served.open_socket(recording_id)
     await send(socket, lines[:20])
     await served.proxy.reload()
     if served.proxy.keeps_sockets:
@@ -103,25 +103,25 @@ async def test_a_reload_with_a_changed_configuration_does_to_sockets_what_the_fi
                 assert orjson.loads(message.data)["type"] == "upstream-result"
         assert socket.closed
         lines = [*lines[:20], *lines[30:]]
-    other = await served.open_socket(recording)
+    other = await served.open_socket(recording_id)
     await send(other, lines[-10:])
     await other.close()
-    assert await served.api.events(recording) == lines
+    assert await served.api.events(recording_id) == lines
 
 
 async def test_large_bodies_and_long_heads_pass(served: Served) -> None:
-    recording = new_id()
+    recording_id = new_id()
     lines = some_events(4, text="x" * 5_000_000)
-    assert await served.post(recording, ndjson(lines), Cookie="c=" + "y" * HEAD_BYTES) == 200
-    assert len(await served.api.events(recording)) == len(lines)
+    assert await served.post(recording_id, ndjson(lines), Cookie="c=" + "y" * HEAD_BYTES) == 200
+    assert len(await served.api.events(recording_id)) == len(lines)
 
 
 async def test_a_visitors_address_is_what_the_proxy_was_called_from(served: Served) -> None:
     """What the visitor says of it itself counts for nothing."""
-    recording = new_id()
+    recording_id = new_id()
     body = ndjson([meta_event(1, includePii=True), *some_events(1)])
-    assert await served.post(recording, body, **{"X-Forwarded-For": "203.0.113.9"}) == 200
-    assert (await served.api.metadata(recording))["ipAddress"] == VISITOR
+    assert await served.post(recording_id, body, **{"X-Forwarded-For": "203.0.113.9"}) == 200
+    assert (await served.api.metadata(recording_id))["ipAddress"] == VISITOR
 
 
 async def test_errors_reach_the_page_as_rrd_words_them(served: Served) -> None:

@@ -22,9 +22,9 @@ from tests.power.machine import Life, Put, Rest, check, config, disk_of, lived, 
 from tests.samples import batch, event
 from tests.simdisk import SimDisk
 from tests.sources import open_source
-from tests.wired import TENANT, LaggingIndex, recording_id
+from tests.wired import TENANT, LaggingIndex, numbered_id
 
-A, B = recording_id(0), recording_id(1)
+A, B = numbered_id(0), numbered_id(1)
 
 
 class GatedDisk(SimDisk):
@@ -63,8 +63,8 @@ class FailingIndex(LaggingIndex):
         await super().apply(commits)
 
 
-async def _source(life: Life, recording: str = A) -> Source:
-    return await open_source(life.registry, TENANT, recording)
+async def _source(life: Life, recording_id: str = A) -> Source:
+    return await open_source(life.registry, TENANT, recording_id)
 
 
 _send = Life.post
@@ -355,7 +355,7 @@ async def test_open_files_are_bounded(tmp_path: Path) -> None:
     disk = SimDisk(random.Random(0))
     async with lived(disk, config(), tmp_path, None) as life:
         for number in range(6):
-            await _send(life, event(1), recording=recording_id(number))
+            await _send(life, event(1), recording_id=numbered_id(number))
             assert disk.open_handles <= config().open_segments_max
         assert await _send(life, event(2)) == Tally(stored=1)
 
@@ -373,7 +373,7 @@ async def test_those_that_write_in_turns_keep_their_files_open_while_there_is_ro
     async with lived(disk, config(), tmp_path, None) as life:
         for turn in range(3):
             for number in range(3):
-                await _send(life, event(turn), recording=recording_id(number))
+                await _send(life, event(turn), recording_id=numbered_id(number))
         # Two may stay open, so that only the third is opened each time.
         assert disk.opened == 3 + 2
 
@@ -382,11 +382,11 @@ async def test_an_idle_file_makes_room_for_busy_ones(tmp_path: Path) -> None:
     disk = CountingDisk(random.Random(0))
     async with lived(disk, config(), tmp_path, None) as life:
         for number in range(2):
-            await _send(life, event(1), recording=recording_id(number))
+            await _send(life, event(1), recording_id=numbered_id(number))
         life.clock.seconds += 11
         for turn in range(3):
             for number in (2, 3):
-                await _send(life, event(turn), recording=recording_id(number))
+                await _send(life, event(turn), recording_id=numbered_id(number))
         assert disk.opened == 4
 
 

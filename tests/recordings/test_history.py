@@ -13,7 +13,7 @@ from rrd.errors import CorruptSegment, StoreAway
 from rrd.recordings.history import History, LineKeys, StaleHistory, line_keys, metadata_digest
 from rrd.segment.format import BlockDraft, MetadataNote
 from rrd.segment.pack import pack
-from rrd.segment.run import PackSource
+from rrd.segment.run import PackInput
 from rrd.segment.scan import scan
 from tests.objects.file_lab import files_of
 from tests.objects.memory_store import MemoryStore
@@ -196,7 +196,7 @@ def rolled_up(
     blocks: list[list[int]], *, notes: tuple[MetadataNote, ...] = (), keep: tuple[int, ...] = ()
 ) -> tuple[MemoryStore, int]:
     disk, size = on_disk(blocks, notes=notes)
-    pack(disk, [PackSource(PATH, size)], "/data/x", level=1, block_bytes=60, keep_sources=keep)
+    pack(disk, [PackInput(PATH, size)], "/data/x", level=1, block_bytes=60, keep_sources=keep)
     data = disk.read("/data/x", 0, 1 << 20)
     return MemoryStore({KEY: data}), len(data)
 

@@ -27,7 +27,7 @@ class Woken:
         self.waiting = Waiting()
         self.recording = Recording(
             tenant="t",
-            recording="r",
+            recording_id="r",
             created_ms=5,
             used_at=0.0,
             row=row,

@@ -19,17 +19,17 @@ from tests.power.machine import Life, config, lived
 from tests.samples import batch, event
 from tests.simdisk import SimDisk
 from tests.sources import close_source, open_source
-from tests.wired import DATA, TENANT, recording_id
+from tests.wired import DATA, TENANT, numbered_id
 
-A, B, C = (recording_id(number) for number in range(3))
+A, B, C = (numbered_id(number) for number in range(3))
 
 
 def _disk() -> SimDisk:
     return SimDisk(random.Random(0))
 
 
-async def _source(life: Life, recording: str = A) -> Source:
-    return await open_source(life.registry, TENANT, recording)
+async def _source(life: Life, recording_id: str = A) -> Source:
+    return await open_source(life.registry, TENANT, recording_id)
 
 
 _send = Life.post
@@ -40,8 +40,8 @@ async def _rest(life: Life) -> None:
     await life.registry.seal_idle()
 
 
-async def _states(life: Life, recording: str = A) -> list[str]:
-    row = await life.index.recording(TENANT, recording)
+async def _states(life: Life, recording_id: str = A) -> list[str]:
+    row = await life.index.recording(TENANT, recording_id)
     return [segment.state for segment in row.segments] if row is not None else []
 
 
@@ -75,11 +75,11 @@ async def test_more_recordings_than_allowed_are_refused_while_all_are_written_to
 async def test_place_is_made_by_sealing_what_is_idle(tmp_path: Path) -> None:
     disk = _disk()
     async with lived(disk, config(recordings_max=1), tmp_path, None) as life:
-        await _send(life, event(1), recording=A)
-        await _send(life, event(1), recording=B)
+        await _send(life, event(1), recording_id=A)
+        await _send(life, event(1), recording_id=B)
         assert await _states(life, A) == ["sealed"]
         assert await _states(life, B) == ["active"]
-        assert await _send(life, event(1), event(2), recording=A) == Tally(stored=1, duplicates=1)
+        assert await _send(life, event(1), event(2), recording_id=A) == Tally(stored=1, duplicates=1)
 
 
 async def test_openers_that_crowd_each_other_out_never_get_a_recording_that_is_gone(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_openers_that_crowd_each_other_out_never_get_a_recording_that_is_g
                 line = event(100 * number + step)
                 while True:
                     try:
-                        tally = await _send(life, line, recording=recording_id(number % 5))
+                        tally = await _send(life, line, recording_id=numbered_id(number % 5))
                     except TooManyRecordings:
                         await asyncio.sleep(0)
                         continue
@@ -99,7 +99,7 @@ async def test_openers_that_crowd_each_other_out_never_get_a_recording_that_is_g
 
         await asyncio.wait_for(asyncio.gather(*(send(number) for number in range(10))), 30)
         for number in range(5):
-            row = await life.index.recording(TENANT, recording_id(number))
+            row = await life.index.recording(TENANT, numbered_id(number))
             assert row is not None
             assert row.next_seq == 11
 
@@ -150,16 +150,16 @@ async def test_what_was_active_at_the_start_is_sealed_though_nobody_comes_back(t
     disk = _disk()
     async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
-        await _send(life, event(1), recording=recording_id(1))
+        await _send(life, event(1), recording_id=numbered_id(1))
     async with lived(disk, config(), tmp_path, None) as life:
         # One of them is gone on with.
-        await _send(life, event(2), recording=recording_id(1))
+        await _send(life, event(2), recording_id=numbered_id(1))
         life.clock.seconds += 6
-        await _send(life, event(3), recording=recording_id(1))
+        await _send(life, event(3), recording_id=numbered_id(1))
         life.clock.seconds += 6
         await _until_swept(life)
         assert await _states(life) == ["sealed"]
-        assert await _states(life, recording_id(1)) == ["active"]
+        assert await _states(life, numbered_id(1)) == ["active"]
 
 
 async def _until_swept(life: Life) -> None:
@@ -183,7 +183,7 @@ async def test_an_expelled_recording_tells_its_senders_that_it_is_gone(tmp_path:
             await source.flush()
         assert life.registry.take_late_lines() == {(TENANT, A): 1}
         await close_source(source)
-        await life.registry.expel(TENANT, recording_id(3))
+        await life.registry.expel(TENANT, numbered_id(3))
 
 
 async def test_a_recording_that_could_not_be_sealed_is_gone_on_with(tmp_path: Path) -> None:
@@ -235,12 +235,12 @@ async def test_whoever_comes_while_a_recording_is_let_go_finds_it_anew(tmp_path:
 async def test_two_who_make_place_at_once_seal_each_recording_once(tmp_path: Path) -> None:
     async with lived(_disk(), config(recordings_max=3), tmp_path, None) as life:
         for number in range(3):
-            await _send(life, event(1), recording=recording_id(number))
+            await _send(life, event(1), recording_id=numbered_id(number))
         life.clock.seconds += 11
-        opened = [_send(life, event(1), recording=recording_id(number)) for number in (3, 4, 5)]
+        opened = [_send(life, event(1), recording_id=numbered_id(number)) for number in (3, 4, 5)]
         await asyncio.gather(*opened, life.registry.seal_idle(), life.registry.seal_idle())
         for number in range(3):
-            assert await _states(life, recording_id(number)) == ["sealed"]
+            assert await _states(life, numbered_id(number)) == ["sealed"]
 
 
 async def test_a_segment_that_cannot_be_moved_stays_readable_and_the_recording_goes_on(
@@ -303,7 +303,7 @@ async def test_a_failing_close_holds_up_nobody(tmp_path: Path) -> None:
     disk = _DiskThatFailsToClose(random.Random(0))
     async with lived(disk, config(recordings_max=3), tmp_path, None) as life:
         for number in range(6):
-            assert await _send(life, event(1), recording=recording_id(number)) == Tally(stored=1)
+            assert await _send(life, event(1), recording_id=numbered_id(number)) == Tally(stored=1)
         await _rest(life)
         assert await asyncio.wait_for(_send(life, event(1), event(2)), 20) == Tally(stored=1, duplicates=1)
         await asyncio.wait_for(life.registry.stop(), 20)

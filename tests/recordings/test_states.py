@@ -27,9 +27,9 @@ from tests.samples import batch, event
 from tests.simdisk import SimDisk
 from tests.sources import open_source
 from tests.thoroughness import examples
-from tests.wired import TENANT, recording_id
+from tests.wired import TENANT, numbered_id
 
-A, B = recording_id(0), recording_id(1)
+A, B = numbered_id(0), numbered_id(1)
 
 STATES, STEPS = get_args(State), get_args(Taken)
 
@@ -173,9 +173,9 @@ def _reachable(stage: str) -> set[str]:
 async def _stages(life: Life) -> dict[tuple[str, int], str]:
     found: dict[tuple[str, int], str] = {}
     for number in range(3):
-        row = await life.index.recording(TENANT, recording_id(number))
+        row = await life.index.recording(TENANT, numbered_id(number))
         for segment in row.segments if row is not None else ():
-            name = (recording_id(number), segment.number)
+            name = (numbered_id(number), segment.number)
             is_finished = (TENANT, *name) in life.registry._sealer._finished
             found[name] = "finished" if is_finished else segment.state
     return found
@@ -191,7 +191,7 @@ async def test_whatever_is_done_goes_along_the_tables(tmp_path: Path, steps: lis
         before: dict[tuple[str, int], str] = {}
         for step in steps:
             if isinstance(step, int):
-                await life._until_cut(life.registry.expel(TENANT, recording_id(step)))
+                await life._until_cut(life.registry.expel(TENANT, numbered_id(step)))
             else:
                 with contextlib.suppress(Gone):
                     await life.run([step])

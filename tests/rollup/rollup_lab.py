@@ -41,14 +41,14 @@ from rrd.wire.events import Batch, check_lines
 from tests.objects.memory_store import MemoryStore
 from tests.samples import LIMITS
 from tests.simdisk import PowerCut, SimDisk
-from tests.wired import DATA, TENANT, Core, LaggingIndex, ManualClock, content, recording_id, simulated
+from tests.wired import DATA, TENANT, Core, LaggingIndex, ManualClock, content, numbered_id, simulated
 
 __all__ = ["DATA", "TENANT"]
 
 _T = TypeVar("_T")
 _L = TypeVar("_L", bound="Lab")
 
-A, B, C, D = (recording_id(number) for number in range(4))
+A, B, C, D = (numbered_id(number) for number in range(4))
 
 
 def event(number: int, *, pad: int = 0, kind: int = 3) -> bytes:
@@ -176,10 +176,10 @@ class SwitchedIndex(LaggingIndex):
         await self.switch.at("evicted", lambda: evicted(row_id, first_number))
         self.states.append(self._bytes())
 
-    async def remove(self, tenant: str, recording: str) -> RemovedRecording | None:
+    async def remove(self, tenant: str, recording_id: str) -> RemovedRecording | None:
         remove = super().remove
         try:
-            return await self.switch.at("remove", lambda: remove(tenant, recording))
+            return await self.switch.at("remove", lambda: remove(tenant, recording_id))
         finally:
             # Synced: no end of a life takes it back.
             self.begin()
@@ -230,19 +230,19 @@ class Lab(Core):
         super().__init__(parts, seams)
         self.acked: defaultdict[str, list[bytes]] = defaultdict(list)
 
-    async def send(self, recording: str, lines: Iterable[bytes], *, block: int = 4) -> None:
+    async def send(self, recording_id: str, lines: Iterable[bytes], *, block: int = 4) -> None:
         """Send lines, ``block`` of them at a time, each time until they are acked."""
         rest = list(lines)
-        async with self.registry.source(TENANT, recording) as source:
+        async with self.registry.source(TENANT, recording_id) as source:
             while rest:
                 part, rest = rest[:block], rest[block:]
                 source.put(check_batch(*part))
                 await source.flush()
-                self.acked[recording] += [line for line in part if line.startswith(b"{")]
+                self.acked[recording_id] += [line for line in part if line.startswith(b"{")]
 
-    async def note(self, recording: str, line: bytes) -> None:
+    async def note(self, recording_id: str, line: bytes) -> None:
         """Send a line that is no event of the stream: metadata."""
-        async with self.registry.source(TENANT, recording) as source:
+        async with self.registry.source(TENANT, recording_id) as source:
             source.put(check_batch(line))
             await source.flush()
 
@@ -253,21 +253,21 @@ class Lab(Core):
 
     async def fill(self, *recordings: str, count: int = 12, pad: int = 400) -> None:
         """Send ``count`` events to each recording, in turn, and have them sealed."""
-        for recording in recordings:
-            start = 100 * len(self.acked[recording])
-            await self.send(recording, [event(start + number, pad=pad) for number in range(count)])
+        for recording_id in recordings:
+            start = 100 * len(self.acked[recording_id])
+            await self.send(recording_id, [event(start + number, pad=pad) for number in range(count)])
         await self.rest()
 
-    async def row(self, recording: str) -> RecordingRow:
-        row = await self.index.recording(TENANT, recording)
+    async def row(self, recording_id: str) -> RecordingRow:
+        row = await self.index.recording(TENANT, recording_id)
         assert row is not None
         return row
 
-    async def states(self, recording: str) -> list[str]:
-        return [segment.state for segment in (await self.row(recording)).segments]
+    async def states(self, recording_id: str) -> list[str]:
+        return [segment.state for segment in (await self.row(recording_id)).segments]
 
-    async def published(self, recording: str) -> list[ObjectRow]:
-        return [each for each in (await self.row(recording)).objects if each.state == "published"]
+    async def published(self, recording_id: str) -> list[ObjectRow]:
+        return [each for each in (await self.row(recording_id)).objects if each.state == "published"]
 
     def sealed_files(self) -> set[str]:
         return {path for path in self.disk.files() if path.startswith(f"{DATA}/sealed/")}
@@ -300,12 +300,12 @@ class Lab(Core):
         """Every acked line is there once; ``rolled_up``: in objects alone, and nothing lies about."""
         keys: set[str] = set()
         files: set[str] = set()
-        for recording, lines in self.acked.items():
-            row = await self.row(recording)
+        for recording_id, lines in self.acked.items():
+            row = await self.row(recording_id)
             assert self._lines(row) == lines, "not what was acked, in its order"
             keys |= {key_of(row, each) for each in row.objects if each.state == "published"}
             for segment in row.segments:
-                name = SegmentName(TENANT, recording, segment.number)
+                name = SegmentName(TENANT, recording_id, segment.number)
                 place = layout.active_path if segment.state == "active" else layout.sealed_path
                 files.add(place(DATA, name))
             if rolled_up:
@@ -335,14 +335,14 @@ class Lab(Core):
         return [line for number in sorted(parts) for line in parts[number].splitlines()]
 
     def _segment(self, row: RecordingRow, segment: SegmentRow) -> bytes:
-        name = SegmentName(TENANT, row.recording, segment.number)
+        name = SegmentName(TENANT, row.recording_id, segment.number)
         place = layout.active_path if segment.state == "active" else layout.sealed_path
         return self.disk.files()[place(DATA, name)][: segment.size]
 
 
 def key_of(row: RecordingRow, each: ObjectRow) -> str:
     return layout.object_key(
-        SegmentName(TENANT, row.recording, each.first_number),
+        SegmentName(TENANT, row.recording_id, each.first_number),
         created_ms=row.created_ms,
         first_seq=each.first_seq,
         event_count=each.event_count,
@@ -397,7 +397,7 @@ async def lab_of(
 
     def make(parts: Parts, seams: Seams) -> _L:
         made = kind(parts, seams)
-        made.acked.update({recording: list(lines) for recording, lines in world.acked.items()})
+        made.acked.update({recording_id: list(lines) for recording_id, lines in world.acked.items()})
         return made
 
     async with simulated(

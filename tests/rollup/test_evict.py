@@ -35,11 +35,11 @@ async def at_work(evictor: Evictor) -> AsyncIterator[None]:
 async def kept(folder: Path, *recordings: str, disk: SimDisk | None = None) -> AsyncIterator[Lab]:
     """A life with recordings that were rolled up an hour after each other, and are still here."""
     async with lab(folder, settings(keep_local_s=DAY_S), disk=disk) as life:
-        for recording in recordings:
-            await life.fill(recording)
+        for recording_id in recordings:
+            await life.fill(recording_id)
             await life.rollup.drain()
             life.clock.seconds += 3600
-            assert set(await life.states(recording)) == {"rolled"}
+            assert set(await life.states(recording_id)) == {"rolled"}
         yield life
 
 
@@ -103,7 +103,7 @@ async def test_what_is_being_read_or_claimed_stays_for_now(tmp_path: Path) -> No
         async with life.claims.exclusive(TENANT, B):
             with life.claims.reading(TENANT, A):
                 assert (await life.evictor.evict_now(everything=True)).objects == 1
-        assert [set(await life.states(recording)) for recording in (A, B, C)] == [
+        assert [set(await life.states(recording_id)) for recording_id in (A, B, C)] == [
             {"rolled"},
             {"rolled"},
             set(),

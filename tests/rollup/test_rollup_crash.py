@@ -72,7 +72,7 @@ async def go_on(folder: Path, config: Config, worlds: Iterable[World]) -> None:
             await work(life)
             await life.check(rolled_up=True)
             assert [row.value for row in await life.index.metadata("t", C)] == ["v"]
-            assert sum(row.line_count for row in await life.index.quarantine(tenant="t", recording=C)) == 2
+            assert sum(row.line_count for row in await life.index.quarantine(tenant="t", recording_id=C)) == 2
             await life.fill(A, B, count=2)
             await work(life)
             await life.check(rolled_up=True)

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from rrd.rollup.threads import NICE, Stopped, Threads, stoppable
+from rrd.rollup.threads import NICE, Threads, WorkStopped, stoppable
 from tests.harness import until
 from tests.simdisk import SimDisk
 
@@ -37,7 +37,7 @@ async def test_whoever_is_cancelled_waits_for_the_thread_to_stop() -> None:
         stop.wait()
         may_end.wait()
         ended.set()
-        raise Stopped("as asked")
+        raise WorkStopped("as asked")
 
     caller = asyncio.create_task(threads.run(work, stop=stop))
     await until(begun.is_set, what="the thread")
@@ -68,9 +68,9 @@ def test_a_stopped_disk_reads_and_writes_no_more_but_cleans_up() -> None:
     guarded.write(handle, b"abc")
     assert guarded.read("/data/file", 0, 3) == b"abc"
     stop.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(WorkStopped):
         guarded.write(handle, b"def")
-    with pytest.raises(Stopped):
+    with pytest.raises(WorkStopped):
         guarded.read("/data/file", 0, 3)
     guarded.close(handle)
     guarded.unlink("/data/file")

@@ -30,7 +30,7 @@ from tests.rollup.rollup_lab import (
 )
 from tests.simdisk import SimDisk
 from tests.sources import close_source, open_source
-from tests.wired import recording_id
+from tests.wired import numbered_id
 
 
 @contextlib.asynccontextmanager
@@ -52,7 +52,7 @@ async def test_sealed_segments_become_one_object_and_leave(tmp_path: Path) -> No
         await life.check(rolled_up=False)
         await life.rollup.drain()
         await life.check(rolled_up=True)
-        assert [len(await life.published(recording)) for recording in (A, B)] == [1, 1]
+        assert [len(await life.published(recording_id)) for recording_id in (A, B)] == [1, 1]
         assert life.sealed_files() == set()
 
 
@@ -88,7 +88,7 @@ async def test_metadata_and_bad_lines_alone_become_an_object_too(tmp_path: Path)
         await life.check(rolled_up=True)
         assert len(life.store.objects) == 2
         assert [
-            row.object is not None for row in await life.index.quarantine(tenant=None, recording=None)
+            row.object is not None for row in await life.index.quarantine(tenant=None, recording_id=None)
         ] == [
             True,
             True,
@@ -150,7 +150,8 @@ async def test_while_the_store_is_away_segments_wait_and_then_drain_oldest_first
             await eventually(life.is_done, what="the backlog to drain")
             await until(lambda: "object_store_back" in caplog.text, what="its own word on that")
         keys = [
-            key_of(await life.row(recording), (await life.published(recording))[0]) for recording in (A, B, C)
+            key_of(await life.row(recording_id), (await life.published(recording_id))[0])
+            for recording_id in (A, B, C)
         ]
         assert life.store.put_keys == keys
         await life.check(rolled_up=True)
@@ -177,7 +178,7 @@ async def test_a_store_that_can_be_reached_and_takes_nothing_is_away(
 
 async def test_when_the_store_goes_away_nothing_more_is_begun(tmp_path: Path) -> None:
     async with lab(tmp_path, settings(rollup_tasks=2)) as life:
-        await life.fill(*(recording_id(number) for number in range(6)), count=2)
+        await life.fill(*(numbered_id(number) for number in range(6)), count=2)
         life.store.fail("put")
         with pytest.raises(StoreAway):
             await life.rollup.drain()
@@ -212,8 +213,8 @@ async def test_a_store_that_is_silent_ends_in_its_deadline_and_holds_up_nobody_e
 # What stops one recording
 
 
-def damage(life: Lab, recording: str) -> str:
-    path = min(path for path in life.sealed_files() if recording in path)
+def damage(life: Lab, recording_id: str) -> str:
+    path = min(path for path in life.sealed_files() if recording_id in path)
     data = bytearray(life.disk.files()[path])
     data[len(data) // 2] ^= 1
     life.disk.put(path, bytes(data))
@@ -254,7 +255,7 @@ async def test_a_missing_segment_is_damage(tmp_path: Path) -> None:
         life.disk.unlink(min(life.sealed_files()))
         with pytest.raises(CorruptSegment, match="gone"):
             await life.rollup.drain()
-        assert [len(await life.published(recording)) for recording in (A, B)] == [0, 1]
+        assert [len(await life.published(recording_id)) for recording_id in (A, B)] == [0, 1]
 
 
 async def test_what_a_store_rejects_is_that_recordings_trouble(tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ async def test_what_a_store_rejects_is_that_recordings_trouble(tmp_path: Path) -
         life.store.fail("put", error=ObjectRejected("not what was sent"), times=1)
         with pytest.raises(ObjectRejected):
             await life.rollup.drain()
-        assert [len(await life.published(recording)) for recording in (A, B)] == [0, 1]
+        assert [len(await life.published(recording_id)) for recording_id in (A, B)] == [0, 1]
         await life.rollup.drain()
         await life.check(rolled_up=True)
 

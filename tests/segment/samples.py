@@ -24,7 +24,7 @@ from rrd.segment.format import (
     encode_identity,
     payload_crc,
 )
-from rrd.segment.pack import PackSource, pack
+from rrd.segment.pack import PackInput, pack
 from rrd.segment.reader import read_events, read_notes
 from rrd.segment.scan import Scan, scan
 from tests.simdisk import SimDisk
@@ -34,7 +34,7 @@ COMPRESSOR = zstandard.ZstdCompressor(level=1)
 
 IDENTITY = Identity(
     tenant="t",
-    recording="00000000-0000-4000-8000-000000000001",
+    recording_id="00000000-0000-4000-8000-000000000001",
     number=1,
     salt="000102030405060708090a0b0c0d0e0f",
     created_ms=1_700_000_000_000,
@@ -165,10 +165,10 @@ def run_of(*segments: Sequence[BlockDraft], number: int = 1, first_seq: int = 1)
     return made
 
 
-def put_run(disk: SimDisk, made: Sequence[Sample]) -> list[PackSource]:
+def put_run(disk: SimDisk, made: Sequence[Sample]) -> list[PackInput]:
     """Put segments on a disk, where they are to be packed from."""
     disk.make_dirs("/sealed")
-    sources = [PackSource(f"/sealed/{index}", len(segment.data)) for index, segment in enumerate(made)]
+    sources = [PackInput(f"/sealed/{index}", len(segment.data)) for index, segment in enumerate(made)]
     for source, segment in zip(sources, made, strict=True):
         disk.put(source.path, segment.data)
     return sources

@@ -34,7 +34,7 @@ def path_of(segment: int) -> str:
 
 
 def a_writer(disk: SimDisk, segment: int, size: int = 0) -> SegmentWriter:
-    identity = msgspec.structs.replace(IDENTITY, recording=f"r{segment}", salt=f"{segment:032x}")
+    identity = msgspec.structs.replace(IDENTITY, recording_id=f"r{segment}", salt=f"{segment:032x}")
     return SegmentWriter(disk, path_of(segment), identity, size=size, compressor=COMPRESSOR)
 
 

@@ -20,7 +20,7 @@ import zstandard
 import rrd.segment
 from rrd.disk.disk import OsDisk
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, QuarantineNote
-from rrd.segment.pack import PackSource, pack
+from rrd.segment.pack import PackInput, pack
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
 from tests.segment.samples import chained, read_back, sample
@@ -53,7 +53,7 @@ FILES = {
     "v1-one-event.ndjson.zst": Golden(
         Identity(
             tenant="t",
-            recording="00000000-0000-4000-8000-000000000001",
+            recording_id="00000000-0000-4000-8000-000000000001",
             number=1,
             salt="000102030405060708090a0b0c0d0e0f",
             created_ms=1_700_000_000_000,
@@ -76,7 +76,7 @@ FILES = {
     "v1-several-blocks.ndjson.zst": Golden(
         Identity(
             tenant="acme",
-            recording="V1StGXR8_Z5jdHi6B-myT",
+            recording_id="V1StGXR8_Z5jdHi6B-myT",
             number=2,
             salt="f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
             created_ms=1_699_999_999_000,
@@ -261,7 +261,7 @@ def decode(data: bytes) -> Golden:
             headers = headers[96:]
         offset, seq = limit, seq + field["event_count"]
     assert (offset, headers) == (limit_offset, b"")
-    return Golden(Identity(**members), drafts, tuple(page_views))
+    return Golden(Identity(recording_id=members.pop("recording"), **members), drafts, tuple(page_views))
 
 
 def decode_table(data: bytes, text: bytes) -> tuple[int, bytes]:
@@ -372,7 +372,7 @@ def test_the_worked_example_of_a_table_shows_the_golden_object() -> None:
 def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path) -> None:
     """But for the bytes of its zstd frames, which are another library's choice."""
     name = "v1-several-blocks.ndjson.zst"
-    first = PackSource(str(GOLDEN / name), (GOLDEN / name).stat().st_size)
+    first = PackInput(str(GOLDEN / name), (GOLDEN / name).stat().st_size)
     identity, blocks, _ = expected("v1-object.ndjson.zst")
     second_identity = msgspec.structs.replace(
         _SEVERAL.identity, number=3, salt="e0" * 16, first_seq=10, previous_size=first.size
@@ -386,7 +386,7 @@ def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path)
         identity=second_identity,
     )
     (tmp_path / "second").write_bytes(made.data)
-    second = PackSource(str(tmp_path / "second"), len(made.data))
+    second = PackInput(str(tmp_path / "second"), len(made.data))
     target = str(tmp_path / "object")
     packed = pack(OsDisk(), [first, second], target, level=12, block_bytes=320)
     read, headers = read_table(OsDisk(), target, packed.size)

@@ -25,7 +25,7 @@ from rrd.disk.disk import OsDisk
 from rrd.errors import CorruptSegment
 from rrd.extent import Extent
 from rrd.segment.format import BlockDraft, BlockHeader, MetadataNote, QuarantineNote
-from rrd.segment.pack import Packed, PackSource, object_identity, pack
+from rrd.segment.pack import Packed, PackInput, object_identity, pack
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
 from tests.segment.samples import (
@@ -220,7 +220,7 @@ def test_packing_again_makes_the_same_bytes(
 ) -> None:
     disk, made = packed(run, block_bytes, keep_sources)
     before = disk.files()
-    sources = [PackSource(f"/sealed/{index}", len(segment.data)) for index, segment in enumerate(run)]
+    sources = [PackInput(f"/sealed/{index}", len(segment.data)) for index, segment in enumerate(run)]
     again = pack(disk, sources, OBJECT_PATH, level=1, block_bytes=block_bytes, keep_sources=keep_sources)
     assert (again, disk.files()) == (made, before)
 
@@ -327,7 +327,7 @@ def test_the_identity_is_the_first_segments_with_a_salt_made_of_it() -> None:
     salt = blake2b(bytes.fromhex(first.salt) + (5).to_bytes(8, "little"), digest_size=16).hexdigest()
     assert (identity.salt, identity.number, identity.last_number) == (salt, 4, 5)
     assert (identity.previous_size, identity.first_seq) == (0, 7)
-    assert (identity.tenant, identity.recording) == (IDENTITY.tenant, IDENTITY.recording)
+    assert (identity.tenant, identity.recording_id) == (IDENTITY.tenant, IDENTITY.recording_id)
     assert identity.created_ms == IDENTITY.created_ms
 
 
@@ -338,7 +338,7 @@ def test_real_recordings_on_a_real_disk_come_out_whole_and_smaller(tmp_path: obj
     disk = OsDisk()
     sources = []
     for index, segment in enumerate(run):
-        sources.append(PackSource(f"{tmp_path}/{index}", len(segment.data)))
+        sources.append(PackInput(f"{tmp_path}/{index}", len(segment.data)))
         with open(sources[-1].path, "wb") as file:
             file.write(segment.data)
     target = f"{tmp_path}/new/directory/object"

@@ -27,7 +27,7 @@ SALT = bytes.fromhex(IDENTITY.salt)
 any_identities = st.builds(
     Identity,
     tenant=st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True),
-    recording=st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True),
+    recording_id=st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True),
     number=st.integers(1, 2**40),
     salt=st.binary(min_size=16, max_size=16).map(bytes.hex),
     created_ms=st.integers(0, 2**50),

@@ -13,7 +13,7 @@ from rrd.disk.disk import OsDisk, Readable
 from rrd.errors import CorruptSegment
 from rrd.segment.format import BlockHeader, decode_notes
 from rrd.segment.reader import (
-    Room,
+    DecodeBuffer,
     read_data,
     read_data_now,
     read_events,
@@ -45,7 +45,7 @@ def only_header(made: Sample) -> BlockHeader:
 
 def into_buffer(files: Readable, path: str, header: BlockHeader) -> bytes:
     """``read_events_into``, into room that held more before."""
-    room = Room()
+    room = DecodeBuffer()
     room.make(10_000)[:10_000] = b"z" * 10_000
     read_events_into(files, path, header, room)
     return bytes(room.data[: header.raw_size])
@@ -54,7 +54,7 @@ def into_buffer(files: Readable, path: str, header: BlockHeader) -> bytes:
 @settings(deadline=None)
 @given(any_samples)
 def test_room_gets_what_is_read_and_grows_if_need_be(made: Sample) -> None:
-    room = Room()
+    room = DecodeBuffer()
     for header in scanned(made.data).blocks:
         if header.event_count:
             read_events_into(disk_with(made.data), PATH, header, room)
@@ -63,7 +63,7 @@ def test_room_gets_what_is_read_and_grows_if_need_be(made: Sample) -> None:
 
 @given(st.lists(st.integers(0, 3 << 20), min_size=1))
 def test_room_is_as_large_as_need_be_and_little_more(sizes: list[int]) -> None:
-    room = Room()
+    room = DecodeBuffer()
     for size in sizes:
         assert len(room.make(size)) >= size
     assert len(room.data) < max(sizes) + (64 << 10)

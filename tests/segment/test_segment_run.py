@@ -9,7 +9,7 @@ import pytest
 
 from rrd.errors import CorruptSegment
 from rrd.segment.format import BlockDraft
-from rrd.segment.run import PackSource, read_blocks, read_identities
+from rrd.segment.run import PackInput, read_blocks, read_identities
 from tests.segment.samples import (
     EMPTY,
     IDENTITY,
@@ -28,7 +28,7 @@ from tests.simdisk import SimDisk
 RUN = run_of([events(1, 2), NOTES], [events(4, 3)._replace(metadata=NOTES.metadata)], [], [EMPTY, events(5)])
 
 
-def read(disk: SimDisk, sources: Sequence[PackSource]) -> list[bytes]:
+def read(disk: SimDisk, sources: Sequence[PackInput]) -> list[bytes]:
     identities = read_identities(disk, sources)
     assert [identity.number for identity in identities] == sorted(identity.number for identity in identities)
     return [block.raw for block in read_blocks(disk, sources)]
@@ -73,7 +73,7 @@ def test_every_cut_of_a_segment_is_noticed() -> None:
         disk.put(source.path, made[0].data)
         if size not in made[0].offsets:
             with pytest.raises(CorruptSegment):
-                read(disk, [PackSource(source.path, size)])
+                read(disk, [PackInput(source.path, size)])
 
 
 def test_what_lies_beyond_the_durable_size_is_not_read() -> None:
@@ -96,7 +96,7 @@ def test_a_number_may_be_missing_where_a_first_write_failed() -> None:
 
 
 def of_another_recording(made: Sample) -> Sample:
-    return sample(*made.drafts, identity=msgspec.structs.replace(made.identity, recording="another"))
+    return sample(*made.drafts, identity=msgspec.structs.replace(made.identity, recording_id="another"))
 
 
 def changed(made: Sample, **fields: int) -> Sample:
@@ -135,12 +135,12 @@ def test_an_object_is_no_segment() -> None:
     data = an_object([events(1)])
     disk.put(source.path, data)
     with pytest.raises(CorruptSegment, match="no segment begins"):
-        read(disk, [PackSource(source.path, len(data))])
+        read(disk, [PackInput(source.path, len(data))])
 
 
 def test_an_absent_segment_is_an_os_error() -> None:
     with pytest.raises(FileNotFoundError):
-        read(SimDisk(), [PackSource("/absent", 100)])
+        read(SimDisk(), [PackInput("/absent", 100)])
 
 
 WRITTEN_WRONG = {

@@ -23,7 +23,7 @@ NAMES = [SegmentName("t", ID, number) for number in (1, 2, 10)]
 
 def contents(name: SegmentName) -> bytes:
     identity = Identity(
-        tenant=name.tenant, recording=name.recording, number=name.number, salt=f"{name.number:032x}",
+        tenant=name.tenant, recording_id=name.recording_id, number=name.number, salt=f"{name.number:032x}",
         created_ms=0, first_seq=1, previous_size=0,
     )  # fmt: skip
     return encode_identity(identity)

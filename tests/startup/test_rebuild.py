@@ -20,7 +20,7 @@ from rrd.extent import Extent
 from rrd.index.sqlite.index import SqliteIndex
 from rrd.inventory import census
 from rrd.inventory.census import Entry, Patience
-from rrd.inventory.survey import Block, File, Survey, Surveyed
+from rrd.inventory.survey import Block, PlacedFile, Survey, Surveyed
 from rrd.layout import SegmentName
 from rrd.objects.store import ObjectInfo
 from rrd.segment.format import BlockHeader, Identity
@@ -39,7 +39,7 @@ def entry(
     first: int, last: int, *, first_seq: int = 1, event_count: int = 1, damage: str = "", key: str = ""
 ) -> Entry:
     return Entry(
-        key=key or f"{first}-{last}", size=100, modified_ms=5, tenant="t", recording=A, created_ms=1,
+        key=key or f"{first}-{last}", size=100, modified_ms=5, tenant="t", recording_id=A, created_ms=1,
         first_number=first, last_number=last, quarantine=(), metadata=(), damage=damage,
         extent=Extent(first_seq, event_count, None, None, event_count, 1, 0, 0),
     )  # fmt: skip
@@ -52,10 +52,10 @@ def segment(number: int, *, first_seq: int = 1, event_count: int = 1, is_whole: 
         duplicate_count=0, quarantine_count=0, flags=0,
     )  # fmt: skip
     identity = Identity(
-        tenant="t", recording=A, number=number, salt="0" * 32, created_ms=1, first_seq=first_seq,
+        tenant="t", recording_id=A, number=number, salt="0" * 32, created_ms=1, first_seq=first_seq,
         previous_size=0,
     )  # fmt: skip
-    file = File(SegmentName("t", A, number), "sealed")
+    file = PlacedFile(SegmentName("t", A, number), "sealed")
     return Surveyed(file, identity, [Block(0, header, ())], is_whole)
 
 
@@ -254,7 +254,7 @@ async def test_what_was_erased_stays_away(tmp_path: Path) -> None:
     store = MemoryStore()
     async with life(tmp_path, store) as one:
         await one.send(event(1))
-        await one.send(event(1), recording=B)
+        await one.send(event(1), recording_id=B)
         await one.roll_up()
         shutil.copytree(tmp_path / "data" / "sealed", tmp_path / "sealed")
         objects = dict(store.objects)
@@ -322,7 +322,7 @@ async def test_objects_are_read_a_few_at_a_time_and_in_order(tmp_path: Path) -> 
     store = MemoryStore()
     async with life(tmp_path, store) as one:
         for number in range(40):
-            await one.send(event(number), recording=f"00000000-0000-4000-9000-{number:012d}")
+            await one.send(event(number), recording_id=f"00000000-0000-4000-9000-{number:012d}")
         await one.roll_up()
     store.slow_down(0.001)
     seen = [found async for found in census.census(store, Patience(wait=False))]
@@ -359,7 +359,7 @@ class ManyObjects(MemoryStore):
         return renamed(self.model, key.split("/")[4])[offset : offset + size]
 
 
-def renamed(model: bytes, recording: str) -> bytes:
+def renamed(model: bytes, recording_id: str) -> bytes:
     """The same object, as another recording's: its identity's checksums made anew."""
     from rrd.segment.format import decode_header, decode_identity, encode_identity
     from rrd.segment.table import encode_table
@@ -371,7 +371,7 @@ def renamed(model: bytes, recording: str) -> bytes:
         encode_identity(
             type(identity)(
                 **{name: getattr(identity, name) for name in identity.__struct_fields__}
-                | {"recording": recording}
+                | {"recording_id": recording_id}
             )
         )
     )

@@ -32,10 +32,10 @@ from rrd.startup import rebuild as rebuilding
 from rrd.startup.recovery import Recovered, lock_data_dir, recover, reindex
 from tests.index.memory_index import MemoryIndex
 from tests.samples import event, metadata
-from tests.wired import Core, ManualClock, recording_id, wired
+from tests.wired import Core, ManualClock, numbered_id, wired
 
 TENANTS = ("t", "other")
-A, B = recording_id(0), recording_id(1)
+A, B = numbered_id(0), numbered_id(1)
 
 
 _NO_OBJECTS = cast(ObjectFiles, None)
@@ -93,10 +93,10 @@ async def _fill(folder: Path, other: Index | None = None) -> None:
             filling.clock.seconds += 1
             await filling.send(event(3), event(4), b"not json", tenant=tenant)
             await filling.send(metadata("user", "2"), metadata("plan", "x"), tenant=tenant)
-        await filling.send(event(1), recording=B)
+        await filling.send(event(1), recording_id=B)
         await filling.rest()
         await filling.send(event(9), event(10), metadata("user", "3"))
-        await filling.send(b"nothing but this", recording=recording_id(2))
+        await filling.send(b"nothing but this", recording_id=numbered_id(2))
 
 
 async def _answers(index: Index, data_dir: str) -> dict[str, object]:
@@ -109,11 +109,11 @@ async def _answers(index: Index, data_dir: str) -> dict[str, object]:
             tenant, filters=[("user", "2"), ("plan", "x")], limit=100, offset=0
         )
         answers[f"{tenant} statistics"] = await index.statistics(tenant, month_start_ms=1_698_796_800_000)
-        answers[f"{tenant} quarantine"] = await index.quarantine(tenant=tenant, recording=None)
+        answers[f"{tenant} quarantine"] = await index.quarantine(tenant=tenant, recording_id=None)
         for entry in listed:
-            key = f"{tenant} {entry.recording}"
-            answers[f"{key} metadata"] = await index.metadata(tenant, entry.recording)
-            row = await index.recording(tenant, entry.recording)
+            key = f"{tenant} {entry.recording_id}"
+            answers[f"{key} metadata"] = await index.metadata(tenant, entry.recording_id)
+            row = await index.recording(tenant, entry.recording_id)
             assert row is not None
             answers[f"{key} row"] = row._replace(row_id=0)
             table = plan(OsDisk(), _NO_OBJECTS, data_dir, Holdings.of(row))

@@ -34,7 +34,7 @@ from rrd.errors import ConfigError, IndexBusy, RrdError
 from rrd.index.sqlite.files import translated
 from rrd.index.sqlite.migrations import migrate, scripts
 from rrd.index.sqlite.values import Row
-from rrd.log import event
+from rrd.log import emit
 
 _CACHE_KIB = 32 * 1024  # A connection. The upper pages of a million recordings' B-trees fit.
 _WAL_BYTES_KEPT = 64 * 1024 * 1024  # A WAL that grew in a burst is cut back to this.
@@ -129,7 +129,7 @@ class Connections:
                 except IndexBusy as error:
                     if time.monotonic() >= end:
                         raise
-                    event(logger, logging.WARNING, "index_locked", error=error, next_step="it is tried again")
+                    emit(logger, logging.WARNING, "index_locked", error=error, next_step="it is tried again")
 
     async def _write_once(self, function: Callable[[sqlite3.Connection], _T], *, synced: bool) -> _T:
         """Try a write. SQLite itself waits for a lock for 5 s."""
@@ -209,7 +209,7 @@ class Connections:
                     await _close(db)
         except (RrdError, sqlite3.Error) as error:
             # It is tried again; what fails for good fails where somebody waits for it, too.
-            event(logger, logging.WARNING, "index_log_not_cut", error=error)
+            emit(logger, logging.WARNING, "index_log_not_cut", error=error)
             return False
         return not is_busy
 

@@ -120,9 +120,9 @@ class SqliteIndex(Index):
     async def keep(self, kept: rows.Kept) -> None:
         await self._db.write_with(lambda db: keep(db, kept), synced=False)
 
-    async def remove(self, tenant: str, recording: str) -> rows.RemovedRecording | None:
+    async def remove(self, tenant: str, recording_id: str) -> rows.RemovedRecording | None:
         def remove(db: sqlite3.Connection) -> rows.RemovedRecording | None:
-            row = db.execute(queries.REMOVED, (tenant, recording)).fetchone()
+            row = db.execute(queries.REMOVED, (tenant, recording_id)).fetchone()
             if row is None:
                 return None
             removed = rows.RemovedRecording(*row)
@@ -186,16 +186,16 @@ class SqliteIndex(Index):
         await self._db.vacuum()
         return size, os.stat(self.path).st_size
 
-    async def recording(self, tenant: str, recording: str) -> rows.RecordingRow | None:
-        found = await self._db.read(queries.RECORDING, tenant=tenant, recording=recording)
-        return values.recording_rows([(tenant, recording)], found)[0]
+    async def recording(self, tenant: str, recording_id: str) -> rows.RecordingRow | None:
+        found = await self._db.read(queries.RECORDING, tenant=tenant, recording=recording_id)
+        return values.recording_rows([(tenant, recording_id)], found)[0]
 
     async def recordings(self, names: Sequence[tuple[str, str]]) -> list[rows.RecordingRow | None]:
         found = await self._db.read(queries.RECORDINGS, names=orjson.dumps(names).decode())
         return values.recording_rows(names, found)
 
-    async def metadata(self, tenant: str, recording: str) -> list[rows.MetadataRow]:
-        found = await self._db.read(queries.METADATA, tenant=tenant, recording=recording)
+    async def metadata(self, tenant: str, recording_id: str) -> list[rows.MetadataRow]:
+        found = await self._db.read(queries.METADATA, tenant=tenant, recording=recording_id)
         return sorted(
             rows.MetadataRow(values.to_text(key), values.to_text(value), *row) for key, value, *row in found
         )
@@ -211,14 +211,14 @@ class SqliteIndex(Index):
 
     async def begin_list(
         self, tenant: str, *, filters: Filters, limit: int, offset: int, encode: Encode, bytes_max: int
-    ) -> rows.Piece:
-        def begin(db: sqlite3.Connection) -> rows.Piece:
+    ) -> rows.ListPart:
+        def begin(db: sqlite3.Connection) -> rows.ListPart:
             row_ids = listing.find_row_ids(db, tenant, filters, limit=limit, offset=offset)
             return listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
 
         return await self._db.read_with(begin)
 
-    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.Piece:
+    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.ListPart:
         return await self._db.read_with(
             lambda db: listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
         )
@@ -232,7 +232,7 @@ class SqliteIndex(Index):
             (*row[:3], values.segment_row(row[3:])) for row in await self._db.read(queries.ACTIVE_SEGMENTS)
         ]
 
-    async def quarantine(self, *, tenant: str | None, recording: str | None) -> list[rows.QuarantineRow]:
-        sql = queries.QUARANTINE if recording is None else queries.QUARANTINE_OF_RECORDING
-        found = await self._db.read(sql, tenant=tenant, recording=recording)
+    async def quarantine(self, *, tenant: str | None, recording_id: str | None) -> list[rows.QuarantineRow]:
+        sql = queries.QUARANTINE if recording_id is None else queries.QUARANTINE_OF_RECORDING
+        found = await self._db.read(sql, tenant=tenant, recording=recording_id)
         return [values.quarantine_row(row) for row in found]

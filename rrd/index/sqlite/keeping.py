@@ -53,7 +53,7 @@ def keep(db: sqlite3.Connection, kept: Kept) -> None:
     """Write it, within a transaction. What the index knows of the recording already is never lessened."""
     row_id = kept.row_id
     db.execute(_TENANT, (kept.tenant,))
-    db.execute(_RECORDING, (row_id, kept.recording, kept.created_ms, kept.tenant))
+    db.execute(_RECORDING, (row_id, kept.recording_id, kept.created_ms, kept.tenant))
     added_bytes = 0
     for segment in kept.segments:
         found = db.execute(_SEGMENT_SIZE, (row_id, segment.number)).fetchone()

@@ -29,7 +29,7 @@ from typing import Any
 import orjson
 
 from rrd.errors import BadRequest
-from rrd.index.rows import ListedRecording, Piece
+from rrd.index.rows import ListedRecording, ListPart
 from rrd.index.sqlite.values import filter_values, to_text
 
 FILTERS_MAX = 50  # SQLite joins at most 64 tables.
@@ -87,7 +87,7 @@ def read_piece(
     encode: Callable[[ListedRecording], bytes],
     *,
     bytes_max: int,
-) -> Piece:
+) -> ListPart:
     """Read and encode recordings until ``bytes_max`` is reached, and at least one.
 
     A hundred recordings may have 40 MB of metadata, which are never in memory together: a few are read at
@@ -102,10 +102,10 @@ def read_piece(
             items.append(encode(recording))
             size += len(items[-1])
             if size >= bytes_max:
-                return Piece(items, list(row_ids[row_ids.index(row_id, at) + 1 :]))
+                return ListPart(items, list(row_ids[row_ids.index(row_id, at) + 1 :]))
         at += len(group)
         count = min(4 * count, _GROUP_MAX)
-    return Piece(items, [])
+    return ListPart(items, [])
 
 
 def read(db: sqlite3.Connection, row_ids: Sequence[int]) -> list[tuple[int, ListedRecording]]:

@@ -20,9 +20,10 @@ _OBJECT_FIELDS = ("first_seq", "event_count", "first_ts", "last_ts", "raw_size")
 FOUND_FIELDS = tuple(field for field in Extent._fields if field not in _OBJECT_FIELDS)
 
 
-def _insert(view: str, *columns: str) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {view} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - names of ours
+def _insert(view: str, *fields: str) -> str:
+    columns = ", ".join("recording" if field == "recording_id" else field for field in fields)
+    marks = ", ".join("?" * len(fields))
+    return f"INSERT INTO {view} ({columns}) VALUES ({marks})"  # noqa: S608 - names of ours
 
 
 PUT_BLOCK = _insert("put_block", *Commit._fields[:8], "next_seq", "visible", *BLOCK_FIELDS)
