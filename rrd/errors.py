@@ -44,8 +44,7 @@
     │   ├── ObjectRejected            it is there, and what it holds is not what was put
     │   └── BeyondEnd                 a range begins beyond its end (``objects.s3_errors``)
     ├── SegmentError         our own files
-    │   ├── TornTail                  unfinished last write: expected after a power cut
-    │   ├── CorruptSegment            any other damage: alarming
+    │   ├── CorruptSegment            damage that a power cut doesn't explain
     │   └── NotMoved                  sealed in the index, and still in ``active/`` (``rollup.make``)
     ├── StaleHistory         a file is not where the history knows it (``recordings.history``)
     ├── IndexDamaged         SQLite can't read the index: rebuild it
@@ -283,12 +282,6 @@ class SegmentError(RrdError):
         super().__init__(f"{path}: {message} at byte {offset}")
         self.path = path
         self.offset = offset
-
-
-class TornTail(SegmentError):
-    """The last write of a segment was not finished: expected after a power cut."""
-
-    code = "torn_tail"
 
 
 class CorruptSegment(SegmentError):

@@ -23,7 +23,7 @@ _lock = threading.Lock()
 """``+=`` on an attribute is three steps. Held for those three, and for a read of all figures."""
 
 
-_all: dict[str, Metric] = {}
+_all: dict[str, _Figure | LabelledCounter] = {}
 """By name, in the order of their declaration."""
 
 
@@ -36,8 +36,8 @@ class Sample(NamedTuple):
     value: int
 
 
-class Counter:
-    """A sum that only grows."""
+class _Figure:
+    """One number."""
 
     def __init__(self, name: str, text: str) -> None:
         """``name``: with its unit, as it is shown. ``text``: what it counts, for people."""
@@ -46,14 +46,18 @@ class Counter:
         self._value = 0
         _all[name] = self
 
+    def samples(self) -> Iterator[Sample]:
+        yield Sample(self.name, "", self._value)
+
+
+class Counter(_Figure):
+    """A sum that only grows."""
+
     def add(self, amount: int = 1) -> None:
         """Add ``amount``, which must not be negative."""
         assert amount >= 0, f"{self.name} only grows"
         with _lock:
             self._value += amount
-
-    def samples(self) -> Iterator[Sample]:
-        yield Sample(self.name, "", self._value)
 
 
 class LabelledCounter:
@@ -78,25 +82,14 @@ class LabelledCounter:
         yield from (Sample(self.name, value, count) for value, count in self._values.items())
 
 
-class Gauge:
+class Gauge(_Figure):
     """How many there are of something now."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        self.text = text
-        self._value = 0
-        _all[name] = self
 
     def add(self, amount: int) -> None:
         """Add ``amount``, negative where there are fewer."""
         with _lock:
             self._value += amount
 
-    def samples(self) -> Iterator[Sample]:
-        yield Sample(self.name, "", self._value)
-
-
-Metric = Counter | LabelledCounter | Gauge
 
 LABELS_MAX = 500
 """Label values are constant words; a bound in case that some are not."""
@@ -147,17 +140,7 @@ def note_logged(name: str, fields: Mapping[str, object]) -> None:
             counter.add(value)
 
 
-def every_metric() -> list[Metric]:
-    """Return all of them, as they are declared above."""
-    return list(_all.values())
-
-
 def snapshot() -> list[Sample]:
     """Return all figures as they are at one moment."""
     with _lock:
         return [sample for metric in _all.values() for sample in metric.samples()]
-
-
-def value_of(name: str, label: str = "") -> int:
-    """Return one figure; 0 for a label that has not been counted."""
-    return next((found.value for found in snapshot() if (found.name, found.label) == (name, label)), 0)

@@ -18,7 +18,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from itertools import groupby
+from itertools import groupby, islice
 
 from rrd import layout
 from rrd.care.examine import Examiner
@@ -151,8 +151,8 @@ class Verifier:
             yield difference
 
     async def _walk_files(self) -> AsyncGenerator[Difference, None]:
-        groups = _pages(self._files())
-        while page := await self._examiner.blocking(next, groups, []):
+        groups = self._files()
+        while page := await self._examiner.blocking(lambda: list(islice(groups, _PAGE))):
             suspects: list[tuple[_Key, str]] = []
             for key, numbers in page:
                 self._count("files", len(numbers))
@@ -260,14 +260,3 @@ class Verifier:
 
 def _recording(name: SegmentName) -> _Key:
     return name.tenant, name.recording_id
-
-
-def _pages(groups: Iterator[tuple[_Key, list[int | None]]]) -> Iterator[list[tuple[_Key, list[int | None]]]]:
-    page: list[tuple[_Key, list[int | None]]] = []
-    for group in groups:
-        page.append(group)
-        if len(page) >= _PAGE:
-            yield page
-            page = []
-    if page:
-        yield page

@@ -90,11 +90,6 @@ def size_of(file: InputFile) -> int:
     return os.path.getsize(file.path) if file.path != STDIN else 0
 
 
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[IO[bytes]]:
+def opened(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     """Open a file, or stdin, for reading."""
-    if path == STDIN:
-        yield sys.stdin.buffer
-        return
-    with open(path, "rb") as reader:
-        yield reader
+    return contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else open(path, "rb")

@@ -176,13 +176,9 @@ class Post:
         self._url = url
         self._task = asyncio.create_task(self._send(session, headers))
 
-    async def put(self, chunk: bytes) -> None:
-        """Send a part of the body; wait while the daemon takes none. Raises ``PostFailed``."""
-        await self._put(chunk)
-
     async def finish(self) -> Answer:
         """End the body, and return when all of it is safe. Raises ``PostFailed``."""
-        await self._put(None)
+        await self.put(None)
         return await self._task
 
     async def cancel(self) -> None:
@@ -190,7 +186,8 @@ class Post:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _put(self, chunk: bytes | None) -> None:
+    async def put(self, chunk: bytes | None) -> None:
+        """Send a part of the body; None ends it. Waits while the daemon takes none. Raises ``PostFailed``."""
         putting = asyncio.ensure_future(self._queue.put(chunk))
         try:
             # A refusal comes before the body's end, and then nobody takes the rest of it.

@@ -21,6 +21,7 @@ window has a page of its own, and played as one they would change each other's: 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -108,7 +109,7 @@ class _Reader:
         """Read JSON documents."""
         documents = Documents(self._origins, self._limits)
         try:
-            for window in _chain(head, windows):
+            for window in itertools.chain((head,), windows):
                 for found in documents.feed(window):
                     yield from self._pieces(found)
         except BrokenEncoding:
@@ -122,7 +123,7 @@ class _Reader:
         """Read NDJSON."""
         splitter = LineSplitter(line_bytes_max=self._limits.event_bytes_max)
         try:
-            for window in _chain(head, windows):
+            for window in itertools.chain((head,), windows):
                 splitter.feed(window)
                 if splitter.whole_bytes >= self._limits.batch_bytes:
                     yield from self._take(splitter)
@@ -190,11 +191,6 @@ def _unpacked_alike(owner: Owner, lines: Sequence[bytes], batch: Batch) -> Batch
         return batch
     events = batch.payload.split(b"\n")[:-1]
     return batch._replace(payload=b"".join([without_space(event) + b"\n" for event in events]))
-
-
-def _chain(head: bytes, windows: Iterator[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from windows
 
 
 def limits_of(config: Config, *, batch_bytes: int = BATCH_BYTES) -> Limits:

@@ -8,6 +8,7 @@ JSON and behind it a zlib stream; such a line passes as it is.
 from __future__ import annotations
 
 import codecs
+import itertools
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -175,17 +176,12 @@ def _as_utf8(windows: Iterator[bytes]) -> Iterator[bytes]:
         return
     decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
     try:
-        for window in _chained(first, windows):
+        for window in itertools.chain((first,), windows):
             # A half of a pair becomes the escape that JSON has for it.
             yield decoder.decode(window).encode("utf-8", "backslashreplace")
         yield decoder.decode(b"", final=True).encode("utf-8", "backslashreplace")
     except UnicodeDecodeError as error:
         raise BrokenEncoding(f"the {encoding.upper()} text is damaged or cut off: {error.reason}") from None
-
-
-def _chained(first: bytes, windows: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from windows
 
 
 def _by_zero_bytes(head: bytes) -> str:

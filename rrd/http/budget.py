@@ -111,7 +111,9 @@ class Budget:
         self.held_bytes += delta
         self._held_by[hold.tenant] = self._held_by.get(hold.tenant, 0) + delta
         if not size:
-            self._forget(hold)
+            self._leave(hold, 0)
+            if hold.waits_since is not None:
+                self._let_go_on(hold)
         if delta > 0:
             self._grown(hold)
         elif self._waiting:
@@ -157,11 +159,6 @@ class Budget:
     def _staying_bytes(self) -> int:
         return self.held_bytes - self.leaving_bytes
 
-    def _forget(self, hold: Reservation) -> None:
-        self._leave(hold, 0)
-        if hold.waits_since is not None:
-            self._let_go_on(hold)
-
     def _leave(self, hold: Reservation, size: int) -> None:
         """Take ``hold`` out of its tenant's sum, in which it counts with ``size`` bytes."""
         holds = self._holds[hold.tenant]
@@ -195,12 +192,11 @@ class Budget:
             self._let_go_on(hold)
             room -= 1
 
-    def _most(self, *, stalled_at: float | None = None) -> Reservation | None:
-        """Return which is to be refused. ``stalled_at``: only one that could send and has not since then."""
-        return next(iter(self._by_burden(stalled_at=stalled_at)), None)
-
     def _by_burden(self, *, stalled_at: float | None = None) -> list[Reservation]:
-        """Return those of the tenant's key that holds most, in the order in which they are to be refused."""
+        """Return those of the tenant's key that holds most, in the order in which they are to be refused.
+
+        ``stalled_at``: only those that could send and have not since then.
+        """
         if not self._holds:
             return []
         tenant = max(self._holds, key=lambda tenant: self._held_by[tenant])
@@ -243,14 +239,14 @@ class Budget:
         self._swept_at = now
         self._refuse_slow(step_s)
         self._wake()
-        while self._is_short and (stalled := self._most(stalled_at=now - STALLED_S)) is not None:
-            self._refuse(stalled)
+        while self._is_short and (stalled := self._by_burden(stalled_at=now - STALLED_S)):
+            self._refuse(stalled[0])
         waits_since = min(
             (hold.waits_since or now for holds in self._waiting.values() for hold in holds), default=now
         )
         # One a turn: what it gives back may be all that is needed.
-        if now - waits_since >= PATIENCE_S and (most := self._most()) is not None:
-            self._refuse(most)
+        if now - waits_since >= PATIENCE_S and (most := self._by_burden()):
+            self._refuse(most[0])
 
     @property
     def _is_short(self) -> bool:

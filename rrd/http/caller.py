@@ -184,7 +184,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[str, 
     networks = _networks(trusted)
     hops = _list_of(forwarded_for)
     address = _parse(peer)
-    while hops and _is_in(address, networks):
+    while hops and address is not None and any(address in network for network in networks):
         address = _parse(hops.pop())
     return str(address) if address is not None else ""
 
@@ -198,10 +198,6 @@ def _list_of(headers: Sequence[str]) -> list[str]:
 @functools.cache  # The settings' own: one for as long as the daemon lives.
 def _networks(trusted: tuple[str, ...]) -> tuple[_Network, ...]:
     return tuple(ipaddress.ip_network(network) for network in trusted)
-
-
-def _is_in(address: _Address | None, networks: tuple[_Network, ...]) -> bool:
-    return address is not None and any(address in network for network in networks)
 
 
 @functools.lru_cache(1024)  # Reading one takes longer than finding the key.

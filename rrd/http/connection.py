@@ -54,25 +54,11 @@ def unread_bytes(body: StreamReader) -> int:
     return 0 if body is EMPTY_PAYLOAD else body._size
 
 
-def hold_of(request: web.BaseRequest) -> Reservation:
-    """Return the account of what the connection of ``request`` makes the daemon hold."""
+def connection_of(request: web.BaseRequest) -> Connection:
+    """Return the connection by which ``request`` came."""
     connection = request.protocol
     assert isinstance(connection, Connection)
-    return connection.hold
-
-
-async def opening_turn(request: web.BaseRequest, who: Who) -> None:
-    """Return when the connection of ``request`` may become a socket of ``who``."""
-    connection = request.protocol
-    assert isinstance(connection, Connection)
-    await connection.opening_turns.wait(who)
-
-
-def count_taken(request: web.BaseRequest, size: int) -> None:
-    """``size`` bytes were read of a body, and are about to be decoded: count what still waits."""
-    connection = request.protocol
-    assert isinstance(connection, Connection)
-    connection.count(taken=size)
+    return connection
 
 
 class Connection(RequestHandler):

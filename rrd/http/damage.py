@@ -76,7 +76,7 @@ async def salvaged(services: Services, who: Who, row: RecordingRow, between: Bet
 
 def refusal(row: RecordingRow, found: Salvaged, error: Exception) -> web.Response:
     """Return the answer to a read of a damaged recording, and log where the damage is."""
-    _log(row, found, error, "rrd doctor tells what to do; salvage=true reads what is intact")
+    log_damage(row, found, error, "rrd doctor tells what to do; salvage=true reads what is intact")
     message = (
         f"this recording is damaged: {found.summary}. `salvage=true` in the query gives what is intact; the"
         f" server's log and `rrd doctor {row.recording_id}` tell where the damage is and what to do"
@@ -87,12 +87,10 @@ def refusal(row: RecordingRow, found: Salvaged, error: Exception) -> web.Respons
     )  # fmt: skip
 
 
-def log_salvage(row: RecordingRow, found: Salvaged, error: Exception) -> None:
+def log_damage(
+    row: RecordingRow, found: Salvaged, error: Exception, next_step: str = "rrd doctor tells what to do"
+) -> None:
     """Log that an answer lacks events, and why."""
-    _log(row, found, error, "rrd doctor tells what to do")
-
-
-def _log(row: RecordingRow, found: Salvaged, error: Exception, next_step: str) -> None:
     emit(
         logger, logging.ERROR, "recording_damaged", recording=row.recording_id,
         missing_events=found.missing_events, events=found.event_count, error=_told(found, error),

@@ -123,7 +123,8 @@ class MessageInflater:
         """The last output, some 32 KiB; None: not kept."""
         self._recent_bytes = 0
         self._total_bytes = 0
-        self._has_last_blocks = False
+        self.has_last_blocks = False
+        """A stream has ended: where one does, a message costs many times what others do."""
         self._is_fresh = True
         """The stream has been given nothing yet."""
 
@@ -249,7 +250,7 @@ class MessageInflater:
             if left_bytes < 0:
                 raise self._too_large(bytes_max)
             yield self._keep(plain)
-        if not self._has_last_blocks and self._total_bytes > _TRIAL_BYTES:
+        if not self.has_last_blocks and self._total_bytes > _TRIAL_BYTES:
             self._recent = None
         self.close()
         self.is_under_way = False
@@ -263,14 +264,9 @@ class MessageInflater:
 
     def _end_stream(self, plain: bytes) -> isal_zlib.Decompress:
         """A last block has come, with ``plain`` before it: begin a stream that knows the window."""
-        self._has_last_blocks = True
+        self.has_last_blocks = True
         self._keep(plain)
         return self._begin(self._window())
-
-    @property
-    def has_last_blocks(self) -> bool:
-        """A stream has ended: where one does, a message costs many times what others do."""
-        return self._has_last_blocks
 
     def _begin(self, window: bytes) -> isal_zlib.Decompress:
         self._stream = stream = isal_zlib.decompressobj(wbits=-15, zdict=window)
@@ -283,7 +279,7 @@ class MessageInflater:
         recent.append(plain)
         self._recent_bytes += len(plain)
         self._total_bytes += len(plain)
-        if is_trial and self._total_bytes > _TRIAL_BYTES and not self._has_last_blocks:
+        if is_trial and self._total_bytes > _TRIAL_BYTES and not self.has_last_blocks:
             self._recent = None
         elif len(recent) >= _PARTS_MAX or self._recent_bytes >= 2 * WINDOW_BYTES:
             self._window()

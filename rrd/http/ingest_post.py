@@ -23,7 +23,7 @@ from rrd.errors import (
 )
 from rrd.http.budget import TooMuchUnfinished, TooSlow, too_slow
 from rrd.http.caller import Sender, canonical_id, check_live, encoding_of, kind_of, sender_of
-from rrd.http.connection import count_taken, hold_of, unread_bytes
+from rrd.http.connection import connection_of, unread_bytes
 from rrd.http.decoding import Turn, next_batch
 from rrd.http.hold import Reservation
 from rrd.http.oversize import HEAD_BYTES_KEPT
@@ -53,7 +53,7 @@ async def ingest_post(request: web.Request) -> web.Response:
         encoding=encoding_of(request.headers.get(hdrs.CONTENT_ENCODING, "")),
         limits=limits,
     )
-    hold = hold_of(request)
+    hold = connection_of(request).hold
     hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
     pump = _Pump(services, sender, decoder, hold)
     try:
@@ -137,7 +137,7 @@ async def body_chunks(request: web.Request, config: Config, hold: Reservation) -
             received += len(chunk)
             if not chunk and (failure := body.exception()) is not None:
                 raise failure  # What it was woken for was let go with that.
-            count_taken(request, len(chunk))
+            connection_of(request).count(taken=len(chunk))
         except asyncio.CancelledError:
             # aiohttp's way to say that the daemon won't wait for the rest; or this task is really cancelled.
             task = asyncio.current_task()
@@ -169,7 +169,7 @@ class _Pump:
         self._hold = hold
         self._threads = services.decoding_threads.lane(sender.who)
         self._turn = Turn()
-        self._pacer = services.admission.pacer(sender.who)
+        self._pacer = services.admission.quotas.pacer(sender.who)
         self._head = b""
         """How the body begins, as it was sent."""
         self._line = 1
@@ -242,7 +242,7 @@ class _Pump:
                 origin=self._sender.origin,
                 visitor=self._sender.visitor,
                 lines=batch.event_count + len(batch.metadata) + len(batch.rejected),
-                begin=lambda: self._services.admission.begin_recording(self._sender.who),
+                begin=lambda: self._services.admission.quotas.begin_recording(self._sender.who),
             )
             self.source = await self._opened.enter_async_context(opening)
         self._line = batch.limit_line

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from rrd.errors import ShuttingDown
 from rrd.http.caller import Sender, encoding_of, kind_of, sender_of
-from rrd.http.connection import hold_of, opening_turn
+from rrd.http.connection import connection_of
 from rrd.http.gathering import GatheringSocket
 from rrd.http.services import SERVICES, Services
 from rrd.http.socket_ingest import SocketIngest
@@ -34,14 +34,14 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     check_upgrade(request)
     sender = await sender_of(request, services)
-    await opening_turn(request, sender.who)
+    await connection_of(request).opening_turns.wait(sender.who)
     if services.is_stopping:
         raise ShuttingDown("the server is stopping; open the socket again in a moment")
     services.registry.check_room_on_disk()
     kind = kind_of(request.query.get("contentType", ""))
     encoding = encoding_of(request.query.get("contentEncoding", ""))
     # Before the upgrade, so that a page is told in JSON; what comes in between is told over the socket.
-    refusal = services.admission.refusal_of_new(sender.who)
+    refusal = services.admission.quotas.refusal_of_new(sender.who)
     if refusal is not None and not await _is_known(sender, services):
         raise refusal
     services.admission.enter(sender.who, "sockets")
@@ -61,7 +61,7 @@ async def _run(
     request: web.Request, sender: Sender, services: Services, *, kind: ContentKind, encoding: Encoding
 ) -> web.StreamResponse:
     """Upgrade, and take what comes until the socket closes."""
-    hold = hold_of(request)
+    hold = connection_of(request).hold
     hold.belongs_to(sender.grant.tenant, sender.grant.key_id)
     socket = GatheringSocket(
         run_bytes=services.config.flush_bytes,

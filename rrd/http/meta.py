@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 
 from rrd.errors import BadRequest, TooLarge, WireError
 from rrd.http.caller import check_live, encoding_of, sender_of
-from rrd.http.connection import hold_of
+from rrd.http.connection import connection_of
 from rrd.http.ingest_post import CutOff, body_chunks
 from rrd.http.problems import json_response, problem
 from rrd.http.services import SERVICES, Services
@@ -44,7 +44,7 @@ async def post_metadata(request: web.Request) -> web.Response:
         sender.recording_id,
         origin=sender.origin,
         visitor=sender.visitor,
-        begin=lambda: services.admission.begin_recording(sender.who),
+        begin=lambda: services.admission.quotas.begin_recording(sender.who),
     ) as source:
         source.put_metadata(metadata)
         await source.flush()
@@ -78,7 +78,7 @@ async def _read_body(request: web.Request, services: Services) -> bytes:
     parts: list[bytes] = []
     size = work_bytes = 0
     try:
-        async for chunk in body_chunks(request, services.config, hold_of(request)):
+        async for chunk in body_chunks(request, services.config, connection_of(request).hold):
             for window in stream.windows(chunk):
                 parts.append(window)
                 size += len(window)

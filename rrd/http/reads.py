@@ -23,7 +23,7 @@ from rrd.http.damage import (
     MISSING_HEADER,
     check_all,
     is_damage,
-    log_salvage,
+    log_damage,
     refusal,
     salvaged,
     wants_salvage,
@@ -85,7 +85,7 @@ async def get_events(request: web.Request) -> web.StreamResponse:
             found = await salvaged(services, who, row, between)
             if not may_salvage:
                 return refusal(row, found, damage)
-            log_salvage(row, found, damage)
+            log_damage(row, found, damage)
             answer = EventsAnswer(
                 request, who, row, between, is_stored=is_stored, missing_events=found.missing_events
             )

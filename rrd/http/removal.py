@@ -52,12 +52,8 @@ def _filters(request: web.Request) -> list[tuple[str, str]]:
 
 
 def _answer(receipt: Receipt) -> web.Response:
-    body = {
-        "recordings": receipt.recordings,
-        "events": receipt.events,
-        "bytes": receipt.bytes,
-        "objects": receipt.objects,
-    }
-    if not receipt.pending:
-        return json_response(body)
-    return json_response(body | {"pending": receipt.pending}, status=202)
+    body = receipt._asdict()
+    if receipt.pending:
+        return json_response(body, status=202)
+    del body["pending"]
+    return json_response(body)

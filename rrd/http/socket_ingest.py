@@ -67,7 +67,7 @@ class SocketIngest:
         self._hold = socket.hold
         self._turn = socket.turn
         self._threads = services.decoding_threads.lane(sender.who)
-        self._pacer = services.admission.pacer(sender.who)
+        self._pacer = services.admission.quotas.pacer(sender.who)
         self._is_busy = False
         """Something received is just being taken in: nothing younger may overtake it."""
         self._is_flush_due = False
@@ -122,7 +122,7 @@ class SocketIngest:
             origin=self._sender.origin,
             visitor=self._sender.visitor,
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
-            begin=lambda: self._services.admission.begin_recording(self._sender.who),
+            begin=lambda: self._services.admission.quotas.begin_recording(self._sender.who),
         )
         self._source = await self._opened.enter_async_context(opening)
         self._replies.source = self._source

@@ -128,10 +128,5 @@ class Sockets:
 
     async def close_all(self) -> None:
         """Say goodbye to everybody (1012, service restart)."""
-        await _all_goodbyes(list(self._open), code=1012, reason="server restarts")
-
-
-async def _all_goodbyes(sockets: list[Socket], *, code: int, reason: str) -> None:
-    await asyncio.gather(
-        *(socket.goodbye(code=code, reason=reason) for socket in sockets), return_exceptions=True
-    )
+        goodbyes = [socket.goodbye(code=1012, reason="server restarts") for socket in self._open]
+        await asyncio.gather(*goodbyes, return_exceptions=True)

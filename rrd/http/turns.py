@@ -101,7 +101,7 @@ class ReadingTurns:
         """Called before the connections are looked at again: let some of those that wait go on."""
         self._turn_bytes = 0
         self._reading.clear()
-        while len(self._reading) < self._readers_max and (found := self._waiting.pop(_any)) is not None:
+        while len(self._reading) < self._readers_max and (found := self._waiting.pop()) is not None:
             _, reader = found
             if reader not in self._awaiting:
                 continue
@@ -134,14 +134,10 @@ class OpeningTurns:
 
     def _open_some(self) -> None:
         self._left = _OPENINGS_MAX
-        while self._left and (found := self._waiting.pop(_any)) is not None:
+        while self._left and (found := self._waiting.pop()) is not None:
             turn = found[1]
             if not turn.done():  # Its client may have gone.
                 turn.set_result(None)
                 self._left -= 1
         if self._left < _OPENINGS_MAX:
             self._next_turn.ask()
-
-
-def _any(_who: Who, _item: object) -> bool:
-    return True

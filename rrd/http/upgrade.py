@@ -31,7 +31,8 @@ def check_upgrade(request: web.Request) -> None:
         raise BadRequest("this path takes WebSockets: send Upgrade: websocket", code="not_a_websocket")
     if request.version < HttpVersion11:
         raise BadRequest("a WebSocket needs HTTP/1.1 (RFC 6455, 4.1)", code="not_a_websocket")
-    if "upgrade" not in {token.strip().lower() for token in _values(request, hdrs.CONNECTION)}:
+    tokens = ",".join(headers.getall(hdrs.CONNECTION, [])).split(",")
+    if "upgrade" not in {token.strip().lower() for token in tokens}:
         raise BadRequest(
             "the request says Upgrade: websocket without Connection: Upgrade; a proxy has to pass both on",
             code="not_a_websocket",
@@ -48,10 +49,6 @@ def check_upgrade(request: web.Request) -> None:
             f"Sec-WebSocket-Key must be there once, and be {_KEY_BYTES} bytes in Base64",
             code="bad_websocket_key",
         )
-
-
-def _values(request: web.Request, name: str) -> list[str]:
-    return ",".join(request.headers.getall(name, [])).split(",")
 
 
 def _is_key(key: str) -> bool:

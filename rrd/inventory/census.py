@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -153,25 +153,17 @@ async def listed(
     last = b""
     while True:
         try:
-            async for info in _closing(store.list(prefix)):
-                key = info.key.encode()
-                if key > last:
-                    last = key
-                    patience.backoff.failures = 0
-                    yield info
+            async with contextlib.aclosing(store.list(prefix)) as infos:
+                async for info in infos:
+                    key = info.key.encode()
+                    if key > last:
+                        last = key
+                        patience.backoff.failures = 0
+                        yield info
         except StoreAway as error:
             await patience.bear(error)
         else:
             return
-
-
-async def _closing(infos: AsyncIterator[ObjectInfo]) -> AsyncGenerator[ObjectInfo, None]:
-    try:
-        async for info in infos:
-            yield info
-    finally:
-        if isinstance(infos, AsyncGenerator):
-            await infos.aclose()
 
 
 def describe(files: Readable, info: ObjectInfo) -> Entry | None:

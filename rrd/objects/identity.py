@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Literal
 
 import msgspec
@@ -188,7 +188,7 @@ class OwnedStore:
         # An eviction asks this before it deletes what is here.
         return await self._store.size(key)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str = "") -> AsyncGenerator[ObjectInfo, None]:
         async for info in self._store.list(prefix):
             if info.key != MARKER_KEY:
                 yield info

@@ -18,7 +18,7 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -90,7 +90,7 @@ class LocalStore:
         path = self._path(key)
         return await self._run(f"look up {key}", lambda _: _size(path), absent=self._missing(key))
 
-    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str = "") -> AsyncGenerator[ObjectInfo, None]:
         found = (_info(file) for file in self._walk(prefix) if not file.is_hidden)
         there = (info for info in found if info is not None)
         while page := await self._run("list", lambda _: [*itertools.islice(there, self._page_size)]):

@@ -11,7 +11,7 @@ An ``OSError`` of a local disk comes through as itself only where it says that t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple, Protocol
 
 
@@ -54,7 +54,7 @@ class ObjectStore(Protocol):
         """Return an object's size in bytes. Raises ``ObjectMissing``."""
         ...
 
-    def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    def list(self, prefix: str = "") -> AsyncGenerator[ObjectInfo, None]:
         """Yield all objects whose key begins with ``prefix``, in the order of their keys (as UTF-8 bytes).
 
         A page at a time: memory doesn't grow with the number of objects.

@@ -144,8 +144,3 @@ def _marks(found: list[StoredEvent]) -> bytes:
             for event in found
         ]
     )
-
-
-def line_times(raw: bytes) -> list[float]:
-    """Return the timestamps of lines, in ms, in their order. Raises ``ValueError`` if one is no event."""
-    return [event.timestamp for event in look_at_lines(raw)]

@@ -24,8 +24,8 @@ from rrd.index.rows import ObjectRow, SegmentState
 from rrd.layout import SegmentName
 from rrd.log import emit
 from rrd.objects.files import ObjectFiles
-from rrd.playback.bodies import line_times
 from rrd.segment.format import BlockHeader
+from rrd.segment.lines import look_at_lines
 from rrd.segment.reader import DecodeBuffer, read_data, read_data_now, read_events, read_events_into
 from rrd.segment.table import read_table
 from rrd.shelf.holdings import Holdings
@@ -75,6 +75,8 @@ class BlockFile(Protocol):
 class ObjectFile:
     """A published object. What it does not hold is an error: ``CorruptSegment``, whose path is the key."""
 
+    has_stand_in = False
+
     def __init__(self, files: ObjectFiles, holdings: Holdings, row: ObjectRow) -> None:
         """``holdings``: of the recording that it is of."""
         self.path = holdings.key(row)
@@ -84,10 +86,6 @@ class ObjectFile:
         self._with_events: list[BlockHeader] | None = None
         self._held: OrderedDict[int, _BlockLines] = OrderedDict()
         files.expect(self.path, row.size)
-
-    @property
-    def has_stand_in(self) -> bool:
-        return False
 
     def headers(self) -> list[BlockHeader]:
         """Read the headers of all blocks, some 600 bytes of memory each.
@@ -244,14 +242,12 @@ class SegmentFile:
 class IntactFile:
     """A damaged file of which only blocks are read that were found intact (``salvage``)."""
 
+    has_stand_in = False
+
     def __init__(self, files: Readable, path: str, *, is_object: bool) -> None:
         self.path = path
         self.is_object = is_object
         self._files = files
-
-    @property
-    def has_stand_in(self) -> bool:
-        return False
 
     def apart(self) -> IntactFile:
         """Return the same file as another source, so that no read goes over what lies between."""
@@ -285,7 +281,7 @@ class Cut:
         self._start, self._limit = first_seq - header.first_seq, limit_seq - header.first_seq
         raw = self.events(header)
         try:
-            times = line_times(raw)
+            times = [event.timestamp for event in look_at_lines(raw)]
         except ValueError as error:
             raise CorruptSegment(f"{error}, in the block", path=self.path, offset=header.offset) from error
         if len(times) != limit_seq - first_seq:

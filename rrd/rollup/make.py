@@ -81,7 +81,16 @@ class Maker:
             await self._index.plan_object(row.row_id, run.first_number, run.last_number)
         try:
             packed = await self._pack(row, sources, path)
-            made = _published(run, packed)
+            made = ObjectRow.published(
+                run.first_number,
+                run.last_number,
+                packed.extent,
+                last_segment_size=run.segments[-1].size,
+                size=packed.size,
+                crc32c=packed.crc32c,
+                published_ms=0,
+                has_local=True,
+            )
             key = holdings.key(made)
             if not run.is_planned:
                 await self._check_free(key)
@@ -162,19 +171,6 @@ def _sources(shelf: Shelf, holdings: Holdings, run: Run) -> list[PackInput]:
     # grow, and an object must not be made of that.
     shelf.sync_sealed(holdings.name(run.first_number))
     return found
-
-
-def _published(run: Run, packed: Packed) -> ObjectRow:
-    return ObjectRow.published(
-        run.first_number,
-        run.last_number,
-        packed.extent,
-        last_segment_size=run.segments[-1].size,
-        size=packed.size,
-        crc32c=packed.crc32c,
-        published_ms=0,
-        has_local=True,
-    )
 
 
 def _unlink(disk: Disk, path: str) -> None:

@@ -54,12 +54,6 @@ class Pass:
         self.segment_bytes = 0
         self.object_bytes = 0
 
-    def count(self, segment_bytes: int, object_bytes: int) -> None:
-        """Count one object."""
-        self.objects += 1
-        self.segment_bytes += segment_bytes
-        self.object_bytes += object_bytes
-
     async def next_job(self) -> Job | None:
         """Return the oldest recording that is due and nobody's yet; None if there is none, or to stop."""
         async with self._asking:

@@ -258,7 +258,9 @@ class RollUp:
                 if row is None or not todo:
                     return made
                 published = await self._maker.make(row, todo[0])
-                done.count(todo[0].size, published.size)
+                done.objects += 1
+                done.segment_bytes += todo[0].size
+                done.object_bytes += published.size
                 made += 1
                 if keep_local_ms(self._config) == 0:
                     await self._evictor.evict_claimed(job.tenant, job.recording_id, published.first_number)

@@ -233,7 +233,10 @@ class _Packer:
         for part in (head, notes, data):
             self._output.write(part)
         self._headers += head[-HEADER_SIZE:]
-        self._add_up(header)
+        if header.quarantine_count:
+            self._quarantine.append((header.offset, header.stored_ms, header.quarantine_count))
+        self._extent += header.extent
+        self._block_count += 1
 
     def _compress(self, raw: bytes) -> bytes:
         if not raw:
@@ -249,12 +252,6 @@ class _Packer:
         if at != len(raw):
             raise OSError(errno.EIO, "what was compressed doesn't decode to what it was made of")
         return frame
-
-    def _add_up(self, header: BlockHeader) -> None:
-        if header.quarantine_count:
-            self._quarantine.append((header.offset, header.stored_ms, header.quarantine_count))
-        self._extent += header.extent
-        self._block_count += 1
 
     def finish(self) -> Packed:
         """Write what is left, and the table."""

@@ -15,7 +15,7 @@ from rrd.errors import RefusedError, TooManySockets
 from rrd.log import emit
 from rrd.shares.limits import quota_limits_of
 from rrd.shares.queue import Who
-from rrd.shares.quotas import Kind, OverQuota, Pacer, Quotas
+from rrd.shares.quotas import Kind, Quotas
 from rrd.shares.room import Room, Times
 
 logger = logging.getLogger(__name__)
@@ -59,18 +59,6 @@ class Admission:
         }
         self._saved: dict[str, dict[str, float]] = {}
         self._take_up()
-
-    def refusal_of_new(self, who: Who) -> OverQuota | None:
-        """Return why a new recording would be refused now; None if it would not."""
-        return self.quotas.refusal_of_new(who)
-
-    def begin_recording(self, who: Who) -> None:
-        """Count a new recording. Raises ``OverQuota``."""
-        self.quotas.begin_recording(who)
-
-    def pacer(self, who: Who) -> Pacer:
-        """Return what a sender's batches are counted with. ``close`` is owed."""
-        return self.quotas.pacer(who)
 
     def enter(self, who: Who, kind: Kind) -> None:
         """Take a place for a socket or a request; ``leave`` is owed.

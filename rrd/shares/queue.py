@@ -38,7 +38,7 @@ class FairQueue(Generic[_T]):
         keys.setdefault(who.key, deque()).append((who, item))
         self._count += 1
 
-    def pop(self, may: Callable[[Who, _T], bool]) -> tuple[Who, _T] | None:
+    def pop(self, may: Callable[[Who, _T], bool] = lambda *_: True) -> tuple[Who, _T] | None:
         """Take out the next item in turn that ``may`` be taken; None if there is none.
 
         Of each key only the first item is looked at.
@@ -63,7 +63,7 @@ class FairQueue(Generic[_T]):
 
     def drain(self) -> Iterator[_T]:
         """Take all items out."""
-        while (found := self.pop(lambda *_: True)) is not None:
+        while (found := self.pop()) is not None:
             yield found[1]
 
     def _tidy(self, tenant: str, key: str) -> None:

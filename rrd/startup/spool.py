@@ -7,7 +7,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterable
-from types import TracebackType
 
 from rrd.extent import Extent
 from rrd.index.rows import MetadataChange
@@ -45,7 +44,7 @@ class ObjectSpool:
     def __enter__(self) -> ObjectSpool:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def write(self, group: list[Entry]) -> None:

@@ -36,7 +36,7 @@ from rrd.wire.turns import (
     Pace,
     TakesLong,
 )
-from rrd.wire.values import iter_leading_values
+from rrd.wire.values import leading_values
 
 ContentKind = Literal["ndjson", "json", "unstated"]
 """How a text is laid out, as its type says; ``unstated``: the type says nothing, its first bytes decide."""
@@ -316,7 +316,7 @@ class Decoder:
         if self._form == "ndjson":
             self._splitter.end_values()
             return
-        limit = max((end for _, end in iter_leading_values(self._document, b'{["')), default=0)
+        limit = max((end for _, end in leading_values(self._document, b'{["')), default=0)
         if limit:
             self._take_apart(bytes(memoryview(self._document)[:limit]))
             del self._document[:limit]

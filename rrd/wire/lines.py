@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from rrd.errors import TooLarge
-from rrd.wire.values import iter_leading_values
+from rrd.wire.values import leading_values
 
 _SPACE = re.compile(rb"\s*+")
 
@@ -135,7 +135,7 @@ class LineSplitter:
         """
         limit = 0
         lines = bytearray()  # In one piece: of millions of values, each as an object would take gigabytes.
-        for start, limit in iter_leading_values(self._partial, b'{"'):
+        for start, limit in leading_values(self._partial, b'{"'):
             lines += self._partial[start:limit]
             lines += b"\n"
         if lines:

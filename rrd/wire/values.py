@@ -57,16 +57,11 @@ def value_end(text: bytes | bytearray, start: int) -> int | None:
             return at + depth  # The run may close more than was open.
 
 
-def leading_values(text: bytes | bytearray, openings: bytes) -> list[tuple[int, int]]:
-    """Return where the values stand that ``text`` begins with, separated by nothing or by space.
+def leading_values(text: bytes | bytearray, openings: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the values stand that ``text`` begins with, separated by nothing or by space.
 
     It stops at what begins with no byte of ``openings`` (out of ``{["``), and at what does not end.
     """
-    return list(iter_leading_values(text, openings))
-
-
-def iter_leading_values(text: bytes | bytearray, openings: bytes) -> Iterator[tuple[int, int]]:
-    """Yield what ``leading_values`` returns, one by one."""
     at = skip_space(text, 0)
     while at < len(text) and text[at] in openings:
         limit = value_end(text, at)

@@ -79,7 +79,7 @@ async def test_a_quota_that_has_room_again_soon_is_waited_for(tmp_path: Path) ->
     async with running(tmp_path / "data", recordings_per_min_tenant_max=60) as daemon:
         # The second is refused, and may come a second later.
         for _ in range(59):
-            daemon.services.admission.begin_recording(Who("acme"))
+            daemon.services.admission.quotas.begin_recording(Who("acme"))
         outcome = await take_in(daemon, tmp_path / "all", url=daemon.url, key=daemon.key("ingest"))
         refused = [row.code for row in daemon.services.refusals.account().totals]
     assert outcome.answers == {("", recording_id): Answer(stored=1) for recording_id in recordings}

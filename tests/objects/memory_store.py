@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from rrd.errors import ObjectMissing, StoreAway
@@ -132,7 +132,7 @@ class MemoryStore:
         self._end("size")
         return size
 
-    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str = "") -> AsyncGenerator[ObjectInfo, None]:
         await self._begin("list")
         for key in sorted(self.objects, key=str.encode):
             # Looked up again: it may go while the caller thinks about the one before.

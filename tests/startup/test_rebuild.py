@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -345,7 +345,7 @@ class ManyObjects(MemoryStore):
     def _name(self, number: int) -> str:
         return f"00000000-0000-4000-8000-{number:012d}"
 
-    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str = "") -> AsyncGenerator[ObjectInfo, None]:
         for number in range(self.count):
             key = f"t/2023/11/14/{self._name(number)}/00000001-00000001.ndjson.zst"
             if key.startswith(prefix):
