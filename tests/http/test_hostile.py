@@ -144,7 +144,7 @@ async def test_a_presigned_list_gives_no_longer_access_than_it_has(api: Api) -> 
 
 
 @pytest.mark.parametrize(
-    "recording", ["{recordingId}", "%7BrecordingId%7D", "%7B0b1c7a52-3d44-4c8e-9a51-6d1f5a1f9e11%7D"]
+    "recording_id", ["{recordingId}", "%7BrecordingId%7D", "%7B0b1c7a52-3d44-4c8e-9a51-6d1f5a1f9e11%7D"]
 )
 async def test_an_id_that_was_never_filled_in_is_a_bad_id(api: Api, recording_id: str) -> None:
     reply = await api.get(f"/recordings/{recording_id}/events")
