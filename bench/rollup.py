@@ -31,6 +31,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -184,21 +185,20 @@ def compress(bodies: dict[str, list[bytes]], config: Config) -> tuple[float, flo
 
 async def read_with_rrd(config: Config, store: ObjectStore, row: RecordingRow) -> Times:
     """As ``GET /recordings/{id}/events`` does, with nothing cached."""
-    loop = asyncio.get_running_loop()
+    loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor(8)
     files = ObjectFiles(
         store, loop, cache_bytes_max=config.object_cache_bytes_max, deadline_s=config.s3_timeout_s
     )
     try:
         began = time.perf_counter()
-        table = await loop.run_in_executor(
-            files.threads, plan, OsDisk(), files, config.data_dir, Holdings.of(row)
-        )
+        table = await loop.run_in_executor(threads, plan, OsDisk(), files, config.data_dir, Holdings.of(row))
         made = read_in_order(table, form=NDJSON, bytes_max=config.read_bytes_max // 4)
-        answer = in_thread(made, threads=files.threads)
+        answer = in_thread(made, threads=threads)
         async with contextlib.aclosing(answer) as chunks:
             return await _drink(chunks, began)
     finally:
         files.close()
+        threads.shutdown()
 
 
 async def read_plainly(fetch: Fetch, key: str) -> Times:

@@ -6,11 +6,11 @@ The way of an event, and where to read about each step::
 
     socket ─▶ http.ingest_ws ─message─▶ wire.decoder ─batch─▶ recordings ─block─▶ segment ─▶ index ─▶ ack
     body   ─▶ http.ingest_post ─chunk─▶      "                                       │
-                                                   rollup: write, verify, publish, delete
+                                                   rollup: write, sync, publish, delete
                                                                                      ▼
     reader ◀─ http.reads ◀─ playback (order, splice, stream; stored) ◀─ segment.reader ◀─ segments, objects
 
-Modules, from the bottom up; a layer imports only from layers above it in this list, and the
+Modules, the lowest layer first; a layer imports only from lines before its own, and the
 packages of line 3 never import each other (``tests/test_layers.py`` holds it):
 
 1. words that all share: ``errors ids layout clock backoff config nesting extent`` · ``log`` (all that is

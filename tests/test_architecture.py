@@ -126,3 +126,14 @@ def _source(part: str) -> str:
     file = ROOT / "rrd" / f"{part}.py"
     files = [file] if file.exists() else sorted((ROOT / "rrd" / part).rglob("*.py"))
     return "".join(path.read_text("utf-8") for path in files)
+
+
+def test_each_module_is_on_the_map_of_its_package() -> None:
+    missing = []
+    for path in SOURCES:
+        page = path.parent / "__init__.py"
+        if path != page and path.parent.name not in {"rrd", "cli"}:
+            words = re.findall(r"\w+", ast.get_docstring(SOURCES[page]) or "")
+            if path.stem not in words:
+                missing.append(str(path.relative_to(ROOT)))
+    assert missing == []

@@ -1,4 +1,4 @@
-"""Names mean one thing: no two classes of the code share one, and a recording's id is called so."""
+"""A stranger finds the way: one meaning a name, and modules and functions that are read at once."""
 
 from __future__ import annotations
 
@@ -34,3 +34,16 @@ def test_the_id_of_a_recording_is_not_called_a_recording() -> None:
         and ast.unparse(node.annotation) in {"str", "str | None"}
     ]
     assert wrong == []
+
+
+def test_modules_and_functions_stay_small() -> None:
+    sizes = {path: len((ROOT / path).read_text().splitlines()) for path in TREES}
+    assert [path for path, size in sizes.items() if size > 400] == []
+    long = [
+        f"{path}: {node.name}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > 60
+    ]
+    assert long == []

@@ -1,1 +1,2 @@
-"""Who may do what: keys on disk (``keys``), presigned URLs (``signing``), and the answer (``gate``)."""
+"""Who may do what: keys on disk (``keys``, ``temporary``), the pages they are bound
+to (``origins``), presigned URLs (``signing``), and the answer (``gate``)."""

@@ -1,4 +1,4 @@
-"""Where settings come from: command line, environment, file and defaults, the earlier before the later.
+"""Where settings come from: defaults, file, environment, command line; the later wins.
 
 ``RRD_FLUSH_AGE_MS=500`` in the environment is ``flush_age_ms = 500`` in the file; a list is written with
 commas there.

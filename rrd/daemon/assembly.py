@@ -83,7 +83,7 @@ class Parts:
     retention: Retention
     services: Services
     must_rebuild: bool
-    """The index was lost, so ``recovered`` looks at everything."""
+    """The index was lost, so ``recover`` looks at everything."""
 
 
 async def _confirm_now(store: OwnedStore) -> None:

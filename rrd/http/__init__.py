@@ -1,23 +1,34 @@
 """The HTTP API: thin shells around registry, index and playback.
 
 ``app``          routes, and what all requests share
-``problems``     errors as JSON; CORS
+``services``     what handlers work with
+``problems``     errors as JSON; ``cors`` headers for pages
+``paths``        which path a request means, and ``filters`` its metadata filters
 ``negotiate``    Accept and Accept-Encoding
 ``caller``       who asks: key, tenant, recording id, visitor
+``sharing``      on whose quota a request counts
 ``ingest_post``  events in a body
 ``ingest_ws``    events over a socket, and ``socket_ingest`` one of them on its way into its recording
 ``socket_replies``  what the server says over one
 ``hold``         what one connection makes the daemon hold
 ``budget``       what all senders make the daemon hold, shared fairly
 ``turns``        how much is read, and how many sockets open, in one turn of the event loop, shared fairly
+``decoding``     batches out of a decoder, the event loop kept free
 ``server``       all connections: how many, and who may have one more
-``connection``   one of them, below the handlers
+``door``         accepting them while there are file handles, and ``crowding`` refusing the rest
+``connection``   one of them, below the handlers; ``half_close`` closes one side of it
+``framing``      where requests begin and end on it
 ``upgrade``      the opening handshake of a socket, checked
 ``frames``       frames of a socket, parsed a bounded number in one turn of the event loop
 ``runs``         what waits to be received on a socket, its text messages in runs
 ``gathering``    a socket whose messages gather, and that reads to its end whatever can't be written
-``deflate``      permessage-deflate
+``oversize``     how a message begins that is too large
+``deflate``      permessage-deflate, and ``streams`` how many of it are open
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
 ``reads``        events, recordings, statistics
+``reading``      memory and threads for a read, and ``taking`` how slow its client may be
+``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
+``link_host``    under which names presigned links are handed out
+``removal``      erasing
 """

@@ -14,7 +14,7 @@ All that a process logs goes through the one handler that ``setup`` installs, wh
   say, and where. Their arguments, the texts of their exceptions and the ``repr`` of objects are left out: a
   visitor's address, key or bytes may stand there.
 - All of it is cut (``LINE_CHARS_MAX``), freed of what looks like a secret (``redaction``), and limited by
-  kind of event (``log_limit``).
+  kind of line (``limit``). Tracebacks are short (``traces``).
 """
 
 from __future__ import annotations

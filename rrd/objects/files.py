@@ -24,7 +24,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from rrd.errors import StoreAway
@@ -55,8 +55,6 @@ _PATIENCE_S = 5.0
 _ENDS_MAX = 10_000
 """Objects of which the end is remembered, some 150 bytes each."""
 
-_THREADS = 8
-
 
 class ObjectFiles:
     """A ``Readable`` (``disk.disk``) whose paths are keys of objects in ``store``.
@@ -75,8 +73,6 @@ class ObjectFiles:
         patience_s: float = _PATIENCE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
-        """For those who read objects: a store that hangs leaves other threads to those who don't."""
         self.held_bytes = 0
         """Bytes of all windows, those on their way included."""
         self._store = store
@@ -176,7 +172,6 @@ class ObjectFiles:
             self._is_closed = True
         for task in self._tasks:
             task.cancel()
-        self.threads.shutdown(wait=False, cancel_futures=True)
 
     # Windows. The lock is held in all of these.
 

@@ -4,9 +4,11 @@
 ``table``   which blocks a recording has, from their headers alone
 ``bodies``  a block's lines taken apart as far as reading needs
 ``blocks``  the events of a table's blocks, less what is not in its range
+``need``    how much memory a read takes; pure
 ``order``   blocks merged by (timestamp, arrival) in bounded memory; pure
 ``splice``  ``sequenceId`` and ``recordingId`` added to lines that are otherwise untouched; pure
 ``stream``  all of it together: chunks for a response
 ``stored``  the blocks as they stand in the files, for a response too
+``salvage`` what can be read of a damaged recording
 ``hops``    either of them run in worker threads
 """

@@ -227,7 +227,7 @@ class Committer:
         loop = asyncio.get_running_loop()
         while True:
             if recording.history is None:
-                await self._sealer.tell()
+                await self._sealer.index_blocks()
                 row = await self._index.recording(recording.tenant, recording.recording_id)
                 recording.history = await loop.run_in_executor(self._lookup_threads, self._load_history, row)
             try:
@@ -248,7 +248,7 @@ class Committer:
         now_ms = self._clock.now_ms()
         try:
             # Before anything is acked: a repeat may be one of a block that the index would not take.
-            await self._sealer.tell()
+            await self._sealer.index_blocks()
         except (OSError, RrdError) as error:
             self._fail(group, error)
             return
@@ -270,7 +270,7 @@ class Committer:
                 for (recording, work, block), outcome in zip(blocks, outcomes, strict=True)
                 if isinstance(outcome, Stored)
             ]
-            await self._sealer.tell(commits)
+            await self._sealer.index_blocks(commits)
         except (OSError, RrdError) as error:
             self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
@@ -365,7 +365,7 @@ class Committer:
             self.forget(oldest if used_at < stale_since else next(reversed(self._open_writers)))
 
     def _settle(self, recording: Recording, work: Work, failure: RrdError | None) -> None:
-        recording.finished(work, failure, used_at=self._clock.monotonic())
+        recording.settled(work, failure, used_at=self._clock.monotonic())
 
 
 def _lacks_handle(outcome: Stored | OSError) -> bool:

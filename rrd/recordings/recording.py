@@ -144,7 +144,7 @@ class Recording:
         metadata = tuple(pending.metadata for pending in taken if pending.metadata is not None)
         return Work(first.source, len(taken), size, join([pending.batch for pending in taken]), metadata)
 
-    def finished(self, work: Work, failure: RrdError | None, *, used_at: float) -> None:
+    def settled(self, work: Work, failure: RrdError | None, *, used_at: float) -> None:
         """Tell the source what became of ``work``. Its bytes are no longer waiting, whatever that is."""
         self._count(-work.size)
         self.move("settled")

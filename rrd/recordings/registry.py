@@ -87,7 +87,7 @@ class Registry:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._places = Ledger(config.recordings_max, _PLACES_TIMES)
-        """Of recordings that somebody is writing to: no others can make room."""
+        """Taken by recordings that are written to; idle ones can make room."""
         self._started_at = clock.monotonic()
         self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
         """Segments that were active at the start, until their recordings are opened or they are sealed."""
@@ -377,10 +377,9 @@ class Registry:
     async def _let_go(self, recordings: list[Recording]) -> None:
         """Seal the segments of recordings and forget them.
 
-        Raises what ``Index.apply`` raises, and has done nothing, if the index lacks blocks and doesn't take
-        them.
+        Raises what ``Index.apply`` raises, and has done nothing, if the index doesn't take blocks it lacks.
         """
-        await self._sealer.tell()
+        await self._sealer.index_blocks()
         # Looked at now: while others were let go, some of these may have gone, too, or be written to again.
         leaving = {(each.tenant, each.recording_id): each for each in recordings if each.is_idle}
         for key, recording in leaving.items():

@@ -37,7 +37,7 @@ class Sealer:
         self._finished: dict[SegmentName, int] = {}
         self._sealing = asyncio.Lock()
 
-    async def tell(self, commits: Sequence[Commit] = ()) -> None:
+    async def index_blocks(self, commits: Sequence[Commit] = ()) -> None:
         """Tell the index of blocks: first of those that it would not take before. Raises as ``Index.apply``.
 
         Owed before a segment is sealed: a start looks for such blocks in active ones only.
@@ -78,9 +78,9 @@ class Sealer:
                 del self._finished[name]
 
     async def seal(self) -> None:
-        """Seal the finished segments. What fails is tried again with the next ones. Raises as ``tell``."""
+        """Seal the finished segments, and what fails with the next ones. Raises as ``index_blocks``."""
         async with self._sealing:
-            await self.tell()
+            await self.index_blocks()
             while finished := dict(itertools.islice(self._finished.items(), SEAL_MAX)):
                 names = list(finished)
                 try:

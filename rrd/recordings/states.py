@@ -1,7 +1,7 @@
 """The states of a recording and of a segment: which step leads from which state to which. No other happens.
 
-A recording's state is its ``Recording``'s. So a segment never has two blocks that are not synced,
-for a block is taken of a *waiting* recording only; and that only a *silent* one leaves, of which all is safe.
+A recording's state is its ``Recording``'s. A block is taken only of a *waiting* recording, so a segment
+never has two blocks that are not synced. Only a *silent* recording leaves: all of it is safe.
 
 A segment's state is the index's, which knows no other step. It takes a *finished* one for active: that one
 is the ``Sealer``'s, and a crash makes it active again.

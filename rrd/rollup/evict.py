@@ -2,7 +2,8 @@
 
 After ``keep_local_s``, or at once with a local store (the object lies on the same machine, or next to it), or
 when the disk gets full. Oldest published first. Only what the index says is published goes, and only once the
-store says that it still has the object; a recording that is being read is left for later.
+store says that it still has the object (not asked in the seconds after the upload). A recording that is being
+read is left for later.
 
 Files first, then the index: a crash between leaves copies that the index believes in, some of them gone.
 Readers then take the object, and the next eviction finishes.

@@ -5,6 +5,7 @@
 ``commit``  blocks of many segments written and synced together
 ``scan``    a read-only verdict on a segment: clean, torn or corrupt
 ``repair``  what to do about the verdict
+``salvage`` intact blocks of a damaged file
 ``walk``    from header to header, read ahead
 ``reader``  events and notes of a block
 ``run``     many segments of a recording, read and checked

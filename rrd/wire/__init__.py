@@ -1,5 +1,6 @@
 """Bytes → batches of checked events. Pure: no loop, no clock, no file.
 
+``limits``     what decoding keeps to
 ``codings``    which compressions a sender may use: one table
 ``inflate``    each of them undone, a bounded window at a time
 ``layers``     the same where the encoding was not, or wrongly, declared

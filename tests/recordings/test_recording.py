@@ -53,7 +53,7 @@ class Woken:
         return draft
 
     def finish(self, work: Work) -> None:
-        self.recording.finished(work, None, used_at=0.0)
+        self.recording.settled(work, None, used_at=0.0)
 
 
 _PUTS = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 50), max_size=4)), max_size=12)
