@@ -168,7 +168,7 @@ class SegmentFile:
     ``rolled``: the published object that holds the segment, for when the file can't be read.
     """
 
-    __slots__ = ("_disk", "_place", "_rolled", "_shelf", "name")
+    __slots__ = ("_disk", "_place", "_rolled", "_shelf", "name", "path")
 
     def __init__(
         self, shelf: Shelf, name: SegmentName, place: SegmentState, *, rolled: ObjectFile | None = None
@@ -176,14 +176,10 @@ class SegmentFile:
         self._shelf = shelf
         self._disk = shelf.disk
         self._place: SegmentState = place
-        """Where it was found last."""
         self._rolled = rolled
         self.name = name
-
-    @property
-    def path(self) -> str:
+        self.path = shelf.path(name, place)
         """Where it was found last."""
-        return self._shelf.path(self.name, self._place)
 
     @property
     def has_stand_in(self) -> bool:
@@ -195,7 +191,8 @@ class SegmentFile:
         Raises ``FileNotFoundError`` if it is at neither, and whatever else ``read`` raises.
         """
         found_at, found = self._shelf.at(self.name, lambda path: (path, read(path)), first=self._place)
-        self._place = "active" if found_at == self._shelf.active(self.name) else "sealed"
+        if found_at != self.path:
+            self.path, self._place = found_at, "sealed" if self._place == "active" else "active"
         return found
 
     def bytes_at(self, offset: int, size: int) -> bytes:
