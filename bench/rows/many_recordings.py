@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator
 from bench.daemon import TENANT
 from rrd.extent import Extent
 from rrd.index import home
-from rrd.index.rows import Commit, MetadataChange, ObjectRow
+from rrd.index.rows import RECORDING_COLUMNS, Commit, MetadataChange, ObjectRow
 from rrd.index.sqlite.index import SqliteIndex
 from rrd.index.sqlite.values import Row, metadata_values, published_values
 
@@ -106,7 +106,7 @@ class _Tables:
                 members[facet_id] = members.get(facet_id, 0) | bit
             members[-totals.tenant_id] = members.get(-totals.tenant_id, 0) | bit
         chunk = commit.row_id // _CHUNK
-        self._insert("recording", recordings)
+        self._insert("recording", recordings, columns=_RECORDING_COLUMNS)
         self._insert("object", objects, columns=_OBJECT_COLUMNS)
         self._insert("facet", facets)
         self._insert("metadata", metadata)
@@ -143,14 +143,15 @@ class _Totals:
 
 
 def _recording_values(commit: Commit, tenant_id: int) -> Row:
-    """Return a row of ``recording``, in the order of its columns."""
-    extent = commit.extent
+    """Return a row of ``recording``: ``_RECORDING_COLUMNS``."""
     return (
-        commit.row_id, tenant_id, commit.recording_id, commit.created_ms, extent.limit_seq, extent.last_ts, 1,
-        extent.raw_size, _OBJECT_BYTES, extent.duplicate_count, extent.quarantine_count, extent.stored_ms,
-    )  # fmt: skip
+        *(commit.row_id, tenant_id, commit.recording_id, commit.created_ms, commit.extent.limit_seq),
+        *(1, _OBJECT_BYTES, *(getattr(commit.extent, field) for field in RECORDING_COLUMNS)),
+    )
 
 
+_RECORDING_COLUMNS = f"""(row_id, tenant_id, name, created_ms, next_seq,
+                          visible, stored_bytes, {", ".join(RECORDING_COLUMNS.values())})"""
 _OBJECT_COLUMNS = """(row_id, first_number, last_number, last_segment_size, first_seq, event_count, size,
                       crc32c, raw_size, first_ts, last_ts, published_ms, state, has_local)"""
 

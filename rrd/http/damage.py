@@ -25,7 +25,7 @@ from rrd.objects.files import Directly
 from rrd.playback.salvage import Salvaged, check, plan_salvage
 from rrd.playback.table import Between, PlaybackTable
 from rrd.shares.queue import Who
-from rrd.shelf.holdings import Holdings as Snapshot
+from rrd.shelf.holdings import Holdings
 
 MISSING_HEADER = istr("Rrd-Missing-Events")
 
@@ -66,7 +66,7 @@ async def check_all(services: Services, who: Who, table: PlaybackTable) -> None:
 
 async def salvaged(services: Services, who: Who, row: RecordingRow, between: Between) -> Salvaged:
     """Find what is intact of a recording. Raises ``StoreAway``."""
-    threads = lane(services, who, is_local=Snapshot.of(row).is_local)
+    threads = lane(services, who, is_local=Holdings.of(row).is_local)
     find = partial(
         plan_salvage, services.disk, Directly(services.files), services.config.data_dir, row, between=between
     )

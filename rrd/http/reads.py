@@ -39,7 +39,7 @@ from rrd.index.rows import ListedRecording, RecordingRow
 from rrd.log import emit
 from rrd.playback.table import Between, PlaybackTable, plan
 from rrd.shares.queue import Who
-from rrd.shelf.holdings import Holdings as Snapshot
+from rrd.shelf.holdings import Holdings
 
 logger = logging.getLogger(__name__)
 
@@ -112,13 +112,13 @@ async def _check_that_it_is_there(services: Services, row: RecordingRow) -> Reco
 async def _plan(services: Services, who: Who, row: RecordingRow, between: Between) -> PlaybackTable:
     """Return the table of a recording's blocks, as of ``row`` or later."""
     while True:
-        snapshot = Snapshot.of(row)
-        threads = lane(services, who, is_local=snapshot.is_local)
+        holdings = Holdings.of(row)
+        threads = lane(services, who, is_local=holdings.is_local)
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 threads,
                 partial(
-                    plan, services.disk, services.files, services.config.data_dir, snapshot, between=between
+                    plan, services.disk, services.files, services.config.data_dir, holdings, between=between
                 ),
             )
         except (CorruptSegment, OSError):

@@ -186,7 +186,8 @@ TOKENS = st.sampled_from([b"[", b"]", b"{", b"}", b",", b'"', b":", b"1", b"\\",
 def test_junk_raises_nothing_and_nothing_is_invented(document: bytes) -> None:
     lines = split(document)
     assert sum(map(len, lines)) <= len(document)
-    assert check_lines(lines, LIMITS, first_line=1).event_count == 0
+    stored = check_lines(lines, LIMITS, first_line=1).payload.split(b"\n")[:-1]
+    assert all(event in document for event in stored), "the tokens may spell an event"
 
 
 def test_events_are_taken_out_as_they_are_asked_for() -> None:
