@@ -1,7 +1,7 @@
 """One recording that is being written: its state, what waits to be stored, and what the next block will be.
 
 Sources put batches. The committer takes out one block's worth (``next_work``), makes a draft (``prepare``),
-stores that (``remember``, ``stored``), and settles it (``finished``) before it takes the next. Nothing here
+stores that (``remember``, ``stored``), and settles it (``settled``) before it takes the next. Nothing here
 waits or touches a file, except ``remember``, which reads and runs in a worker thread.
 """
 
