@@ -45,7 +45,7 @@ from rrd.shares.threads import FairThreads
 from rrd.startup.catch_up import STORE_WAIT_S
 from rrd.startup.recovery import Recovered, recover
 from rrd.tombstones import Tombstones
-from rrd.wire.limits import Limits
+from rrd.wire.limits import limits_of
 
 logger = logging.getLogger(__name__)
 
@@ -282,21 +282,3 @@ async def _keep_tombstones(parts: Parts) -> None:
                 await asyncio.to_thread(parts.tombstones.count_late, tenant, recording_id, lines)
         except RrdError as error:
             emit(logger, logging.WARNING, "tombstones_not_kept", error=error)
-
-
-def limits_of(config: Config) -> Limits:
-    """Return the decoder's share of the settings."""
-    return Limits(
-        event_bytes_max=config.event_bytes_max,
-        document_bytes_max=config.message_bytes_max,
-        body_bytes_max=config.body_bytes_max,
-        body_lines_max=config.body_lines_max,
-        inflate_ratio_max=config.inflate_ratio_max,
-        zstd_window_bytes_max=config.zstd_window_bytes_max,
-        nesting_max=config.nesting_max,
-        metadata_keys_max=config.metadata_keys_max,
-        metadata_key_bytes_max=config.metadata_key_bytes_max,
-        metadata_value_bytes_max=config.metadata_value_bytes_max,
-        metadata_value_too_long=config.metadata_value_too_long,
-        batch_bytes=config.flush_bytes,
-    )

@@ -38,7 +38,7 @@ from rrd.exchange.posting import (
     send_frames,
     url_of,
 )
-from rrd.exchange.reading import CHUNK_BYTES, EventGroup, Ids, Input, limits_of, read_pieces
+from rrd.exchange.reading import CHUNK_BYTES, EventGroup, Ids, Input, file_limits_of, read_pieces
 from rrd.exchange.sidecar import Sidecar, exported_recording, metadata_events, read_sidecar
 from rrd.exchange.spool import BATCH_BYTES, BodySpool, Bundle, bodies
 from rrd.ids import check_recording_id, is_tenant, parse_recording_id
@@ -111,7 +111,7 @@ class _Intake:
         progress: Progress,
     ) -> None:
         self._config = config
-        self._limits = limits_of(config, batch_bytes=choice.batch_bytes)
+        self._limits = file_limits_of(config, batch_bytes=choice.batch_bytes)
         self._choice = choice
         self._daemon = daemon
         self._stack = stack

@@ -35,10 +35,10 @@ from rrd.exchange.shapes import holds_events, is_document
 from rrd.exchange.spool import BATCH_BYTES
 from rrd.exchange.unpacking import ZSTD_WINDOW_BYTES_MAX, peeked, text_windows
 from rrd.wire.events import Batch, check_lines
-from rrd.wire.limits import Limits
+from rrd.wire.limits import Limits, limits_of
 from rrd.wire.lines import LineSplitter
 
-__all__ = ["CHUNK_BYTES", "EventGroup", "Ids", "Input", "limits_of", "read_pieces"]
+__all__ = ["CHUNK_BYTES", "EventGroup", "Ids", "Input", "file_limits_of", "read_pieces"]
 
 CHUNK_BYTES = 256 << 10
 _HEAD_BYTES = 64 << 10
@@ -193,17 +193,13 @@ def _unpacked_alike(owner: Owner, lines: Sequence[bytes], batch: Batch) -> Batch
     return batch._replace(payload=b"".join([without_space(event) + b"\n" for event in events]))
 
 
-def limits_of(config: Config, *, batch_bytes: int = BATCH_BYTES) -> Limits:
+def file_limits_of(config: Config, *, batch_bytes: int = BATCH_BYTES) -> Limits:
     """Return the limits for a file of one's own: the settings', and none on what only a stranger's needs."""
-    return Limits(
-        event_bytes_max=config.event_bytes_max,
+    return limits_of(config)._replace(
         document_bytes_max=config.event_bytes_max,
         body_bytes_max=None,
+        body_lines_max=None,
+        inflate_ratio_max=None,
         zstd_window_bytes_max=ZSTD_WINDOW_BYTES_MAX,
-        nesting_max=config.nesting_max,
-        metadata_keys_max=config.metadata_keys_max,
-        metadata_key_bytes_max=config.metadata_key_bytes_max,
-        metadata_value_bytes_max=config.metadata_value_bytes_max,
-        metadata_value_too_long=config.metadata_value_too_long,
         batch_bytes=batch_bytes,
     )

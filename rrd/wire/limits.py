@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from rrd.config import Config
+
 
 class Limits(NamedTuple):
     """Sizes are in bytes after decompression."""
@@ -27,3 +29,21 @@ class Limits(NamedTuple):
     """Decoded bytes for each received one, over all of a body or socket. None: no limit."""
     metadata_value_too_long: Literal["quarantine", "cut"] = "quarantine"
     """What becomes of a value longer than ``metadata_value_bytes_max``."""
+
+
+def limits_of(config: Config) -> Limits:
+    """Return what the settings say for senders."""
+    return Limits(
+        event_bytes_max=config.event_bytes_max,
+        document_bytes_max=config.message_bytes_max,
+        body_bytes_max=config.body_bytes_max,
+        body_lines_max=config.body_lines_max,
+        inflate_ratio_max=config.inflate_ratio_max,
+        zstd_window_bytes_max=config.zstd_window_bytes_max,
+        nesting_max=config.nesting_max,
+        metadata_keys_max=config.metadata_keys_max,
+        metadata_key_bytes_max=config.metadata_key_bytes_max,
+        metadata_value_bytes_max=config.metadata_value_bytes_max,
+        metadata_value_too_long=config.metadata_value_too_long,
+        batch_bytes=config.flush_bytes,
+    )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rrd.config import Config
 from rrd.errors import CorruptSegment
 from rrd.exchange.lines import read_lines
-from rrd.exchange.reading import Input, limits_of, read_pieces
+from rrd.exchange.reading import Input, file_limits_of, read_pieces
 from rrd.ids import parse_recording_id
 from rrd.playback.table import Between, plan
 from tests.objects.file_lab import files_of
@@ -69,7 +69,9 @@ def test_with_ids_they_say_what_the_api_says_and_are_the_same_when_read_again(
         found = [line for lines in read_lines(table, ids=True, bytes_max=PLENTY) for line in lines]
     assert list(map(as_json, found)) == list(map(as_json, answer(segments, between)))
     assert all(RECORDING in line for line in found), "each can be told from another recording's"
-    again = read_pieces([line + b"\n" for line in found], Input("x", parse_recording_id), limits_of(Config()))
+    again = read_pieces(
+        [line + b"\n" for line in found], Input("x", parse_recording_id), file_limits_of(Config())
+    )
     lines = [line for piece in again for line in piece.batch.payload.split(b"\n")[:-1]]
     # A carriage return belongs to the line's end, and older segments may have kept it.
     assert lines == [line.rstrip(b"\r") for line in sent(segments, between)]

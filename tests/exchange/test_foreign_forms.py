@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from rrd.config import Config
 from rrd.exchange.foreign import ForeignFile
 from rrd.exchange.origins import is_random, window_id
-from rrd.exchange.reading import Input, limits_of, read_pieces
+from rrd.exchange.reading import Input, file_limits_of, read_pieces
 from rrd.exchange.spool import BodySpool, Bundle
 from rrd.ids import RecordingIdForm, parse_recording_id
 
-LIMITS = limits_of(Config())
+LIMITS = file_limits_of(Config())
 ID = "3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e6f"
 WINDOW, OTHER_WINDOW = "0190c1d2-aaaa-7bbb-8ccc-0123456789ab", "0190c1d2-bbbb-7bbb-8ccc-0123456789ab"
 NANOID = "V1StGXR8_Z5jdHi6B-myT"

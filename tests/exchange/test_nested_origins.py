@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from rrd.config import Config
-from rrd.exchange.reading import Input, limits_of, read_pieces
+from rrd.exchange.reading import Input, file_limits_of, read_pieces
 from rrd.exchange.spool import BodySpool
 from rrd.ids import parse_recording_id
 from tests.exchange.exchange_lab import event
 from tests.samples import new_id
 
-LIMITS = limits_of(Config())
+LIMITS = file_limits_of(Config())
 parse_uuid = partial(parse_recording_id, form="uuid")
 parse_any = partial(parse_recording_id, form="any")
 

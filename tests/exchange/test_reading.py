@@ -16,11 +16,11 @@ from bench.corpus import lines_of
 from rrd.config import Config
 from rrd.errors import BrokenEncoding, TooLarge, WireError
 from rrd.exchange.lines import _add
-from rrd.exchange.reading import Ids, Input, limits_of, read_pieces
+from rrd.exchange.reading import Ids, Input, file_limits_of, read_pieces
 from rrd.ids import parse_recording_id
 from rrd.wire.limits import Limits
 
-LIMITS = limits_of(Config())
+LIMITS = file_limits_of(Config())
 ID, OTHER = "3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e6f", "3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e70"
 
 
