@@ -524,7 +524,8 @@ def test_junk_raises_only_wire_errors(
             messages=data.draw(st.booleans()),
             cut_off=data.draw(st.booleans()),
         )
-        assert not found.events
+        # Hypothesis tries the constants of the code, too: what is an event was sent as one.
+        assert all(event in junk for event in found.events)
 
 
 @pytest.mark.parametrize("encoding", COMPRESSED)
