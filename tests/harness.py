@@ -31,7 +31,7 @@ from rrd.daemon import assembly
 from rrd.daemon import run as daemon
 from rrd.http.services import Bounds
 from rrd.startup.recovery import lock_data_dir
-from tests.loop_watch import MARK, as_daemon, watched
+from tests.loop_watch import as_daemon, long_turns_of, watched
 
 ROOT = Path(__file__).parents[1]
 PYTHONPATH = os.pathsep.join((str(ROOT), sysconfig.get_path("purelib")))
@@ -313,7 +313,7 @@ class DaemonProcess(Keys):
 
     def check_turns(self) -> None:
         """Fail if a turn of its loop took too long so far."""
-        long_turns = [line for line in self.log().splitlines() if line.startswith(MARK)]
+        long_turns = long_turns_of(self.log())
         assert not long_turns, long_turns
 
     def log(self) -> str:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.harness import DaemonProcess, running
-from tests.loop_watch import MARK, TURN_MAX_S, as_daemon
+from tests.loop_watch import MARK, TURN_MAX_S, TURN_ONCE_MAX_S, as_daemon, long_turns_of
 
 BUSY_IN_A_PROTOCOL = f"""
 import runpy, time
@@ -19,7 +19,7 @@ from rrd.http.connection import Connection
 plain = Connection.data_received
 def data_received(self, data):
     began = time.thread_time()
-    while time.thread_time() - began < {2 * TURN_MAX_S}:
+    while time.thread_time() - began < {2 * TURN_ONCE_MAX_S}:
         pass
     plain(self, data)
 Connection.data_received = data_received
@@ -31,7 +31,7 @@ from rrd.http.connection import Connection
 plain = Connection.start
 async def start(self):
     began = time.thread_time()
-    while time.thread_time() - began < {2 * TURN_MAX_S}:
+    while time.thread_time() - began < {2 * TURN_ONCE_MAX_S}:
         pass
     await plain(self)
 Connection.start = start
@@ -82,6 +82,14 @@ async def test_a_long_turn_of_a_process_fails_a_test(program: str, tmp_path: Pat
         assert answer.status == 200
     with pytest.raises(AssertionError, match=MARK):
         daemon.stop()
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "told"), [([], 0), ([51], 0), ([100], 0), ([101], 1), ([51, 51], 2), ([60, 300], 2)]
+)
+def test_one_turn_may_be_the_machines(took_ms: list[int], told: int) -> None:
+    log = "".join(f"{MARK} {ms} ms of processor time: task serve\nanother line\n" for ms in took_ms)
+    assert len(long_turns_of(log)) == told
 
 
 async def test_a_callback_keeps_its_arguments_context_and_end(tmp_path: Path) -> None:
