@@ -28,6 +28,7 @@
 ``meta``         metadata by itself
 ``events``       a recording's events, and ``ranges`` which of them a query asks for
 ``reads``        recordings, statistics
+``paged``        a page of them, with a link to the next, and ``cursors`` where that goes on
 ``lookup``       which recording a read is of, and where its blocks are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
