@@ -37,8 +37,8 @@ NEIGHBOURS = 5000
 
 _OTHER_TENANT = "small"
 _CHUNK = 512  # Recordings whose bits stand in one row of a set.
-_START_MS = 1_700_000_000_000
-_APART_MS = 500
+START_MS = 1_700_000_000_000
+APART_MS = 500
 _SEGMENT_BYTES, _OBJECT_BYTES = 5000, 4000
 
 
@@ -114,7 +114,7 @@ class _Tables:
         self._insert("standing", standings)
         self._insert("facet", facets)
         self._insert("metadata", metadata)
-        self._insert("members", [(set_id, chunk, *_words(bits)) for set_id, bits in members.items()])
+        self._insert("members", [(set_id, chunk, *words(bits)) for set_id, bits in members.items()])
 
     def add_totals(self) -> None:
         """Add what is known when all recordings are in."""
@@ -160,7 +160,7 @@ _OBJECT_COLUMNS = """(row_id, first_number, last_number, last_segment_size, firs
                       crc32c, raw_size, first_ts, last_ts, published_ms, state, has_local)"""
 
 
-def _words(bits: int) -> tuple[int, ...]:
+def words(bits: int) -> tuple[int, ...]:
     """Return the eight words of a row of ``members``, signed as SQLite's integers are."""
     return struct.unpack("<8q", bits.to_bytes(64, "little"))
 
@@ -184,7 +184,7 @@ def commits(count: int) -> Iterator[Commit]:
     """Yield the one block of each of ``count`` recordings; the same for the same count."""
     choose = random.Random(1)
     for row_id in range(1, count + 1):
-        at_ms = _START_MS + row_id * _APART_MS
+        at_ms = START_MS + row_id * APART_MS
         metadata = metadata_of(row_id, count, choose)
         yield Commit(
             row_id=row_id,

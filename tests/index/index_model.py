@@ -28,9 +28,12 @@ from rrd.index.rows import (
     RecordingRow,
     RemovedRecording,
     SegmentRow,
+    Sort,
+    StandingRow,
     Statistics,
     SummaryRow,
     TenantRow,
+    Wanted,
 )
 from rrd.index.sqlite.index import SqliteIndex
 
@@ -170,6 +173,52 @@ class Recorded:
         in_objects = {number for row in self.published for number in numbers_of(row)}
         blocks = [commit.block_size for commit in self.commits if commit.segment not in in_objects]
         return sum(blocks) + sum(row.size for row in self.published)
+
+    @property
+    def standing_row(self) -> StandingRow:
+        times = [row.first_ts for row in self.segments.values()]
+        times += [row.first_ts for row in self.objects.values()]
+        first_ts = min((first_ts for first_ts in times if first_ts is not None), default=None)
+        last_ts, events = self.extent.last_ts, self.next_seq - 1
+        told = self.summary
+        if told is None:
+            return StandingRow(first_ts, last_ts, events, self.raw_bytes, *[None] * 7)
+        return StandingRow(
+            first_ts, last_ts, events, self.raw_bytes, told.active_ms, told.clicks, told.inputs, told.errors,
+            told.rage_bursts, told.first_url, told.activity,
+        )  # fmt: skip
+
+    def sorted_by(self, sort: Sort) -> float | None:
+        duration_ms, raw_bytes = self.standing or (None, None)
+        told = self.summary
+        values: dict[Sort, float | None] = {
+            "newest": self.row_id,
+            "duration": duration_ms,
+            "bytes": raw_bytes,
+            "active": told.active_ms if told else None,
+            "errors": told.errors if told else None,
+        }
+        return values[sort]
+
+    def is_wanted(self, wanted: Wanted) -> bool:
+        def at_least(least: float | None, value: float | None) -> bool:
+            return least is None or (value is not None and value >= least)
+
+        def has_url(url: str) -> bool:
+            urls = self.summary.urls if self.summary else ()
+            if url.endswith("*"):
+                return any(each.startswith(url[:-1]) for each in urls)
+            return url in urls
+
+        return (
+            at_least(wanted.from_ms, self.created_ms)
+            and (wanted.to_ms is None or self.created_ms < wanted.to_ms)
+            and at_least(wanted.min_duration_ms, self.sorted_by("duration"))
+            and at_least(wanted.min_active_ms, self.sorted_by("active"))
+            and at_least(1 if wanted.has_errors else None, self.sorted_by("errors"))
+            and (wanted.url is None or has_url(wanted.url))
+            and (wanted.among is None or self.row_id in wanted.among)
+        )
 
     @property
     def listed(self) -> ListedRecording:
@@ -363,6 +412,36 @@ class Model:
     def metadata(self, tenant: str, recording_id: str) -> list[MetadataRow]:
         entry = self.recordings.get((tenant, recording_id))
         return [entry.metadata[key] for key in sorted(entry.metadata)] if entry else []
+
+    def list_wanted(
+        self, tenant: str, filters: Sequence[tuple[str, str]], wanted: Wanted, limit: int, offset: int
+    ) -> list[ListedRecording]:
+        """Sort all that are wanted: those without a value last, equal ones newest first."""
+        names = [listed.recording_id for listed in self.list_recordings(tenant, filters, 10**9, 0)]
+        found = [entry for name in names if (entry := self.recordings[tenant, name]).is_wanted(wanted)]
+
+        def place(entry: Recorded) -> tuple[bool, float]:
+            value = entry.sorted_by(wanted.sort)
+            return value is None, -(value or 0)
+
+        found.sort(key=place)
+        return [
+            entry.listed._replace(standing=entry.standing_row) for entry in found[offset : offset + limit]
+        ]
+
+    def metadata_values(self, tenant: str, key: str | None, prefix: str, limit: int) -> list[str]:
+        """Return values of a key, or keys, by their bytes."""
+        rows = [
+            row
+            for entry in self.recordings.values()
+            if entry.tenant == tenant
+            for row in entry.metadata.values()
+        ]
+        found = {row.key for row in rows} if key is None else {row.value for row in rows if row.key == key}
+        return sorted(
+            (text for text in found if text.startswith(prefix)),
+            key=lambda text: text.encode("utf-8", "surrogatepass"),
+        )[:limit]
 
     def list_recordings(
         self, tenant: str, wanted: Sequence[tuple[str, str]], limit: int, offset: int

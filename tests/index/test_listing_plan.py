@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.index.sqlite import listing, queries, summaries
+from rrd.index.sqlite import facets, listing, queries, sorting, summaries
 from rrd.index.sqlite.migrations import scripts
 
+COLUMNS = ("duration_ms", "active_ms", "errors", "raw_bytes")
 READS = {
     "recording": queries.RECORDING,
     "recordings": queries.RECORDINGS,
@@ -34,6 +35,18 @@ READS = {
     "oldest of a tenant": queries.OLDEST_OF_TENANT,
     "removed": queries.REMOVED,
     "remove": queries.REMOVE,
+    **{f"sorted: walk by {column}": sorting.walk_sql(column) for column in COLUMNS},
+    **{f"sorted: few by {column}": sorting.at_least_sql(column) for column in COLUMNS},
+    **{f"sorted: check {column}": sorting.check_sql(column) for column in COLUMNS},
+    "sorted: few by when they began": sorting.BEGAN_FEW,
+    "sorted: range of when they began": sorting.BEGAN_RANGE,
+    "sorted: check when they began": sorting.CHECK_BEGAN,
+    "sorted: standings": sorting.STANDINGS,
+    "facets: tenant": facets.TENANT_ID,
+    "facets: keys": facets.KEYS,
+    "facets: key": facets.KEY_ID,
+    "facets: beginning": facets.BETWEEN,
+    "facets: beginning with the greatest": facets.FROM,
     "summary": summaries.READ,
     "summary: urls": summaries.URLS,
     "summary: forget urls": summaries.FORGET_URLS,
@@ -55,9 +68,19 @@ SCANS_ALLOWED = {
     "list: chunks, no filter": {"SCAN (subquery-1)"},
     "list: chunks, two filters": {"SCAN (subquery-1)"},
     "list: chunks, as many filters as possible": {"SCAN (subquery-1)"},
+    **{f"sorted: walk by {column}": {f"SCAN (subquery-{n})" for n in (1, 3, 4)} for column in COLUMNS},
+    **{f"sorted: few by {column}": {"SCAN (subquery-1)"} for column in COLUMNS},
+    **{f"sorted: check {column}": {"SCAN w VIRTUAL TABLE INDEX 1:"} for column in COLUMNS},
+    "sorted: few by when they began": {"SCAN (subquery-1)"},
+    "facets: keys": {"SCAN found"},
+    "sorted: check when they began": {"SCAN w VIRTUAL TABLE INDEX 1:"},
+    "sorted: standings": {"SCAN w VIRTUAL TABLE INDEX 1:"},
     "recordings": {"SCAN w VIRTUAL TABLE INDEX 1:"},
     "list: recordings found": {"SCAN wanted VIRTUAL TABLE INDEX 1:"},
 }
+
+
+_FROM_ARRAYS = {"SCAN (subquery-1)", "SCAN w VIRTUAL TABLE INDEX 1:"}
 
 
 @pytest.fixture
@@ -72,6 +95,10 @@ def plan(db: sqlite3.Connection, sql: str) -> list[str]:
     names = (
         "tenant",
         "recording",
+        "tenant_id",
+        "value",
+        "row_id",
+        "count",
         "names",
         "month_start_ms",
         "settled_before_ms",
@@ -107,6 +134,49 @@ def test_statement_neither_scans_nor_sorts(db: sqlite3.Connection, name: str) ->
 def test_work_is_found_by_an_index_of_what_waits(db: sqlite3.Connection, name: str, step: str) -> None:
     """However many recordings there are that nothing has to be done about."""
     assert step in plan(db, READS[name])
+
+
+@pytest.mark.parametrize(
+    ("column", "index"),
+    [
+        ("duration_ms", "standing_duration"),
+        ("active_ms", "standing_active"),
+        ("errors", "standing_errors"),
+        ("raw_bytes", "standing_bytes"),
+    ],
+)
+def test_a_sort_and_what_is_asked_of_it_read_an_index_alone(
+    db: sqlite3.Connection, column: str, index: str
+) -> None:
+    """It has all that they read, in the order of the list, so that no row of a table is looked up."""
+    covering = f"standing USING COVERING INDEX {index} (tenant_id=?"
+    searches = [step for step in plan(db, sorting.walk_sql(column)) if "SEARCH" in step]
+    assert searches == [
+        f"SEARCH {covering} AND {column}=? AND rowid<?)",
+        f"SEARCH {covering} AND {column}<?)",
+    ]
+    assert plan(db, sorting.at_least_sql(column))[1] == f"SEARCH {covering} AND {column}>?)"
+
+
+def test_few_are_sorted_after_a_search_for_each(db: sqlite3.Connection) -> None:
+    """It sorts, and no more than ``FEW``."""
+    steps = plan(db, sorting.sorted_sql("active_ms"))
+    assert "SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN" in steps
+    assert not [step for step in steps if "SCAN" in step and step not in _FROM_ARRAYS]
+
+
+@pytest.mark.parametrize("sql", [sorting.BEGAN_FEW, sorting.BEGAN_RANGE])
+def test_when_recordings_began_is_read_from_an_index_alone(db: sqlite3.Connection, sql: str) -> None:
+    covering = "recording USING COVERING INDEX recording_created"
+    assert f"SEARCH {covering} (tenant_id=? AND created_ms>? AND created_ms<?)" in plan(db, sql)
+
+
+@pytest.mark.parametrize("sql", [facets.BETWEEN, facets.FROM])
+def test_suggestions_are_read_in_order_from_an_index_alone(db: sqlite3.Connection, sql: str) -> None:
+    (step,) = plan(db, sql)
+    assert step.startswith(
+        "SEARCH facet USING COVERING INDEX facet_value (tenant_id=? AND key_id=? AND value>?"
+    )
 
 
 # Found by the number of a row, or by keys that begin with it.

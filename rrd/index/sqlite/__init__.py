@@ -9,6 +9,8 @@
 ``connections.py`` who writes, who reads, and how removed content leaves the file
 ``queries.py``     the statements
 ``listing.py``     how filtered lists are found among a million recordings
+``sorting.py``     how sorted ones are, and those filtered by what happened
+``facets.py``      which metadata there are
 ``keeping.py``     what a replaced index knew, taken over
 ``values.py``      values on their way into SQLite and out of it
 ================== ========================================================================

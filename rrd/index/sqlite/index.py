@@ -14,7 +14,7 @@ import orjson
 
 from rrd.index import rows
 from rrd.index.contract import Contradiction, Encode, Filters, Index
-from rrd.index.sqlite import listing, queries, summaries, values
+from rrd.index.sqlite import facets, listing, queries, sorting, summaries, values
 from rrd.index.sqlite.connections import Connections
 from rrd.index.sqlite.files import index_path
 from rrd.index.sqlite.keeping import keep
@@ -210,8 +210,14 @@ class SqliteIndex(Index):
         return await self._db.read_with(lambda db: summaries.read(db, row_id))
 
     async def list_recordings(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int
+        self, tenant: str, *, filters: Filters, limit: int, offset: int, wanted: rows.Wanted | None = None
     ) -> list[rows.ListedRecording]:
+        if wanted is not None:
+            found = await self._search(tenant, filters, wanted, limit=limit, offset=offset)
+            return await self._db.read_with(
+                lambda db: [recording for _, recording in sorting.read(db, found)]
+            )
+
         def read(db: sqlite3.Connection) -> list[rows.ListedRecording]:
             row_ids = listing.find_row_ids(db, tenant, filters, limit=limit, offset=offset)
             return [recording for _, recording in listing.read(db, row_ids)]
@@ -219,18 +225,48 @@ class SqliteIndex(Index):
         return await self._db.read_with(read)
 
     async def begin_list(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int, encode: Encode, bytes_max: int
+        self,
+        tenant: str,
+        *,
+        filters: Filters,
+        limit: int,
+        offset: int,
+        encode: Encode,
+        bytes_max: int,
+        wanted: rows.Wanted | None = None,
     ) -> rows.ListPart:
+        if wanted is not None:
+            found = await self._search(tenant, filters, wanted, limit=limit, offset=offset)
+            return await self.continue_list(found, encode=encode, bytes_max=bytes_max, with_standing=True)
+
         def begin(db: sqlite3.Connection) -> rows.ListPart:
             row_ids = listing.find_row_ids(db, tenant, filters, limit=limit, offset=offset)
-            return listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
+            return listing.read_piece(db, row_ids, encode, bytes_max=bytes_max, read=listing.read)
 
         return await self._db.read_with(begin)
 
-    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.ListPart:
+    async def _search(
+        self, tenant: str, filters: Filters, wanted: rows.Wanted, *, limit: int, offset: int
+    ) -> list[int]:
+        """Return the row ids of a list. Other reads have their turns meanwhile."""
+        search = sorting.Search(tenant, filters, wanted, limit=limit, offset=offset)
+        while not search.is_done:
+            await self._db.read_with(search.step)
+        return search.row_ids
+
+    async def continue_list(
+        self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int, with_standing: bool = False
+    ) -> rows.ListPart:
+        read = sorting.read if with_standing else listing.read
         return await self._db.read_with(
-            lambda db: listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
+            lambda db: listing.read_piece(db, row_ids, encode, bytes_max=bytes_max, read=read)
         )
+
+    async def metadata_keys(self, tenant: str, *, prefix: str, limit: int) -> list[str]:
+        return await self._db.read_with(lambda db: facets.keys(db, tenant, prefix, limit))
+
+    async def metadata_values(self, tenant: str, key: str, *, prefix: str, limit: int) -> list[str]:
+        return await self._db.read_with(lambda db: facets.values(db, tenant, key, prefix, limit))
 
     async def statistics(self, tenant: str, *, month_start_ms: int) -> rows.Statistics:
         found = await self._db.read(queries.STATISTICS, tenant=tenant, month_start_ms=month_start_ms)
