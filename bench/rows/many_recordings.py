@@ -90,6 +90,7 @@ class _Tables:
         """Add the recordings of one chunk."""
         recordings, objects, standings, facets, metadata = [], [], [], [], []
         members: dict[int, int] = {}
+        began: dict[int, tuple[int, int]] = {}
         for commit in group:
             totals = self._tenants.setdefault(commit.tenant, _Totals(len(self._tenants) + 1))
             totals.add(commit)
@@ -108,12 +109,15 @@ class _Tables:
                 metadata.append((row_id, key_id, facet_id, 1, at_ms))
                 members[facet_id] = members.get(facet_id, 0) | bit
             members[-totals.tenant_id] = members.get(-totals.tenant_id, 0) | bit
+            first_ms, _ = began.get(totals.tenant_id, (commit.created_ms, 0))
+            began[totals.tenant_id] = first_ms, commit.created_ms
         chunk = commit.row_id // _CHUNK
         self._insert("recording", recordings, columns=_RECORDING_COLUMNS)
         self._insert("object", objects, columns=_OBJECT_COLUMNS)
         self._insert("standing", standings)
         self._insert("facet", facets)
         self._insert("metadata", metadata)
+        self._insert("began", [(tenant_id, chunk, *times) for tenant_id, times in began.items()])
         self._insert("members", [(set_id, chunk, *words(bits)) for set_id, bits in members.items()])
 
     def add_totals(self) -> None:

@@ -45,8 +45,31 @@ CREATE INDEX standing_bytes ON standing (tenant_id, raw_bytes);
 CREATE INDEX standing_active ON standing (tenant_id, active_ms) WHERE active_ms IS NOT NULL;
 CREATE INDEX standing_errors ON standing (tenant_id, errors) WHERE errors IS NOT NULL;
 
--- When recordings began. Set once for each.
-CREATE INDEX recording_created ON recording (tenant_id, created_ms);
+-- When the visible recordings of a tenant's chunk of row ids began, the first and the last of them. Row ids grow
+-- with time but for a clock that was set back, so that a range of time is a few chunks' bits. Written once for each
+-- recording, and to the row that the one before wrote to: an index of each one's time would cost it more.
+CREATE TABLE began (
+  tenant_id INTEGER NOT NULL,
+  chunk     INTEGER NOT NULL,    -- as in `members`
+  first_ms  INTEGER NOT NULL,    -- at most that of the first one: it stays when one is removed
+  last_ms   INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, chunk)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO began (tenant_id, chunk, first_ms, last_ms)
+SELECT tenant_id, row_id >> 9, min(created_ms), max(created_ms) FROM recording WHERE visible GROUP BY 1, 2;
+
+CREATE TRIGGER visible_recording_began AFTER UPDATE OF visible ON recording WHEN new.visible > old.visible
+BEGIN
+  INSERT INTO began (tenant_id, chunk, first_ms, last_ms)
+  VALUES (new.tenant_id, new.row_id >> 9, new.created_ms, new.created_ms)
+  ON CONFLICT DO UPDATE SET first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms);
+END;
+
+CREATE TRIGGER chunk_goes AFTER DELETE ON members WHEN old.set_id < 0
+BEGIN
+  DELETE FROM began WHERE tenant_id = -old.set_id AND chunk = old.chunk;
+END;
 
 -- Which keys and values a tenant has, by name; the urls (key 0) that begin alike.
 CREATE INDEX facet_value ON facet (tenant_id, key_id, value);
