@@ -200,6 +200,22 @@ def test_steps_walk_no_table(db: sqlite3.Connection, view: str) -> None:
     assert not rewound(program)
 
 
+def test_a_block_touches_nothing_that_lists_are_sorted_by(db: sqlite3.Connection) -> None:
+    """Duration and bytes change with each block, and an index on them would have to."""
+    sorts = {
+        page
+        for name, page in db.execute("SELECT tbl_name, rootpage FROM sqlite_schema WHERE rootpage > 0")
+        if name in {"standing", "summary", "summary_url"}
+    }
+    assert len(sorts) == 7
+    columns = [row[1] for row in db.execute("PRAGMA table_info(put_block)")]
+    sql = f"INSERT INTO put_block ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    program = db.execute(f"EXPLAIN {sql}", (1,) * len(columns)).fetchall()
+    opened = {row[3] for row in program if row[1] in {"OpenRead", "OpenWrite"}}
+    assert opened
+    assert not opened & sorts
+
+
 def test_removal_walks_no_table(db: sqlite3.Connection) -> None:
     assert not rewound(db.execute(f"EXPLAIN {queries.REMOVE}", (1,)).fetchall())
 

@@ -2,15 +2,17 @@
 
 Such a list is made of two things: a set of row ids, as the bits of one number, and an order to take them in.
 
-1. What has a set in ``members`` narrows the bits: metadata, urls. So does what few recordings match, looked
-   up in the index of its column. What many match is a *check*, made later of those that come up.
+1. What has a set in ``members`` narrows the bits: metadata, urls. So do the chunks in which some began in a
+   range of time, and what few recordings match, looked up in the index of its column. What many match is a
+   *check*, made later of those that come up.
 2. Few bits left: read what they are sorted by, and sort them. Many: walk the index of the sort from its
    greatest value down and pass over what is not among the bits, so that the first page is soon full. Newest
    first takes the bits from the highest down.
 3. Skip ``offset``, stop after ``limit``.
 
-What can't be quick is a walk that finds little: what many match, each by itself, and hardly any together. It
-costs 1 µs a recording at most, in pieces of some 10 ms, between which other reads have their turns.
+What can't be quick is a walk that finds little: what many match, each by itself, and hardly any together, or
+a deep offset of a sort. It costs 1 µs a recording at most, in pieces of some 10 ms, between which other reads
+have their turns.
 """
 
 from __future__ import annotations
