@@ -37,8 +37,8 @@ NEIGHBOURS = 5000
 
 _OTHER_TENANT = "small"
 _CHUNK = 512  # Recordings whose bits stand in one row of a set.
-_START_MS = 1_700_000_000_000
-_APART_MS = 500
+START_MS = 1_700_000_000_000
+APART_MS = 500
 _SEGMENT_BYTES, _OBJECT_BYTES = 5000, 4000
 
 
@@ -88,13 +88,17 @@ class _Tables:
 
     def add(self, group: Iterable[Commit]) -> None:
         """Add the recordings of one chunk."""
-        recordings, objects, facets, metadata = [], [], [], []
+        recordings, objects, standings, facets, metadata = [], [], [], [], []
         members: dict[int, int] = {}
+        began: dict[int, tuple[int, int]] = {}
         for commit in group:
             totals = self._tenants.setdefault(commit.tenant, _Totals(len(self._tenants) + 1))
             totals.add(commit)
             recordings.append(_recording_values(commit, totals.tenant_id))
             objects.append((commit.row_id, *published_values(object_of(commit)), 1, 0))
+            extent = commit.extent
+            duration_ms = (extent.last_ts or 0) - (extent.first_ts or 0)
+            standings.append((commit.row_id, totals.tenant_id, duration_ms, extent.raw_size, None, None))
             bit = 1 << commit.row_id % _CHUNK
             for row_id, key, value, digest, at_ms in metadata_values(commit):
                 key_id = self._key_ids.setdefault(key, len(self._key_ids) + 1)
@@ -105,12 +109,16 @@ class _Tables:
                 metadata.append((row_id, key_id, facet_id, 1, at_ms))
                 members[facet_id] = members.get(facet_id, 0) | bit
             members[-totals.tenant_id] = members.get(-totals.tenant_id, 0) | bit
+            first_ms, _ = began.get(totals.tenant_id, (commit.created_ms, 0))
+            began[totals.tenant_id] = first_ms, commit.created_ms
         chunk = commit.row_id // _CHUNK
         self._insert("recording", recordings, columns=_RECORDING_COLUMNS)
         self._insert("object", objects, columns=_OBJECT_COLUMNS)
+        self._insert("standing", standings)
         self._insert("facet", facets)
         self._insert("metadata", metadata)
-        self._insert("members", [(set_id, chunk, *_words(bits)) for set_id, bits in members.items()])
+        self._insert("began", [(tenant_id, chunk, *times) for tenant_id, times in began.items()])
+        self._insert("members", [(set_id, chunk, *words(bits)) for set_id, bits in members.items()])
 
     def add_totals(self) -> None:
         """Add what is known when all recordings are in."""
@@ -156,7 +164,7 @@ _OBJECT_COLUMNS = """(row_id, first_number, last_number, last_segment_size, firs
                       crc32c, raw_size, first_ts, last_ts, published_ms, state, has_local)"""
 
 
-def _words(bits: int) -> tuple[int, ...]:
+def words(bits: int) -> tuple[int, ...]:
     """Return the eight words of a row of ``members``, signed as SQLite's integers are."""
     return struct.unpack("<8q", bits.to_bytes(64, "little"))
 
@@ -180,7 +188,7 @@ def commits(count: int) -> Iterator[Commit]:
     """Yield the one block of each of ``count`` recordings; the same for the same count."""
     choose = random.Random(1)
     for row_id in range(1, count + 1):
-        at_ms = _START_MS + row_id * _APART_MS
+        at_ms = START_MS + row_id * APART_MS
         metadata = metadata_of(row_id, count, choose)
         yield Commit(
             row_id=row_id,

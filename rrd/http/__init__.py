@@ -30,6 +30,8 @@
 ``reads``        recordings, statistics
 ``paged``        a page of them, with a link to the next, and ``cursors`` where that goes on
 ``lookup``       which recording a read is of, and where its blocks are
+``wanted``       how a list is sorted and filtered by what happened
+``suggestions``  which metadata there are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
 ``link_host``    under which names presigned links are handed out

@@ -16,6 +16,7 @@ from rrd.http.reads import get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import unclaim
+from rrd.http.suggestions import get_metadata_keys, get_metadata_values
 
 
 def make_app(services: Services) -> web.Application:
@@ -29,6 +30,8 @@ def make_app(services: Services) -> web.Application:
     router.add_get("/recordings", list_recordings)
     router.add_delete("/recordings", delete_recordings)
     router.add_get("/statistics", get_statistics)
+    router.add_get("/metaKeys", get_metadata_keys)
+    router.add_get("/metaValues", get_metadata_values)
     # A serverUrl without the id in its path: the client then says ?recordingId=. Some blockers match names
     # like /events, hence /collect.
     for path in (

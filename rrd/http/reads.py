@@ -20,12 +20,13 @@ from rrd.http.pieces import ANSWER_BYTES, PIECE_BYTES, send_json
 from rrd.http.problems import json_response
 from rrd.http.reading import reader_of, reading
 from rrd.http.services import SERVICES, Services
+from rrd.http.wanted import WANTED_PARAMETERS, live_recordings, standing_members, wanted_of
 from rrd.index.rows import ListedRecording
 
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 50, 100
 _OFFSET_MAX = 2**31
 _SIGNED_URL_LIFETIME_S = 3600
-_LIST_PARAMETERS = KEY_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
+_LIST_PARAMETERS = KEY_PARAMETERS | WANTED_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
 
 
 async def get_recording(request: web.Request) -> web.StreamResponse:
@@ -54,7 +55,19 @@ async def get_recording(request: web.Request) -> web.StreamResponse:
 
 
 async def list_recordings(request: web.Request) -> web.StreamResponse:
-    """``GET /recordings``: newest first, filtered by metadata."""
+    """``GET /recordings``: newest first, filtered by metadata.
+
+    ``meta[KEY]=VALUE``, all of which a recording must have. ``limit``: 1 to 100, default 50. ``offset``: from
+    0. ``includeSignedUrls``: ``true`` adds ``links.eventsSigned``, good for an hour.
+
+    With one of these, each item has what is known of what happened in it: ``summary=true``; ``sort``:
+    ``newest`` (default), ``duration``, ``active``, ``errors`` or ``bytes``, the greatest first; ``from`` and
+    ``to`` (ms since the epoch): it began then or later, and before; ``url``: it was there, without query
+    string and fragment, or with a ``*`` at its end; ``minDuration`` and ``minActive`` (ms);
+    ``hasErrors=true``; ``live=true``. Except the first two they narrow the list. Each may be given once.
+
+    400 with the name of the parameter, 401, 403.
+    """
     services = request.app[SERVICES]
     grant = await authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
     filters = filters_of(request.query, known=_LIST_PARAMETERS, others_pass=True)
@@ -63,18 +76,26 @@ async def list_recordings(request: web.Request) -> web.StreamResponse:
     # Paths, unless a setting says what the world calls this server: a proxy or a client may say otherwise.
     base = services.config.public_url.rstrip("/")
     signer = _signer(request, services, grant)
+    live = live_recordings(services, grant.tenant) if WANTED_PARAMETERS & request.query.keys() else {}
+    wanted = wanted_of(request, live)
 
     def encode(found: ListedRecording) -> bytes:
-        return orjson.dumps(_listed(found, base, signer))
+        item = _listed(found, base, signer)
+        if found.standing is not None:
+            item |= standing_members(found.recording_id, found.standing, live.keys())
+        return orjson.dumps(item)
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         piece = await services.index.begin_list(
-            grant.tenant, filters=filters, limit=limit, offset=offset, encode=encode, bytes_max=PIECE_BYTES
-        )
+            grant.tenant, filters=filters, limit=limit, offset=offset, encode=encode, bytes_max=PIECE_BYTES,
+            wanted=wanted,
+        )  # fmt: skip
         text = b'{"recordings":[' + b",".join(piece.items)
         while piece.rest:
             yield text
-            piece = await services.index.continue_list(piece.rest, encode=encode, bytes_max=PIECE_BYTES)
+            piece = await services.index.continue_list(
+                piece.rest, encode=encode, bytes_max=PIECE_BYTES, with_standing=wanted is not None
+            )
             text = b"".join(b"," + item for item in piece.items)
         yield text + b"]}"
 

@@ -78,13 +78,18 @@ class Index(Protocol):
         """
 
     async def publish_object(
-        self, row_id: int, row: rows.ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+        self,
+        row_id: int,
+        row: rows.ObjectRow,
+        quarantine: Sequence[tuple[int, int, int]],
+        summary: rows.SummaryRow | None = None,
     ) -> None:
         """Take in that the store has a planned object. Synced.
 
         Its segments become "rolled"; bytes stored change by its size less theirs. ``quarantine``: its
         blocks that hold quarantined lines, as (offset in the object, stored_ms, line count). ``state`` and
         ``has_local`` of ``row`` are not looked at: it is published now, and its segments are still local.
+        ``summary`` takes the place of what was known of the whole recording; None leaves that as it is.
         Raises ``Contradiction``, and changes nothing, if no object of that run is planned.
         """
 
@@ -167,25 +172,48 @@ class Index(Protocol):
     async def metadata(self, tenant: str, recording_id: str) -> list[rows.MetadataRow]:
         """Return a recording's metadata, sorted by key; nothing for an unknown recording."""
 
+    async def summary(self, row_id: int) -> rows.SummaryRow | None:
+        """Return the recording's summary as it was told last; None if there is none."""
+
     async def list_recordings(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int
+        self, tenant: str, *, filters: Filters, limit: int, offset: int, wanted: rows.Wanted | None = None
     ) -> list[rows.ListedRecording]:
         """Return visible recordings, newest first, that have every (key, value) of ``filters``.
 
-        Skips ``offset``, returns up to ``limit``; both from 0. Raises ``BadRequest`` for more different
-        filters than can be joined.
+        Skips ``offset``, returns up to ``limit``; both from 0. With ``wanted``: those that it says, in its
+        order, each with its standing. Raises ``BadRequest`` for more different filters than can be joined, or
+        a url that too many begin with.
         """
 
     async def begin_list(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int, encode: Encode, bytes_max: int
+        self,
+        tenant: str,
+        *,
+        filters: Filters,
+        limit: int,
+        offset: int,
+        encode: Encode,
+        bytes_max: int,
+        wanted: rows.Wanted | None = None,
     ) -> rows.ListPart:
         """Return the first piece of what ``list_recordings`` would, encoded in the index's thread.
 
         ``bytes_max``: no further recording is added from there on. Raises like ``list_recordings``.
         """
 
-    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.ListPart:
+    async def continue_list(
+        self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int, with_standing: bool = False
+    ) -> rows.ListPart:
         """Return the next piece of a list: of the ``rest`` of the last one, as far as that is still there."""
+
+    async def metadata_keys(self, tenant: str, *, prefix: str, limit: int) -> list[str]:
+        """Return keys that a tenant's recordings have and that begin with ``prefix``, by their UTF-8 bytes.
+
+        Of a tenant with very many keys those count that were seen first.
+        """
+
+    async def metadata_values(self, tenant: str, key: str, *, prefix: str, limit: int) -> list[str]:
+        """Return values that a tenant's recordings have for ``key``, likewise."""
 
     async def statistics(self, tenant: str, *, month_start_ms: int) -> rows.Statistics:
         """Return a tenant's counters; all 0 for an unknown one.

@@ -12,6 +12,9 @@ SegmentState = Literal["active", "sealed", "rolled"]
 ObjectState = Literal["planned", "published"]
 """*Planned*: a promise to make an object of exactly that run of segments. *Published*: the store has it."""
 
+SUMMARY_URLS_MAX = 50
+SUMMARY_LEVELS_MAX = 64
+
 RECORDING_COLUMNS = {
     "last_ts": "last_ts",
     "raw_size": "raw_bytes",
@@ -150,10 +153,54 @@ class MetadataRow(NamedTuple):
     """When it was written last."""
 
 
+Sort = Literal["newest", "duration", "active", "errors", "bytes"]
+"""Order of a list, the greatest first, equal ones the newest first."""
+
+
+class Wanted(NamedTuple):
+    """What a list is to hold besides what its metadata filters say, and in which order.
+
+    ``duration``, ``active``, ``errors``, ``bytes`` and what is asked of them are as of the last object of
+    a recording. One without an object, or whose objects have no summary, comes after those that have what the
+    list is sorted by, newest first, and matches nothing that is asked of it.
+    """
+
+    sort: Sort = "newest"
+    from_ms: float | None = None
+    """It began then or later: ``created_ms``."""
+    to_ms: float | None = None
+    """It began before that."""
+    url: str | None = None
+    """One of its urls is this. With a ``*`` at its end: begins with what is before that."""
+    min_duration_ms: float | None = None
+    min_active_ms: float | None = None
+    has_errors: bool = False
+    among: tuple[int, ...] | None = None
+    """Row ids, of which it has one; None stands for any."""
+
+
+class StandingRow(NamedTuple):
+    """What a list tells of one recording, as far as it is known."""
+
+    first_ts: float | None
+    last_ts: float | None
+    events: int
+    raw_bytes: int
+    active_ms: int | None
+    clicks: int | None
+    inputs: int | None
+    errors: int | None
+    rage_bursts: int | None
+    first_url: str | None
+    activity: bytes | None
+
+
 class ListedRecording(NamedTuple):
     recording_id: str
     created_ms: int
     metadata: dict[str, str]
+    standing: StandingRow | None = None
+    """Only where it was asked for."""
 
 
 class ListPart(NamedTuple):
@@ -170,6 +217,24 @@ class Statistics(NamedTuple):
     recordings_this_month: int
     storage_bytes: int
     """Bytes of objects, and of segments that are in none."""
+
+
+class SummaryRow(NamedTuple):
+    """What happened in the events of a recording that are in published objects."""
+
+    active_ms: int
+    clicks: int
+    inputs: int
+    errors: int
+    rage_bursts: int
+    first_url: str | None
+    """Of the first page; None without any."""
+    urls: tuple[str, ...]
+    """Each once, without query string and fragment, at most ``SUMMARY_URLS_MAX``."""
+    activity: bytes
+    """How much happened, one level a slot, for a line in a list: at most ``SUMMARY_LEVELS_MAX`` levels."""
+    state: bytes
+    """What merging with the summary of a later object takes: opaque to the index."""
 
 
 class QuarantineRow(NamedTuple):
@@ -208,6 +273,8 @@ class ObjectCommit(NamedTuple):
     metadata: tuple[MetadataChange, ...]
     local: tuple[SegmentRow, ...] = ()
     """Its segments of which there still is a local file. They become "rolled", whatever their ``state``."""
+    summary: SummaryRow | None = None
+    """Of the recording, up to this object; None leaves what is known."""
 
 
 class Kept(NamedTuple):

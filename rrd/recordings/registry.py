@@ -111,17 +111,17 @@ class Registry:
     async def stop(self) -> None:
         """Refuse new sources, wait until everything that was put is safe, and let go of all files."""
         self._stopping = True
-        while self._waiting.bytes or any(recording.state in UNDER_WAY for recording in self._all()):
+        while self._waiting.bytes or any(recording.state in UNDER_WAY for recording in self.opened()):
             if not await self.committer.has_next_group():
                 break
         # At once, before anything else can run: what is put from here on would never be committed.
-        for recording in self._all():
+        for recording in self.opened():
             recording.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._opening.values(), return_exceptions=True)
         await self.committer.writes.close()
-        for recording in self._all():
+        for recording in self.opened():
             recording.stop()
             if recording.writer is not None:
                 self.committer.forget(recording.writer)
@@ -168,9 +168,8 @@ class Registry:
     async def knows(self, tenant: str, recording_id: str) -> bool:
         """Tell whether there is such a recording, or one is being made."""
         key = (tenant, recording_id)
-        if key in self._recordings or key in self._opening:
-            return True
-        return await self._index.recording(tenant, recording_id) is not None
+        is_here = key in self._recordings or key in self._opening
+        return is_here or await self._index.recording(*key) is not None
 
     async def _room(self, recording: Recording) -> None:
         """Wait as ``Source.room`` does.
@@ -238,7 +237,8 @@ class Registry:
         self._left_active.pop(key, None)
         await self._sealer.forget(key)
 
-    def _all(self) -> list[Recording]:
+    def opened(self) -> list[Recording]:
+        """Return those of all tenants, the one that was asked for last at the end."""
         return list(self._recordings.values())
 
     async def _open(self, key: _Key, begin: Callable[[], None]) -> Recording:
@@ -351,7 +351,7 @@ class Registry:
         since = {False: now - self._config.seal_idle_s, True: now - self._config.seal_closed_s}
         silent = [
             recording
-            for recording in self._all()
+            for recording in self.opened()
             if recording.used_at <= since[recording.is_over] and recording.state == "silent"
         ]
         try:

@@ -28,8 +28,12 @@ from rrd.index.rows import (
     RecordingRow,
     RemovedRecording,
     SegmentRow,
+    Sort,
+    StandingRow,
     Statistics,
+    SummaryRow,
     TenantRow,
+    Wanted,
 )
 from rrd.index.sqlite.index import SqliteIndex
 
@@ -130,6 +134,9 @@ class Recorded:
     in_objects: dict[int, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
     """Quarantine of each object, by its first number."""
     commits: list[Commit] = field(default_factory=list)
+    summary: SummaryRow | None = None
+    standing: tuple[float | None, int] | None = None
+    """Duration, ms, and bytes of events when an object was published last."""
 
     @property
     def published(self) -> list[ObjectRow]:
@@ -168,10 +175,69 @@ class Recorded:
         return sum(blocks) + sum(row.size for row in self.published)
 
     @property
+    def standing_row(self) -> StandingRow:
+        times = [row.first_ts for row in self.segments.values()]
+        times += [row.first_ts for row in self.objects.values()]
+        first_ts = min((first_ts for first_ts in times if first_ts is not None), default=None)
+        last_ts, events = self.extent.last_ts, self.next_seq - 1
+        told = self.summary
+        if told is None:
+            return StandingRow(first_ts, last_ts, events, self.raw_bytes, *[None] * 7)
+        return StandingRow(
+            first_ts, last_ts, events, self.raw_bytes, told.active_ms, told.clicks, told.inputs, told.errors,
+            told.rage_bursts, told.first_url, told.activity,
+        )  # fmt: skip
+
+    def sorted_by(self, sort: Sort) -> float | None:
+        duration_ms, raw_bytes = self.standing or (None, None)
+        told = self.summary
+        values: dict[Sort, float | None] = {
+            "newest": self.row_id,
+            "duration": duration_ms,
+            "bytes": raw_bytes,
+            "active": told.active_ms if told else None,
+            "errors": told.errors if told else None,
+        }
+        return values[sort]
+
+    def is_wanted(self, wanted: Wanted) -> bool:
+        def at_least(least: float | None, value: float | None) -> bool:
+            return least is None or (value is not None and value >= least)
+
+        def has_url(url: str) -> bool:
+            urls = self.summary.urls if self.summary else ()
+            if url.endswith("*"):
+                return any(each.startswith(url[:-1]) for each in urls)
+            return url in urls
+
+        return (
+            at_least(wanted.from_ms, self.created_ms)
+            and (wanted.to_ms is None or self.created_ms < wanted.to_ms)
+            and at_least(wanted.min_duration_ms, self.sorted_by("duration"))
+            and at_least(wanted.min_active_ms, self.sorted_by("active"))
+            and at_least(1 if wanted.has_errors else None, self.sorted_by("errors"))
+            and (wanted.url is None or has_url(wanted.url))
+            and (wanted.among is None or self.row_id in wanted.among)
+        )
+
+    @property
     def listed(self) -> ListedRecording:
         return ListedRecording(
             self.name, self.created_ms, {key: row.value for key, row in self.metadata.items()}
         )
+
+    @property
+    def duration_ms(self) -> float | None:
+        times = [row.first_ts for row in self.segments.values()]
+        times += [row.first_ts for row in self.objects.values()]
+        first = [first_ts for first_ts in times if first_ts is not None]
+        last_ts = self.extent.last_ts
+        return last_ts - min(first) if first and last_ts is not None else None
+
+    def rank(self, summary: SummaryRow | None) -> None:
+        """Take in that an object was published."""
+        self.summary = summary or self.summary
+        self.standing = self.duration_ms, self.raw_bytes
 
     def note(self, changes: Iterable[MetadataChange]) -> None:
         for change in changes:
@@ -284,12 +350,19 @@ class Model:
         row = ObjectRow(first_number, last_number, 0, 0, 0, 0, 0, 0, None, None, "planned", 0, True)
         self.by_row_id(row_id).objects[first_number] = row
 
-    def publish(self, row_id: int, row: ObjectRow, quarantine: tuple[tuple[int, int, int], ...]) -> None:
+    def publish(
+        self,
+        row_id: int,
+        row: ObjectRow,
+        quarantine: tuple[tuple[int, int, int], ...],
+        summary: SummaryRow | None,
+    ) -> None:
         entry = self.by_row_id(row_id)
         entry.objects[row.first_number] = row
         entry.in_objects[row.first_number] = quarantine
         for number in numbers_of(row):
             entry.segments[number] = entry.segments[number]._replace(state="rolled")
+        entry.rank(summary)
 
     def evict(self, row_id: int, first_number: int) -> None:
         entry = self.by_row_id(row_id)
@@ -315,6 +388,10 @@ class Model:
 
     # The questions
 
+    def summary(self, row_id: int) -> SummaryRow | None:
+        found = [entry.summary for entry in self.recordings.values() if entry.row_id == row_id]
+        return found[0] if found else None
+
     def recording(self, tenant: str, recording_id: str) -> RecordingRow | None:
         entry = self.recordings.get((tenant, recording_id))
         if entry is None:
@@ -335,6 +412,36 @@ class Model:
     def metadata(self, tenant: str, recording_id: str) -> list[MetadataRow]:
         entry = self.recordings.get((tenant, recording_id))
         return [entry.metadata[key] for key in sorted(entry.metadata)] if entry else []
+
+    def list_wanted(
+        self, tenant: str, filters: Sequence[tuple[str, str]], wanted: Wanted, limit: int, offset: int
+    ) -> list[ListedRecording]:
+        """Sort all that are wanted: those without a value last, equal ones newest first."""
+        names = [listed.recording_id for listed in self.list_recordings(tenant, filters, 10**9, 0)]
+        found = [entry for name in names if (entry := self.recordings[tenant, name]).is_wanted(wanted)]
+
+        def place(entry: Recorded) -> tuple[bool, float]:
+            value = entry.sorted_by(wanted.sort)
+            return value is None, -(value or 0)
+
+        found.sort(key=place)
+        return [
+            entry.listed._replace(standing=entry.standing_row) for entry in found[offset : offset + limit]
+        ]
+
+    def metadata_values(self, tenant: str, key: str | None, prefix: str, limit: int) -> list[str]:
+        """Return values of a key, or keys, by their bytes."""
+        rows = [
+            row
+            for entry in self.recordings.values()
+            if entry.tenant == tenant
+            for row in entry.metadata.values()
+        ]
+        found = {row.key for row in rows} if key is None else {row.value for row in rows if row.key == key}
+        return sorted(
+            (text for text in found if text.startswith(prefix)),
+            key=lambda text: text.encode("utf-8", "surrogatepass"),
+        )[:limit]
 
     def list_recordings(
         self, tenant: str, wanted: Sequence[tuple[str, str]], limit: int, offset: int
@@ -451,8 +558,9 @@ async def live_on(
         for row in list(entry.objects.values()):
             if row.state == "planned" and rnd.random() < 0.6:
                 published, quarantine = _made(entry, row, rnd)
-                await index.publish_object(entry.row_id, published, quarantine)
-                model.publish(entry.row_id, published, quarantine)
+                summary = _summary(rnd)
+                await index.publish_object(entry.row_id, published, quarantine, summary)
+                model.publish(entry.row_id, published, quarantine, summary)
             elif row.state == "published" and row.has_local and rnd.random() < 0.4:
                 await index.evicted(entry.row_id, row.first_number)
                 model.evict(entry.row_id, row.first_number)
@@ -500,6 +608,26 @@ def _made(
     return published, tuple(blocks) if lines else ()
 
 
+URLS = (
+    "https://a.example/",
+    "https://a.example/b",
+    "https://a.example/b/c",
+    "https://\ud83d.example/%_*",
+    "",
+)
+
+
+def _summary(rnd: random.Random) -> SummaryRow | None:
+    """Make up a summary, or none."""
+    if rnd.random() < 0.2:
+        return None
+    urls = tuple(rnd.sample(URLS, rnd.randrange(4)))
+    active_ms, clicks, inputs, errors, rage_bursts = (rnd.choice([0, 0, 1, 7, 1000, 2**40]) for _ in range(5))
+    first_url = urls[0] if urls else None
+    activity, state = rnd.randbytes(3), rnd.randbytes(5)
+    return SummaryRow(active_ms, clicks, inputs, errors, rage_bursts, first_url, urls, activity, state)
+
+
 async def rebuild(index: Index, model: Model) -> None:
     """Tell an empty index all that ``model`` knows, as it can be read from segments and objects."""
     for entry in model.in_order():
@@ -507,7 +635,8 @@ async def rebuild(index: Index, model: Model) -> None:
         in_objects = {number for row in entry.published for number in numbers_of(row)}
         for number in sorted({commit.segment for commit in entry.commits}):
             if number in published:
-                await index.add_object(_found(entry, published[number]))
+                is_last = number == max(published)
+                await index.add_object(_found(entry, published[number], entry.summary if is_last else None))
             elif number not in in_objects:
                 await index.apply([commit for commit in entry.commits if commit.segment == number])
                 if entry.segments[number].state == "sealed":
@@ -517,7 +646,7 @@ async def rebuild(index: Index, model: Model) -> None:
                 await index.plan_object(entry.row_id, row.first_number, row.last_number)
 
 
-def _found(entry: Recorded, row: ObjectRow) -> ObjectCommit:
+def _found(entry: Recorded, row: ObjectRow, summary: SummaryRow | None) -> ObjectCommit:
     commits = entry.commits_of(row)
     return ObjectCommit(
         row_id=entry.row_id,
@@ -529,6 +658,7 @@ def _found(entry: Recorded, row: ObjectRow) -> ObjectCommit:
         quarantine=entry.in_objects[row.first_number],
         metadata=tuple(change for commit in commits for change in commit.metadata),
         local=entry.local_copies(row),
+        summary=summary,
     )
 
 
@@ -556,6 +686,8 @@ async def assert_same(index: Index, model: Model) -> None:
             assert await index.metadata(tenant, recording_id) == model.metadata(tenant, recording_id)
     names = [(tenant, recording_id) for tenant in ("nobody", *TENANTS) for recording_id in RECORDINGS]
     assert await index.recordings(names) == [model.recording(*name) for name in names]
+    for row_id in [0, *(entry.row_id for entry in model.recordings.values())]:
+        assert await index.summary(row_id) == model.summary(row_id)
     for some_tenant in (None, *TENANTS, "nobody"):
         for some_recording in (None, RECORDINGS[0]):
             found = await index.quarantine(tenant=some_tenant, recording_id=some_recording)

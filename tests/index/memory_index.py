@@ -69,14 +69,18 @@ class MemoryIndex(Index):
                 model.plan(row_id, first_number, last_number)
 
     async def publish_object(
-        self, row_id: int, row: rows.ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+        self,
+        row_id: int,
+        row: rows.ObjectRow,
+        quarantine: Sequence[tuple[int, int, int]],
+        summary: rows.SummaryRow | None = None,
     ) -> None:
         with self._changing() as model:
             planned = _known(model, row_id).objects.get(row.first_number)
             is_planned = planned and (planned.last_number, planned.state) == (row.last_number, "planned")
             _refuse(not is_planned, "no such object is planned")
             published = row._replace(state="published", has_local=True)
-            model.publish(row_id, published, tuple(quarantine))
+            model.publish(row_id, published, tuple(quarantine), summary)
 
     async def evicted(self, row_id: int, first_number: int) -> None:
         with contextlib.suppress(Contradiction):
@@ -99,6 +103,7 @@ class MemoryIndex(Index):
             entry.in_objects[row.first_number] = commit.quarantine
             for local in commit.local:
                 entry.segments[local.number] = local._replace(state="rolled")
+            entry.rank(commit.summary)
 
     async def keep(self, kept: rows.Kept) -> None:
         with self._changing() as model:
@@ -118,6 +123,8 @@ class MemoryIndex(Index):
                 **{name: max(0, count - had.counts[name]) for name, count in least.counts.items()},
             )
             entry.commits.append(_stand_in(kept, 0, lacking, ()))
+            if kept.objects:
+                entry.rank(None)
 
     async def remove(self, tenant: str, recording_id: str) -> rows.RemovedRecording | None:
         return self._model.remove(tenant, recording_id)
@@ -161,25 +168,51 @@ class MemoryIndex(Index):
     async def metadata(self, tenant: str, recording_id: str) -> list[rows.MetadataRow]:
         return self._model.metadata(tenant, recording_id)
 
+    async def summary(self, row_id: int) -> rows.SummaryRow | None:
+        return self._model.summary(row_id)
+
     async def list_recordings(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int
+        self, tenant: str, *, filters: Filters, limit: int, offset: int, wanted: rows.Wanted | None = None
     ) -> list[rows.ListedRecording]:
+        if wanted is not None:
+            return self._model.list_wanted(tenant, filters, wanted, limit, offset)
         return self._model.list_recordings(tenant, filters, limit, offset)
 
     async def begin_list(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int, encode: Encode, bytes_max: int
+        self,
+        tenant: str,
+        *,
+        filters: Filters,
+        limit: int,
+        offset: int,
+        encode: Encode,
+        bytes_max: int,
+        wanted: rows.Wanted | None = None,
     ) -> rows.ListPart:
-        found = self._model.list_recordings(tenant, filters, limit, offset)
+        found = await self.list_recordings(tenant, filters=filters, limit=limit, offset=offset, wanted=wanted)
         row_ids = [self._model.recordings[tenant, listed.recording_id].row_id for listed in found]
-        return await self.continue_list(row_ids, encode=encode, bytes_max=bytes_max)
+        return await self.continue_list(
+            row_ids, encode=encode, bytes_max=bytes_max, with_standing=wanted is not None
+        )
 
-    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.ListPart:
+    async def continue_list(
+        self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int, with_standing: bool = False
+    ) -> rows.ListPart:
         there = {entry.row_id: entry for entry in self._model.recordings.values()}
         rest = [row_id for row_id in row_ids if row_id in there]
         items: list[bytes] = []
         while rest and (not items or sum(map(len, items)) < bytes_max):
-            items.append(encode(there[rest.pop(0)].listed))
+            entry = there[rest.pop(0)]
+            items.append(
+                encode(entry.listed._replace(standing=entry.standing_row if with_standing else None))
+            )
         return rows.ListPart(items, rest)
+
+    async def metadata_keys(self, tenant: str, *, prefix: str, limit: int) -> list[str]:
+        return self._model.metadata_values(tenant, None, prefix, limit)
+
+    async def metadata_values(self, tenant: str, key: str, *, prefix: str, limit: int) -> list[str]:
+        return self._model.metadata_values(tenant, key, prefix, limit)
 
     async def statistics(self, tenant: str, *, month_start_ms: int) -> rows.Statistics:
         return self._model.statistics(tenant, month_start_ms)

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.index.sqlite import listing, queries
+from rrd.index.sqlite import facets, listing, queries, sorting, summaries
 from rrd.index.sqlite.migrations import scripts
 
+COLUMNS = ("duration_ms", "active_ms", "errors", "raw_bytes")
 READS = {
     "recording": queries.RECORDING,
     "recordings": queries.RECORDINGS,
@@ -34,6 +35,22 @@ READS = {
     "oldest of a tenant": queries.OLDEST_OF_TENANT,
     "removed": queries.REMOVED,
     "remove": queries.REMOVE,
+    **{f"sorted: walk by {column}": sorting.walk_sql(column) for column in COLUMNS},
+    **{f"sorted: few by {column}": sorting.at_least_sql(column) for column in COLUMNS},
+    **{f"sorted: check {column}": sorting.check_sql(column) for column in COLUMNS},
+    "sorted: chunks of when they began": sorting.BEGAN,
+    "sorted: check when they began": sorting.CHECK_BEGAN,
+    "sorted: standings": sorting.STANDINGS,
+    "facets: tenant": facets.TENANT_ID,
+    "facets: keys": facets.KEYS,
+    "facets: key": facets.KEY_ID,
+    "facets: beginning": facets.BETWEEN,
+    "facets: beginning with the greatest": facets.FROM,
+    "summary": summaries.READ,
+    "summary: urls": summaries.URLS,
+    "summary: forget urls": summaries.FORGET_URLS,
+    "summary: tenant": summaries.TENANT,
+    "summary: active time": summaries.PUT_ACTIVE,
     "list: set of a tenant": listing.TENANT_SET,
     "list: sets of filters": listing.filter_sets_sql(2),
     "list: chunks, no filter": listing.chunks_sql(1),
@@ -50,9 +67,18 @@ SCANS_ALLOWED = {
     "list: chunks, no filter": {"SCAN (subquery-1)"},
     "list: chunks, two filters": {"SCAN (subquery-1)"},
     "list: chunks, as many filters as possible": {"SCAN (subquery-1)"},
+    **{f"sorted: walk by {column}": {f"SCAN (subquery-{n})" for n in (1, 3, 4)} for column in COLUMNS},
+    **{f"sorted: few by {column}": {"SCAN (subquery-1)"} for column in COLUMNS},
+    **{f"sorted: check {column}": {"SCAN w VIRTUAL TABLE INDEX 1:"} for column in COLUMNS},
+    "facets: keys": {"SCAN found"},
+    "sorted: check when they began": {"SCAN w VIRTUAL TABLE INDEX 1:"},
+    "sorted: standings": {"SCAN w VIRTUAL TABLE INDEX 1:"},
     "recordings": {"SCAN w VIRTUAL TABLE INDEX 1:"},
     "list: recordings found": {"SCAN wanted VIRTUAL TABLE INDEX 1:"},
 }
+
+
+_FROM_ARRAYS = {"SCAN (subquery-1)", "SCAN w VIRTUAL TABLE INDEX 1:"}
 
 
 @pytest.fixture
@@ -67,6 +93,10 @@ def plan(db: sqlite3.Connection, sql: str) -> list[str]:
     names = (
         "tenant",
         "recording",
+        "tenant_id",
+        "value",
+        "row_id",
+        "count",
         "names",
         "month_start_ms",
         "settled_before_ms",
@@ -104,6 +134,47 @@ def test_work_is_found_by_an_index_of_what_waits(db: sqlite3.Connection, name: s
     assert step in plan(db, READS[name])
 
 
+@pytest.mark.parametrize(
+    ("column", "index"),
+    [
+        ("duration_ms", "standing_duration"),
+        ("active_ms", "standing_active"),
+        ("errors", "standing_errors"),
+        ("raw_bytes", "standing_bytes"),
+    ],
+)
+def test_a_sort_and_what_is_asked_of_it_read_an_index_alone(
+    db: sqlite3.Connection, column: str, index: str
+) -> None:
+    """It has all that they read, in the order of the list, so that no row of a table is looked up."""
+    covering = f"standing USING COVERING INDEX {index} (tenant_id=?"
+    searches = [step for step in plan(db, sorting.walk_sql(column)) if "SEARCH" in step]
+    assert searches == [
+        f"SEARCH {covering} AND {column}=? AND rowid<?)",
+        f"SEARCH {covering} AND {column}<?)",
+    ]
+    assert plan(db, sorting.at_least_sql(column))[1] == f"SEARCH {covering} AND {column}>?)"
+
+
+def test_few_are_sorted_after_a_search_for_each(db: sqlite3.Connection) -> None:
+    """It sorts, and no more than ``FEW``."""
+    steps = plan(db, sorting.sorted_sql("active_ms"))
+    assert "SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN" in steps
+    assert not [step for step in steps if "SCAN" in step and step not in _FROM_ARRAYS]
+
+
+def test_when_recordings_began_is_read_a_chunk_a_row(db: sqlite3.Connection) -> None:
+    assert plan(db, sorting.BEGAN) == ["SEARCH began USING PRIMARY KEY (tenant_id=?)"]
+
+
+@pytest.mark.parametrize("sql", [facets.BETWEEN, facets.FROM])
+def test_suggestions_are_read_in_order_from_an_index_alone(db: sqlite3.Connection, sql: str) -> None:
+    (step,) = plan(db, sql)
+    assert step.startswith(
+        "SEARCH facet USING COVERING INDEX facet_value (tenant_id=? AND key_id=? AND value>?"
+    )
+
+
 # Found by the number of a row, or by keys that begin with it.
 STEPS = (
     "put_block",
@@ -112,6 +183,8 @@ STEPS = (
     "put_found",
     "put_evicted",
     "put_metadata",
+    "put_standing",
+    "put_url",
     "put_member",
     "take_member",
 )
@@ -125,6 +198,22 @@ def test_steps_walk_no_table(db: sqlite3.Connection, view: str) -> None:
     program = db.execute(f"EXPLAIN {sql}", (1,) * len(columns)).fetchall()
     assert program
     assert not rewound(program)
+
+
+def test_a_block_touches_nothing_that_lists_are_sorted_by(db: sqlite3.Connection) -> None:
+    """Duration and bytes change with each block, and an index on them would have to."""
+    sorts = {
+        page
+        for name, page in db.execute("SELECT tbl_name, rootpage FROM sqlite_schema WHERE rootpage > 0")
+        if name in {"standing", "summary", "summary_url"}
+    }
+    assert len(sorts) == 7
+    columns = [row[1] for row in db.execute("PRAGMA table_info(put_block)")]
+    sql = f"INSERT INTO put_block ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    program = db.execute(f"EXPLAIN {sql}", (1,) * len(columns)).fetchall()
+    opened = {row[3] for row in program if row[1] in {"OpenRead", "OpenWrite"}}
+    assert opened
+    assert not opened & sorts
 
 
 def test_removal_walks_no_table(db: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from rrd.index import rows
 from rrd.index.contract import Contradiction, Encode, Filters, Index
-from rrd.index.sqlite import listing, queries, values
+from rrd.index.sqlite import facets, listing, queries, sorting, summaries, values
 from rrd.index.sqlite.connections import Connections
 from rrd.index.sqlite.files import index_path
 from rrd.index.sqlite.keeping import keep
@@ -91,13 +91,18 @@ class SqliteIndex(Index):
         await self._db.write_with(lambda db: db.execute(queries.PLAN_OBJECT, run), synced=True)
 
     async def publish_object(
-        self, row_id: int, row: rows.ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+        self,
+        row_id: int,
+        row: rows.ObjectRow,
+        quarantine: Sequence[tuple[int, int, int]],
+        summary: rows.SummaryRow | None = None,
     ) -> None:
         def publish(db: sqlite3.Connection) -> None:
             db.execute(queries.PUBLISH_OBJECT, (row_id, *values.published_values(row)))
             db.executemany(
                 queries.ADD_QUARANTINE, [(row_id, row.first_number, *block) for block in quarantine]
             )
+            summaries.put(db, row_id, summary)
 
         await self._db.write_with(publish, synced=True)
 
@@ -114,6 +119,7 @@ class SqliteIndex(Index):
             db.executemany(queries.ADD_ROLLED_SEGMENT, local)
             db.executemany(queries.ADD_QUARANTINE, [(*first, *block) for block in commit.quarantine])
             db.executemany(queries.PUT_METADATA, values.metadata_values(commit))
+            summaries.put(db, commit.row_id, commit.summary)
 
         await self._db.write_with(add, synced=False)
 
@@ -200,9 +206,18 @@ class SqliteIndex(Index):
             rows.MetadataRow(values.to_text(key), values.to_text(value), *row) for key, value, *row in found
         )
 
+    async def summary(self, row_id: int) -> rows.SummaryRow | None:
+        return await self._db.read_with(lambda db: summaries.read(db, row_id))
+
     async def list_recordings(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int
+        self, tenant: str, *, filters: Filters, limit: int, offset: int, wanted: rows.Wanted | None = None
     ) -> list[rows.ListedRecording]:
+        if wanted is not None:
+            found = await self._search(tenant, filters, wanted, limit=limit, offset=offset)
+            return await self._db.read_with(
+                lambda db: [recording for _, recording in sorting.read(db, found)]
+            )
+
         def read(db: sqlite3.Connection) -> list[rows.ListedRecording]:
             row_ids = listing.find_row_ids(db, tenant, filters, limit=limit, offset=offset)
             return [recording for _, recording in listing.read(db, row_ids)]
@@ -210,18 +225,48 @@ class SqliteIndex(Index):
         return await self._db.read_with(read)
 
     async def begin_list(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int, encode: Encode, bytes_max: int
+        self,
+        tenant: str,
+        *,
+        filters: Filters,
+        limit: int,
+        offset: int,
+        encode: Encode,
+        bytes_max: int,
+        wanted: rows.Wanted | None = None,
     ) -> rows.ListPart:
+        if wanted is not None:
+            found = await self._search(tenant, filters, wanted, limit=limit, offset=offset)
+            return await self.continue_list(found, encode=encode, bytes_max=bytes_max, with_standing=True)
+
         def begin(db: sqlite3.Connection) -> rows.ListPart:
             row_ids = listing.find_row_ids(db, tenant, filters, limit=limit, offset=offset)
-            return listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
+            return listing.read_piece(db, row_ids, encode, bytes_max=bytes_max, read=listing.read)
 
         return await self._db.read_with(begin)
 
-    async def continue_list(self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int) -> rows.ListPart:
+    async def _search(
+        self, tenant: str, filters: Filters, wanted: rows.Wanted, *, limit: int, offset: int
+    ) -> list[int]:
+        """Return the row ids of a list. Other reads have their turns meanwhile."""
+        search = sorting.Search(tenant, filters, wanted, limit=limit, offset=offset)
+        while not search.is_done:
+            await self._db.read_with(search.step)
+        return search.row_ids
+
+    async def continue_list(
+        self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int, with_standing: bool = False
+    ) -> rows.ListPart:
+        read = sorting.read if with_standing else listing.read
         return await self._db.read_with(
-            lambda db: listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
+            lambda db: listing.read_piece(db, row_ids, encode, bytes_max=bytes_max, read=read)
         )
+
+    async def metadata_keys(self, tenant: str, *, prefix: str, limit: int) -> list[str]:
+        return await self._db.read_with(lambda db: facets.keys(db, tenant, prefix, limit))
+
+    async def metadata_values(self, tenant: str, key: str, *, prefix: str, limit: int) -> list[str]:
+        return await self._db.read_with(lambda db: facets.values(db, tenant, key, prefix, limit))
 
     async def statistics(self, tenant: str, *, month_start_ms: int) -> rows.Statistics:
         found = await self._db.read(queries.STATISTICS, tenant=tenant, month_start_ms=month_start_ms)

@@ -39,8 +39,8 @@ _PIECE_CHUNKS_MIN = 64
 _PIECE_CHUNKS_MAX = 1024
 _GROUP_MIN, _GROUP_MAX = 4, 32  # Recordings that are read with one statement, where a list is cut to pieces.
 _WORDS = 8
-_BITS = 64 * _WORDS
-_HEX_SIZE = _BITS // 4
+CHUNK_BITS = 64 * _WORDS
+_HEX_SIZE = CHUNK_BITS // 4
 
 # The set of all visible recordings of a tenant. Parameter: tenant.
 TENANT_SET = "SELECT -tenant_id, 0 FROM tenant WHERE name = ?"
@@ -65,6 +65,9 @@ SELECT CAST(json_group_array(json_array(r.row_id, r.name, r.created_ms,
   LEFT JOIN facet AS f ON f.facet_id = m.facet_id"""
 
 
+Read = Callable[[sqlite3.Connection, Sequence[int]], list[tuple[int, ListedRecording]]]
+
+
 def find_row_ids(
     db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]], *, limit: int, offset: int
 ) -> list[int]:
@@ -73,11 +76,7 @@ def find_row_ids(
     ``db`` must stay with one state of the index meanwhile: a facet_id found by one statement could name
     another facet in the next. Raises ``BadRequest`` for too many filters that differ.
     """
-    wanted = list(dict.fromkeys(filters))
-    if len(wanted) > FILTERS_MAX:
-        text = f"at most {FILTERS_MAX} filters are possible"
-        raise BadRequest(text, code="too_many_filters", parameter="meta")
-    sets = _sets(db, tenant, wanted)
+    sets = find_sets(db, tenant, filters)
     return _row_ids(db, sets, limit=limit, offset=offset) if sets else []
 
 
@@ -87,6 +86,7 @@ def read_piece(
     encode: Callable[[ListedRecording], bytes],
     *,
     bytes_max: int,
+    read: Read,
 ) -> ListPart:
     """Read and encode recordings until ``bytes_max`` is reached, and at least one.
 
@@ -130,13 +130,20 @@ def _rows(found: bytes) -> Any:
         return json.loads(to_text(found))
 
 
-def _sets(db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]]) -> list[int]:
-    """Return the ids of the sets to be intersected, the smallest first; none if one doesn't exist."""
-    if not filters:
+def find_sets(db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]]) -> list[int]:
+    """Return the ids of the sets to be intersected, the smallest first; none if one doesn't exist.
+
+    Raises ``BadRequest`` for too many filters that differ.
+    """
+    wanted = list(dict.fromkeys(filters))
+    if len(wanted) > FILTERS_MAX:
+        text = f"at most {FILTERS_MAX} filters are possible"
+        raise BadRequest(text, code="too_many_filters", parameter="meta")
+    if not wanted:
         return [set_id for set_id, _ in db.execute(TENANT_SET, (tenant,)).fetchall()]
-    sql = filter_sets_sql(len(filters))
-    found = db.execute(sql, filter_values(tenant, filters)).fetchall()
-    if len(found) < len(filters):
+    sql = filter_sets_sql(len(wanted))
+    found = db.execute(sql, filter_values(tenant, wanted)).fetchall()
+    if len(found) < len(wanted):
         return []
     return [set_id for set_id, _ in sorted(found, key=lambda row: row[1])]
 
@@ -178,7 +185,7 @@ class Newest:
         most = self._skip + self._limit - len(self.row_ids)
         if most <= _PIECE_CHUNKS_MIN:
             return most
-        density = self._bits / self._chunks if self._chunks else _BITS
+        density = self._bits / self._chunks if self._chunks else CHUNK_BITS
         return min(most, _PIECE_CHUNKS_MIN + int(most / density), _PIECE_CHUNKS_MAX)
 
     def take(self, chunks: Sequence[tuple[int, int]], chunk_count: int) -> None:
@@ -197,7 +204,7 @@ class Newest:
                 if self._skip > 0:
                     self._skip -= 1
                     continue
-                self.row_ids.append(chunk * _BITS + highest)
+                self.row_ids.append(chunk * CHUNK_BITS + highest)
                 if len(self.row_ids) == self._limit:
                     self._is_done = True
                     return
