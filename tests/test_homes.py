@@ -59,7 +59,8 @@ TESTED_TOGETHER = {
     "http/test_quotas.py": "http/sharing shares/admission shares/limits",
     "test_handles.py": "http/crowding http/door",
     # Parts of one mechanism, tested as one.
-    "index/test_index.py": "index/rows index/sqlite/listing index/sqlite/queries index/sqlite/values",
+    "index/test_index.py": "index/rows index/sqlite/listing index/sqlite/queries index/sqlite/summaries"
+    " index/sqlite/values",
     "recordings/test_recording.py": "recordings/source",
     "recordings/test_registry.py": "recordings/sealer",
     "lifecycle/test_removal_crash.py": "lifecycle/departures lifecycle/local_files",

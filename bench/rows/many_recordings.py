@@ -88,13 +88,16 @@ class _Tables:
 
     def add(self, group: Iterable[Commit]) -> None:
         """Add the recordings of one chunk."""
-        recordings, objects, facets, metadata = [], [], [], []
+        recordings, objects, standings, facets, metadata = [], [], [], [], []
         members: dict[int, int] = {}
         for commit in group:
             totals = self._tenants.setdefault(commit.tenant, _Totals(len(self._tenants) + 1))
             totals.add(commit)
             recordings.append(_recording_values(commit, totals.tenant_id))
             objects.append((commit.row_id, *published_values(object_of(commit)), 1, 0))
+            extent = commit.extent
+            duration_ms = (extent.last_ts or 0) - (extent.first_ts or 0)
+            standings.append((commit.row_id, totals.tenant_id, duration_ms, extent.raw_size, None, None))
             bit = 1 << commit.row_id % _CHUNK
             for row_id, key, value, digest, at_ms in metadata_values(commit):
                 key_id = self._key_ids.setdefault(key, len(self._key_ids) + 1)
@@ -108,6 +111,7 @@ class _Tables:
         chunk = commit.row_id // _CHUNK
         self._insert("recording", recordings, columns=_RECORDING_COLUMNS)
         self._insert("object", objects, columns=_OBJECT_COLUMNS)
+        self._insert("standing", standings)
         self._insert("facet", facets)
         self._insert("metadata", metadata)
         self._insert("members", [(set_id, chunk, *_words(bits)) for set_id, bits in members.items()])

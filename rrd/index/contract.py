@@ -78,13 +78,18 @@ class Index(Protocol):
         """
 
     async def publish_object(
-        self, row_id: int, row: rows.ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+        self,
+        row_id: int,
+        row: rows.ObjectRow,
+        quarantine: Sequence[tuple[int, int, int]],
+        summary: rows.SummaryRow | None = None,
     ) -> None:
         """Take in that the store has a planned object. Synced.
 
         Its segments become "rolled"; bytes stored change by its size less theirs. ``quarantine``: its
         blocks that hold quarantined lines, as (offset in the object, stored_ms, line count). ``state`` and
         ``has_local`` of ``row`` are not looked at: it is published now, and its segments are still local.
+        ``summary`` takes the place of what was known of the whole recording; None leaves that as it is.
         Raises ``Contradiction``, and changes nothing, if no object of that run is planned.
         """
 
@@ -166,6 +171,9 @@ class Index(Protocol):
 
     async def metadata(self, tenant: str, recording_id: str) -> list[rows.MetadataRow]:
         """Return a recording's metadata, sorted by key; nothing for an unknown recording."""
+
+    async def summary(self, row_id: int) -> rows.SummaryRow | None:
+        """Return the recording's summary as it was told last; None if there is none."""
 
     async def list_recordings(
         self, tenant: str, *, filters: Filters, limit: int, offset: int

@@ -12,6 +12,9 @@ SegmentState = Literal["active", "sealed", "rolled"]
 ObjectState = Literal["planned", "published"]
 """*Planned*: a promise to make an object of exactly that run of segments. *Published*: the store has it."""
 
+SUMMARY_URLS_MAX = 50
+SUMMARY_LEVELS_MAX = 64
+
 RECORDING_COLUMNS = {
     "last_ts": "last_ts",
     "raw_size": "raw_bytes",
@@ -172,6 +175,24 @@ class Statistics(NamedTuple):
     """Bytes of objects, and of segments that are in none."""
 
 
+class SummaryRow(NamedTuple):
+    """What happened in the events of a recording that are in published objects."""
+
+    active_ms: int
+    clicks: int
+    inputs: int
+    errors: int
+    rage_bursts: int
+    first_url: str | None
+    """Of the first page; None without any."""
+    urls: tuple[str, ...]
+    """Each once, without query string and fragment, at most ``SUMMARY_URLS_MAX``."""
+    activity: bytes
+    """How much happened, one level a slot, for a line in a list: at most ``SUMMARY_LEVELS_MAX`` levels."""
+    state: bytes
+    """What merging with the summary of a later object takes: opaque to the index."""
+
+
 class QuarantineRow(NamedTuple):
     """One block that holds quarantined lines."""
 
@@ -208,6 +229,8 @@ class ObjectCommit(NamedTuple):
     metadata: tuple[MetadataChange, ...]
     local: tuple[SegmentRow, ...] = ()
     """Its segments of which there still is a local file. They become "rolled", whatever their ``state``."""
+    summary: SummaryRow | None = None
+    """Of the recording, up to this object; None leaves what is known."""
 
 
 class Kept(NamedTuple):

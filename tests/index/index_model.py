@@ -29,6 +29,7 @@ from rrd.index.rows import (
     RemovedRecording,
     SegmentRow,
     Statistics,
+    SummaryRow,
     TenantRow,
 )
 from rrd.index.sqlite.index import SqliteIndex
@@ -130,6 +131,9 @@ class Recorded:
     in_objects: dict[int, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
     """Quarantine of each object, by its first number."""
     commits: list[Commit] = field(default_factory=list)
+    summary: SummaryRow | None = None
+    standing: tuple[float | None, int] | None = None
+    """Duration, ms, and bytes of events when an object was published last."""
 
     @property
     def published(self) -> list[ObjectRow]:
@@ -172,6 +176,19 @@ class Recorded:
         return ListedRecording(
             self.name, self.created_ms, {key: row.value for key, row in self.metadata.items()}
         )
+
+    @property
+    def duration_ms(self) -> float | None:
+        times = [row.first_ts for row in self.segments.values()]
+        times += [row.first_ts for row in self.objects.values()]
+        first = [first_ts for first_ts in times if first_ts is not None]
+        last_ts = self.extent.last_ts
+        return last_ts - min(first) if first and last_ts is not None else None
+
+    def rank(self, summary: SummaryRow | None) -> None:
+        """Take in that an object was published."""
+        self.summary = summary or self.summary
+        self.standing = self.duration_ms, self.raw_bytes
 
     def note(self, changes: Iterable[MetadataChange]) -> None:
         for change in changes:
@@ -284,12 +301,19 @@ class Model:
         row = ObjectRow(first_number, last_number, 0, 0, 0, 0, 0, 0, None, None, "planned", 0, True)
         self.by_row_id(row_id).objects[first_number] = row
 
-    def publish(self, row_id: int, row: ObjectRow, quarantine: tuple[tuple[int, int, int], ...]) -> None:
+    def publish(
+        self,
+        row_id: int,
+        row: ObjectRow,
+        quarantine: tuple[tuple[int, int, int], ...],
+        summary: SummaryRow | None,
+    ) -> None:
         entry = self.by_row_id(row_id)
         entry.objects[row.first_number] = row
         entry.in_objects[row.first_number] = quarantine
         for number in numbers_of(row):
             entry.segments[number] = entry.segments[number]._replace(state="rolled")
+        entry.rank(summary)
 
     def evict(self, row_id: int, first_number: int) -> None:
         entry = self.by_row_id(row_id)
@@ -314,6 +338,10 @@ class Model:
         return [(row_id, segment.number) for _, _, row_id, segment in self.active_segments()]
 
     # The questions
+
+    def summary(self, row_id: int) -> SummaryRow | None:
+        found = [entry.summary for entry in self.recordings.values() if entry.row_id == row_id]
+        return found[0] if found else None
 
     def recording(self, tenant: str, recording_id: str) -> RecordingRow | None:
         entry = self.recordings.get((tenant, recording_id))
@@ -451,8 +479,9 @@ async def live_on(
         for row in list(entry.objects.values()):
             if row.state == "planned" and rnd.random() < 0.6:
                 published, quarantine = _made(entry, row, rnd)
-                await index.publish_object(entry.row_id, published, quarantine)
-                model.publish(entry.row_id, published, quarantine)
+                summary = _summary(rnd)
+                await index.publish_object(entry.row_id, published, quarantine, summary)
+                model.publish(entry.row_id, published, quarantine, summary)
             elif row.state == "published" and row.has_local and rnd.random() < 0.4:
                 await index.evicted(entry.row_id, row.first_number)
                 model.evict(entry.row_id, row.first_number)
@@ -500,6 +529,26 @@ def _made(
     return published, tuple(blocks) if lines else ()
 
 
+URLS = (
+    "https://a.example/",
+    "https://a.example/b",
+    "https://a.example/b/c",
+    "https://\ud83d.example/%_*",
+    "",
+)
+
+
+def _summary(rnd: random.Random) -> SummaryRow | None:
+    """Make up a summary, or none."""
+    if rnd.random() < 0.2:
+        return None
+    urls = tuple(rnd.sample(URLS, rnd.randrange(4)))
+    active_ms, clicks, inputs, errors, rage_bursts = (rnd.choice([0, 0, 1, 7, 1000, 2**40]) for _ in range(5))
+    first_url = urls[0] if urls else None
+    activity, state = rnd.randbytes(3), rnd.randbytes(5)
+    return SummaryRow(active_ms, clicks, inputs, errors, rage_bursts, first_url, urls, activity, state)
+
+
 async def rebuild(index: Index, model: Model) -> None:
     """Tell an empty index all that ``model`` knows, as it can be read from segments and objects."""
     for entry in model.in_order():
@@ -507,7 +556,8 @@ async def rebuild(index: Index, model: Model) -> None:
         in_objects = {number for row in entry.published for number in numbers_of(row)}
         for number in sorted({commit.segment for commit in entry.commits}):
             if number in published:
-                await index.add_object(_found(entry, published[number]))
+                is_last = number == max(published)
+                await index.add_object(_found(entry, published[number], entry.summary if is_last else None))
             elif number not in in_objects:
                 await index.apply([commit for commit in entry.commits if commit.segment == number])
                 if entry.segments[number].state == "sealed":
@@ -517,7 +567,7 @@ async def rebuild(index: Index, model: Model) -> None:
                 await index.plan_object(entry.row_id, row.first_number, row.last_number)
 
 
-def _found(entry: Recorded, row: ObjectRow) -> ObjectCommit:
+def _found(entry: Recorded, row: ObjectRow, summary: SummaryRow | None) -> ObjectCommit:
     commits = entry.commits_of(row)
     return ObjectCommit(
         row_id=entry.row_id,
@@ -529,6 +579,7 @@ def _found(entry: Recorded, row: ObjectRow) -> ObjectCommit:
         quarantine=entry.in_objects[row.first_number],
         metadata=tuple(change for commit in commits for change in commit.metadata),
         local=entry.local_copies(row),
+        summary=summary,
     )
 
 
@@ -556,6 +607,8 @@ async def assert_same(index: Index, model: Model) -> None:
             assert await index.metadata(tenant, recording_id) == model.metadata(tenant, recording_id)
     names = [(tenant, recording_id) for tenant in ("nobody", *TENANTS) for recording_id in RECORDINGS]
     assert await index.recordings(names) == [model.recording(*name) for name in names]
+    for row_id in [0, *(entry.row_id for entry in model.recordings.values())]:
+        assert await index.summary(row_id) == model.summary(row_id)
     for some_tenant in (None, *TENANTS, "nobody"):
         for some_recording in (None, RECORDINGS[0]):
             found = await index.quarantine(tenant=some_tenant, recording_id=some_recording)

@@ -69,14 +69,18 @@ class MemoryIndex(Index):
                 model.plan(row_id, first_number, last_number)
 
     async def publish_object(
-        self, row_id: int, row: rows.ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+        self,
+        row_id: int,
+        row: rows.ObjectRow,
+        quarantine: Sequence[tuple[int, int, int]],
+        summary: rows.SummaryRow | None = None,
     ) -> None:
         with self._changing() as model:
             planned = _known(model, row_id).objects.get(row.first_number)
             is_planned = planned and (planned.last_number, planned.state) == (row.last_number, "planned")
             _refuse(not is_planned, "no such object is planned")
             published = row._replace(state="published", has_local=True)
-            model.publish(row_id, published, tuple(quarantine))
+            model.publish(row_id, published, tuple(quarantine), summary)
 
     async def evicted(self, row_id: int, first_number: int) -> None:
         with contextlib.suppress(Contradiction):
@@ -99,6 +103,7 @@ class MemoryIndex(Index):
             entry.in_objects[row.first_number] = commit.quarantine
             for local in commit.local:
                 entry.segments[local.number] = local._replace(state="rolled")
+            entry.rank(commit.summary)
 
     async def keep(self, kept: rows.Kept) -> None:
         with self._changing() as model:
@@ -118,6 +123,8 @@ class MemoryIndex(Index):
                 **{name: max(0, count - had.counts[name]) for name, count in least.counts.items()},
             )
             entry.commits.append(_stand_in(kept, 0, lacking, ()))
+            if kept.objects:
+                entry.rank(None)
 
     async def remove(self, tenant: str, recording_id: str) -> rows.RemovedRecording | None:
         return self._model.remove(tenant, recording_id)
@@ -160,6 +167,9 @@ class MemoryIndex(Index):
 
     async def metadata(self, tenant: str, recording_id: str) -> list[rows.MetadataRow]:
         return self._model.metadata(tenant, recording_id)
+
+    async def summary(self, row_id: int) -> rows.SummaryRow | None:
+        return self._model.summary(row_id)
 
     async def list_recordings(
         self, tenant: str, *, filters: Filters, limit: int, offset: int

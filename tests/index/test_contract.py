@@ -20,6 +20,7 @@ from rrd.index.rows import (
     RemovedRecording,
     SegmentRow,
     Statistics,
+    SummaryRow,
 )
 from tests.index.index_model import (
     MONTH_MS,
@@ -320,6 +321,36 @@ async def test_removal_tells_what_there_was_and_the_name_is_free_again(index: In
     row = await index.recording("alpha", UUID)
     assert row is not None
     assert (row.row_id, row.objects) == (3, ())
+
+
+A_SUMMARY = SummaryRow(5000, 3, 2, 1, 0, "https://a/", ("https://a/", "https://a/b"), b"\x01\x00", b"state")
+
+
+async def test_a_summary_is_what_was_told_last_and_goes_with_its_recording(index: Index) -> None:
+    await with_three_segments(index)
+    assert await index.summary(1) is None
+    await index.plan_object(1, 1, 2)
+    await index.publish_object(1, an_object(), (), A_SUMMARY)
+    assert await index.summary(1) == A_SUMMARY
+    await index.seal([(1, 3)])
+    await index.plan_object(1, 3, 3)
+    await index.publish_object(1, an_object(3, 3), ())
+    assert await index.summary(1) == A_SUMMARY
+    later = A_SUMMARY._replace(first_url=None, urls=("https://a/b", "https://c/"), state=b"", errors=9)
+    await index.apply([commit(size=300)._replace(segment=4)])
+    await index.seal([(1, 4)])
+    await index.plan_object(1, 4, 4)
+    await index.publish_object(1, an_object(4, 4), (), later)
+    assert await index.summary(1) == later
+    await index.remove("alpha", UUID)
+    assert await index.summary(1) is None
+
+
+async def test_an_object_that_is_refused_leaves_the_summary(index: Index) -> None:
+    await index.add_object(found(an_object())._replace(summary=A_SUMMARY))
+    with pytest.raises(Contradiction):
+        await index.add_object(found(an_object())._replace(summary=A_SUMMARY._replace(errors=9)))
+    assert await index.summary(1) == A_SUMMARY
 
 
 async def test_a_list_in_pieces_is_the_list(index: Index) -> None:

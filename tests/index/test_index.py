@@ -172,8 +172,10 @@ def test_removing_everything_leaves_nothing(workload: list[list[Step]], rnd: ran
     in_new_directory(proof)
 
 
-def _expected_sets(model: Model) -> tuple[dict[tuple[str, bytes, bytes], set[int]], dict[str, set[int]]]:
-    in_use: dict[tuple[str, bytes, bytes], set[int]] = {}
+def _expected_sets(
+    model: Model,
+) -> tuple[dict[tuple[str, bytes | None, bytes], set[int]], dict[str, set[int]]]:
+    in_use: dict[tuple[str, bytes | None, bytes], set[int]] = {}
     visible: dict[str, set[int]] = {}
     for entry in model.recordings.values():
         if entry.visible:
@@ -181,11 +183,17 @@ def _expected_sets(model: Model) -> tuple[dict[tuple[str, bytes, bytes], set[int
         for row in entry.metadata.values():
             pair = (row.key.encode("utf-8", "surrogatepass"), row.value.encode("utf-8", "surrogatepass"))
             in_use.setdefault((entry.tenant, *pair), set()).add(entry.row_id)
+        for url in entry.summary.urls if entry.summary else ():
+            place = (entry.tenant, None, url.encode("utf-8", "surrogatepass"))
+            in_use.setdefault(place, set()).add(entry.row_id)
     return in_use, visible
 
 
-def _sets(path: str) -> tuple[dict[tuple[str, bytes, bytes], set[int]], dict[str, set[int]]]:
-    """Read the filter sets by themselves, bit by bit: those of facets, those of tenants."""
+def _sets(path: str) -> tuple[dict[tuple[str, bytes | None, bytes], set[int]], dict[str, set[int]]]:
+    """Read the filter sets by themselves, bit by bit: those of facets, those of tenants.
+
+    A url's facet has no key.
+    """
     with closing(sqlite3.connect(path)) as db:
         members: dict[int, set[int]] = {}
         for set_id, chunk, *words in db.execute("SELECT * FROM members"):
@@ -199,7 +207,7 @@ def _sets(path: str) -> tuple[dict[tuple[str, bytes, bytes], set[int]], dict[str
             members.setdefault(set_id, set()).update(row_ids)
         facets = db.execute(
             "SELECT facet_id, name, key, value"
-            "  FROM facet JOIN tenant USING (tenant_id) JOIN metadata_key USING (key_id)"
+            "  FROM facet JOIN tenant USING (tenant_id) LEFT JOIN metadata_key USING (key_id)"
         )
         of_facets = {tuple(names): members.pop(facet_id) for facet_id, *names in facets}
         tenants = db.execute("SELECT tenant_id, name FROM tenant")

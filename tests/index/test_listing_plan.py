@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.index.sqlite import listing, queries
+from rrd.index.sqlite import listing, queries, summaries
 from rrd.index.sqlite.migrations import scripts
 
 READS = {
@@ -34,6 +34,11 @@ READS = {
     "oldest of a tenant": queries.OLDEST_OF_TENANT,
     "removed": queries.REMOVED,
     "remove": queries.REMOVE,
+    "summary": summaries.READ,
+    "summary: urls": summaries.URLS,
+    "summary: forget urls": summaries.FORGET_URLS,
+    "summary: tenant": summaries.TENANT,
+    "summary: active time": summaries.PUT_ACTIVE,
     "list: set of a tenant": listing.TENANT_SET,
     "list: sets of filters": listing.filter_sets_sql(2),
     "list: chunks, no filter": listing.chunks_sql(1),
@@ -112,6 +117,8 @@ STEPS = (
     "put_found",
     "put_evicted",
     "put_metadata",
+    "put_standing",
+    "put_url",
     "put_member",
     "take_member",
 )

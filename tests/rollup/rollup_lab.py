@@ -32,7 +32,7 @@ from rrd.config import Config
 from rrd.daemon.assembly import Parts, Seams
 from rrd.errors import StoreAway
 from rrd.index.contract import Index
-from rrd.index.rows import ObjectRow, RecordingRow, RemovedRecording, SegmentRow
+from rrd.index.rows import ObjectRow, RecordingRow, RemovedRecording, SegmentRow, SummaryRow
 from rrd.layout import SegmentName
 from rrd.objects.identity import MARKER_KEY
 from rrd.objects.store import Removed
@@ -165,10 +165,14 @@ class SwitchedIndex(LaggingIndex):
         self.begin()
 
     async def publish_object(
-        self, row_id: int, row: ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+        self,
+        row_id: int,
+        row: ObjectRow,
+        quarantine: Sequence[tuple[int, int, int]],
+        summary: SummaryRow | None = None,
     ) -> None:
         publish = super().publish_object
-        await self.switch.at("publish_object", lambda: publish(row_id, row, quarantine))
+        await self.switch.at("publish_object", lambda: publish(row_id, row, quarantine, summary))
         self.begin()
 
     async def evicted(self, row_id: int, first_number: int) -> None:

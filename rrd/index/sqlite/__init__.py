@@ -3,6 +3,7 @@
 ================== ========================================================================
 ``index.py``       ``SqliteIndex``: a statement or a transaction for each call
 ``files.py``       its files, and its errors
+``summaries.py``   what happened in a recording, and what lists are sorted by
 ``schema.sql``     tables, and the triggers that keep counters and filter sets true
 ``migrations.py``  versions of the file
 ``connections.py`` who writes, who reads, and how removed content leaves the file

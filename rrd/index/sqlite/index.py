@@ -14,7 +14,7 @@ import orjson
 
 from rrd.index import rows
 from rrd.index.contract import Contradiction, Encode, Filters, Index
-from rrd.index.sqlite import listing, queries, values
+from rrd.index.sqlite import listing, queries, summaries, values
 from rrd.index.sqlite.connections import Connections
 from rrd.index.sqlite.files import index_path
 from rrd.index.sqlite.keeping import keep
@@ -91,13 +91,18 @@ class SqliteIndex(Index):
         await self._db.write_with(lambda db: db.execute(queries.PLAN_OBJECT, run), synced=True)
 
     async def publish_object(
-        self, row_id: int, row: rows.ObjectRow, quarantine: Sequence[tuple[int, int, int]]
+        self,
+        row_id: int,
+        row: rows.ObjectRow,
+        quarantine: Sequence[tuple[int, int, int]],
+        summary: rows.SummaryRow | None = None,
     ) -> None:
         def publish(db: sqlite3.Connection) -> None:
             db.execute(queries.PUBLISH_OBJECT, (row_id, *values.published_values(row)))
             db.executemany(
                 queries.ADD_QUARANTINE, [(row_id, row.first_number, *block) for block in quarantine]
             )
+            summaries.put(db, row_id, summary)
 
         await self._db.write_with(publish, synced=True)
 
@@ -114,6 +119,7 @@ class SqliteIndex(Index):
             db.executemany(queries.ADD_ROLLED_SEGMENT, local)
             db.executemany(queries.ADD_QUARANTINE, [(*first, *block) for block in commit.quarantine])
             db.executemany(queries.PUT_METADATA, values.metadata_values(commit))
+            summaries.put(db, commit.row_id, commit.summary)
 
         await self._db.write_with(add, synced=False)
 
@@ -199,6 +205,9 @@ class SqliteIndex(Index):
         return sorted(
             rows.MetadataRow(values.to_text(key), values.to_text(value), *row) for key, value, *row in found
         )
+
+    async def summary(self, row_id: int) -> rows.SummaryRow | None:
+        return await self._db.read_with(lambda db: summaries.read(db, row_id))
 
     async def list_recordings(
         self, tenant: str, *, filters: Filters, limit: int, offset: int

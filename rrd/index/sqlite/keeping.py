@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 
 from rrd.index.rows import RECORDING_COLUMNS, Kept
-from rrd.index.sqlite import queries
+from rrd.index.sqlite import queries, summaries
 from rrd.index.sqlite.values import digest, published_values, to_blob
 
 _TENANT = "INSERT INTO tenant (name) VALUES (?) ON CONFLICT DO NOTHING"
@@ -65,6 +65,8 @@ def keep(db: sqlite3.Connection, kept: Kept) -> None:
     counters = {"row_id": row_id, "next_seq": kept.extent.limit_seq, "added_bytes": added_bytes}
     db.execute(_COUNTERS, kept.extent._asdict() | counters)
     db.execute(_TENANT_BYTES, (added_bytes, kept.tenant))
+    if kept.objects:
+        summaries.put(db, row_id, None)
     for each in kept.metadata:
         key, value = to_blob(each.key), to_blob(each.value)
         found = db.execute(_VERSION, (row_id, key)).fetchone()
