@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar
 
 import orjson
 from aiohttp import hdrs, web
@@ -27,9 +28,9 @@ from rrd.http.reading import lane, reader_of, reading
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
-from rrd.playback.recount import bytes_needed, count, count_all
+from rrd.playback.recount import KeptSummary, bytes_needed, count, count_all, decode, encode
 from rrd.playback.sources import ObjectFile
-from rrd.playback.table import ALWAYS, PlaybackTable
+from rrd.playback.table import ALWAYS
 from rrd.shares.queue import Who
 from rrd.shelf.holdings import Holdings
 from rrd.summary.activity import active_ms
@@ -38,6 +39,11 @@ from rrd.summary.views import View, views_of
 
 LIVE_MS = 60_000
 """A recording is live for so long after something of it was stored."""
+
+_EXACT_MAX = 2.0**53
+"""Beyond, a page may send numbers that no integer of JSON's writer holds."""
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +89,12 @@ async def get_pages(request: web.Request) -> web.StreamResponse:
         tag = headers[hdrs.ETAG].strip('"')
         if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        counting = asyncio.ensure_future(_count(services, who, row))
+        making = asyncio.ensure_future(_make(services, who, row, is_open=is_open))
         try:
-            await asyncio.wait({counting}, timeout=services.bounds.pages_wait_s)
-            if not counting.done():
-                return await _answer_in_time(request, row, counting, headers, is_open=is_open)
-            return _answer(row, counting.result(), headers, is_open=is_open)
+            await asyncio.wait({making}, timeout=services.bounds.pages_wait_s)
+            if not making.done():
+                return await _answer_in_time(request, row, making, headers)
+            return web.Response(body=making.result(), content_type="application/json", headers=headers)
         except StoreAway as error:
             return store_away(recording_id, error)
         except (CorruptSegment, OSError) as error:
@@ -97,17 +103,12 @@ async def get_pages(request: web.Request) -> web.StreamResponse:
                 raise
             damage = error
         finally:
-            counting.cancel()
+            making.cancel()
         return await _salvage(services, who, row, damage, may_salvage=may_salvage, is_open=is_open)
 
 
 async def _answer_in_time(
-    request: web.Request,
-    row: RecordingRow,
-    counting: asyncio.Future[Summary],
-    headers: dict[str, str],
-    *,
-    is_open: bool,
+    request: web.Request, row: RecordingRow, making: asyncio.Future[bytes], headers: dict[str, str]
 ) -> web.StreamResponse:
     """Begin the answer while events are still being counted. What goes wrong now breaks the connection."""
     response = web.StreamResponse(headers=headers)
@@ -118,7 +119,7 @@ async def _answer_in_time(
     start = orjson.dumps({"recordingId": row.recording_id})[:-1]
     await response.write(start)
     try:
-        body = orjson.dumps(told(row.recording_id, await counting, is_open=is_open))
+        body = await making
     except (RrdError, OSError) as error:
         emit(logger, logging.WARNING, "answer_broken_off", recording=row.recording_id, error=error)
         if request.transport is not None:
@@ -138,16 +139,18 @@ async def _salvage(
         if not may_salvage:
             return refusal(row, found, damage)
         log_damage(row, found, damage)
-        counting = partial(count_all, error_tags=services.config.error_tags)
-        summary = await _in_thread(services, who, found.table, counting)
+
+        def work() -> bytes:
+            counted = count_all(found.table, error_tags=services.config.error_tags)
+            return told(row.recording_id, counted, is_open=is_open)
+
+        threads = lane(services, who, is_local=found.table.is_local)
+        body = await _in_thread(services, who, threads, work, bytes_needed(found.table))
     except StoreAway as error:
         return store_away(row.recording_id, error)
     # Another answer than the whole one has: it must not be taken for that later.
-    headers: dict[str, str] = {
-        hdrs.CACHE_CONTROL: "no-store",
-        MISSING_HEADER: str(found.missing_events),
-    }
-    return _answer(row, summary, headers, is_open=is_open)
+    headers = {str(hdrs.CACHE_CONTROL): "no-store", str(MISSING_HEADER): str(found.missing_events)}
+    return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 def _may_grow(services: Services, row: RecordingRow) -> bool:
@@ -167,49 +170,49 @@ def _headers(row: RecordingRow, *, is_open: bool) -> dict[str, str]:
     }
 
 
-async def _count(services: Services, who: Who, row: RecordingRow) -> Summary:
-    """Return the summary of a recording, as of ``row`` or later. Raises as ``recount.count``."""
-    known = services.summaries.get(row.row_id, row.created_ms)
-    if known is not None and known.totals.limit_seq == row.next_seq:
-        return known
+async def _make(services: Services, who: Who, row: RecordingRow, *, is_open: bool) -> bytes:
+    """Return the answer for a recording, as of ``row`` or later. Raises as ``recount.count``."""
+    kept = services.summaries.get(row.row_id, row.created_ms)
+    if kept is not None and kept.limit_seq == row.next_seq:
+        encoded, threads = kept.encoded, lane(services, who, is_local=True)
+        return await _in_thread(
+            services, who, threads, lambda: told(row.recording_id, decode(encoded), is_open=is_open), 0
+        )
     table = await planned(services, who, row, ALWAYS)
     holdings = Holdings.of(row)
     objects = [ObjectFile(services.files, holdings, entry) for entry in holdings.published]
-    counting = partial(count, objects=objects, known=known, error_tags=services.config.error_tags)
-    summary = await _in_thread(services, who, table, counting, is_local=not objects)
-    services.summaries.put(row.row_id, row.created_ms, summary)
-    return summary
+
+    def work() -> tuple[bytes, KeptSummary]:
+        known = decode(kept.encoded) if kept is not None else None
+        counted = count(table, objects, known, error_tags=services.config.error_tags)
+        body = told(row.recording_id, counted, is_open=is_open)
+        return body, KeptSummary(counted.totals.limit_seq, encode(counted))
+
+    threads = lane(services, who, is_local=table.is_local and not objects)
+    body, counted = await _in_thread(services, who, threads, work, bytes_needed(table))
+    services.summaries.put(row.row_id, row.created_ms, counted)
+    return body
 
 
 async def _in_thread(
-    services: Services,
-    who: Who,
-    table: PlaybackTable,
-    counting: Callable[[PlaybackTable], Summary],
-    *,
-    is_local: bool = True,
-) -> Summary:
-    threads = lane(services, who, is_local=is_local and table.is_local)
-    need = ANSWER_BYTES + bytes_needed(table)
-    async with reading(services, who, least=need, most=need):
-        return await asyncio.get_running_loop().run_in_executor(threads, counting, table)
+    services: Services, who: Who, threads: Executor, work: Callable[[], _T], bytes_max: int
+) -> _T:
+    """Do what takes ``bytes_max`` bytes beside an answer."""
+    async with reading(services, who, least=ANSWER_BYTES + bytes_max, most=ANSWER_BYTES + bytes_max):
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
-def _answer(
-    row: RecordingRow, summary: Summary, headers: Mapping[str, str], *, is_open: bool
-) -> web.Response:
-    body = orjson.dumps(told(row.recording_id, summary, is_open=is_open))
-    return web.Response(body=body, content_type="application/json", headers=headers)
+def told(recording_id: str, summary: Summary, *, is_open: bool) -> bytes:
+    """Return the answer's JSON, ``recordingId`` first.
 
-
-def told(recording_id: str, summary: Summary, *, is_open: bool) -> dict[str, object]:
-    """Return the answer's JSON. ``is_open``: the recording may grow, as far as storing goes."""
+    ``is_open``: the recording may grow, as far as storing goes.
+    """
     totals, views = summary.totals, views_of(summary.pieces)
     firsts = [piece.first[0] for piece in summary.pieces if piece.first is not None]
     lasts = [piece.last[0] for piece in summary.pieces if piece.last is not None]
     line = totals.line
     levels = line.levels()
-    return {
+    answer = {
         "recordingId": recording_id,
         "asOf": totals.limit_seq - 1,
         "first": _number(min(firsts)) if firsts else None,
@@ -234,6 +237,7 @@ def told(recording_id: str, summary: Summary, *, is_open: bool) -> dict[str, obj
             "levels": base64.b64encode(levels).decode(),
         },
     }
+    return orjson.dumps(answer)
 
 
 def _page(view: View) -> dict[str, object]:
@@ -258,4 +262,4 @@ def _page(view: View) -> dict[str, object]:
 
 def _number(value: float) -> float:
     """Return a number as JSON shows it: without a fraction that is 0."""
-    return int(value) if value.is_integer() else value
+    return int(value) if value.is_integer() and abs(value) <= _EXACT_MAX else value

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,8 +28,22 @@ CACHE_BYTES_MAX = 8 << 20
 EVENT_BYTES = 320
 """What counting takes in memory for each event of a block, beside its bytes."""
 
-_encode = msgspec.msgpack.encode
 _decoder = msgspec.msgpack.Decoder(Summary)
+
+encode = msgspec.msgpack.encode
+"""Summary → bytes to be kept."""
+
+
+def decode(kept: bytes) -> Summary:
+    """Return what was kept."""
+    return _decoder.decode(kept)
+
+
+class KeptSummary(NamedTuple):
+    """What was counted of a recording, up to before ``limit_seq``. ``decode`` takes ``encoded``."""
+
+    limit_seq: int
+    encoded: bytes
 
 
 class SummaryCache:
@@ -36,24 +51,27 @@ class SummaryCache:
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
-        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], KeptSummary] = OrderedDict()
         self.held_bytes = 0
 
-    def get(self, row_id: int, created_ms: int) -> Summary | None:
-        """Return what was counted last of a recording, for the caller to change; None if it is not kept."""
+    def get(self, row_id: int, created_ms: int) -> KeptSummary | None:
+        """Return what was counted last of a recording; None if it is not kept."""
         kept = self._kept.get((row_id, created_ms))
-        if kept is None:
-            return None
-        self._kept.move_to_end((row_id, created_ms))
-        return _decoder.decode(kept)
+        if kept is not None:
+            self._kept.move_to_end((row_id, created_ms))
+        return kept
 
-    def put(self, row_id: int, created_ms: int, summary: Summary) -> None:
-        """Keep what was counted of a recording."""
-        key, encoded = (row_id, created_ms), _encode(summary)
-        self.held_bytes += len(encoded) - len(self._kept.pop(key, b""))
-        self._kept[key] = encoded
+    def put(self, row_id: int, created_ms: int, counted: KeptSummary) -> None:
+        """Keep what was counted of a recording, unless more of it was counted meanwhile."""
+        key = (row_id, created_ms)
+        before = self._kept.get(key)
+        if before is not None and before.limit_seq > counted.limit_seq:
+            return
+        self.held_bytes += len(counted.encoded) - (len(before.encoded) if before is not None else 0)
+        self._kept[key] = counted
+        self._kept.move_to_end(key)
         while self.held_bytes > self._bytes_max:
-            self.held_bytes -= len(self._kept.popitem(last=False)[1])
+            self.held_bytes -= len(self._kept.popitem(last=False)[1].encoded)
 
 
 def count(

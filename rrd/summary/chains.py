@@ -7,6 +7,7 @@ from the end of one and the start of the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 from typing import NamedTuple
 
 import msgspec
@@ -55,7 +56,7 @@ def _is_rage(before: Sequence[Click], click: Click) -> bool:
     if max(times) - min(times) > BURST_MS:
         return False
     return all(
-        (one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2 <= BURST_PX**2
+        hypot(one[1] - other[1], one[2] - other[2]) <= BURST_PX
         for number, one in enumerate(three)
         for other in three[:number]
     )

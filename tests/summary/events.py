@@ -16,6 +16,7 @@ TIMES = st.one_of(
     st.integers(0, 8),
     st.integers(1, 40).map(lambda step: step * 400),
     st.floats(0, 9_000).map(lambda time: round(time, 1)),
+    st.sampled_from([-8.64e15, 8.64e15, -1, -1500.5]),
 )
 _TAGS = ("pageview-meta", "error", "$exception", "close-permanent", "close-temporary", "page-hidden")
 _SNAPSHOT = {"node": {"type": 0, "childNodes": [], "id": 1}, "initialOffset": {"left": 0, "top": 0}}
@@ -25,7 +26,7 @@ _CLICK = st.fixed_dictionaries(
         "source": st.just(2),
         "type": st.sampled_from([0, 2, 2, 2, 4]),
         "id": st.just(3),
-        "x": st.sampled_from([1, 9.5, 40]),
+        "x": st.sampled_from([1, 9.5, 40, 1e300]),
         "y": st.just(2),
     }
 )

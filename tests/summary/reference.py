@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -58,7 +59,7 @@ def bursts(events: list[dict[str, Any]]) -> int:
     def is_rage(at: int) -> bool:
         three = clicks[at - 2 : at + 1] if at >= 2 else []
         return len(three) == 3 and all(
-            abs(one[0] - other[0]) <= 1000 and (one[1] - other[1]) ** 2 + (one[2] - other[2]) ** 2 <= 24 * 24
+            abs(one[0] - other[0]) <= 1000 and math.dist(one[1:], other[1:]) <= 24
             for one in three
             for other in three
         )

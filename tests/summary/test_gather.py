@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rrd.summary.activity import WORD_SECONDS, Seconds
 from rrd.summary.gather import summary_of
+from rrd.summary.row import row_of, totals_of
 from rrd.summary.summary import Summary, decode_note, encode_note
 from tests.summary.events import blocks_of, recordings
 from tests.summary.reference import told
@@ -127,3 +128,15 @@ def test_pieces_beyond_the_limit_count_for_the_last_one(count: int) -> None:
     whole = summarised(lines[:700], [64])
     whole.join(summarised(lines[700:], [64], 701))
     assert plain(whole) == told(lines)
+
+
+@settings(deadline=None, max_examples=examples(100))
+@given(recordings(), SIZES)
+def test_totals_come_back_from_the_index_as_they_were(lines: list[bytes], sizes: list[int]) -> None:
+    totals = summarised(lines, sizes).totals
+    row = row_of(totals)
+    assert totals_of(row) == totals
+    assert totals_of(row._replace(state=b"\x01")) is None
+    assert (row.first_url, len(row.urls)) == (row.urls[0] if row.urls else None, len(set(row.urls)))
+    assert not any("?" in url or "#" in url for url in row.urls)
+    assert len(row.activity) <= 64
