@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rrd.segment.format import BlockDraft
 from rrd.segment.pack import Packed, pack
 from rrd.segment.reader import read_last_notes
 from rrd.segment.scan import scan
@@ -21,7 +22,8 @@ from tests.thoroughness import examples
 
 def packed(lines: list[bytes], sizes: list[int], *, summarised: bool) -> tuple[SimDisk, Packed]:
     """Pack lines that lie in several segments, in blocks of these sizes."""
-    drafts, at = [], 0
+    drafts: list[BlockDraft] = []
+    at = 0
     while at < len(lines):
         part = lines[at : at + sizes[len(drafts) % len(sizes)]]
         drafts.append(honest([line + b"\n" for line in part], source=1 + len(drafts) % 2))
