@@ -34,7 +34,8 @@ DECODING_THREADS = 6
 """Threads for what takes long to decode. A tenant that is alone gets four or five of them."""
 
 _BASE_BYTES = 192 * MIB
-"""Interpreter, libraries, the index's pages, and what malloc keeps at hand (``memory.TRIM_BYTES``)."""
+"""Interpreter, libraries, the index's pages, summaries that were asked for (``playback.recount``), and what
+malloc keeps at hand (``memory.TRIM_BYTES``)."""
 _STEP_BYTES = 24 * MIB
 """What one decoding thread is busy with: a step of decoded bytes, their check, and a window that is grown."""
 _STREAMS_BYTES = 20 * MIB

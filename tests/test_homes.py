@@ -67,6 +67,7 @@ TESTED_TOGETHER = {
     "lifecycle/test_rounds.py": "lifecycle/holds",
     "objects/test_s3.py": "objects/s3_client",
     "objects/test_store_contract.py": "objects/store",
+    "summary/test_gather.py": "summary/chains summary/row summary/summary summary/totals",
     "playback/test_stream.py": "playback/blocks",
     "playback/test_table.py": "playback/sources",
     "rollup/test_rollup_worker.py": "rollup/make rollup/turns",

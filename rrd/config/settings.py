@@ -65,6 +65,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rollup_level: Annotated[int, Meta(ge=1, le=19)] = 12
     rollup_block_bytes: Annotated[int, Meta(ge=64 * KIB, le=64 * MIB)] = 4 * MIB
     rollup_tasks: Annotated[int, Meta(ge=1, le=64)] = 2
+    error_tags: tuple[str, ...] = ("error", "$exception")
     keep_local_s: Annotated[int, Meta(ge=0)] = 86_400
     object_cache_bytes_max: Annotated[int, Meta(ge=0)] = 64 * MIB
 

@@ -27,6 +27,7 @@
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
 ``events``       a recording's events, and ``ranges`` which of them a query asks for
+``pages``        its page views, and what happened in it
 ``reads``        recordings, statistics
 ``paged``        a page of them, with a link to the next, and ``cursors`` where that goes on
 ``lookup``       which recording a read is of, and where its blocks are

@@ -11,6 +11,7 @@ from rrd.http.events import get_events
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
+from rrd.http.pages import get_pages
 from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
 from rrd.http.reads import get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
@@ -53,6 +54,7 @@ def make_app(services: Services) -> web.Application:
     router.add_get("/recordings/{recording:[^/]+}/events/ws", ingest_ws, allow_head=False)
     router.add_get("/recordings/{recording:[^/]+}/events", get_events)
     router.add_post("/recordings/{recording:[^/]+}/meta", post_metadata)
+    router.add_get("/recordings/{recording:[^/]+}/pages", get_pages)
     return app
 
 

@@ -19,6 +19,7 @@ from rrd.http.streams import Streams
 from rrd.index.contract import Index
 from rrd.lifecycle.removal import Remover
 from rrd.objects.files import ObjectFiles
+from rrd.playback.recount import SummaryCache
 from rrd.recordings.claims import Claims
 from rrd.recordings.registry import Registry
 from rrd.shares.admission import Admission
@@ -62,6 +63,8 @@ class Bounds:
     """How often it is looked at whether a client takes what it is sent."""
     turn_bytes: int = 4 << 20
     """What connections bring in one turn before the others wait: some milliseconds of copying."""
+    pages_wait_s: float = 0.25
+    """How long the answer to ``/pages`` XX"""
     stop_wait_s: float = 20.0
     """How long a stop waits for requests under way."""
     cut_off_wait_s: float = 2.0
@@ -99,6 +102,8 @@ class Services:
     refusals: Refusals
     held: Callable[[], list[str]]
     """What waits for a person, a sentence each."""
+    summaries: SummaryCache = field(default_factory=SummaryCache)
+    """What happened in recordings that were asked for lately."""
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False

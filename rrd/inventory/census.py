@@ -25,7 +25,7 @@ from rrd.index.rows import MetadataChange
 from rrd.log import emit
 from rrd.objects.store import ObjectInfo, ObjectStore
 from rrd.segment.format import BlockHeader, Identity
-from rrd.segment.reader import read_notes
+from rrd.segment.reader import read_last_notes, read_notes
 from rrd.segment.salvage import Patched
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
@@ -62,6 +62,8 @@ class Entry(NamedTuple):
     metadata: tuple[MetadataChange, ...]
     damage: str
     """What is wrong with it; empty if all that was read is right."""
+    summary: str = ""
+    """The notes of its last block, where a summary stands; empty without one, or where it is damaged."""
 
 
 class Patience:
@@ -192,9 +194,12 @@ def describe(files: Readable, info: ObjectInfo) -> Entry | None:
                 damage = damage or str(error)
             else:
                 metadata += [MetadataChange(note.key, note.value, note.at_ms) for note in notes]
+        summary = ""
+        if not damage:
+            summary = read_last_notes(reader, info.key, headers).decode(errors="replace")
         if not identity.is_object:
             raise CorruptSegment("a segment, not an object, begins", path=info.key, offset=0)
-        return _entry(info, identity, headers, metadata, damage)
+        return _entry(info, identity, headers, metadata, damage)._replace(summary=summary)
     except ObjectUnreadable:
         # It may be whole. What it holds must not be passed over: numbers would be given twice.
         raise

@@ -15,7 +15,7 @@ from rrd import layout
 from rrd.disk.disk import Readable
 from rrd.errors import CorruptSegment, ObjectMissing
 from rrd.inventory.contents import READ_AHEAD_BYTES
-from rrd.segment.format import BlockHeader, Identity
+from rrd.segment.format import SUMMARY_NOTE, BlockHeader, Identity
 from rrd.segment.pack import object_identity
 from rrd.segment.reader import read_raw
 from rrd.segment.salvage import Patched, identity_of, salvage
@@ -95,8 +95,15 @@ def _files_of(place: str, disk: Readable, objects: Readable) -> Readable:
 
 
 def _lines(files: Readable, place: str, blocks: Iterable[BlockHeader]) -> Iterator[bytes]:
-    """Yield a digest of each line of blocks."""
+    """Yield a digest of each line of blocks, but for summaries, which follow from the events."""
     for header in blocks:
-        for raw in read_raw(files, place, header):
-            for line in raw.removesuffix(b"\n").split(b"\n") if raw else ():
+        notes, raw = read_raw(files, place, header)
+        for line in _split(notes):
+            if not line.startswith(SUMMARY_NOTE):
                 yield blake2b(line, digest_size=16).digest()
+        for line in _split(raw):
+            yield blake2b(line, digest_size=16).digest()
+
+
+def _split(raw: bytes) -> list[bytes]:
+    return raw.removesuffix(b"\n").split(b"\n") if raw else []

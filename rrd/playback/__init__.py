@@ -11,5 +11,6 @@
 ``stream``  all of it together: chunks for a response
 ``stored``  the blocks as they stand in the files, for a response too
 ``salvage`` what can be read of a damaged recording
+``recount`` what happened in it, from its objects' summaries and by counting the rest
 ``hops``    either of them run in worker threads
 """

@@ -26,7 +26,14 @@ from rrd.log import emit
 from rrd.objects.files import ObjectFiles
 from rrd.segment.format import BlockHeader
 from rrd.segment.lines import look_at_lines
-from rrd.segment.reader import DecodeBuffer, read_data, read_data_now, read_events, read_events_into
+from rrd.segment.reader import (
+    DecodeBuffer,
+    read_data,
+    read_data_now,
+    read_events,
+    read_events_into,
+    read_last_notes,
+)
 from rrd.segment.table import read_table
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
@@ -101,6 +108,11 @@ class ObjectFile:
         if (identity.first_seq, limit_seq) != (row.first_seq, row.first_seq + row.event_count):
             raise self._corrupt(f"events {identity.first_seq} to {limit_seq - 1} are not those expected,", 0)
         return headers
+
+    def last_notes(self) -> bytes:
+        """Return the notes of its last block, where a summary stands; nothing if it has none."""
+        headers = self.headers()
+        return self._read(lambda: read_last_notes(self._files, self.path, headers))
 
     def events(self, header: BlockHeader) -> bytes:
         """Return the events of one of its own blocks."""

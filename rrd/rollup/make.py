@@ -23,7 +23,7 @@ from rrd.config import Config
 from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment, ObjectMissing, ObjectRejected, SegmentError
 from rrd.index.contract import Index
-from rrd.index.rows import ObjectRow, RecordingRow
+from rrd.index.rows import ObjectRow, RecordingRow, SummaryRow
 from rrd.log import emit
 from rrd.objects.store import ObjectStore
 from rrd.rollup.plan import Run
@@ -31,6 +31,9 @@ from rrd.rollup.threads import NICE, Threads, stoppable
 from rrd.segment.pack import Packed, PackInput, pack
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
+from rrd.summary.packing import PackedSummary
+from rrd.summary.row import row_of, totals_of
+from rrd.summary.totals import added_up
 
 _SEALING_PATIENCE_S = 5.0
 """How long a segment is waited for that is sealed in the index, and still on its way to ``sealed/``."""
@@ -80,7 +83,8 @@ class Maker:
         if not run.is_planned:
             await self._index.plan_object(row.row_id, run.first_number, run.last_number)
         try:
-            packed = await self._pack(row, sources, path)
+            summary = PackedSummary(error_tags=self._config.error_tags)
+            packed = await self._pack(row, sources, path, summary)
             made = ObjectRow.published(
                 run.first_number,
                 run.last_number,
@@ -96,7 +100,8 @@ class Maker:
                 await self._check_free(key)
             await self._store.put(key, path)
             made = made._replace(published_ms=self._clock.now_ms())
-            await self._index.publish_object(row.row_id, made, packed.quarantine)
+            told = await self._add_up(row.row_id, summary)
+            await self._index.publish_object(row.row_id, made, packed.quarantine, told)
         finally:
             # Also after a failure: a store may be away for days, and the disk is needed.
             await self._threads.run(_unlink, self._disk, path)
@@ -107,6 +112,15 @@ class Maker:
             took_ms=round((time.monotonic() - started) * 1000),
         )  # fmt: skip
         return made
+
+    async def _add_up(self, row_id: int, summary: PackedSummary) -> SummaryRow | None:
+        """Return the recording's summary with a new object; None where an earlier object has none."""
+        made = summary.result
+        assert made is not None, "what is packed has a summary"
+        known = await self._index.summary(row_id)
+        before = totals_of(known) if known is not None else None
+        added = added_up(before, made.totals)
+        return row_of(added) if added is not None else None
 
     async def _check_free(self, key: str) -> None:
         """Raise ``ObjectRejected`` if an object is there that no plan of ours explains.
@@ -135,7 +149,9 @@ class Maker:
                     raise
             await asyncio.sleep(0.02)
 
-    async def _pack(self, row: RecordingRow, sources: list[PackInput], path: str) -> Packed:
+    async def _pack(
+        self, row: RecordingRow, sources: list[PackInput], path: str, summary: PackedSummary
+    ) -> Packed:
         stop = threading.Event()
         # Sealed segments hold nothing of a source that comes later, so this can't become stale.
         keep_sources = frozenset(self._live_sources(row.tenant, row.recording_id))
@@ -148,6 +164,7 @@ class Maker:
                 level=self._config.rollup_level,
                 block_bytes=self._config.rollup_block_bytes,
                 keep_sources=keep_sources,
+                summary=summary,
             )
 
         return await self._threads.run(work, stop=stop)

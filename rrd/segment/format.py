@@ -44,6 +44,9 @@ BLOCK_START = _SKIPPABLE.pack(BLOCK_MAGIC, 0)[:4]
 _HEADER_CRC_AT = _SKIPPABLE.size + 4
 _COVERED_AT = _SKIPPABLE.size + 8
 
+SUMMARY_NOTE = b'{"summary":'
+"""How the note begins that says what happened in an object's events. It follows from them."""
+
 FLAG_ORDERED = 1
 FLAG_OWN_IDS = 2
 FLAG_PAGE_VIEW = 4

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from rrd.clock import time_text
 from rrd.disk.disk import Disk, OsDisk
 from rrd.errors import CorruptSegment, SegmentError
-from rrd.segment.format import FLAG_SNAPSHOT, IDENTITY_MAGIC, BlockHeader, Identity
-from rrd.segment.reader import read_events, read_notes
+from rrd.segment.format import FLAG_SNAPSHOT, IDENTITY_MAGIC, SUMMARY_NOTE, BlockHeader, Identity
+from rrd.segment.reader import read_events, read_last_notes, read_notes
 from rrd.segment.salvage import Patched, salvage
 from rrd.segment.scan import Scan, scan
 
@@ -192,6 +192,9 @@ def _block(header: BlockHeader) -> str:
 
 def _notes(disk: Disk, path: str, header: BlockHeader) -> Iterator[str]:
     metadata, quarantine = read_notes(disk, path, header)
+    summary = read_last_notes(disk, path, [header])
+    if summary.startswith(SUMMARY_NOTE):
+        yield f"    summary of what happened in the events, {in_bytes(len(summary))}"
     for change in metadata:
         value = change.value[:_VALUE_CHARS_SHOWN]
         more = len(change.value) - len(value)

@@ -39,10 +39,11 @@ def look_at_lines(raw: bytes) -> list[StoredEvent]:
         return _decoder.decode_lines(raw)
     except (msgspec.DecodeError, RecursionError):
         # One line in it has a lone surrogate or nests deep, most likely; the others can still go fast.
-        return [_look_at(line) for line in raw[:-1].split(b"\n")]
+        return [look_at_line(line) for line in raw[:-1].split(b"\n")]
 
 
-def _look_at(line: bytes) -> StoredEvent:
+def look_at_line(line: bytes) -> StoredEvent:
+    """Return what there is to know of one line, without its LF. Raises ``ValueError`` if it is no event."""
     try:
         return _decoder.decode(line)
     except (msgspec.DecodeError, RecursionError):

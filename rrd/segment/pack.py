@@ -14,13 +14,14 @@ import contextlib
 import errno
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import google_crc32c
 import msgspec
 import zstandard
+from msgspec import UNSET
 
 from rrd.disk.disk import Disk
 from rrd.extent import Extent, nothing
@@ -38,7 +39,7 @@ from rrd.segment.format import (
     encode_identity,
     payload_crc,
 )
-from rrd.segment.lines import META_TYPE, SNAPSHOT_TYPE, StoredEvent
+from rrd.segment.lines import META_TYPE, SNAPSHOT_TYPE, StoredEvent, look_at_lines
 from rrd.segment.run import CheckedBlock, PackInput, read_blocks, read_identities
 from rrd.segment.table import encode_table
 
@@ -66,6 +67,26 @@ class Packed(NamedTuple):
     block_count: int
 
 
+class Summarises(Protocol):
+    """What sees each block that is packed, and says what the notes of the object's last one are."""
+
+    def begin(self, first_seq: int) -> None:
+        """Take in the sequenceId of the first event to come."""
+        ...
+
+    def look(self, raw: bytes) -> Sequence[StoredEvent]:
+        """Return what there is to know of each line, as ``look_at_lines`` does, and perhaps more."""
+        ...
+
+    def add(self, block: CheckedBlock) -> None:
+        """Take in the next block, which may have no events. ``events`` are what ``look`` returned."""
+        ...
+
+    def notes(self, again: Callable[[], Iterator[CheckedBlock]]) -> bytes:
+        """Return NDJSON to be stored, nothing for no block. ``again()`` reads all blocks once more."""
+        ...
+
+
 def pack(
     disk: Disk,
     sources: Sequence[PackInput],
@@ -74,13 +95,14 @@ def pack(
     level: int,
     block_bytes: int,
     keep_sources: Collection[int] = (),
+    summary: Summarises | None = None,
 ) -> Packed:
     """Make an object of segments in order and write it to the file ``target``; synced when this returns.
 
     ``level`` is zstd's, 1 to 19: higher ones would want more window than every reader has. ``block_bytes`` of
     events, decoded, go into a block; an event that is larger has one to itself. Blocks of the senders in
-    ``keep_sources``, who may still send, are not joined with those of others. Missing directories are made; a
-    file ``target`` is replaced.
+    ``keep_sources``, who may still send, are not joined with those of others. ``summary`` sees each block,
+    and what it says becomes the last block. Missing directories are made; a file ``target`` is replaced.
 
     Blocking. Memory, whatever the size of the segments: zstd's tables (42 MB at level 12 and 4 MiB, 85 MB at
     most), 20 MB, and thrice what the largest block, decoded, has beyond 4 MiB. (So large is a block of a
@@ -94,11 +116,19 @@ def pack(
     identity = object_identity(identities[0], identities[-1].number)
     with _new_file(disk, target) as output:
         packer = _Packer(output, identity, level, block_bytes)
-        for block in read_blocks(disk, sources):
+        if summary is not None:
+            summary.begin(identity.first_seq)
+
+        def read() -> Iterator[CheckedBlock]:
+            return read_blocks(disk, sources, look=summary.look if summary is not None else look_at_lines)
+
+        for block in read():
+            if summary is not None:
+                summary.add(block)
             group = block.header.source if block.header.source in keep_sources else None
             packer.add(block, group)
             del block  # Blocks can be large: not two at a time.
-        return packer.finish()
+        return packer.finish(summary.notes(read) if summary is not None else b"")
 
 
 def object_identity(first: Identity, last_number: int) -> Identity:
@@ -157,6 +187,20 @@ class _Draft:
         self.newest_ts = timestamp
         self.own_ids = self.own_ids or event.own_ids
 
+    def count_all(self, events: Sequence[StoredEvent], size: int) -> None:
+        """Take in events of ``size`` bytes together, none of them a Meta event."""
+        times = [event.timestamp for event in events]
+        self.event_count += len(times)
+        self.raw_size += size
+        self.first_ts = min(self.first_ts, *times)
+        self.last_ts = max(self.last_ts, *times)
+        self.ordered = self.ordered and times[0] >= self.newest_ts and times == sorted(times)
+        self.newest_ts = times[-1]
+        self.has_snapshot = self.has_snapshot or SNAPSHOT_TYPE in [event.type for event in events]
+        self.own_ids = self.own_ids or bool(
+            [1 for event in events if event.sequence_id is not UNSET or event.recording_id is not UNSET]
+        )
+
     def flags(self) -> int:
         return (
             FLAG_ORDERED * self.ordered
@@ -195,6 +239,16 @@ class _Packer:
         if draft is None:
             draft = self._draft = _Draft(header, self.next_seq, group)
         draft.join(header, notes)
+        if draft.raw_size + len(raw) <= self._block_bytes and META_TYPE not in [
+            event.type for event in events
+        ]:
+            # As nearly always: all of it fits, and nothing asks for a cut. The same as below, in one go.
+            if events:
+                draft.count_all(events, len(raw))
+                draft.pieces.append(raw)
+                self.next_seq += len(events)
+            self._end_if_full(draft)
+            return
         start = line = 0
         for event in events:
             limit = raw.find(b"\n", line) + 1
@@ -207,6 +261,9 @@ class _Packer:
             self.next_seq += 1
             line = limit
         draft.pieces.append(raw[start:])
+        self._end_if_full(draft)
+
+    def _end_if_full(self, draft: _Draft) -> None:
         if draft.raw_size >= self._block_bytes:
             # Nothing more fits in, and there may be one huge event in it: out before the next is read.
             self._end_block(draft)
@@ -236,12 +293,18 @@ class _Packer:
         draft.notes.clear()
         draft.pieces.clear()
         notes, data = self._compress(notes_raw), self._compress(raw)
-        header = BlockHeader(
-            self._output.size, payload_crc(notes, data), draft.event_count, draft.first_seq,
-            draft.first_ts if draft.event_count else 0.0, draft.last_ts if draft.event_count else 0.0,
-            draft.source, draft.stored_ms, len(data), len(raw), len(notes), len(notes_raw),
-            draft.duplicate_count, draft.quarantine_count, draft.flags(),
+        self._write_block(
+            BlockHeader(
+                self._output.size, payload_crc(notes, data), draft.event_count, draft.first_seq,
+                draft.first_ts if draft.event_count else 0.0, draft.last_ts if draft.event_count else 0.0,
+                draft.source, draft.stored_ms, len(data), len(raw), len(notes), len(notes_raw),
+                draft.duplicate_count, draft.quarantine_count, draft.flags(),
+            ),
+            notes,
+            data,
         )  # fmt: skip
+
+    def _write_block(self, header: BlockHeader, notes: bytes, data: bytes) -> None:
         head = encode_header(header, salt=self._salt)
         for part in (head, notes, data):
             self._output.write(part)
@@ -266,10 +329,24 @@ class _Packer:
             raise OSError(errno.EIO, "what was compressed doesn't decode to what it was made of")
         return frame
 
-    def finish(self) -> Packed:
-        """Write what is left, and the table."""
+    def _write_summary(self, notes_raw: bytes) -> None:
+        notes = self._compress(notes_raw)
+        self._write_block(
+            BlockHeader(
+                self._output.size, payload_crc(notes, b""), 0, self.next_seq, 0.0, 0.0, _SEVERAL_SOURCES,
+                self._extent.stored_ms, 0, 0, len(notes), len(notes_raw), 0, 0,
+                FLAG_ORDERED | FLAG_TYPES_KNOWN,
+            ),
+            notes,
+            b"",
+        )  # fmt: skip
+
+    def finish(self, summary: bytes) -> Packed:
+        """Write what is left, the summary if there is one, and the table."""
         if self._draft is not None:
             self._end_block(self._draft)
+        if summary:
+            self._write_summary(summary)
         self._output.write(encode_table(self._identity, bytes(self._headers)))
         return Packed(
             self._output.size, self._output.crc, self._extent, tuple(self._quarantine), self._block_count

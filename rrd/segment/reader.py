@@ -134,6 +134,17 @@ def read_notes(
         raise CorruptSegment("notes don't decode in the block", path=path, offset=header.offset) from error
 
 
+def read_last_notes(files: Readable, path: str, headers: Sequence[BlockHeader]) -> bytes:
+    """Return the notes of an object's last block as NDJSON, if it has notes and no events; else nothing.
+
+    There a summary stands (``FORMAT.md``, *Summary*), unless the object is of before. Raises like
+    ``read_events``.
+    """
+    if not headers or headers[-1].event_count or not headers[-1].notes_size:
+        return b""
+    return read_raw(files, path, headers[-1])[0]
+
+
 def read_raw(files: Readable, path: str, header: BlockHeader) -> tuple[bytes, bytes]:
     """Return notes and events of a block as they stand there, decoded: NDJSON both.
 

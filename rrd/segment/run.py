@@ -5,7 +5,7 @@ What comes out of here is good to be packed into an object and then deleted; any
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -41,8 +41,11 @@ class CheckedBlock(NamedTuple):
     """NDJSON, as it stands there; empty without notes."""
     raw: bytes
     """The events, each line ended by one LF; empty without events."""
-    events: list[StoredEvent]
+    events: Sequence[StoredEvent]
     """What there is to know of each line of ``raw``."""
+
+
+Look = Callable[[bytes], Sequence[StoredEvent]]
 
 
 def read_identities(disk: Disk, sources: Sequence[PackInput]) -> list[Identity]:
@@ -63,8 +66,12 @@ def read_identities(disk: Disk, sources: Sequence[PackInput]) -> list[Identity]:
     return identities
 
 
-def read_blocks(disk: Disk, sources: Sequence[PackInput]) -> Iterator[CheckedBlock]:
+def read_blocks(
+    disk: Disk, sources: Sequence[PackInput], *, look: Look = look_at_lines
+) -> Iterator[CheckedBlock]:
     """Yield all blocks of a run of segments. Takes memory for one block at a time.
+
+    ``look`` says what there is to know of each line, and refuses what ``look_at_lines`` refuses.
 
     Raises ``CorruptSegment`` if a block is not whole, does not follow in sequence, or holds something else
     than its header counts; ``OSError`` if it can't be read.
@@ -79,7 +86,7 @@ def read_blocks(disk: Disk, sources: Sequence[PackInput]) -> Iterator[CheckedBlo
         for header in file.headers(offset, bytes.fromhex(identity.salt)):
             if header is None or header.first_seq != next_seq:
                 raise CorruptSegment("no valid block", path=source.path, offset=offset)
-            yield _check(header, *read_raw(file, source.path, header), source.path)
+            yield _check(header, *read_raw(file, source.path, header), source.path, look)
             offset, next_seq = header.limit_offset, header.limit_seq
 
 
@@ -90,9 +97,9 @@ def _identity(disk: Disk, source: PackInput) -> tuple[Identity, int]:
     return found
 
 
-def _check(header: BlockHeader, notes: bytes, raw: bytes, path: str) -> CheckedBlock:
+def _check(header: BlockHeader, notes: bytes, raw: bytes, path: str, look: Look) -> CheckedBlock:
     try:
-        events = look_at_lines(raw) if raw else []
+        events = look(raw) if raw else []
         quarantined = len(decode_notes(notes)[1]) if notes else 0
     except (ValueError, RecursionError) as error:
         message = f"what is no event or note ({error}) stands in the block"

@@ -36,6 +36,9 @@ from rrd.log import emit
 from rrd.objects.store import ObjectStore
 from rrd.startup.remembered import Shown, what_is_gone
 from rrd.startup.spool import ObjectSpool, life_of, warn_unused
+from rrd.summary.row import row_of
+from rrd.summary.summary import decode_note
+from rrd.summary.totals import Totals, added_up
 from rrd.tombstones import Tombstones
 
 APPLY_MAX = 2000
@@ -272,6 +275,7 @@ class _Telling:
             self._lacking.add(row_id)
         if kept is not None or not all(step.is_whole for step in surveyed) or any(e.damage for e in entries):
             self._survey.result.lacking.append(key)
+        totals: Totals | None = None
         for step in found.steps:
             if isinstance(step, Surveyed):
                 number = step.file.name.number
@@ -280,7 +284,10 @@ class _Telling:
                 self._count += len(step.blocks)
             else:
                 await self.flush()
-                await self._index.add_object(_object_commit(row_id, step))
+                totals = _added_up(totals, step.entry)
+                # As of this object alone: what is added up goes on changing.
+                told = row_of(totals) if totals is not None else None
+                await self._index.add_object(_object_commit(row_id, step)._replace(summary=told))
                 self._survey.result.objects += 1
                 await self._move(step.local)
         self._plans += [(row_id, first, last) for first, last in found.planned]
@@ -323,6 +330,14 @@ class _Telling:
         names = [found.file.name for found in surveyed if found.file.place == "active"]
         if names:
             await asyncio.to_thread(self._survey.shelf.move_to_sealed, names)
+
+
+def _added_up(before: Totals | None, entry: Entry) -> Totals | None:
+    """Return the totals of a recording up to the end of an object; None where a summary lacks."""
+    if not entry.extent.event_count:
+        return before
+    summary = decode_note(entry.summary.encode()) if entry.summary else None
+    return added_up(before, summary.totals) if summary is not None else None
 
 
 def _object_commit(row_id: int, published: Published) -> ObjectCommit:

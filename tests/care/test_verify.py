@@ -26,6 +26,7 @@ from rrd.layout import SegmentName
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity, encode_identity
 from rrd.segment.pack import PackInput, pack
 from rrd.shelf.holdings import Holdings
+from rrd.summary.packing import PackedSummary
 from tests.care.care_lab import STEPS, A, B, C, Life, delete_index, life, play
 from tests.objects.memory_store import MemoryStore
 from tests.samples import event, metadata
@@ -147,7 +148,9 @@ async def _rolled_up_and_forgotten(world: World) -> None:
 async def _object_of_less(world: World) -> None:
     source = PackInput(str(world.path(3)), world.path(3).stat().st_size)
     target = f"{world.now.config.data_dir}/packed"
-    packed = await asyncio.to_thread(pack, world.now.disk, [source], target, level=1, block_bytes=1 << 20)
+    packed = await asyncio.to_thread(
+        pack, world.now.disk, [source], target, level=1, block_bytes=1 << 20, summary=PackedSummary()
+    )
     key = layout.object_key(
         SegmentName("t", A, 3), created_ms=world.row.created_ms, first_seq=packed.extent.first_seq,
         event_count=packed.extent.event_count,

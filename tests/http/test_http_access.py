@@ -40,6 +40,7 @@ ENDPOINTS = {
     "socket": Endpoint("WS", f"{_ONE}/ingest/ws", "ingest", _ONE),
     "socket-alias": Endpoint("WS", f"{_ONE}/events/ws", "ingest", _ONE),
     "events": Endpoint("GET", f"{_ONE}/events", "read", _ONE),
+    "pages": Endpoint("GET", f"{_ONE}/pages", "read", _ONE),
     "recording": Endpoint("GET", _ONE, "read", _ONE),
     "list": Endpoint("GET", "/recordings", "read", "/recordings"),
     "statistics": Endpoint("GET", "/statistics", "read", "/statistics"),

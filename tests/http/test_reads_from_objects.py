@@ -244,7 +244,7 @@ async def test_a_damaged_object_is_told_to_the_reader_and_named_in_the_log(
         if what == "missing":
             store.objects.clear()
         else:
-            store.damage(key, -40 if what == "table" else len(store.objects[key]) // 2)
+            store.damage(key, -40 if what == "table" else len(store.objects[key]) // 4)
         for _ in range(2):
             reply = await api.get(events_of(recording_id))
             assert (reply.status, reply.error["code"]) == (500, "recording_damaged")

@@ -123,7 +123,7 @@ async def test_blocks_of_senders_who_are_still_there_are_kept_apart(tmp_path: Pa
         (each,) = row.objects
         life.disk.put("/object", life.store.objects[key_of(row, each)])
         _, headers = read_table(life.disk, "/object", each.size)
-        assert [header.source == here.id for header in headers] == [True, False] * 3
+        assert [header.source == here.id for header in headers if header.event_count] == [True, False] * 3
         await close_source(here)
         await life.rest()
         await life.check(rolled_up=True)

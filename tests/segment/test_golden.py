@@ -21,8 +21,11 @@ import rrd.segment
 from rrd.disk.disk import OsDisk
 from rrd.segment.format import BlockDraft, Identity, MetadataNote, QuarantineNote
 from rrd.segment.pack import PackInput, pack
+from rrd.segment.reader import read_last_notes
 from rrd.segment.scan import scan
 from rrd.segment.table import read_table
+from rrd.summary.packing import PackedSummary
+from rrd.summary.summary import decode_note
 from tests.segment.samples import chained, read_back, sample
 
 PAGE = (Path(rrd.segment.__file__).parent / "FORMAT.md").read_text()
@@ -225,6 +228,65 @@ FILES["v1-types.ndjson.zst"] = Golden(
     ],
 )
 
+_OBJECT = FILES["v1-object.ndjson.zst"]
+FILES["v1-object-summary.ndjson.zst"] = _OBJECT._replace(
+    # The same events, and a summary behind them.
+    drafts=[*_OBJECT.drafts, EMPTY._replace(source=0, stored_ms=1_700_000_021_000)]
+)
+SUMMARY = {
+    "totals": {
+        "first_seq": 4,
+        "limit_seq": 16,
+        "urls": {
+            "https://example.org/a": [1700000010000.0, 10],
+            "https://example.org/b": [1700000020000.0, 14],
+        },
+        "chained_clicks": {},
+        "chained_inputs": {"is_cut": True},
+        "line": {
+            "counts": {"1700000002": 1, "1700000010": 1, "1700000012": 1, "1700000020": 1},
+            "first": 1700000002,
+            "last": 1700000020,
+        },
+    },
+    "pieces": [
+        {
+            "events": 6,
+            "bytes": 404,
+            "seconds": {"53125000": 4},
+            "first": [-5.0, 7],
+            "last": [1700000004000.0, 9],
+            "is_marked": True,
+            "closed": True,
+        },
+        {
+            "start": [1700000010000.0, 10],
+            "is_meta": True,
+            "url": "https://example.org/a",
+            "width": 1280.0,
+            "height": 720.0,
+            "snapshot": [1700000010001.0, 11],
+            "events": 4,
+            "bytes": 339,
+            "seconds": {"53125000": 5120},
+            "first": [1700000010000.0, 10],
+            "last": [1700000012500.0, 13],
+        },
+        {
+            "start": [1700000020000.0, 14],
+            "is_meta": True,
+            "url": "https://example.org/b",
+            "width": 1280.0,
+            "height": 720.0,
+            "events": 2,
+            "bytes": 160,
+            "seconds": {"53125000": 1048576},
+            "first": [1700000020000.0, 14],
+            "last": [1700000020500.0, 15],
+        },
+    ],
+}
+
 _TYPES = {"4 bytes": "4s", "u32": "I", "u64": "Q", "i64": "q", "f64": "d"}
 _FIELD = re.compile(r"^\| (\d+) \| (4 bytes|u32|u64|i64|f64) \| (\w+) \|", re.MULTILINE)
 
@@ -328,6 +390,8 @@ def decode_notes(notes: list[dict[str, Any]]) -> tuple[list[MetadataNote], list[
     metadata, quarantine = [], []
     for note in notes:
         [(kind, said)] = note.items()
+        if kind == "summary":
+            continue  # Told apart in a test of its own.
         if kind == "metadata":
             metadata.append(MetadataNote(said["key"], said["value"], said["at_ms"], said.get("event", "")))
         else:
@@ -416,11 +480,11 @@ def test_the_worked_example_of_a_table_shows_the_golden_object() -> None:
     assert f"Its last {table_size} bytes are the table" in section
 
 
-def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path) -> None:
-    """But for the bytes of its zstd frames, which are another library's choice, and the flags of later."""
+def golden_segments(tmp_path: Path) -> list[PackInput]:
+    """The segments that the golden objects were made of."""
     name = "v1-several-blocks.ndjson.zst"
     first = PackInput(str(GOLDEN / name), (GOLDEN / name).stat().st_size)
-    identity, blocks, _ = expected("v1-object.ndjson.zst")
+    blocks = expected("v1-object.ndjson.zst").drafts
     second_identity = msgspec.structs.replace(
         _SEVERAL.identity, number=3, salt="e0" * 16, first_seq=10, previous_size=first.size
     )
@@ -433,9 +497,14 @@ def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path)
         identity=second_identity,
     )
     (tmp_path / "second").write_bytes(made.data)
-    second = PackInput(str(tmp_path / "second"), len(made.data))
+    return [first, PackInput(str(tmp_path / "second"), len(made.data))]
+
+
+def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path) -> None:
+    """But for the bytes of its zstd frames, which are another library's choice."""
+    identity, blocks, _ = expected("v1-object.ndjson.zst")
     target = str(tmp_path / "object")
-    packed = pack(OsDisk(), [first, second], target, level=12, block_bytes=320)
+    packed = pack(OsDisk(), golden_segments(tmp_path), target, level=12, block_bytes=320)
     read, headers = read_table(OsDisk(), target, packed.size)
     assert (read, [read_back(OsDisk(), target, header) for header in headers]) == (identity, typed(blocks))
     golden = expected("v1-object.ndjson.zst")
@@ -449,3 +518,29 @@ def typed(drafts: list[BlockDraft]) -> list[BlockDraft]:
         draft._replace(types_known=True, has_snapshot=2 in types, has_meta=4 in types)
         for draft, types in zip(drafts, found, strict=True)
     ]
+
+
+def test_the_golden_summary_is_what_packing_makes_of_the_segments(tmp_path: Path) -> None:
+    name = "v1-object-summary.ndjson.zst"
+    target = str(tmp_path / "object")
+    summary = PackedSummary()
+    pack(OsDisk(), golden_segments(tmp_path), target, level=12, block_bytes=320, summary=summary)
+    golden = expected(name)
+    assert decode((tmp_path / "object").read_bytes()) == golden._replace(drafts=typed(golden.drafts))
+    for path in (target, str(GOLDEN / name)):
+        _, headers = read_table(OsDisk(), path, Path(path).stat().st_size)
+        note = read_last_notes(OsDisk(), path, headers)
+        assert json.loads(note) == {"summary": SUMMARY}
+        assert note.count(b"\n") == 1
+        assert decode_note(note) == summary.result
+
+
+def test_objects_of_before_have_no_summary() -> None:
+    path = str(GOLDEN / "v1-object.ndjson.zst")
+    _, headers = read_table(OsDisk(), path, Path(path).stat().st_size)
+    assert read_last_notes(OsDisk(), path, headers) == b""
+
+
+def test_a_summary_that_is_not_known_here_counts_for_none() -> None:
+    for note in (b'{"summary":{"pieces":7}}\n', b'{"other":1}\n', b"", b"\xff\n", b"[" * 5000 + b"\n"):
+        assert decode_note(note) is None

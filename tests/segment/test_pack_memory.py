@@ -22,9 +22,11 @@ PACK = """
 import sys
 from rrd.disk.disk import OsDisk
 from rrd.segment.pack import PackInput, pack
+from rrd.summary.packing import PackedSummary
 source, target = sys.argv[1:]
 disk = OsDisk()
-made = pack(disk, [PackInput(source, disk.size(source))], target, level=12, block_bytes=4 << 20)
+sources, summary = [PackInput(source, disk.size(source))], PackedSummary()
+made = pack(disk, sources, target, level=12, block_bytes=4 << 20, summary=summary)
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(made.extent.raw_size, int(peak) >> 10)
 """
