@@ -13,6 +13,7 @@ from rrd.http.meta import post_metadata
 from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
 from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
+from rrd.http.replays import REPLAY_PATH, get_replay, get_replay_of
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import unclaim
 
@@ -28,6 +29,8 @@ def make_app(services: Services) -> web.Application:
     router.add_get("/recordings", list_recordings)
     router.add_delete("/recordings", delete_recordings)
     router.add_get("/statistics", get_statistics)
+    router.add_get(REPLAY_PATH, get_replay)
+    router.add_get("/replays/{property:[^/]+}/{value:[^/]+}", get_replay_of)
     # A serverUrl without the id in its path: the client then says ?recordingId=. Some blockers match names
     # like /events, hence /collect.
     for path in (

@@ -37,14 +37,14 @@ def read_in_order(table: PlaybackTable, *, form: Form, bytes_max: int) -> Genera
     pieces: list[Body] = [form.opening]
     size = count = 0
     for run in merge.runs():
-        for part, part_size in _parts(run, splicer.tail_size):
+        for part, part_size in parts_of(run, splicer.tail_size):
             pieces += splicer.splice(part.bodies, part.seqs, part.own)
             count += len(part.bodies)
             size += part_size
             if size >= CHUNK_BYTES:
                 # What ends an event is another thing if it is the last one, so it waits for the next.
                 end = pieces.pop()
-                yield from _chunks(pieces)
+                yield from chunks_of(pieces)
                 pieces, size = [end], 0
         if blocks.are_lent:
             pieces[:-1] = [b"".join(pieces[:-1])]
@@ -53,12 +53,12 @@ def read_in_order(table: PlaybackTable, *, form: Form, bytes_max: int) -> Genera
     assert count == table.event_count or table.between != ALWAYS
     if count:
         splicer.close(pieces)
-        yield from _chunks(pieces)
+        yield from chunks_of(pieces)
     elif form.empty:
         yield form.empty
 
 
-def _chunks(pieces: list[Body]) -> Iterator[bytes]:
+def chunks_of(pieces: list[Body]) -> Iterator[bytes]:
     """Yield pieces as chunks of ``CHUNK_BYTES_MAX`` at most. Each byte is copied once."""
     if sum(map(len, pieces)) <= CHUNK_BYTES_MAX:
         yield b"".join(pieces)
@@ -76,7 +76,7 @@ def _chunks(pieces: list[Body]) -> Iterator[bytes]:
     yield b"".join(chunk)
 
 
-def _parts(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
+def parts_of(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
     """Cut a run into parts of about a chunk each, with their sizes in the response."""
     count = len(run.bodies)
     size = sum(map(len, run.bodies)) + tail_size * count

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -94,6 +95,20 @@ class PlaybackTable:
     def block(self, number: int) -> tuple[BlockFile, BlockHeader]:
         file, *fields = _ROW.unpack_from(self._rows, number * _ROW.size)
         return self.files[file], BlockHeader(*fields)
+
+    def select(self, numbers: Sequence[int], between: Between) -> PlaybackTable:
+        """Return a table of some of these blocks, given in order, and of these only what is in a range."""
+        selected = PlaybackTable(self.recording_id, between)
+        selected.files = self.files
+        for number in numbers:
+            row = self._rows[number * _ROW.size : (number + 1) * _ROW.size]
+            header = BlockHeader(*_ROW.unpack(row)[1:])
+            selected._rows += row
+            selected.event_count += header.event_count
+            selected.data_size += header.data_size
+            selected.first_ts.append(max(header.first_ts, between.start))
+            selected.last_ts.append(min(header.last_ts, between.limit))
+        return selected
 
     @property
     def is_local(self) -> bool:
