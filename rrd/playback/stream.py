@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator
 from rrd.playback.blocks import CHUNK_BYTES, Blocks
 from rrd.playback.bodies import Events
 from rrd.playback.order import Merge
+from rrd.playback.retime import Retimer
 from rrd.playback.splice import Body, Form, Splicer
 from rrd.playback.table import ALWAYS, PlaybackTable
 
@@ -23,9 +24,12 @@ CHUNK_BYTES_MAX = 512 << 10
 """No chunk is larger: an event of 20 MB goes out in pieces, so that compressing one piece holds up nobody."""
 
 
-def read_in_order(table: PlaybackTable, *, form: Form, bytes_max: int) -> Generator[bytes, None, None]:
+def read_in_order(
+    table: PlaybackTable, *, form: Form, bytes_max: int, shift_ms: int = 0
+) -> Generator[bytes, None, None]:
     """Yield the events of a table's range by (timestamp, arrival) as chunks, whose edges mean nothing.
 
+    ``shift_ms``: is added to all timestamps, and what they were is kept (``retime``); 0 leaves them alone.
     ``bytes_max``: budget for decoded blocks (``order``). Blocking. Raises ``CorruptSegment`` where a block is
     not what was acked, ``OSError`` or ``StoreAway`` if it can't be read; everything yielded before is good.
     """
@@ -33,7 +37,7 @@ def read_in_order(table: PlaybackTable, *, form: Form, bytes_max: int) -> Genera
     merge = Merge(
         table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
     )
-    splicer = Splicer(table.recording_id, form)
+    splicer = Retimer(table.recording_id, form, shift_ms) if shift_ms else Splicer(table.recording_id, form)
     pieces: list[Body] = [form.opening]
     size = count = 0
     for run in merge.runs():
