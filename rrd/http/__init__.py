@@ -26,7 +26,10 @@
 ``deflate``      permessage-deflate, and ``streams`` how many of it are open
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
-``reads``        events, recordings, statistics
+``events``       a recording's events, and ``ranges`` which of them a query asks for
+``reads``        recordings, statistics
+``paged``        a page of them, with a link to the next, and ``cursors`` where that goes on
+``lookup``       which recording a read is of, and where its blocks are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be
 ``replays``      several recordings as one replay, and ``composing`` what it is made of
 ``writing``      events on their way out: form, compression, pace

@@ -40,27 +40,37 @@ class EventsAnswer(StreamedAnswer):
         between: Between,
         *,
         is_stored: bool,
+        by_arrival: bool = False,
+        as_of: int | None = None,
+        details: str = "",
         missing_events: int | None = None,
     ) -> None:
         """``is_stored``: as they are stored, which the caller must accept; not for a range of time.
+
+        ``by_arrival``: in the order in which they arrived; ``between`` is a range of numbers.
+
+        ``as_of``: number of the last event that counts, if that isn't the recording's. ``details``: what
+        tells the answer from others of the same range.
 
         ``missing_events``: how many events a salvaged answer lacks; None if it is to be whole.
         """
         super().__init__(request, who)
         self._row = row
         self._is_stored = is_stored
+        self._by_arrival = by_arrival
         if is_stored:
             self._media_type, self._encoding = _STORED_TYPE, STORED_ENCODING
         # What is stored is only ever added to, so the last number names the whole answer.
         self.tag = "-".join(
             [
                 f"{row.created_ms:x}",
-                str(row.next_seq - 1),
+                str(row.next_seq - 1 if as_of is None else as_of),
                 self._media_type.rpartition("/")[2],
                 self._encoding,
             ]
             + (["stored"] if is_stored else [])
             + ([] if between == ALWAYS else [f"{between.start:.17g}", f"{between.limit:.17g}"])
+            + ([details] if details else [])
         )
         self.headers = {
             # Rolled up, the same lines are stored in other frames, and a weak tag (RFC 9110, 8.8.1) says so.
@@ -103,9 +113,8 @@ class EventsAnswer(StreamedAnswer):
         threads = lane(services, self._who, is_local=table.is_local)
         if self._is_stored:
             return read_stored(table, threads=threads)
-        return self._encoded(
-            in_thread(read_in_order(table, form=self._form, bytes_max=bytes_max), threads=threads)
-        )
+        chunks = read_in_order(table, form=self._form, bytes_max=bytes_max, by_arrival=self._by_arrival)
+        return self._encoded(in_thread(chunks, threads=threads))
 
     async def _log_break(self, error: Exception) -> None:
         row = self._row

@@ -17,6 +17,7 @@ from aiohttp import web
 from rrd.errors import BadRequest, CorruptSegment, StoreAway
 from rrd.http.caller import GRANT, check_live
 from rrd.http.damage import is_damage, log_damage, refusal, salvaged
+from rrd.http.lookup import places
 from rrd.http.reading import READ_SHARE, lane, reading
 from rrd.http.services import Services
 from rrd.http.writing import FIXED_BYTES
@@ -148,7 +149,7 @@ class Composition:
         if fresh is None or fresh.row_id != row.row_id:
             return False  # Erased meanwhile.
         self.tables.forget(number)
-        if _places(fresh) != _places(row):
+        if places(fresh) != places(row):
             # Its files have moved since they were looked up.
             self.rows[number] = fresh
             return True
@@ -167,10 +168,3 @@ def _take(found: Iterator[Group | None]) -> tuple[list[Group], bool]:
     """Return the page views of some runs of events, and whether these are the last. Blocking."""
     hop = list(islice(found, _HOP_RUNS))
     return [group for group in hop if group is not None], len(hop) < _HOP_RUNS
-
-
-def _places(row: RecordingRow) -> list[tuple[int, str]]:
-    """Return what tells where a recording's files are: it changes a few times in its life."""
-    return [(found.number, found.state) for found in row.segments] + [
-        (found.first_number, found.state) for found in row.objects
-    ]

@@ -16,7 +16,7 @@ from rrd.http.caller import authorize
 from rrd.http.composing import Composition, RefusedReplay
 from rrd.http.damage import MISSING_HEADER, wants_salvage
 from rrd.http.filters import KEY_PARAMETERS, filters_of
-from rrd.http.problems import problem
+from rrd.http.lookup import store_away
 from rrd.http.reading import reader_of, reading
 from rrd.http.services import SERVICES, Services
 from rrd.http.writing import StreamedAnswer
@@ -39,7 +39,6 @@ _COUNTED_MAX = 10_000
 """So many matching recordings are counted, to say how many there are."""
 _PIECE_BYTES = 256 << 10
 _RECORDING_ID = "recordingId"
-_RETRY_AFTER_S = "10"
 
 
 async def get_replay(request: web.Request) -> web.StreamResponse:
@@ -103,10 +102,7 @@ async def _answer(request: web.Request, filters: list[tuple[str, str]]) -> web.S
         except RefusedReplay as refused:
             return refused.response
         except StoreAway as error:
-            emit(logger, logging.WARNING, "object_store_away", path=REPLAY_PATH, error=error)
-            response = problem(error.status, error.code, "the object store that has these events is away")
-            response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
-            return response
+            return store_away("of a replay", error)
 
 
 def _gap_max(request: web.Request) -> int:
