@@ -43,6 +43,7 @@ class EventsAnswer(StreamedAnswer):
         by_arrival: bool = False,
         as_of: int | None = None,
         details: str = "",
+        shift_ms: int = 0,
         missing_events: int | None = None,
     ) -> None:
         """``is_stored``: as they are stored, which the caller must accept; not for a range of time.
@@ -50,7 +51,7 @@ class EventsAnswer(StreamedAnswer):
         ``by_arrival``: in the order in which they arrived; ``between`` is a range of numbers.
 
         ``as_of``: number of the last event that counts, if that isn't the recording's. ``details``: what
-        tells the answer from others of the same range.
+        tells the answer from others of the same range. ``shift_ms``: is added to all timestamps.
 
         ``missing_events``: how many events a salvaged answer lacks; None if it is to be whole.
         """
@@ -58,6 +59,7 @@ class EventsAnswer(StreamedAnswer):
         self._row = row
         self._is_stored = is_stored
         self._by_arrival = by_arrival
+        self._shift_ms = shift_ms
         if is_stored:
             self._media_type, self._encoding = _STORED_TYPE, STORED_ENCODING
         # What is stored is only ever added to, so the last number names the whole answer.
@@ -113,7 +115,9 @@ class EventsAnswer(StreamedAnswer):
         threads = lane(services, self._who, is_local=table.is_local)
         if self._is_stored:
             return read_stored(table, threads=threads)
-        chunks = read_in_order(table, form=self._form, bytes_max=bytes_max, by_arrival=self._by_arrival)
+        chunks = read_in_order(
+            table, form=self._form, bytes_max=bytes_max, by_arrival=self._by_arrival, shift_ms=self._shift_ms
+        )
         return self._encoded(in_thread(chunks, threads=threads))
 
     async def _log_break(self, error: Exception) -> None:
