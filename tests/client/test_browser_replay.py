@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.parse
 import uuid
 
@@ -18,7 +19,7 @@ from tests.client.client_checks import (
     options,
     use_pages,
 )
-from tests.client.client_lab import Daemon, Event, OpenTab, wait_for
+from tests.client.client_lab import Daemon, Driver, Event, OpenTab, Tab, wait_for
 
 pytestmark = pytest.mark.client
 
@@ -60,6 +61,70 @@ def test_both_recordings_of_a_session_are_one_replay(daemon: Daemon, open_tab: O
     of_second = [event for event in replay if event["recordingId"] == second]
     assert [event["type"] for event in of_second][:2] == [META_EVENT, FULL_SNAPSHOT]
     assert tab.seen().complaints() == []
+
+
+PLAYER = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script type="module">
+import { Replayer } from '/modules/@rrweb/replay/dist/replay.js';
+const events = await (await fetch('/replay.json')).json();
+const replayer = new Replayer(events, { root: document.body, mouseTail: false });
+window.lab = {
+  at(time) {
+    replayer.pause(time);
+    return replayer.iframe.contentDocument.body.innerText;
+  },
+};
+</script>"""
+
+
+def test_a_replay_shows_what_each_page_showed(daemon: Daemon, driver: Driver, open_tab: OpenTab) -> None:
+    """Two tabs in turn, one of which goes to a second page, played by rrweb's own replayer."""
+    session_id = str(uuid.uuid4())
+    start = options(daemon, SOCKET, emit="keepEvent", meta={"sessionId": session_id})
+    tabs = [open_tab(), open_tab()]
+    notes: list[tuple[str, float, str]] = []
+
+    def note(tab: Tab, text: str) -> None:
+        tab.call("addText", len(text), text)
+        tab.settle()
+        tab.wait("lab.drained()")
+        shown_at, shown = tab.call("shown")
+        assert text in shown
+        notes.append((tab.recording_id(), shown_at, shown))
+
+    for number, tab in enumerate(tabs):
+        tab.visit(autostart=start)
+        tab.wait("lab.emittedAt < Infinity")
+        note(tab, f"first line of tab {number}")
+    note(tabs[0], "second line of tab 0")
+    tabs[0].visit(autostart=start)
+    tabs[0].wait("lab.emittedAt < Infinity")
+    note(tabs[0], "another page of tab 0")
+    note(tabs[1], "second line of tab 1")
+
+    query = urllib.parse.quote(f"meta[sessionId]={session_id}", safe="=")
+    counts = {tab.recording_id(): len(tab.emitted(tab.recording_id())) for tab in tabs}
+
+    def composed() -> list[Event] | None:
+        found: list[Event] = daemon.get(f"/replay?{query}")
+        return found if len(found) >= sum(counts.values()) else None
+
+    replay = wait_for(composed, deadline_s=EVENTS_DEADLINE_S, what="all that was recorded")
+    driver.do("serve", path="/replay.json", type="application/json", body=json.dumps(replay))
+    driver.do("serve", path="/player.html", type="text/html", body=PLAYER)
+    player = open_tab()
+    player.visit("player.html")
+    player.wait("window.lab !== undefined")
+    for recording_id, shown_at, shown in notes:
+        time = max(
+            event["timestamp"]
+            for event in replay
+            if event["recordingId"] == recording_id and event["originalTimestamp"] <= shown_at
+        )
+        wait_for(
+            lambda time=time, shown=shown: (player.call("at", time + 0.5) == shown) or None,
+            deadline_s=EVENTS_DEADLINE_S,
+            what=f"what the page showed at {shown_at}: {shown!r}, not {player.call('at', time + 0.5)!r}",
+        )
 
 
 def _as_sent(replay: list[Event]) -> list[Event]:
