@@ -31,7 +31,7 @@ from rrd.playback.table import Between, PlaybackTable
 TABLES_BYTES_MAX = 8 << 20
 """Tables of recordings kept at once, those used last: 50,000 blocks."""
 
-_BLOCK_BYTES = 160
+_BLOCK_BYTES = 168
 """What a block takes in a table, with what finds it."""
 
 
@@ -57,7 +57,7 @@ class Tables:
 
     def of_group(self, group: Group) -> PlaybackTable:
         """Return the table of the blocks that may have events of a group. Raises what ``make`` does."""
-        return self._indexed(group.recording).between(group.first[0], group.last[0])
+        return self._indexed(group.recording).between(group.first, group.last)
 
     def _indexed(self, recording: int) -> _Indexed:
         found = self._held.get(recording)
@@ -78,22 +78,30 @@ class Tables:
 class _Indexed:
     """A table whose blocks are found by time, in as many steps as there are such blocks."""
 
-    __slots__ = ("_firsts", "_lasts", "_order", "size", "table")
+    __slots__ = ("_first_seqs", "_firsts", "_lasts", "_order", "size", "table")
 
     def __init__(self, table: PlaybackTable) -> None:
         order = sorted(range(len(table)), key=table.first_ts.__getitem__)
         self.table = table
         self.size = _BLOCK_BYTES * len(table)
         self._order = array("L", order)
+        self._first_seqs = array("Q", [table.block(number)[1].first_seq for number in range(len(table))])
         self._firsts = array("d", [table.first_ts[number] for number in order])
         # The greatest so far, so that it never falls.
         self._lasts = array("d", accumulate((table.last_ts[number] for number in order), max))
 
-    def between(self, first_ts: float, last_ts: float) -> PlaybackTable:
-        start, limit = bisect_left(self._lasts, first_ts), bisect_right(self._firsts, last_ts)
+    def between(self, first: Key, last: Key) -> PlaybackTable:
+        """Return the blocks that may have events from ``first`` to ``last``."""
+        between = Between(first[0], nextafter(last[0], inf))
+        if first[0] == last[0]:
+            # Thousands of page views may have one time, and be told apart by their numbers alone.
+            seqs = self._first_seqs
+            numbers = range(max(bisect_right(seqs, first[1]) - 1, 0), bisect_right(seqs, last[1]))
+            return self.table.select(numbers, between)
+        start, limit = bisect_left(self._lasts, first[0]), bisect_right(self._firsts, last[0])
         last_of = self.table.last_ts
-        numbers = sorted(number for number in self._order[start:limit] if last_of[number] >= first_ts)
-        return self.table.select(numbers, Between(first_ts, nextafter(last_ts, inf)))
+        found = sorted(number for number in self._order[start:limit] if last_of[number] >= first[0])
+        return self.table.select(found, between)
 
 
 def replay_in_order(

@@ -120,11 +120,16 @@ def test_a_replay_shows_what_each_page_showed(daemon: Daemon, driver: Driver, op
             for event in replay
             if event["recordingId"] == recording_id and event["originalTimestamp"] <= shown_at
         )
-        wait_for(
-            lambda time=time, shown=shown: (player.call("at", time + 0.5) == shown) or None,
-            deadline_s=EVENTS_DEADLINE_S,
-            what=f"what the page showed at {shown_at}: {shown!r}, not {player.call('at', time + 0.5)!r}",
-        )
+        _until_shown(player, time + 0.5, shown)
+
+
+def _until_shown(player: Tab, time: float, text: str) -> None:
+    """Wait until the replayer shows a text at a time; it draws a little later than it is told."""
+
+    def shows() -> bool | None:
+        return player.call("at", time) == text or None
+
+    wait_for(shows, deadline_s=EVENTS_DEADLINE_S, what=f"the replayer to show {text!r} at {time}")
 
 
 def _as_sent(replay: list[Event]) -> list[Event]:

@@ -319,3 +319,16 @@ async def test_a_replay_ends_when_its_key_is_revoked(api: Api, daemon: LocalDaem
         daemon.revoke(key)
         with pytest.raises(aiohttp.ClientError):
             await answer.content.read()
+
+
+async def test_more_page_views_than_a_replay_is_made_of_are_refused(api: Api) -> None:
+    page = b'{"type":4,"timestamp":%d}\n{"type":2,"timestamp":%d}\n'
+    recording_id = await recorded(api, [], user="u")
+    body = b"".join(page % (number, number) for number in range(50_001))
+    assert (await api.post(recording_id, body)).status == 200
+    reply = await api.get("/replay?meta[user]=u")
+    assert (reply.status, reply.error["code"], reply.error["parameter"]) == (
+        400,
+        "too_many_page_views",
+        "meta",
+    )

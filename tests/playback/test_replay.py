@@ -137,3 +137,17 @@ def test_what_is_held_does_not_grow_with_the_number_of_page_views(files: ObjectF
 def test_without_any_group_a_replay_is_empty(files: ObjectFiles, form: Form) -> None:
     lost: dict[str, list[Segment]] = {"a": [[[event(3, 1), event(4, 2), event(7, 3)]]], "b": [[[]]]}
     assert b"".join(composed(files, lost, form)) == form.empty
+
+
+def test_page_views_of_one_time_are_found_by_their_numbers(files: ObjectFiles) -> None:
+    """Each is read from its own block alone: a thousand of them take a thousand loads."""
+    disk = SimDisk()
+    holdings = put(disk, [[[event(4, 5), event(2, 5)] for _ in range(1000)]])
+    tables = Tables(lambda _: plan(disk, files, DATA, holdings))
+    groups = [group for group in groups_of(tables.table(0), 0, bytes_max=PLENTY) if group is not None]
+    assert len(groups) == 1000
+    assert {len(tables.of_group(group)) for group in groups} == {1}
+    text = b"".join(replay_in_order(compose(groups, ["r"]), tables, form=NDJSON, bytes_max=PLENTY))
+    assert [json.loads(line)["timestamp"] for line in text.splitlines()] == [
+        number // 2 for number in range(2000)
+    ]
