@@ -110,10 +110,11 @@ class _Asked(NamedTuple):
 
     @property
     def range(self) -> Between:
-        """The events that must be looked at: to find where a replay begins, all up to now."""
-        if self.said.by_server_clock:
-            return ALWAYS  # All blocks tell how far the clock is off.
-        if self._is_to_be_found:
+        """The events that must be looked at: to find where a replay begins, all up to now.
+
+        So they are to learn how far a clock is off.
+        """
+        if self._is_to_be_found or self.said.by_server_clock:
             return ALWAYS._replace(limit_seq=self.wanted.between.limit_seq)
         return self.wanted.between
 

@@ -97,7 +97,10 @@ class _Indexed:
             # Thousands of page views may have one time, and be told apart by their numbers alone.
             seqs = self._first_seqs
             numbers = range(max(bisect_right(seqs, first[1]) - 1, 0), bisect_right(seqs, last[1]))
-            return self.table.select(numbers, between)
+            firsts, lasts = self.table.first_ts, self.table.last_ts
+            return self.table.select(
+                [number for number in numbers if firsts[number] <= first[0] <= lasts[number]], between
+            )
         start, limit = bisect_left(self._lasts, first[0]), bisect_right(self._firsts, last[0])
         last_of = self.table.last_ts
         found = sorted(number for number in self._order[start:limit] if last_of[number] >= first[0])
