@@ -6,6 +6,7 @@ events and quarantined ones, are not shown at all.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain
@@ -16,8 +17,11 @@ from rrd.care.refusals import Refused, load
 from rrd.clock import time_text
 from rrd.errors import CorruptSegment, ObjectMissing, StoreAway
 from rrd.index.rows import ObjectRow, QuarantineRow, RecordingRow, SegmentRow
+from rrd.playback.skew import skew_of
+from rrd.segment.format import BlockHeader
 from rrd.segment.inspect import counted, in_bytes
 from rrd.segment.scan import scan
+from rrd.segment.table import read_table
 from rrd.shelf.holdings import Holdings
 from rrd.tombstones import Tombstone
 
@@ -65,6 +69,8 @@ async def story(
             yield line
     else:
         for line in _stored(row):
+            yield line
+        for line in await examiner.blocking(lambda: list(_clock(examiner, row))):
             yield line
         for known in await examiner.index.metadata(tenant, recording_id):
             value = known.value[:_VALUE_CHARS_SHOWN]
@@ -156,6 +162,33 @@ def _stored(row: RecordingRow) -> Iterator[str]:
     if not row.visible:
         yield "             not shown by the API: nothing but quarantined lines came for it"
     yield f"repeats      {counted(row.extent.duplicate_count, 'line')} came again, and were stored once"
+
+
+def _clock(examiner: Examiner, row: RecordingRow) -> Iterator[str]:
+    """How far its page's clock is from the server's. Blocking: reads headers."""
+    holdings = Holdings.of(row)
+    headers: list[BlockHeader] = []
+    # What can't be read is told of where its place is, or as damage.
+    for entry in holdings.published:
+        with contextlib.suppress(CorruptSegment, ObjectMissing, StoreAway, OSError):
+            headers += read_table(examiner.files, holdings.key(entry), entry.size)[1]
+    for segment in holdings.own():
+        path = examiner.shelf.path(holdings.name(segment.number), segment.state)
+        with contextlib.suppress(OSError):
+            headers += scan(examiner.disk, path, limit=segment.size).blocks
+    skew = skew_of(headers)
+    if not skew.blocks:
+        return
+    side = "before" if skew.behind_ms < 0 else "after"
+    yield (
+        f"arrival      {abs(skew.behind_ms) / 1000:,.1f} s {side} the time by its page's clock, in the median"
+        f" over {counted(skew.blocks, 'block')}"
+    )
+    if skew.is_off:
+        yield (
+            "             that clock is off, or events came late or by an import; a read with `clock=server`"
+            " moves their times by so much"
+        )
 
 
 async def _quarantined(examiner: Examiner, row: RecordingRow) -> AsyncIterator[str]:

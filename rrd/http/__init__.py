@@ -34,6 +34,8 @@
 ``wanted``       how a list is sorted and filtered by what happened
 ``suggestions``  which metadata there are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be
+``replays``      several recordings as one replay, and ``composing`` what it is made of
+``writing``      events on their way out: form, compression, pace
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing

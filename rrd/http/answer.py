@@ -1,61 +1,35 @@
-"""The events of one recording as a response: in the form and the compression that were asked for.
-
-A status is told once the first events are there, since most of what can go wrong does so with the first
-block. What goes wrong later breaks the connection: an answer that looks whole would leave events out in
-silence.
-"""
+"""The events of one recording as a response: as a replayer wants them, or as they are stored."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator
 
 from aiohttp import hdrs, web
-from aiohttp.abc import AbstractStreamWriter
 
-from rrd.errors import CorruptSegment, RrdError, StoreAway, Unauthenticated
-from rrd.http.caller import GRANT, check_live
+from rrd.errors import CorruptSegment, RrdError
 from rrd.http.damage import MISSING_HEADER
-from rrd.http.negotiate import best_of
 from rrd.http.reading import READ_SHARE, lane, reading
-from rrd.http.services import SERVICES
+from rrd.http.writing import FIXED_BYTES, StreamedAnswer
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.playback.hops import in_thread
 from rrd.playback.need import Need, need_of
-from rrd.playback.splice import JSON_ARRAY, NDJSON, Form
 from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import ALWAYS, Between, PlaybackTable
 from rrd.shares.queue import Who
-from rrd.wire.codings import CODINGS, Compressor
 
 logger = logging.getLogger(__name__)
-
-_FORMS = {"application/json": JSON_ARRAY, "application/x-ndjson": NDJSON, "application/ndjson": NDJSON}
-
-_COMPRESSORS: dict[str, Callable[[], Compressor]] = {
-    coding.name: coding.compressor for coding in reversed(CODINGS) if coding.compressor is not None
-}
-"""How an answer may be compressed; the first one is preferred."""
 
 STORED_ENCODING = "zstd"
 """What recordings lie on the disk in."""
 
 _STORED_TYPE = "application/x-ndjson"
 
-_FIXED_BYTES = 4 << 20
-"""What an answer takes beside its blocks: chunks on their way, and what waits for its taker."""
 
-_AHEAD_BYTES, _IDLE_BYTES = 1 << 20, 64 << 10
-"""How far writing may be ahead of its taker, since each wait for him is a turn of the event loop; and how far
-it stays when all is written."""
-
-
-class EventsAnswer:
+class EventsAnswer(StreamedAnswer):
     """The events of one recording, about to be sent."""
 
     def __init__(
@@ -69,6 +43,7 @@ class EventsAnswer:
         by_arrival: bool = False,
         as_of: int | None = None,
         details: str = "",
+        shift_ms: int = 0,
         missing_events: int | None = None,
     ) -> None:
         """``is_stored``: as they are stored, which the caller must accept; not for a range of time.
@@ -76,22 +51,17 @@ class EventsAnswer:
         ``by_arrival``: in the order in which they arrived; ``between`` is a range of numbers.
 
         ``as_of``: number of the last event that counts, if that isn't the recording's. ``details``: what
-        tells the answer from others of the same range.
+        tells the answer from others of the same range. ``shift_ms``: is added to all timestamps.
 
         ``missing_events``: how many events a salvaged answer lacks; None if it is to be whole.
         """
-        self._request = request
-        self._who = who
+        super().__init__(request, who)
         self._row = row
-        self._services = request.app[SERVICES]
         self._is_stored = is_stored
         self._by_arrival = by_arrival
+        self._shift_ms = shift_ms
         if is_stored:
             self._media_type, self._encoding = _STORED_TYPE, STORED_ENCODING
-        else:
-            accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
-            self._media_type = best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
-            self._encoding = best_of(accepted, ("identity", *_COMPRESSORS))
         # What is stored is only ever added to, so the last number names the whole answer.
         self.tag = "-".join(
             [
@@ -126,94 +96,29 @@ class EventsAnswer:
             return response
         need = await self._need(table)
         async with reading(self._services, self._who, least=need.least, most=need.most) as held_bytes:
-            parts = self._parts(table, bytes_max=max(1, held_bytes - _FIXED_BYTES))
+            parts = self._parts(table, bytes_max=max(1, held_bytes - FIXED_BYTES))
             return await self._stream(response, parts)
-
-    def _response(self) -> web.StreamResponse:
-        """Return a response with its headers."""
-        response = web.StreamResponse(headers=self.headers)
-        response.content_type = self._media_type
-        if self._encoding != "identity":
-            response.headers[hdrs.CONTENT_ENCODING] = self._encoding
-        return response
-
-    async def _stream(
-        self, response: web.StreamResponse, parts: AsyncGenerator[bytes, None]
-    ) -> web.StreamResponse:
-        """Send the parts of an answer. Raises what the first one raises, before anything is sent."""
-        async with contextlib.aclosing(parts):
-            first = await anext(parts, b"")
-            writer = await response.prepare(self._request)
-            assert writer is not None, "it is only prepared once"
-            try:
-                await self._write_all(writer, first, parts)
-            except (CorruptSegment, StoreAway, OSError, TimeoutError, Unauthenticated) as error:
-                # A broken connection is the one sign left that this is not the whole.
-                if self._request.transport is not None:
-                    self._request.transport.abort()
-                await self._log_break(error)
-                return response
-        await response.write_eof()
-        return response
 
     async def _need(self, table: PlaybackTable) -> Need:
         """Return how much memory the answer takes at least, and at most."""
         if self._is_stored:
             largest = max((table.block(number)[1].data_size for number in range(len(table))), default=0)
-            return Need(_FIXED_BYTES + largest, _FIXED_BYTES + largest)
+            return Need(FIXED_BYTES + largest, FIXED_BYTES + largest)
         threads = self._services.reading_threads.lane(self._who)
         need = await asyncio.get_running_loop().run_in_executor(threads, need_of, table)
         share = self._services.config.read_bytes_max // READ_SHARE
-        least = need.least + _FIXED_BYTES
-        return Need(least, max(least, min(need.most + _FIXED_BYTES, share)))
+        least = need.least + FIXED_BYTES
+        return Need(least, max(least, min(need.most + FIXED_BYTES, share)))
 
     def _parts(self, table: PlaybackTable, *, bytes_max: int) -> AsyncGenerator[bytes, None]:
         services = self._services
         threads = lane(services, self._who, is_local=table.is_local)
         if self._is_stored:
             return read_stored(table, threads=threads)
-        chunks = read_in_order(table, form=self._form, bytes_max=bytes_max, by_arrival=self._by_arrival)
+        chunks = read_in_order(
+            table, form=self._form, bytes_max=bytes_max, by_arrival=self._by_arrival, shift_ms=self._shift_ms
+        )
         return self._encoded(in_thread(chunks, threads=threads))
-
-    @property
-    def _form(self) -> Form:
-        return _FORMS[self._media_type]
-
-    def _encoded(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        services = self._services
-        if self._encoding == "identity":
-            return chunks
-        return _compressed(chunks, _COMPRESSORS[self._encoding](), services.reading_threads.lane(self._who))
-
-    async def _write_all(
-        self, writer: AbstractStreamWriter, first: bytes, parts: AsyncGenerator[bytes, None]
-    ) -> None:
-        # Whoever doesn't take the answer must not keep others from theirs. One timeout for all parts, set
-        # anew for each that may have to wait: setting it costs a third of what it takes to write 64 KiB.
-        clock, patience_s = asyncio.get_running_loop().time, self._services.config.body_idle_timeout_s
-        transport = self._request.transport
-        if transport is None:
-            raise ConnectionResetError("the connection is gone")
-        # The same mark in both directions, so that below it nothing waits.
-        transport.set_write_buffer_limits(high=_AHEAD_BYTES, low=_AHEAD_BYTES)
-        part: bytes | None = first
-        async with asyncio.timeout(None) as timeout:
-            while part is not None:
-                check_live(self._request[GRANT], self._services)
-                may_wait = transport.get_write_buffer_size() + len(part) > _AHEAD_BYTES
-                if may_wait:
-                    timeout.reschedule(clock() + patience_s)
-                if part:
-                    await writer.write(part)
-                if may_wait:
-                    timeout.reschedule(None)
-                part = await anext(parts, None)
-            # A connection that idles must not hold so much. In steps no larger than a chunk, since each has
-            # the time of one to be taken.
-            for high in (_AHEAD_BYTES // 2, _IDLE_BYTES):
-                transport.set_write_buffer_limits(high=high, low=high)
-                timeout.reschedule(clock() + patience_s)
-                await writer.drain()
 
     async def _log_break(self, error: Exception) -> None:
         row = self._row
@@ -232,15 +137,3 @@ class EventsAnswer:
             logger, level, "read_broken_off", recording=row.recording_id, error=repr(error),
             next_step=f"rrd doctor {row.recording_id}",
         )  # fmt: skip
-
-
-async def _compressed(
-    chunks: AsyncGenerator[bytes, None], compressor: Compressor, threads: Executor
-) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(chunks):
-        loop = asyncio.get_running_loop()
-        async for chunk in chunks:
-            part = await loop.run_in_executor(threads, compressor.compress, chunk)
-            if part:
-                yield part
-        yield compressor.flush()

@@ -15,6 +15,7 @@ from rrd.http.pages import get_pages
 from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
 from rrd.http.reads import get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
+from rrd.http.replays import REPLAY_PATH, get_replay, get_replay_of
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import unclaim
 from rrd.http.suggestions import get_metadata_keys, get_metadata_values
@@ -33,6 +34,8 @@ def make_app(services: Services) -> web.Application:
     router.add_get("/statistics", get_statistics)
     router.add_get("/metaKeys", get_metadata_keys)
     router.add_get("/metaValues", get_metadata_values)
+    router.add_get(REPLAY_PATH, get_replay)
+    router.add_get("/replays/{property:[^/]+}/{value:[^/]+}", get_replay_of)
     # A serverUrl without the id in its path: the client then says ?recordingId=. Some blockers match names
     # like /events, hence /collect.
     for path in (

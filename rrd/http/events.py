@@ -25,6 +25,7 @@ from rrd.http.reading import lane, reader_of, reading
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import RecordingRow
 from rrd.playback.landmarks import find_start
+from rrd.playback.skew import skew_of_table
 from rrd.playback.table import ALWAYS, Between, PlaybackTable
 from rrd.shares.queue import Who
 
@@ -41,6 +42,11 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     ``limit=N``, 1 to 10,000 events, and ``maxBytes=N``, 65,536 to 16,777,216 bytes of text, which the last
     event of a page may pass, ask for a page. The next one is in a header ``Link`` with ``rel="next"``, which
     is absent at the end; its ``cursor`` leaves out what arrived since the walk began.
+
+    ``clock=server``: where the page's clock is off by more than five minutes (the median over blocks of when
+    each was stored, less its last timestamp), timestamps are moved by so much, and what they were stands in
+    ``originalTimestamp``; else all is as without it. Order stays; ``from``, ``to`` and ``at`` are by the
+    page's clock. Not in pages, and not with ``after``.
 
     ``form=stored``: as stored, zstd. ``salvage=true``: what is intact of a damaged recording.
 
@@ -61,18 +67,13 @@ async def get_events(request: web.Request) -> web.StreamResponse:
         row = await visible(services, grant, recording_id)
         who = reader_of(grant)
         asked = _Asked(request, services, who, said, said.of(row), is_stored)
-        answer = asked.answer(row)
         may_salvage = wants_salvage(request, services)
-        if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
+        answer = asked.answer(row)
+        # By the server's clock, what is known depends on the table, too.
+        if not said.by_server_clock and _is_known(request, answer):
             return web.Response(status=304, headers=answer.headers)
         try:
-            table = await asked.narrowed(await planned(services, who, row, asked.range))
-            if may_salvage:
-                # What a page needs is read before it is sent.
-                if said.paging is None:
-                    await check_all(services, who, table)
-                answer.headers[MISSING_HEADER] = "0"
-            return await answer.send(table)
+            return await asked.send(row, await planned(services, who, row, asked.range), checks=may_salvage)
         except StoreAway as error:
             return store_away(recording_id, error)
         except (CorruptSegment, OSError) as error:
@@ -85,10 +86,14 @@ async def get_events(request: web.Request) -> web.StreamResponse:
             if not may_salvage:
                 return refusal(row, found, damage)
             log_damage(row, found, damage)
-            answer = asked.answer(row, missing_events=found.missing_events)
-            return await answer.send(await asked.narrowed(found.table))
+            return await asked.send(row, found.table, missing_events=found.missing_events)
         except StoreAway as error:
             return store_away(recording_id, error)
+
+
+def _is_known(request: web.Request, answer: EventsAnswer) -> bool:
+    """Tell whether the caller has the answer already (RFC 9110, 13.1.2)."""
+    return any(known.value in {answer.tag, "*"} for known in request.if_none_match or ())
 
 
 class _Asked(NamedTuple):
@@ -105,8 +110,11 @@ class _Asked(NamedTuple):
 
     @property
     def range(self) -> Between:
-        """The events that must be looked at: to find where a replay begins, all up to now."""
-        if self._is_to_be_found:
+        """The events that must be looked at: to find where a replay begins, all up to now.
+
+        So they are to learn how far a clock is off.
+        """
+        if self._is_to_be_found or self.said.by_server_clock:
             return ALWAYS._replace(limit_seq=self.wanted.between.limit_seq)
         return self.wanted.between
 
@@ -114,15 +122,45 @@ class _Asked(NamedTuple):
     def _is_to_be_found(self) -> bool:
         return self.wanted.at is not None and self.wanted.cursor_text is None
 
-    def answer(self, row: RecordingRow, *, missing_events: int | None = None) -> EventsAnswer:
-        """Return the answer that is to be sent."""
+    async def send(
+        self,
+        row: RecordingRow,
+        table: PlaybackTable,
+        *,
+        checks: bool = False,
+        missing_events: int | None = None,
+    ) -> web.StreamResponse:
+        """Send what is asked for, out of a table of ``range``. ``checks``: all of it is read before.
+
+        Raises ``CorruptSegment``, ``OSError`` and ``StoreAway`` while nothing has been sent.
+        """
+        answer = self.answer(row, missing_events=missing_events)
+        if self.said.by_server_clock:
+            threads = self.services.reading_threads.lane(self.who)
+            skew = await asyncio.get_running_loop().run_in_executor(threads, skew_of_table, table)
+            answer = self.answer(row, shift_ms=skew.repair_ms, missing_events=missing_events)
+            if missing_events is None and _is_known(self.request, answer):
+                return web.Response(status=304, headers=answer.headers)
+        table = await self.narrowed(table)
+        if checks:
+            # What a page needs is read before it is sent.
+            if self.said.paging is None:
+                await check_all(self.services, self.who, table)
+            answer.headers[MISSING_HEADER] = "0"
+        return await answer.send(table)
+
+    def answer(
+        self, row: RecordingRow, *, shift_ms: int = 0, missing_events: int | None = None
+    ) -> EventsAnswer:
+        """Return the answer that is to be sent. ``shift_ms``: how far its times are moved."""
         if self.wanted.paging is not None:
             return PagedAnswer(
                 self.request, self.who, row, self.wanted, self.said, missing_events=missing_events
             )
+        details = self.wanted.details + (f"clock{shift_ms}" if self.said.by_server_clock else "")
         return EventsAnswer(
             self.request, self.who, row, self.said.between, is_stored=self.is_stored,
-            by_arrival=self.wanted.after is not None, details=self.wanted.details,
+            by_arrival=self.wanted.after is not None, details=details, shift_ms=shift_ms,
             missing_events=missing_events,
         )  # fmt: skip
 
@@ -130,7 +168,7 @@ class _Asked(NamedTuple):
         """Return the table of what is asked for, out of one of ``range``. Raises as ``find_start``."""
         at_ms = self.wanted.at
         if at_ms is None or not self._is_to_be_found:
-            return table
+            return table.narrowed(self.wanted.between) if self.said.by_server_clock else table
         return await starting_at(self.services, self.who, table, at_ms, self.wanted.between)
 
 

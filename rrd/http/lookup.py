@@ -70,12 +70,12 @@ async def planned(services: Services, who: Who, row: RecordingRow, between: Betw
         except (CorruptSegment, OSError):
             # Its files may have moved since they were looked up.
             fresh = await check_that_it_is_there(services, row)
-            if _places(fresh) == _places(row):
+            if places(fresh) == places(row):
                 raise
             row = fresh
 
 
-def _places(row: RecordingRow) -> list[tuple[int, str]]:
+def places(row: RecordingRow) -> list[tuple[int, str]]:
     """Return what tells where a recording's files are: it changes a few times in its life."""
     return [(found.number, found.state) for found in row.segments] + [
         (found.first_number, found.state) for found in row.objects

@@ -22,7 +22,7 @@ PAGE_BYTES_MIN, PAGE_BYTES_MAX = 64 << 10, 16 << 20
 
 _RANGE = ("from", "to")
 _PAGING = ("limit", "maxBytes", "cursor")
-_NEW = frozenset({*_PAGING, "at", "after"})
+_NEW = frozenset({*_PAGING, "at", "after", "clock"})
 _KNOWN = KEY_PARAMETERS | _NEW | {*_RANGE, "form", "salvage"}
 """What may stand beside one of ``_NEW``. Without any of these, what is not known is passed over."""
 
@@ -52,6 +52,8 @@ class Wanted(NamedTuple):
     cursor_text: str | None = None
     as_of: int | None = None
     """Number of the last event that is in it; None: there is no such bound."""
+    by_server_clock: bool = False
+    """Times are moved to the server's clock where the page's is off."""
 
     @property
     def details(self) -> str:
@@ -112,6 +114,7 @@ def wanted_of(request: web.Request) -> Wanted:
             _number(request, "limit", 1, PAGE_EVENTS_MAX, _NO_LIMIT),
             _number(request, "maxBytes", PAGE_BYTES_MIN, PAGE_BYTES_MAX, PAGE_BYTES_MAX),
         )
+    by_server_clock = _by_server_clock(request)
     if "after" in query:
         return _after(request, paging)
     at = _time(request, "at")
@@ -119,7 +122,21 @@ def wanted_of(request: web.Request) -> Wanted:
         raise BadRequest("at says where it begins: leave from out", parameter="from")
     if at is not None and at > between.limit:
         raise BadRequest("at must not be later than to", parameter="at")
-    return Wanted(between, at=at, paging=paging, cursor_text=query.get("cursor"))
+    cursor_text = query.get("cursor")
+    return Wanted(between, at=at, paging=paging, cursor_text=cursor_text, by_server_clock=by_server_clock)
+
+
+def _by_server_clock(request: web.Request) -> bool:
+    """Tell whether ``clock=server`` is asked for. Raises ``BadRequest``."""
+    clock = request.query.get("clock")
+    if clock is None:
+        return False
+    if clock != "server":
+        raise BadRequest("clock must be server, or left out", parameter="clock")
+    for name in (*_PAGING, "after"):
+        if name in request.query:
+            raise BadRequest(f"clock=server comes in one answer: leave {name} out", parameter=name)
+    return True
 
 
 def _after(request: web.Request, paging: Paging | None) -> Wanted:

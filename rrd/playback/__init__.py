@@ -8,6 +8,11 @@
 ``order``   blocks merged by (timestamp, arrival) in bounded memory; pure
 ``excerpt`` a page of them, and where it ends; ``landmarks`` where a replay may begin in the middle
 ``splice``  ``sequenceId`` and ``recordingId`` added to lines that are otherwise untouched; pure
+``compose`` page views of several recordings in the order of one replay; pure
+``skew``    how far a page's clock is off, from headers; pure
+``outline`` a recording looked through for its page views
+``retime``  events moved in time, their other bytes untouched; pure
+``replay``  a composed replay: chunks for a response
 ``stream``  all of it together: chunks for a response
 ``stored``  the blocks as they stand in the files, for a response too
 ``salvage`` what can be read of a damaged recording

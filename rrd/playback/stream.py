@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterator
 from rrd.playback.blocks import CHUNK_BYTES, Blocks
 from rrd.playback.bodies import Events
 from rrd.playback.order import Merge
+from rrd.playback.retime import Retimer
 from rrd.playback.splice import Body, Form, Splicer
 from rrd.playback.table import ALWAYS, PlaybackTable
 
@@ -24,27 +25,28 @@ CHUNK_BYTES_MAX = 512 << 10
 
 
 def read_in_order(
-    table: PlaybackTable, *, form: Form, bytes_max: int, by_arrival: bool = False
+    table: PlaybackTable, *, form: Form, bytes_max: int, by_arrival: bool = False, shift_ms: int = 0
 ) -> Generator[bytes, None, None]:
     """Yield the events of a table's range by (timestamp, arrival) as chunks, whose edges mean nothing.
 
     ``by_arrival``: by arrival alone; the range is one of numbers.
+    ``shift_ms``: is added to all timestamps, and what they were is kept (``retime``); 0 leaves them alone.
     ``bytes_max``: budget for decoded blocks (``order``). Blocking. Raises ``CorruptSegment`` where a block is
     not what was acked, ``OSError`` or ``StoreAway`` if it can't be read; everything yielded before is good.
     """
     blocks = Blocks(table)
-    splicer = Splicer(table.recording_id, form)
+    splicer = Retimer(table.recording_id, form, shift_ms) if shift_ms else Splicer(table.recording_id, form)
     pieces: list[Body] = [form.opening]
     size = count = 0
     for run in blocks.arrived() if by_arrival else in_order(table, blocks, bytes_max):
-        for part, part_size in _parts(run, splicer.tail_size):
+        for part, part_size in parts_of(run, splicer.tail_size):
             pieces += splicer.splice(part.bodies, part.seqs, part.own)
             count += len(part.bodies)
             size += part_size
             if size >= CHUNK_BYTES:
                 # What ends an event is another thing if it is the last one, so it waits for the next.
                 end = pieces.pop()
-                yield from _chunks(pieces)
+                yield from chunks_of(pieces)
                 pieces, size = [end], 0
         if blocks.are_lent:
             pieces[:-1] = [b"".join(pieces[:-1])]
@@ -53,7 +55,7 @@ def read_in_order(
     assert count == table.event_count or table.between != ALWAYS
     if count:
         splicer.close(pieces)
-        yield from _chunks(pieces)
+        yield from chunks_of(pieces)
     elif form.empty:
         yield form.empty
 
@@ -65,7 +67,7 @@ def in_order(table: PlaybackTable, blocks: Blocks, bytes_max: int) -> Iterator[E
     ).runs()
 
 
-def _chunks(pieces: list[Body]) -> Iterator[bytes]:
+def chunks_of(pieces: list[Body]) -> Iterator[bytes]:
     """Yield pieces as chunks of ``CHUNK_BYTES_MAX`` at most. Each byte is copied once."""
     if sum(map(len, pieces)) <= CHUNK_BYTES_MAX:
         yield b"".join(pieces)
@@ -83,7 +85,7 @@ def _chunks(pieces: list[Body]) -> Iterator[bytes]:
     yield b"".join(chunk)
 
 
-def _parts(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
+def parts_of(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:
     """Cut a run into parts of about a chunk each, with their sizes in the response."""
     count = len(run.bodies)
     size = sum(map(len, run.bodies)) + tail_size * count

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -147,8 +148,13 @@ class PlaybackTable:
         """Return the blocks of this table with events in a narrower range of time. Some 1 µs a block."""
         assert between[3:] == self.between[3:], "the numbers are the same"
         start, limit = between.start, between.limit
-        times = list(zip(self.first_ts, self.last_ts, strict=True))
+        times = zip(self.first_ts, self.last_ts, strict=True)
         kept = [number for number, (first, last) in enumerate(times) if first < limit and last >= start]
+        return self.select(kept, between)
+
+    def select(self, kept: Sequence[int], between: Between) -> PlaybackTable:
+        """Return some blocks of this table, given in order, each of which meets a narrower range of time."""
+        start, limit = between.start, between.limit
         table = PlaybackTable(self.recording_id, between)
         table.files = self.files
         if len(kept) == len(self):
@@ -157,8 +163,8 @@ class PlaybackTable:
             size, rows = _ROW.size, memoryview(self._rows)
             table._rows = bytearray().join([rows[number * size : (number + 1) * size] for number in kept])
         table.flags = array("I", [self.flags[number] for number in kept])
-        table.first_ts = array("d", [max(times[number][0], start) for number in kept])
-        table.last_ts = array("d", [min(times[number][1], limit) for number in kept])
+        table.first_ts = array("d", [max(self.first_ts[number], start) for number in kept])
+        table.last_ts = array("d", [min(self.last_ts[number], limit) for number in kept])
         table.largest = max(table.costs(), default=0)
         for event_count, data_size, _ in _SIZES.iter_unpack(table._rows):
             table.event_count += event_count

@@ -300,3 +300,23 @@ def test_a_reindex_of_an_empty_store_and_directory_makes_an_empty_index(
     capsys.readouterr()
     assert "nothing there: no difference" in run(capsys, "verify")
     shutil.rmtree(data_dir)
+
+
+def test_doctor_tells_how_far_a_page_clock_is_off(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began_ms = 1_700_000_000_000
+
+    async def send(now: Life) -> None:
+        await now.send(event(began_ms - 7_200_000))
+        await now.send(event(began_ms + 500), recording_id=B)
+        await now.roll_up(evict=True)
+        await now.send(event(began_ms), recording_id=B)
+
+    lived(tmp_path, send)
+    told = run(capsys, "doctor", A)
+    assert "arrival      7,200.0 s after the time by its page's clock, in the median over 1 block\n" in told
+    assert "that clock is off" in told
+    told = run(capsys, "doctor", B)
+    assert "arrival      0.5 s before the time by its page's clock, in the median over 2 blocks\n" in told
+    assert "that clock is off" not in told

@@ -6,6 +6,8 @@ import itertools
 import json
 import random
 import tracemalloc
+from decimal import Decimal
+from fractions import Fraction
 from typing import get_args
 
 import pytest
@@ -360,3 +362,23 @@ def test_only_what_is_needed_of_an_object_is_fetched() -> None:
     # Events of 400 kB, a table, and windows that begin and end a little beyond what is wanted.
     assert store.bytes_read < 1 << 20
     assert {key for key, _, _ in store.reads} == {key_of(snapshot.objects[0])}
+
+
+def _exact(text: str) -> Fraction:
+    return Fraction(Decimal(text))
+
+
+@given(any_recording, st.sampled_from([-3_600_000, 1, 86_400_000]))
+def test_moved_events_keep_their_order_and_their_own_time(
+    files: ObjectFiles, segments: list[Segment], shift_ms: int
+) -> None:
+    table = planned(SimDisk(), files, segments)
+    moved = b"".join(read_in_order(table, form=NDJSON, bytes_max=PLENTY, shift_ms=shift_ms))
+    lines = zip(moved.split(b"\n")[:-1], answer(segments), strict=True)
+    for after, before in (
+        tuple(json.loads(each, parse_int=_exact, parse_float=_exact) for each in pair) for pair in lines
+    ):
+        assert after.pop("originalTimestamp") == before["timestamp"]
+        own = Fraction(Decimal(repr(float(before.pop("timestamp")))))
+        assert after.pop("timestamp") == own + shift_ms
+        assert after == before
