@@ -27,6 +27,7 @@
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
 ``events``       a recording's events, and ``ranges`` which of them a query asks for
+``follow``       a recording as it grows: ``watch`` one stream of it, ``outlet`` where that goes out
 ``reads``        recordings, statistics
 ``lookup``       which recording a read is of, and where its blocks are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be

@@ -15,13 +15,14 @@ from rrd.http.damage import (
     salvaged,
     wants_salvage,
 )
+from rrd.http.follow import follow
 from rrd.http.lookup import check_that_it_is_there, may_read, planned, store_away, visible
 from rrd.http.ranges import between_of, is_stored_form
 from rrd.http.reading import reader_of
 from rrd.http.services import SERVICES
 
 
-async def get_events(request: web.Request) -> web.StreamResponse:
+async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 - one a form of answer
     """``GET /recordings/{id}/events``: a replayer's order, all or a range of time, or as stored."""
     if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         raise BadRequest(
@@ -29,6 +30,8 @@ async def get_events(request: web.Request) -> web.StreamResponse:
         )
     services = request.app[SERVICES]
     recording_id, grant = await may_read(request, services)
+    if request.query.get("follow", "false") != "false":
+        return await follow(request, recording_id, grant)
     between, is_stored = between_of(request), is_stored_form(request)
     # From before the files are looked up in the index: what is being read is not evicted.
     with services.claims.reading(grant.tenant, recording_id):

@@ -8,6 +8,7 @@
 ``order``   blocks merged by (timestamp, arrival) in bounded memory; pure
 ``splice``  ``sequenceId`` and ``recordingId`` added to lines that are otherwise untouched; pure
 ``stream``  all of it together: chunks for a response
+``frames``  the same as frames of a stream that goes on, and in order of arrival
 ``stored``  the blocks as they stand in the files, for a response too
 ``salvage`` what can be read of a damaged recording
 ``hops``    either of them run in worker threads
