@@ -56,6 +56,8 @@ class Outlet:
         self._may_go_on = may_go_on
         self._loop = asyncio.get_running_loop()
         self._writer: StreamWriter | None = None
+        self.is_ending = False
+        """Its end is written, and waits for its taker."""
         self.written_at = self._loop.time()
         """When something was written last, by the loop's time."""
 
@@ -128,7 +130,7 @@ class Outlet:
 
     def cut_off_slow(self) -> None:
         """Wait for nothing that waits for its taker: it is over, now."""
-        if self.is_ahead():
+        if self.is_ahead() or self.is_ending:
             self.abort()
 
     def abort(self) -> None:
@@ -153,6 +155,7 @@ class Outlet:
         with contextlib.suppress(ConnectionError):
             if self._form.has_ids and over.reason in _TOLD:
                 await self._writer.write(_TOLD[over.reason], drain=False)
+            self.is_ending = True
             transport.set_write_buffer_limits(high=0)
             try:
                 async with asyncio.timeout(self._bounds.end_s):

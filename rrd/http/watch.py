@@ -119,7 +119,7 @@ class Watch:
         ``StoreAway``, ``OSError`` while nothing has been sent.
         """
         self._out.on_gone(self._on_gone)
-        self._follower.on_end = self._out.cut_off_slow
+        self._follower.on_end, self._follower.on_keys = self._out.cut_off_slow, self._on_keys
         reason: End = "gone"
         try:
             await self._begin_stream(after)
@@ -288,6 +288,10 @@ class Watch:
             raise Over(self._follower.end)
         if not self._services.gate.is_live(self._grant) or self._loop.time() >= self._expires_at:
             raise Over("revoked")
+
+    def _on_keys(self) -> None:
+        if not self._services.gate.is_live(self._grant):
+            self._out.cut_off_slow()
 
     def _on_gone(self) -> None:
         """The client has closed its side, or all. What it closed alone can still be written to."""

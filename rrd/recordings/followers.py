@@ -81,6 +81,8 @@ class Follower:
         self.end: EndReason | None = None
         self.on_end: Callable[[], None] = lambda: None
         """Called once when ``end`` is set, for what must happen at once."""
+        self.on_keys: Callable[[], None] = lambda: None
+        """Called when keys have changed."""
 
     @property
     def limit_seq(self) -> int:
@@ -210,11 +212,12 @@ class Followers:
         for follower in list(followed.followers) if followed is not None else ():
             follower.end_with(reason)
 
-    def wake_all(self) -> None:
-        """Have all look at their own state: keys were revoked."""
+    def keys_changed(self) -> None:
+        """Have all look whether they may still follow: keys were revoked, perhaps."""
         for followed in self._followed.values():
             for follower in followed.followers:
                 follower.woken.set()
+                follower.on_keys()
 
     def stop(self) -> None:
         """Let all know that the daemon stops; there is no following from here on."""
