@@ -47,8 +47,8 @@ async def follow(request: web.Request, recording_id: str, grant: Grant) -> web.S
     ``Last-Event-ID`` says the same, and wins. Any other parameter is an error (400).
 
     200: a stream of events without an end. 204: a stream that was to be resumed is over. 404: there is no
-    such recording. 503 with ``Retry-After``: too many watch (``watchers_max``, ``watchers_tenant_max``,
-    ``watchers_recording_max``), or the object store is away.
+    such recording. 503 with ``Retry-After``: too many watch (``watchers_max``, ``tenant_watchers_max``,
+    ``recording_watchers_max``), or the object store is away.
     """
     services = request.app[SERVICES]
     asked = _asked_of(request)

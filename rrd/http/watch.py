@@ -26,9 +26,9 @@ from rrd.http.services import SERVICES
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.playback.frames import (
-    Frame,
     FrameForm,
     Framer,
+    StreamFrame,
     closes_at,
     frames_in_order,
     read_arrived,
@@ -203,13 +203,13 @@ class Watch:
         del block, draft, frame
         await self._out.taken()
 
-    async def _frames_of(self, block: RecentBlock) -> list[Frame]:
+    async def _frames_of(self, block: RecentBlock) -> list[StreamFrame]:
         draft, name = block.draft, self._form.name
         is_whole = self._next_seq == draft.first_seq
         if is_whole and name in block.made:
             return block.made[name]  # type: ignore[return-value]  # made here, by another watcher
 
-        def make() -> list[Frame]:
+        def make() -> list[StreamFrame]:
             return self._framer.arrived(
                 draft.payload, draft.first_seq, draft.event_count, own_ids=draft.own_ids,
                 next_seq=self._next_seq,

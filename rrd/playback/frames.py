@@ -46,7 +46,7 @@ SERVER_SENT = FrameForm("sse", Form(b"data: ", b"\ndata: ", b"\n", b""), True, b
 LINES = FrameForm("lines", NDJSON, False, b"\n")
 
 
-class Frame(NamedTuple):
+class StreamFrame(NamedTuple):
     """Events in order of arrival."""
 
     limit_seq: int
@@ -96,7 +96,7 @@ class Framer:
 
     def arrived(
         self, raw: bytes, first_seq: int, event_count: int, *, own_ids: bool, next_seq: int
-    ) -> list[Frame]:
+    ) -> list[StreamFrame]:
         """Return frames of a block's events from ``next_seq`` on, in order of arrival.
 
         ``raw``: the block's lines. Raises ``ValueError`` if they are not ``event_count``.
@@ -105,7 +105,7 @@ class Framer:
         if next_seq > first_seq:
             events = events.slice(next_seq - first_seq, event_count)
         return [
-            Frame(part.seqs[-1] + 1, self.frame([self.text(part)], part.seqs[-1]))
+            StreamFrame(part.seqs[-1] + 1, self.frame([self.text(part)], part.seqs[-1]))
             for part in self.cut(events)
         ]
 
@@ -151,7 +151,7 @@ def frames_in_order(
 class Arrived(NamedTuple):
     """Some blocks' events in order of arrival."""
 
-    frames: list[Frame]
+    frames: list[StreamFrame]
     limit_block: int
     """Number of the next block in the table."""
     limit_seq: int
@@ -166,7 +166,7 @@ def read_arrived(table: PlaybackTable, block: int, next_seq: int, framer: Framer
 
     Memory: about four times the largest block. Raises ``CorruptSegment``, ``OSError``, ``StoreAway``.
     """
-    frames: list[Frame] = []
+    frames: list[StreamFrame] = []
     last_ts = closes_ts = -inf
     size = 0
     while block < len(table) and size < _HOP_BYTES:
@@ -191,14 +191,14 @@ def read_arrived(table: PlaybackTable, block: int, next_seq: int, framer: Framer
     return Arrived(frames, block, next_seq, last_ts, closes_ts)
 
 
-class _Tagged(msgspec.Struct, gc=False):
+class _ClosingData(msgspec.Struct, gc=False):
     tag: str
 
 
 class _Closing(msgspec.Struct, gc=False):
     type: float
     timestamp: float
-    data: _Tagged
+    data: _ClosingData
 
 
 _closing = msgspec.json.Decoder(_Closing)

@@ -162,9 +162,9 @@ class Followers:
             raise ShuttingDown("the daemon is stopping; try again in a moment")
         config = self._config
         followed = self._followed.get(key)
-        if followed is not None and len(followed.followers) >= config.watchers_recording_max:
-            raise TooManyWatchers(f"{config.watchers_recording_max} watch this recording; try again later")
-        if self._of_tenant[key[0]] >= min(config.watchers_tenant_max or len(self) + 1, config.watchers_max):
+        if followed is not None and len(followed.followers) >= config.recording_watchers_max:
+            raise TooManyWatchers(f"{config.recording_watchers_max} watch this recording; try again later")
+        if self._of_tenant[key[0]] >= min(config.tenant_watchers_max or len(self) + 1, config.watchers_max):
             raise TooManyWatchers("this tenant's share of the watchers is in use; try again later")
         if len(self) >= config.watchers_max:
             raise TooManyWatchers(f"{config.watchers_max} are watching; try again later")

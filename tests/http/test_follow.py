@@ -332,7 +332,7 @@ async def test_a_stop_ends_streams_and_says_so(tmp_path: Path) -> None:
 
 
 async def test_watchers_are_limited_for_each_recording_and_tenant_and_in_all(tmp_path: Path) -> None:
-    limits = {"watchers_max": 5, "watchers_tenant_max": 3, "watchers_recording_max": 2}
+    limits: dict[str, Any] = {"watchers_max": 5, "tenant_watchers_max": 3, "recording_watchers_max": 2}
     async with running(tmp_path, **limits) as daemon, visiting(daemon) as api:
         first, second = new_id(), new_id()
         other_key = daemon.key("all", tenant="other")
@@ -362,7 +362,7 @@ async def test_watchers_are_limited_for_each_recording_and_tenant_and_in_all(tmp
 
 
 async def test_a_watcher_takes_no_request_and_keeps_no_recording(tmp_path: Path) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "requests_max": 2,
         "seal_idle_s": 1,
         "rollup_delay_s": 0,

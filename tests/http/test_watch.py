@@ -129,7 +129,7 @@ async def test_the_history_is_in_a_replayers_order_and_what_follows_in_that_of_a
 ) -> None:
     rng = random.Random(7)
     async with running(tmp_path) as daemon, visiting(daemon) as api:
-        recording_id, stamps = new_id(), []
+        recording_id, stamps = new_id(), list[int]()
 
         async def post() -> None:
             times = [NOW + rng.randrange(1000) for _ in range(rng.randrange(1, 40))]

@@ -127,7 +127,7 @@ async def test_an_end_is_told_once_and_to_all() -> None:
 
 
 async def test_a_place_that_is_refused_is_not_counted() -> None:
-    hub = Followers(Config(watchers_recording_max=1, watchers_tenant_max=0, watchers_max=2))
+    hub = Followers(Config(recording_watchers_max=1, tenant_watchers_max=0, watchers_max=2))
     with hub.follow("t", "a"):
         with pytest.raises(TooManyWatchers), hub.follow("t", "a"):
             pass
