@@ -29,6 +29,7 @@
 ``events``       a recording's events, and ``ranges`` which of them a query asks for
 ``follow``       a recording as it grows: ``watch`` one stream of it, ``outlet`` where that goes out
 ``reads``        recordings, statistics
+``paged``        a page of them, with a link to the next, and ``cursors`` where that goes on
 ``lookup``       which recording a read is of, and where its blocks are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it

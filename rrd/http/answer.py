@@ -26,7 +26,7 @@ from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.playback.hops import in_thread
 from rrd.playback.need import Need, need_of
-from rrd.playback.splice import JSON_ARRAY, NDJSON
+from rrd.playback.splice import JSON_ARRAY, NDJSON, Form
 from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
 from rrd.playback.table import ALWAYS, Between, PlaybackTable
@@ -66,9 +66,17 @@ class EventsAnswer:
         between: Between,
         *,
         is_stored: bool,
+        by_arrival: bool = False,
+        as_of: int | None = None,
+        details: str = "",
         missing_events: int | None = None,
     ) -> None:
         """``is_stored``: as they are stored, which the caller must accept; not for a range of time.
+
+        ``by_arrival``: in the order in which they arrived; ``between`` is a range of numbers.
+
+        ``as_of``: number of the last event that counts, if that isn't the recording's. ``details``: what
+        tells the answer from others of the same range.
 
         ``missing_events``: how many events a salvaged answer lacks; None if it is to be whole.
         """
@@ -77,6 +85,7 @@ class EventsAnswer:
         self._row = row
         self._services = request.app[SERVICES]
         self._is_stored = is_stored
+        self._by_arrival = by_arrival
         if is_stored:
             self._media_type, self._encoding = _STORED_TYPE, STORED_ENCODING
         else:
@@ -87,12 +96,13 @@ class EventsAnswer:
         self.tag = "-".join(
             [
                 f"{row.created_ms:x}",
-                str(row.next_seq - 1),
+                str(row.next_seq - 1 if as_of is None else as_of),
                 self._media_type.rpartition("/")[2],
                 self._encoding,
             ]
             + (["stored"] if is_stored else [])
             + ([] if between == ALWAYS else [f"{between.start:.17g}", f"{between.limit:.17g}"])
+            + ([details] if details else [])
         )
         self.headers = {
             # Rolled up, the same lines are stored in other frames, and a weak tag (RFC 9110, 8.8.1) says so.
@@ -108,10 +118,7 @@ class EventsAnswer:
 
     async def send(self, table: PlaybackTable) -> web.StreamResponse:
         """Send it. Raises ``CorruptSegment``, ``StoreAway`` and ``OSError`` while nothing has been sent."""
-        response = web.StreamResponse(headers=self.headers)
-        response.content_type = self._media_type
-        if self._encoding != "identity":
-            response.headers[hdrs.CONTENT_ENCODING] = self._encoding
+        response = self._response()
         if self._is_stored:
             response.content_length = stored_size(table)
         if self._request.method == hdrs.METH_HEAD:
@@ -120,18 +127,32 @@ class EventsAnswer:
         need = await self._need(table)
         async with reading(self._services, self._who, least=need.least, most=need.most) as held_bytes:
             parts = self._parts(table, bytes_max=max(1, held_bytes - _FIXED_BYTES))
-            async with contextlib.aclosing(parts):
-                first = await anext(parts, b"")
-                writer = await response.prepare(self._request)
-                assert writer is not None, "it is only prepared once"
-                try:
-                    await self._write_all(writer, first, parts)
-                except (CorruptSegment, StoreAway, OSError, TimeoutError, Unauthenticated) as error:
-                    # A broken connection is the one sign left that this is not the whole.
-                    if self._request.transport is not None:
-                        self._request.transport.abort()
-                    await self._log_break(error)
-                    return response
+            return await self._stream(response, parts)
+
+    def _response(self) -> web.StreamResponse:
+        """Return a response with its headers."""
+        response = web.StreamResponse(headers=self.headers)
+        response.content_type = self._media_type
+        if self._encoding != "identity":
+            response.headers[hdrs.CONTENT_ENCODING] = self._encoding
+        return response
+
+    async def _stream(
+        self, response: web.StreamResponse, parts: AsyncGenerator[bytes, None]
+    ) -> web.StreamResponse:
+        """Send the parts of an answer. Raises what the first one raises, before anything is sent."""
+        async with contextlib.aclosing(parts):
+            first = await anext(parts, b"")
+            writer = await response.prepare(self._request)
+            assert writer is not None, "it is only prepared once"
+            try:
+                await self._write_all(writer, first, parts)
+            except (CorruptSegment, StoreAway, OSError, TimeoutError, Unauthenticated) as error:
+                # A broken connection is the one sign left that this is not the whole.
+                if self._request.transport is not None:
+                    self._request.transport.abort()
+                await self._log_break(error)
+                return response
         await response.write_eof()
         return response
 
@@ -151,8 +172,15 @@ class EventsAnswer:
         threads = lane(services, self._who, is_local=table.is_local)
         if self._is_stored:
             return read_stored(table, threads=threads)
-        form = _FORMS[self._media_type]
-        chunks = in_thread(read_in_order(table, form=form, bytes_max=bytes_max), threads=threads)
+        chunks = read_in_order(table, form=self._form, bytes_max=bytes_max, by_arrival=self._by_arrival)
+        return self._encoded(in_thread(chunks, threads=threads))
+
+    @property
+    def _form(self) -> Form:
+        return _FORMS[self._media_type]
+
+    def _encoded(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        services = self._services
         if self._encoding == "identity":
             return chunks
         return _compressed(chunks, _COMPRESSORS[self._encoding](), services.reading_threads.lane(self._who))

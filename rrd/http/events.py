@@ -1,6 +1,8 @@
-"""The events of a recording: a replayer's order, all or a range of time, or as they are stored."""
+"""The events of a recording: in a replayer's order or that of arrival, all or some, or as they are stored."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
@@ -16,14 +18,37 @@ from rrd.http.damage import (
     wants_salvage,
 )
 from rrd.http.follow import follow
-from rrd.http.lookup import check_that_it_is_there, may_read, planned, store_away, visible
-from rrd.http.ranges import between_of, is_stored_form
+from rrd.http.lookup import check_that_it_is_there, may_read, planned, starting_at, store_away, visible
+from rrd.http.paged import PagedAnswer
+from rrd.http.ranges import Wanted, is_stored_form, wanted_of
 from rrd.http.reading import reader_of
-from rrd.http.services import SERVICES
+from rrd.http.services import SERVICES, Services
+from rrd.index.rows import RecordingRow
+from rrd.playback.table import ALWAYS, Between, PlaybackTable
+from rrd.shares.queue import Who
 
 
 async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 - one a form of answer
-    """``GET /recordings/{id}/events``: a replayer's order, all or a range of time, or as stored."""
+    """``GET /recordings/{id}/events``: the events of a recording, all or some, as JSON array or NDJSON.
+
+    In the order of playback, by timestamp and then arrival: all; ``from=MS`` and ``to=MS``, times in ms since
+    the epoch, a range of time, its end excluded; ``at=MS``, from the Meta event and FullSnapshot on that a
+    replay from this time needs (``playback.landmarks``), up to ``to``. In the order of arrival:
+    ``after=SEQUENCEID``, from 0, all that came after that event; not with ``from``, ``to``, ``at`` and
+    ``cursor``.
+
+    ``limit=N``, 1 to 10,000 events, and ``maxBytes=N``, 65,536 to 16,777,216 bytes of text, which the last
+    event of a page may pass, ask for a page. The next one is in a header ``Link`` with ``rel="next"``, which
+    is absent at the end; its ``cursor`` leaves out what arrived since the walk began.
+
+    ``follow=true``: live (``follow``). ``form=stored``: as stored, zstd. ``salvage=true``: what is intact of a
+    damaged recording.
+
+    200, or 304 for an ETag in ``If-None-Match``. 400 names the parameter: one out of its bounds, two that
+    exclude each other, a cursor that is damaged or another recording's; beside ``at``, ``after`` or a page's
+    also an unknown one. 401, 403 by key or signature, 404 without such a recording, 500 if it is damaged, 503
+    while the object store is away or too many read.
+    """
     if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         raise BadRequest(
             "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
@@ -32,19 +57,22 @@ async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR09
     recording_id, grant = await may_read(request, services)
     if request.query.get("follow", "false") != "false":
         return await follow(request, recording_id, grant)
-    between, is_stored = between_of(request), is_stored_form(request)
+    said, is_stored = wanted_of(request), is_stored_form(request)
     # From before the files are looked up in the index: what is being read is not evicted.
     with services.claims.reading(grant.tenant, recording_id):
         row = await visible(services, grant, recording_id)
         who = reader_of(grant)
-        answer = EventsAnswer(request, who, row, between, is_stored=is_stored)
+        asked = _Asked(request, services, who, said, said.of(row), is_stored)
+        answer = asked.answer(row)
         may_salvage = wants_salvage(request, services)
         if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
             return web.Response(status=304, headers=answer.headers)
         try:
-            table = await planned(services, who, row, between)
+            table = await asked.narrowed(await planned(services, who, row, asked.range))
             if may_salvage:
-                await check_all(services, who, table)
+                # What a page needs is read before it is sent.
+                if said.paging is None:
+                    await check_all(services, who, table)
                 answer.headers[MISSING_HEADER] = "0"
             return await answer.send(table)
         except StoreAway as error:
@@ -55,13 +83,54 @@ async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR09
                 raise
             damage = error
         try:
-            found = await salvaged(services, who, row, between)
+            found = await salvaged(services, who, row, asked.range)
             if not may_salvage:
                 return refusal(row, found, damage)
             log_damage(row, found, damage)
-            answer = EventsAnswer(
-                request, who, row, between, is_stored=is_stored, missing_events=found.missing_events
-            )
-            return await answer.send(found.table)
+            answer = asked.answer(row, missing_events=found.missing_events)
+            return await answer.send(await asked.narrowed(found.table))
         except StoreAway as error:
             return store_away(recording_id, error)
+
+
+class _Asked(NamedTuple):
+    """A request for events of a recording."""
+
+    request: web.Request
+    services: Services
+    who: Who
+    said: Wanted
+    """What the query says."""
+    wanted: Wanted
+    """What that is of this recording."""
+    is_stored: bool
+
+    @property
+    def range(self) -> Between:
+        """The events that must be looked at: to find where a replay begins, all up to now."""
+        if self._is_to_be_found:
+            return ALWAYS._replace(limit_seq=self.wanted.between.limit_seq)
+        return self.wanted.between
+
+    @property
+    def _is_to_be_found(self) -> bool:
+        return self.wanted.at is not None and self.wanted.cursor_text is None
+
+    def answer(self, row: RecordingRow, *, missing_events: int | None = None) -> EventsAnswer:
+        """Return the answer that is to be sent."""
+        if self.wanted.paging is not None:
+            return PagedAnswer(
+                self.request, self.who, row, self.wanted, self.said, missing_events=missing_events
+            )
+        return EventsAnswer(
+            self.request, self.who, row, self.said.between, is_stored=self.is_stored,
+            by_arrival=self.wanted.after is not None, details=self.wanted.details,
+            missing_events=missing_events,
+        )  # fmt: skip
+
+    async def narrowed(self, table: PlaybackTable) -> PlaybackTable:
+        """Return the table of what is asked for, out of one of ``range``. Raises as ``find_start``."""
+        at_ms = self.wanted.at
+        if at_ms is None or not self._is_to_be_found:
+            return table
+        return await starting_at(self.services, self.who, table, at_ms, self.wanted.between)

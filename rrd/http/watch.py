@@ -210,10 +210,7 @@ class Watch:
             return block.made[name]  # type: ignore[return-value]  # made here, by another watcher
 
         def make() -> list[StreamFrame]:
-            return self._framer.arrived(
-                draft.payload, draft.first_seq, draft.event_count, own_ids=draft.own_ids,
-                next_seq=self._next_seq,
-            )  # fmt: skip
+            return self._framer.arrived(draft.payload, draft, next_seq=self._next_seq)
 
         if len(draft.payload) <= _QUICK_BYTES:
             frames = make()

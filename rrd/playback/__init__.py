@@ -6,6 +6,7 @@
 ``blocks``  the events of a table's blocks, less what is not in its range
 ``need``    how much memory a read takes; pure
 ``order``   blocks merged by (timestamp, arrival) in bounded memory; pure
+``excerpt`` a page of them, and where it ends; ``landmarks`` where a replay may begin in the middle
 ``splice``  ``sequenceId`` and ``recordingId`` added to lines that are otherwise untouched; pure
 ``stream``  all of it together: chunks for a response
 ``frames``  the same as frames of a stream that goes on, and in order of arrival

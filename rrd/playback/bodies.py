@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE, Body
-from rrd.segment.format import BlockHeader
+from rrd.segment.format import BlockDraft, BlockHeader
 from rrd.segment.lines import StoredEvent, look_at_lines
 
 _LONG_LINE_BYTES = 2048
@@ -45,6 +45,15 @@ class Events(NamedTuple):
             self.times[start:limit],
         )
 
+    def pick(self, indices: Sequence[int]) -> Events:
+        """Return some events, by their place here, which have timestamps."""
+        return Events(
+            [self.bodies[index] for index in indices],
+            array("Q", [self.seqs[index] for index in indices]),
+            self.own and bytes([self.own[index] for index in indices]),
+            array("d", [self.times[index] for index in indices]),
+        )
+
 
 def take_apart(raw: bytes, header: BlockHeader, *, timed: bool) -> Events:
     """Take apart the decoded events of a block; with ``timed``, timestamps too.
@@ -69,6 +78,16 @@ def take_apart(raw: bytes, header: BlockHeader, *, timed: bool) -> Events:
     ):
         raise ValueError("timestamps are not what the header says")
     return events
+
+
+def as_arrived(raw: bytes, header: BlockHeader | BlockDraft) -> Events:
+    """Take apart the decoded events of a block in the order in which they arrived, without timestamps.
+
+    Takes memory and raises as ``take_apart`` does.
+    """
+    own = _marks(look_at_lines(raw)) if header.own_ids else None
+    seqs = range(header.first_seq, header.first_seq + header.event_count)
+    return Events(_split(raw, header), seqs, own, ())
 
 
 def is_plain(header: BlockHeader) -> bool:
@@ -100,12 +119,12 @@ def view(raw: bytearray, header: BlockHeader) -> Events:
     return Events(bodies, range(header.first_seq, header.limit_seq), None, ())
 
 
-def _check_count(count: int, header: BlockHeader) -> None:
+def _check_count(count: int, header: BlockHeader | BlockDraft) -> None:
     if count != header.event_count:
         raise ValueError(f"{count} lines where the header says {header.event_count}")
 
 
-def _split(raw: bytes, header: BlockHeader) -> list[bytes]:
+def _split(raw: bytes, header: BlockHeader | BlockDraft) -> list[bytes]:
     if len(raw) < header.event_count * _LONG_LINE_BYTES:
         bodies = raw.split(b"\n")
         bodies.pop()
@@ -128,12 +147,7 @@ def _split(raw: bytes, header: BlockHeader) -> list[bytes]:
 def _in_order(events: Events) -> Events:
     # The sort is stable, so equal timestamps stay in order of arrival.
     order = sorted(range(len(events.bodies)), key=events.times.__getitem__)
-    return Events(
-        [events.bodies[index] for index in order],
-        array("Q", [events.seqs[index] for index in order]),
-        events.own and bytes([events.own[index] for index in order]),
-        array("d", [events.times[index] for index in order]),
-    )
+    return events.pick(order)
 
 
 def _marks(found: list[StoredEvent]) -> bytes:
@@ -144,18 +158,3 @@ def _marks(found: list[StoredEvent]) -> bytes:
             for event in found
         ]
     )
-
-
-def as_they_came(raw: bytes, first_seq: int, event_count: int, *, own_ids: bool) -> Events:
-    """Take apart the decoded events of a block in order of their arrival, without timestamps.
-
-    Raises ``ValueError`` if there are not so many lines.
-    """
-    bodies = raw.split(b"\n")
-    bodies.pop()
-    if len(bodies) != event_count:
-        raise ValueError(f"{len(bodies)} lines where there should be {event_count}")
-    for index, line in enumerate(bodies):
-        bodies[index] = line.strip()[:-1]
-    own = _marks(look_at_lines(raw)) if own_ids else None
-    return Events(bodies, range(first_seq, first_seq + event_count), own, ())

@@ -17,10 +17,11 @@ import msgspec
 
 from rrd.errors import CorruptSegment
 from rrd.playback.blocks import Blocks
-from rrd.playback.bodies import Events, as_they_came
+from rrd.playback.bodies import Events, as_arrived
 from rrd.playback.order import Merge
 from rrd.playback.splice import NDJSON, Form, Splicer
 from rrd.playback.table import ALWAYS, PlaybackTable
+from rrd.segment.format import BlockDraft, BlockHeader
 
 FRAME_BYTES = 64 << 10
 """A frame is no larger, unless a single event is."""
@@ -94,16 +95,14 @@ class Framer:
         if start < len(events.bodies):
             yield events.slice(start, len(events.bodies)) if start else events
 
-    def arrived(
-        self, raw: bytes, first_seq: int, event_count: int, *, own_ids: bool, next_seq: int
-    ) -> list[StreamFrame]:
+    def arrived(self, raw: bytes, header: BlockHeader | BlockDraft, *, next_seq: int) -> list[StreamFrame]:
         """Return frames of a block's events from ``next_seq`` on, in order of arrival.
 
-        ``raw``: the block's lines. Raises ``ValueError`` if they are not ``event_count``.
+        ``raw``: the block's lines. Raises ``ValueError`` if they are not as many as ``header`` says.
         """
-        events = as_they_came(raw, first_seq, event_count, own_ids=own_ids)
-        if next_seq > first_seq:
-            events = events.slice(next_seq - first_seq, event_count)
+        events = as_arrived(raw, header)
+        if next_seq > header.first_seq:
+            events = events.slice(next_seq - header.first_seq, header.event_count)
         return [
             StreamFrame(part.seqs[-1] + 1, self.frame([self.text(part)], part.seqs[-1]))
             for part in self.cut(events)
@@ -176,9 +175,7 @@ def read_arrived(table: PlaybackTable, block: int, next_seq: int, framer: Framer
                 break
             raw = source.events(header)
             try:
-                frames += framer.arrived(
-                    raw, header.first_seq, header.event_count, own_ids=header.own_ids, next_seq=next_seq
-                )
+                frames += framer.arrived(raw, header, next_seq=next_seq)
             except ValueError as error:
                 raise CorruptSegment(
                     f"{error}, in the block", path=source.path, offset=header.offset

@@ -5,8 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from rrd.playback.order import EVENT_OVERHEAD
-from rrd.playback.table import PlaybackTable
+from rrd.playback.table import PlaybackTable, cost_of
 
 
 class Need(NamedTuple):
@@ -24,8 +23,7 @@ def need_of(table: PlaybackTable) -> Need:
     """
     costs = [0] * len(table)
     for number in range(len(table)):
-        header = table.block(number)[1]
-        costs[number] = header.raw_size + EVENT_OVERHEAD * header.event_count
+        costs[number] = cost_of(table.block(number)[1])
     largest = max(costs, default=0)
     held = most = 0
     ends: list[tuple[float, int]] = []

@@ -23,20 +23,20 @@ CHUNK_BYTES_MAX = 512 << 10
 """No chunk is larger: an event of 20 MB goes out in pieces, so that compressing one piece holds up nobody."""
 
 
-def read_in_order(table: PlaybackTable, *, form: Form, bytes_max: int) -> Generator[bytes, None, None]:
+def read_in_order(
+    table: PlaybackTable, *, form: Form, bytes_max: int, by_arrival: bool = False
+) -> Generator[bytes, None, None]:
     """Yield the events of a table's range by (timestamp, arrival) as chunks, whose edges mean nothing.
 
+    ``by_arrival``: by arrival alone; the range is one of numbers.
     ``bytes_max``: budget for decoded blocks (``order``). Blocking. Raises ``CorruptSegment`` where a block is
     not what was acked, ``OSError`` or ``StoreAway`` if it can't be read; everything yielded before is good.
     """
     blocks = Blocks(table)
-    merge = Merge(
-        table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
-    )
     splicer = Splicer(table.recording_id, form)
     pieces: list[Body] = [form.opening]
     size = count = 0
-    for run in merge.runs():
+    for run in blocks.arrived() if by_arrival else in_order(table, blocks, bytes_max):
         for part, part_size in _parts(run, splicer.tail_size):
             pieces += splicer.splice(part.bodies, part.seqs, part.own)
             count += len(part.bodies)
@@ -56,6 +56,13 @@ def read_in_order(table: PlaybackTable, *, form: Form, bytes_max: int) -> Genera
         yield from _chunks(pieces)
     elif form.empty:
         yield form.empty
+
+
+def in_order(table: PlaybackTable, blocks: Blocks, bytes_max: int) -> Iterator[Events]:
+    """Yield the events of a table's range by (timestamp, arrival), as many at a time as can be."""
+    return Merge(
+        table.first_ts, table.last_ts, load=blocks.load, cost_of=blocks.cost_of, bytes_max=bytes_max
+    ).runs()
 
 
 def _chunks(pieces: list[Body]) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from rrd.disk.disk import Disk
 from rrd.errors import CorruptSegment
 from rrd.objects.files import ObjectFiles
+from rrd.playback.order import EVENT_OVERHEAD
 from rrd.playback.sources import BlockFile, ObjectFile, SegmentFile, tell_of_local_copy
 from rrd.segment.format import HEADER_FIELDS, IDENTITY_READ_SIZE, BlockHeader, decode_identity
 from rrd.segment.walk import HEADERS_BYTES, ReadAhead
@@ -31,35 +32,67 @@ from rrd.shelf.shelf import Shelf
 _ROW = struct.Struct(f"<IQ{HEADER_FIELDS}")
 """Number of the file in the table, then the fields of a ``BlockHeader`` in order."""
 
+SEQ_LIMIT = 2**64
+"""No event has this number, or a greater one: FORMAT.md has 64 bits for it."""
+
 
 class Between(NamedTuple):
-    """A range of timestamps, in ms: from ``start`` on, and before ``limit``."""
+    """A range of events: timestamps from ``start`` on and before ``limit``, ms, and numbers.
+
+    At ``start`` itself the range begins with the event ``start_seq``, so that it may begin behind any event
+    in playback order. Only events from number ``first_seq`` on and before ``limit_seq`` are in it.
+    """
 
     start: float
     limit: float
+    start_seq: int = 0
+    first_seq: int = 0
+    limit_seq: int = SEQ_LIMIT
 
     def meets(self, first_ts: float, last_ts: float) -> bool:
         """Tell whether there may be an event in it where the least and greatest timestamps are these."""
         return first_ts < self.limit and last_ts >= self.start
 
-    def holds(self, first_ts: float, last_ts: float) -> bool:
-        """Tell whether all such events are in it."""
-        return first_ts >= self.start and last_ts < self.limit
+    def has_some_of(self, header: BlockHeader) -> bool:
+        """Tell whether an event of a block may be in it."""
+        return (
+            header.first_ts < self.limit
+            and header.last_ts >= self.start
+            and header.first_seq < self.limit_seq
+            and header.limit_seq > self.first_seq
+        )
+
+    def has_all_of(self, header: BlockHeader) -> bool:
+        """Tell whether each event of a block is in it."""
+        return (
+            (header.first_ts, header.first_seq) >= (self.start, self.start_seq)
+            and header.last_ts < self.limit
+            and header.first_seq >= self.first_seq
+            and header.limit_seq <= self.limit_seq
+        )
 
 
 ALWAYS = Between(-inf, inf)
+
+
+def cost_of(header: BlockHeader) -> int:
+    """Return the bytes of memory that the events of a block take."""
+    return header.raw_size + EVENT_OVERHEAD * header.event_count
 
 
 class PlaybackTable:
     """Blocks with events in a range of time, numbered from 0 in the order of their arrival."""
 
     __slots__ = (
+        "_is_whole",
         "_rows",
         "between",
         "data_size",
         "event_count",
         "files",
         "first_ts",
+        "flags",
+        "largest",
         "last_ts",
         "recording_id",
     )
@@ -68,11 +101,16 @@ class PlaybackTable:
         self._rows = bytearray()
         self.recording_id = recording_id
         self.between = between
+        self._is_whole = between == ALWAYS
         self.files: list[BlockFile] = []
         self.event_count = 0
         """Events of all these blocks together, those outside the range included."""
         self.data_size = 0
         """Bytes of all these blocks' data, as it is stored."""
+        self.largest = 0
+        """What the block takes in memory that takes most (``cost_of``), bytes."""
+        self.flags = array("I")
+        """Of each block, as its header has them."""
         self.first_ts = array("d")
         """Least timestamp of each block, ms, or where the range begins if that is more."""
         self.last_ts = array("d")
@@ -83,9 +121,14 @@ class PlaybackTable:
 
     def add(self, header: BlockHeader) -> None:
         """Append a block of the file that ``files`` ends with. One without events in range is left out."""
-        if header.event_count == 0 or not self.between.meets(header.first_ts, header.last_ts):
+        if header.event_count == 0 or not (self._is_whole or self.between.has_some_of(header)):
             return
-        self._rows += _ROW.pack(len(self.files) - 1, *header)
+        self._append(header, len(self.files) - 1)
+
+    def _append(self, header: BlockHeader, file: int) -> None:
+        self._rows += _ROW.pack(file, *header)
+        self.flags.append(header.flags)
+        self.largest = max(self.largest, header.raw_size + EVENT_OVERHEAD * header.event_count)
         self.event_count += header.event_count
         self.data_size += header.data_size
         self.first_ts.append(max(header.first_ts, self.between.start))
@@ -94,6 +137,18 @@ class PlaybackTable:
     def block(self, number: int) -> tuple[BlockFile, BlockHeader]:
         file, *fields = _ROW.unpack_from(self._rows, number * _ROW.size)
         return self.files[file], BlockHeader(*fields)
+
+    def narrowed(self, between: Between) -> PlaybackTable:
+        """Return the blocks of this table with events in a narrower range."""
+        table = PlaybackTable(self.recording_id, between)
+        table.files = self.files
+        for number in range(len(self)):
+            if between.meets(self.first_ts[number], self.last_ts[number]):
+                file, *fields = _ROW.unpack_from(self._rows, number * _ROW.size)
+                header = BlockHeader(*fields)
+                if between.has_some_of(header):
+                    table._append(header, file)
+        return table
 
     @property
     def is_local(self) -> bool:
@@ -109,6 +164,7 @@ class PlaybackTable:
             self.event_count -= header.event_count
             self.data_size -= header.data_size
         del self._rows[blocks * _ROW.size :]
+        del self.flags[blocks:]
         del self.first_ts[blocks:]
         del self.last_ts[blocks:]
         del self.files[files:]
@@ -151,7 +207,10 @@ class _Planner:
         row, between = rolled.row, self.table.between
         if row.first_seq != self._next_seq:
             raise _out_of_order(rolled.path, row.first_seq, self._next_seq)
-        if row.first_ts is not None and row.last_ts is not None and between.meets(row.first_ts, row.last_ts):
+        is_wanted = row.first_seq < between.limit_seq and row.first_seq + row.event_count > between.first_seq
+        if row.first_ts is None or row.last_ts is None or not between.meets(row.first_ts, row.last_ts):
+            is_wanted = False
+        if is_wanted:
             self.table.files.append(rolled)
             for header in rolled.headers():
                 self.table.add(header)

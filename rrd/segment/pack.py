@@ -25,9 +25,12 @@ import zstandard
 from rrd.disk.disk import Disk
 from rrd.extent import Extent, nothing
 from rrd.segment.format import (
+    FLAG_META,
     FLAG_ORDERED,
     FLAG_OWN_IDS,
     FLAG_PAGE_VIEW,
+    FLAG_SNAPSHOT,
+    FLAG_TYPES_KNOWN,
     HEADER_SIZE,
     BlockHeader,
     Identity,
@@ -35,7 +38,7 @@ from rrd.segment.format import (
     encode_identity,
     payload_crc,
 )
-from rrd.segment.lines import META_TYPE, StoredEvent
+from rrd.segment.lines import META_TYPE, SNAPSHOT_TYPE, StoredEvent
 from rrd.segment.run import CheckedBlock, PackInput, read_blocks, read_identities
 from rrd.segment.table import encode_table
 
@@ -108,9 +111,9 @@ class _Draft:
     """A block of the object while it is filled."""
 
     __slots__ = (
-        "duplicate_count", "event_count", "first_seq", "first_ts", "group", "last_ts", "newest_ts", "notes",
-        "notes_size", "ordered", "own_ids", "page_view", "pieces", "quarantine_count", "raw_size", "source",
-        "stored_ms",
+        "duplicate_count", "event_count", "first_seq", "first_ts", "group", "has_meta", "has_snapshot",
+        "last_ts", "newest_ts", "notes", "notes_size", "ordered", "own_ids", "page_view", "pieces",
+        "quarantine_count", "raw_size", "source", "stored_ms",
     )  # fmt: skip
 
     def __init__(self, header: BlockHeader, first_seq: int, group: int | None) -> None:
@@ -122,7 +125,7 @@ class _Draft:
         self.duplicate_count = self.quarantine_count = 0
         self.first_ts, self.last_ts, self.newest_ts = math.inf, -math.inf, -math.inf
         self.ordered = True
-        self.own_ids = self.page_view = False
+        self.own_ids = self.page_view = self.has_meta = self.has_snapshot = False
         self.pieces: list[bytes] = []
         self.notes: list[bytes] = []
 
@@ -141,8 +144,11 @@ class _Draft:
     def count(self, event: StoredEvent, size: int) -> None:
         """Take in one event of ``size`` bytes; its bytes come later, with ``pieces``."""
         timestamp = event.timestamp
-        if self.event_count == 0:
-            self.page_view = event.type == META_TYPE
+        if event.type == META_TYPE:
+            self.has_meta = True
+            self.page_view = self.page_view or self.event_count == 0
+        elif event.type == SNAPSHOT_TYPE:
+            self.has_snapshot = True
         self.event_count += 1
         self.raw_size += size
         self.first_ts = min(self.first_ts, timestamp)
@@ -152,7 +158,14 @@ class _Draft:
         self.own_ids = self.own_ids or event.own_ids
 
     def flags(self) -> int:
-        return FLAG_ORDERED * self.ordered + FLAG_OWN_IDS * self.own_ids + FLAG_PAGE_VIEW * self.page_view
+        return (
+            FLAG_ORDERED * self.ordered
+            + FLAG_OWN_IDS * self.own_ids
+            + FLAG_PAGE_VIEW * self.page_view
+            + FLAG_TYPES_KNOWN
+            + FLAG_SNAPSHOT * self.has_snapshot
+            + FLAG_META * self.has_meta
+        )
 
 
 class _Packer:

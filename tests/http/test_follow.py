@@ -96,6 +96,27 @@ async def test_the_header_wins_since_the_url_of_a_page_stays_the_same(api: Api) 
         assert await watcher.has(2) == [4, 5]
 
 
+async def test_history_may_begin_with_the_page_that_is_shown(api: Api) -> None:
+    """What comes later is told in any case, and a stream that is resumed needs no history."""
+    recording_id = new_id()
+    for page in range(3):
+        start = NOW + 1000 * page
+        meta, snapshot = ({"type": kind, "timestamp": start, "data": {"n": page}} for kind in (4, 2))
+        await post(api, recording_id, dump(meta), dump(snapshot), *some_events(3, start=start + 1))
+    async with (
+        on(api, recording_id, at=NOW + 1500) as watcher,
+        on(api, recording_id, at=NOW + 90_000) as newest,
+    ):
+        assert await watcher.has(10) == list(range(6, 16))
+        assert await newest.has(5) == list(range(11, 16))
+        await until(lambda: newest.parser.last_id == "15", what="its id")
+        await post(api, recording_id, an_event(NOW + 5000), an_event(NOW + 50))
+        assert (await watcher.has(12))[-2:] == [16, 17]
+        assert (await newest.has(7))[-2:] == [16, 17]
+    async with on(api, recording_id, at=NOW + 1500, headers={"Last-Event-ID": "16"}) as again:
+        assert await again.has(1) == [17]
+
+
 async def test_what_another_life_of_the_recording_told_is_told_from_the_beginning(api: Api) -> None:
     recording_id = new_id()
     await post(api, recording_id, *some_events(2))
@@ -113,6 +134,8 @@ async def test_what_another_life_of_the_recording_told_is_told_from_the_beginnin
         ("follow=true&after=1.5", {}, "after"),
         ("follow=true&after=9999999999999999", {}, "after"),
         ("follow=true&from=1", {}, "from"),
+        ("follow=true&at=x", {}, "at"),
+        ("follow=true&at=1&after=1", {}, "at"),
         ("follow=true&to=1", {}, "to"),
         ("follow=true&limit=1", {}, "limit"),
         ("follow=true&form=stored", {}, "form"),
@@ -268,8 +291,8 @@ async def test_a_watcher_hears_at_once_that_the_recording_is_erased(api: Api) ->
         on(api, other) as bystander,
         on(api, recording_id, accept="application/x-ndjson") as lines,
     ):
-        for each in (watcher, bystander, lines):
-            await each.has(1)
+        for there in (watcher, bystander, lines):
+            await there.has(1)
         assert (
             await api.request("DELETE", f"/recordings/{recording_id}", key=api.daemon.key("erase"))
         ).status == 200

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.playback.frames import FRAME_BYTES, LINES, SERVER_SENT, Framer, closes_at
+from rrd.segment.format import BlockDraft
 from tests.http.watchers import Parser
 from tests.samples import an_event, dump, ndjson
 
@@ -31,7 +32,8 @@ def test_a_page_gets_each_event_whatever_its_bytes_are(lines: list[bytes], skipp
     skipped = min(skipped, len(lines) - 1)
     found = {}
     for form in (SERVER_SENT, LINES):
-        frames = Framer("r", form).arrived(ndjson(lines), 5, len(lines), own_ids=False, next_seq=5 + skipped)
+        draft = BlockDraft(5, len(lines), ndjson(lines), 0.0, 11.0, True, False, 1, 0)
+        frames = Framer("r", form).arrived(draft.payload, draft, next_seq=5 + skipped)
         assert [frame.limit_seq for frame in frames] == sorted({frame.limit_seq for frame in frames})
         assert frames[-1].limit_seq == 5 + len(lines)
         found[form.name] = frames

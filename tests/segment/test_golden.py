@@ -180,6 +180,50 @@ FILES["v1-object.ndjson.zst"] = Golden(
     ],
     page_views=(2,),
 )
+FILES["v1-types.ndjson.zst"] = Golden(
+    msgspec.structs.replace(
+        FILES["v1-one-event.ndjson.zst"].identity, number=4, salt="a5" * 16, first_seq=20, previous_size=321
+    ),
+    [
+        EMPTY._replace(
+            event_count=2,
+            payload=b'{"type":4,"timestamp":1700000010000,"data":{"href":"https://example.org/a",'
+            b'"width":1280,"height":720}}\n'
+            b'{"type":2,"timestamp":1700000010001,"data":{"node":{"type":0,"childNodes":[],"id":1},'
+            b'"initialOffset":{"left":0,"top":0}}}\n',
+            first_ts=1_700_000_010_000.0,
+            last_ts=1_700_000_010_001.0,
+            types_known=True,
+            has_snapshot=True,
+            has_meta=True,
+        ),
+        EMPTY._replace(
+            event_count=1,
+            payload=b'{"type":3,"timestamp":1700000012500,"data":{"source":2,"type":2}}\n',
+            first_ts=1_700_000_012_500.0,
+            last_ts=1_700_000_012_500.0,
+            types_known=True,
+        ),
+        EMPTY._replace(
+            event_count=1,
+            payload=b'{"type":2,"timestamp":1700000013000,"data":{"node":{"type":0}}}\n',
+            first_ts=1_700_000_013_000.0,
+            last_ts=1_700_000_013_000.0,
+            own_ids=True,
+            types_known=True,
+            has_snapshot=True,
+        ),
+        EMPTY._replace(
+            event_count=1,
+            payload=b'{"type":4,"timestamp":1700000013500,"data":{"href":"https://example.org/b"}}\n',
+            first_ts=1_700_000_013_500.0,
+            last_ts=1_700_000_013_500.0,
+            types_known=True,
+            has_meta=True,
+        ),
+        EMPTY._replace(duplicate_count=1, types_known=True),
+    ],
+)
 
 _TYPES = {"4 bytes": "4s", "u32": "I", "u64": "Q", "i64": "q", "f64": "d"}
 _FIELD = re.compile(r"^\| (\d+) \| (4 bytes|u32|u64|i64|f64) \| (\w+) \|", re.MULTILINE)
@@ -250,9 +294,12 @@ def decode(data: bytes) -> Golden:
                 duplicate_count=field["duplicate_count"],
                 metadata=tuple(metadata),
                 quarantine=tuple(quarantine),
+                types_known=bool(field["flags"] & 8),
+                has_snapshot=bool(field["flags"] & 16),
+                has_meta=bool(field["flags"] & 32),
             )
         )
-        assert field["flags"] & ~(7 if headers else 3) == 0
+        assert field["flags"] & ~(63 if headers else 59) == 0
         if field["flags"] & 4:
             page_views.append(len(drafts) - 1)
             assert json.loads(events.splitlines()[0])["type"] == 4
@@ -370,7 +417,7 @@ def test_the_worked_example_of_a_table_shows_the_golden_object() -> None:
 
 
 def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path) -> None:
-    """But for the bytes of its zstd frames, which are another library's choice."""
+    """But for the bytes of its zstd frames, which are another library's choice, and the flags of later."""
     name = "v1-several-blocks.ndjson.zst"
     first = PackInput(str(GOLDEN / name), (GOLDEN / name).stat().st_size)
     identity, blocks, _ = expected("v1-object.ndjson.zst")
@@ -390,5 +437,15 @@ def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path)
     target = str(tmp_path / "object")
     packed = pack(OsDisk(), [first, second], target, level=12, block_bytes=320)
     read, headers = read_table(OsDisk(), target, packed.size)
-    assert (read, [read_back(OsDisk(), target, header) for header in headers]) == (identity, blocks)
-    assert decode((tmp_path / "object").read_bytes()) == expected("v1-object.ndjson.zst")
+    assert (read, [read_back(OsDisk(), target, header) for header in headers]) == (identity, typed(blocks))
+    golden = expected("v1-object.ndjson.zst")
+    assert decode((tmp_path / "object").read_bytes()) == golden._replace(drafts=typed(golden.drafts))
+
+
+def typed(drafts: list[BlockDraft]) -> list[BlockDraft]:
+    """The same blocks, whose headers say which types there are."""
+    found = [[json.loads(line)["type"] for line in draft.payload.splitlines()] for draft in drafts]
+    return [
+        draft._replace(types_known=True, has_snapshot=2 in types, has_meta=4 in types)
+        for draft, types in zip(drafts, found, strict=True)
+    ]
