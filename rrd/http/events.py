@@ -41,8 +41,8 @@ async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR09
     event of a page may pass, ask for a page. The next one is in a header ``Link`` with ``rel="next"``, which
     is absent at the end; its ``cursor`` leaves out what arrived since the walk began.
 
-    ``follow=true``: live (``follow``). ``form=stored``: as stored, zstd. ``salvage=true``: what is intact of a
-    damaged recording.
+    ``follow=true``: live (``follow``). ``form=stored``: as stored, zstd. ``salvage=true``: what is intact of
+    a damaged recording.
 
     200, or 304 for an ETag in ``If-None-Match``. 400 names the parameter: one out of its bounds, two that
     exclude each other, a cursor that is damaged or another recording's; beside ``at``, ``after`` or a page's

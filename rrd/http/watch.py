@@ -18,7 +18,7 @@ from aiohttp import web
 
 from rrd import metrics
 from rrd.access.gate import Grant
-from rrd.errors import CorruptSegment, NotFound, RrdError, StoreAway
+from rrd.errors import CorruptSegment, NotFound, RrdError
 from rrd.http.lookup import planned, visible
 from rrd.http.outlet import End, Outlet, Over
 from rrd.http.reading import READ_SHARE, lane, reader_of, reading
@@ -35,7 +35,7 @@ from rrd.playback.frames import (
 )
 from rrd.playback.hops import in_thread
 from rrd.playback.need import need_of
-from rrd.playback.table import ALWAYS, PlaybackTable
+from rrd.playback.table import Between, PlaybackTable
 from rrd.recordings.followers import Follower, RecentBlock
 
 logger = logging.getLogger(__name__)
@@ -227,7 +227,8 @@ class Watch:
             try:
                 with self._services.claims.reading(self._grant.tenant, self._row.recording_id):
                     row = await visible(self._services, self._grant, self._row.recording_id)
-                    await self._send_arrived(await planned(self._services, self._who, row, ALWAYS))
+                    lacking = Between(-inf, inf, first_seq=self._next_seq)
+                    await self._send_arrived(await planned(self._services, self._who, row, lacking))
             except (CorruptSegment, FileNotFoundError):
                 # Its files may have moved since they were looked up.
                 tries = tries + 1 if before == self._next_seq else 1
@@ -296,11 +297,18 @@ class Watch:
         self._follower.woken.set()
 
     def _break_off(self, error: Exception) -> None:
-        level = logging.WARNING if isinstance(error, StoreAway) else logging.ERROR
-        emit(
-            logger, level, "watch_broken_off", recording=self._row.recording_id, error=repr(error),
-            next_step=f"rrd doctor {self._row.recording_id}",
-        )  # fmt: skip
+        recording_id = self._row.recording_id
+        if isinstance(error, CorruptSegment):
+            emit(
+                logger, logging.ERROR, "watch_broken_off", recording=recording_id, error=repr(error),
+                next_step=f"rrd doctor {recording_id}",
+            )  # fmt: skip
+        else:
+            # A store that is away, or too many reads: each watcher comes back, and would be told of anew.
+            code = error.code if isinstance(error, RrdError) else type(error).__name__
+            self._services.refusals.tell(
+                "watch_broken_off", code=code, status=500, recording=recording_id, error=repr(error)
+            )
         self._out.abort()
 
 

@@ -447,3 +447,24 @@ async def _closes_its_side(daemon: LocalDaemon, api: Api) -> None:
     await reader.readuntil(b"id: 2\n\n")
     writer.close()
     await until(lambda: len(daemon.services.registry.followers) == 0, what="it to be gone")
+
+
+async def test_what_is_damaged_is_refused_and_what_breaks_later_breaks_the_stream(api: Api) -> None:
+    recording_id = new_id()
+    await post(api, recording_id, an_event(NOW))
+    api.daemon.services.registry.followers._recent_bytes_max = 0
+    async with on(api, recording_id) as watcher:
+        await watcher.has(1)
+        path = api.daemon.segments("active")[0]
+        await post(api, recording_id, an_event(NOW + 1))
+        await watcher.has(2)
+        path.write_bytes(path.read_bytes()[:300])
+        for follower in next(iter(api.daemon.services.registry.followers._followed.values())).followers:
+            follower._followed.limit_seq = 4
+            follower.woken.set()
+        await watcher.ends()
+        assert watcher.broken is not None
+        assert watcher.others == []
+    reply = await api.get(f"/recordings/{recording_id}/events?follow=true")
+    assert reply.status == 500
+    assert reply.error["code"] == "recording_damaged"

@@ -48,8 +48,8 @@ class Viewer:
     async def has(self, greatest: int) -> None:
         """Wait until it has all events up to this one."""
         assert self._watcher is not None
-        parser = self._watcher.parser
-        await until(lambda: int(parser.last_id or 0) >= greatest, what=f"event {greatest}")
+        parser, before = self._watcher.parser, self.last_id
+        await until(lambda: int(parser.last_id or before or 0) >= greatest, what=f"event {greatest}")
 
     async def go(self) -> None:
         if self._watcher is None:
