@@ -130,7 +130,7 @@ def _holder(recording_id: str, lines: list[bytes], settings: dict[str, str]) -> 
     ):
         _post(target, recording_id, lines)
         if settings is _OBJECT:
-            _wait_for_object(data_dir)
+            wait_for_object(data_dir)
         yield target
 
 
@@ -146,7 +146,8 @@ def _post(target: Daemon, recording_id: str, lines: list[bytes]) -> None:
         raise RuntimeError(f"{len(lines)} events were sent, and the answer was {answer.status}: {body!r}")
 
 
-def _wait_for_object(data_dir: str) -> None:
+def wait_for_object(data_dir: str) -> None:
+    """Wait until all that is in a data directory is in objects. Raises ``RuntimeError``."""
     deadline = time.monotonic() + _ROLL_UP_TIMEOUT_S
     roots = (layout.active_dir(data_dir), layout.sealed_root(data_dir), f"{data_dir}/objects")
     while time.monotonic() < deadline:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rrd.errors import CorruptSegment
 from rrd.playback.bodies import Events, are_long, as_arrived, is_plain, take_apart, view
-from rrd.playback.table import Between, PlaybackTable, cost_of
+from rrd.playback.table import ALWAYS, Between, PlaybackTable, cost_of
 from rrd.segment.reader import DecodeBuffer
 
 CHUNK_BYTES = 240 << 10
@@ -20,6 +20,7 @@ class Blocks:
     def __init__(self, table: PlaybackTable, *, whole_lines: bool = False) -> None:
         """``whole_lines``: with the lines as they are stored, and not with bodies made of them."""
         self._table = table
+        self._is_all = table.between == ALWAYS
         self._whole_lines = whole_lines
         self._room = DecodeBuffer()
         self.are_lent = False
@@ -32,7 +33,7 @@ class Blocks:
         """
         source, header = self._table.block(block)
         between = self._table.between
-        is_whole = between.has_all_of(header)
+        is_whole = self._is_all or between.has_all_of(header)
         timed = timed or not is_whole
         # Small blocks are not worth it: what is left of one is joined before the next.
         is_large = is_plain(header) and are_long(header) and header.raw_size >= CHUNK_BYTES

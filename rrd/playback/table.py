@@ -119,14 +119,11 @@ class PlaybackTable:
     def __len__(self) -> int:
         return len(self.first_ts)
 
-    def add(self, header: BlockHeader) -> None:
-        """Append a block of the file that ``files`` ends with. One without events in range is left out."""
+    def add(self, header: BlockHeader, file: int = -1) -> None:
+        """Append a block of a file, by default the last one; a block without events in range is left out."""
         if header.event_count == 0 or not (self._is_whole or self.between.has_some_of(header)):
             return
-        self._append(header, len(self.files) - 1)
-
-    def _append(self, header: BlockHeader, file: int) -> None:
-        self._rows += _ROW.pack(file, *header)
+        self._rows += _ROW.pack(file if file >= 0 else len(self.files) - 1, *header)
         self.flags.append(header.flags)
         self.largest = max(self.largest, header.raw_size + EVENT_OVERHEAD * header.event_count)
         self.event_count += header.event_count
@@ -145,9 +142,7 @@ class PlaybackTable:
         for number in range(len(self)):
             if between.meets(self.first_ts[number], self.last_ts[number]):
                 file, *fields = _ROW.unpack_from(self._rows, number * _ROW.size)
-                header = BlockHeader(*fields)
-                if between.has_some_of(header):
-                    table._append(header, file)
+                table.add(BlockHeader(*fields), file)
         return table
 
     @property

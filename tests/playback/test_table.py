@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from rrd.errors import CorruptSegment
 from rrd.layout import SegmentName
@@ -24,6 +25,7 @@ from tests.playback.recordings import (
     TENANT,
     Run,
     Segment,
+    any_range,
     any_recording,
     block,
     encode,
@@ -64,6 +66,22 @@ def test_blocks_beyond_one_window_are_listed(files: ObjectFiles) -> None:
     disk = SimDisk()
     snapshot = put(disk, [[block(index) for index in range(500)]])
     assert len(plan(disk, files, DATA, snapshot)) == 500
+
+
+@given(any_recording, any_range, st.integers(0, 12), st.integers(0, 30), st.integers(0, 30))
+def test_a_narrowed_table_is_the_one_of_the_narrower_range(
+    files: ObjectFiles, segments: list[Segment], between: Between, start_seq: int, first: int, limit: int
+) -> None:
+    disk = SimDisk()
+    snapshot = put(disk, segments)
+    between = between._replace(start_seq=start_seq, first_seq=first, limit_seq=limit)
+    narrowed = plan(disk, files, DATA, snapshot).narrowed(between)
+    planned = plan(disk, files, DATA, snapshot, between=between)
+    assert [narrowed.block(number)[1] for number in range(len(narrowed))] == [
+        planned.block(number)[1] for number in range(len(planned))
+    ]
+    for name in ("event_count", "data_size", "largest", "flags", "first_ts", "last_ts", "between"):
+        assert getattr(narrowed, name) == getattr(planned, name), name
 
 
 def test_nothing_beyond_the_durable_size_is_listed(files: ObjectFiles) -> None:
