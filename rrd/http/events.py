@@ -41,18 +41,14 @@ async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR09
     event of a page may pass, ask for a page. The next one is in a header ``Link`` with ``rel="next"``, which
     is absent at the end; its ``cursor`` leaves out what arrived since the walk began.
 
-    ``follow=true``: live (``follow``). ``form=stored``: as stored, zstd. ``salvage=true``: what is intact of
-    a damaged recording.
+    ``follow=true``: live (``follow``). ``form=stored``: as stored. ``salvage=true``: what is intact.
 
     200, or 304 for an ETag in ``If-None-Match``. 400 names the parameter: one out of its bounds, two that
     exclude each other, a cursor that is damaged or another recording's; beside ``at``, ``after`` or a page's
     also an unknown one. 401, 403 by key or signature, 404 without such a recording, 500 if it is damaged, 503
     while the object store is away or too many read.
     """
-    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        raise BadRequest(
-            "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
-        )
+    _refuse_sockets(request)
     services = request.app[SERVICES]
     recording_id, grant = await may_read(request, services)
     if request.query.get("follow", "false") != "false":
@@ -91,6 +87,13 @@ async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR09
             return await answer.send(await asked.narrowed(found.table))
         except StoreAway as error:
             return store_away(recording_id, error)
+
+
+def _refuse_sockets(request: web.Request) -> None:
+    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        raise BadRequest(
+            "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
+        )
 
 
 class _Asked(NamedTuple):

@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"[0-9]{1,15}")
 LAST_EVENT_ID = "Last-Event-ID"
 
 
-class _Asked(NamedTuple):
+class _Start(NamedTuple):
     after: int | None
     """Events with a greater number, in order of arrival. None: history first."""
     at: float | None
@@ -114,7 +114,7 @@ async def _join(services: Services, who: Who, row: RecordingRow, at_ms: float | 
     return Joined(row, table, limit_seq, last_ts, closes_ts)
 
 
-def _asked_of(request: web.Request) -> _Asked:
+def _asked_of(request: web.Request) -> _Start:
     for name in request.query:
         if name not in _KNOWN:
             raise BadRequest(f"{name!r} can't be combined with follow=true", parameter=name)
@@ -125,7 +125,7 @@ def _asked_of(request: web.Request) -> _Asked:
     at = time_of(request, "at")
     if at is not None and after is not None:
         raise BadRequest("after goes by order of arrival: leave at out", parameter="at")
-    return _Asked(after if last is None else last, at)
+    return _Start(after if last is None else last, at)
 
 
 def _number(name: str, text: str | None) -> int | None:
