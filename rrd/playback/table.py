@@ -31,6 +31,9 @@ from rrd.shelf.shelf import Shelf
 
 _ROW = struct.Struct(f"<IQ{HEADER_FIELDS}")
 """Number of the file in the table, then the fields of a ``BlockHeader`` in order."""
+_SIZES = struct.Struct("<16xI40xQQ20x")
+"""Of a row: ``event_count``, ``data_size``, ``raw_size``."""
+
 
 SEQ_LIMIT = 2**64
 """No event has this number, or a greater one: FORMAT.md has 64 bits for it."""
@@ -119,11 +122,11 @@ class PlaybackTable:
     def __len__(self) -> int:
         return len(self.first_ts)
 
-    def add(self, header: BlockHeader, file: int = -1) -> None:
-        """Append a block of a file, by default the last one; a block without events in range is left out."""
+    def add(self, header: BlockHeader) -> None:
+        """Append a block of the file that ``files`` ends with. One without events in range is left out."""
         if header.event_count == 0 or not (self._is_whole or self.between.has_some_of(header)):
             return
-        self._rows += _ROW.pack(file if file >= 0 else len(self.files) - 1, *header)
+        self._rows += _ROW.pack(len(self.files) - 1, *header)
         self.flags.append(header.flags)
         self.largest = max(self.largest, header.raw_size + EVENT_OVERHEAD * header.event_count)
         self.event_count += header.event_count
@@ -135,14 +138,31 @@ class PlaybackTable:
         file, *fields = _ROW.unpack_from(self._rows, number * _ROW.size)
         return self.files[file], BlockHeader(*fields)
 
+    def costs(self) -> list[int]:
+        """Return what each block takes in memory: ``cost_of``."""
+        sizes = _SIZES.iter_unpack(self._rows)
+        return [raw_size + EVENT_OVERHEAD * event_count for event_count, _, raw_size in sizes]
+
     def narrowed(self, between: Between) -> PlaybackTable:
-        """Return the blocks of this table with events in a narrower range."""
+        """Return the blocks of this table with events in a narrower range of time. Some 1 µs a block."""
+        assert between[3:] == self.between[3:], "the numbers are the same"
+        start, limit = between.start, between.limit
+        times = list(zip(self.first_ts, self.last_ts, strict=True))
+        kept = [number for number, (first, last) in enumerate(times) if first < limit and last >= start]
         table = PlaybackTable(self.recording_id, between)
         table.files = self.files
-        for number in range(len(self)):
-            if between.meets(self.first_ts[number], self.last_ts[number]):
-                file, *fields = _ROW.unpack_from(self._rows, number * _ROW.size)
-                table.add(BlockHeader(*fields), file)
+        if len(kept) == len(self):
+            table._rows = self._rows[:]
+        else:
+            size, rows = _ROW.size, memoryview(self._rows)
+            table._rows = bytearray().join([rows[number * size : (number + 1) * size] for number in kept])
+        table.flags = array("I", [self.flags[number] for number in kept])
+        table.first_ts = array("d", [max(times[number][0], start) for number in kept])
+        table.last_ts = array("d", [min(times[number][1], limit) for number in kept])
+        table.largest = max(table.costs(), default=0)
+        for event_count, data_size, _ in _SIZES.iter_unpack(table._rows):
+            table.event_count += event_count
+            table.data_size += data_size
         return table
 
     @property

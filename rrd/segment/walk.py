@@ -10,6 +10,10 @@ HEADERS_BYTES = 16 << 10
 """What one read of headers takes in. Those of a trickle stand close together: this is some fifty."""
 
 
+_WIDE_BYTES = 256 << 10
+"""What one read takes in where headers stand close together: opening a file costs as much as a few."""
+
+
 class ReadAhead:
     """A file through its last read, which serves again what lies within it; a ``Readable`` of it alone.
 
@@ -23,6 +27,10 @@ class ReadAhead:
         self._ahead = ahead
         self._start = 0
         self._data = b""
+        self._wide = ahead
+        """What the next read of headers takes in."""
+        self._found = 0
+        """Headers in the last read."""
 
     def size(self, _: str) -> int:
         return self._limit
@@ -44,8 +52,12 @@ class ReadAhead:
         """Return the header of the block at ``offset``; None if there is no valid one."""
         at = offset - self._start
         if not 0 <= at <= len(self._data) - BLOCK_OVERHEAD:
-            self._move(offset, BLOCK_OVERHEAD)
+            is_dense = self._found * self._ahead > self._wide
+            self._wide = min(2 * self._wide, _WIDE_BYTES) if is_dense else self._ahead
+            self._found = 0
+            self._move(offset, max(BLOCK_OVERHEAD, self._wide))
             at = 0
+        self._found += 1
         return decode_header(self._data, salt=salt, offset=offset, at=at)
 
     def headers(self, offset: int, salt: bytes) -> Iterator[BlockHeader | None]:

@@ -13,7 +13,7 @@ from rrd.errors import CorruptSegment
 from rrd.layout import SegmentName
 from rrd.objects.files import ObjectFiles
 from rrd.playback.sources import SegmentFile
-from rrd.playback.table import Between, plan
+from rrd.playback.table import ALWAYS, Between, plan
 from rrd.segment.scan import scan
 from rrd.shelf.holdings import Holdings
 from rrd.shelf.shelf import Shelf
@@ -74,8 +74,9 @@ def test_a_narrowed_table_is_the_one_of_the_narrower_range(
 ) -> None:
     disk = SimDisk()
     snapshot = put(disk, segments)
+    numbers = ALWAYS._replace(first_seq=first, limit_seq=limit)
     between = between._replace(start_seq=start_seq, first_seq=first, limit_seq=limit)
-    narrowed = plan(disk, files, DATA, snapshot).narrowed(between)
+    narrowed = plan(disk, files, DATA, snapshot, between=numbers).narrowed(between)
     planned = plan(disk, files, DATA, snapshot, between=between)
     assert [narrowed.block(number)[1] for number in range(len(narrowed))] == [
         planned.block(number)[1] for number in range(len(planned))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.segment.format import decode_identity
-from rrd.segment.walk import ReadAhead
-from tests.segment.samples import Sample, any_samples
+from rrd.segment.format import BlockDraft, decode_identity
+from rrd.segment.walk import HEADERS_BYTES, ReadAhead
+from tests.segment.samples import EMPTY, Sample, any_samples, sample
 
 DATA = bytes(range(256)) * 4
 
@@ -61,3 +64,26 @@ def test_headers_are_those_of_the_blocks_up_to_the_first_that_is_not_whole(
     assert [header.offset for header in headers if header is not None] == whole[:-1]
     assert len(headers) == len(whole) - 1
     assert last is None
+
+
+@pytest.mark.parametrize(("pad", "reads_max", "share_max"), [(400, 12, 1.01), (60_000, 100, 0.55)])
+def test_headers_close_together_take_few_reads_and_others_little_of_the_file(
+    pad: int, reads_max: int, share_max: float
+) -> None:
+    chance = random.Random(1)
+    count = 3000 if pad < 1000 else 100
+    made = sample(*(padded(chance.randbytes(pad // 2).hex()) for _ in range(count)))
+    found = decode_identity(made.data)
+    assert found is not None
+    read = Counted(made.data)
+    file = ReadAhead(read, len(made.data), ahead=HEADERS_BYTES)
+    headers = list(file.headers(found[1], bytes.fromhex(found[0].salt)))
+    assert None not in headers
+    assert len(headers) == count
+    assert len(read.reads) <= reads_max
+    assert sum(size for _, size in read.reads) <= share_max * len(made.data)
+    assert max(size for _, size in read.reads) <= 256 << 10
+
+
+def padded(text: str) -> BlockDraft:
+    return EMPTY._replace(event_count=1, payload=b'{"type":3,"timestamp":0,"data":"%s"}\n' % text.encode())
