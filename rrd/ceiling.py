@@ -43,6 +43,10 @@ _STREAMS_BYTES = 20 * MIB
 _SOCKET_BYTES = 96 << 10
 _REQUEST_BYTES = 48 << 10
 """Head, buffers of the connection, and what each may hold uncounted (``http.hold.FREE_BYTES``)."""
+_WATCHER_BYTES = 240 << 10
+"""A request's, a frame, and what waits for its taker (``http.follow``). Blocks are read by turns."""
+_RECENT_BYTES = 8 * MIB
+"""The newest blocks of recordings that are watched (``recordings.followers.RECENT_BYTES_MAX``)."""
 _RECORDING_BYTES = 4 << 10
 
 _BUFFERS_SHARE = 0.6
@@ -53,7 +57,12 @@ _BUFFERS = {
     "object_cache_bytes_max": 0,
 }
 """Settings in bytes, each with the least that it may be."""
-_COUNTS = {"sockets_max": _SOCKET_BYTES, "requests_max": _REQUEST_BYTES, "recordings_max": _RECORDING_BYTES}
+_COUNTS = {
+    "sockets_max": _SOCKET_BYTES,
+    "requests_max": _REQUEST_BYTES,
+    "watchers_max": _WATCHER_BYTES,
+    "recordings_max": _RECORDING_BYTES,
+}
 """Settings that count, each with what one takes."""
 
 
@@ -72,6 +81,7 @@ def plan(config: Config, *, machine_bytes: int, threads: int) -> Ceiling:
     """
     memory_max = config.memory_max or max(MEMORY_MIN_BYTES, int(machine_bytes * _MACHINE_SHARE))
     fixed = {"base": _BASE_BYTES, "decoding": threads * _STEP_BYTES, "streams": _STREAMS_BYTES}
+    fixed["recent blocks"] = _RECENT_BYTES
     left = max(0, memory_max - sum(fixed.values()))
     buffers = {name: getattr(config, name) for name in _BUFFERS}
     counts = {name: getattr(config, name) * each for name, each in _COUNTS.items()}

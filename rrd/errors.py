@@ -27,6 +27,7 @@
     │   ├── DataDirGone          503  the data directory is not the one that was opened
     │   ├── TooManySockets       503
     │   ├── TooManyRecordings    503  as many are open as may be (``recordings.registry``)
+    │   ├── TooManyWatchers      503  as many watch as may (``recordings.followers``)
     │   ├── TooManyRequests      503  as many are under way as may be (``shares.admission``)
     │   ├── TooManyReads         503  answers take all the memory for answers (``http.reading``)
     │   ├── TooMuchUnfinished    503  what is unfinished takes all its memory (``http.budget``)

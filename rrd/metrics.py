@@ -98,6 +98,10 @@ LABELS_MAX = 500
 SOCKETS_OPEN = Gauge("rrd_open_sockets", "WebSockets that are open")
 LINES_RECEIVED = Counter("rrd_received_lines_total", "Lines that were decoded, events and others")
 BYTES_RECEIVED = Counter("rrd_received_bytes_total", "Bytes of these lines, decoded")
+WATCHERS_OPEN = Gauge("rrd_open_watchers", "Readers that follow a recording as it grows")
+WATCHES_ENDED = LabelledCounter(
+    "rrd_ended_watches_total", "reason", "Streams to these that have ended, overruns too"
+)
 REFUSALS = LabelledCounter("rrd_refusals_total", "code", "Requests and sockets that were refused")
 
 # Storing

@@ -49,6 +49,7 @@ TESTED_TOGETHER = {
     "http/test_replays.py": "http/composing",
     "http/test_reads_of_damage.py": "http/damage playback/salvage",
     "http/test_hostile.py": "http/connection http/server",
+    "http/test_watch.py": "http/outlet",
     "http/test_untaken_lists.py": "http/pieces",
     "http/test_ingest_ws.py": "http/socket_ingest",
     "http/test_budget.py": "http/hold",

@@ -48,6 +48,7 @@ ROWS = (
     Entry(13, "steady load", "bench.rows.steady"),
     Entry(14, "an honest sender beside attacks", "bench.rows.neighbours"),
     Entry(15, "sockets that idle after a large event", "bench.rows.idle_sockets", is_late=True),
+    Entry(16, "recordings that are watched live", "bench.rows.follow"),
 )
 
 

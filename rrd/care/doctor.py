@@ -38,6 +38,7 @@ _HINTS = {
     "taker_too_slow": "`answer_bytes_per_s_min`: the client took less of an answer than that",
     "too_large": "the settings `event_bytes_max`, `message_bytes_max` and `body_bytes_max` say how large",
     "too_many_requests": "the setting `requests_max`, of which one sender gets a share",
+    "too_many_watchers": "the settings `watchers_max`, `tenant_watchers_max` and `recording_watchers_max`",
     "too_many_sockets": "the setting `sockets_max`, of which one sender gets a share",
     "too_many_connections": "the limit of open files: LimitNOFILE in the unit, or ulimit -Hn",
     "unauthenticated": "no key, a wrong or a revoked one: see `rrd keys list`",

@@ -96,6 +96,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     memory_max: Annotated[int, Meta(ge=0)] = 0
     sockets_max: Positive = 15_000
     requests_max: Positive = 4_000
+    watchers_max: Positive = 1_000
+    tenant_watchers_max: Quota = 800
+    recording_watchers_max: Positive = 100
     recordings_max: Positive = 50_000
     open_segments_max: Annotated[int, Meta(ge=16)] = 3_000
     held_bytes_max: Annotated[int, Meta(ge=4 * MIB)] = 256 * MIB

@@ -265,6 +265,7 @@ async def watch_keys(services: Services) -> None:
     dropping: set[asyncio.Task[None]] = set()
 
     def drop_revoked() -> None:
+        services.registry.followers.keys_changed()
         task = asyncio.create_task(services.sockets.drop_revoked(services.gate))
         dropping.add(task)
         task.add_done_callback(dropping.discard)

@@ -100,7 +100,8 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
         parts = await make_parts(config, store, stack)
         services = parts.services
         services.connections_max = min(
-            shares.connections_max, config.sockets_max + config.requests_max + _CONNECTIONS_SPARE
+            shares.connections_max,
+            config.sockets_max + config.requests_max + config.watchers_max + _CONNECTIONS_SPARE,
         )
         services.backlog = shares.backlog
         port = await listen(config, services, stack)

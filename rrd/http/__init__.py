@@ -28,6 +28,7 @@
 ``meta``         metadata by itself
 ``events``       a recording's events, and ``ranges`` which of them a query asks for
 ``pages``        its page views, and what happened in it
+``follow``       a recording as it grows: ``watch`` one stream of it, ``outlet`` where that goes out
 ``reads``        recordings, statistics
 ``paged``        a page of them, with a link to the next, and ``cursors`` where that goes on
 ``lookup``       which recording a read is of, and where its blocks are

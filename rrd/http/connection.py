@@ -66,7 +66,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_s", "_head_timer"),
-        *("_is_held_back", "_peer", "_taker", "_turns", "hold", "opening_turns"),
+        *("_is_held_back", "_peer", "_taker", "_turns", "hold", "on_gone", "opening_turns"),
     )
 
     def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -90,6 +90,9 @@ class Connection(RequestHandler):
         self._peer: Who | None = None
         """Who has taken a place for it."""
         self._taker: TakerWatch | None = None
+        self.on_gone: Callable[[], None] | None = None
+        """Called when the client closes its side, and when the connection has ended. It is set by an answer
+        without an end, which sees by itself to clients that are too slow."""
         self._gone: asyncio.Event | None = None
         """Made when the end of the connection is awaited, and set by it."""
         self.hold = Reservation(manager.services.unfinished, self)
@@ -240,6 +243,8 @@ class Connection(RequestHandler):
             self.hold.set_incoming(0)
         if self._gone is not None:
             self._gone.set()
+        if self.on_gone is not None:
+            self.on_gone()
 
     def pause_writing(self) -> None:
         """The client takes less than it is sent: see to it that it takes some."""
@@ -247,6 +252,8 @@ class Connection(RequestHandler):
         server: Any = self._manager
         if server is None or self.transport is None or self._payload_parser is not None:
             return  # What a socket is told waits for no one, and never ends reading.
+        if self.on_gone is not None:
+            return
         bytes_per_s_min = server.services.config.answer_bytes_per_s_min
         if self._taker is None and bytes_per_s_min:
             self._taker = TakerWatch(
@@ -279,6 +286,8 @@ class Connection(RequestHandler):
         self._ended = True
         if not self._upgraded:  # What is behind an upgrade is for the socket, or for ``finish_response``.
             self._framing.end()
+        if self.on_gone is not None:
+            self.on_gone()
         return True
 
     def set_parser(self, parser: Any, *more: Any) -> None:

@@ -18,19 +18,19 @@ from rrd.http.damage import (
     salvaged,
     wants_salvage,
 )
-from rrd.http.lookup import check_that_it_is_there, may_read, planned, store_away, visible
+from rrd.http.follow import follow
+from rrd.http.lookup import check_that_it_is_there, may_read, planned, starting_at, store_away, visible
 from rrd.http.paged import PagedAnswer
 from rrd.http.ranges import Wanted, is_stored_form, wanted_of
-from rrd.http.reading import lane, reader_of, reading
+from rrd.http.reading import reader_of
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import RecordingRow
-from rrd.playback.landmarks import find_start
 from rrd.playback.skew import skew_of_table
 from rrd.playback.table import ALWAYS, Between, PlaybackTable
 from rrd.shares.queue import Who
 
 
-async def get_events(request: web.Request) -> web.StreamResponse:
+async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 - one a form of answer
     """``GET /recordings/{id}/events``: the events of a recording, all or some, as JSON array or NDJSON.
 
     In the order of playback, by timestamp and then arrival: all; ``from=MS`` and ``to=MS``, times in ms since
@@ -48,19 +48,19 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     ``originalTimestamp``; else all is as without it. Order stays; ``from``, ``to`` and ``at`` are by the
     page's clock. Not in pages, and not with ``after``.
 
-    ``form=stored``: as stored, zstd. ``salvage=true``: what is intact of a damaged recording.
+    ``follow=true``: live (``follow``). ``form=stored``: as stored, zstd. ``salvage=true``: what is intact of
+    a damaged recording.
 
     200, or 304 for an ETag in ``If-None-Match``. 400 names the parameter: one out of its bounds, two that
     exclude each other, a cursor that is damaged or another recording's; beside ``at``, ``after`` or a page's
     also an unknown one. 401, 403 by key or signature, 404 without such a recording, 500 if it is damaged, 503
     while the object store is away or too many read.
     """
-    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        raise BadRequest(
-            "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
-        )
+    _refuse_sockets(request)
     services = request.app[SERVICES]
     recording_id, grant = await may_read(request, services)
+    if request.query.get("follow", "false") != "false":
+        return await follow(request, recording_id, grant)
     said, is_stored = wanted_of(request), is_stored_form(request)
     # From before the files are looked up in the index: what is being read is not evicted.
     with services.claims.reading(grant.tenant, recording_id):
@@ -94,6 +94,13 @@ async def get_events(request: web.Request) -> web.StreamResponse:
 def _is_known(request: web.Request, answer: EventsAnswer) -> bool:
     """Tell whether the caller has the answer already (RFC 9110, 13.1.2)."""
     return any(known.value in {answer.tag, "*"} for known in request.if_none_match or ())
+
+
+def _refuse_sockets(request: web.Request) -> None:
+    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        raise BadRequest(
+            "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
+        )
 
 
 class _Asked(NamedTuple):
@@ -170,22 +177,3 @@ class _Asked(NamedTuple):
         if at_ms is None or not self._is_to_be_found:
             return table.narrowed(self.wanted.between) if self.said.by_server_clock else table
         return await starting_at(self.services, self.who, table, at_ms, self.wanted.between)
-
-
-async def starting_at(
-    services: Services, who: Who, table: PlaybackTable, at_ms: float, between: Between
-) -> PlaybackTable:
-    """Return the part of a recording's table that a replay from a time needs, within ``between``.
-
-    Without any snapshot that is all of ``between``. Raises ``CorruptSegment``, ``OSError``, ``StoreAway``.
-    """
-    threads = lane(services, who, is_local=table.is_local)
-
-    def narrow() -> PlaybackTable:
-        start = find_start(table, at_ms)
-        if start is None:
-            return table.narrowed(between)
-        return table.narrowed(between._replace(start=start.timestamp, start_seq=start.seq))
-
-    async with reading(services, who, least=2 * table.largest, most=2 * table.largest):
-        return await asyncio.get_running_loop().run_in_executor(threads, narrow)

@@ -13,10 +13,11 @@ from rrd.access.signing import recording_path
 from rrd.errors import CorruptSegment, NotFound, StoreAway
 from rrd.http.caller import authorize, recording_of
 from rrd.http.problems import problem
-from rrd.http.reading import lane
+from rrd.http.reading import lane, reading
 from rrd.http.services import Services
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
+from rrd.playback.landmarks import find_start
 from rrd.playback.table import Between, PlaybackTable, plan
 from rrd.shares.queue import Who
 from rrd.shelf.holdings import Holdings
@@ -80,6 +81,25 @@ def places(row: RecordingRow) -> list[tuple[int, str]]:
     return [(found.number, found.state) for found in row.segments] + [
         (found.first_number, found.state) for found in row.objects
     ]
+
+
+async def starting_at(
+    services: Services, who: Who, table: PlaybackTable, at_ms: float, between: Between
+) -> PlaybackTable:
+    """Return the part of a recording's table that a replay from a time needs, within ``between``.
+
+    Without any snapshot that is all of ``between``. Raises ``CorruptSegment``, ``OSError``, ``StoreAway``.
+    """
+    threads = lane(services, who, is_local=table.is_local)
+
+    def narrow() -> PlaybackTable:
+        start = find_start(table, at_ms)
+        if start is None:
+            return table.narrowed(between)
+        return table.narrowed(between._replace(start=start.timestamp, start_seq=start.seq))
+
+    async with reading(services, who, least=2 * table.largest, most=2 * table.largest):
+        return await asyncio.get_running_loop().run_in_executor(threads, narrow)
 
 
 def store_away(recording_id: str, error: StoreAway) -> web.Response:

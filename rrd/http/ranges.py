@@ -23,7 +23,7 @@ PAGE_BYTES_MIN, PAGE_BYTES_MAX = 64 << 10, 16 << 20
 _RANGE = ("from", "to")
 _PAGING = ("limit", "maxBytes", "cursor")
 _NEW = frozenset({*_PAGING, "at", "after", "clock"})
-_KNOWN = KEY_PARAMETERS | _NEW | {*_RANGE, "form", "salvage"}
+_KNOWN = KEY_PARAMETERS | _NEW | {*_RANGE, "form", "salvage", "follow"}
 """What may stand beside one of ``_NEW``. Without any of these, what is not known is passed over."""
 
 _TIME = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,9})?")
@@ -117,7 +117,7 @@ def wanted_of(request: web.Request) -> Wanted:
     by_server_clock = _by_server_clock(request)
     if "after" in query:
         return _after(request, paging)
-    at = _time(request, "at")
+    at = time_of(request, "at")
     if at is not None and "from" in query:
         raise BadRequest("at says where it begins: leave from out", parameter="from")
     if at is not None and at > between.limit:
@@ -149,14 +149,15 @@ def _after(request: web.Request, paging: Paging | None) -> Wanted:
 
 def between_of(request: web.Request) -> Between:
     """Return the range of time that ``from`` and ``to`` ask for. Raises ``BadRequest``."""
-    start, limit = _time(request, "from"), _time(request, "to")
+    start, limit = time_of(request, "from"), time_of(request, "to")
     between = Between(-inf if start is None else start, inf if limit is None else limit)
     if between.start > between.limit:
         raise BadRequest("from must not be later than to", parameter="from")
     return between
 
 
-def _time(request: web.Request, name: str) -> float | None:
+def time_of(request: web.Request, name: str) -> float | None:
+    """Return the time, ms since the epoch, that a parameter says; None without it. Raises ``BadRequest``."""
     text = request.query.get(name)
     if text is None:
         return None

@@ -51,6 +51,22 @@ class UnderWay:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchBounds:
+    """Of ``follow=true``, in seconds."""
+
+    ping_s: float = 15.0
+    """Proxies take what is silent for a minute for dead."""
+    idle_s: float = 60.0
+    """After so long without an event the watcher is told."""
+    closed_s: float = 5.0
+    """How long late events are waited for once the page has said that the recording is over."""
+    patience_s: float = 30.0
+    """How long a watcher may take nothing of what waits for it."""
+    end_s: float = 5.0
+    """How long it may take to take the end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """What no setting names. Tests give others."""
 
@@ -69,6 +85,7 @@ class Bounds:
     """How long a stop waits for requests under way."""
     cut_off_wait_s: float = 2.0
     """And then, for what came of their bodies to be stored."""
+    watch: WatchBounds = field(default_factory=WatchBounds)
 
 
 @dataclass(slots=True)
@@ -119,6 +136,7 @@ class Services:
         """Let requests that wait for the start be refused: it stops before it was ready."""
         self.is_stopping = True
         self.ready.set()
+        self.registry.followers.stop()
 
 
 SERVICES = web.AppKey("services", Services)

@@ -14,6 +14,7 @@
 ``retime``  events moved in time, their other bytes untouched; pure
 ``replay``  a composed replay: chunks for a response
 ``stream``  all of it together: chunks for a response
+``frames``  the same as frames of a stream that goes on, and in order of arrival
 ``stored``  the blocks as they stand in the files, for a response too
 ``salvage`` what can be read of a damaged recording
 ``recount`` what happened in it, from its objects' summaries and by counting the rest

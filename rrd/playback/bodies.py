@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from rrd.playback.splice import OWN_RECORDING, OWN_SEQUENCE, Body
-from rrd.segment.format import BlockHeader
+from rrd.segment.format import BlockDraft, BlockHeader
 from rrd.segment.lines import StoredEvent, look_at_lines
 
 _LONG_LINE_BYTES = 2048
@@ -80,13 +80,14 @@ def take_apart(raw: bytes, header: BlockHeader, *, timed: bool) -> Events:
     return events
 
 
-def as_arrived(raw: bytes, header: BlockHeader) -> Events:
+def as_arrived(raw: bytes, header: BlockHeader | BlockDraft) -> Events:
     """Take apart the decoded events of a block in the order in which they arrived, without timestamps.
 
     Takes memory and raises as ``take_apart`` does.
     """
     own = _marks(look_at_lines(raw)) if header.own_ids else None
-    return Events(_split(raw, header), range(header.first_seq, header.limit_seq), own, ())
+    seqs = range(header.first_seq, header.first_seq + header.event_count)
+    return Events(_split(raw, header), seqs, own, ())
 
 
 def is_plain(header: BlockHeader) -> bool:
@@ -118,12 +119,12 @@ def view(raw: bytearray, header: BlockHeader) -> Events:
     return Events(bodies, range(header.first_seq, header.limit_seq), None, ())
 
 
-def _check_count(count: int, header: BlockHeader) -> None:
+def _check_count(count: int, header: BlockHeader | BlockDraft) -> None:
     if count != header.event_count:
         raise ValueError(f"{count} lines where the header says {header.event_count}")
 
 
-def _split(raw: bytes, header: BlockHeader) -> list[bytes]:
+def _split(raw: bytes, header: BlockHeader | BlockDraft) -> list[bytes]:
     if len(raw) < header.event_count * _LONG_LINE_BYTES:
         bodies = raw.split(b"\n")
         bodies.pop()

@@ -9,5 +9,6 @@
 ``sealer``     segments that are finished, until they are sealed; blocks that the index would not take
 ``writes``     whether writes succeed
 ``registry``   all open recordings: opened, sealed, closed, refused
+``followers``  who is told of each new block
 ``claims``     who is busy with a recording's files
 """

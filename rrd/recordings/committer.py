@@ -27,6 +27,7 @@ from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAwa
 from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
+from rrd.recordings.followers import Followers
 from rrd.recordings.history import History, LineKeys, StaleHistory
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import Sealer
@@ -72,6 +73,7 @@ class Committer:
         clock: Clock,
         sealer: Sealer,
         *,
+        followers: Followers,
         files: Readable | None = None,
     ) -> None:
         """``files``: objects, to be read from worker threads; needed once there are some."""
@@ -81,6 +83,7 @@ class Committer:
         self._index = index
         self._clock = clock
         self._sealer = sealer
+        self._followers = followers
         self._files = files
         self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
         self._group_blocks_max = min(_GROUP_BLOCKS_MAX, config.open_segments_max)
@@ -275,8 +278,9 @@ class Committer:
             self._fail([(recording, work) for recording, work, _ in drafts], error)
             return
         self.writes.succeeded()
-        for (recording, work, _), outcome in zip(drafts, outcomes, strict=True):
+        for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Stored):
+                self._followers.keep(recording.tenant, recording.recording_id, draft)
                 self._settle(recording, work, None)
                 if outcome.size >= self._config.segment_bytes_max:
                     self.finish_segment(recording)

@@ -23,6 +23,7 @@ from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.recordings.committer import Committer
+from rrd.recordings.followers import Followers
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import SEAL_MAX, Sealer
 from rrd.recordings.source import Source, Waiting
@@ -91,8 +92,11 @@ class Registry:
         self._started_at = clock.monotonic()
         self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
         """Segments that were active at the start, until their recordings are opened or they are sealed."""
-        self._sealer = Sealer(index, self._shelf, on_sealed=on_sealed)
-        self.committer = Committer(config, disk, index, clock, self._sealer, files=files)
+        self.followers = Followers(config)
+        self._sealer = Sealer(index, self._shelf, on_sealed=on_sealed, on_indexed=self.followers.indexed)
+        self.committer = Committer(
+            config, disk, index, clock, self._sealer, followers=self.followers, files=files
+        )
 
     async def start(self) -> list[asyncio.Task[None]]:
         """Start committing and sweeping. A task that ends by itself has failed, and the daemon with it."""
@@ -223,6 +227,7 @@ class Registry:
         A source that asks for it after that finds it anew, unless ``is_erased`` says otherwise.
         """
         key = (tenant, recording_id)
+        self.followers.end(tenant, recording_id, "erased")
         while (change := self._opening.get(key) or self._leaving.get(key)) is not None:
             await asyncio.wait([change])
         recording = self._recordings.get(key)
@@ -294,14 +299,9 @@ class Registry:
         if row is None:
             begin()
         recording = Recording(
-            *key,
-            created_ms=self._clock.now_ms(),
-            used_at=self._clock.monotonic(),
-            row=row,
-            limits=self._limits,
-            waiting=self._waiting,
-            wake=self.committer.wake,
-        )
+            *key, created_ms=self._clock.now_ms(), used_at=self._clock.monotonic(), row=row,
+            limits=self._limits, waiting=self._waiting, wake=self.committer.wake,
+        )  # fmt: skip
         self._left_active.pop(key, None)
         active = [segment for segment in row.segments if segment.state == "active"] if row else []
         if row is not None and active:

@@ -27,11 +27,22 @@ logger = logging.getLogger(__name__)
 class Sealer:
     """The owner of finished segments. For the event loop only."""
 
-    def __init__(self, index: Index, shelf: Shelf, *, on_sealed: Callable[[], None]) -> None:
-        """``on_sealed`` is called when there are sealed segments that were active before."""
+    def __init__(
+        self,
+        index: Index,
+        shelf: Shelf,
+        *,
+        on_sealed: Callable[[], None],
+        on_indexed: Callable[[Sequence[Commit]], None],
+    ) -> None:
+        """``on_sealed`` is called when there are sealed segments that were active before.
+
+        ``on_indexed`` is called with blocks that the index has taken.
+        """
         self._index = index
         self._shelf = shelf
         self._on_sealed = on_sealed
+        self._on_indexed = on_indexed
         self._unindexed: list[Commit] = []
         self._indexing = asyncio.Lock()
         self._finished: dict[SegmentName, int] = {}
@@ -49,6 +60,7 @@ class Sealer:
                 metrics.BLOCKS_STORED.add(len(self._unindexed))
                 metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
                 metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
+                self._on_indexed(self._unindexed)
                 self._unindexed = []
 
     def finish(self, segments: Mapping[SegmentName, int]) -> None:

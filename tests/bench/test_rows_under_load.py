@@ -7,7 +7,7 @@ import math
 import pytest
 
 from bench.result import Options, Row
-from bench.rows import durability, idle_sockets, large_event, many_sockets, neighbours, steady
+from bench.rows import durability, follow, idle_sockets, large_event, many_sockets, neighbours, steady
 
 SMOKE = Options("smoke")
 
@@ -39,6 +39,7 @@ def test_without_its_library_the_row_on_syncs_says_what_to_install(monkeypatch: 
         many_sockets.measure_deflate,
         neighbours.measure,
         idle_sockets.measure,
+        follow.measure,
     ],
     ids=lambda m: m.__module__,
 )

@@ -14,8 +14,10 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.harness import DEADLINE_S, ROOT, running
+from rrd.http.services import Bounds, WatchBounds
+from tests.harness import DEADLINE_S, ROOT, running, until
 from tests.http.api import Api, visiting
+from tests.http.watchers import watching
 from tests.ports import free_port
 from tests.proxies.proxy_lab import Caddy, Nginx, Proxy, replaced, unavailable
 from tests.samples import meta_event, ndjson, new_id, some_events
@@ -186,3 +188,23 @@ async def test_no_proxy_writes_an_address_or_a_token_whatever_goes_wrong(
     for path, text in logs.items():
         assert token not in text, path
         assert VISITOR not in text, path
+
+
+async def test_what_is_followed_arrives_as_it_comes(served: Served) -> None:
+    """No proxy gathers it: the history at once, each event when it is stored, and pings."""
+    daemon = served.api.daemon
+    daemon.services.bounds = Bounds(watch=WatchBounds(ping_s=0.3))
+    recording_id = new_id()
+    assert await served.post(recording_id, ndjson(some_events(1))) == 200
+    async with watching(served.proxy.url, recording_id, served.api.key) as watcher:
+        assert watcher.headers["Content-Type"] == "text/event-stream"
+        assert await watcher.has(1) == [1]
+        await until(lambda: len(watcher.parser.comments) >= 3, what="pings")
+        for number in range(1, 4):
+            assert (
+                await served.post(recording_id, ndjson(some_events(1, start=1_800_000_000_000 + number)))
+                == 200
+            )
+            assert (await watcher.has(1 + number))[-1] == 1 + number
+    # The proxy passes on that its client is gone.
+    await until(lambda: len(daemon.services.registry.followers) == 0, what="the watcher to leave")
