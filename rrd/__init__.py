@@ -8,7 +8,7 @@ The way of an event, and where to read about each step::
     body   ─▶ http.ingest_post ─chunk─▶      "                                       │
                                                    rollup: write, sync, publish, delete
                                                                                      ▼
-    reader ◀─ http.reads ◀─ playback (order, splice, stream; stored) ◀─ segment.reader ◀─ segments, objects
+    reader ◀─ http.events ◀─ playback (order, splice, stream; stored) ◀─ segment.reader ◀─ segments, objects
 
 Modules, the lowest layer first; a layer imports only from lines before its own, and the
 packages of line 3 never import each other (``tests/test_layers.py`` holds it):

@@ -45,7 +45,7 @@ TESTED_TOGETHER = {
     "test_daemon.py": "daemon/assembly",
     "http/test_health.py": "http/app http/services",
     "http/test_readiness.py": "recordings/writes",
-    "http/test_http_reads.py": "http/answer http/reading playback/need",
+    "http/test_http_reads.py": "http/answer http/events http/lookup http/ranges http/reading playback/need",
     "http/test_reads_of_damage.py": "http/damage playback/salvage",
     "http/test_hostile.py": "http/connection http/server",
     "http/test_untaken_lists.py": "http/pieces",

@@ -26,7 +26,9 @@
 ``deflate``      permessage-deflate, and ``streams`` how many of it are open
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
-``reads``        events, recordings, statistics
+``events``       a recording's events, and ``ranges`` which of them a query asks for
+``reads``        recordings, statistics
+``lookup``       which recording a read is of, and where its blocks are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
 ``link_host``    under which names presigned links are handed out

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from rrd.errors import DiskFull
+from rrd.http.events import get_events
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
 from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
-from rrd.http.reads import get_events, get_recording, get_statistics, list_recordings
+from rrd.http.reads import get_recording, get_statistics, list_recordings
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import unclaim

@@ -1,14 +1,9 @@
-"""Reading: a recording's events and metadata, the list of recordings, statistics."""
+"""Reading: a recording's metadata, the list of recordings, statistics."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import re
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
-from functools import partial
-from math import inf
 from urllib.parse import quote
 
 import orjson
@@ -16,157 +11,28 @@ from aiohttp import hdrs, web
 
 from rrd.access.gate import Grant
 from rrd.access.signing import RECORDINGS_PATH, STATISTICS_PATH, recording_path, sign
-from rrd.errors import BadRequest, CorruptSegment, NotAcceptable, NotFound, StoreAway
-from rrd.http.answer import STORED_ENCODING, EventsAnswer
-from rrd.http.caller import authorize, recording_of
-from rrd.http.damage import (
-    MISSING_HEADER,
-    check_all,
-    is_damage,
-    log_damage,
-    refusal,
-    salvaged,
-    wants_salvage,
-)
+from rrd.errors import BadRequest
+from rrd.http.caller import authorize
 from rrd.http.filters import KEY_PARAMETERS, filters_of, refuse_filters
 from rrd.http.link_host import check_link_host
-from rrd.http.negotiate import accepts
+from rrd.http.lookup import may_read, visible
 from rrd.http.pieces import ANSWER_BYTES, PIECE_BYTES, send_json
-from rrd.http.problems import json_response, problem
-from rrd.http.reading import lane, reader_of, reading
+from rrd.http.problems import json_response
+from rrd.http.reading import reader_of, reading
 from rrd.http.services import SERVICES, Services
-from rrd.index.rows import ListedRecording, RecordingRow
-from rrd.log import emit
-from rrd.playback.table import Between, PlaybackTable, plan
-from rrd.shares.queue import Who
-from rrd.shelf.holdings import Holdings
-
-logger = logging.getLogger(__name__)
+from rrd.index.rows import ListedRecording
 
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 50, 100
 _OFFSET_MAX = 2**31
 _SIGNED_URL_LIFETIME_S = 3600
 _LIST_PARAMETERS = KEY_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
-_TIME = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,9})?")
-_RETRY_AFTER_S = "10"
-
-
-async def get_events(request: web.Request) -> web.StreamResponse:
-    """``GET /recordings/{id}/events``: a replayer's order, all or a range of time, or as stored."""
-    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        raise BadRequest(
-            "events are sent over /events/ws or by POST, not over this path", code="not_a_socket_path"
-        )
-    services = request.app[SERVICES]
-    recording_id, grant = await _may_read(request, services)
-    between, is_stored = _between(request), _is_stored(request)
-    # From before the files are looked up in the index: what is being read is not evicted.
-    with services.claims.reading(grant.tenant, recording_id):
-        row = await _visible(services, grant, recording_id)
-        who = reader_of(grant)
-        answer = EventsAnswer(request, who, row, between, is_stored=is_stored)
-        may_salvage = wants_salvage(request, services)
-        if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
-            return web.Response(status=304, headers=answer.headers)
-        try:
-            table = await _plan(services, who, row, between)
-            if may_salvage:
-                await check_all(services, who, table)
-                answer.headers[MISSING_HEADER] = "0"
-            return await answer.send(table)
-        except StoreAway as error:
-            return _store_away(recording_id, error)
-        except (CorruptSegment, OSError) as error:
-            row = await _check_that_it_is_there(services, row)
-            if not is_damage(error):
-                raise
-            damage = error
-        try:
-            found = await salvaged(services, who, row, between)
-            if not may_salvage:
-                return refusal(row, found, damage)
-            log_damage(row, found, damage)
-            answer = EventsAnswer(
-                request, who, row, between, is_stored=is_stored, missing_events=found.missing_events
-            )
-            return await answer.send(found.table)
-        except StoreAway as error:
-            return _store_away(recording_id, error)
-
-
-def _store_away(recording_id: str, error: StoreAway) -> web.Response:
-    emit(logger, logging.WARNING, "object_store_away", recording=recording_id, error=error)
-    response = problem(error.status, error.code, "the object store that has these events is away")
-    response.headers[hdrs.RETRY_AFTER] = _RETRY_AFTER_S
-    return response
-
-
-async def _check_that_it_is_there(services: Services, row: RecordingRow) -> RecordingRow:
-    """Return what the index says of a recording now. Raises ``NotFound`` if it was erased meanwhile."""
-    fresh = await services.index.recording(row.tenant, row.recording_id)
-    if fresh is None or fresh.row_id != row.row_id:
-        raise NotFound(f"there is no recording {row.recording_id}")
-    return fresh
-
-
-async def _plan(services: Services, who: Who, row: RecordingRow, between: Between) -> PlaybackTable:
-    """Return the table of a recording's blocks, as of ``row`` or later."""
-    while True:
-        holdings = Holdings.of(row)
-        threads = lane(services, who, is_local=holdings.is_local)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                threads,
-                partial(
-                    plan, services.disk, services.files, services.config.data_dir, holdings, between=between
-                ),
-            )
-        except (CorruptSegment, OSError):
-            # Its files may have moved since they were looked up.
-            fresh = await _check_that_it_is_there(services, row)
-            if _places(fresh) == _places(row):
-                raise
-            row = fresh
-
-
-def _places(row: RecordingRow) -> list[tuple[int, str]]:
-    """Return what tells where a recording's files are: it changes a few times in its life."""
-    return [(found.number, found.state) for found in row.segments] + [
-        (found.first_number, found.state) for found in row.objects
-    ]
-
-
-def _between(request: web.Request) -> Between:
-    bounds = []
-    for name, default in (("from", -inf), ("to", inf)):
-        text = request.query.get(name)
-        if text is not None and _TIME.fullmatch(text) is None:
-            raise BadRequest(f"{name} must be a time in ms since the epoch", parameter=name)
-        bounds.append(default if text is None else float(text))
-    if bounds[0] > bounds[1]:
-        raise BadRequest("from must not be later than to", parameter="from")
-    return Between(*bounds)
-
-
-def _is_stored(request: web.Request) -> bool:
-    form = request.query.get("form")
-    if form is None:
-        return False
-    if form != "stored":
-        raise BadRequest("form must be stored, or left out", parameter="form")
-    for name in ("from", "to"):
-        if name in request.query:
-            raise BadRequest(f"form=stored is the whole recording: leave {name} out", parameter=name)
-    if not accepts(request.headers.get(hdrs.ACCEPT_ENCODING), STORED_ENCODING):
-        raise NotAcceptable("form=stored comes as zstd, so Accept-Encoding must name zstd")
-    return True
 
 
 async def get_recording(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}``: its metadata."""
     services = request.app[SERVICES]
-    recording_id, grant = await _may_read(request, services)
-    row = await _visible(services, grant, recording_id)
+    recording_id, grant = await may_read(request, services)
+    row = await visible(services, grant, recording_id)
     shape = request.query.get("shape", services.config.metadata_shape)
     if shape not in {"list", "object"}:
         raise BadRequest("shape must be list or object", parameter="shape")
@@ -185,22 +51,6 @@ async def get_recording(request: web.Request) -> web.StreamResponse:
 
     async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
         return await send_json(request, whole())
-
-
-async def _may_read(request: web.Request, services: Services) -> tuple[str, Grant]:
-    recording_id = recording_of(request, services.config)
-    assert recording_id is not None, "the route has the id in its path"
-    return recording_id, await authorize(
-        request, services, right="read", scope_path=recording_path(recording_id)
-    )
-
-
-async def _visible(services: Services, grant: Grant, recording_id: str) -> RecordingRow:
-    row = await services.index.recording(grant.tenant, recording_id)
-    is_leaving = services.remover.is_leaving(grant.tenant, recording_id)
-    if row is None or not row.visible or is_leaving:
-        raise NotFound(f"there is no recording {recording_id}")
-    return row
 
 
 async def list_recordings(request: web.Request) -> web.StreamResponse:
