@@ -13,6 +13,7 @@ from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
 from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
 from rrd.http.reads import get_recording, get_statistics, list_recordings
+from rrd.http.recorder import get_recorder
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import unclaim
@@ -26,6 +27,8 @@ def make_app(services: Services) -> web.Application:
     router = app.router
     router.add_get("/-/healthy", _healthy)
     router.add_get("/-/ready", _ready)
+    for path in ("/record.js", "/browser-client.umd.cjs"):
+        router.add_get(path, get_recorder)
     router.add_get("/recordings", list_recordings)
     router.add_delete("/recordings", delete_recordings)
     router.add_get("/statistics", get_statistics)
