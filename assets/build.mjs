@@ -75,6 +75,7 @@ const built = {
   'record.js.gz': gzipSync(recorder, { level: 9 }),
   'replay.js': forPage('the replayer', (await licenses('replayer')) + (await published('replayer'))),
   'player.js': forPage('the player', player),
+  'body.html': await read('export/body.html'),
   'page.css': (await published('style')) + (await read('export/page.css')),
 };
 

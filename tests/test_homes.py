@@ -47,6 +47,7 @@ TESTED_TOGETHER = {
     "http/test_readiness.py": "recordings/writes",
     "http/test_http_reads.py": "http/answer http/events http/lookup http/ranges http/reading playback/need",
     "http/test_reads_of_damage.py": "http/damage playback/salvage",
+    "http/test_export.py": "exchange/page",
     "http/test_hostile.py": "http/connection http/server",
     "http/test_untaken_lists.py": "http/pieces",
     "http/test_ingest_ws.py": "http/socket_ingest",

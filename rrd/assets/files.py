@@ -31,6 +31,7 @@ class Assets(NamedTuple):
     recorder: dict[str, bytes]
     replayer: bytes
     player: bytes
+    body: bytes
     style: bytes
     tag: str
     """Changes with any of them."""
@@ -53,6 +54,7 @@ def load_assets(directory: str = BUILT) -> Assets:
             },
             replayer=read["replay.js"],
             player=read["player.js"],
+            body=read["body.html"],
             style=read["page.css"],
             tag=hashlib.sha256("".join(sorted(manifest.values())).encode()).hexdigest()[:16],
         )

@@ -31,6 +31,7 @@
 ``lookup``       which recording a read is of, and where its blocks are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
+``export``       a recording as a page that replays it
 ``recorder``     the script that pages load
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing

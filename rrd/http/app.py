@@ -8,6 +8,7 @@ from aiohttp import web
 
 from rrd.errors import DiskFull
 from rrd.http.events import get_events
+from rrd.http.export import get_export, get_preview
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
@@ -52,6 +53,8 @@ def make_app(services: Services) -> web.Application:
     router.add_post("/recordings/{recording:[^/]+}/events", ingest_post)
     router.add_get("/recordings/{recording:[^/]+}/events/ws", ingest_ws, allow_head=False)
     router.add_get("/recordings/{recording:[^/]+}/events", get_events)
+    router.add_get("/recordings/{recording:[^/]+}/export.html", get_export)
+    router.add_get("/recordings/{recording:[^/]+}/preview", get_preview)
     router.add_post("/recordings/{recording:[^/]+}/meta", post_metadata)
     return app
 

@@ -1,9 +1,9 @@
 """The recorder script, for pages to load from here: no key, no cookie, the same for all.
 
 ``GET /record.js`` (also ``/browser-client.umd.cjs``) and HEAD: the published ``@rrweb/browser-client``
-between a prologue and an epilogue of ours. ``Accept-Encoding`` chooses br or gzip, both made when rrd was built;
-``If-None-Match`` is answered with 304. No parameters: what stands in the query (``?v=3``) is for the caller's
-caches. 503 ``no_assets`` where rrd was installed without it. Served while rrd starts, too.
+between a prologue and an epilogue of ours. ``Accept-Encoding`` chooses br or gzip, both made when rrd was
+built; ``If-None-Match`` is answered with 304. No parameters: what stands in the query (``?v=3``) is for the
+caller's caches. 503 ``no_assets`` where rrd was installed without it. Served while rrd starts, too.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ PROJECT = ROOT / "assets"
 
 def made(directory: Path) -> str:
     """Write assets of a few bytes, with a manifest, and return where."""
-    names = ("record.js", "record.js.br", "record.js.gz", "replay.js", "player.js", "page.css")
+    names = ("record.js", "record.js.br", "record.js.gz", "replay.js", "player.js", "body.html", "page.css")
     manifest = {}
     for name in names:
         content = f"/* {name} */".encode()
@@ -35,8 +35,8 @@ def test_what_was_built_is_read(tmp_path: Path) -> None:
     assert assets.recorder == {
         "identity": b"/* record.js */", "br": b"/* record.js.br */", "gzip": b"/* record.js.gz */"
     }  # fmt: skip
-    assert (assets.replayer, assets.player, assets.style) == (
-        b"/* replay.js */", b"/* player.js */", b"/* page.css */"
+    assert (assets.replayer, assets.player, assets.body, assets.style) == (
+        b"/* replay.js */", b"/* player.js */", b"/* body.html */", b"/* page.css */"
     )  # fmt: skip
 
 
