@@ -92,7 +92,10 @@ async function* lines() {
     pull(controller) {
       const { value: block, done } = blocks.next();
       if (done) return controller.close();
-      controller.enqueue(Uint8Array.from(atob(block.textContent), (letter) => letter.charCodeAt(0)));
+      const letters = atob(block.textContent);
+      const packed = new Uint8Array(letters.length);
+      for (let index = 0; index < packed.length; index += 1) packed[index] = letters.charCodeAt(index);
+      controller.enqueue(packed);
       block.remove();
     },
   });
