@@ -13,7 +13,7 @@ const sanitized = (() => {
   const SHADOW_HOST = /^(article|aside|blockquote|body|div|footer|h[1-6]|header|main|nav|p|section|span)$/;
   const DROPPED_TAG = /^(script|base|object|embed|applet|frame|frameset|portal|fencedframe|bgsound)$/;
   const DROPPED_ATTRIBUTE =
-    /^(on.*|ping|srcdoc|formaction|action|autofocus|referrerpolicy|attributionsrc|nonce|http-equiv)$/i;
+    /^(on.*|ping|srcdoc|formaction|action|autofocus|referrerpolicy|attributionsrc|nonce|http-equiv|__proto__)$/i;
   const SCRIPT_URL = /^(javascript:|vbscript:|data:text\/html)/i;
   const SIDE_MAX = 20_000; // Pixels of a window: larger ones only take memory.
 
@@ -22,6 +22,7 @@ const sanitized = (() => {
   const tags = new Map();
 
   const isObject = (value) => typeof value === 'object' && value !== null;
+  const isTable = (value) => isObject(value) && !Array.isArray(value);
   const list = (value) => (Array.isArray(value) ? value.filter(isObject) : []);
   const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
   const side = (value) => (isNumber(value) ? Math.min(Math.max(value, 1), SIDE_MAX) : 1);
@@ -49,14 +50,14 @@ const sanitized = (() => {
   }
 
   function isStylesheet(attributes) {
-    const words = String(attributes.rel ?? '').toLowerCase().split(/\s+/).filter(Boolean);
+    const words = (typeof attributes.rel === 'string' ? attributes.rel : '').toLowerCase().split(/\s+/).filter(Boolean);
     return words.includes('stylesheet') && words.every((word) => word === 'stylesheet' || word === 'alternate');
   }
 
   function cleanElement(node) {
     const name = typeof node.tagName === 'string' ? node.tagName : '';
     const tag = name.toLowerCase();
-    const attributes = isObject(node.attributes) ? node.attributes : {};
+    const attributes = isTable(node.attributes) ? node.attributes : {};
     const isOdd = !TAG.test(name) || name in Object.prototype || tag in Object.prototype;
     const isOddSvg = node.isSVG && (name.split(':').length > 2 || /^xml(ns)?:|^xmlns$|:$/.test(tag));
     const isHint = tag === 'link' && !isStylesheet(attributes);
@@ -87,6 +88,8 @@ const sanitized = (() => {
       if (node.type === 0 || node.type === 2) {
         node.childNodes = list(node.childNodes);
         for (const child of node.childNodes) waiting.push(child);
+      } else {
+        delete node.childNodes;
       }
     }
     return root;
@@ -97,7 +100,7 @@ const sanitized = (() => {
     data.texts = list(data.texts).filter(({ value }) => value === null || typeof value === 'string');
     data.adds = list(data.adds).filter(({ node }) => isObject(node));
     for (const { node } of data.adds) cleanNode(node);
-    data.attributes = list(data.attributes).filter((change) => isObject(change.attributes));
+    data.attributes = list(data.attributes).filter((change) => isTable(change.attributes));
     for (const { id, attributes } of data.attributes) {
       cleanAttributes(attributes, tags.get(id) ?? '');
     }
@@ -120,7 +123,10 @@ const sanitized = (() => {
     if (type === 0 || type === 1) return {};
     if (!isObject(data)) return null;
     if (type === 4) return { href: '', width: side(data.width), height: side(data.height) };
-    if (type === 3) return Object.hasOwn(INCREMENTAL, data.source) ? INCREMENTAL[data.source](data) : null;
+    if (type === 3) {
+      const clean = isNumber(data.source) && Object.hasOwn(INCREMENTAL, data.source) && INCREMENTAL[data.source];
+      return clean ? clean(data) : null;
+    }
     if (type !== 2 || !isObject(data.node)) return null;
     const { left, top } = isObject(data.initialOffset) ? data.initialOffset : {};
     const initialOffset = { left: isNumber(left) ? left : 0, top: isNumber(top) ? top : 0 };

@@ -1,10 +1,4 @@
-"""The recorder script, for pages to load from here: no key, no cookie, the same for all.
-
-``GET /record.js`` (also ``/browser-client.umd.cjs``) and HEAD: the published ``@rrweb/browser-client``
-between a prologue and an epilogue of ours. ``Accept-Encoding`` chooses br or gzip, both made when rrd was
-built; ``If-None-Match`` is answered with 304. No parameters: what stands in the query (``?v=3``) is for the
-caller's caches. 503 ``no_assets`` where rrd was installed without it. Served while rrd starts, too.
-"""
+"""The recorder script, for pages to load from here: no key, no cookie, the same for all."""
 
 from __future__ import annotations
 
@@ -22,7 +16,13 @@ _AGE_S = 300
 
 
 async def get_recorder(request: web.Request) -> web.Response:
-    """``GET /record.js``: the script."""
+    """``GET /record.js``, also ``/browser-client.umd.cjs``: the recorder as a script for pages, and HEAD.
+
+    It is the published ``@rrweb/browser-client`` between a prologue and an epilogue of ours. No key, no
+    parameters: what stands in the query (``?v=3``) is for the caller's caches. ``Accept-Encoding`` chooses br
+    or gzip, both made when rrd was built. Answers 200 ``text/javascript``, 304 to ``If-None-Match``; 503
+    ``no_assets`` where rrd was installed without it. Served while rrd starts, too.
+    """
     assets = await asyncio.to_thread(load_assets, request.app[SERVICES].assets_dir)
     encoding = best_of(request.headers.get(hdrs.ACCEPT_ENCODING), ("identity", "br", "gzip"))
     tag = f"{assets.tag}-{encoding}"
