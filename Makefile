@@ -11,10 +11,11 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve test test-slow test-s3 check format lint types bench bench-quick peers caddy lock clean
+.PHONY: help serve assets assets-if-npm test test-slow test-s3 check format lint types bench bench-quick peers caddy lock clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
+	@echo "make assets     build what browsers run, /record.js and the player of exports (needs npm; serve and test do it where npm is)"
 	@echo "make test       run the tests (ARGS='tests/wire -k gzip' to choose)"
 	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs, attacks"
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
@@ -23,10 +24,28 @@ help:
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (ARGS=--upgrade for newer releases)"
 	@echo "make format     put the code into its canonical form"
 
-serve: $(VENV)/installed
+ASSETS := rrd/assets/built/manifest.json
+
+# What browsers run: published packages, by lock file, with our own code around them.
+assets: $(ASSETS)
+
+$(ASSETS): assets/node_modules/.package-lock.json assets/build.mjs $(wildcard assets/recorder/* assets/export/* assets/*.txt)
+	cd assets && node build.mjs
+
+# npm writes this file last.
+assets/node_modules/.package-lock.json: assets/package-lock.json
+	@command -v npm > /dev/null || { echo "make assets needs npm. On Debian: apt-get install npm" >&2; exit 1; }
+	cd assets && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
+	@touch $@
+
+# Without npm, or away from its registry, all of rrd works but /record.js and exports to look at.
+assets-if-npm:
+	@if command -v npm > /dev/null; then $(MAKE) --silent assets || echo "make assets failed: there will be no /record.js" >&2; fi
+
+serve: $(VENV)/installed assets-if-npm
 	@RRD_CONFIG="$$RRD_CONFIG" exec $(BIN)/rrd serve $(ARGS)
 
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev assets-if-npm
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/installed-dev
@@ -69,7 +88,7 @@ lock: $(BIN)/python $(VENV_LOCK)/installed
 	    --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS) pyproject.toml -
 
 clean:
-	rm -rf $(VENV) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_LOCK) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules
+	rm -rf $(VENV) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_LOCK) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

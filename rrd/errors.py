@@ -31,6 +31,7 @@
     │   ├── TooManyRequests      503  as many are under way as may be (``shares.admission``)
     │   ├── TooManyReads         503  answers take all the memory for answers (``http.reading``)
     │   ├── TooMuchUnfinished    503  what is unfinished takes all its memory (``http.budget``)
+    │   ├── NoAssets             503  made without npm: no scripts for browsers (``assets.files``)
     │   ├── OverQuota            429  a sender's quota is used up (``shares.quotas``)
     │   ├── NotReady             503
     │   └── ShuttingDown         503

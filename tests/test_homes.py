@@ -48,6 +48,7 @@ TESTED_TOGETHER = {
     "http/test_http_reads.py": "http/answer http/events http/lookup http/reading http/writing playback/need",
     "http/test_replays.py": "http/composing",
     "http/test_reads_of_damage.py": "http/damage playback/salvage",
+    "http/test_export.py": "exchange/page",
     "http/test_hostile.py": "http/connection http/server",
     "http/test_watch.py": "http/outlet",
     "http/test_untaken_lists.py": "http/pieces",

@@ -30,6 +30,13 @@ def register(commands: common.Commands) -> None:
         default="ndjson",
         help="lines (the default); an array, or an object of arrays by id; a directory with two files each",
     )
+    parser.add_argument(
+        "--html",
+        dest="format",
+        action="store_const",
+        const="html",
+        help="a page that replays one recording in any browser, without a network",
+    )
     parser.add_argument("--output", default="-", metavar="PATH", help="file or directory; - is stdout")
     parser.add_argument(
         "--from", dest="start", type=_time, default=-inf, metavar="MS", help="events from then on"
@@ -56,7 +63,7 @@ def register(commands: common.Commands) -> None:
 
 def _export(args: argparse.Namespace) -> int:
     from rrd.exchange.export import Selection, run_export  # noqa: PLC0415
-    from rrd.exchange.targets import DirectoryTarget, StreamTarget, Target  # noqa: PLC0415
+    from rrd.exchange.targets import DirectoryTarget, PageTarget, StreamTarget, Target  # noqa: PLC0415
     from rrd.playback.table import Between  # noqa: PLC0415
     from rrd.progress import Progress  # noqa: PLC0415
 
@@ -72,6 +79,8 @@ def _export(args: argparse.Namespace) -> int:
         target: Target
         if args.format == "dir":
             target = DirectoryTarget(args.output, progress, resume=args.resume)
+        elif args.format == "html":
+            target = PageTarget(args.output, progress)
         else:
             target = StreamTarget(args.output, progress, is_json=args.format == "json", is_one=wanted.is_one)
         outcome = common.run_to_end(
@@ -95,6 +104,8 @@ def _export(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     if sum((bool(args.recordings), args.all, bool(args.meta))) != 1:
         raise BadRequest("say which recordings: their ids, or --meta KEY=VALUE, or --all")
+    if args.format == "html" and (len(args.recordings) != 1 or args.with_ids):
+        raise BadRequest("a page replays one recording: use --html RECORDING, without --with-ids")
     if args.format == "dir" and args.output == "-":
         raise BadRequest("a directory can't go to stdout. Use --output DIR")
     if args.format != "dir" and os.path.isdir(args.output):

@@ -106,6 +106,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     recording_buffer_bytes_max: Annotated[int, Meta(ge=64 * KIB)] = 8 * MIB
     read_bytes_max: Annotated[int, Meta(ge=MIB)] = 256 * MIB
     replay_recordings_max: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    html_export_bytes_max: Annotated[int, Meta(ge=MIB, le=GIB)] = 50 * MIB
     answer_bytes_per_s_min: Annotated[int, Meta(ge=0)] = 16 * KIB
     commit_stall_max_s: Annotated[int, Meta(ge=0)] = 300
     ping_interval_s: Annotated[int, Meta(ge=1)] = 25

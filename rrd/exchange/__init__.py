@@ -4,6 +4,7 @@
 ``lines.py``      a recording's events as lines, just as their senders wrote them
 ``export.py``     which recordings are wanted, each ready to be read
 ``targets.py``    where they go: a stream, or a directory
+``page.py``       a recording as a page that replays it
 ``sidecar.py``    what such a directory says about each recording
 ``files.py``      which files an import reads
 ``archives.py``   zip and tar files → the files in them

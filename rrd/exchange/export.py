@@ -5,6 +5,7 @@
             them apart
 ``json``    an array of events, or an object of such arrays by recording id. White space around an
             event, such as a carriage return, can't be told from the array's when it is read again
+``html``    a page that replays one recording (``page``)
 ``dir``     ``{tenant}/{recordingId}.ndjson.zst`` and beside it ``….meta.json``, for each recording
 ==========  ======================================================================================
 
@@ -23,10 +24,12 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
+from rrd.assets.files import load_assets
 from rrd.config import Config
 from rrd.disk.disk import OsDisk
 from rrd.errors import BadRequest, CorruptSegment, NotFound, RrdError
 from rrd.exchange.lines import read_lines
+from rrd.exchange.page import check_page_size, export_page
 from rrd.exchange.sidecar import MetadataValue, metadata_of
 from rrd.exchange.targets import ExportStopped, Target
 from rrd.index.contract import Index
@@ -244,10 +247,24 @@ class _Recorded:
             table = self._table()
             yield from read_lines(table, ids=self._ids, bytes_max=self._config.read_bytes_max // 4)
         except OSError as error:
-            # An error of the disk that it is read from; what is written to has errors of its own.
-            raise CorruptSegment(
-                f"can't be read: {error.strerror}", path=error.filename or self.recording_id, offset=0
-            ) from error
+            raise self._unreadable(error) from error
+
+    def page(self) -> Iterator[bytes]:
+        """Yield a page that replays it. Blocking. Raises as ``lines``; ``BadRequest`` if it is too long."""
+        try:
+            table, bytes_max = self._table(), self._config.read_bytes_max // 4
+            check_page_size(table, bytes_max=bytes_max, limit=self._config.html_export_bytes_max)
+            yield from export_page(
+                table, load_assets(), bytes_max=bytes_max, missing_events=self.missing_events
+            )
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> CorruptSegment:
+        # An error of the disk that it is read from; what is written to has errors of its own.
+        return CorruptSegment(
+            f"can't be read: {error.strerror}", path=error.filename or self.recording_id, offset=0
+        )
 
     def _table(self) -> PlaybackTable:
         data_dir = self._config.data_dir

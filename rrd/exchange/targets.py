@@ -55,6 +55,10 @@ class Recorded(Protocol):
         """Yield its lines without their LFs. Blocking; raises ``RrdError``."""
         ...
 
+    def page(self) -> Iterator[bytes]:
+        """Yield a page that replays it. Blocking; raises ``RrdError``."""
+        ...
+
 
 class Written(NamedTuple):
     events: int
@@ -163,6 +167,20 @@ class StreamTarget(Target):
         if not self._is_stdout:
             self._output.close()
             files.remove(self._part)
+
+
+class PageTarget(StreamTarget):
+    """A page that replays one recording."""
+
+    def __init__(self, path: str, progress: Progress) -> None:
+        super().__init__(path, progress, is_json=False, is_one=True)
+
+    def _write(self, recorded: Recorded, output: IO[bytes], between: bytes, end: bytes) -> Written:
+        for chunk in recorded.page():
+            if self._stopping.is_set():
+                raise ExportStopped
+            output.write(chunk)
+        return Written(recorded.stored_events, recorded.raw_bytes)
 
 
 class DirectoryTarget(Target):

@@ -38,6 +38,8 @@
 ``replays``      several recordings as one replay, and ``composing`` what it is made of
 ``writing``      events on their way out: form, compression, pace
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
+``export``       a recording as a page that replays it
+``recorder``     the script that pages load
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing
 """

@@ -8,12 +8,14 @@ from aiohttp import web
 
 from rrd.errors import DiskFull
 from rrd.http.events import get_events
+from rrd.http.export import get_export, get_preview
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
 from rrd.http.pages import get_pages
 from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
 from rrd.http.reads import get_recording, get_statistics, list_recordings
+from rrd.http.recorder import get_recorder
 from rrd.http.removal import delete_recording, delete_recordings
 from rrd.http.replays import REPLAY_PATH, get_replay, get_replay_of
 from rrd.http.services import SERVICES, Services
@@ -29,6 +31,8 @@ def make_app(services: Services) -> web.Application:
     router = app.router
     router.add_get("/-/healthy", _healthy)
     router.add_get("/-/ready", _ready)
+    for path in ("/record.js", "/browser-client.umd.cjs"):
+        router.add_get(path, get_recorder)
     router.add_get("/recordings", list_recordings)
     router.add_delete("/recordings", delete_recordings)
     router.add_get("/statistics", get_statistics)
@@ -56,6 +60,8 @@ def make_app(services: Services) -> web.Application:
     router.add_post("/recordings/{recording:[^/]+}/events", ingest_post)
     router.add_get("/recordings/{recording:[^/]+}/events/ws", ingest_ws, allow_head=False)
     router.add_get("/recordings/{recording:[^/]+}/events", get_events)
+    router.add_get("/recordings/{recording:[^/]+}/export.html", get_export)
+    router.add_get("/recordings/{recording:[^/]+}/preview", get_preview)
     router.add_post("/recordings/{recording:[^/]+}/meta", post_metadata)
     router.add_get("/recordings/{recording:[^/]+}/pages", get_pages)
     return app

@@ -303,7 +303,7 @@ class Connection(RequestHandler):
         if not self._upgraded:  # What is behind an upgrade that is declined is not parsed yet.
             self._mark_last(resp)
         if not resp.prepared:  # It may be one that no handler of the application has made.
-            add_owed_headers(resp.headers, request.headers.get(hdrs.ORIGIN) or resp.get(ORIGIN))
+            add_owed_headers(resp, request.headers.get(hdrs.ORIGIN) or resp.get(ORIGIN))
         sent, is_reset = await super().finish_response(request, resp, start_time)
         if self._ended:  # An upgrade that was declined has just put what is behind it into ``_framing``.
             self._framing.end()

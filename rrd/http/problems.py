@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from rrd.errors import BadRequest, RrdError, without_frames
 from rrd.http import cors
@@ -25,6 +24,9 @@ _CODE = web.ResponseKey("code", str)
 
 ORIGIN = web.ResponseKey("origin", str)
 """The page's origin, where the request that tells it could not be parsed whole."""
+
+IS_PUBLIC = web.ResponseKey("is_public", bool)
+"""A reply that is the same for all, and says itself what caches and pages may do with it."""
 
 SENDER = web.RequestKey("sender", tuple[str, str | None])
 """Tenant and recording of a request whose sender has the right to write."""
@@ -81,18 +83,21 @@ SERVER_NAME = "rrd"
 
 async def add_shared_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Let the page that asked read the reply. Keys, not origins, say who may; no cookie is ever used."""
-    add_owed_headers(response.headers, request.headers.get(hdrs.ORIGIN))
+    add_owed_headers(response, request.headers.get(hdrs.ORIGIN))
 
 
-def add_owed_headers(headers: CIMultiDict[str], origin: str | None) -> None:
+def add_owed_headers(response: web.StreamResponse, origin: str | None) -> None:
     """Add what each reply owes, whatever made it; what the reply says itself of caching stays.
 
     Replies depend on the key and hold what visitors did: no cache may keep them (RFC 9111, 5.2.2.5), and no
     browser may take them for anything but what they are (https://fetch.spec.whatwg.org/#x-content-type-options-header).
     """
+    headers = response.headers
     headers[hdrs.SERVER] = SERVER_NAME
-    headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     headers["X-Content-Type-Options"] = "nosniff"
+    if response.get(IS_PUBLIC):
+        return
+    headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     cors.add_headers(headers, origin)
     varied = {name.strip().lower() for name in headers.get(hdrs.VARY, "").split(",")}
     if hdrs.AUTHORIZATION.lower() not in varied:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from rrd.access.gate import Gate
+from rrd.assets.files import BUILT
 from rrd.care.refusals import Refusals
 from rrd.clock import Clock
 from rrd.config import Config
@@ -131,6 +132,8 @@ class Services:
     backlog: int = 4096
     """Connections that the kernel holds until they are accepted."""
     bounds: Bounds = field(default_factory=Bounds)
+    assets_dir: str = BUILT
+    """Where that lies which runs in browsers."""
 
     def end_waits(self) -> None:
         """Let requests that wait for the start be refused: it stops before it was ready."""

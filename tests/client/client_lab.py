@@ -258,13 +258,16 @@ class Tab:
         return Seen(**self.do("seen"))
 
     @contextlib.contextmanager
-    def opened(self, *, cookies: dict[str, str], mortal: bool, is_public: bool = False) -> Iterator[Tab]:
+    def opened(
+        self, *, cookies: dict[str, str], mortal: bool, is_public: bool = False, has_profile: bool = False
+    ) -> Iterator[Tab]:
         """The tab while it is open; with ``mortal`` in a browser of its own, for ``do("kill")``.
 
         With ``is_public`` (``mortal`` only) its pages come from the public Internet, as the browser sees it.
+        With ``has_profile`` the browser is no private one: it preconnects.
         """
         jar = [{"name": name, "value": value, "url": self.origin} for name, value in cookies.items()]
-        self.do("open", cookies=jar, mortal=mortal, isPublic=is_public)
+        self.do("open", cookies=jar, mortal=mortal, isPublic=is_public, hasProfile=has_profile)
         try:
             yield self
         finally:

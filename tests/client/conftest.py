@@ -71,9 +71,15 @@ def open_tab(driver: Driver) -> Iterator[OpenTab]:
             cookies: dict[str, str] | None = None,
             mortal: bool = False,
             is_public: bool = False,
+            has_profile: bool = False,
         ) -> Tab:
             tab = Tab(driver, next(names), host)
-            opened = tab.opened(cookies=cookies or {}, mortal=mortal or is_public, is_public=is_public)
+            opened = tab.opened(
+                cookies=cookies or {},
+                mortal=mortal or is_public,
+                is_public=is_public,
+                has_profile=has_profile,
+            )
             return stack.enter_context(opened)
 
         yield open_one

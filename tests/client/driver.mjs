@@ -95,11 +95,14 @@ function watch(page) {
 const commands = {
   // Opens a tab of an empty profile; with `mortal` in a browser of its own, which can be killed. With
   // `isPublic`, which needs that, the browser takes the pages' server for one of the public Internet, from
-  // which a visitor has allowed requests to this machine.
-  async open({ tab, cookies, mortal, isPublic }) {
+  // which a visitor has allowed requests to this machine. With `hasProfile` it is a browser as people have one, with
+  // a profile on the disk: an empty one keeps no preconnect promise.
+  async open({ tab, cookies, mortal, isPublic, hasProfile }) {
     const flags = isPublic ? [`--ip-address-space-overrides=127.0.0.1:${port}=public`] : [];
     const host = mortal ? await chromium.launchServer({ ...launch, args: [...FLAGS, ...flags] }) : null;
-    const context = await (host ? await chromium.connect(host.wsEndpoint()) : browser).newContext();
+    const context = hasProfile
+      ? await chromium.launchPersistentContext('', launch)
+      : await (host ? await chromium.connect(host.wsEndpoint()) : browser).newContext();
     context.setDefaultTimeout(WAIT_MS);
     if (isPublic) await context.grantPermissions(['local-network-access']);
     await context.addCookies(cookies);
@@ -128,6 +131,9 @@ const commands = {
   async wait({ tab, expression }) {
     await tabs.get(tab).page.waitForFunction(expression, null, { polling: 20 });
   },
+
+  // Evaluates an expression in the page, whatever its policy.
+  evaluate: ({ tab, expression }) => tabs.get(tab).page.evaluate(expression),
 
   click: ({ tab, selector }) => tabs.get(tab).page.click(selector),
   type: ({ tab, selector, text }) => tabs.get(tab).page.type(selector, text),

@@ -1,0 +1,5 @@
+  } finally {
+    rrd.leaveTag();
+  }
+  rrd.wrapStart();
+}).call(typeof globalThis === 'object' ? globalThis : window);
