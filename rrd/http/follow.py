@@ -22,7 +22,7 @@ from rrd.http.negotiate import best_of
 from rrd.http.ranges import time_of
 from rrd.http.reading import lane, reader_of, reading
 from rrd.http.services import SERVICES, Services
-from rrd.http.sharing import CLAIM, unclaim
+from rrd.http.sharing import unclaim
 from rrd.http.watch import Joined, Watch
 from rrd.index.rows import RecordingRow
 from rrd.playback.frames import LINES, SERVER_SENT, closes_in
@@ -59,7 +59,6 @@ async def follow(request: web.Request, recording_id: str, grant: Grant) -> web.S
     with services.registry.followers.follow(grant.tenant, recording_id) as follower:
         # A watcher has a place of its own kind, for as long as it stays.
         unclaim(request, services)
-        request.pop(CLAIM, None)
         who = reader_of(grant)
         # From before the files are looked up in the index: what is being read is not evicted.
         with contextlib.ExitStack() as claim:

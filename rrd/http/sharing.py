@@ -49,8 +49,9 @@ def claim(request: web.Request, grant: Grant, address: str, services: Services) 
 
 def unclaim(request: web.Request, services: Services) -> None:
     """Give the place of a request back, if it has one."""
-    if CLAIM in request:
-        services.admission.leave(request[CLAIM], "requests")
+    who = request.pop(CLAIM, None)
+    if who is not None:
+        services.admission.leave(who, "requests")
 
 
 @functools.lru_cache(8192)
