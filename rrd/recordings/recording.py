@@ -212,6 +212,9 @@ class Recording:
             duplicate_count=self._duplicates + work.duplicates,
             metadata=tuple(notes),
             quarantine=tuple(quarantine),
+            types_known=True,
+            has_snapshot=batch.has_snapshot,
+            has_meta=batch.has_meta,
         )
 
     def _fresh(self, over: list[BadPair]) -> list[BadPair]:

@@ -203,4 +203,6 @@ def join(batches: list[Batch]) -> Batch:
         rejected=tuple(bad for batch in batches for bad in batch.rejected),
         limit_line=batches[-1].limit_line,
         closes=any(batch.closes for batch in batches),
+        has_snapshot=any(batch.has_snapshot for batch in with_events),
+        has_meta=any(batch.has_meta for batch in with_events),
     )

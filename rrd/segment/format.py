@@ -50,6 +50,9 @@ SUMMARY_NOTE = b'{"summary":'
 FLAG_ORDERED = 1
 FLAG_OWN_IDS = 2
 FLAG_PAGE_VIEW = 4
+FLAG_TYPES_KNOWN = 8
+FLAG_SNAPSHOT = 16
+FLAG_META = 32
 
 
 class Identity(
@@ -113,6 +116,22 @@ class BlockDraft(NamedTuple):
     duplicate_count: int = 0
     metadata: tuple[MetadataNote, ...] = ()
     quarantine: tuple[QuarantineNote, ...] = ()
+    types_known: bool = False
+    """The next two say what is so."""
+    has_snapshot: bool = False
+    """There is an event of type 2, a FullSnapshot."""
+    has_meta: bool = False
+    """There is an event of type 4, a Meta event."""
+
+    @property
+    def flags(self) -> int:
+        return (
+            FLAG_ORDERED * self.ordered
+            | FLAG_OWN_IDS * self.own_ids
+            | FLAG_TYPES_KNOWN * self.types_known
+            | FLAG_SNAPSHOT * self.has_snapshot
+            | FLAG_META * self.has_meta
+        )
 
     @property
     def extent(self) -> Extent:
@@ -172,6 +191,16 @@ class BlockHeader(NamedTuple):
     def page_view(self) -> bool:
         """The first event is a Meta event. Only objects say so."""
         return bool(self.flags & FLAG_PAGE_VIEW)
+
+    @property
+    def may_have_snapshot(self) -> bool:
+        """An event may be a FullSnapshot: the header says so, or it is from before headers said it."""
+        return self.flags & (FLAG_TYPES_KNOWN | FLAG_SNAPSHOT) != FLAG_TYPES_KNOWN
+
+    @property
+    def may_have_meta(self) -> bool:
+        """An event may be a Meta event, as above."""
+        return self.flags & (FLAG_TYPES_KNOWN | FLAG_META) != FLAG_TYPES_KNOWN
 
     @property
     def notes_offset(self) -> int:
@@ -247,8 +276,7 @@ def encode_block(
     header = BlockHeader(
         offset, payload_crc(notes, data), draft.event_count, draft.first_seq, draft.first_ts, draft.last_ts,
         draft.source, draft.stored_ms, len(data), len(draft.payload), len(notes), len(notes_raw),
-        draft.duplicate_count, len(draft.quarantine),
-        (FLAG_ORDERED if draft.ordered else 0) | (FLAG_OWN_IDS if draft.own_ids else 0),
+        draft.duplicate_count, len(draft.quarantine), draft.flags,
     )  # fmt: skip
     return b"".join((encode_header(header, salt=salt), notes, data))
 

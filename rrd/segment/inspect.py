@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rrd.clock import time_text
 from rrd.disk.disk import Disk, OsDisk
 from rrd.errors import CorruptSegment, SegmentError
-from rrd.segment.format import IDENTITY_MAGIC, SUMMARY_NOTE, BlockHeader, Identity
+from rrd.segment.format import FLAG_SNAPSHOT, IDENTITY_MAGIC, SUMMARY_NOTE, BlockHeader, Identity
 from rrd.segment.reader import read_events, read_last_notes, read_notes
 from rrd.segment.salvage import Patched, salvage
 from rrd.segment.scan import Scan, scan
@@ -172,6 +172,8 @@ def _block(header: BlockHeader) -> str:
         parts[0] += f"no events, next sequenceId {header.first_seq}"
     if header.page_view:
         parts.append("page view")
+    if header.flags & FLAG_SNAPSHOT:
+        parts.append("snapshot")
     # A sender's number is random: 0 is the sign of several, of which only objects know.
     parts.append(f"source {header.source:016x}" if header.source else "several sources")
     parts.append(f"made {time_text(header.stored_ms)}")

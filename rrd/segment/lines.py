@@ -7,6 +7,9 @@ from msgspec import UNSET, UnsetType
 
 from rrd.nesting import outermost, without_lone_surrogates
 
+SNAPSHOT_TYPE = 2
+"""``EventType.FullSnapshot`` of rrweb: the whole page, from which a replayer can begin."""
+
 META_TYPE = 4
 """``EventType.Meta`` of rrweb: a page, its address and its size. With it a page view begins."""
 

@@ -26,9 +26,12 @@ from msgspec import UNSET
 from rrd.disk.disk import Disk
 from rrd.extent import Extent, nothing
 from rrd.segment.format import (
+    FLAG_META,
     FLAG_ORDERED,
     FLAG_OWN_IDS,
     FLAG_PAGE_VIEW,
+    FLAG_SNAPSHOT,
+    FLAG_TYPES_KNOWN,
     HEADER_SIZE,
     BlockHeader,
     Identity,
@@ -36,7 +39,7 @@ from rrd.segment.format import (
     encode_identity,
     payload_crc,
 )
-from rrd.segment.lines import META_TYPE, StoredEvent, look_at_lines
+from rrd.segment.lines import META_TYPE, SNAPSHOT_TYPE, StoredEvent, look_at_lines
 from rrd.segment.run import CheckedBlock, PackInput, read_blocks, read_identities
 from rrd.segment.table import encode_table
 
@@ -138,9 +141,9 @@ class _Draft:
     """A block of the object while it is filled."""
 
     __slots__ = (
-        "duplicate_count", "event_count", "first_seq", "first_ts", "group", "last_ts", "newest_ts", "notes",
-        "notes_size", "ordered", "own_ids", "page_view", "pieces", "quarantine_count", "raw_size", "source",
-        "stored_ms",
+        "duplicate_count", "event_count", "first_seq", "first_ts", "group", "has_meta", "has_snapshot",
+        "last_ts", "newest_ts", "notes", "notes_size", "ordered", "own_ids", "page_view", "pieces",
+        "quarantine_count", "raw_size", "source", "stored_ms",
     )  # fmt: skip
 
     def __init__(self, header: BlockHeader, first_seq: int, group: int | None) -> None:
@@ -152,7 +155,7 @@ class _Draft:
         self.duplicate_count = self.quarantine_count = 0
         self.first_ts, self.last_ts, self.newest_ts = math.inf, -math.inf, -math.inf
         self.ordered = True
-        self.own_ids = self.page_view = False
+        self.own_ids = self.page_view = self.has_meta = self.has_snapshot = False
         self.pieces: list[bytes] = []
         self.notes: list[bytes] = []
 
@@ -171,8 +174,11 @@ class _Draft:
     def count(self, event: StoredEvent, size: int) -> None:
         """Take in one event of ``size`` bytes; its bytes come later, with ``pieces``."""
         timestamp = event.timestamp
-        if self.event_count == 0:
-            self.page_view = event.type == META_TYPE
+        if event.type == META_TYPE:
+            self.has_meta = True
+            self.page_view = self.page_view or self.event_count == 0
+        elif event.type == SNAPSHOT_TYPE:
+            self.has_snapshot = True
         self.event_count += 1
         self.raw_size += size
         self.first_ts = min(self.first_ts, timestamp)
@@ -190,12 +196,20 @@ class _Draft:
         self.last_ts = max(self.last_ts, *times)
         self.ordered = self.ordered and times[0] >= self.newest_ts and times == sorted(times)
         self.newest_ts = times[-1]
+        self.has_snapshot = self.has_snapshot or SNAPSHOT_TYPE in [event.type for event in events]
         self.own_ids = self.own_ids or bool(
             [1 for event in events if event.sequence_id is not UNSET or event.recording_id is not UNSET]
         )
 
     def flags(self) -> int:
-        return FLAG_ORDERED * self.ordered + FLAG_OWN_IDS * self.own_ids + FLAG_PAGE_VIEW * self.page_view
+        return (
+            FLAG_ORDERED * self.ordered
+            + FLAG_OWN_IDS * self.own_ids
+            + FLAG_PAGE_VIEW * self.page_view
+            + FLAG_TYPES_KNOWN
+            + FLAG_SNAPSHOT * self.has_snapshot
+            + FLAG_META * self.has_meta
+        )
 
 
 class _Packer:
@@ -320,7 +334,8 @@ class _Packer:
         self._write_block(
             BlockHeader(
                 self._output.size, payload_crc(notes, b""), 0, self.next_seq, 0.0, 0.0, _SEVERAL_SOURCES,
-                self._extent.stored_ms, 0, 0, len(notes), len(notes_raw), 0, 0, FLAG_ORDERED,
+                self._extent.stored_ms, 0, 0, len(notes), len(notes_raw), 0, 0,
+                FLAG_ORDERED | FLAG_TYPES_KNOWN,
             ),
             notes,
             b"",

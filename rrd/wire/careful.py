@@ -16,7 +16,7 @@ from rrd.wire.forms import BOM
 from rrd.wire.limits import Limits
 from rrd.wire.metadata import BadPair, read_metadata
 from rrd.wire.packed import unpack
-from rrd.wire.parse import CUSTOM, Reason, Refusal, is_utf8, parse, tagged_data
+from rrd.wire.parse import CUSTOM, META, SNAPSHOT, Reason, Refusal, is_utf8, parse, tagged_data
 from rrd.wire.turns import (
     BAD_BYTES_OF_VALUE,
     BAD_VALUE_COST,
@@ -38,6 +38,8 @@ own. What comes behind is set aside in one piece."""
 
 _METADATA_TAG = "recording-meta"
 _CLOSE_TAG = "close-permanent"
+
+_PAGE_TYPES = (SNAPSHOT, META)
 
 _REASONS_OF_WRAPPERS = frozenset({"bad_type", "not_json", "too_deep", "invalid_utf8"})
 """What the parser may say of ``{"events":[…]}``."""
@@ -73,6 +75,8 @@ class Careful:
         self.stamps: list[int | float] = []
         self.metadata: list[MetadataEvent] = []
         self.rejected: list[Rejected] = []
+        self.types: set[int] = set()
+        """Which of those that a page begins with there are among the events kept."""
         self.own_ids = False
         self.closes = False
         self.unpacked_bytes = 0
@@ -139,6 +143,8 @@ class Careful:
             raise Refusal("invalid_utf8")
         self.kept.append(line)
         self.stamps.append(event.timestamp)
+        if event.type in _PAGE_TYPES:
+            self.types.add(event.type)
         self.own_ids = self.own_ids or event.sequenceId is not UNSET or event.recordingId is not UNSET
 
     def _take_document(self, number: int, line: bytes) -> None:

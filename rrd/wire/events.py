@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -22,22 +22,37 @@ from rrd.wire.documents import split_document
 from rrd.wire.forms import begins_document
 from rrd.wire.limits import Limits
 from rrd.wire.lines import numbered_lines
-from rrd.wire.parse import Timestamp, check_utf8
+from rrd.wire.parse import META, SNAPSHOT, Timestamp, check_utf8
 from rrd.wire.turns import QUICK_DOCUMENT_BYTES_MAX, QUICK_LINES_MAX, TakesLong
 
 _Never = Annotated[int, Meta(ge=1, le=0)]
 
 
 class _Plain(msgspec.Struct, gc=False):
-    """An event that needs no second look. Custom events (type 5) may carry metadata."""
+    """An event that needs no second look. Custom events (type 5) may carry metadata.
 
-    type: Literal[0, 1, 2, 3, 4, 6, 7, 8]
+    Those that a page begins with (2, 4) are told of in a block's header. Few are, so that it is cheaper to
+    refuse them than to look at the type of each.
+    """
+
+    type: Literal[0, 1, 3, 6, 7, 8]
     timestamp: Timestamp
     sequenceId: _Never | UnsetType = UNSET  # noqa: N815  # names of the API
     recordingId: _Never | UnsetType = UNSET  # noqa: N815
 
 
+class _PlainOrPage(_Plain, gc=False):
+    """The same, or one that a page begins with."""
+
+    type: Literal[0, 1, 2, 3, 4, 6, 7, 8]  # type: ignore[assignment]
+
+
 _plain = msgspec.json.Decoder(_Plain).decode
+_plain_or_page = msgspec.json.Decoder(_PlainOrPage).decode
+
+_RUN_LINES_MAX = 128
+"""So many lines are parsed once more if there is a page's beginning among them."""
+
 Line = bytes | bytearray | memoryview
 """An event's bytes, without the LF."""
 
@@ -76,6 +91,10 @@ class Batch(NamedTuple):
     """Number of the line after the last."""
     closes: bool = False
     """A ``close-permanent`` event is among the events: the page says that the recording is over."""
+    has_snapshot: bool = False
+    """A FullSnapshot (type 2) is among the events."""
+    has_meta: bool = False
+    """A Meta event (type 4) is among the events."""
 
 
 def check_messages(
@@ -209,17 +228,45 @@ def check_lines(
         # A carriage return before the line feed belongs to the line's end, and never makes another event.
         lines = [bytes(line).rstrip(b"\r") for line in lines]
         payload = b"\n".join((*lines, b""))
+    types: Collection[int] = ()
     try:
         check_utf8(payload)
-        # A call a line: ``decode_lines`` is half as fast again, but to it a line's end is any white space.
-        stamps = [event.timestamp for event in map(_plain, lines)]
+        if len(lines) > _RUN_LINES_MAX:
+            stamps, types = _in_runs(lines)
+        else:
+            try:
+                # A call a line: ``decode_lines`` is half as fast again, but to it a line's end is any space.
+                stamps = [event.timestamp for event in map(_plain, lines)]
+            except msgspec.ValidationError:
+                stamps, types = _in_runs(lines)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return carefully()
     line_bytes_max = max(map(len, lines), default=0)
     if line_bytes_max > limits.event_bytes_max or _has_deep_line(lines, limits.nesting_max, line_bytes_max):
         return carefully()
     limit_line = numbers[-1] + 1 if numbers else first_line + len(lines)
-    return batch_of(payload, stamps, limit_line=limit_line)
+    batch = batch_of(payload, stamps, limit_line=limit_line)
+    if types:
+        return batch._replace(has_snapshot=SNAPSHOT in types, has_meta=META in types)
+    return batch
+
+
+def _in_runs(lines: Sequence[Line]) -> tuple[list[int | float], set[int]]:
+    """Return the timestamps of plain events, and the types of those in runs where a page begins.
+
+    Raises ``msgspec.DecodeError`` if an event is not plain, and ``RecursionError``.
+    """
+    stamps: list[int | float] = []
+    types: set[int] = set()
+    for start in range(0, len(lines), _RUN_LINES_MAX):
+        run = lines[start : start + _RUN_LINES_MAX]
+        try:
+            stamps += [event.timestamp for event in map(_plain, run)]
+        except msgspec.ValidationError:
+            found = list(map(_plain_or_page, run))
+            stamps += [event.timestamp for event in found]
+            types.update([event.type for event in found])
+    return stamps, types
 
 
 def _has_deep_line(lines: Sequence[Line], nesting_max: int, line_bytes_max: int) -> bool:
@@ -273,7 +320,7 @@ def _check_carefully(
         limit_line = number + 1
         if may_end_early and careful.is_enough:
             break
-    return batch_of(
+    batch = batch_of(
         b"\n".join(careful.kept) + b"\n" if careful.kept else b"",
         careful.stamps,
         limit_line=limit_line,
@@ -282,3 +329,4 @@ def _check_carefully(
         rejected=tuple(careful.rejected),
         closes=careful.closes,
     )
+    return batch._replace(has_snapshot=SNAPSHOT in careful.types, has_meta=META in careful.types)

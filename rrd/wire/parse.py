@@ -40,6 +40,9 @@ Reason = Literal[
     "broken_encoding",
 ]
 
+SNAPSHOT, META = 2, 4
+"""``EventType.FullSnapshot`` and ``EventType.Meta`` of rrweb: with them a page begins."""
+
 CUSTOM = 5
 """``EventType.Custom`` of rrweb: an event with a tag and a payload."""
 

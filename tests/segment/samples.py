@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from rrd.disk.disk import Readable
 from rrd.segment.format import (
     BLOCK_OVERHEAD,
+    FLAG_META,
+    FLAG_SNAPSHOT,
+    FLAG_TYPES_KNOWN,
     BlockDraft,
     BlockHeader,
     Identity,
@@ -212,6 +215,9 @@ def read_back(disk: Readable, path: str, header: BlockHeader) -> BlockDraft:
         duplicate_count=header.duplicate_count,
         metadata=tuple(metadata),
         quarantine=tuple(quarantine),
+        types_known=bool(header.flags & FLAG_TYPES_KNOWN),
+        has_snapshot=bool(header.flags & FLAG_SNAPSHOT),
+        has_meta=bool(header.flags & FLAG_META),
     )
 
 

@@ -183,6 +183,50 @@ FILES["v1-object.ndjson.zst"] = Golden(
     ],
     page_views=(2,),
 )
+FILES["v1-types.ndjson.zst"] = Golden(
+    msgspec.structs.replace(
+        FILES["v1-one-event.ndjson.zst"].identity, number=4, salt="a5" * 16, first_seq=20, previous_size=321
+    ),
+    [
+        EMPTY._replace(
+            event_count=2,
+            payload=b'{"type":4,"timestamp":1700000010000,"data":{"href":"https://example.org/a",'
+            b'"width":1280,"height":720}}\n'
+            b'{"type":2,"timestamp":1700000010001,"data":{"node":{"type":0,"childNodes":[],"id":1},'
+            b'"initialOffset":{"left":0,"top":0}}}\n',
+            first_ts=1_700_000_010_000.0,
+            last_ts=1_700_000_010_001.0,
+            types_known=True,
+            has_snapshot=True,
+            has_meta=True,
+        ),
+        EMPTY._replace(
+            event_count=1,
+            payload=b'{"type":3,"timestamp":1700000012500,"data":{"source":2,"type":2}}\n',
+            first_ts=1_700_000_012_500.0,
+            last_ts=1_700_000_012_500.0,
+            types_known=True,
+        ),
+        EMPTY._replace(
+            event_count=1,
+            payload=b'{"type":2,"timestamp":1700000013000,"data":{"node":{"type":0}}}\n',
+            first_ts=1_700_000_013_000.0,
+            last_ts=1_700_000_013_000.0,
+            own_ids=True,
+            types_known=True,
+            has_snapshot=True,
+        ),
+        EMPTY._replace(
+            event_count=1,
+            payload=b'{"type":4,"timestamp":1700000013500,"data":{"href":"https://example.org/b"}}\n',
+            first_ts=1_700_000_013_500.0,
+            last_ts=1_700_000_013_500.0,
+            types_known=True,
+            has_meta=True,
+        ),
+        EMPTY._replace(duplicate_count=1, types_known=True),
+    ],
+)
 
 _OBJECT = FILES["v1-object.ndjson.zst"]
 FILES["v1-object-summary.ndjson.zst"] = _OBJECT._replace(
@@ -312,9 +356,12 @@ def decode(data: bytes) -> Golden:
                 duplicate_count=field["duplicate_count"],
                 metadata=tuple(metadata),
                 quarantine=tuple(quarantine),
+                types_known=bool(field["flags"] & 8),
+                has_snapshot=bool(field["flags"] & 16),
+                has_meta=bool(field["flags"] & 32),
             )
         )
-        assert field["flags"] & ~(7 if headers else 3) == 0
+        assert field["flags"] & ~(63 if headers else 59) == 0
         if field["flags"] & 4:
             page_views.append(len(drafts) - 1)
             assert json.loads(events.splitlines()[0])["type"] == 4
@@ -459,8 +506,9 @@ def test_the_golden_object_is_what_packing_makes_of_its_segments(tmp_path: Path)
     target = str(tmp_path / "object")
     packed = pack(OsDisk(), golden_segments(tmp_path), target, level=12, block_bytes=320)
     read, headers = read_table(OsDisk(), target, packed.size)
-    assert (read, [read_back(OsDisk(), target, header) for header in headers]) == (identity, blocks)
-    assert decode((tmp_path / "object").read_bytes()) == expected("v1-object.ndjson.zst")
+    assert (read, [read_back(OsDisk(), target, header) for header in headers]) == (identity, typed(blocks))
+    golden = expected("v1-object.ndjson.zst")
+    assert decode((tmp_path / "object").read_bytes()) == golden._replace(drafts=typed(golden.drafts))
 
 
 def test_the_golden_summary_is_what_packing_makes_of_the_segments(tmp_path: Path) -> None:
@@ -468,7 +516,8 @@ def test_the_golden_summary_is_what_packing_makes_of_the_segments(tmp_path: Path
     target = str(tmp_path / "object")
     summary = PackedSummary()
     pack(OsDisk(), golden_segments(tmp_path), target, level=12, block_bytes=320, summary=summary)
-    assert decode((tmp_path / "object").read_bytes()) == expected(name)
+    golden = expected(name)
+    assert decode((tmp_path / "object").read_bytes()) == golden._replace(drafts=typed(golden.drafts))
     for path in (target, str(GOLDEN / name)):
         _, headers = read_table(OsDisk(), path, Path(path).stat().st_size)
         note = read_last_notes(OsDisk(), path, headers)
@@ -486,3 +535,12 @@ def test_objects_of_before_have_no_summary() -> None:
 def test_a_summary_that_is_not_known_here_counts_for_none() -> None:
     for note in (b'{"summary":{"pieces":7}}\n', b'{"other":1}\n', b"", b"\xff\n", b"[" * 5000 + b"\n"):
         assert decode_note(note) is None
+
+
+def typed(drafts: list[BlockDraft]) -> list[BlockDraft]:
+    """The same blocks, whose headers say which types there are."""
+    found = [[json.loads(line)["type"] for line in draft.payload.splitlines()] for draft in drafts]
+    return [
+        draft._replace(types_known=True, has_snapshot=2 in types, has_meta=4 in types)
+        for draft, types in zip(drafts, found, strict=True)
+    ]

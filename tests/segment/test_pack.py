@@ -162,7 +162,9 @@ def test_headers_say_what_is_in_their_blocks(
         for name in ("first_ts", "last_ts", "ordered", "own_ids"):
             assert getattr(draft, name) == getattr(honestly, name), name
         assert header.page_view == bool(lines and json.loads(lines[0], parse_int=float)["type"] == 4)
-        assert header.flags < 8
+        types = [json.loads(line, parse_int=float)["type"] for line in lines]
+        assert (draft.types_known, draft.has_snapshot, draft.has_meta) == (True, 2 in types, 4 in types)
+        assert header.flags < 64
         assert header.quarantine_count == len(draft.quarantine)
         assert header.raw_size <= block_bytes or header.event_count == 1
         members = [origin[seq] for seq in range(header.first_seq, header.limit_seq)]
@@ -292,6 +294,7 @@ def test_segments_without_events_are_packed(draft: BlockDraft) -> None:
         metadata=draft.metadata * 2,
         quarantine=draft.quarantine * 2,
         duplicate_count=draft.duplicate_count * 2,
+        types_known=True,
     )
 
 

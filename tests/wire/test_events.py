@@ -123,6 +123,30 @@ def test_blank_lines_are_no_events_but_are_counted() -> None:
     assert [bad.line for bad in batch.rejected] == [5]
 
 
+PAGE_EVENTS = st.sampled_from(
+    [
+        *(b'{"type":%d,"timestamp":1,"data":{"node":{"type":2}}}' % kind for kind in range(9) if kind != 5),
+        b'{"data":{"type":4},"timestamp":1,"type":2}',
+        b'{"type":2,"timestamp":1,"type":3}',
+        b'{"type":3,"timestamp":1,"type":4}',
+        b'{"typ\\u0065":2,"timestamp":1}',
+        b'{"type":2,"timestamp":1,"sequenceId":3}',
+        b'{"type":4,"timestamp":1,"data":"\\ud83d"}',
+        b'{"type":2}',
+        CUSTOM,
+    ]
+)
+
+
+@given(
+    st.lists(PAGE_EVENTS, max_size=6),
+    st.sampled_from([0, 1, 120, 130, 300]),
+    st.sampled_from([0, 1, 127, 128, 129]),
+)
+def test_batch_tells_whether_a_page_begins_in_it(lines: list[bytes], before: int, after: int) -> None:
+    check(*[event(1)] * before, *lines, *[event(2)] * after)
+
+
 @given(st.lists(st.integers(0, 5), min_size=1))
 def test_batch_tells_whether_time_only_goes_forward(stamps: list[int]) -> None:
     batch = check(*map(event, stamps))

@@ -141,16 +141,18 @@ def check_batch(batch: Batch) -> None:
     assert not batch.payload or batch.payload.endswith(b"\n")
     facts = list(map(_facts, events_of(batch)))
     assert len(facts) == batch.event_count
-    stamps = [stamp for stamp, _ in facts]
+    stamps = [stamp for stamp, _, _ in facts]
+    types = {kind for _, _, kind in facts}
+    assert (batch.has_snapshot, batch.has_meta) == (2 in types, 4 in types)
     assert (batch.first_ts, batch.last_ts) == ((min(stamps), max(stamps)) if stamps else (0, 0))
     assert batch.ordered == (stamps == sorted(stamps))
-    assert batch.own_ids or not any(has_ids for _, has_ids in facts)
+    assert batch.own_ids or not any(has_ids for _, has_ids, _ in facts)
 
 
 @lru_cache(maxsize=8192)
-def _facts(line: bytes) -> tuple[float, bool]:
+def _facts(line: bytes) -> tuple[float, bool, float]:
     value = json.loads(outermost(line))
-    return value["timestamp"], "sequenceId" in value or "recordingId" in value
+    return value["timestamp"], "sequenceId" in value or "recordingId" in value, value["type"]
 
 
 def event(number: int = 1, **members: object) -> bytes:
