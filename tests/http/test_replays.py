@@ -332,3 +332,24 @@ async def test_more_page_views_than_a_replay_is_made_of_are_refused(api: Api) ->
         "too_many_page_views",
         "meta",
     )
+
+
+async def test_deep_and_odd_events_come_through_byte_by_byte(api: Api) -> None:
+    deep = b'{"a":[' * 2500 + b"]}" * 2500
+    odd = [
+        b'{"type":4,"timestamp":1000,"data":{}}',
+        b'{"type":2,"data":%b,"timestamp":1000}' % deep,
+        b'{"type":3,"data":{"timestamp":1,"text":"cut \\ud83d"},"timestamp":1e3}',
+        b'{ "data":{"tag":"close-permanent","payload":"\\ud83d"}, "type":5, "timestamp":1000.25 }',
+    ]
+    recording_id = await recorded(api, odd, user="u")
+    reply = await api.get("/replay?meta[user]=u", headers={"Accept": NDJSON})
+    tail = b',"sequenceId":%d,"recordingId":"' + recording_id.encode() + b'"}'
+    assert reply.body.splitlines() == [
+        b'{"type":4,"timestamp":0,"data":{},"originalTimestamp":1000' + tail % 1,
+        b'{"type":2,"data":%b,"timestamp":0,"originalTimestamp":1000' % deep + tail % 2,
+        b'{"type":3,"data":{"timestamp":1,"text":"cut \\ud83d"},"timestamp":0,"originalTimestamp":1e3'
+        + tail % 3,
+        b'{"data":{"tag":"close-permanent","payload":"\\ud83d"},"type":5,"timestamp":0.25'
+        b',"originalTimestamp":1000.25' + tail % 4,
+    ]
