@@ -27,10 +27,10 @@
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
 ``reads``        events, recordings, statistics
-``wanted``       how a list is sorted and filtered by what happened
-``suggestions``  which metadata there are
 ``reading``      memory and threads for a read, and ``taking`` how slow its client may be
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing
+``wanted``       how a list is sorted and filtered by what happened
+``suggestions``  which metadata there are
 """
