@@ -42,4 +42,6 @@
 ``recorder``     the script that pages load
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing
+``wanted``       how a list is sorted and filtered by what happened
+``suggestions``  which metadata there are
 """

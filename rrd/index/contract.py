@@ -176,13 +176,12 @@ class Index(Protocol):
         """Return the recording's summary as it was told last; None if there is none."""
 
     async def list_recordings(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int, wanted: rows.Wanted | None = None
+        self, tenant: str, *, filters: Filters, limit: int, offset: int
     ) -> list[rows.ListedRecording]:
         """Return visible recordings, newest first, that have every (key, value) of ``filters``.
 
-        Skips ``offset``, returns up to ``limit``; both from 0. With ``wanted``: those that it says, in its
-        order, each with its standing. Raises ``BadRequest`` for more different filters than can be joined, or
-        a url that too many begin with.
+        Skips ``offset``, returns up to ``limit``; both from 0. Raises ``BadRequest`` for more different
+        filters than can be joined.
         """
 
     async def begin_list(
@@ -198,7 +197,9 @@ class Index(Protocol):
     ) -> rows.ListPart:
         """Return the first piece of what ``list_recordings`` would, encoded in the index's thread.
 
-        ``bytes_max``: no further recording is added from there on. Raises like ``list_recordings``.
+        ``bytes_max``: no further recording is added from there on. With ``wanted``: of those that it says, in
+        its order, each with its standing. Raises like ``list_recordings``, and ``BadRequest`` for a url that
+        too many begin with.
         """
 
     async def continue_list(

@@ -11,6 +11,7 @@ from bench.rows import many_recordings
 from rrd.index import home
 from rrd.index.rows import Wanted
 from rrd.index.sqlite.index import SqliteIndex
+from tests.index.index_model import list_wanted
 
 COUNT = 1100
 
@@ -35,9 +36,7 @@ async def _check_urls(path: str) -> None:
         assert summary is not None
         assert summary.urls
         for url in summary.urls:
-            listed = await index.list_recordings(
-                TENANT, filters=(), limit=COUNT, offset=0, wanted=Wanted(url=url)
-            )
+            listed = await list_wanted(index, TENANT, (), Wanted(url=url), COUNT, 0)
             assert first.created_ms in {found.created_ms for found in listed}
     finally:
         await index.close()

@@ -725,6 +725,24 @@ async def _assert_same_work(index: Index, model: Model) -> None:
             ) == model.to_evict(published_before_ms, limit)
 
 
+async def list_wanted(
+    index: Index, tenant: str, filters: Sequence[tuple[str, str]], wanted: Wanted, limit: int, offset: int
+) -> list[ListedRecording]:
+    """Return what ``begin_list`` and what follows encode."""
+    found: list[ListedRecording] = []
+
+    def encode(listed: ListedRecording) -> bytes:
+        found.append(listed)
+        return b"x"
+
+    piece = await index.begin_list(
+        tenant, filters=filters, limit=limit, offset=offset, encode=encode, bytes_max=3, wanted=wanted
+    )
+    while piece.rest:
+        piece = await index.continue_list(piece.rest, encode=encode, bytes_max=3, with_standing=True)
+    return found
+
+
 # Places in a set
 
 _PLACES = (1, 2, 62, 63, 64, 127, 128, 447, 448, 511, 512, 513, 575, 576, 1023, 1024, 5000, 40_000, 40_001)

@@ -172,10 +172,8 @@ class MemoryIndex(Index):
         return self._model.summary(row_id)
 
     async def list_recordings(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int, wanted: rows.Wanted | None = None
+        self, tenant: str, *, filters: Filters, limit: int, offset: int
     ) -> list[rows.ListedRecording]:
-        if wanted is not None:
-            return self._model.list_wanted(tenant, filters, wanted, limit, offset)
         return self._model.list_recordings(tenant, filters, limit, offset)
 
     async def begin_list(
@@ -189,7 +187,11 @@ class MemoryIndex(Index):
         bytes_max: int,
         wanted: rows.Wanted | None = None,
     ) -> rows.ListPart:
-        found = await self.list_recordings(tenant, filters=filters, limit=limit, offset=offset, wanted=wanted)
+        found = (
+            self._model.list_recordings(tenant, filters, limit, offset)
+            if wanted is None
+            else self._model.list_wanted(tenant, filters, wanted, limit, offset)
+        )
         row_ids = [self._model.recordings[tenant, listed.recording_id].row_id for listed in found]
         return await self.continue_list(
             row_ids, encode=encode, bytes_max=bytes_max, with_standing=wanted is not None

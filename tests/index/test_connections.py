@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rrd.index.rows import ObjectRow, SummaryRow
 from rrd.index.sqlite import connections
 from rrd.index.sqlite.connections import fetch
 from rrd.index.sqlite.index import SqliteIndex
@@ -57,6 +58,15 @@ async def keep_secrets(index: SqliteIndex) -> None:
         block = commit(row_id, recording_id=recording_id)
         await index.apply([with_metadata(block, where=before)])
         await index.apply([with_metadata(block._replace(segment_size=2000), where=now + "!" * 9000)])
+        await index.seal([(row_id, 1)])
+        await index.plan_object(row_id, 1, 1)
+        urls = (f"https://a.example/{before}", f"https://a.example/{now}")
+        state = now.encode() + b"!" * 9000
+        summary = SummaryRow(1, 2, 3, 4, 5, urls[0], urls, b"!" * 64, state)
+        made = ObjectRow.published(
+            1, 1, block.extent, last_segment_size=2000, size=1, crc32c=0, published_ms=1, has_local=True
+        )
+        await index.publish_object(row_id, made, (), summary)
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -84,7 +94,7 @@ async def test_log_is_cut_off_once_the_last_reader_of_an_old_state_is_gone(
         ((before,),) = reader.execute("SELECT count(*) FROM recording")
         await index.remove("alpha", UUID)
         for size in range(3000, 3200):
-            await index.apply([commit(2, recording_id=RECORDINGS[1], size=size)])
+            await index.apply([commit(2, recording_id=RECORDINGS[1], size=size)._replace(segment=2)])
         assert reader.execute("SELECT count(*) FROM recording").fetchall() == [(before,)]
         assert holding(path, SECRET)
         reader.execute("ROLLBACK")

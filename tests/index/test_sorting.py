@@ -24,6 +24,7 @@ from tests.index.index_model import (
     filters,
     groups,
     in_new_directory,
+    list_wanted,
     live_on,
     opened,
 )
@@ -67,10 +68,15 @@ async def found(
     search = sorting.Search(tenant, filters, wanted, limit=limit, offset=offset, bounds=bounds)
     while not search.is_done:
         await index._db.read_with(search.step)
-    listed = await index._db.read_with(lambda db: [row for _, row in sorting.read(db, search.row_ids)])
+    listed: list[ListedRecording] = []
+
+    def encode(row: ListedRecording) -> bytes:
+        listed.append(row)
+        return b""
+
+    await index.continue_list(search.row_ids, encode=encode, bytes_max=1, with_standing=True)
     if bounds == sorting.BOUNDS:
-        more = {"filters": filters, "wanted": wanted, "limit": limit, "offset": offset}
-        assert listed == await index.list_recordings(tenant, **more)  # type: ignore[arg-type]
+        assert listed == await list_wanted(index, tenant, *question)
     return listed
 
 
@@ -157,10 +163,6 @@ async def test_a_prefix_of_too_many_urls_is_refused(tmp_path: object) -> None:
             )
             await index.add_object(told)
         with pytest.raises(BadRequest, match="more than 50"):
-            await index.list_recordings(
-                "alpha", filters=(), limit=1, offset=0, wanted=Wanted(url="https://a/*")
-            )
-        listed = await index.list_recordings(
-            "alpha", filters=(), limit=9, offset=0, wanted=Wanted(url="https://a/1/*")
-        )
+            await list_wanted(index, "alpha", (), Wanted(url="https://a/*"), 1, 0)
+        listed = await list_wanted(index, "alpha", (), Wanted(url="https://a/1/*"), 9, 0)
         assert len(listed) == 1

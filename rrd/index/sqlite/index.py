@@ -210,14 +210,8 @@ class SqliteIndex(Index):
         return await self._db.read_with(lambda db: summaries.read(db, row_id))
 
     async def list_recordings(
-        self, tenant: str, *, filters: Filters, limit: int, offset: int, wanted: rows.Wanted | None = None
+        self, tenant: str, *, filters: Filters, limit: int, offset: int
     ) -> list[rows.ListedRecording]:
-        if wanted is not None:
-            found = await self._search(tenant, filters, wanted, limit=limit, offset=offset)
-            return await self._db.read_with(
-                lambda db: [recording for _, recording in sorting.read(db, found)]
-            )
-
         def read(db: sqlite3.Connection) -> list[rows.ListedRecording]:
             row_ids = listing.find_row_ids(db, tenant, filters, limit=limit, offset=offset)
             return [recording for _, recording in listing.read(db, row_ids)]
@@ -241,7 +235,7 @@ class SqliteIndex(Index):
 
         def begin(db: sqlite3.Connection) -> rows.ListPart:
             row_ids = listing.find_row_ids(db, tenant, filters, limit=limit, offset=offset)
-            return listing.read_piece(db, row_ids, encode, bytes_max=bytes_max, read=listing.read)
+            return listing.read_piece(db, row_ids, encode, bytes_max=bytes_max)
 
         return await self._db.read_with(begin)
 
@@ -257,10 +251,11 @@ class SqliteIndex(Index):
     async def continue_list(
         self, row_ids: Sequence[int], *, encode: Encode, bytes_max: int, with_standing: bool = False
     ) -> rows.ListPart:
-        read = sorting.read if with_standing else listing.read
-        return await self._db.read_with(
-            lambda db: listing.read_piece(db, row_ids, encode, bytes_max=bytes_max, read=read)
-        )
+        def go_on(db: sqlite3.Connection) -> rows.ListPart:
+            told = sorting.with_standings(db, row_ids, encode) if with_standing else encode
+            return listing.read_piece(db, row_ids, told, bytes_max=bytes_max)
+
+        return await self._db.read_with(go_on)
 
     async def metadata_keys(self, tenant: str, *, prefix: str, limit: int) -> list[str]:
         return await self._db.read_with(lambda db: facets.keys(db, tenant, prefix, limit))

@@ -65,9 +65,6 @@ SELECT CAST(json_group_array(json_array(r.row_id, r.name, r.created_ms,
   LEFT JOIN facet AS f ON f.facet_id = m.facet_id"""
 
 
-Read = Callable[[sqlite3.Connection, Sequence[int]], list[tuple[int, ListedRecording]]]
-
-
 def find_row_ids(
     db: sqlite3.Connection, tenant: str, filters: Sequence[tuple[str, str]], *, limit: int, offset: int
 ) -> list[int]:
@@ -86,7 +83,6 @@ def read_piece(
     encode: Callable[[ListedRecording], bytes],
     *,
     bytes_max: int,
-    read: Read,
 ) -> ListPart:
     """Read and encode recordings until ``bytes_max`` is reached, and at least one.
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -115,7 +115,7 @@ SELECT json_group_array(w.value) FROM json_each(?) AS w CROSS JOIN recording AS 
 
 # Parameters: a JSON array of row ids. Rows and no JSON: in which SQLite would round times to 15 digits.
 STANDINGS = """
-SELECT r.row_id,
+SELECT r.name,
        nullif(min(coalesce((SELECT min(o.first_ts) FROM object AS o WHERE o.row_id = r.row_id), 1e999),
                   coalesce((SELECT min(s.first_ts) FROM segment AS s WHERE s.row_id = r.row_id), 1e999)),
               1e999),
@@ -293,15 +293,20 @@ class _Walk(_Order):
         return found
 
 
-def read(db: sqlite3.Connection, row_ids: Sequence[int]) -> list[tuple[int, ListedRecording]]:
-    """Return recordings as ``listing.read`` does, each with its standing."""
-    found: dict[int, StandingRow] = {}
-    for row_id, *values in db.execute(STANDINGS, (_json(row_ids),)).fetchall():
+def with_standings(
+    db: sqlite3.Connection, row_ids: Sequence[int], encode: Callable[[ListedRecording], bytes]
+) -> Callable[[ListedRecording], bytes]:
+    """Return what encodes recordings of one tenant as ``encode`` does, each with its standing.
+
+    What it is given must be of the state of the index that ``db`` reads now.
+    """
+    found: dict[str, StandingRow] = {}
+    for name, *values in db.execute(STANDINGS, (_json(row_ids),)).fetchall():
         standing = StandingRow(*values)
         if standing.first_url is not None:
             standing = standing._replace(first_url=to_text(values[-2]))
-        found[row_id] = standing
-    return [(row_id, listed._replace(standing=found[row_id])) for row_id, listed in listing.read(db, row_ids)]
+        found[name] = standing
+    return lambda listed: encode(listed._replace(standing=found[listed.recording_id]))
 
 
 def _sets_of_url(db: sqlite3.Connection, tenant: str, url: str) -> list[int]:
