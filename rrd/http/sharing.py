@@ -15,12 +15,13 @@ from aiohttp import hdrs, web
 from rrd.access.gate import Grant
 from rrd.access.temporary import LABEL
 from rrd.http.services import Services
+from rrd.shares.admission import Place
 from rrd.shares.queue import Who
 
 _SITE_PREFIX = 64
 
-CLAIM = web.RequestKey("claim", Who)
-"""Who has taken a place for this request, which is to be given back."""
+CLAIM = web.RequestKey("claim", Place)
+"""The place that was taken for this request, which is to be given back."""
 
 
 def who_of(grant: Grant, address: str, services: Services) -> Who:
@@ -42,15 +43,13 @@ def claim(request: web.Request, grant: Grant, address: str, services: Services) 
     """
     if CLAIM in request or request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return
-    who = who_of(grant, address, services)
-    services.admission.enter(who, "requests")
-    request[CLAIM] = who
+    request[CLAIM] = services.admission.enter(who_of(grant, address, services), "requests")
 
 
 def unclaim(request: web.Request, services: Services) -> None:
     """Give the place of a request back, if it has one."""
-    if CLAIM in request:
-        services.admission.leave(request[CLAIM], "requests")
+    if (place := request.get(CLAIM)) is not None:
+        services.admission.leave(place)
 
 
 @functools.lru_cache(8192)
