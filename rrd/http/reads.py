@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
-from urllib.parse import quote
 
 import orjson
 from aiohttp import hdrs, web
@@ -49,6 +48,7 @@ _SIGNED_URL_LIFETIME_S = 3600
 _LIST_PARAMETERS = KEY_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
 _TIME = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,9})?")
 _RETRY_AFTER_S = "10"
+_LIST_END = b"]}"
 
 
 async def get_events(request: web.Request) -> web.StreamResponse:
@@ -171,20 +171,17 @@ async def get_recording(request: web.Request) -> web.StreamResponse:
     if shape not in {"list", "object"}:
         raise BadRequest("shape must be list or object", parameter="shape")
 
-    async def whole() -> AsyncGenerator[bytes, None]:
+    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
         rows = await services.index.metadata(row.tenant, row.recording_id)
+        told: object
         if shape == "object":
-            yield orjson.dumps({"metadata": {found.key: found.value for found in rows}})
-            return
-        yield orjson.dumps(
-            [
+            told = {"metadata": {found.key: found.value for found in rows}}
+        else:
+            told = [
                 {"key": found.key, "value": found.value, "timestamp": found.at_ms, "version": found.version}
                 for found in rows
             ]
-        )
-
-    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
-        return await send_json(request, whole())
+        return await send_json(request, orjson.dumps(told))
 
 
 async def _may_read(request: web.Request, services: Services) -> tuple[str, Grant]:
@@ -217,23 +214,25 @@ async def list_recordings(request: web.Request) -> web.StreamResponse:
     def encode(found: ListedRecording) -> bytes:
         return orjson.dumps(_listed(found, base, signer))
 
-    async def pieces() -> AsyncGenerator[bytes, None]:
+    async def others(row_ids: Sequence[int]) -> AsyncGenerator[bytes, None]:
+        while row_ids:
+            piece = await services.index.continue_list(row_ids, encode=encode, bytes_max=PIECE_BYTES)
+            row_ids = piece.rest
+            yield b"".join(b"," + item for item in piece.items) + (b"" if row_ids else _LIST_END)
+
+    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
         piece = await services.index.begin_list(
             grant.tenant, filters=filters, limit=limit, offset=offset, encode=encode, bytes_max=PIECE_BYTES
         )
         text = b'{"recordings":[' + b",".join(piece.items)
-        while piece.rest:
-            yield text
-            piece = await services.index.continue_list(piece.rest, encode=encode, bytes_max=PIECE_BYTES)
-            text = b"".join(b"," + item for item in piece.items)
-        yield text + b"]}"
-
-    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
-        return await send_json(request, pieces())
+        if not piece.rest:
+            return await send_json(request, text + _LIST_END)
+        return await send_json(request, text, others(piece.rest))
 
 
 def _listed(found: ListedRecording, base: str, signer: Callable[[str], str] | None) -> dict[str, object]:
-    self_link = base + recording_path(quote(found.recording_id))
+    # No id has a character that a URL would have to escape (``rrd.ids``).
+    self_link = f"{base}{RECORDINGS_PATH}/{found.recording_id}"
     links = {"self": self_link, "events": f"{self_link}/events"}
     if signer is not None:
         links["eventsSigned"] = f"{self_link}/events?{signer(found.recording_id)}"
