@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
@@ -21,7 +21,7 @@ from rrd.errors import BadFraming, RrdError
 from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
 from rrd.http.hold import FREE_BYTES, Reservation
-from rrd.http.problems import ORIGIN, add_owed_headers, note_refusal, problem
+from rrd.http.problems import add_owed_headers, note_refusal, problem
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
 from rrd.http.turns import BULK_BYTES
@@ -136,9 +136,10 @@ class Connection(RequestHandler):
         framing, current = self._framing, self._current_request
         size = framing.held_bytes + len(self._message_tail)
         for _, body in self._messages:
+            if body is not EMPTY_PAYLOAD:
+                size += unread_bytes(body)
+        if current is not None and (body := current.content) is not EMPTY_PAYLOAD:
             size += unread_bytes(body)
-        if current is not None:
-            size += unread_bytes(current.content)
         if size > FREE_BYTES or self.hold.counted_bytes:
             self.hold.set_incoming(size, received=received, taken=taken)
 
@@ -293,8 +294,6 @@ class Connection(RequestHandler):
         """Send a response. The last one before the connection has to end says so, and arrives."""
         if not self._upgraded:  # What is behind an upgrade that is declined is not parsed yet.
             self._mark_last(resp)
-        if not resp.prepared:  # It may be one that no handler of the application has made.
-            add_owed_headers(resp.headers, request.headers.get(hdrs.ORIGIN) or resp.get(ORIGIN))
         sent, is_reset = await super().finish_response(request, resp, start_time)
         if self._ended:  # An upgrade that was declined has just put what is behind it into ``_framing``.
             self._framing.end()
@@ -364,8 +363,7 @@ class Connection(RequestHandler):
             origin = request.headers.get("Origin")
         server: Any = self._manager
         note_refusal(request, response, services=server.services if server else None)
-        if origin is not None:
-            response[ORIGIN] = origin
+        add_owed_headers(response.headers, origin)
         response.force_close()
         return response
 
