@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncGenerator, Callable, Generator
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -25,7 +24,7 @@ from rrd.http.services import SERVICES
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.playback.hops import in_thread
-from rrd.playback.need import Need, need_of
+from rrd.playback.need import Need, need_of, stored_need_of
 from rrd.playback.splice import JSON_ARRAY, NDJSON
 from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
@@ -49,6 +48,9 @@ _STORED_TYPE = "application/x-ndjson"
 
 _FIXED_BYTES = 4 << 20
 """What an answer takes beside its blocks: chunks on their way, and what waits for its taker."""
+
+_LOOKED_AT_NOW_BLOCKS = 256
+"""Headers that are looked at on the event loop, some 3 µs each: a thread for so few would take longer."""
 
 _AHEAD_BYTES, _IDLE_BYTES = 1 << 20, 64 << 10
 """How far writing may be ahead of its taker, since each wait for him is a turn of the event loop; and how far
@@ -137,25 +139,25 @@ class EventsAnswer:
 
     async def _need(self, table: PlaybackTable) -> Need:
         """Return how much memory the answer takes at least, and at most."""
-        if self._is_stored:
-            largest = max((table.block(number)[1].data_size for number in range(len(table))), default=0)
-            return Need(_FIXED_BYTES + largest, _FIXED_BYTES + largest)
-        threads = self._services.reading_threads.lane(self._who)
-        need = await asyncio.get_running_loop().run_in_executor(threads, need_of, table)
+        look = stored_need_of if self._is_stored else need_of
+        if len(table) <= _LOOKED_AT_NOW_BLOCKS:
+            need = look(table)
+        else:
+            threads = self._services.reading_threads.lane(self._who)
+            need = await asyncio.get_running_loop().run_in_executor(threads, look, table)
+        least, most = need.least + _FIXED_BYTES, need.most + _FIXED_BYTES
         share = self._services.config.read_bytes_max // READ_SHARE
-        least = need.least + _FIXED_BYTES
-        return Need(least, max(least, min(need.most + _FIXED_BYTES, share)))
+        return Need(least, max(least, most if self._is_stored else min(most, share)))
 
     def _parts(self, table: PlaybackTable, *, bytes_max: int) -> AsyncGenerator[bytes, None]:
-        services = self._services
-        threads = lane(services, self._who, is_local=table.is_local)
+        threads = lane(self._services, self._who, is_local=table.is_local)
         if self._is_stored:
             return read_stored(table, threads=threads)
-        form = _FORMS[self._media_type]
-        chunks = in_thread(read_in_order(table, form=form, bytes_max=bytes_max), threads=threads)
+        chunks = read_in_order(table, form=_FORMS[self._media_type], bytes_max=bytes_max)
         if self._encoding == "identity":
-            return chunks
-        return _compressed(chunks, _COMPRESSORS[self._encoding](), services.reading_threads.lane(self._who))
+            return in_thread(chunks, threads=threads)
+        # A chunk at a time: compressing one takes as long as reading several.
+        return in_thread(_compressed(chunks, _COMPRESSORS[self._encoding]()), threads=threads, hop_bytes=0)
 
     async def _write_all(
         self, writer: AbstractStreamWriter, first: bytes, parts: AsyncGenerator[bytes, None]
@@ -169,9 +171,10 @@ class EventsAnswer:
         # The same mark in both directions, so that below it nothing waits.
         transport.set_write_buffer_limits(high=_AHEAD_BYTES, low=_AHEAD_BYTES)
         part: bytes | None = first
+        grant = self._request[GRANT]
         async with asyncio.timeout(None) as timeout:
             while part is not None:
-                check_live(self._request[GRANT], self._services)
+                check_live(grant, self._services)
                 may_wait = transport.get_write_buffer_size() + len(part) > _AHEAD_BYTES
                 if may_wait:
                     timeout.reschedule(clock() + patience_s)
@@ -206,13 +209,8 @@ class EventsAnswer:
         )  # fmt: skip
 
 
-async def _compressed(
-    chunks: AsyncGenerator[bytes, None], compressor: Compressor, threads: Executor
-) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(chunks):
-        loop = asyncio.get_running_loop()
-        async for chunk in chunks:
-            part = await loop.run_in_executor(threads, compressor.compress, chunk)
-            if part:
-                yield part
+def _compressed(chunks: Generator[bytes, None], compressor: Compressor) -> Generator[bytes, None]:
+    with contextlib.closing(chunks):
+        for chunk in chunks:
+            yield compressor.compress(chunk)
         yield compressor.flush()
