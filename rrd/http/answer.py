@@ -24,7 +24,7 @@ from rrd.http.services import SERVICES
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.playback.hops import in_thread
-from rrd.playback.need import Need, need_of, stored_need_of
+from rrd.playback.need import Need, need_of
 from rrd.playback.splice import JSON_ARRAY, NDJSON
 from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
@@ -139,15 +139,17 @@ class EventsAnswer:
 
     async def _need(self, table: PlaybackTable) -> Need:
         """Return how much memory the answer takes at least, and at most."""
-        look = stored_need_of if self._is_stored else need_of
+        if self._is_stored:
+            least = table.data_size_max + _FIXED_BYTES
+            return Need(least, least)
         if len(table) <= _LOOKED_AT_NOW_BLOCKS:
-            need = look(table)
+            need = need_of(table)
         else:
             threads = self._services.reading_threads.lane(self._who)
-            need = await asyncio.get_running_loop().run_in_executor(threads, look, table)
-        least, most = need.least + _FIXED_BYTES, need.most + _FIXED_BYTES
+            need = await asyncio.get_running_loop().run_in_executor(threads, need_of, table)
         share = self._services.config.read_bytes_max // READ_SHARE
-        return Need(least, max(least, most if self._is_stored else min(most, share)))
+        least = need.least + _FIXED_BYTES
+        return Need(least, max(least, min(need.most + _FIXED_BYTES, share)))
 
     def _parts(self, table: PlaybackTable, *, bytes_max: int) -> AsyncGenerator[bytes, None]:
         threads = lane(self._services, self._who, is_local=table.is_local)

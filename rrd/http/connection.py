@@ -26,6 +26,7 @@ from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
 from rrd.http.turns import BULK_BYTES
 from rrd.log import emit
+from rrd.shares.admission import Place
 from rrd.shares.queue import Who
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Connection(RequestHandler):
     __slots__ = (
         *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_s", "_head_timer"),
         *("_is_held_back", "_peer", "_taker", "_turns", "hold", "opening_turns"),
+        "place",
     )
 
     def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -98,6 +100,8 @@ class Connection(RequestHandler):
         self._turns = manager.turns
         self._head_s = manager.services.bounds.head_s
         self.opening_turns = manager.opening_turns
+        self.place: Place | None = None
+        """That of the request under way (``sharing``)."""
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
 

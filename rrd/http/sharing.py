@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from typing import Protocol
 
 from aiohttp import hdrs, web
 
@@ -20,8 +21,12 @@ from rrd.shares.queue import Who
 
 _SITE_PREFIX = 64
 
-CLAIM = web.RequestKey("claim", Place)
-"""The place that was taken for this request, which is to be given back."""
+
+class Claimant(Protocol):
+    """The connection by which a request came: one is under way on it at a time."""
+
+    place: Place | None
+    """The place that was taken for this request, which is to be given back."""
 
 
 def who_of(grant: Grant, address: str, services: Services) -> Who:
@@ -41,14 +46,17 @@ def claim(request: web.Request, grant: Grant, address: str, services: Services) 
 
     Raises ``OverQuota``, ``TooManyRequests``.
     """
-    if CLAIM in request or request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+    claimant: Claimant = request.protocol  # type: ignore[assignment]  # always a ``Connection``
+    if claimant.place is not None or request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return
-    request[CLAIM] = services.admission.enter(who_of(grant, address, services), "requests")
+    claimant.place = services.admission.enter(who_of(grant, address, services), "requests")
 
 
 def unclaim(request: web.Request, services: Services) -> None:
     """Give the place of a request back, if it has one."""
-    if (place := request.get(CLAIM)) is not None:
+    claimant: Claimant = request.protocol  # type: ignore[assignment]  # always a ``Connection``
+    if (place := claimant.place) is not None:
+        claimant.place = None
         services.admission.leave(place)
 
 

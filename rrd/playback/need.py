@@ -16,12 +16,6 @@ class Need(NamedTuple):
     most: int
 
 
-def stored_need_of(table: PlaybackTable) -> Need:
-    """Return what ``read_stored`` takes for a table: a block at a time, as it is stored."""
-    largest = max((table.block(number)[1].data_size for number in range(len(table))), default=0)
-    return Need(largest, largest)
-
-
 def need_of(table: PlaybackTable) -> Need:
     """Return what ``read_in_order`` takes for a table. Some 3 µs a block.
 

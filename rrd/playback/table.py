@@ -57,6 +57,7 @@ class PlaybackTable:
         "_rows",
         "between",
         "data_size",
+        "data_size_max",
         "event_count",
         "files",
         "first_ts",
@@ -73,6 +74,8 @@ class PlaybackTable:
         """Events of all these blocks together, those outside the range included."""
         self.data_size = 0
         """Bytes of all these blocks' data, as it is stored."""
+        self.data_size_max = 0
+        """No block's data has more bytes."""
         self.first_ts = array("d")
         """Least timestamp of each block, ms, or where the range begins if that is more."""
         self.last_ts = array("d")
@@ -88,6 +91,7 @@ class PlaybackTable:
         self._rows += _ROW.pack(len(self.files) - 1, *header)
         self.event_count += header.event_count
         self.data_size += header.data_size
+        self.data_size_max = max(self.data_size_max, header.data_size)
         self.first_ts.append(max(header.first_ts, self.between.start))
         self.last_ts.append(min(header.last_ts, self.between.limit))
 
