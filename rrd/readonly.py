@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 
 from rrd import layout
-from rrd.disk.sqlite_file import copied
+from rrd.disk.sqlite_file import copied, explained
 from rrd.index import home
 from rrd.index.contract import Index
-from rrd.tombstones import Tombstones
+from rrd.tombstones import ADVICE, Tombstones
 
 
 def is_read_only(data_dir: str) -> bool:
@@ -33,8 +33,9 @@ def open_index(data_dir: str) -> AbstractAsyncContextManager[Index]:
 def open_tombstones(data_dir: str) -> Iterator[Tombstones]:
     """Open the tombstones to read them. Raises ``RrdError``, ``OSError``."""
     path = layout.tombstones_path(data_dir)
-    with (
-        copied(path) if is_read_only(data_dir) else contextlib.nullcontext(path) as place,
-        Tombstones(place) as tombstones,
-    ):
-        yield tombstones
+    with contextlib.ExitStack() as stack:
+        place = path
+        if is_read_only(data_dir):
+            with explained(path, advice=ADVICE):
+                place = stack.enter_context(copied(path))
+        yield stack.enter_context(Tombstones(place))

@@ -92,6 +92,10 @@ class Tombstone(NamedTuple):
         return created_ms == self.created_ms or (self.reason == "erased" and created_ms <= self.at_ms)
 
 
+ADVICE = "Restore it from a backup: without it, late events bring erased recordings back"
+"""What to do if the file is damaged."""
+
+
 class Tombstones(Keeper):
     """The open file. Safe to use from several threads; every call may block for a few milliseconds.
 
@@ -105,7 +109,7 @@ class Tombstones(Keeper):
             path,
             {0: _SCHEMA},
             version=SCHEMA_VERSION,
-            advice="Restore it from a backup: without it, late events bring erased recordings back",
+            advice=ADVICE,
         )
 
     def bury(

@@ -45,7 +45,7 @@ class SqliteFile:
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         _make(path)
-        with self._explained():
+        with explained(self.path, advice=self._advice):
             self._writer = self._connect()
             try:
                 self._migrate(migrations, version)
@@ -63,14 +63,14 @@ class SqliteFile:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection to read with."""
-        with self._read_lock, self._explained():
+        with self._read_lock, explained(self.path, advice=self._advice):
             yield self._reader
 
     @contextlib.contextmanager
     def writing(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
         """Yield one transaction, on disk when it ends if ``synced``; undone when its body raises."""
         db = self._writer
-        with self._write_lock, self._explained():
+        with self._write_lock, explained(self.path, advice=self._advice):
             db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -129,22 +129,23 @@ class SqliteFile:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
         return int(version)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours, with the file's name and what to do."""
-        try:
-            yield
-        except sqlite3.ProgrammingError:  # Used after it was closed, or the like: a bug of ours.
-            raise
-        except sqlite3.OperationalError as error:
-            # The low byte is the primary code (https://www.sqlite.org/rescode.html#pve).
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-                raise DiskFull(f"{self.path}: {error}") from error
-            raise RrdError(
-                f"{self.path}: {error}. Check the disk, and that the file is yours to read and write"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise RrdError(f"{self.path}: {error}. {self._advice}") from error
+
+@contextlib.contextmanager
+def explained(path: str, *, advice: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours, with the file's name and what to do. ``advice``: if it is damaged."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:  # Used after it was closed, or the like: a bug of ours.
+        raise
+    except sqlite3.OperationalError as error:
+        # The low byte is the primary code (https://www.sqlite.org/rescode.html#pve).
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            raise DiskFull(f"{path}: {error}") from error
+        raise RrdError(
+            f"{path}: {error}. Check the disk, and that the file is yours to read and write"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise RrdError(f"{path}: {error}. {advice}") from error
 
 
 class Keeper:

@@ -82,6 +82,8 @@ class Budget:
         self._held_by: dict[str, int] = {}
         self._waiting: dict[str, dict[Reservation, None]] = {}
         self._swept_at = self.now()
+        self._is_stuck = False
+        """One was refused for those that waited, and since then none has let go of half of what it held."""
         self.held_bytes = 0
         self.leaving_bytes = 0
         """What those hold that were refused and have not let go of it yet; in ``held_bytes``, too."""
@@ -107,6 +109,8 @@ class Budget:
             self._holds.setdefault(hold.tenant, {})[hold] = None
             hold.counted_since = hold.moved_at = self.now()
             hold.incoming_bytes_seen, hold.sender_s = 0, 0.0
+        if 2 * size <= hold.counted_bytes:
+            self._is_stuck = False
         hold.counted_bytes = size
         self.held_bytes += delta
         self._held_by[hold.tenant] = self._held_by.get(hold.tenant, 0) + delta
@@ -225,10 +229,11 @@ class Budget:
             "too much that is unfinished is coming in at once; try again later"
         )
         # Before it is told, so that what it does then finds that it has no share any more.
-        size = hold.counted_bytes
+        size, is_stuck = hold.counted_bytes, self._is_stuck
         self.held_bytes += size
         self.leaving_bytes += size
         self.change(hold, 0)
+        self._is_stuck = is_stuck
         hold.failure, hold.counted_bytes = failure, size
         hold.refuse(failure)
 
@@ -244,9 +249,12 @@ class Budget:
         waits_since = min(
             (hold.waits_since or now for holds in self._waiting.values() for hold in holds), default=now
         )
-        # One a turn: what it gives back may be all that is needed.
-        if now - waits_since >= PATIENCE_S and (most := self._by_burden()):
+        # One a turn: what it gives back may be all that is needed. If not, all may go on for a read with it,
+        # and wait again: then the next must not take as long.
+        patience_s = SWEEP_INTERVAL_S if self._is_stuck else PATIENCE_S
+        if now - waits_since >= patience_s and (most := self._by_burden()):
             self._refuse(most[0])
+            self._is_stuck = True
 
     @property
     def _is_short(self) -> bool:

@@ -12,7 +12,15 @@ import pytest
 import zstandard
 
 from rrd.errors import RrdError
-from rrd.http.budget import PATIENCE_S, READ_BYTES, STALLED_S, Budget, TooMuchUnfinished, TooSlow
+from rrd.http.budget import (
+    PATIENCE_S,
+    READ_BYTES,
+    STALLED_S,
+    SWEEP_INTERVAL_S,
+    Budget,
+    TooMuchUnfinished,
+    TooSlow,
+)
 from rrd.http.connection import Connection as ServerConnection
 from rrd.http.hold import FREE_BYTES, Reservation
 from rrd.http.services import Bounds
@@ -140,6 +148,33 @@ async def test_where_all_wait_one_is_refused_so_that_the_others_go_on() -> None:
     with pytest.raises(TooMuchUnfinished):
         await refused.hold.room()
     await refused.hold.room()  # It is told once: what is whole may still be taken in.
+
+
+def test_where_none_gets_to_its_end_others_are_refused_soon_though_all_go_on_for_a_read() -> None:
+    clock = Clock()
+    budget = Budget(100 * MIB, now=clock)
+    senders = [Sender(budget, "a") for _ in range(13)]
+    for sender in senders:
+        sender.holds(7 * MIB)
+        sender.is_open = False  # None of them stalls: the server doesn't read.
+
+    def left() -> list[Sender]:
+        return [sender for sender in senders if sender.failure is None]
+
+    began = clock.now
+    while len(left()) > 4:
+        for sender in left():
+            if not sender.is_held_back:
+                sender.holds(sender.hold.counted_bytes + READ_BYTES)
+        clock.now += SWEEP_INTERVAL_S
+        budget.sweep()
+    assert clock.now - began < 7 * PATIENCE_S
+    one_more = clock.now + PATIENCE_S - SWEEP_INTERVAL_S
+    left()[0].hold.release()
+    while clock.now < one_more:
+        clock.now += SWEEP_INTERVAL_S
+        budget.sweep()
+    assert len(left()) == 4, "one has got to its end, so none had to give way"
 
 
 def test_what_was_refused_counts_until_it_is_let_go() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.corpus import recordings
 from rrd.errors import BrokenEncoding, TooLarge, WireError
-from rrd.wire.codings import Encoding
+from rrd.wire.codings import CODINGS, Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_lines
 from tests.thoroughness import examples
@@ -37,7 +37,7 @@ from tests.wire.wire_lab import (
     pull,
 )
 
-COMPRESSED: tuple[Encoding, ...] = ("gzip", "br", "zstd")
+COMPRESSED = tuple(coding.name for coding in CODINGS)
 Shape = Literal["array", "wrapper", "lines"]
 
 every_encoding = pytest.mark.parametrize("encoding", ENCODINGS)

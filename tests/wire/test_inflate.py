@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from bench.corpus import recordings
 from rrd.errors import BrokenEncoding
-from rrd.wire.codings import Encoding, inflater
+from rrd.wire.codings import CODINGS, Encoding, inflater
 from rrd.wire.inflate import WINDOW_BYTES, Inflater
 from tests.wire import bombs
 from tests.wire.bombs import zstd_block, zstd_frame, zstd_rle_block, zstd_skippable
 from tests.wire.wire_lab import ENCODINGS, GIB, KIB, MIB, Compressor, compress, cuts
 
-COMPRESSED: tuple[Encoding, ...] = ("gzip", "br", "zstd")
+COMPRESSED = tuple(coding.name for coding in CODINGS)
 WINDOW_MAX = 8 * MIB
 
 every_encoding = pytest.mark.parametrize("encoding", COMPRESSED)
