@@ -26,7 +26,7 @@ from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
 from rrd.http.turns import BULK_BYTES
 from rrd.log import emit
-from rrd.shares.admission import Place
+from rrd.shares.admission import AdmittedPlace
 from rrd.shares.queue import Who
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Connection(RequestHandler):
         self._turns = manager.turns
         self._head_s = manager.services.bounds.head_s
         self.opening_turns = manager.opening_turns
-        self.place: Place | None = None
+        self.place: AdmittedPlace | None = None
         """That of the request under way (``sharing``)."""
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from rrd.access.gate import Grant
 from rrd.access.temporary import LABEL
 from rrd.http.services import Services
-from rrd.shares.admission import Place
+from rrd.shares.admission import AdmittedPlace
 from rrd.shares.queue import Who
 
 _SITE_PREFIX = 64
@@ -25,7 +25,7 @@ _SITE_PREFIX = 64
 class Claimant(Protocol):
     """The connection by which a request came: one is under way on it at a time."""
 
-    place: Place | None
+    place: AdmittedPlace | None
     """The place that was taken for this request, which is to be given back."""
 
 

@@ -17,7 +17,7 @@ from rrd.errors import RefusedError, TooManySockets
 from rrd.log import emit
 from rrd.shares.limits import Scope, quota_limits_of
 from rrd.shares.queue import Who
-from rrd.shares.quotas import Account, Kind, Quotas
+from rrd.shares.quotas import Kind, QuotaAccount, Quotas
 from rrd.shares.room import Room, Times
 
 logger = logging.getLogger(__name__)
@@ -44,12 +44,12 @@ class _Days(msgspec.Struct):
     key: dict[str, float] = {}
 
 
-class Place(NamedTuple):
+class AdmittedPlace(NamedTuple):
     """A place that was taken, and where it is counted."""
 
     who: Who
     kind: Kind
-    accounts: Sequence[tuple[Scope, Account]]
+    accounts: Sequence[tuple[Scope, QuotaAccount]]
 
 
 class Admission:
@@ -70,7 +70,7 @@ class Admission:
         self._saved: dict[str, dict[str, float]] = {}
         self._take_up()
 
-    def enter(self, who: Who, kind: Kind) -> Place:
+    def enter(self, who: Who, kind: Kind) -> AdmittedPlace:
         """Take a place for a socket or a request; ``leave`` is owed.
 
         Raises ``OverQuota``, ``TooManySockets``, ``TooManyRequests``, and has taken none.
@@ -78,7 +78,7 @@ class Admission:
         room = self._places[kind]
         accounts = self.quotas.enter(who, kind)
         if room.try_take(who):
-            return Place(who, kind, accounts)
+            return AdmittedPlace(who, kind, accounts)
         self.quotas.leave(accounts, kind)
         if kind == "sockets":
             what = (
@@ -87,7 +87,7 @@ class Admission:
             raise TooManySockets(f"{what} in use; send by POST, or try again later")
         raise TooManyRequests("too many requests are under way; try again in a moment")
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: AdmittedPlace) -> None:
         """Give the place back."""
         self._places[place.kind].give_back(place.who)
         self.quotas.leave(place.accounts, place.kind)

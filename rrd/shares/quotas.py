@@ -63,7 +63,7 @@ class OverQuota(RefusedError):
         self.retry_after_s = max(1, round(retry_after_s + 0.5))
 
 
-class Account:
+class QuotaAccount:
     """What one party has used."""
 
     __slots__ = ("bytes", "day", "events", "most", "recordings", "senders", "under_way")
@@ -92,7 +92,9 @@ class Quotas:
     def __init__(self, limits: QuotaLimits, monotonic: Callable[[], float]) -> None:
         self._limits = limits
         self._monotonic = monotonic
-        self._accounts: dict[Scope, OrderedDict[str, Account]] = {scope: OrderedDict() for scope in SCOPES}
+        self._accounts: dict[Scope, OrderedDict[str, QuotaAccount]] = {
+            scope: OrderedDict() for scope in SCOPES
+        }
 
     def __len__(self) -> int:
         """How many parties are remembered."""
@@ -116,7 +118,7 @@ class Quotas:
         for _, account in self._of(who):
             account.recordings.take(1, now)
 
-    def enter(self, who: Who, kind: Kind) -> list[tuple[Scope, Account]]:
+    def enter(self, who: Who, kind: Kind) -> list[tuple[Scope, QuotaAccount]]:
         """Count a socket or request that begins. Raises ``OverQuota``, and has not.
 
         Returns the accounts that it counts on, with which ``leave`` is owed.
@@ -130,7 +132,7 @@ class Quotas:
             account.under_way[kind] += 1
         return accounts
 
-    def leave(self, accounts: Sequence[tuple[Scope, Account]], kind: Kind) -> None:
+    def leave(self, accounts: Sequence[tuple[Scope, QuotaAccount]], kind: Kind) -> None:
         """Count its end."""
         for _, account in accounts:
             account.under_way[kind] -= 1
@@ -156,7 +158,7 @@ class Quotas:
                 if (left := spent - account.day.rate * ago_s) > 0:
                     account.day.take(left, self._monotonic())
 
-    def _of(self, who: Who) -> list[tuple[Scope, Account]]:
+    def _of(self, who: Who) -> list[tuple[Scope, QuotaAccount]]:
         found = []
         for scope, name in zip(SCOPES, who, strict=True):
             if name:
@@ -169,13 +171,13 @@ class Quotas:
                 found.append((scope, account))
         return found
 
-    def _new(self, scope: Scope, name: str) -> Account:
+    def _new(self, scope: Scope, name: str) -> QuotaAccount:
         accounts = self._accounts[scope]
         self._forget(accounts)
-        account = accounts[name] = Account(self._limits.of(scope, name))
+        account = accounts[name] = QuotaAccount(self._limits.of(scope, name))
         return account
 
-    def _forget(self, accounts: OrderedDict[str, Account]) -> None:
+    def _forget(self, accounts: OrderedDict[str, QuotaAccount]) -> None:
         """Forget the two that were seen longest ago, if there is nothing to remember: more than come anew."""
         now = self._monotonic()
         for _ in range(2):
@@ -208,7 +210,7 @@ class Pacer:
         "_uncounted_events",
     )
 
-    def __init__(self, accounts: list[Account], monotonic: Callable[[], float]) -> None:
+    def __init__(self, accounts: list[QuotaAccount], monotonic: Callable[[], float]) -> None:
         self._accounts = accounts
         self._monotonic = monotonic
         self._events = Bucket(0, _OWN_EVENTS)
@@ -272,7 +274,7 @@ class Pacer:
             pause_s = max(pause_s, self._pause_s(account, now))
         self._free_at = now + min(pause_s, _PAUSE_S_MAX) if pause_s else 0.0
 
-    def _pause_s(self, account: Account, now: float) -> float:
+    def _pause_s(self, account: QuotaAccount, now: float) -> float:
         """Return how long one of its parties makes the sender wait."""
         day = account.day
         if day.rate and day.spent(now) > day.depth * (1 + _OVERDRAFT):
