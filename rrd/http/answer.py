@@ -14,7 +14,6 @@ from rrd.http.reading import READ_SHARE, lane, reading
 from rrd.http.writing import FIXED_BYTES, StreamedAnswer
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
-from rrd.playback.hops import in_thread
 from rrd.playback.need import Need, need_of
 from rrd.playback.stored import read_stored, stored_size
 from rrd.playback.stream import read_in_order
@@ -27,6 +26,10 @@ STORED_ENCODING = "zstd"
 """What recordings lie on the disk in."""
 
 _STORED_TYPE = "application/x-ndjson"
+
+
+_LOOKED_AT_NOW_BLOCKS = 256
+"""Headers that are looked at on the event loop, some 3 µs each: a thread for so few would take longer."""
 
 
 class EventsAnswer(StreamedAnswer):
@@ -102,23 +105,25 @@ class EventsAnswer(StreamedAnswer):
     async def _need(self, table: PlaybackTable) -> Need:
         """Return how much memory the answer takes at least, and at most."""
         if self._is_stored:
-            largest = max((table.block(number)[1].data_size for number in range(len(table))), default=0)
-            return Need(FIXED_BYTES + largest, FIXED_BYTES + largest)
-        threads = self._services.reading_threads.lane(self._who)
-        need = await asyncio.get_running_loop().run_in_executor(threads, need_of, table)
+            least = table.data_size_max + FIXED_BYTES
+            return Need(least, least)
+        if len(table) <= _LOOKED_AT_NOW_BLOCKS:
+            need = need_of(table)
+        else:
+            threads = self._services.reading_threads.lane(self._who)
+            need = await asyncio.get_running_loop().run_in_executor(threads, need_of, table)
         share = self._services.config.read_bytes_max // READ_SHARE
         least = need.least + FIXED_BYTES
         return Need(least, max(least, min(need.most + FIXED_BYTES, share)))
 
     def _parts(self, table: PlaybackTable, *, bytes_max: int) -> AsyncGenerator[bytes, None]:
-        services = self._services
-        threads = lane(services, self._who, is_local=table.is_local)
+        threads = lane(self._services, self._who, is_local=table.is_local)
         if self._is_stored:
             return read_stored(table, threads=threads)
         chunks = read_in_order(
             table, form=self._form, bytes_max=bytes_max, by_arrival=self._by_arrival, shift_ms=self._shift_ms
         )
-        return self._encoded(in_thread(chunks, threads=threads))
+        return self._encoded(chunks, threads)
 
     async def _log_break(self, error: Exception) -> None:
         row = self._row

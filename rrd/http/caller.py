@@ -181,11 +181,20 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[str, 
     Read from the right, the first address that is not a trusted proxy's is the client's; what stands
     left of it anyone may have made up. Empty if that is no address.
     """
+    if not (trusted and forwarded_for):
+        return _written(peer)
     networks = _networks(trusted)
     hops = _list_of(forwarded_for)
     address = _parse(peer)
     while hops and address is not None and any(address in network for network in networks):
         address = _parse(hops.pop())
+    return str(address) if address is not None else ""
+
+
+@functools.lru_cache(1024)
+def _written(peer: str) -> str:
+    """Return an address in the form in which it counts, or nothing if it is none."""
+    address = _parse(peer)
     return str(address) if address is not None else ""
 
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
@@ -21,11 +21,12 @@ from rrd.errors import BadFraming, RrdError
 from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
 from rrd.http.hold import FREE_BYTES, Reservation
-from rrd.http.problems import ORIGIN, add_owed_headers, note_refusal, problem
+from rrd.http.problems import add_owed_headers, note_refusal, problem
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
 from rrd.http.turns import BULK_BYTES
 from rrd.log import emit
+from rrd.shares.admission import AdmittedPlace
 from rrd.shares.queue import Who
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_s", "_head_timer"),
-        *("_is_held_back", "_peer", "_taker", "_turns", "hold", "on_gone", "opening_turns"),
+        *("_is_held_back", "_peer", "_taker", "_turns", "hold", "on_gone", "opening_turns", "place"),
     )
 
     def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -101,6 +102,8 @@ class Connection(RequestHandler):
         self._turns = manager.turns
         self._head_s = manager.services.bounds.head_s
         self.opening_turns = manager.opening_turns
+        self.place: AdmittedPlace | None = None
+        """That of the request under way (``sharing``)."""
         self._head_timer: asyncio.TimerHandle | None = None
         """Runs while a head is awaited."""
 
@@ -139,9 +142,10 @@ class Connection(RequestHandler):
         framing, current = self._framing, self._current_request
         size = framing.held_bytes + len(self._message_tail)
         for _, body in self._messages:
+            if body is not EMPTY_PAYLOAD:
+                size += unread_bytes(body)
+        if current is not None and (body := current.content) is not EMPTY_PAYLOAD:
             size += unread_bytes(body)
-        if current is not None:
-            size += unread_bytes(current.content)
         if size > FREE_BYTES or self.hold.counted_bytes:
             self.hold.set_incoming(size, received=received, taken=taken)
 
@@ -302,8 +306,6 @@ class Connection(RequestHandler):
         """Send a response. The last one before the connection has to end says so, and arrives."""
         if not self._upgraded:  # What is behind an upgrade that is declined is not parsed yet.
             self._mark_last(resp)
-        if not resp.prepared:  # It may be one that no handler of the application has made.
-            add_owed_headers(resp, request.headers.get(hdrs.ORIGIN) or resp.get(ORIGIN))
         sent, is_reset = await super().finish_response(request, resp, start_time)
         if self._ended:  # An upgrade that was declined has just put what is behind it into ``_framing``.
             self._framing.end()
@@ -373,8 +375,7 @@ class Connection(RequestHandler):
             origin = request.headers.get("Origin")
         server: Any = self._manager
         note_refusal(request, response, services=server.services if server else None)
-        if origin is not None:
-            response[ORIGIN] = origin
+        add_owed_headers(response, origin)
         response.force_close()
         return response
 

@@ -53,13 +53,13 @@ def preflight_headers(asked: _Headers) -> dict[str, str]:
 
 
 def add_headers(headers: CIMultiDict[str], origin: str | None) -> None:
-    """Let the page of ``origin`` read a reply with these ``headers``; any page, if no origin is known."""
+    """Let the page of ``origin`` read a reply with these ``headers``; any page, if no origin is known.
+
+    Such a reply owes ``Vary: Origin`` as well.
+    """
     if origin and len(origin) <= _ORIGIN_CHARS_MAX and _SERIALIZED_ORIGIN.fullmatch(origin):
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Allow-Credentials"] = "true"
     else:
         headers["Access-Control-Allow-Origin"] = "*"
     headers["Access-Control-Expose-Headers"] = _EXPOSED
-    varied = headers.get("Vary", "")
-    if "origin" not in {name.strip().lower() for name in varied.split(",")}:
-        headers["Vary"] = f"{varied}, Origin" if varied else "Origin"

@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from aiohttp import HttpVersion, hdrs
+from aiohttp import HttpVersion, HttpVersion10, hdrs
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -108,8 +108,10 @@ class Framing:
         """
         if self.failed:
             return (), False, b""
-        data, self._rest = self._rest + data, b""
         found: _Messages = []
+        if self._is_one_head(data):
+            return found, *self._take_head(data, found)
+        data, self._rest = self._rest + data, b""
         start = 0
         if self._is_paused:
             # The parser holds a part of the last piece back, which must not meet bytes of another message.
@@ -183,6 +185,26 @@ class Framing:
             self._body.feed_eof()
 
     # Cutting
+
+    def _is_one_head(self, data: bytes) -> bool:
+        """Tell whether ``data`` is a whole head and nothing else, as most heads come: no need to cut it."""
+        return not (
+            self._head
+            or self._rest
+            or self._is_paused
+            or len(data) > self._head_bytes_max
+            or data.find(_HEAD_END) != len(data) - len(_HEAD_END)
+            or _REQUEST_LINE.match(data) is None
+            or not self._body.is_eof()
+        )
+
+    def _take_head(self, head: bytes, found: _Messages) -> tuple[bool, bytes]:
+        """Take in what ``_is_one_head``; return whether the protocol changes, and its bytes."""
+        self._edge = head[-_EDGE_BYTES:]
+        self._head += head
+        upgraded, tail = self._parse(head, found)
+        self._has_line = bool(self._head)
+        return upgraded, tail
 
     def _skip_blank(self, data: bytes, start: int) -> int:
         """Pass over line ends before a request line (RFC 9112, 2.2)."""
@@ -260,6 +282,7 @@ class Framing:
 
 
 _Refusal = tuple[int, str, str]
+_HTTP_2 = HttpVersion(2, 0)
 _WRONG_VERSION: _Refusal = (505, "unsupported_version", "this server speaks HTTP/1.1 and HTTP/1.0")
 _WRONG_CODING: _Refusal = (
     501,
@@ -299,11 +322,12 @@ def _refusal_of_error(error: HttpProcessingError, head: bytearray, head_bytes_ma
 
 def _refusal_of_request(message: RawRequestMessage) -> _Refusal | None:
     """Return why a request that the parser takes is refused all the same."""
-    if message.version < HttpVersion(1, 0) or message.version >= HttpVersion(2, 0):
+    if not HttpVersion10 <= message.version < _HTTP_2:
         return _WRONG_VERSION
     if message.method == hdrs.METH_CONNECT:
         return _WRONG_METHOD
-    if message.headers.get(hdrs.TRANSFER_ENCODING, "chunked").strip().lower() != "chunked":
+    coding = message.headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is not None and coding.strip().lower() != "chunked":
         return _WRONG_CODING  # RFC 9112, 6.1
     if int(message.headers.get(hdrs.CONTENT_LENGTH, 0)) >= _LENGTH_LIMIT:
         return 400, "bad_http", f"{_NO_HTTP}: Content-Length overflow"

@@ -44,11 +44,11 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     refusal = services.admission.quotas.refusal_of_new(sender.who)
     if refusal is not None and not await _is_known(sender, services):
         raise refusal
-    services.admission.enter(sender.who, "sockets")
+    place = services.admission.enter(sender.who, "sockets")
     try:
         return await _run(request, sender, services, kind=kind, encoding=encoding)
     finally:
-        services.admission.leave(sender.who, "sockets")
+        services.admission.leave(place)
 
 
 async def _is_known(sender: Sender, services: Services) -> bool:

@@ -7,7 +7,7 @@ gone wrong by then. Its size is bounded by the query and counts on ``read_bytes_
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Generator
 from functools import partial
 from urllib.parse import quote, urlencode
 
@@ -65,7 +65,8 @@ class PagedAnswer(EventsAnswer):
             if self._request.method == hdrs.METH_HEAD:
                 await response.prepare(self._request)
                 return response
-            return await self._stream(response, self._encoded(_chunks(excerpt.body)))
+            threads = self._services.reading_threads.lane(self._who)
+            return await self._stream(response, self._encoded(_chunks(excerpt.body), threads))
 
     async def _read(self, table: PlaybackTable, paging: Paging) -> Excerpt:
         threads = lane(self._services, self._who, is_local=table.is_local)
@@ -87,6 +88,6 @@ class PagedAnswer(EventsAnswer):
         return f"{path}/events?{urlencode(query)}"
 
 
-async def _chunks(body: bytearray) -> AsyncGenerator[bytes, None]:
+def _chunks(body: bytearray) -> Generator[bytes, None]:
     for start in range(0, len(body), _CHUNK_BYTES):
         yield bytes(memoryview(body)[start : start + _CHUNK_BYTES])

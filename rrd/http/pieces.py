@@ -26,33 +26,33 @@ _WHOLE_BYTES_MAX = 64 << 10
 """What is no larger is answered whole: the kernel takes most of it at once."""
 
 
-async def send_json(request: web.Request, pieces: AsyncGenerator[bytes, None]) -> web.StreamResponse:
-    """Answer with pieces of one JSON text.
+async def send_json(
+    request: web.Request, first: bytes, rest: AsyncGenerator[bytes, None] | None = None
+) -> web.StreamResponse:
+    """Answer with one JSON text: its first piece, and those after it, if there are any.
 
-    An error of the first piece is raised. A later one breaks the connection, since what was sent can't be
-    taken back, and an answer that looks whole would leave something out in silence.
+    An error of a later piece breaks the connection, since what was sent can't be taken back, and an answer
+    that looks whole would leave something out in silence.
     """
-    async with contextlib.aclosing(pieces):
-        first, second = await anext(pieces, b""), await anext(pieces, None)
-        if second is None and len(first) <= _WHOLE_BYTES_MAX:
-            return web.Response(body=first, content_type="application/json")
-        response = web.StreamResponse()
-        response.content_type = "application/json"
-        if second is None:
-            response.content_length = len(first)
-        await response.prepare(request)
-        if request.method == hdrs.METH_HEAD:
-            return response
-        try:
-            await response.write(first)
-            if second is not None:
-                await response.write(second)
-                async for piece in pieces:
-                    await response.write(piece)
-        except RrdError as error:
-            emit(logger, logging.WARNING, "answer_broken_off", error=error)
-            if request.transport is not None:
-                request.transport.abort()
-            return response
-        await response.write_eof()
+    if rest is None and len(first) <= _WHOLE_BYTES_MAX:
+        return web.Response(body=first, content_type="application/json")
+    response = web.StreamResponse()
+    response.content_type = "application/json"
+    if rest is None:
+        response.content_length = len(first)
+    await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
         return response
+    try:
+        await response.write(first)
+        if rest is not None:
+            async with contextlib.aclosing(rest):
+                async for piece in rest:
+                    await response.write(piece)
+    except RrdError as error:
+        emit(logger, logging.WARNING, "answer_broken_off", error=error)
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response

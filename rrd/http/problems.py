@@ -6,6 +6,7 @@ its user sees nothing but a failed fetch (https://fetch.spec.whatwg.org/#http-co
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -21,9 +22,6 @@ logger = logging.getLogger(__name__)
 
 _CODE = web.ResponseKey("code", str)
 """The code of a reply that is an error."""
-
-ORIGIN = web.ResponseKey("origin", str)
-"""The page's origin, where the request that tells it could not be parsed whole."""
 
 IS_PUBLIC = web.ResponseKey("is_public", bool)
 """A reply that is the same for all, and says itself what caches and pages may do with it."""
@@ -91,17 +89,26 @@ def add_owed_headers(response: web.StreamResponse, origin: str | None) -> None:
 
     Replies depend on the key and hold what visitors did: no cache may keep them (RFC 9111, 5.2.2.5), and no
     browser may take them for anything but what they are (https://fetch.spec.whatwg.org/#x-content-type-options-header).
+    A reply that has them already stays as it is.
     """
     headers = response.headers
+    if headers.get(hdrs.SERVER) == SERVER_NAME:
+        return
     headers[hdrs.SERVER] = SERVER_NAME
     headers["X-Content-Type-Options"] = "nosniff"
     if response.get(IS_PUBLIC):
         return
     headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     cors.add_headers(headers, origin)
-    varied = {name.strip().lower() for name in headers.get(hdrs.VARY, "").split(",")}
-    if hdrs.AUTHORIZATION.lower() not in varied:
-        headers[hdrs.VARY] = f"{headers[hdrs.VARY]}, {hdrs.AUTHORIZATION}"
+    headers[hdrs.VARY] = _vary(headers.get(hdrs.VARY, ""))
+
+
+@functools.lru_cache(64)  # rrd's replies say a handful of things here.
+def _vary(said: str) -> str:
+    """Return the value of ``Vary`` with what each reply depends on: the page's origin, and the key."""
+    varied = {name.strip().lower() for name in said.split(",")}
+    owed = [name for name in (hdrs.ORIGIN, hdrs.AUTHORIZATION) if name.lower() not in varied]
+    return ", ".join([said, *owed] if said else owed)
 
 
 @web.middleware

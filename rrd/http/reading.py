@@ -6,8 +6,6 @@ chunks. How long a taker may be slow is ``taking``'s to say.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 
 from rrd.access.gate import Grant
@@ -40,14 +38,32 @@ def lane(services: Services, who: Who, *, is_local: bool) -> Executor:
     return threads.lane(who)
 
 
-@contextlib.asynccontextmanager
-async def reading(services: Services, who: Who, *, least: int, most: int) -> AsyncIterator[int]:
-    """Hold memory (bytes) for one answer, in turn; yields how much. Raises ``TooManyReads``."""
-    try:
-        size = await services.read_room.take(who, least=least, most=most, patience_s=_PATIENCE_S)
-    except TimeoutError:
-        raise TooManyReads("too many answers are under way; try again in a moment") from None
-    try:
-        yield size
-    finally:
-        services.read_room.give_back(who, size)
+class HeldMemory:
+    """Memory (bytes) for one answer, in turn, for as long as a block lasts: ``async with`` tells how much.
+
+    Entering raises ``TooManyReads``.
+    """
+
+    __slots__ = ("_least", "_most", "_room", "_size", "_who")
+
+    def __init__(self, services: Services, who: Who, *, least: int, most: int) -> None:
+        self._room = services.read_room
+        self._who = who
+        self._least = least
+        self._most = most
+        self._size = 0
+
+    async def __aenter__(self) -> int:
+        try:
+            self._size = await self._room.take(
+                self._who, least=self._least, most=self._most, patience_s=_PATIENCE_S
+            )
+        except TimeoutError:
+            raise TooManyReads("too many answers are under way; try again in a moment") from None
+        return self._size
+
+    async def __aexit__(self, *_: object) -> None:
+        self._room.give_back(self._who, self._size)
+
+
+reading = HeldMemory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -26,6 +26,7 @@ from rrd.index.rows import ListedRecording
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 50, 100
 _OFFSET_MAX = 2**31
 _SIGNED_URL_LIFETIME_S = 3600
+_LIST_END = b"]}"
 _LIST_PARAMETERS = KEY_PARAMETERS | WANTED_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
 
 
@@ -38,20 +39,17 @@ async def get_recording(request: web.Request) -> web.StreamResponse:
     if shape not in {"list", "object"}:
         raise BadRequest("shape must be list or object", parameter="shape")
 
-    async def whole() -> AsyncGenerator[bytes, None]:
+    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
         rows = await services.index.metadata(row.tenant, row.recording_id)
+        told: object
         if shape == "object":
-            yield orjson.dumps({"metadata": {found.key: found.value for found in rows}})
-            return
-        yield orjson.dumps(
-            [
+            told = {"metadata": {found.key: found.value for found in rows}}
+        else:
+            told = [
                 {"key": found.key, "value": found.value, "timestamp": found.at_ms, "version": found.version}
                 for found in rows
             ]
-        )
-
-    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
-        return await send_json(request, whole())
+        return await send_json(request, orjson.dumps(told))
 
 
 async def list_recordings(request: web.Request) -> web.StreamResponse:
@@ -85,22 +83,23 @@ async def list_recordings(request: web.Request) -> web.StreamResponse:
             item |= standing_members(found.recording_id, found.standing, live.keys())
         return orjson.dumps(item)
 
-    async def pieces() -> AsyncGenerator[bytes, None]:
+    async def others(row_ids: Sequence[int]) -> AsyncGenerator[bytes, None]:
+        while row_ids:
+            piece = await services.index.continue_list(
+                row_ids, encode=encode, bytes_max=PIECE_BYTES, with_standing=wanted is not None
+            )
+            row_ids = piece.rest
+            yield b"".join(b"," + item for item in piece.items) + (b"" if row_ids else _LIST_END)
+
+    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
         piece = await services.index.begin_list(
             grant.tenant, filters=filters, limit=limit, offset=offset, encode=encode, bytes_max=PIECE_BYTES,
             wanted=wanted,
         )  # fmt: skip
         text = b'{"recordings":[' + b",".join(piece.items)
-        while piece.rest:
-            yield text
-            piece = await services.index.continue_list(
-                piece.rest, encode=encode, bytes_max=PIECE_BYTES, with_standing=wanted is not None
-            )
-            text = b"".join(b"," + item for item in piece.items)
-        yield text + b"]}"
-
-    async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
-        return await send_json(request, pieces())
+        if not piece.rest:
+            return await send_json(request, text + _LIST_END)
+        return await send_json(request, text, others(piece.rest))
 
 
 def _listed(found: ListedRecording, base: str, signer: Callable[[str], str] | None) -> dict[str, object]:

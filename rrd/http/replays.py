@@ -24,7 +24,6 @@ from rrd.ids import parse_recording_id
 from rrd.index.rows import ListedRecording, RecordingRow
 from rrd.log import emit
 from rrd.playback.compose import GAP_MAX_DEFAULT_MS, compose
-from rrd.playback.hops import in_thread
 from rrd.playback.replay import replay_in_order
 from rrd.shares.queue import Who
 
@@ -194,7 +193,7 @@ class ReplayAnswer(StreamedAnswer):
         names = [row.recording_id for row in composition.rows]
         groups = compose(composition.groups, names, gap_max_ms=self._gap_max_ms)
         chunks = replay_in_order(groups, composition.tables, form=self._form, bytes_max=bytes_max)
-        return self._encoded(in_thread(chunks, threads=composition.threads()))
+        return self._encoded(chunks, composition.threads())
 
     async def _log_break(self, error: Exception) -> None:
         if not isinstance(error, CorruptSegment):

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from typing import Protocol
 
 from aiohttp import hdrs, web
 
 from rrd.access.gate import Grant
 from rrd.access.temporary import LABEL
 from rrd.http.services import Services
+from rrd.shares.admission import AdmittedPlace
 from rrd.shares.queue import Who
 
 _SITE_PREFIX = 64
 
-CLAIM = web.RequestKey("claim", Who)
-"""Who has taken a place for this request, which is to be given back."""
+
+class Claimant(Protocol):
+    """The connection by which a request came: one is under way on it at a time."""
+
+    place: AdmittedPlace | None
+    """The place that was taken for this request, which is to be given back."""
 
 
 def who_of(grant: Grant, address: str, services: Services) -> Who:
@@ -40,18 +46,18 @@ def claim(request: web.Request, grant: Grant, address: str, services: Services) 
 
     Raises ``OverQuota``, ``TooManyRequests``.
     """
-    if CLAIM in request or request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+    claimant: Claimant = request.protocol  # type: ignore[assignment]  # always a ``Connection``
+    if claimant.place is not None or request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return
-    who = who_of(grant, address, services)
-    services.admission.enter(who, "requests")
-    request[CLAIM] = who
+    claimant.place = services.admission.enter(who_of(grant, address, services), "requests")
 
 
 def unclaim(request: web.Request, services: Services) -> None:
     """Give the place of a request back, if it has one."""
-    who = request.pop(CLAIM, None)
-    if who is not None:
-        services.admission.leave(who, "requests")
+    claimant: Claimant = request.protocol  # type: ignore[assignment]  # always a ``Connection``
+    if (place := claimant.place) is not None:
+        claimant.place = None
+        services.admission.leave(place)
 
 
 @functools.lru_cache(8192)

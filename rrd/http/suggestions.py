@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import Collection
 
 import orjson
 from aiohttp import web
@@ -29,12 +29,9 @@ async def get_metadata_keys(request: web.Request) -> web.StreamResponse:
     grant = await _may_ask(request, services)
     prefix, limit = _parameters(request, {"prefix", "limit"})
 
-    async def whole() -> AsyncGenerator[bytes, None]:
-        keys = await services.index.metadata_keys(grant.tenant, prefix=prefix, limit=limit)
-        yield orjson.dumps({"keys": keys})
-
     async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
-        return await send_json(request, whole())
+        keys = await services.index.metadata_keys(grant.tenant, prefix=prefix, limit=limit)
+        return await send_json(request, orjson.dumps({"keys": keys}))
 
 
 async def get_metadata_values(request: web.Request) -> web.StreamResponse:
@@ -52,12 +49,9 @@ async def get_metadata_values(request: web.Request) -> web.StreamResponse:
     if key is None:
         raise BadRequest("key is missing: /metaValues?key=userId", parameter="key")
 
-    async def whole() -> AsyncGenerator[bytes, None]:
-        values = await services.index.metadata_values(grant.tenant, key, prefix=prefix, limit=limit)
-        yield orjson.dumps({"key": key, "values": values})
-
     async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
-        return await send_json(request, whole())
+        values = await services.index.metadata_values(grant.tenant, key, prefix=prefix, limit=limit)
+        return await send_json(request, orjson.dumps({"key": key, "values": values}))
 
 
 async def _may_ask(request: web.Request, services: Services) -> Grant:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Executor
 
 from aiohttp import hdrs, web
@@ -19,6 +19,7 @@ from rrd.errors import CorruptSegment, StoreAway, Unauthenticated
 from rrd.http.caller import GRANT, check_live
 from rrd.http.negotiate import best_of
 from rrd.http.services import SERVICES
+from rrd.playback.hops import in_thread
 from rrd.playback.splice import JSON_ARRAY, NDJSON, Form
 from rrd.shares.queue import Who
 from rrd.wire.codings import CODINGS, Compressor
@@ -61,11 +62,13 @@ class StreamedAnswer:
             response.headers[hdrs.CONTENT_ENCODING] = self._encoding
         return response
 
-    def _encoded(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    def _encoded(self, chunks: Generator[bytes, None], threads: Executor) -> AsyncGenerator[bytes, None]:
+        """Return what is to be sent of chunks that are made, and compressed, in ``threads``."""
         if self._encoding == "identity":
-            return chunks
-        threads = self._services.reading_threads.lane(self._who)
-        return _compressed(chunks, _COMPRESSORS[self._encoding](), threads)
+            return in_thread(chunks, threads=threads)
+        # A chunk at a time: compressing one takes as long as reading several.
+        parts = _compressed(chunks, _COMPRESSORS[self._encoding]())
+        return in_thread(parts, threads=threads, hop_bytes=0)
 
     async def _stream(
         self, response: web.StreamResponse, parts: AsyncGenerator[bytes, None]
@@ -102,9 +105,10 @@ class StreamedAnswer:
         # The same mark in both directions, so that below it nothing waits.
         transport.set_write_buffer_limits(high=_AHEAD_BYTES, low=_AHEAD_BYTES)
         part: bytes | None = first
+        grant = self._request[GRANT]
         async with asyncio.timeout(None) as timeout:
             while part is not None:
-                check_live(self._request[GRANT], self._services)
+                check_live(grant, self._services)
                 may_wait = transport.get_write_buffer_size() + len(part) > _AHEAD_BYTES
                 if may_wait:
                     timeout.reschedule(clock() + patience_s)
@@ -121,13 +125,8 @@ class StreamedAnswer:
                 await writer.drain()
 
 
-async def _compressed(
-    chunks: AsyncGenerator[bytes, None], compressor: Compressor, threads: Executor
-) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(chunks):
-        loop = asyncio.get_running_loop()
-        async for chunk in chunks:
-            part = await loop.run_in_executor(threads, compressor.compress, chunk)
-            if part:
-                yield part
+def _compressed(chunks: Generator[bytes, None], compressor: Compressor) -> Generator[bytes, None]:
+    with contextlib.closing(chunks):
+        for chunk in chunks:
+            yield compressor.compress(chunk)
         yield compressor.flush()

@@ -12,9 +12,12 @@ HOP_BYTES = 512 << 10
 was no faster: a core's own cache holds so much, and what is written next should still be in it."""
 
 
-async def in_thread(chunks: Generator[bytes, None], *, threads: Executor) -> AsyncGenerator[bytes, None]:
+async def in_thread(
+    chunks: Generator[bytes, None], *, threads: Executor, hop_bytes: int = HOP_BYTES
+) -> AsyncGenerator[bytes, None]:
     """Run a generator that blocks in one of ``threads``, so that the event loop is never held up.
 
+    A visit ends with the chunk that reaches ``hop_bytes``; with 0 it is one chunk. Empty chunks are left out.
     They should be readers' own: a visit may last as long as the object store takes. Close it
     (``contextlib.aclosing``) to free everything early. Cancelled while a thread reads, it returns at once;
     the thread ends after its hop and frees everything then.
@@ -23,22 +26,23 @@ async def in_thread(chunks: Generator[bytes, None], *, threads: Executor) -> Asy
     try:
         is_last = False
         while not is_last:
-            hop, is_last = await loop.run_in_executor(threads, _take, chunks)
+            hop, is_last = await loop.run_in_executor(threads, _take, chunks, hop_bytes)
             for chunk in hop:
-                yield chunk
+                if chunk:
+                    yield chunk
     finally:
         # "Generator already executing": a thread is still in it, and drops it when it leaves.
         with contextlib.suppress(ValueError):
             chunks.close()
 
 
-def _take(chunks: Generator[bytes, None]) -> tuple[list[bytes], bool]:
+def _take(chunks: Generator[bytes, None], hop_bytes: int) -> tuple[list[bytes], bool]:
     """Return some chunks, and whether they are the last; to be told so alone would take one more hop."""
     hop: list[bytes] = []
     size = 0
     for chunk in chunks:
         hop.append(chunk)
         size += len(chunk)
-        if size >= HOP_BYTES:
+        if size >= hop_bytes:
             return hop, False
     return hop, True

@@ -11,7 +11,9 @@ out in silence.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Generator, Iterator
+from itertools import accumulate
 
 from rrd.playback.blocks import CHUNK_BYTES, Blocks
 from rrd.playback.bodies import Events
@@ -69,20 +71,21 @@ def in_order(table: PlaybackTable, blocks: Blocks, bytes_max: int) -> Iterator[E
 
 def chunks_of(pieces: list[Body]) -> Iterator[bytes]:
     """Yield pieces as chunks of ``CHUNK_BYTES_MAX`` at most. Each byte is copied once."""
-    if sum(map(len, pieces)) <= CHUNK_BYTES_MAX:
+    limits = list(accumulate(map(len, pieces)))
+    size = limits[-1] if limits else 0
+    if size <= CHUNK_BYTES_MAX:
         yield b"".join(pieces)
         return
-    chunk: list[Body] = []
-    size = 0
-    for piece in pieces:
-        rest = memoryview(piece)
-        while size + len(rest) > CHUNK_BYTES_MAX:
-            limit = CHUNK_BYTES_MAX - size
-            yield b"".join((*chunk, rest[:limit]))
-            chunk, size, rest = [], 0, rest[limit:]
-        chunk.append(rest)
-        size += len(rest)
-    yield b"".join(chunk)
+    start = first = 0
+    while start < size:
+        end = min(start + CHUNK_BYTES_MAX, size)
+        last = bisect_left(limits, end, first)
+        chunk = pieces[first : last + 1]
+        # Its last piece may go on in the next chunk, and its first one have begun in the one before.
+        chunk[-1] = memoryview(chunk[-1])[: end - limits[last] + len(chunk[-1])]
+        chunk[0] = memoryview(chunk[0])[start - limits[first] + len(pieces[first]) :]
+        yield b"".join(chunk)
+        start, first = end, last if limits[last] > end else last + 1
 
 
 def parts_of(run: Events, tail_size: int) -> Iterator[tuple[Events, int]]:

@@ -92,6 +92,7 @@ class PlaybackTable:
         "_rows",
         "between",
         "data_size",
+        "data_size_max",
         "event_count",
         "files",
         "first_ts",
@@ -115,6 +116,8 @@ class PlaybackTable:
         """What the block takes in memory that takes most (``cost_of``), bytes."""
         self.flags = array("I")
         """Of each block, as its header has them."""
+        self.data_size_max = 0
+        """No block's data has more bytes."""
         self.first_ts = array("d")
         """Least timestamp of each block, ms, or where the range begins if that is more."""
         self.last_ts = array("d")
@@ -132,6 +135,7 @@ class PlaybackTable:
         self.largest = max(self.largest, header.raw_size + EVENT_OVERHEAD * header.event_count)
         self.event_count += header.event_count
         self.data_size += header.data_size
+        self.data_size_max = max(self.data_size_max, header.data_size)
         self.first_ts.append(max(header.first_ts, self.between.start))
         self.last_ts.append(min(header.last_ts, self.between.limit))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,9 +15,9 @@ from rrd.config import Config
 from rrd.disk import files
 from rrd.errors import RefusedError, TooManySockets
 from rrd.log import emit
-from rrd.shares.limits import quota_limits_of
+from rrd.shares.limits import Scope, quota_limits_of
 from rrd.shares.queue import Who
-from rrd.shares.quotas import Kind, Quotas
+from rrd.shares.quotas import Kind, QuotaAccount, Quotas
 from rrd.shares.room import Room, Times
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,14 @@ class _Days(msgspec.Struct):
     key: dict[str, float] = {}
 
 
+class AdmittedPlace(NamedTuple):
+    """A place that was taken, and where it is counted."""
+
+    who: Who
+    kind: Kind
+    accounts: Sequence[tuple[Scope, QuotaAccount]]
+
+
 class Admission:
     """Asked before anything begins. ``run`` keeps what was spent of a day's bytes in a file.
 
@@ -60,16 +70,16 @@ class Admission:
         self._saved: dict[str, dict[str, float]] = {}
         self._take_up()
 
-    def enter(self, who: Who, kind: Kind) -> None:
+    def enter(self, who: Who, kind: Kind) -> AdmittedPlace:
         """Take a place for a socket or a request; ``leave`` is owed.
 
         Raises ``OverQuota``, ``TooManySockets``, ``TooManyRequests``, and has taken none.
         """
         room = self._places[kind]
-        self.quotas.enter(who, kind)
+        accounts = self.quotas.enter(who, kind)
         if room.try_take(who):
-            return
-        self.quotas.leave(who, kind)
+            return AdmittedPlace(who, kind, accounts)
+        self.quotas.leave(accounts, kind)
         if kind == "sockets":
             what = (
                 f"all {room.size} sockets are" if not room.free else "this sender's share of the sockets is"
@@ -77,10 +87,10 @@ class Admission:
             raise TooManySockets(f"{what} in use; send by POST, or try again later")
         raise TooManyRequests("too many requests are under way; try again in a moment")
 
-    def leave(self, who: Who, kind: Kind) -> None:
+    def leave(self, place: AdmittedPlace) -> None:
         """Give the place back."""
-        self._places[kind].give_back(who)
-        self.quotas.leave(who, kind)
+        self._places[place.kind].give_back(place.who)
+        self.quotas.leave(place.accounts, place.kind)
 
     async def run(self) -> None:
         """Keep the file up to date until cancelled, and once more then."""

@@ -27,16 +27,16 @@ class FairQueue(Generic[_T]):
 
     def __init__(self) -> None:
         self._tenants: OrderedDict[str, OrderedDict[str, deque[tuple[Who, _T]]]] = OrderedDict()
-        self._count = 0
+        self.count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def push(self, who: Who, item: _T) -> None:
         """Put an item behind those of its key."""
         keys = self._tenants.setdefault(who.tenant, OrderedDict())
         keys.setdefault(who.key, deque()).append((who, item))
-        self._count += 1
+        self.count += 1
 
     def pop(self, may: Callable[[Who, _T], bool] = lambda *_: True) -> tuple[Who, _T] | None:
         """Take out the next item in turn that ``may`` be taken; None if there is none.
@@ -50,7 +50,7 @@ class FairQueue(Generic[_T]):
                 found = items.popleft()
                 keys.move_to_end(key)
                 self._tenants.move_to_end(tenant)
-                self._count -= 1
+                self.count -= 1
                 self._tidy(tenant, key)
                 return found
         return None
@@ -58,7 +58,7 @@ class FairQueue(Generic[_T]):
     def remove(self, who: Who, item: _T) -> None:
         """Take an item out that waits no longer."""
         self._tenants[who.tenant][who.key].remove((who, item))
-        self._count -= 1
+        self.count -= 1
         self._tidy(who.tenant, who.key)
 
     def drain(self) -> Iterator[_T]:

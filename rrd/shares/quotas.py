@@ -13,7 +13,7 @@ beyond ``_ADDRESSES_MAX`` the address that was seen longest ago is forgotten in 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from rrd import metrics
@@ -63,23 +63,27 @@ class OverQuota(RefusedError):
         self.retry_after_s = max(1, round(retry_after_s + 0.5))
 
 
-class _Account:
+class QuotaAccount:
     """What one party has used."""
 
-    __slots__ = ("bytes", "day", "events", "quota", "recordings", "requests", "senders", "sockets")
+    __slots__ = ("bytes", "day", "events", "most", "recordings", "senders", "under_way")
 
     def __init__(self, quota: Quota) -> None:
-        self.quota = quota
+        self.most: dict[Kind, int] = {"sockets": quota.sockets, "requests": quota.requests}
+        """How many may be under way; 0: no limit."""
+        self.under_way: dict[Kind, int] = {"sockets": 0, "requests": 0}
+        self.senders = 0
         self.recordings = Bucket(quota.recordings_per_min / 60, quota.recordings_per_min)
         self.events = Bucket(quota.events_per_s, quota.events_per_s * _BURST_S)
         self.bytes = Bucket(quota.bytes_per_s, quota.bytes_per_s * _BURST_S)
         self.day = Bucket(quota.bytes_per_day / _DAY_S, quota.bytes_per_day)
-        self.sockets = self.requests = self.senders = 0
+
+    def is_in_use(self) -> bool:
+        return bool(self.senders or any(self.under_way.values()))
 
     def is_idle(self, now: float) -> bool:
-        under_way = self.sockets or self.requests or self.senders
         buckets = (self.recordings, self.events, self.bytes, self.day)
-        return not under_way and not any(bucket.spent(now) for bucket in buckets)
+        return not self.is_in_use() and not any(bucket.spent(now) for bucket in buckets)
 
 
 class Quotas:
@@ -88,7 +92,9 @@ class Quotas:
     def __init__(self, limits: QuotaLimits, monotonic: Callable[[], float]) -> None:
         self._limits = limits
         self._monotonic = monotonic
-        self._accounts: dict[Scope, OrderedDict[str, _Account]] = {scope: OrderedDict() for scope in SCOPES}
+        self._accounts: dict[Scope, OrderedDict[str, QuotaAccount]] = {
+            scope: OrderedDict() for scope in SCOPES
+        }
 
     def __len__(self) -> int:
         """How many parties are remembered."""
@@ -112,20 +118,24 @@ class Quotas:
         for _, account in self._of(who):
             account.recordings.take(1, now)
 
-    def enter(self, who: Who, kind: Kind) -> None:
-        """Count a socket or request that begins; ``leave`` is owed. Raises ``OverQuota``, and has not."""
-        accounts = list(self._of(who))
+    def enter(self, who: Who, kind: Kind) -> list[tuple[Scope, QuotaAccount]]:
+        """Count a socket or request that begins. Raises ``OverQuota``, and has not.
+
+        Returns the accounts that it counts on, with which ``leave`` is owed.
+        """
+        accounts = self._of(who)
         for scope, account in accounts:
-            most: int = getattr(account.quota, kind)
-            if most and getattr(account, kind) >= most:
+            most = account.most[kind]
+            if most and account.under_way[kind] >= most:
                 raise OverQuota(kind, scope, _FULL_RETRY_S)
         for _, account in accounts:
-            setattr(account, kind, getattr(account, kind) + 1)
+            account.under_way[kind] += 1
+        return accounts
 
-    def leave(self, who: Who, kind: Kind) -> None:
+    def leave(self, accounts: Sequence[tuple[Scope, QuotaAccount]], kind: Kind) -> None:
         """Count its end."""
-        for _, account in self._of(who):
-            setattr(account, kind, getattr(account, kind) - 1)
+        for _, account in accounts:
+            account.under_way[kind] -= 1
 
     def pacer(self, who: Who) -> Pacer:
         """Return what a sender's batches are counted with. ``close`` is owed."""
@@ -144,26 +154,30 @@ class Quotas:
         """Take in what ``days`` returned so long ago."""
         for scope in SCOPES:
             for name, spent in days.get(scope, {}).items():
-                account = self._account(scope, name)
+                account = self._accounts[scope].get(name) or self._new(scope, name)
                 if (left := spent - account.day.rate * ago_s) > 0:
                     account.day.take(left, self._monotonic())
 
-    def _of(self, who: Who) -> Iterator[tuple[Scope, _Account]]:
+    def _of(self, who: Who) -> list[tuple[Scope, QuotaAccount]]:
+        found = []
         for scope, name in zip(SCOPES, who, strict=True):
             if name:
-                yield scope, self._account(scope, name)
+                accounts = self._accounts[scope]
+                account = accounts.get(name)
+                if account is None:
+                    account = self._new(scope, name)
+                else:
+                    accounts.move_to_end(name)
+                found.append((scope, account))
+        return found
 
-    def _account(self, scope: Scope, name: str) -> _Account:
+    def _new(self, scope: Scope, name: str) -> QuotaAccount:
         accounts = self._accounts[scope]
-        account = accounts.get(name)
-        if account is None:
-            self._forget(accounts)
-            account = accounts[name] = _Account(self._limits.of(scope, name))
-        else:
-            accounts.move_to_end(name)
+        self._forget(accounts)
+        account = accounts[name] = QuotaAccount(self._limits.of(scope, name))
         return account
 
-    def _forget(self, accounts: OrderedDict[str, _Account]) -> None:
+    def _forget(self, accounts: OrderedDict[str, QuotaAccount]) -> None:
         """Forget the two that were seen longest ago, if there is nothing to remember: more than come anew."""
         now = self._monotonic()
         for _ in range(2):
@@ -174,7 +188,7 @@ class Quotas:
                 del accounts[name]
             elif len(accounts) < _ADDRESSES_MAX:
                 return
-            elif account.sockets or account.requests or account.senders:
+            elif account.is_in_use():
                 accounts.move_to_end(name)
             else:
                 del accounts[name]
@@ -196,7 +210,7 @@ class Pacer:
         "_uncounted_events",
     )
 
-    def __init__(self, accounts: list[_Account], monotonic: Callable[[], float]) -> None:
+    def __init__(self, accounts: list[QuotaAccount], monotonic: Callable[[], float]) -> None:
         self._accounts = accounts
         self._monotonic = monotonic
         self._events = Bucket(0, _OWN_EVENTS)
@@ -260,7 +274,7 @@ class Pacer:
             pause_s = max(pause_s, self._pause_s(account, now))
         self._free_at = now + min(pause_s, _PAUSE_S_MAX) if pause_s else 0.0
 
-    def _pause_s(self, account: _Account, now: float) -> float:
+    def _pause_s(self, account: QuotaAccount, now: float) -> float:
         """Return how long one of its parties makes the sender wait."""
         day = account.day
         if day.rate and day.spent(now) > day.depth * (1 + _OVERDRAFT):

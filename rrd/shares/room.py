@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -29,38 +28,60 @@ class Times(NamedTuple):
 class Ledger:
     """What each party holds of ``size``. Plain numbers: one thread may be in it at a time."""
 
+    __slots__ = ("_bounded", "_held", "_least_times", "free", "size")
+
     def __init__(self, size: int, times: Times) -> None:
         self.size = size
         self.free = size
-        self._times = times
-        self._held: Counter[tuple[int, str]] = Counter()
+        self._bounded = [(level, most) for level, most in enumerate(times) if most]
+        """Places of names in ``Who`` that are looked at, and how many times what is free they may hold."""
+        self._least_times = min(filter(None, times), default=size)
+        self._held: dict[tuple[int, str], int] = {}
 
     def may_take(self, who: Who, size: int = 1) -> bool:
         """Tell whether so much is free, and not more than the party's share."""
-        if size > self.free:
-            return False
         # Places are counted before the new one is taken, so that a few of them can all be taken.
         free = self.free - size + 1
-        return all(
-            not times or not name or not (held := self._held[level, name]) or held < times * free
-            for level, (name, times) in enumerate(zip(who, self._times, strict=True))
-        )
+        if free <= 0:
+            return False
+        for level, times in self._bounded:
+            name = who[level]
+            if name and self._held.get((level, name), 0) >= times * free:
+                return False
+        return True
+
+    def try_take(self, who: Who, size: int = 1) -> bool:
+        """Take so much, if ``may_take``."""
+        # While all together hold less than a party may, none is looked at: each request comes through here.
+        free = self.free - size + 1
+        if free <= 0 or (self.size - self.free >= self._least_times * free and not self.may_take(who, size)):
+            return False
+        self.take(who, size)
+        return True
 
     def take(self, who: Who, size: int = 1) -> None:
         """Note that so much was taken."""
         self.free -= size
-        for level, name in enumerate(who):
+        held = self._held
+        for level, _ in self._bounded:
+            name = who[level]
             if name:
-                self._held[level, name] += size
+                party = level, name
+                held[party] = held.get(party, 0) + size
 
     def give_back(self, who: Who, size: int = 1) -> None:
         """Note that so much is free again."""
         self.free += size
-        for level, name in enumerate(who):
+        held = self._held
+        for level, _ in self._bounded:
+            name = who[level]
             if name:
-                self._held[level, name] -= size
-                if not self._held[level, name]:
-                    del self._held[level, name]
+                party = level, name
+                left = held[party] - size
+                if left:
+                    held[party] = left
+                else:
+                    del held[party]
 
 
 class _Waiter(NamedTuple):
@@ -90,15 +111,13 @@ class Room:
 
     def try_take(self, who: Who, size: int = 1) -> bool:
         """Take so much, if it may be had at once."""
-        if not self._ledger.may_take(who, size):
-            return False
-        self._ledger.take(who, size)
-        return True
+        return self._ledger.try_take(who, size)
 
     def give_back(self, who: Who, size: int = 1) -> None:
         """Give so much back to those who wait."""
         self._ledger.give_back(who, size)
-        self._serve()
+        if self._waiting.count:
+            self._serve()
 
     @contextlib.asynccontextmanager
     async def hold(self, who: Who, *, least: int, most: int, patience_s: float) -> AsyncIterator[int]:
@@ -114,9 +133,11 @@ class Room:
 
     async def take(self, who: Who, *, least: int, most: int, patience_s: float) -> int:
         """Take what ``hold`` holds. The caller gives it back."""
-        least, most = min(least, self.size), min(max(least, most), self.size)
-        if not self._waiting and self.try_take(who, most):
+        all_bytes = self._ledger.size
+        most = min(max(least, most), all_bytes)
+        if not self._waiting.count and self._ledger.try_take(who, most):
             return most
+        least = min(least, all_bytes)
         waiter = _Waiter(least, most, asyncio.get_running_loop().create_future())
         self._waiting.push(who, waiter)
         self._serve()
@@ -134,7 +155,7 @@ class Room:
     def _serve(self) -> None:
         """Grant what may be taken now, by turns."""
         ledger = self._ledger
-        while self._waiting and ledger.free:
+        while self._waiting.count and ledger.free:
             found = self._waiting.pop(lambda who, waiter: ledger.may_take(who, waiter.least))
             if found is None:
                 return

@@ -9,6 +9,7 @@ import random
 import shutil
 import sqlite3
 import threading
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -259,6 +260,37 @@ async def test_more_filters_than_can_be_joined_are_refused(index: SqliteIndex) -
     assert len(await index.list_recordings("alpha", filters=wanted + wanted, limit=50, offset=0)) == 1
     with pytest.raises(BadRequest, match="at most 50 filters"):
         await index.list_recordings("alpha", filters=[*wanted, ("more", "v")], limit=50, offset=0)
+
+
+async def test_one_statement_reads_no_more_of_a_list_than_is_wanted(index: SqliteIndex) -> None:
+    """However much metadata the others have: it is never in memory together."""
+    ids = [str(uuid.UUID(int=number, version=4)) for number in range(1, 41)]
+    values = {row_id: "\x01é" * (300 * (row_id % 7)) for row_id in range(1, 41)}
+    await index.apply(
+        [
+            with_metadata(commit(row_id, recording_id=recording_id), text=values[row_id])
+            for row_id, recording_id in enumerate(ids, start=1)
+        ]
+    )
+    await index.remove("alpha", ids[9])
+    row_ids = list(range(40, 0, -1))
+    sizes = {row_id: 8 * len(values[row_id]) // 2 + 100 for row_id in row_ids}
+
+    def look(db: sqlite3.Connection) -> None:
+        for bytes_max in (1, 1000, 5000, 20_000, 10**6):
+            rest = row_ids
+            seen: list[int] = []
+            while rest:
+                found, count = listing.read(db, rest, bytes_max=bytes_max)
+                assert 1 <= count <= len(rest)
+                looked_at = [row_id for row_id in rest[:count] if row_id != 10]
+                assert [row_id for row_id, _ in found] == looked_at
+                assert sum(sizes[row_id] for row_id in looked_at[:-1]) < bytes_max + 100 * len(looked_at)
+                assert all(recording.metadata == {"text": values[row_id]} for row_id, recording in found)
+                seen, rest = seen + looked_at, rest[count:]
+            assert seen == [row_id for row_id in row_ids if row_id != 10]
+
+    await index._db.read_with(look)
 
 
 # All or nothing

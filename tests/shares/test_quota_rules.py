@@ -79,11 +79,11 @@ def test_new_recordings_are_refused_beyond_each_quota_and_others_are_not(scope: 
 def test_what_is_open_at_once_is_refused_beyond_each_quota(scope: str, kind: str) -> None:
     quotas = _quotas(_Clock(), **{f"{kind}_{scope}_max": 3})
     for _ in range(3):
-        quotas.enter(_A, kind)  # type: ignore[arg-type]
+        entered = quotas.enter(_A, kind)  # type: ignore[arg-type]
     with pytest.raises(OverQuota, match=f"{kind}_{scope}_max"):
         quotas.enter(_A, kind)  # type: ignore[arg-type]
     quotas.enter(_B, kind)  # type: ignore[arg-type]
-    quotas.leave(_A, kind)  # type: ignore[arg-type]
+    quotas.leave(entered, kind)  # type: ignore[arg-type]
     quotas.enter(_A, kind)  # type: ignore[arg-type]
 
 
@@ -187,8 +187,8 @@ def test_addresses_are_forgotten_once_there_is_nothing_to_remember() -> None:
 
 def test_a_flood_of_addresses_takes_bounded_memory_and_keeps_those_that_are_there() -> None:
     quotas = _quotas(_Clock())
-    quotas.enter(Who("", "", "here"), "sockets")
+    entered = quotas.enter(Who("", "", "here"), "sockets")
     for number in range(60_000):
         quotas.begin_recording(Who("", "", str(number)))
     assert len(quotas) <= 50_001
-    quotas.leave(Who("", "", "here"), "sockets")
+    quotas.leave(entered, "sockets")

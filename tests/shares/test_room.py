@@ -155,3 +155,24 @@ async def test_work_of_one_tenant_that_hangs_leaves_threads_to_others() -> None:
     finally:
         release.set()
         threads.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_threads_are_free_again_whatever_became_of_their_work(seed: int) -> None:
+    dice, loop = random.Random(seed), asyncio.get_running_loop()
+    threads, release = FairThreads(4, name="test"), threading.Event()
+    try:
+        lanes = [threads.lane(Who(f"t{number}", "k")) for number in range(3)]
+        works = [loop.run_in_executor(dice.choice(lanes), release.wait) for _ in range(60)]
+        for work in dice.sample(works, 30):
+            work.cancel()
+        release.set()
+        ends = await asyncio.wait_for(asyncio.gather(*works, return_exceptions=True), 20)
+        assert all(end is True or isinstance(end, asyncio.CancelledError) for end in ends)
+        await until(lambda: threads._ledger.free == 4, what="all threads to be free again")
+        assert not threads._ledger._held
+    finally:
+        release.set()
+        threads.close()
+    with pytest.raises(RuntimeError):
+        await loop.run_in_executor(lanes[0], release.wait)

@@ -214,7 +214,7 @@ class SqliteIndex(Index):
     ) -> list[rows.ListedRecording]:
         def read(db: sqlite3.Connection) -> list[rows.ListedRecording]:
             row_ids = listing.find_row_ids(db, tenant, filters, limit=limit, offset=offset)
-            return [recording for _, recording in listing.read(db, row_ids)]
+            return [recording for _, recording in listing.read(db, row_ids)[0]]
 
         return await self._db.read_with(read)
 

@@ -37,7 +37,6 @@ PROBE_CHUNKS_MAX = 250  # Counting this far costs 15 µs. Among larger sets the 
 _CHUNK_MAX = 2**62  # Within SQLite's integers, beyond any recording.
 _PIECE_CHUNKS_MIN = 64
 _PIECE_CHUNKS_MAX = 1024
-_GROUP_MIN, _GROUP_MAX = 4, 32  # Recordings that are read with one statement, where a list is cut to pieces.
 _WORDS = 8
 CHUNK_BITS = 64 * _WORDS
 _HEX_SIZE = CHUNK_BITS // 4
@@ -53,16 +52,25 @@ SELECT f.facet_id,
  WHERE f.digest = ? AND f.value = ?
    AND t.tenant_id = f.tenant_id AND t.name = ? AND k.key_id = f.key_id AND k.key = ?"""  # noqa: S608 -- the number is ours
 
-# The recordings that a JSON array of row ids names: JSON, an array for each pair of metadata, in no order.
+# The first recordings that a JSON array of row ids names, in its order, as JSON: [row id, name, created_ms,
+# metadata]; and how many row ids were looked at, of recordings that are gone, too. It ends with the recording
+# that reaches :bytes_max, or after :count row ids.
 # What visitors choose may hold lone surrogates, so it must not leave SQLite as text.
 LISTED = """
-SELECT CAST(json_group_array(json_array(r.row_id, r.name, r.created_ms,
-                                        CAST(k.key AS TEXT), CAST(f.value AS TEXT))) AS BLOB)
-  FROM json_each(?) AS wanted
- CROSS JOIN recording AS r ON r.row_id = wanted.value
-  LEFT JOIN metadata AS m ON m.row_id = r.row_id
-  LEFT JOIN metadata_key AS k ON k.key_id = m.key_id
-  LEFT JOIN facet AS f ON f.facet_id = m.facet_id"""
+WITH RECURSIVE listed (count, item, bytes) AS (
+  SELECT 0, NULL, 0
+   UNION ALL
+  SELECT count + 1,
+         (SELECT json_array(r.row_id, r.name, r.created_ms,
+                            (SELECT json_group_object(CAST(k.key AS TEXT), CAST(f.value AS TEXT))
+                               FROM metadata AS m CROSS JOIN metadata_key AS k CROSS JOIN facet AS f
+                              WHERE m.row_id = r.row_id AND k.key_id = m.key_id AND f.facet_id = m.facet_id))
+            FROM recording AS r
+           WHERE r.row_id = json_extract(:row_ids, '$[' || count || ']')),
+         bytes + coalesce(length(CAST(item AS BLOB)), 0)
+    FROM listed
+   WHERE count < :count AND bytes + coalesce(length(CAST(item AS BLOB)), 0) < :bytes_max)
+SELECT CAST('[' || coalesce(group_concat(item), '') || ']' AS BLOB), max(count) FROM listed"""
 
 
 def find_row_ids(
@@ -86,37 +94,34 @@ def read_piece(
 ) -> ListPart:
     """Read and encode recordings until ``bytes_max`` is reached, and at least one.
 
-    A hundred recordings may have 40 MB of metadata, which are never in memory together: a few are read at
-    once, and more of them only as long as they are small.
+    A hundred recordings may have 40 MB of metadata, which are never in memory together.
     """
     items: list[bytes] = []
-    size = at = 0
-    count = _GROUP_MIN
-    while at < len(row_ids):
-        group = row_ids[at : at + count]
-        for row_id, recording in read(db, group):
-            items.append(encode(recording))
-            size += len(items[-1])
-            if size >= bytes_max:
-                return ListPart(items, list(row_ids[row_ids.index(row_id, at) + 1 :]))
-        at += len(group)
-        count = min(4 * count, _GROUP_MAX)
-    return ListPart(items, [])
+    bytes_left, rest = bytes_max, list(row_ids)
+    while rest and bytes_left > 0:
+        found, count = read(db, rest, bytes_max=bytes_left)
+        items += (encoded := [encode(recording) for _, recording in found])
+        bytes_left -= sum(map(len, encoded))
+        del rest[:count]
+    return ListPart(items, rest)
 
 
-def read(db: sqlite3.Connection, row_ids: Sequence[int]) -> list[tuple[int, ListedRecording]]:
-    """Return recordings in the order of their row ids, but for those that were removed meanwhile."""
+def read(
+    db: sqlite3.Connection, row_ids: Sequence[int], *, bytes_max: int | None = None
+) -> tuple[list[tuple[int, ListedRecording]], int]:
+    """Return the first recordings of ``row_ids``, with these, and how many of ``row_ids`` that was.
+
+    Those that were removed meanwhile are left out. It ends with the recording that reaches ``bytes_max``.
+    """
     if not row_ids:
-        return []
-    ((found,),) = db.execute(LISTED, (orjson.dumps(row_ids).decode(),))
-    listed: dict[int, ListedRecording] = {}
-    for row_id, name, created_ms, key, value in _rows(found):
-        entry = listed.get(row_id)
-        if entry is None:
-            entry = listed[row_id] = ListedRecording(name, created_ms, {})
-        if key is not None:
-            entry.metadata[key] = value
-    return [(row_id, listed[row_id]) for row_id in row_ids if row_id in listed]
+        return [], 0
+    wanted = {
+        "row_ids": orjson.dumps(row_ids).decode(),
+        "count": len(row_ids),
+        "bytes_max": _CHUNK_MAX if bytes_max is None else bytes_max,
+    }
+    ((found, count),) = db.execute(LISTED, wanted)
+    return [(row_id, ListedRecording(*fields)) for row_id, *fields in _rows(found)], count
 
 
 def _rows(found: bytes) -> Any:
