@@ -27,7 +27,7 @@ from typing import NamedTuple, TypeVar
 from bench.daemon import TENANT
 from bench.rows import many_recordings
 from rrd.index import home
-from rrd.index.rows import Wanted
+from rrd.index.rows import ListQuery
 from rrd.index.sqlite import connections
 from rrd.index.sqlite.index import SqliteIndex
 from rrd.index.sqlite.values import digest
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 class Case(NamedTuple):
     name: str
-    wanted: Wanted | None
+    wanted: ListQuery | None
     filters: Sequence[tuple[str, str]] = ()
     offset: int = 0
 
@@ -117,28 +117,28 @@ def cases(count: int) -> Iterator[Case]:
     yield Case("plain list", None)
     yield Case("plain list of half of all", None, half)
     yield Case("plain list, skipping 10 %", None, offset=count // 10)
-    yield Case("newest, with summaries", Wanted())
+    yield Case("newest, with summaries", ListQuery())
     for sort in ("duration", "active", "errors", "bytes"):
-        wanted = Wanted(sort=sort)
+        wanted = ListQuery(sort=sort)
         yield Case(f"sort={sort}", wanted)
         yield Case(f"sort={sort}, half of all", wanted, half)
         yield Case(f"sort={sort}, one release", wanted, release)
         yield Case(f"sort={sort}, one user", wanted, user)
-    yield Case("sort=active, skipping 10 %", Wanted(sort="active"), offset=count // 10)
-    yield Case("one day of long ago", Wanted(from_ms=began + 0.1 * span, to_ms=began + 0.1 * span + 864e5))
-    yield Case("a third, of long ago", Wanted(from_ms=began, to_ms=began + span / 3))
-    yield Case("since the middle", Wanted(from_ms=began + span / 2))
-    yield Case("hasErrors", Wanted(has_errors=True))
-    yield Case("hasErrors, sort=active", Wanted(has_errors=True, sort="active"))
-    yield Case("hasErrors, half of all, sort=duration", Wanted(has_errors=True, sort="duration"), half)
-    yield Case("minActive: 1 in 10", Wanted(min_active_ms=500_000))
-    yield Case("minActive: 1 in 10,000", Wanted(min_active_ms=40_000_000))
-    yield Case("minDuration: nearly all, sort=errors", Wanted(min_duration_ms=1000, sort="errors"))
-    yield Case("url of many", Wanted(url=url(0)))
-    yield Case("url of few", Wanted(url=url(URLS - 1)))
-    yield Case("url of many, sort=duration", Wanted(url=url(0), sort="duration"))
-    yield Case("urls that begin alike (50)", Wanted(url="https://shop.example/3/*", sort="active"))
-    oldest = Wanted(to_ms=began + span / 3, sort="bytes")
+    yield Case("sort=active, skipping 10 %", ListQuery(sort="active"), offset=count // 10)
+    yield Case("one day of long ago", ListQuery(from_ms=began + 0.1 * span, to_ms=began + 0.1 * span + 864e5))
+    yield Case("a third, of long ago", ListQuery(from_ms=began, to_ms=began + span / 3))
+    yield Case("since the middle", ListQuery(from_ms=began + span / 2))
+    yield Case("hasErrors", ListQuery(has_errors=True))
+    yield Case("hasErrors, sort=active", ListQuery(has_errors=True, sort="active"))
+    yield Case("hasErrors, half of all, sort=duration", ListQuery(has_errors=True, sort="duration"), half)
+    yield Case("minActive: 1 in 10", ListQuery(min_active_ms=500_000))
+    yield Case("minActive: 1 in 10,000", ListQuery(min_active_ms=40_000_000))
+    yield Case("minDuration: nearly all, sort=errors", ListQuery(min_duration_ms=1000, sort="errors"))
+    yield Case("url of many", ListQuery(url=url(0)))
+    yield Case("url of few", ListQuery(url=url(URLS - 1)))
+    yield Case("url of many, sort=duration", ListQuery(url=url(0), sort="duration"))
+    yield Case("urls that begin alike (50)", ListQuery(url="https://shop.example/3/*", sort="active"))
+    oldest = ListQuery(to_ms=began + span / 3, sort="bytes")
     yield Case("the oldest third, sort=bytes, skipping a quarter", oldest, offset=count // 4)
 
 

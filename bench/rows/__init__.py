@@ -49,6 +49,7 @@ ROWS = (
     Entry(14, "an honest sender beside attacks", "bench.rows.neighbours"),
     Entry(15, "sockets that idle after a large event", "bench.rows.idle_sockets", is_late=True),
     Entry(16, "recordings that are watched live", "bench.rows.follow"),
+    Entry(17, "a replay that begins at 90 %", "bench.rows.first_frame", is_late=True),
 )
 
 

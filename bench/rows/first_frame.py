@@ -60,7 +60,7 @@ class Asked(NamedTuple):
 def measure(options: Options) -> Row:
     """Measure it. Takes five minutes at full scale, most of it for sending and rolling up."""
     if find() is None:
-        return Row(16, TITLE, [], notes=["nginx is missing (Debian: nginx-light)."])
+        return Row(17, TITLE, [], notes=["nginx is missing (Debian: nginx-light)."])
     size = options.pick(500_000_000, 50_000_000, 2_000_000)
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(nginx())
@@ -74,7 +74,7 @@ def measure(options: Options) -> Row:
                 else:
                     wait_for_object(folder)
                 checks += _compare(options, target, files, place, ids, at_ms)
-        return Row(16, TITLE, checks, notes=[f"{size / MB:.0f} MB each; the bar is for rrd."])
+        return Row(17, TITLE, checks, notes=[f"{size / MB:.0f} MB each; the bar is for rrd."])
 
 
 def _send(target: Daemon, recording_id: str, pages: int, size: int) -> int:

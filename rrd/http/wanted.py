@@ -11,7 +11,7 @@ from aiohttp import web
 
 from rrd.errors import BadRequest
 from rrd.http.services import Services
-from rrd.index.rows import Sort, StandingRow, Wanted
+from rrd.index.rows import ListQuery, Sort, StandingRow
 from rrd.recordings.recording import Recording
 
 LIVE_S = 60.0
@@ -26,7 +26,7 @@ _URL_MAX = 4096
 _EXACT_MAX = 2.0**53
 
 
-def wanted_of(request: web.Request, live: dict[str, int]) -> Wanted | None:
+def wanted_of(request: web.Request, live: dict[str, int]) -> ListQuery | None:
     """Return what a list is to hold; None if nothing is asked for that older clients don't know.
 
     ``live``: the recordings that are live, by id, with their row ids. Raises ``BadRequest`` with the
@@ -39,7 +39,7 @@ def wanted_of(request: web.Request, live: dict[str, int]) -> Wanted | None:
     sort = next((known for known in SORTS if known == query.get("sort", "newest")), None)
     if sort is None:
         raise BadRequest(f"sort must be one of {', '.join(SORTS)}", parameter="sort")
-    wanted = Wanted(
+    wanted = ListQuery(
         sort=sort,
         from_ms=_ms(request, "from"),
         to_ms=_ms(request, "to"),

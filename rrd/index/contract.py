@@ -193,7 +193,7 @@ class Index(Protocol):
         offset: int,
         encode: Encode,
         bytes_max: int,
-        wanted: rows.Wanted | None = None,
+        wanted: rows.ListQuery | None = None,
     ) -> rows.ListPart:
         """Return the first piece of what ``list_recordings`` would, encoded in the index's thread.
 

@@ -157,7 +157,7 @@ Sort = Literal["newest", "duration", "active", "errors", "bytes"]
 """Order of a list, the greatest first, equal ones the newest first."""
 
 
-class Wanted(NamedTuple):
+class ListQuery(NamedTuple):
     """What a list is to hold besides what its metadata filters say, and in which order.
 
     ``duration``, ``active``, ``errors``, ``bytes`` and what is asked of them are as of the last object of

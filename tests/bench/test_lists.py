@@ -9,7 +9,7 @@ from bench import lists
 from bench.daemon import TENANT
 from bench.rows import many_recordings
 from rrd.index import home
-from rrd.index.rows import Wanted
+from rrd.index.rows import ListQuery
 from rrd.index.sqlite.index import SqliteIndex
 from tests.index.index_model import list_wanted
 
@@ -36,7 +36,7 @@ async def _check_urls(path: str) -> None:
         assert summary is not None
         assert summary.urls
         for url in summary.urls:
-            listed = await list_wanted(index, TENANT, (), Wanted(url=url), COUNT, 0)
+            listed = await list_wanted(index, TENANT, (), ListQuery(url=url), COUNT, 0)
             assert first.created_ms in {found.created_ms for found in listed}
     finally:
         await index.close()

@@ -20,6 +20,7 @@ from rrd.index.rows import (
     Commit,
     EvictRow,
     ListedRecording,
+    ListQuery,
     MetadataChange,
     MetadataRow,
     ObjectCommit,
@@ -33,7 +34,6 @@ from rrd.index.rows import (
     Statistics,
     SummaryRow,
     TenantRow,
-    Wanted,
 )
 from rrd.index.sqlite.index import SqliteIndex
 
@@ -200,7 +200,7 @@ class Recorded:
         }
         return values[sort]
 
-    def is_wanted(self, wanted: Wanted) -> bool:
+    def is_wanted(self, wanted: ListQuery) -> bool:
         def at_least(least: float | None, value: float | None) -> bool:
             return least is None or (value is not None and value >= least)
 
@@ -414,7 +414,7 @@ class Model:
         return [entry.metadata[key] for key in sorted(entry.metadata)] if entry else []
 
     def list_wanted(
-        self, tenant: str, filters: Sequence[tuple[str, str]], wanted: Wanted, limit: int, offset: int
+        self, tenant: str, filters: Sequence[tuple[str, str]], wanted: ListQuery, limit: int, offset: int
     ) -> list[ListedRecording]:
         """Sort all that are wanted: those without a value last, equal ones newest first."""
         names = [listed.recording_id for listed in self.list_recordings(tenant, filters, 10**9, 0)]
@@ -726,7 +726,7 @@ async def _assert_same_work(index: Index, model: Model) -> None:
 
 
 async def list_wanted(
-    index: Index, tenant: str, filters: Sequence[tuple[str, str]], wanted: Wanted, limit: int, offset: int
+    index: Index, tenant: str, filters: Sequence[tuple[str, str]], wanted: ListQuery, limit: int, offset: int
 ) -> list[ListedRecording]:
     """Return what ``begin_list`` and what follows encode."""
     found: list[ListedRecording] = []

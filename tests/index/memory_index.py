@@ -185,7 +185,7 @@ class MemoryIndex(Index):
         offset: int,
         encode: Encode,
         bytes_max: int,
-        wanted: rows.Wanted | None = None,
+        wanted: rows.ListQuery | None = None,
     ) -> rows.ListPart:
         found = (
             self._model.list_recordings(tenant, filters, limit, offset)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rrd.errors import BadRequest
-from rrd.index.rows import ListedRecording, Sort, Wanted
+from rrd.index.rows import ListedRecording, ListQuery, Sort
 from rrd.index.sqlite import facets, sorting
 from rrd.index.sqlite.index import SqliteIndex
 from tests.index.index_model import (
@@ -30,7 +30,7 @@ from tests.index.index_model import (
 )
 from tests.thoroughness import examples
 
-Question = tuple[list[tuple[str, str]], Wanted, int, int]
+Question = tuple[list[tuple[str, str]], ListQuery, int, int]
 """Filters, what else is wanted, limit, offset."""
 
 SORTS: tuple[Sort, ...] = ("newest", "duration", "active", "errors", "bytes")
@@ -48,7 +48,7 @@ PREFIXES = [
 ]
 
 wanted_lists = st.builds(
-    Wanted,
+    ListQuery,
     sort=st.sampled_from(SORTS),
     from_ms=st.sampled_from(TIMES),
     to_ms=st.sampled_from(TIMES),
@@ -101,9 +101,9 @@ def test_lists_are_those_of_a_naive_model(
             for group in workload:
                 await index.apply(model.apply_steps(group))
                 await live_on(index, model, rnd)
-            simple: list[Question] = [([], Wanted(sort=sort), 5, 0) for sort in SORTS]
+            simple: list[Question] = [([], ListQuery(sort=sort), 5, 0) for sort in SORTS]
             urls: list[Question] = [
-                ([], Wanted(url=url, sort=rnd.choice(SORTS)), 5, 0) for url in (*URLS, *PREFIXES)
+                ([], ListQuery(url=url, sort=rnd.choice(SORTS)), 5, 0) for url in (*URLS, *PREFIXES)
             ]
             for tenant in TENANTS:
                 for question in (*questions, *simple, *urls):
@@ -163,6 +163,6 @@ async def test_a_prefix_of_too_many_urls_is_refused(tmp_path: object) -> None:
             )
             await index.add_object(told)
         with pytest.raises(BadRequest, match="more than 50"):
-            await list_wanted(index, "alpha", (), Wanted(url="https://a/*"), 1, 0)
-        listed = await list_wanted(index, "alpha", (), Wanted(url="https://a/1/*"), 9, 0)
+            await list_wanted(index, "alpha", (), ListQuery(url="https://a/*"), 1, 0)
+        listed = await list_wanted(index, "alpha", (), ListQuery(url="https://a/1/*"), 9, 0)
         assert len(listed) == 1

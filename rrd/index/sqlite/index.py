@@ -227,7 +227,7 @@ class SqliteIndex(Index):
         offset: int,
         encode: Encode,
         bytes_max: int,
-        wanted: rows.Wanted | None = None,
+        wanted: rows.ListQuery | None = None,
     ) -> rows.ListPart:
         if wanted is not None:
             found = await self._search(tenant, filters, wanted, limit=limit, offset=offset)
@@ -240,7 +240,7 @@ class SqliteIndex(Index):
         return await self._db.read_with(begin)
 
     async def _search(
-        self, tenant: str, filters: Filters, wanted: rows.Wanted, *, limit: int, offset: int
+        self, tenant: str, filters: Filters, wanted: rows.ListQuery, *, limit: int, offset: int
     ) -> list[int]:
         """Return the row ids of a list. Other reads have their turns meanwhile."""
         search = sorting.Search(tenant, filters, wanted, limit=limit, offset=offset)

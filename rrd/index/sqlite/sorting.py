@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from rrd.errors import BadRequest
-from rrd.index.rows import ListedRecording, Sort, StandingRow, Wanted
+from rrd.index.rows import ListedRecording, ListQuery, Sort, StandingRow
 from rrd.index.sqlite import facets, listing
 from rrd.index.sqlite.values import to_blob, to_text
 
@@ -141,7 +141,7 @@ class Search:
         self,
         tenant: str,
         filters: Sequence[tuple[str, str]],
-        wanted: Wanted,
+        wanted: ListQuery,
         *,
         limit: int,
         offset: int,
@@ -178,7 +178,7 @@ class Search:
         self.is_done = len(self.row_ids) == self._limit
 
     def _is_plain(self) -> bool:
-        return self._wanted == Wanted()
+        return self._wanted == ListQuery()
 
     def _begin(self, db: sqlite3.Connection) -> _Order:
         """Narrow the bits, and choose how to go through them."""
