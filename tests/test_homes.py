@@ -55,6 +55,7 @@ TESTED_TOGETHER = {
     "http/test_ingest_ws.py": "http/socket_ingest",
     "http/test_budget.py": "http/hold",
     "http/test_ws_frames.py": "http/runs",
+    "assets/test_built_assets.py": "assets/files",
     "objects/test_files.py": "objects/window",
     "http/test_socket_ends.py": "http/gathering http/socket_replies",
     "http/test_upgrades.py": "http/upgrade",

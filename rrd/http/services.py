@@ -57,6 +57,8 @@ class WatchBounds:
 
     ping_s: float = 15.0
     """Proxies take what is silent for a minute for dead."""
+    probe_s: float = 0.5
+    """How far apart the pings are that show whether a client is still there."""
     idle_s: float = 60.0
     """After so long without an event the watcher is told."""
     closed_s: float = 5.0

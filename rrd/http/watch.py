@@ -51,6 +51,9 @@ _TRIES_MAX = 3
 
 _RETRY_MS = 2000
 
+_PROBES = 2
+"""Pings that show whether a client which has closed its side is there."""
+
 _IDLE = b'event: end\ndata: {"reason":"idle"}\n\n'
 
 
@@ -101,7 +104,9 @@ class Watch:
             self._expires_at = now_s + int(request.query["expires"]) - now_ms / 1000
         self._next_seq = 1
         self._last_ts, self._closes_ts = joined.last_ts, joined.closes_ts
-        self._must_probe = self._has_told_idle = False
+        self._has_told_idle = False
+        self._probes_left = 0
+        """How many pings are to show soon whether the client still takes any."""
 
     def is_over_after(self, seq: int) -> bool:
         """Tell whether a stream that is resumed after this event has nothing to tell any more."""
@@ -270,15 +275,18 @@ class Watch:
         if now >= idle_at:
             self._has_told_idle, idle_at = True, inf
             await self._out.write(_IDLE if self._form.has_ids else self._form.ping)
-        elif self._must_probe or now >= self._out.written_at + bounds.ping_s:
-            self._must_probe = False
+        elif now >= self._out.written_at + self._silence_s():
+            self._probes_left = max(0, self._probes_left - 1)
             await self._out.write(self._form.ping)
         closed_at = self._newest_at + bounds.closed_s if self._closes_ts >= self._last_ts > -inf else inf
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(
-                min(idle_at, closed_at, self._expires_at, self._out.written_at + bounds.ping_s)
+                min(idle_at, closed_at, self._expires_at, self._out.written_at + self._silence_s())
             ):
                 await self._follower.woken.wait()
+
+    def _silence_s(self) -> float:
+        return self._bounds.probe_s if self._probes_left else self._bounds.ping_s
 
     def _check(self) -> None:
         """Raise ``Over`` if it must not go on."""
@@ -292,8 +300,12 @@ class Watch:
             self._out.cut_off_slow()
 
     def _on_gone(self) -> None:
-        """The client has closed its side, or all. What it closed alone can still be written to."""
-        self._must_probe = True
+        """The client has closed its side, or all. What it closed alone can still be written to.
+
+        A connection that it has closed whole takes one write, and only the next one fails (RFC 9293,
+        section 3.10.7.4).
+        """
+        self._probes_left = _PROBES
         self._follower.woken.set()
 
     def _break_off(self, error: Exception) -> None:
