@@ -25,7 +25,9 @@ pytestmark = pytest.mark.client
 
 
 def test_both_recordings_of_a_session_are_one_replay(daemon: Daemon, open_tab: OpenTab) -> None:
-    """Over the socket: by POST the client keeps its second recording until the page is hidden."""
+    """Over the socket. By POST the client keeps one list and two timers: that of the first recording goes on,
+    and sends under its id what the second one says.
+    """
     tab = open_tab()
     tab.visit()
     session_id = str(uuid.uuid4())
