@@ -2,10 +2,10 @@
 
 Two recordings of 500 MB, as a browser sends them: a body of some 60 kB every few seconds. One is a single
 page view, whose snapshot is at its start; the other has 24. Each is asked for what a player needs from 90 %
-of its time on (``at=``), all of it and a first megabyte of it (``maxBytes=``), while it is in segments and
-when it is in an object. nginx sends files with the same bytes. All in turn; each connection is new, and
-closed after the first byte. Memory is the daemon's most (``VmHWM``, proc(5)) over all that and one
-whole answer.
+of its time on (``at=``), all of it and a first megabyte of it (``maxBytes=``), and for its page views
+(``/pages``, which are kept for a while once they are counted), while it is in segments and when it is in an
+object. nginx sends files with the same bytes. All in turn; each connection is new, and closed after the
+first byte. Memory is the daemon's most (``VmHWM``, proc(5)) over all that and one whole answer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ _OBJECT = {
     "RRD_ROLLUP_LEVEL": "3",
     "RRD_KEEP_LOCAL_S": "0",
 }
-_QUERIES = {"all": "", "1 MB": "&maxBytes=1000000"}
+_PATHS = {
+    "all": "/events?at={at_ms}",
+    "1 MB": "/events?at={at_ms}&maxBytes=1000000",
+    "/pages": "/pages",
+}
 
 
 class Asked(NamedTuple):
@@ -136,13 +140,13 @@ def _compare(
     lanes: list[Asked] = []
     Path(f"/proc/{target.pid}/clear_refs").write_text("5")
     for pages, recording_id in ids.items():
-        for name, query in _QUERIES.items():
+        for name, path in _PATHS.items():
             what = f"{name} of {pages} page view{'s' if pages > 1 else ''}, {place}"
-            asked = request(f"/recordings/{recording_id}/events?at={at_ms[pages]}{query}", headers)
+            asked = request(f"/recordings/{recording_id}{path.format(at_ms=at_ms[pages])}", headers)
             answer, body = fetch(target.port, asked)
-            if answer.status != 200 or not body.startswith(b'{"type":4,'):
+            if answer.status != 200 or not body.startswith((b'{"type":4,', b'{"recordingId":')):
                 raise RuntimeError(f"{what}: {answer}")
-            file = re.sub("[ ,]+", "-", what)
+            file = re.sub("[ ,/]+", "-", what)
             (files.files / file).write_bytes(body)
             del body
             lanes.append(Asked(what, target.port, asked))

@@ -45,10 +45,12 @@ async def send_json(
         return response
     try:
         await response.write(first)
+        del first  # Nothing is held longer than its taker makes it wait.
         if rest is not None:
             async with contextlib.aclosing(rest):
                 async for piece in rest:
                     await response.write(piece)
+                    del piece
     except RrdError as error:
         emit(logger, logging.WARNING, "answer_broken_off", error=error)
         if request.transport is not None:

@@ -89,17 +89,21 @@ async def list_recordings(request: web.Request) -> web.StreamResponse:
                 row_ids, encode=encode, bytes_max=PIECE_BYTES, with_standing=wanted is not None
             )
             row_ids = piece.rest
-            yield b"".join(b"," + item for item in piece.items) + (b"" if row_ids else _LIST_END)
+            text = b"".join(b"," + item for item in piece.items) + (b"" if row_ids else _LIST_END)
+            del piece  # Nothing is held twice while the taker is waited for.
+            yield text
+            del text
 
     async with reading(services, reader_of(grant), least=ANSWER_BYTES, most=ANSWER_BYTES):
         piece = await services.index.begin_list(
             grant.tenant, filters=filters, limit=limit, offset=offset, encode=encode, bytes_max=PIECE_BYTES,
             wanted=wanted,
         )  # fmt: skip
-        text = b'{"recordings":[' + b",".join(piece.items)
-        if not piece.rest:
-            return await send_json(request, text + _LIST_END)
-        return await send_json(request, text, others(piece.rest))
+        items, rest = piece
+        del piece
+        # Handed over and not kept: what is sent is in memory once.
+        items[:] = [b'{"recordings":[' + b",".join(items) + (b"" if rest else _LIST_END)]
+        return await send_json(request, items.pop(), others(rest) if rest else None)
 
 
 def _listed(found: ListedRecording, base: str, signer: Callable[[str], str] | None) -> dict[str, object]:

@@ -82,8 +82,8 @@ class Bounds:
     """How often it is looked at whether a client takes what it is sent."""
     turn_bytes: int = 4 << 20
     """What connections bring in one turn before the others wait: some milliseconds of copying."""
-    pages_wait_s: float = 0.25
-    """How long the answer to ``/pages`` XX"""
+    pages_wait_s: float = 0.1
+    """How long ``/pages`` waits until all is counted. From then on an error can't have a status any more."""
     stop_wait_s: float = 20.0
     """How long a stop waits for requests under way."""
     cut_off_wait_s: float = 2.0

@@ -22,7 +22,7 @@ def test_replays_from_90_percent_are_compared_with_nginx() -> None:
     assert with_bar == {
         *(
             f"until the first byte: {amount} of {pages}, {place}"
-            for amount in ("all", "1 MB")
+            for amount in ("all", "1 MB", "/pages")
             for pages in ("1 page view", "24 page views")
             for place in ("segments", "an object")
         ),
