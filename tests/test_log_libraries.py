@@ -10,6 +10,7 @@ import sys
 import warnings
 
 import pytest
+from aiohttp import ClientConnectionResetError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,25 @@ def test_what_an_event_loop_catches_is_told_without_what_it_holds(stream: io.Str
     assert "ValueError: no luck with ***" in text
     assert "Fatal error on" in text
     assert "zz-what" not in text
+    assert "203.0.113" not in text
+
+
+def test_a_connection_that_breaks_under_a_librarys_task_is_told_without_a_trace(stream: io.StringIO) -> None:
+    async def writes() -> None:
+        raise ClientConnectionResetError("Cannot write to closing transport to 203.0.113.77")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(log.on_loop_error)
+        task = loop.create_task(writes())
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+
+    asyncio.run(main())
+    text = stream.getvalue()
+    assert "connection_broke error=ClientConnectionResetError" in text
+    assert "Traceback" not in text
     assert "203.0.113" not in text
 
 

@@ -241,9 +241,14 @@ def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
     """Log what an event loop caught; to be given to ``set_exception_handler``.
 
     The loop's own handler tells the ``repr`` of transports and tasks, with addresses and what was received.
+    A connection that breaks while a library's own task writes to it is no failure of ours: who asked for the
+    write hears of it by itself. So that is told without a trace.
     """
     task = context.get("task") or context.get("future")
     error = context.get("exception")
+    if isinstance(error, ConnectionError):
+        emit(_ours, logging.INFO, "connection_broke", error=type(error).__qualname__)
+        return
     emit(
         _ours, logging.ERROR, "loop_error", message=_constant_part(str(context.get("message", ""))),
         task=task.get_name() if isinstance(task, asyncio.Task) else None, exc_info=error or False,

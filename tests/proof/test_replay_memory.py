@@ -51,8 +51,9 @@ def _body(number: int) -> bytes:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_a_replay_of_many_recordings_takes_little_memory(tmp_path: Path) -> None:
-    with DaemonProcess(tmp_path, replay_recordings_max=_RECORDINGS, bytes_per_s_address_max=0) as daemon:
-        headers = {"Authorization": f"Bearer {daemon.key()}", "Content-Type": "application/x-ndjson"}
+    daemon = DaemonProcess(tmp_path, replay_recordings_max=_RECORDINGS, bytes_per_s_address_max=0)
+    headers = {"Authorization": f"Bearer {daemon.key()}", "Content-Type": "application/x-ndjson"}
+    with daemon:
         timeout = aiohttp.ClientTimeout(total=600)
         sent = 0
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
