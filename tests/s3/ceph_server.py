@@ -28,7 +28,7 @@ ms_bind_msgr1 = false
 ms_bind_ipv6 = false
 # Below the ports of outgoing connections, one of which could take ours while the cluster is down.
 ms_bind_port_min = 20000
-ms_bind_port_max = 32000
+ms_bind_port_max = 20999
 auth_cluster_required = none
 auth_service_required = none
 auth_client_required = none
