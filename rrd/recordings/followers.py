@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol
@@ -24,6 +25,9 @@ from rrd.segment.format import BlockDraft
 
 RECENT_BYTES_MAX = 8 << 20
 """What the newest blocks take, and what was made of them, of all recordings together."""
+
+_WOKEN_IN_A_TURN = 16
+"""Followers that are woken in one turn of the event loop: each takes some 50 µs to send what is new."""
 
 _BLOCK_BYTES_MAX = 128 << 10
 """A larger block is not kept: each follower reads it from the disk."""
@@ -127,6 +131,8 @@ class Followers:
         self._recent: deque[RecentBlock] = deque()
         """Kept blocks of all recordings, the oldest first; some of them may be let go already."""
         self.recent_bytes = 0
+        self._to_wake: dict[Follower, None] = {}
+        """Those that are to be woken, the first one first."""
         self._stopped = False
 
     def __len__(self) -> int:
@@ -177,8 +183,18 @@ class Followers:
             followed = self._followed.get((commit.tenant, commit.recording_id))
             if followed is not None and commit.extent.event_count:
                 followed.limit_seq = max(followed.limit_seq, commit.extent.limit_seq)
-                for follower in followed.followers:
-                    follower.woken.set()
+                is_waking = bool(self._to_wake)
+                self._to_wake.update(followed.followers)
+                if not is_waking:
+                    self._wake_some()
+
+    def _wake_some(self) -> None:
+        """Wake a few now, and others in the next turn: those who write have their turns in between."""
+        for follower in list(itertools.islice(self._to_wake, _WOKEN_IN_A_TURN)):
+            del self._to_wake[follower]
+            follower.woken.set()
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
     def keep(self, tenant: str, recording_id: str, draft: BlockDraft) -> None:
         """Keep a block that was just ``indexed`` for a moment, if its recording is followed."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import itertools
 from typing import Any, NamedTuple
 
 import pytest
@@ -54,6 +56,21 @@ async def test_only_those_who_follow_a_recording_are_woken() -> None:
         assert not one.woken.is_set()
     assert hub.recent_bytes == 0
     assert not hub._followed
+
+
+async def test_many_followers_are_woken_by_turns_so_that_others_have_theirs() -> None:
+    hub = Followers(Config())
+    with contextlib.ExitStack() as stack:
+        followers = [stack.enter_context(hub.follow("t", f"r{number % 3}")) for number in range(90)]
+        for number in range(3):
+            _store(hub, f"r{number}", _draft(1, 3))
+        woken = []
+        for _ in range(20):
+            woken.append(sum(follower.woken.is_set() for follower in followers))
+            await asyncio.sleep(0)
+        steps = [after - before for before, after in itertools.pairwise([0, *woken])]
+        assert max(steps) <= 16
+        assert woken[-1] == 90
 
 
 @given(
