@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.corpus import NAMES, lines_of
 from rrd.summary.activity import WORD_SECONDS, Seconds
 from rrd.summary.gather import summary_of
 from rrd.summary.row import row_of, totals_of
@@ -63,6 +64,15 @@ def plain(found: Summary) -> dict[str, Any]:
 
 def summarised(lines: list[bytes], sizes: list[int], first_seq: int = 1) -> Summary:
     return summary_of(first_seq, lambda: blocks_of(lines, sizes, first_seq))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sizes", [[1], [7, 1, 40], [100_000]], ids=["one", "some", "all"])
+def test_real_recordings_are_summed_up_as_by_looking_at_each_event(name: str, sizes: list[int]) -> None:
+    lines = lines_of(name)
+    # As it was, with two events late, and backwards.
+    for ordered in (lines, [*lines[3:], *lines[:3]], lines[::-1]):
+        assert plain(summarised(ordered, sizes)) == told(ordered)
 
 
 @settings(deadline=None, max_examples=examples(400))
