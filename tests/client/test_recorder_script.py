@@ -129,6 +129,7 @@ def _assets() -> None:
     built_assets()
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("name", HEADS)
 def test_events_arrive(daemon: Daemon, driver: Driver, open_tab: OpenTab, name: str) -> None:
     tab = open_tab(host="localhost")
@@ -169,6 +170,7 @@ WAYS = {
 }
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("way", WAYS)
 def test_a_script_that_knows_no_server_records_nothing_and_says_so(
     daemon: Daemon, driver: Driver, open_tab: OpenTab, way: str
