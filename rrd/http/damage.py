@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from aiohttp import web
 from multidict import istr
 
-from rrd.errors import BadRequest, CorruptSegment
+from rrd.errors import BadRequest, CorruptSegment, StoreAway
+from rrd.http.lookup import check_that_it_is_there, store_away
 from rrd.http.problems import problem
 from rrd.http.reading import lane, reading
 from rrd.http.services import Services
@@ -54,6 +56,35 @@ def wants_salvage(request: web.Request, services: Services) -> bool:
     if wanted not in {"true", "false"}:
         raise BadRequest("salvage must be true or false", parameter="salvage")
     return wanted == "true"
+
+
+Send = Callable[[], Awaitable[web.StreamResponse]]
+SendIntact = Callable[[RecordingRow, Salvaged], Awaitable[web.StreamResponse]]
+
+
+async def whole_or_intact(  # noqa: PLR0917 - what is read, and the two ways to answer
+    services: Services, who: Who, row: RecordingRow, between: Between, whole: Send, intact: SendIntact | None
+) -> web.StreamResponse:
+    """Answer with ``whole``; if that finds damage, with what ``intact`` makes of the rest. None: refuse it.
+
+    Raises what they do, but for ``StoreAway`` and what means damage, and ``NotFound`` if the recording was
+    erased meanwhile.
+    """
+    try:
+        try:
+            return await whole()
+        except (CorruptSegment, OSError) as error:
+            row = await check_that_it_is_there(services, row)
+            if not is_damage(error):
+                raise
+            damage = error
+        found = await salvaged(services, who, row, between)
+        if intact is None:
+            return refusal(row, found, damage)
+        log_damage(row, found, damage)
+        return await intact(row, found)
+    except StoreAway as error:
+        return store_away(row.recording_id, error)
 
 
 async def check_all(services: Services, who: Who, table: PlaybackTable) -> None:

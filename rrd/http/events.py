@@ -7,30 +7,24 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
-from rrd.errors import BadRequest, CorruptSegment, StoreAway
+from rrd.errors import BadRequest
 from rrd.http.answer import EventsAnswer
-from rrd.http.damage import (
-    MISSING_HEADER,
-    check_all,
-    is_damage,
-    log_damage,
-    refusal,
-    salvaged,
-    wants_salvage,
-)
+from rrd.http.damage import MISSING_HEADER, check_all, wants_salvage, whole_or_intact
 from rrd.http.follow import follow
-from rrd.http.lookup import check_that_it_is_there, may_read, planned, starting_at, store_away, visible
+from rrd.http.lookup import may_read, planned, starting_at, visible
+from rrd.http.negotiate import is_known
 from rrd.http.paged import PagedAnswer
 from rrd.http.ranges import Wanted, is_stored_form, wanted_of
 from rrd.http.reading import reader_of
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import RecordingRow
+from rrd.playback.salvage import Salvaged
 from rrd.playback.skew import skew_of_table
 from rrd.playback.table import ALWAYS, Between, PlaybackTable
 from rrd.shares.queue import Who
 
 
-async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 - one a form of answer
+async def get_events(request: web.Request) -> web.StreamResponse:
     """``GET /recordings/{id}/events``: the events of a recording, all or some, as JSON array or NDJSON.
 
     In the order of playback, by timestamp and then arrival: all; ``from=MS`` and ``to=MS``, times in ms since
@@ -70,30 +64,17 @@ async def get_events(request: web.Request) -> web.StreamResponse:  # noqa: PLR09
         may_salvage = wants_salvage(request, services)
         answer = asked.answer(row)
         # By the server's clock, what is known depends on the table, too.
-        if not said.by_server_clock and _is_known(request, answer):
+        if not said.by_server_clock and is_known(request, answer.tag):
             return web.Response(status=304, headers=answer.headers)
-        try:
-            return await asked.send(row, await planned(services, who, row, asked.range), checks=may_salvage)
-        except StoreAway as error:
-            return store_away(recording_id, error)
-        except (CorruptSegment, OSError) as error:
-            row = await check_that_it_is_there(services, row)
-            if not is_damage(error):
-                raise
-            damage = error
-        try:
-            found = await salvaged(services, who, row, asked.range)
-            if not may_salvage:
-                return refusal(row, found, damage)
-            log_damage(row, found, damage)
+
+        async def whole() -> web.StreamResponse:
+            table = await planned(services, who, row, asked.range)
+            return await asked.send(row, table, checks=may_salvage)
+
+        async def intact(row: RecordingRow, found: Salvaged) -> web.StreamResponse:
             return await asked.send(row, found.table, missing_events=found.missing_events)
-        except StoreAway as error:
-            return store_away(recording_id, error)
 
-
-def _is_known(request: web.Request, answer: EventsAnswer) -> bool:
-    """Tell whether the caller has the answer already (RFC 9110, 13.1.2)."""
-    return any(known.value in {answer.tag, "*"} for known in request.if_none_match or ())
+        return await whole_or_intact(services, who, row, asked.range, whole, intact if may_salvage else None)
 
 
 def _refuse_sockets(request: web.Request) -> None:
@@ -146,7 +127,7 @@ class _Asked(NamedTuple):
             threads = self.services.reading_threads.lane(self.who)
             skew = await asyncio.get_running_loop().run_in_executor(threads, skew_of_table, table)
             answer = self.answer(row, shift_ms=skew.repair_ms, missing_events=missing_events)
-            if missing_events is None and _is_known(self.request, answer):
+            if missing_events is None and is_known(self.request, answer.tag):
                 return web.Response(status=304, headers=answer.headers)
         table = await self.narrowed(table)
         if checks:

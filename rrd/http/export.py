@@ -10,12 +10,13 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from rrd.assets.files import Assets, load_assets
-from rrd.errors import BadRequest, CorruptSegment, StoreAway
+from rrd.errors import BadRequest
 from rrd.exchange.page import check_page_size, export_page, page_policy, size_of_blocks
 from rrd.http.answer import EventsAnswer
-from rrd.http.damage import MISSING_HEADER, check_all, is_damage, log_damage, refusal, salvaged, wants_salvage
+from rrd.http.damage import MISSING_HEADER, check_all, wants_salvage, whole_or_intact
 from rrd.http.filters import KEY_PARAMETERS
-from rrd.http.lookup import check_that_it_is_there, may_read, planned, store_away, visible
+from rrd.http.lookup import may_read, planned, visible
+from rrd.http.negotiate import is_known
 from rrd.http.problems import problem
 from rrd.http.ranges import between_of
 from rrd.http.reading import lane, reader_of, reading
@@ -23,6 +24,7 @@ from rrd.http.services import SERVICES, Services
 from rrd.index.rows import RecordingRow
 from rrd.playback.hops import in_thread
 from rrd.playback.need import need_of
+from rrd.playback.salvage import Salvaged
 from rrd.playback.table import Between, PlaybackTable
 from rrd.shares.queue import Who
 
@@ -52,32 +54,23 @@ async def get_export(request: web.Request) -> web.StreamResponse:
         row = await visible(services, grant, recording_id)
         who = reader_of(grant)
         answer = PageAnswer(request, who, row, between, assets)
-        if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
+        if is_known(request, answer.tag):
             return web.Response(status=304, headers=answer.headers)
-        try:
+
+        async def whole() -> web.StreamResponse:
             table = await planned(services, who, row, between)
             await _check_size(services, who, table)
             if may_salvage:
                 await check_all(services, who, table)
                 answer.headers[MISSING_HEADER] = "0"
             return await answer.send(table)
-        except StoreAway as error:
-            return store_away(recording_id, error)
-        except (CorruptSegment, OSError) as error:
-            row = await check_that_it_is_there(services, row)
-            if not is_damage(error):
-                raise
-            damage = error
-        try:
-            found = await salvaged(services, who, row, between)
-            if not may_salvage:
-                return refusal(row, found, damage)
-            log_damage(row, found, damage)
+
+        async def intact(row: RecordingRow, found: Salvaged) -> web.StreamResponse:
             await _check_size(services, who, found.table)
             answer = PageAnswer(request, who, row, between, assets, missing_events=found.missing_events)
             return await answer.send(found.table)
-        except StoreAway as error:
-            return store_away(recording_id, error)
+
+        return await whole_or_intact(services, who, row, between, whole, intact if may_salvage else None)
 
 
 async def get_preview(request: web.Request) -> web.StreamResponse:

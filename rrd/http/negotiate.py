@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aiohttp import web
+
 
 def best_of(header: str | None, offered: Sequence[str]) -> str:
     """Return which of ``offered`` a header like ``gzip;q=0.5, br`` prefers; the earlier one wins a tie.
@@ -35,3 +37,8 @@ def _weights(header: str) -> dict[str, float]:
         if name:
             weights[name] = quality
     return weights
+
+
+def is_known(request: web.Request, tag: str) -> bool:
+    """Tell whether the caller has the answer with this tag already (RFC 9110, 13.1.2)."""
+    return any(known.value in {tag, "*"} for known in request.if_none_match or ())

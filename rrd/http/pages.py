@@ -12,23 +12,18 @@ from typing import TypeVar
 import orjson
 from aiohttp import hdrs, web
 
-from rrd.errors import BadRequest, CorruptSegment, RrdError, StoreAway
-from rrd.http.damage import (
-    MISSING_HEADER,
-    is_damage,
-    log_damage,
-    refusal,
-    salvaged,
-    wants_salvage,
-)
+from rrd.errors import BadRequest, RrdError
+from rrd.http.damage import MISSING_HEADER, wants_salvage, whole_or_intact
 from rrd.http.filters import KEY_PARAMETERS
-from rrd.http.lookup import check_that_it_is_there, may_read, planned, store_away, visible
+from rrd.http.lookup import may_read, planned, visible
+from rrd.http.negotiate import is_known
 from rrd.http.pieces import ANSWER_BYTES
 from rrd.http.reading import lane, reader_of, reading
 from rrd.http.services import SERVICES, Services
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.playback.recount import KeptSummary, bytes_needed, count, count_all, decode, encode
+from rrd.playback.salvage import Salvaged
 from rrd.playback.sources import ObjectFile
 from rrd.playback.table import ALWAYS
 from rrd.shares.queue import Who
@@ -87,24 +82,23 @@ async def get_pages(request: web.Request) -> web.StreamResponse:
         is_open = _may_grow(services, row)
         headers = _headers(row, is_open=is_open)
         tag = headers[hdrs.ETAG].strip('"')
-        if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
+        if is_known(request, tag):
             return web.Response(status=304, headers=headers)
-        making = asyncio.ensure_future(_make(services, who, row, is_open=is_open))
-        try:
-            await asyncio.wait({making}, timeout=services.bounds.pages_wait_s)
-            if not making.done():
-                return await _answer_in_time(request, row, making, headers)
-            return web.Response(body=making.result(), content_type="application/json", headers=headers)
-        except StoreAway as error:
-            return store_away(recording_id, error)
-        except (CorruptSegment, OSError) as error:
-            row = await check_that_it_is_there(services, row)
-            if not is_damage(error):
-                raise
-            damage = error
-        finally:
-            making.cancel()
-        return await _salvage(services, who, row, damage, may_salvage=may_salvage, is_open=is_open)
+
+        async def whole() -> web.StreamResponse:
+            making = asyncio.ensure_future(_make(services, who, row, is_open=is_open))
+            try:
+                await asyncio.wait({making}, timeout=services.bounds.pages_wait_s)
+                if not making.done():
+                    return await _answer_in_time(request, row, making, headers)
+                return web.Response(body=making.result(), content_type="application/json", headers=headers)
+            finally:
+                making.cancel()
+
+        async def intact(row: RecordingRow, found: Salvaged) -> web.StreamResponse:
+            return await _tell_intact(services, who, row, found, is_open=is_open)
+
+        return await whole_or_intact(services, who, row, ALWAYS, whole, intact if may_salvage else None)
 
 
 async def _answer_in_time(
@@ -130,24 +124,17 @@ async def _answer_in_time(
     return response
 
 
-async def _salvage(
-    services: Services, who: Who, row: RecordingRow, damage: Exception, *, may_salvage: bool, is_open: bool
+async def _tell_intact(
+    services: Services, who: Who, row: RecordingRow, found: Salvaged, *, is_open: bool
 ) -> web.Response:
-    """Answer with what is intact of a damaged recording, if that is wanted."""
-    try:
-        found = await salvaged(services, who, row, ALWAYS)
-        if not may_salvage:
-            return refusal(row, found, damage)
-        log_damage(row, found, damage)
+    """Answer with what is intact of a damaged recording."""
 
-        def work() -> bytes:
-            counted = count_all(found.table, error_tags=services.config.error_tags)
-            return told(row.recording_id, counted, is_open=is_open)
+    def work() -> bytes:
+        counted = count_all(found.table, error_tags=services.config.error_tags)
+        return told(row.recording_id, counted, is_open=is_open)
 
-        threads = lane(services, who, is_local=found.table.is_local)
-        body = await _in_thread(services, who, threads, work, bytes_needed(found.table))
-    except StoreAway as error:
-        return store_away(row.recording_id, error)
+    threads = lane(services, who, is_local=found.table.is_local)
+    body = await _in_thread(services, who, threads, work, bytes_needed(found.table))
     # Another answer than the whole one has: it must not be taken for that later.
     headers = {str(hdrs.CACHE_CONTROL): "no-store", str(MISSING_HEADER): str(found.missing_events)}
     return web.Response(body=body, content_type="application/json", headers=headers)

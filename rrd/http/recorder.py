@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import hdrs, web
 
 from rrd.assets.files import load_assets
-from rrd.http.negotiate import best_of
+from rrd.http.negotiate import best_of, is_known
 from rrd.http.problems import IS_PUBLIC
 from rrd.http.services import SERVICES
 
@@ -34,7 +34,7 @@ async def get_recorder(request: web.Request) -> web.Response:
         "Cross-Origin-Resource-Policy": "cross-origin",
         hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
     }
-    if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
+    if is_known(request, tag):
         response = web.Response(status=304, headers=headers)
     else:
         response = web.Response(

@@ -17,6 +17,7 @@ from rrd.http.composing import Composition, RefusedReplay
 from rrd.http.damage import MISSING_HEADER, wants_salvage
 from rrd.http.filters import KEY_PARAMETERS, filters_of
 from rrd.http.lookup import store_away
+from rrd.http.negotiate import is_known
 from rrd.http.reading import reader_of, reading
 from rrd.http.services import SERVICES, Services
 from rrd.http.writing import StreamedAnswer
@@ -90,7 +91,7 @@ async def _answer(request: web.Request, filters: list[tuple[str, str]]) -> web.S
             and not services.remover.is_leaving(row.tenant, row.recording_id)
         ]
         answer = ReplayAnswer(request, who, rows, gap_max_ms)
-        if any(known.value in {answer.tag, "*"} for known in request.if_none_match or ()):
+        if is_known(request, answer.tag):
             return web.Response(status=304, headers=answer.headers)
         composition = Composition(request, services, who, rows, salvages=salvages)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Executor
 
@@ -39,7 +40,7 @@ _AHEAD_BYTES, _IDLE_BYTES = 1 << 20, 64 << 10
 it stays when all is written."""
 
 
-class StreamedAnswer:
+class StreamedAnswer(ABC):
     """Events about to be sent, in the form and the compression that were asked for."""
 
     def __init__(self, request: web.Request, who: Who) -> None:
@@ -89,9 +90,9 @@ class StreamedAnswer:
         await response.write_eof()
         return response
 
+    @abstractmethod
     async def _log_break(self, error: Exception) -> None:
         """Log why an answer was broken off."""
-        raise NotImplementedError
 
     async def _write_all(
         self, writer: AbstractStreamWriter, first: bytes, parts: AsyncGenerator[bytes, None]

@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -224,12 +224,12 @@ class Search:
         return bits & _bits_of_chunks([(chunk, _ALL) for chunk, _ in reversed(chunks)])
 
 
-class _Order:
+class _Order(Protocol):
     """Row ids in the order of a list."""
 
     def next(self, db: sqlite3.Connection) -> list[int] | None:
         """Return the next ones, maybe none; None after the last."""
-        raise NotImplementedError
+        ...
 
 
 class _InOrder(_Order):
