@@ -29,7 +29,7 @@ ASSETS := rrd/assets/built/manifest.json
 # What browsers run: published packages, by lock file, with our own code around them.
 assets: $(ASSETS)
 
-$(ASSETS): assets/node_modules/.package-lock.json assets/build.mjs $(wildcard assets/recorder/* assets/export/* assets/*.txt)
+$(ASSETS): assets/node_modules/.package-lock.json assets/build.mjs $(wildcard assets/recorder/* assets/export/* assets/console/* assets/*.txt)
 	cd assets && node build.mjs
 
 # npm writes this file last.

@@ -1,10 +1,10 @@
-// Puts together what rrd serves to browsers and what it puts into exports, from the packages of package-lock.json
-// (which `npm ci` has checked against its integrity) and from our own files beside this one.
+// Puts together what rrd serves to browsers (the recorder, the console) and what it puts into exports, from the
+// packages of package-lock.json (which `npm ci` has checked against its integrity) and from our own files beside this one.
 //
 // `node build.mjs` writes rrd/assets/built, whole or not at all; manifest.json there names each file's SHA-384.
 
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 // What was read and tried, byte for byte. Another release is another file: look at it, try it, then change these.
@@ -67,22 +67,37 @@ function forPage(name, text) {
 const recorder = Buffer.from(
   (await licenses('recorder')) + (await read('recorder/prologue.js')) + (await published('recorder')) + (await read('recorder/epilogue.js')),
 );
-const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: recorder.length } };
-const player = (await read('export/sanitize.js')) + (await read('export/player.js'));
+const replayer = (await licenses('replayer')) + (await published('replayer'));
+const style = await published('style');
+const sanitizer = await read('console/sanitize.js');
+
+// A file with its ready-made compressions, for those that are served by themselves.
+function compressed(name, body) {
+  const bytes = Buffer.from(body);
+  const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } };
+  return { [name]: bytes, [`${name}.br`]: brotliCompressSync(bytes, brotli), [`${name}.gz`]: gzipSync(bytes, { level: 9 }) };
+}
+
+// The console's own files are served as they are written.
+async function consoleFiles() {
+  const files = { 'replay.js': replayer, 'replay.css': style };
+  for (const name of await readdir(here('console/'))) files[name] = await read(`console/${name}`);
+  return Object.assign({}, ...Object.entries(files).map(([name, body]) => compressed(`console/${name}`, body)));
+}
+
 const built = {
-  'record.js': recorder,
-  'record.js.br': brotliCompressSync(recorder, brotli),
-  'record.js.gz': gzipSync(recorder, { level: 9 }),
-  'replay.js': forPage('the replayer', (await licenses('replayer')) + (await published('replayer'))),
-  'player.js': forPage('the player', player),
+  ...compressed('record.js', recorder),
+  'replay.js': forPage('the replayer', replayer),
+  'player.js': forPage('the player', sanitizer + (await read('export/player.js'))),
   'body.html': await read('export/body.html'),
-  'page.css': (await published('style')) + (await read('export/page.css')),
+  'page.css': style + (await read('export/page.css')),
+  ...(await consoleFiles()),
 };
 
 const target = here('../rrd/assets/built/');
 const part = here('../rrd/assets/built.part/');
 await rm(part, { recursive: true, force: true });
-await mkdir(part);
+await mkdir(new URL('console/', part), { recursive: true });
 const manifest = {};
 for (const [name, body] of Object.entries(built)) {
   const bytes = Buffer.from(body);

@@ -3,7 +3,7 @@
 The page holds the replayer, a small player, and the events: one gzip stream of NDJSON, its bytes in base64,
 in blocks. A recording is HTML that strangers wrote, so the page begins with a policy that lets it run those
 two scripts, by their digests, and fetch nothing (https://www.w3.org/TR/CSP3/). The replayer's frame inherits
-it. The player takes out what the policy doesn't reach (``assets/export/sanitize.js``).
+it. The player takes out what the policy doesn't reach (``assets/console/sanitize.js``).
 
 It is made as it is sent, in bounded memory: a block, and what ``playback.stream`` takes.
 """

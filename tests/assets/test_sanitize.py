@@ -34,7 +34,7 @@ DROPPED_ATTRIBUTES = {
 
 def sanitized(events: list[Any]) -> list[Any]:
     built_assets()
-    script = (ROOT / "assets/export/sanitize.js").read_text() + RUNNER
+    script = (ROOT / "assets/console/sanitize.js").read_text() + RUNNER
     done = subprocess.run(
         ["node", "-e", script],
         input="".join(json.dumps(event) + "\n" for event in events),

@@ -1,0 +1,88 @@
+// Starts the console: who is signed in, and which view the address asks for.
+
+import { Api } from './api.js';
+import { el } from './dom.js';
+import { notice, problemView } from './notice.js';
+import { current, go, href, onRoute } from './route.js';
+import { session } from './session.js';
+import { text } from './text.js';
+
+// Views without a session: a shared recording brings its own right.
+const OPEN = new Set(['shared', 'sign-in']);
+const VIEWS = {
+  list: () => import('./list.js'),
+  watch: () => import('./watch.js'),
+  live: () => import('./watch.js'),
+  visit: () => import('./watch.js'),
+  shared: () => import('./watch.js'),
+  box: () => import('./box.js'),
+  'sign-in': () => import('./sign_in.js'),
+};
+
+const main = document.getElementById('main');
+const header = document.getElementById('header');
+let shown = { key: '', leave: null };
+
+function drawHeader(view) {
+  const link = (name, words) =>
+    el('a', { href: href(name), 'aria-current': view === name ? 'page' : null }, words);
+  const out = async () => {
+    await session.signOut().catch((problem) => notice(text.problem(problem).title));
+    go(href('sign-in'));
+  };
+  header.replaceChildren(
+    el('a', { class: 'brand', href: href('list') }, 'rrd'),
+    ...(session.isSignedIn && view !== 'shared'
+      ? [
+          el('nav', { 'aria-label': text.sections }, link('list', text.recordings), link('box', text.box)),
+          el('button', { type: 'button', class: 'plain', onclick: out }, text.signOut),
+        ]
+      : []),
+  );
+}
+
+async function show(route) {
+  const known = VIEWS[route.view] ? route : { ...route, view: 'list' };
+  if (!OPEN.has(known.view) && !session.isSignedIn) {
+    sessionStorage.setItem('rrd-wanted', location.hash);
+    return go(href('sign-in'));
+  }
+  // The same view of the same thing changes by itself what its query says.
+  const key = [known.view, ...known.parts].join('/');
+  if (key === shown.key && shown.leave?.update) return shown.leave.update(known);
+  shown.leave?.();
+  shown = { key, leave: null };
+  drawHeader(known.view);
+  main.dataset.view = known.view;
+  main.replaceChildren(el('p', { class: 'loading' }, text.loading));
+  const made = shown;
+  try {
+    const { show: showView } = await VIEWS[known.view]();
+    const api = known.view === 'shared' ? new Api({ base: '', query: signature(known.query) }) : null;
+    const leave = await showView({ main, route: known, session, api });
+    if (shown === made) shown.leave = leave;
+    else leave?.();
+  } catch (problem) {
+    if (problem.name === 'AbortError') return;
+    console.error(problem);
+    if (problem.status === 401 && !OPEN.has(known.view)) return start();
+    if (shown === made) main.replaceChildren(problemView(problem, { retry: start }));
+  }
+}
+
+const signature = (query) =>
+  Object.fromEntries(['signature', 'expires', 'keyId'].map((name) => [name, query.get(name) ?? '']));
+
+async function start() {
+  shown.leave?.();
+  shown = { key: '', leave: null };
+  try {
+    await session.load();
+  } catch (problem) {
+    return main.replaceChildren(problemView(problem, { retry: start }));
+  }
+  await show(current());
+}
+
+onRoute(show);
+start();
