@@ -1,8 +1,9 @@
-"""What the live view takes in, in Node: streams cut anywhere, events in any order, and where its clock goes."""
+"""What the live view takes in, in Node: streams cut anywhere, events in any order, steps of its clock."""
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -24,15 +25,15 @@ def units() -> Iterator[Units]:
 def parts_of(data: bytes, cuts: list[int]) -> list[str]:
     """Return the data cut at these places, as ``units.mjs`` takes it."""
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [
-        base64.b64encode(data[start:end]).decode() for start, end in zip(places, places[1:], strict=False)
-    ]
+    return [base64.b64encode(data[start:end]).decode() for start, end in itertools.pairwise(places)]
 
 
 # A line of a value ends where the stream's line does; all else may be in it.
 VALUES = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=12)
 MESSAGES = st.lists(
-    st.tuples(st.sampled_from(["", "end", "overrun"]), st.lists(VALUES, min_size=1, max_size=3), st.booleans()),
+    st.tuples(
+        st.sampled_from(["", "end", "overrun"]), st.lists(VALUES, min_size=1, max_size=3), st.booleans()
+    ),
     max_size=5,
 )
 ENDS = ["\n", "\r", "\r\n"]
@@ -43,13 +44,12 @@ def test_a_stream_gives_the_same_messages_wherever_it_is_cut(
     units: Units, data: st.DataObject, messages: list[tuple[str, list[str], bool]], cuts: list[int]
 ) -> None:
     """All three ends of lines in one stream, a byte order mark, comments, unknown fields."""
-    text, number, last = data.draw(st.sampled_from(["", "\ufeff"])), 0, ""
+    text, last = data.draw(st.sampled_from(["", "\ufeff"])), ""
 
     def line(words: str) -> str:
         return words + data.draw(st.sampled_from(ENDS))
 
-    for kind, values, has_id in messages:
-        number += 1
+    for number, (kind, values, has_id) in enumerate(messages, 1):
         text += line(": a comment") + line("retry: 2000") + line("unknown")
         text += line(f"event:{kind}") if kind else ""
         text += "".join(line(f"data: {value}") for value in values)
@@ -59,9 +59,7 @@ def test_a_stream_gives_the_same_messages_wherever_it_is_cut(
         last = str(number) if has_id else last
     text += "id: 999\ndata: unfinished"
     found = units.do("sse", parts=parts_of(text.encode(), cuts))
-    assert found["messages"] == [
-        {"kind": kind or "message", "data": values} for kind, values, _ in messages
-    ]
+    assert found["messages"] == [{"kind": kind or "message", "data": values} for kind, values, _ in messages]
     assert found["lastId"] == last
 
 
@@ -75,13 +73,11 @@ def test_a_stream_gives_the_same_messages_wherever_it_is_cut(
         ("id: 7\ndata: a\n", [], ""),
         ("id: 7\0\n\n", [], ""),
         ("id: 7\n\nid\n\n", [], ""),
-        ("data: a\r\rdata: b\r\r", [{"kind": "message", "data": ["a"]}, {"kind": "message", "data": ["b"]}], ""),
+        ("event: x\r\rdata: b\r\r", [{"kind": "message", "data": ["b"]}], ""),
         ("id: 8\n\ndata: a\n\n", [{"kind": "message", "data": ["a"]}], "8"),
     ],
 )  # fmt: skip
-def test_fields_mean_what_the_standard_says(
-    units: Units, text: str, messages: list[Any], last: str
-) -> None:
+def test_fields_mean_what_the_standard_says(units: Units, text: str, messages: list[Any], last: str) -> None:
     assert units.do("sse", parts=parts_of(text.encode(), [])) == {"messages": messages, "lastId": last}
 
 
@@ -104,7 +100,7 @@ def test_a_piece_begins_at_its_meta_event_and_snapshot(units: Units) -> None:
     found = cut(units, page + checkpoint + other, keeps=True)
     kinds = [(piece["kind"], piece["from"], piece["snapshot"], piece["to"]) for piece in found["pieces"]]
     assert kinds == [("page", 2, 3, 4), ("checkpoint", 9, 9.5, 11), ("page", 12, 12.5, 13)]
-    # A snapshot that arrived late stands behind its Meta event. What came before the second Meta is the first's.
+    # A snapshot that arrived late stands behind its Meta event.
     assert found["events"][0] == [page[0], page[1], page[2], page[3]]
     assert found["events"][1] == [*checkpoint, other[0]]
     assert found["events"][2] == [other[1], other[3], other[2]]
@@ -128,7 +124,7 @@ EVENTS = st.lists(
 def test_no_event_behind_the_first_snapshot_is_lost_or_told_twice(
     units: Units, rows: list[tuple[int, int, int]], patience: float, keeps: bool
 ) -> None:
-    events = [event(kind, now, n=n, pad="ö" * 40_000 * (n == 3)) for n, (kind, now, size) in enumerate(rows)]
+    events = [event(kind, now, n=n, pad="ö" * 50_000 * size) for n, (kind, now, size) in enumerate(rows)]
     found = cut(units, events, keeps=keeps, patienceMs=patience)
     told = [each["data"]["n"] for piece in found["events"] for each in piece]
     assert len(told) == len(set(told))

@@ -49,7 +49,7 @@ const commands = {
     pieces.end();
     const events = [];
     for (const number of pieces.all.keys()) events.push(await eventsOf(pieces.chunks(number)));
-    const again = options.keeps ? await eventsOf(pieces.chunks(0)) : null;
+    const again = options.keeps && pieces.all.length > 0 ? await eventsOf(pieces.chunks(0)) : null;
     return { pieces: pieces.all, events, again, heldBytes: pieces.heldBytes };
   },
   /** What the steps do to a clock that runs from one event to the next. */
