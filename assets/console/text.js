@@ -132,13 +132,13 @@ export const text = {
     usedUpAdvice: 'It signs in once, and for a few minutes only. `rrd console` on the server prints a new one. A key signs in, too:',
     where: 'Where do I find a key?',
     wherever: [
-      'On its first start rrd prints a private key: it begins with `private_key_rr_`.',
+      'On its first start rrd prints a private key: it begins with `ak_` or `secret_key_rr_`.',
       'On the server, `rrd keys create --tenant NAME --scope read` makes a new one. `rrd console` prints an address that signs you in without a key.',
       'The key is sent to this server once. The browser keeps a cookie in its place, which ends when you sign out.',
     ],
     problem({ status, retryAfterS }) {
-      if (status === 401) return 'This is no key of this server, or it was revoked. Look whether it is complete: it begins with `private_key_rr_`.';
-      if (status === 403) return 'This key may only write. Signing in takes one that may read: it begins with `private_key_rr_`.';
+      if (status === 401) return 'This is no key of this server, or it was revoked. Look whether it is complete: it begins with `ak_` or `secret_key_rr_`.';
+      if (status === 403) return 'This key may only write. Signing in takes one that may read: it begins with `ak_` or `secret_key_rr_`.';
       if (status === 429) return `Too many wrong keys. Try again in ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}.`;
       return undefined;
     },
