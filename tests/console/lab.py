@@ -11,11 +11,11 @@ A test takes the fixtures of ``conftest.py``::
         window.wait("document.querySelector('#clock').textContent > '0:01'")
         window.check()                            # no error, no broken policy, no request to others
 
-``console`` is one daemon for all tests that add recordings and change nothing else; ``own_console(setting=…)``
-starts one for the test alone. Each window is a browser context of its own:
-``open_window(console, colorScheme="dark", viewport=NARROW, reducedMotion="reduce", forcedColors="active")`` takes
-the options of playwright's ``newContext``; ``flags=[…]`` starts a browser of its own with Chromium's flags, and
-``zoom=2`` is a person's zoom.
+``console`` is one daemon for all tests that add recordings and change nothing else; ``own_console(name=…)``
+starts one with settings for the test alone. Each window is a browser context of its own:
+``open_window(console, colorScheme="dark", viewport=NARROW, reducedMotion="reduce")`` takes the options of
+playwright's ``newContext`` (``forcedColors`` is another); ``flags=[…]`` starts a browser of its own with
+Chromium's flags, and ``zoom=2`` is a person's zoom.
 
 Expressions are JavaScript. ``where`` says in which document: ``"page"`` is the console, ``"stage"`` the frame
 in which recordings play, ``"replay"`` the replayed page itself, as ``document`` (None while there is none).
