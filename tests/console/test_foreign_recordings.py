@@ -1,9 +1,9 @@
 """Acceptance: recordings that others made are watched, and say at five times what their pages said.
 
 Recorders of others run in Chromium on ``foreign.html``, which changes in all the ways that pages do: text,
-lists, fields, shadow roots, frames, classes, style rules. Its own words are the measure. Five recordings were
-found ready-made, one in a package of npm and four in ``bench/corpus``; there the words of rrweb's own replayer
-in a bare page are the measure.
+lists, fields, shadow roots, frames, classes, style rules. Its own words are the measure. Five recordings
+were found ready-made, one in a package of npm and four in ``bench/corpus``; there the words of rrweb's own
+replayer in a bare page are the measure.
 """
 
 from __future__ import annotations
