@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-from tests.console.lab import ConsoleWindow
+from tests.client.client_lab import Tab
+from tests.console.lab import TENANT, ConsoleDaemon, ConsoleWindow
 
 SAID = """(() => {
   const said = (root) => {
@@ -24,6 +26,28 @@ SAID = """(() => {
 """Text, then that of shadow roots and frames, and the values of fields, in the order of the document."""
 
 SHOWN_DEADLINE_S = 20.0
+STEPS = 5
+"""How often ``basket.html`` changes."""
+SETTLE_MS = 700
+
+Notes = list[tuple[int, list[str]]]
+"""Times by the visitor's clock, with what the page said then."""
+
+
+def played_through(tab: Tab) -> Notes:
+    """Be a visitor of ``basket.html``; return what it said after each step."""
+    notes = []
+    for number in range(STEPS):
+        tab.call("step", number)
+        if number == 2:
+            tab.do("type", selector="#name", text="Ada")
+            tab.do("click", selector="#gift")
+            tab.do("type", selector="#wish", text="a bow, ")
+            tab.do("evaluate", expression="lab.choose('large')")
+        # Mouse moves come half a second late; what is shown then has been emitted.
+        tab.wait(f"Date.now() - lab.emittedAt > {SETTLE_MS}")
+        notes.append((int(tab.call("now")), list(tab.do("evaluate", expression=SAID))))
+    return notes
 
 
 def replayed(window: ConsoleWindow) -> list[str] | None:
@@ -48,3 +72,11 @@ def _last(look: Callable[[], Any], expected: Any) -> Any:
         if found == expected or time.monotonic() > end:
             return found
         time.sleep(0.05)
+
+
+def check_shown(console: ConsoleDaemon, window: ConsoleWindow, recording_id: str, notes: Notes) -> None:
+    """Open the recording at each time, and compare what it says."""
+    first = console.get(f"/recordings/{recording_id}/pages")["first"]
+    for when, said in notes:
+        window.at(f"#/watch/{TENANT}/{urllib.parse.quote(recording_id)}", when - first)
+        wait_until_shown(window, said, what=f"{when - first} ms from its beginning")
