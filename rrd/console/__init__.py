@@ -1,0 +1,8 @@
+"""Who may use the console, and what its pages may do. Nothing here knows of HTTP or of an event loop.
+
+``sessions``  who is signed in, in ``console.sqlite``
+``desk``      what a session may do, by its keys as they are now
+``tries``     how often a wrong key may be tried
+``origins``   which origin shows what was recorded, for each name under which the console is asked for
+``policy``    the headers that keep page and recording apart
+"""
