@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import brotli
 import pytest
@@ -25,18 +27,19 @@ SHARED = {
 }
 PAGE = {
     **SHARED,
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; frame-src {stage}; base-uri 'none'; form-action 'none'; object-src 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; frame-src {stage}; base-uri 'none'; form-action 'none'; "
+    "object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 STAGE = {
     **SHARED,
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'{more}; "
-    "img-src data: blob:{more}; font-src data:{more}; media-src data: blob:{more}; connect-src 'none'; "
-    "frame-src 'none'; object-src 'none'; worker-src 'none'; manifest-src 'none'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors {console}; require-trusted-types-for 'script'; trusted-types 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self' 'unsafe-inline'{more}; img-src data: blob:{more}; font-src data:{more}; "
+    "media-src data: blob:{more}; connect-src 'none'; frame-src 'none'; object-src 'none'; "
+    "worker-src 'none'; manifest-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors {console}; require-trusted-types-for 'script'; trusted-types 'none'",
     "Cross-Origin-Embedder-Policy": "credentialless",
     "X-DNS-Prefetch-Control": "off",
 }
@@ -114,7 +117,9 @@ async def test_the_stage_has_its_headers_and_knows_who_frames_it(visitor: Person
 
 
 async def test_a_configured_stage_serves_the_stage_and_no_console(tmp_path: Path) -> None:
-    settings = {"public_url": "https://rrd.example.com", "console_stage_origin": "https://stage.example.com"}
+    settings: dict[str, Any] = {
+        "public_url": "https://rrd.example.com", "console_stage_origin": "https://stage.example.com"
+    }  # fmt: skip
     async with running(tmp_path, console=True, **settings) as daemon, a_person(daemon) as person:
         daemon.services.assets_dir = build(tmp_path / "assets")
         page = await person.ask("GET", "/console/", headers={"Host": "rrd.example.com"})
@@ -157,8 +162,6 @@ ASSETS = {
 
 @pytest.mark.parametrize("asked", ASSETS)
 async def test_a_recording_loads_from_the_hosts_that_the_watcher_named(visitor: Person, asked: str) -> None:
-    from urllib.parse import quote
-
     reply = await visitor.ask("GET", f"/console/stage?assets={quote(asked)}")
     console = f"http://localhost:{visitor.daemon.port}"
     wanted = STAGE["Content-Security-Policy"].replace("{console}", console).replace("{more}", ASSETS[asked])
@@ -217,9 +220,12 @@ async def test_files_that_were_built_again_are_served_without_a_restart(visitor:
 
 @pytest.mark.parametrize(
     "name",
-    ["index.html", "stage.html", "main.js.br", "main.js.gz", "nothing.js", "..%2fmanifest.json", "%2e%2e%2frecord.js",
-     "..%5crecord.js", "console%2fmain.js", "main.js%00", "main.js/", "%2fetc%2fpasswd", "..%252frecord.js", "MAIN.JS"],
-)  # fmt: skip
+    [
+        *("index.html", "stage.html", "main.js.br", "main.js.gz", "nothing.js", "MAIN.JS", "main.js%00"),
+        *("..%2fmanifest.json", "%2e%2e%2frecord.js", "..%5crecord.js", "..%252frecord.js", "main.js/"),
+        *("console%2fmain.js", "%2fetc%2fpasswd"),
+    ],
+)
 async def test_no_other_name_leads_anywhere(visitor: Person, name: str) -> None:
     reply = await visitor.ask("GET", f"/console/{name}")
     assert reply.status == (

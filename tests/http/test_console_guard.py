@@ -1,9 +1,10 @@
-"""A page of another origin can neither read below ``/console`` nor change anything, whatever the browser sends along."""
+"""A page of another origin can neither read below ``/console`` nor change anything there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,11 +159,9 @@ async def test_addresses_and_names_of_this_machine_are_its_own(person: Person, h
 async def test_behind_a_proxy_the_page_is_known_by_public_url_or_by_what_the_proxy_says(
     tmp_path: Path,
 ) -> None:
-    settings = {
-        "public_url": "https://rrd.example.com",
-        "link_hosts": ("other.example.com",),
-        "console": True,
-    }
+    settings: dict[str, Any] = {
+        "public_url": "https://rrd.example.com", "link_hosts": ("other.example.com",)
+    }  # fmt: skip
     told, unsaid = {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Proto": None}
     # Host, what the proxy says, origin of the page → what it gets.
     table: list[tuple[str, dict[str, str | None], str, int]] = [
@@ -175,7 +174,7 @@ async def test_behind_a_proxy_the_page_is_known_by_public_url_or_by_what_the_pro
         ("other.example.com", {**unsaid}, "https://other.example.com", 403),
         ("other.example.com", {**told}, "https://rrd.example.com", 403),
     ]
-    async with running(tmp_path, **settings) as daemon, a_person(daemon) as person:
+    async with running(tmp_path, console=True, **settings) as daemon, a_person(daemon) as person:
         for host, proxy, origin, status in table:
             person.cookie = ""
             key = daemon.key("read")
