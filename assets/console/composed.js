@@ -48,8 +48,8 @@ export class ComposedSource {
     return void reading;
   }
 
-  chunks(number, _cursor, signal) {
-    return this.#pieces.chunks(number, signal);
+  chunks(piece, _behind, signal) {
+    return this.#pieces.chunks(piece, signal);
   }
 
   close() {

@@ -117,8 +117,8 @@ export class Pieces {
   }
 
   /** Yields a piece's events, `{buffer, isLast}`, and waits for those that are to come. */
-  async *chunks(number, signal) {
-    const held = this.#held[number];
+  async *chunks(piece, signal) {
+    const held = this.#held[this.all.indexOf(piece)];
     for (let at = 0; ;) {
       if (at === held.parts.length && held.lines.length > 0) this.#seal(held);
       const isLast = held.isOver && at >= held.parts.length - 1;

@@ -30,7 +30,7 @@ const taken = [];
 async function takeAll(watched) {
   for (let number = 0; source === watched; number += 1) {
     while (number >= watched.pieces.length) await new Promise((resolve) => (watched.onchange = resolve));
-    for await (const { buffer } of watched.chunks(number, undefined, NEVER)) {
+    for await (const { buffer } of watched.chunks(watched.pieces[number], undefined, NEVER)) {
       const lines = new TextDecoder().decode(buffer).split('\n').filter(Boolean);
       taken.push(...lines.map((line) => ({ ...JSON.parse(line), piece: number })));
     }
@@ -48,8 +48,8 @@ const commands = {
     for (const line of lines) pieces.take(line);
     pieces.end();
     const events = [];
-    for (const number of pieces.all.keys()) events.push(await eventsOf(pieces.chunks(number)));
-    const again = options.keeps && pieces.all.length > 0 ? await eventsOf(pieces.chunks(0)) : null;
+    for (const piece of pieces.all) events.push(await eventsOf(pieces.chunks(piece)));
+    const again = options.keeps && pieces.all.length > 0 ? await eventsOf(pieces.chunks(pieces.all[0])) : null;
     return { pieces: pieces.all, events, again, heldBytes: pieces.heldBytes };
   },
   /** What the steps do to a clock that runs from one event to the next. */
