@@ -14,10 +14,75 @@ export const text = {
   box: 'Server',
   signOut: 'Sign out',
 
+  live: {
+    standing: {
+      waiting: 'Waiting for the next full snapshot of the page; until then there is nothing to show.',
+      live: 'Live',
+      idle: 'Live; the visitor has done nothing for a minute.',
+      away: 'The server is away, trying again …',
+      closed: 'The visit is over.',
+      erased: 'This recording was erased.',
+      refused: 'This can’t be watched any longer.',
+    },
+  },
+  composed: {
+    standing: {
+      loading: 'Loading the visit …',
+      whole: '',
+      cut: 'This visit is larger than a page can hold: its first part is shown. Watch its recordings one by one to see the rest.',
+      broken: 'The rest of this visit can’t be loaded now: its first part is shown.',
+    },
+  },
+  panel: {
+    events: 'Events',
+    kinds: 'Kinds of events',
+    search: 'Search the events',
+    kind: {
+      page: (number) => some(number, 'page', 'pages'),
+      click: (number) => some(number, 'click', 'clicks'),
+      input: (number) => some(number, 'input', 'inputs'),
+      custom: (number) => `${count(number)} custom`,
+      console: (number) => `${count(number)} console`,
+      error: (number) => some(number, 'error', 'errors'),
+    },
+    one: { page: 'Page', click: 'Click', input: 'Input', custom: 'Custom', console: 'Console', error: 'Error' },
+    part: 'Only what was loaded so far is listed.',
+    readRest: (size) => `Read the rest (${size})`,
+    cut: (number) => `The first ${count(number)} are listed.`,
+    cutBefore: (number) => `The last ${count(number)} are listed.`,
+  },
+  details: {
+    title: 'Details',
+    metadata: 'Metadata',
+    noMetadata: 'The site has sent none.',
+    columns: { key: 'Key', value: 'Value', changed: 'Changed' },
+    change: (when, version) => (version > 1 ? `${when}, version ${count(version)}` : when),
+    copy: 'Copy the id',
+    copied: 'Copied.',
+    notCopied: 'The browser did not allow it: select the id and copy it.',
+    whole: {
+      sessionId: 'Watch the whole session',
+      visitor: 'Watch all of this visitor',
+      userId: 'Watch all of this user',
+    },
+    facts: {
+      first: 'Began',
+      last: 'Ended',
+      activeMs: 'Active',
+      clicks: 'Clicks',
+      inputs: 'Inputs',
+      errors: 'Errors',
+      events: 'Events',
+      bytes: 'Size',
+    },
+  },
+
   /** What a problem means for the person, and what to do next. */
   problem({ status, code, retryAfterS }) {
     if (code === 'recording_damaged')
       return { title: 'This recording is damaged', advice: 'A part of its files can’t be read. `rrd doctor` on the server says what is left.' };
+    if (code === 'too_many_recordings')
+      return { title: 'Too many recordings belong to this', advice: 'Choose one of them in the list, or something that fewer have in common.' };
     if (status === 0)
       return { title: 'The server can’t be reached', advice: 'It may be restarting, or the network is away. Nothing is lost; try again in a moment.' };
     if (status === 401)
