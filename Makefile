@@ -11,7 +11,7 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve assets assets-if-npm test test-slow test-s3 check format lint types bench bench-quick peers caddy lock clean
+.PHONY: help serve assets assets-if-npm test test-slow test-s3 check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -35,8 +35,13 @@ $(ASSETS): assets/node_modules/.package-lock.json assets/build.mjs $(wildcard as
 # npm writes this file last.
 assets/node_modules/.package-lock.json: assets/package-lock.json
 	@command -v npm > /dev/null || { echo "make assets needs npm. On Debian: apt-get install npm" >&2; exit 1; }
-	cd assets && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
+	cd assets && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
 	@touch $@
+
+# What reads our JavaScript, which nobody needs who only serves.
+assets/node_modules/.bin/eslint: assets/package-lock.json
+	cd assets && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
+	@touch $@ assets/node_modules/.package-lock.json
 
 # Without npm, or away from its registry, all of rrd works but /record.js and exports to look at.
 assets-if-npm:
@@ -56,9 +61,18 @@ test-s3: $(VENV)/installed-dev $(VENV_SWIFT)/installed
 
 check: lint types test
 
-lint: $(VENV)/installed-dev
+lint: $(VENV)/installed-dev lint-assets-if-npm
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# What browsers run.
+lint-assets: assets/node_modules/.bin/eslint
+	cd assets && node_modules/.bin/eslint --max-warnings 0 . && node_modules/.bin/prettier --check --log-level warn .
+
+lint-assets-if-npm:
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory lint-assets; \
+	elif [ "$$TESTS_REQUIRE_TOOLS" = 1 ]; then echo "TESTS_REQUIRE_TOOLS=1, but npm is not installed" >&2; exit 1; \
+	else echo "npm is not installed: what browsers run is not linted" >&2; fi
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
@@ -66,6 +80,10 @@ types: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory format-assets; fi
+
+format-assets: assets/node_modules/.bin/eslint
+	cd assets && node_modules/.bin/prettier --write --log-level warn . && node_modules/.bin/eslint --fix .
 
 bench: $(VENV)/installed-dev peers
 	$(BIN)/python -m bench.run $(ARGS)

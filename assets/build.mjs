@@ -30,7 +30,10 @@ const LICENSES = {
   replayer: {
     '@rrweb/replay': RRWEB,
     ...Object.fromEntries(
-      ['@xstate/fsm', 'base64-arraybuffer', 'mitt', 'nanoid', 'picocolors', 'postcss', 'source-map-js'].map((name) => [name, null]),
+      ['@xstate/fsm', 'base64-arraybuffer', 'mitt', 'nanoid', 'picocolors', 'postcss', 'source-map-js'].map((name) => [
+        name,
+        null,
+      ]),
     ),
   },
 };
@@ -42,7 +45,8 @@ const digest = (bytes) => createHash('sha384').update(bytes).digest('base64');
 async function published(name) {
   const { path, sha384 } = PUBLISHED[name];
   const text = await read(path);
-  if (digest(text) !== sha384) throw new Error(`assets/${path} is not the file that rrd was tried with: its SHA-384 is ${digest(text)}`);
+  if (digest(text) !== sha384)
+    throw new Error(`assets/${path} is not the file that rrd was tried with: its SHA-384 is ${digest(text)}`);
   // Its source map is not served, and browsers would ask for it.
   return text.replace(/\n?(\/\/# sourceMappingURL=\S+|\/\*# sourceMappingURL=\S+ \*\/)\s*$/, '\n');
 }
@@ -65,7 +69,10 @@ function forPage(name, text) {
 }
 
 const recorder = Buffer.from(
-  (await licenses('recorder')) + (await read('recorder/prologue.js')) + (await published('recorder')) + (await read('recorder/epilogue.js')),
+  (await licenses('recorder')) +
+    (await read('recorder/prologue.js')) +
+    (await published('recorder')) +
+    (await read('recorder/epilogue.js')),
 );
 const replayer = (await licenses('replayer')) + (await published('replayer'));
 const style = await published('style');
@@ -75,7 +82,11 @@ const sanitizer = await read('console/sanitize.js');
 function compressed(name, body) {
   const bytes = Buffer.from(body);
   const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } };
-  return { [name]: bytes, [`${name}.br`]: brotliCompressSync(bytes, brotli), [`${name}.gz`]: gzipSync(bytes, { level: 9 }) };
+  return {
+    [name]: bytes,
+    [`${name}.br`]: brotliCompressSync(bytes, brotli),
+    [`${name}.gz`]: gzipSync(bytes, { level: 9 }),
+  };
 }
 
 // The console's own files are served as they are written.

@@ -10,6 +10,7 @@
       sealed/{tenant}/{xx}/{recordingId}.{number}.ndjson.zst segments that never change again
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
       tombstones.sqlite                                      what was erased (not a view: back it up)
+      console.sqlite                                         who is signed in to the console
       refusals.json                                          counts of what senders were refused
       quotas.json                                            what was spent of the quotas of a day
       retention.json                                         the trusted time, and what retention holds
@@ -88,6 +89,10 @@ def identity_path(data_dir: str) -> str:
 
 def keys_path(data_dir: str) -> str:
     return f"{data_dir}/keys.sqlite"
+
+
+def console_path(data_dir: str) -> str:
+    return f"{data_dir}/console.sqlite"
 
 
 PROBE_NAME = ".write-probe"

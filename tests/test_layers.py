@@ -20,7 +20,7 @@ LAYERS = (
     {"disk"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
     {"shelf", "summary", "assets"},
-    {"recordings", "shares"},
+    {"recordings", "shares", "console"},
     {"readonly", "playback", "inventory", "rollup", "lifecycle", "care"},
     {"startup", "backup", "exchange"},
     {"http"},

@@ -15,6 +15,10 @@ export function el(tag, properties = {}, ...children) {
   return node;
 }
 
+/** The children that a sentence makes, in which `…` is code. */
+export const prose = (sentence) =>
+  sentence.split(/`([^`]+)`/).map((part, place) => (place % 2 ? el('code', {}, part) : part));
+
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** Makes an element of SVG. */
@@ -39,6 +43,10 @@ const SHAPES = {
   erase: 'M6 19a2 2 0 0 0 2 2h8a2 2 0 0 0 2-2V7H6zM19 4h-3.5l-1-1h-5l-1 1H5v2h14z',
   live: 'M12 7a5 5 0 1 0 0 10 5 5 0 0 0 0-10z',
   keys: 'M20 5H4a2 2 0 0 0-2 2v10a2 2 0 0 0 2 2h16a2 2 0 0 0 2-2V7a2 2 0 0 0-2-2zM5 8h2v2H5zm3 0h2v2H8zm3 0h2v2h-2zm3 0h2v2h-2zm3 0h2v2h-2zM5 11h2v2H5zm12 0h2v2h-2zM8 15h8v2H8z',
+  add: 'M19 13h-6v6h-2v-6H5v-2h6V5h2v6h6z',
+  copy: 'M16 1H4a2 2 0 0 0-2 2v14h2V3h12zM19 5H8a2 2 0 0 0-2 2v14a2 2 0 0 0 2 2h11a2 2 0 0 0 2-2V7a2 2 0 0 0-2-2zm0 16H8V7h11z',
+  done: 'M9 16.2 4.8 12l-1.4 1.4L9 19 21 7l-1.4-1.4z',
+  warning: 'M1 21h22L12 2zm12-3h-2v-2h2zm0-4h-2v-4h2z',
   close: 'M19 6.4 17.6 5 12 10.6 6.4 5 5 6.4 10.6 12 5 17.6 6.4 19 12 13.4 17.6 19 19 17.6 13.4 12z',
 };
 

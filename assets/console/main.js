@@ -5,6 +5,7 @@ import { el } from './dom.js';
 import { notice, problemView } from './notice.js';
 import { current, go, href, onRoute } from './route.js';
 import { session } from './session.js';
+import { openAddKey } from './sign_in.js';
 import { text } from './text.js';
 
 // Views without a session: a shared recording brings its own right.
@@ -16,6 +17,7 @@ const VIEWS = {
   visit: () => import('./watch.js'),
   shared: () => import('./watch.js'),
   box: () => import('./box.js'),
+  welcome: () => import('./welcome.js'),
   'sign-in': () => import('./sign_in.js'),
 };
 
@@ -35,6 +37,7 @@ function drawHeader(view) {
     ...(session.isSignedIn && view !== 'shared'
       ? [
           el('nav', { 'aria-label': text.sections }, link('list', text.recordings), link('box', text.box)),
+          el('button', { type: 'button', class: 'plain', onclick: () => openAddKey({ session, onsignedin: start }) }, text.addKey),
           el('button', { type: 'button', class: 'plain', onclick: out }, text.signOut),
         ]
       : []),
@@ -53,6 +56,8 @@ async function show(route) {
   shown.leave?.();
   shown = { key, leave: null };
   drawHeader(known.view);
+  document.title = `${text.titles[known.view]} · rrd`;
+  scrollTo(0, 0);
   main.dataset.view = known.view;
   main.replaceChildren(el('p', { class: 'loading' }, text.loading));
   const made = shown;
@@ -60,14 +65,23 @@ async function show(route) {
     const { show: showView } = await VIEWS[known.view]();
     const api = known.view === 'shared' ? new Api({ base: '', query: signature(known.query) }) : null;
     const leave = await showView({ main, route: known, session, api });
-    if (shown === made) shown.leave = leave;
-    else leave?.();
+    if (shown !== made) return leave?.();
+    shown.leave = leave;
+    focusHeading();
   } catch (problem) {
     if (problem.name === 'AbortError') return;
     console.error(problem);
     if (problem.status === 401 && !OPEN.has(known.view)) return start();
     if (shown === made) main.replaceChildren(problemView(problem, { retry: start }));
   }
+}
+
+// Who listens to the page hears where he is now; who has gone on to a field by himself stays there.
+function focusHeading() {
+  const heading = main.querySelector('h1') ?? main;
+  if (document.activeElement !== document.body) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }
 
 const signature = (query) =>
@@ -84,5 +98,6 @@ async function start() {
   await show(current());
 }
 
+history.scrollRestoration = 'manual';
 onRoute(show);
 start();

@@ -1,6 +1,6 @@
 // Tells the person what happened: in passing, or in place of what could not be shown.
 
-import { el } from './dom.js';
+import { el, prose } from './dom.js';
 import { text } from './text.js';
 
 /** Says something in the corner for some seconds; screen readers say it, too. */
@@ -17,7 +17,7 @@ export function problemView(problem, { retry, actions = [] } = {}) {
     'section',
     { class: 'problem', role: 'alert' },
     el('h2', {}, title),
-    el('p', {}, advice),
+    el('p', {}, prose(advice)),
     problem.message && el('p', { class: 'quiet' }, problem.message),
     el('p', { class: 'actions' }, retry && el('button', { type: 'button', onclick: retry }, text.tryAgain), ...actions),
   );

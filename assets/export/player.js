@@ -112,6 +112,7 @@ async function* lines() {
 
 async function read() {
   const events = [];
+  const sanitized = makeSanitizer();
   let isWhole = part('end') !== null;
   try {
     for await (const line of lines()) {
@@ -143,10 +144,14 @@ async function run() {
   const shown = fromSnapshot(events);
   if (!shown.length) {
     document.body.dataset.state = 'empty';
-    return tell(...notes, 'There is no full snapshot in this part, so nothing can be shown. Export it with an earlier `from`.');
+    return tell(
+      ...notes,
+      'There is no full snapshot in this part, so nothing can be shown. Export it with an earlier `from`.',
+    );
   }
   const leftOutMs = shown[0].timestamp - events[0].timestamp;
-  if (leftOutMs > 0) notes.push(`It starts at the first full snapshot, ${clock(leftOutMs)} after the beginning of this part.`);
+  if (leftOutMs > 0)
+    notes.push(`It starts at the first full snapshot, ${clock(leftOutMs)} after the beginning of this part.`);
   player.start(shown);
   part('recorded').textContent = new Date(shown[0].timestamp).toLocaleString();
   part('play').addEventListener('click', () => player.toggle());
@@ -167,6 +172,6 @@ addEventListener('DOMContentLoaded', () => {
   run().catch((error) => {
     console.error(error);
     document.body.dataset.state = 'failed';
-    tell('This recording can\'t be played:', String(error));
+    tell("This recording can't be played:", String(error));
   });
 });

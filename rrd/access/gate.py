@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from rrd import log
@@ -37,11 +38,13 @@ class Grant:
 
     tenant: str
     rights: frozenset[Right]
-    kind: Literal["key", "signing_key"]
+    kind: Literal["key", "signing_key", "session"]
     key_id: str
-    """The API key's short id, or the signing key's id."""
+    """The API key's short id, the signing key's id, or that of a session of the console."""
     label: str
-    """What the owner called the API key; empty for a signing key."""
+    """What the owner called the API key; empty for others."""
+    expires_ms: float = inf
+    """When a presigned URL or a session ends, by the wall clock."""
 
 
 def bearer_token(authorization: str | None) -> str | None:
@@ -64,6 +67,8 @@ class Gate:
         self._version = store.data_version()
         self._snapshot = store.load()
         self._has_temporary = has_temporary(self._snapshot.keys.values())
+        self.is_live_session: Callable[[Grant], bool] = lambda _: False
+        """Tells whether a grant of kind ``session`` is good. The console says so, where it is on."""
 
     def authorize(
         self,
@@ -95,12 +100,27 @@ class Gate:
     def is_live(self, grant: Grant) -> bool:
         """Tell whether the key behind ``grant`` is still good: whether an open socket may go on.
 
-        The time limit of a presigned URL isn't asked again: what began in time may end.
+        The time limit of a presigned URL isn't asked again: what began in time may end. That of a session is.
         """
         if grant.kind == "key":
             return grant.key_id in self._snapshot.live_key_ids
+        if grant.kind == "session":
+            return self.is_live_session(grant)
         row = self._snapshot.signing_keys.get(grant.key_id)
         return row is not None and row.revoked_ms is None
+
+    def key_rows(self) -> Mapping[str, KeyRow]:
+        """Return what is known of all API keys, revoked ones too, by their ids."""
+        return self._snapshot.rows
+
+    def known_key(self, key: str, *, origin: str | None) -> KeyRow:
+        """Return the row of a key that may be used from ``origin``.
+
+        Raises ``Unauthenticated``, and ``Forbidden`` for a key that is bound to other origins.
+        """
+        row = self._row_of(key)
+        _check_origin(row, origin)
+        return row
 
     def signing_key(self, tenant: str) -> SigningKeyRow | None:
         """Return the tenant's newest good signing key, to make presigned URLs with; None if it has none."""
@@ -152,7 +172,7 @@ class Gate:
                 if changed and on_change is not None:
                     on_change()
 
-    def _by_key(self, key: str, right: Right, origin: str | None) -> Grant:
+    def _row_of(self, key: str) -> KeyRow:
         # No constant-time comparison: the timing of a look-up by hash tells about the hash of a
         # guess, which the caller knows, and not about the keys.
         row = self._snapshot.keys.get(key_hash(key))
@@ -160,6 +180,10 @@ class Gate:
             raise Unauthenticated("this key is not known here")
         if row.revoked_ms is not None:
             raise Unauthenticated(f"this key was revoked (id {row.id})")
+        return row
+
+    def _by_key(self, key: str, right: Right, origin: str | None) -> Grant:
+        row = self._row_of(key)
         rights = RIGHTS[row.scope]
         if right not in rights:
             scopes = " or ".join(f"'{scope}'" for scope, rights in RIGHTS.items() if right in rights)
@@ -187,7 +211,8 @@ class Gate:
             expires=query["expires"],
             now_s=now_s,
         )
-        return Grant(row.tenant, frozenset({right}), "signing_key", row.key_id, "")
+        ends_ms = 1000 * int(query["expires"])
+        return Grant(row.tenant, frozenset({right}), "signing_key", row.key_id, "", ends_ms)
 
 
 def _check_origin(row: KeyRow, origin: str | None) -> None:

@@ -109,6 +109,8 @@ class Snapshot:
 
     keys: Mapping[bytes, KeyRow] = field(repr=False)
     """By ``key_hash``."""
+    rows: Mapping[str, KeyRow]
+    """By the short id."""
     signing_keys: Mapping[str, SigningKeyRow]
     """By key id."""
     live_key_ids: frozenset[str]
@@ -228,6 +230,7 @@ class KeyStore(Keeper):
         keys = self._keys()
         return Snapshot(
             keys=dict(keys),
+            rows={row.id: row for _, row in keys},
             signing_keys={row.key_id: row for row in self._signing_keys()},
             live_key_ids=frozenset(row.id for _, row in keys if row.revoked_ms is None),
         )

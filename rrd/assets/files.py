@@ -17,12 +17,20 @@ from rrd.errors import RefusedError
 
 BUILT = os.path.join(os.path.dirname(__file__), "built")
 MANIFEST = "manifest.json"
+_CONSOLE = "console/"
 
 
 class NoAssets(RefusedError):
     """The installation lacks what runs in browsers."""
 
     code = "no_assets"
+
+
+class ServedFile(NamedTuple):
+    """A file that is served by itself: by compression, and what changes with it."""
+
+    forms: dict[str, bytes]
+    tag: str
 
 
 class Assets(NamedTuple):
@@ -33,36 +41,60 @@ class Assets(NamedTuple):
     player: bytes
     body: bytes
     style: bytes
+    console: dict[str, ServedFile]
+    """The console's files by name."""
     tag: str
     """Changes with any of them."""
 
 
-@functools.cache
 def load_assets(directory: str = BUILT) -> Assets:
-    """Return what was built. Blocks on the disk the first time. Raises ``NoAssets``.
+    """Return what was built. Blocks on the disk for a moment. Raises ``NoAssets``.
 
-    What is missing is looked for again the next time.
+    They are read again once they were built again, and what is missing is looked for each time.
     """
+    try:
+        return _load(directory, os.stat(os.path.join(directory, MANIFEST)).st_mtime_ns)
+    except OSError as error:
+        raise _no_assets(error) from error
+
+
+@functools.lru_cache(2)
+def _load(directory: str, _built_ns: int) -> Assets:
     try:
         manifest = msgspec.json.decode(_content(directory, MANIFEST), type=dict[str, str])
         read = {name: _checked(directory, name, digest) for name, digest in manifest.items()}
         return Assets(
-            recorder={
-                "identity": read["record.js"],
-                "br": read["record.js.br"],
-                "gzip": read["record.js.gz"],
-            },
+            recorder=_forms_of(read, "record.js"),
             replayer=read["replay.js"],
             player=read["player.js"],
             body=read["body.html"],
             style=read["page.css"],
+            console=_console_files(read),
             tag=hashlib.sha256("".join(sorted(manifest.values())).encode()).hexdigest()[:16],
         )
     except (OSError, KeyError, ValueError) as error:
-        raise NoAssets(
-            "this installation has no scripts for browsers, since it was made without npm. Run `make assets`"
-            f" in a clone of rrd, install rrd from there, and restart it. ({_told(error)})"
-        ) from error
+        raise _no_assets(error) from error
+
+
+def _forms_of(read: dict[str, bytes], name: str) -> dict[str, bytes]:
+    return {"identity": read[name], "br": read[f"{name}.br"], "gzip": read[f"{name}.gz"]}
+
+
+def _console_files(read: dict[str, bytes]) -> dict[str, ServedFile]:
+    names = [name for name in read if name.startswith(_CONSOLE) and not name.endswith((".br", ".gz"))]
+    return {
+        name.removeprefix(_CONSOLE): ServedFile(
+            _forms_of(read, name), hashlib.sha256(read[name]).hexdigest()[:16]
+        )
+        for name in names
+    }
+
+
+def _no_assets(error: Exception) -> NoAssets:
+    return NoAssets(
+        "this installation has no scripts for browsers, since it was made without npm. Run `make assets`"
+        f" in a clone of rrd, install rrd from there, and restart it. ({_told(error)})"
+    )
 
 
 def _checked(directory: str, name: str, digest: str) -> bytes:

@@ -25,5 +25,5 @@ def _serve(args: argparse.Namespace) -> int:
     # Keys are minted and shown where a person looks on; a service's output goes into a log,
     # where a key doesn't belong.
     by_systemd = "INVOCATION_ID" in os.environ or "JOURNAL_STREAM" in os.environ
-    code: int = run(config, mint_first_keys=not by_systemd)
+    code: int = run(config, person_looks_on=not by_systemd)
     return code

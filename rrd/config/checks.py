@@ -36,6 +36,8 @@ def check_settings(config: Config) -> None:
             "or 0 for what the machine has"
         )
     _check_host(config)
+    if config.console_stage_origin:
+        _check_stage(config)
     _check_directory("data_dir", config.data_dir)
     if config.object_store == "s3":
         check_s3(config)
@@ -95,6 +97,43 @@ def check_absolute(config: Config, file: str, flags: Mapping[str, object]) -> No
                 "service and a command started elsewhere use two directories. Set it in that file, or have "
                 "the file ignored with RRD_CONFIG= (empty)"
             )
+
+
+def is_console_on(config: Config, *, person_looks_on: bool) -> bool:
+    """Tell whether there is a console. By default there is one where a person tries rrd out."""
+    if isinstance(config.console, bool):
+        return config.console
+    return person_looks_on and is_loopback(config.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a listener of this address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _check_stage(config: Config) -> None:
+    """Raise ``ConfigError`` if ``console_stage_origin`` is no place for the stage."""
+    origin = config.console_stage_origin
+    url = urlsplit(origin)
+    try:
+        is_origin = bool(url.scheme in {"http", "https"} and url.hostname) and (
+            url.port is None or url.port > 0
+        )
+    except ValueError:
+        is_origin = False
+    if not is_origin or url.path.strip("/") or url.query or url.fragment or "@" in url.netloc:
+        raise ConfigError(f"console_stage_origin: {origin!r} is not an origin like https://stage.example.com")
+    public = urlsplit(config.public_url)
+    if not public.netloc:
+        raise ConfigError("console_stage_origin: needs public_url, the console's own name. Set both, or none")
+    if (public.scheme, public.netloc.lower()) == (url.scheme, url.netloc.lower()):
+        raise ConfigError(
+            "console_stage_origin: is that of public_url, so it sets nothing apart. Set another name or "
+            'port, or "" for none'
+        )
 
 
 def _check_host(config: Config) -> None:

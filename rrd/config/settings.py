@@ -31,6 +31,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     link_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
 
+    # The console
+    console: bool | Literal["auto"] = "auto"
+    console_stage_origin: str = ""
+    console_assets: Literal["none", "ask", "all-https"] = "ask"
+    console_session_s: Annotated[int, Meta(ge=60, le=31_536_000)] = 43_200
+
     # The API's choices
     recording_ids: Literal["uuid", "any"] = "uuid"
     metadata_shape: Literal["list", "object"] = "list"

@@ -21,6 +21,7 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
 
 import aiohttp
+import msgspec
 import uvloop
 from aiohttp import http_writer
 from isal import isal_zlib
@@ -29,10 +30,11 @@ from rrd import __version__, layout
 from rrd.access.keys import KeyStore
 from rrd.ceiling import keep_below
 from rrd.config import Config
-from rrd.config.checks import check_settings, warnings
+from rrd.config.checks import check_settings, is_console_on, warnings
+from rrd.console.sign_in_url import sign_in_url
 from rrd.daemon.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
 from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
-from rrd.errors import ConfigError, IndexDamaged
+from rrd.errors import ConfigError, IndexDamaged, RrdError
 from rrd.handles import HandleShares, handles_allowed, take_handles
 from rrd.http.app import make_app
 from rrd.http.door import Door
@@ -64,9 +66,13 @@ _CONNECTIONS_SPARE = 256
 """Connections beyond sockets and requests: those that are about to ask, or to be refused."""
 
 
-def run(config: Config, *, mint_first_keys: bool) -> int:
-    """Serve until told to stop. Returns the exit code. Raises ``ConfigError``."""
+def run(config: Config, *, person_looks_on: bool) -> int:
+    """Serve until told to stop. Returns the exit code. Raises ``ConfigError``.
+
+    ``person_looks_on``: standard output is read by a person, so keys may be shown there.
+    """
     check_settings(config)
+    config = msgspec.structs.replace(config, console=is_console_on(config, person_looks_on=person_looks_on))
     for warning in warnings(config, handles_max=handles_allowed()):
         emit(logger, logging.WARNING, "odd_settings", text=warning)
     check_writable(config)
@@ -82,21 +88,21 @@ def run(config: Config, *, mint_first_keys: bool) -> int:
     config, shares = take_handles(keep_below(config))
     with lock_data_dir(config.data_dir):
         try:
-            return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
+            return uvloop.run(_serve(config, shares, person_looks_on=person_looks_on))
         except IndexDamaged as error:
             # Damage that shows only when recovery reads it. Files are the truth: begin again without it.
             home.set_aside(config.data_dir, error)
-            return uvloop.run(_serve(config, shares, mint_first_keys=mint_first_keys))
+            return uvloop.run(_serve(config, shares, person_looks_on=person_looks_on))
 
 
-async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool) -> int:
+async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool) -> int:
     started = time.monotonic()
     stop = asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
     _stop_on_signals(stop)
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
-        first_keys = _mint_first_keys(store) if mint_first_keys else []
+        first_keys = _mint_first_keys(store) if person_looks_on else []
         parts = await make_parts(config, store, stack)
         services = parts.services
         services.connections_max = min(
@@ -124,7 +130,9 @@ async def _serve(config: Config, shares: HandleShares, *, mint_first_keys: bool)
             logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,
             data_dir=config.data_dir, took_ms=round((time.monotonic() - started) * 1000),
         )  # fmt: skip
-        _greet(config, port, first_keys)
+        if person_looks_on:
+            _greet(config, port, first_keys)
+            await _greet_console(services, port)
         await _until_told(config, stop, [*writing, *tasks])
         _notify("STOPPING=1")
         emit(logger, logging.INFO, "stopping", sockets=len(services.sockets))
@@ -296,5 +304,21 @@ Send an event, and read it back:
     -d '{event_json}' {url}/ingest
   curl -H 'Authorization: Bearer {private}' {url}/events
 """,
+        flush=True,
+    )
+
+
+async def _greet_console(services: Services, port: int) -> None:
+    """Show where the console is, with a token that signs in once: on stdout, never in the log."""
+    if services.desk is None:
+        return
+    try:
+        token = await asyncio.to_thread(services.desk.sessions.new_sign_in)
+    except RrdError as error:
+        emit(logger, logging.WARNING, "no_sign_in", error=error, next_step="rrd console prints an address")
+        return
+    print(
+        "Open the console to watch recordings. The address signs in once, within 15 minutes; `rrd console`"
+        f" prints another.\n\n  {sign_in_url(services.config, port, token)}\n",
         flush=True,
     )

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from rrd.errors import DiskFull
+from rrd.http.console import add_console
 from rrd.http.events import get_events
 from rrd.http.export import get_export, get_preview
 from rrd.http.ingest_post import ingest_post
@@ -27,7 +28,7 @@ def make_app(services: Services) -> web.Application:
     """Return the application. It expects bodies still compressed (``auto_decompress=False``)."""
     app = web.Application(middlewares=[shared_manners, _count_requests])
     app[SERVICES] = services
-    app.on_response_prepare.append(add_shared_headers)
+    app.on_response_prepare.append(_add_headers)
     router = app.router
     router.add_get("/-/healthy", _healthy)
     router.add_get("/-/ready", _ready)
@@ -64,7 +65,13 @@ def make_app(services: Services) -> web.Application:
     router.add_get("/recordings/{recording:[^/]+}/preview", get_preview)
     router.add_post("/recordings/{recording:[^/]+}/meta", post_metadata)
     router.add_get("/recordings/{recording:[^/]+}/pages", get_pages)
+    if services.desk is not None:
+        add_console(app)
     return app
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    add_shared_headers(request, response)
 
 
 @web.middleware

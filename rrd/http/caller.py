@@ -14,7 +14,7 @@ from rrd.access.gate import Grant, bearer_token
 from rrd.access.keys import Right
 from rrd.access.signing import recording_path
 from rrd.config import Config
-from rrd.errors import BadRequest, NotReady, ShuttingDown, Unauthenticated, UnsupportedType
+from rrd.errors import BadRequest, Forbidden, NotReady, ShuttingDown, Unauthenticated, UnsupportedType
 from rrd.http.problems import SENDER
 from rrd.http.services import Services
 from rrd.http.sharing import claim, who_of
@@ -46,6 +46,10 @@ _LAYERS_MAX = 2
 
 GRANT = web.RequestKey("grant", Grant)
 """What the caller of a request is granted, once that is known."""
+
+SESSION_GRANT = web.RequestKey("session_grant", Grant)
+"""What the session of a person may do who uses the console. Its routes put it there, and no others: a cookie
+means nothing anywhere else."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -87,7 +91,7 @@ async def authorize(request: web.Request, services: Services, *, right: Right, s
     The gate decides before anything waits. Raises ``Unauthenticated``, ``Forbidden``, ``OverQuota`` and
     ``TooManyRequests`` at once, ``NotReady`` after ``Bounds.ready_wait_s``.
     """
-    grant = services.gate.authorize(
+    grant = request.get(SESSION_GRANT) or services.gate.authorize(
         right=right,
         token=bearer_token(request.headers.get(hdrs.AUTHORIZATION)),
         query=request.query,
@@ -95,6 +99,8 @@ async def authorize(request: web.Request, services: Services, *, right: Right, s
         origin=request.headers.get(hdrs.ORIGIN),
         now_s=services.clock.now_ms() // 1000,
     )
+    if right not in grant.rights:
+        raise Forbidden(f"this session may not {right}: sign in with a key that may, too")
     claim(request, grant, address_of(request, services.config), services)
     if not services.ready.is_set():
         await _until_ready(services)
@@ -173,6 +179,15 @@ def address_of(request: web.Request, config: Config) -> str:
     """Return the client's address, or nothing if it is not known."""
     forwarded_for = request.headers.getall("X-Forwarded-For", ())
     return client_address(request.remote or "", forwarded_for, config.trusted_proxies)
+
+
+def is_https(request: web.Request, config: Config) -> bool:
+    """Tell whether a trusted proxy says that the client came by https. rrd itself speaks no TLS."""
+    peer = _parse(request.remote or "")
+    if peer is None or not any(peer in network for network in _networks(config.trusted_proxies)):
+        return False
+    said = _list_of(request.headers.getall("X-Forwarded-Proto", ()))
+    return bool(said) and said[-1].lower() == "https"
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: tuple[str, ...]) -> str:

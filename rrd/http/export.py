@@ -13,6 +13,7 @@ from rrd.assets.files import Assets, load_assets
 from rrd.errors import BadRequest
 from rrd.exchange.page import check_page_size, export_page, page_policy, size_of_blocks
 from rrd.http.answer import EventsAnswer
+from rrd.http.caller import recording_of
 from rrd.http.damage import MISSING_HEADER, check_all, wants_salvage, whole_or_intact
 from rrd.http.filters import KEY_PARAMETERS
 from rrd.http.lookup import may_read, planned, visible
@@ -74,7 +75,11 @@ async def get_export(request: web.Request) -> web.StreamResponse:
 
 
 async def get_preview(request: web.Request) -> web.StreamResponse:
-    """``GET /recordings/{id}/preview``: a link for people. There is no console to show it in yet: 404."""
+    """``GET /recordings/{id}/preview``: a link for people, to the console's player; 404 if that is off."""
+    services = request.app[SERVICES]
+    if services.desk is not None:
+        recording_id = recording_of(request, services.config)
+        return web.Response(status=302, headers={hdrs.LOCATION: f"/console/#/watch/-/{recording_id}"})
     return problem(
         404, "no_console",
         "this server has no console to show a recording in. GET /recordings/{id}/export.html gives a page"

@@ -22,10 +22,7 @@ def check_link_host(host: str, config: Config) -> None:
 
     Addresses are always good: no name server has a say in where they lead.
     """
-    name = _name_of(host)
-    admitted = {known.lower().rstrip(".") for known in config.link_hosts}
-    admitted.add((URL(config.public_url).host or "").lower())
-    if name and (name in admitted or name == _LOCAL or name.endswith("." + _LOCAL) or _is_address(name)):
+    if is_admitted(host, config):
         return
     raise BadRequest(
         "presigned links are handed out under this server's own name alone; name it in public_url or "
@@ -33,6 +30,15 @@ def check_link_host(host: str, config: Config) -> None:
         code="host_not_admitted",
         parameter="includeSignedUrls",
     )
+
+
+def is_admitted(host: str, config: Config) -> bool:
+    """Tell whether a ``Host`` header names this server: by a setting, or as no name server decides."""
+    name = _name_of(host)
+    admitted = {known.lower().rstrip(".") for known in config.link_hosts}
+    admitted |= {(URL(url).host or "").lower() for url in (config.public_url, config.console_stage_origin)}
+    is_local = name == _LOCAL or name.endswith("." + _LOCAL) or _is_address(name)
+    return bool(name) and (name in admitted or is_local)
 
 
 def _name_of(host: str) -> str:

@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 
 from rrd.access.signing import recording_path
 from rrd.http.answer import EventsAnswer
+from rrd.http.caller import SESSION_GRANT
 from rrd.http.cursors import encode_cursor
 from rrd.http.ranges import Paging, Wanted
 from rrd.http.reading import lane, reading
@@ -83,6 +84,9 @@ class PagedAnswer(EventsAnswer):
             query["after"] = str(last[1])
         else:
             query["cursor"] = encode_cursor(self._wanted.cursor_at(last, self._said, self._row), self._row)
+        if SESSION_GRANT in self._request:
+            # The cookie leads to nothing but the console's own paths.
+            return f"{self._request.rel_url.raw_path}?{urlencode(query)}"
         base = self._services.config.public_url.rstrip("/")
         path = base + recording_path(quote(self._row.recording_id))
         return f"{path}/events?{urlencode(query)}"

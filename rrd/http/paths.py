@@ -17,6 +17,14 @@ _SLASHES = re.compile("/{2,}")
 _TIDIED = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST, hdrs.METH_OPTIONS}
 
 
+CONSOLE_PATH = "/console"
+
+
+def is_console(path: str) -> bool:
+    """Tell whether a path, percent-decoded, is the console's, which no page of another origin may use."""
+    return path == CONSOLE_PATH or path.startswith(f"{CONSOLE_PATH}/")
+
+
 def tidy_path(raw_path: str) -> str:
     """Return a percent-encoded path with single slashes, and none at its end but for ``/`` itself."""
     return _SLASHES.sub("/", raw_path).rstrip("/") or "/"

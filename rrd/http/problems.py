@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import hdrs, web
 
+from rrd.console.policy import DATA_HEADERS
 from rrd.errors import BadRequest, RrdError, without_frames
 from rrd.http import cors
+from rrd.http.paths import is_console
 from rrd.http.services import SERVICES, Services
 from rrd.log import emit
 
@@ -79,9 +81,23 @@ SERVER_NAME = "rrd"
 """The ``Server`` header (RFC 9110, 10.2.4). aiohttp's names the versions of Python and of itself."""
 
 
-async def add_shared_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Let the page that asked read the reply. Keys, not origins, say who may; no cookie is ever used."""
-    add_owed_headers(response, request.headers.get(hdrs.ORIGIN))
+def add_shared_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Let the page that asked read the reply: keys, not origins, say who may.
+
+    Except below ``/console``, where a cookie says who may, and no page but the console's own reads anything.
+    """
+    if is_console(request.path):
+        add_console_headers(response)
+    else:
+        add_owed_headers(response, request.headers.get(hdrs.ORIGIN))
+
+
+def add_console_headers(response: web.StreamResponse) -> None:
+    """Add what each reply below ``/console`` owes; what it says itself stays."""
+    response.headers[hdrs.SERVER] = SERVER_NAME
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    for name, value in DATA_HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def add_owed_headers(response: web.StreamResponse, origin: str | None) -> None:
@@ -116,7 +132,7 @@ async def shared_manners(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Preflights, and errors told to the caller in JSON, to the log without secrets, and to the account."""
-    if request.method == "OPTIONS":
+    if request.method == "OPTIONS" and not is_console(request.path):
         return web.Response(status=204, headers=cors.preflight_headers(request.headers))
     response = await _answer(request, handler)
     if response.status >= 400:
@@ -161,6 +177,8 @@ def note_refusal(
         "refused", method=request.method, path=request.path[:_PATH_CHARS_LOGGED], status=response.status,
         code=code,
     )  # fmt: skip
+    if is_console(request.path):
+        return
     if request.method in _SENDING or request.path.endswith("/ws"):
         tenant, recording = request.get(SENDER, ("", None))
         services.refusals.count(

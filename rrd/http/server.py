@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from rrd.http.connection import Connection
 from rrd.http.crowding import RefusedConnections
 from rrd.http.paths import tidy_target
-from rrd.http.problems import add_owed_headers, http_problem, note_refusal
+from rrd.http.problems import add_shared_headers, http_problem, note_refusal
 from rrd.http.services import Services
 from rrd.http.turns import OpeningTurns, ReadingTurns
 from rrd.shares.queue import Who
@@ -83,7 +83,7 @@ def _answering(handler: Any) -> Callable[[web.BaseRequest], Awaitable[web.Stream
         except web.HTTPException as error:
             response = http_problem(request, error)
             note_refusal(request, response)
-            add_owed_headers(response, request.headers.get(hdrs.ORIGIN))
+            add_shared_headers(request, response)
         return response
 
     return handle  # type: ignore[return-value]

@@ -98,10 +98,8 @@ class Watch:
         now_s, now_ms = self._loop.time(), self._services.clock.now_ms()
         self._newest_at = now_s - max(0, now_ms - joined.row.extent.stored_ms) / 1000
         """When the newest event came, by the loop's time."""
-        self._expires_at = inf
-        if grant.kind == "signing_key":
-            # Who was let in for a while is not to stay for longer.
-            self._expires_at = now_s + int(request.query["expires"]) - now_ms / 1000
+        # Who was let in for a while is not to stay for longer.
+        self._expires_at = now_s + (grant.expires_ms - now_ms) / 1000
         self._next_seq = 1
         self._last_ts, self._closes_ts = joined.last_ts, joined.closes_ts
         self._has_told_idle = False

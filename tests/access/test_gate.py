@@ -240,7 +240,7 @@ def test_a_presigned_url_grants_its_method_on_its_path_for_its_tenant(store: Key
     row = store.create_signing_key(tenant="acme")
     gate = Gate(store)
     assert ask(gate, "read", None, presigned(row, "GET")) == Grant(
-        "acme", frozenset({"read"}), "signing_key", row.key_id, ""
+        "acme", frozenset({"read"}), "signing_key", row.key_id, "", 1000 * (NOW_S + 60)
     )
     assert ask(gate, "ingest", None, presigned(row, "POST")).rights == {"ingest"}
     with pytest.raises(Unauthenticated):

@@ -63,7 +63,9 @@ def wait_for(look: Callable[[], T | None], *, deadline_s: float, what: str) -> T
 class Daemon:
     """One data directory and the daemon that serves it: a process of its own, on a port of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: object) -> None:
+        """``settings`` are those of ``Config``, for this daemon; the others have their defaults."""
+        self.settings = settings
         self.data_dir = directory / "data"
         self.log_path = directory / "log"
         self.port = 0
@@ -141,7 +143,10 @@ class Daemon:
 
     def _rrd_serve(self, log: int) -> subprocess.Popen[bytes]:
         command = ["serve", "--data-dir", str(self.data_dir), "--host", "127.0.0.1", "--port", str(self.port)]
-        return subprocess.Popen([*RRD, *command], cwd=ROOT, env=_environment(), stdout=log, stderr=log)
+        environment = _environment() | {
+            f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()
+        }
+        return subprocess.Popen([*RRD, *command], cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     def _keys_create(self) -> str:
         command = ["keys", "create", "--data-dir", str(self.data_dir), "--tenant", "t", "--scope", "all"]

@@ -10,6 +10,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
+import { watchingCommands } from '../console/watching.mjs';
 
 const [, , CHROMIUM] = process.argv;
 const FLAGS = [
@@ -175,6 +176,16 @@ const commands = {
     else await context.close();
   },
 };
+
+Object.assign(
+  commands,
+  watchingCommands({
+    shared: browser,
+    launch: (flags) => chromium.launch({ ...launch, args: [...FLAGS, ...flags] }),
+    tabs,
+    waitMs: WAIT_MS,
+  }),
+);
 
 const answer = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 answer({ value: { port } });
