@@ -10,8 +10,7 @@ const CHUNK_LENGTH = 240_000;
  */
 export class Pieces {
   pieces = [];
-  first = Infinity;
-  last = -Infinity;
+  last = 0;
   heldLength = 0;
   activity = null;
   problem = null;
@@ -28,6 +27,10 @@ export class Pieces {
     this.#keeps = keeps;
     this.#patienceMs = patienceMs;
     this.tell();
+  }
+
+  get first() {
+    return this.pieces[0]?.from ?? 0;
   }
 
   get signal() {
@@ -66,10 +69,10 @@ export class Pieces {
     piece.to = Math.max(piece.to, timestamp);
     piece.bytes += line.length;
     this.heldLength += line.length;
-    this.first = Math.min(this.first, timestamp);
-    this.last = Math.max(this.last, timestamp);
+    if (current) this.last = Math.max(this.last, timestamp);
     if (type !== SNAPSHOT) return;
     this.end();
+    this.last = Math.max(this.last, piece.to);
     this.pieces.push(
       Object.assign(piece, { snapshot: timestamp, kind: piece.url === current?.url ? 'checkpoint' : 'page' }),
     );
