@@ -3,36 +3,38 @@
 import { el } from './dom.js';
 import { clock } from './format.js';
 import { poll } from './poll.js';
-import { addressOf, place } from './recording_row.js';
+import { addressOf, place, whoIs } from './recording_row.js';
 import { text } from './text.js';
 
 const SHOWN = 12;
 const EVERY_MS = 5000;
 
-/** Makes the strip, which is not to be seen while nobody is there. Returns `{node, close}`. */
+/** Makes the strip, which is out of sight while nobody is there. Returns `{node, close}`. */
 export function liveStrip(api, tenant) {
-  const heading = el('h2', {}, el('span', { class: 'dot' }), el('span', {}));
-  const cards = el('ul', {});
-  const node = el('section', { class: 'live-strip', hidden: true, 'aria-label': text.list.liveNow }, heading, cards);
-  const made = new Map();
-
-  const close = poll(async (signal) => {
-    const params = { live: true, limit: SHOWN + 1 };
-    const { recordings } = await api.json('/recordings', { params, signal });
-    node.hidden = recordings.length === 0;
-    const number = recordings.length > SHOWN ? `${SHOWN}+` : recordings.length;
-    heading.lastChild.textContent = text.list.nowLive(number);
+  const node = el('section', { class: 'live-strip', hidden: true, 'aria-label': text.list.liveNow });
+  let drawn = '';
+  const look = async (signal) => {
+    const { recordings } = await api.json('/recordings', { params: { live: true, limit: SHOWN + 1 }, signal });
     const shown = recordings.slice(0, SHOWN);
-    for (const [id, card] of made) if (!shown.some(({ recordingId }) => recordingId === id)) card.remove();
-    for (const [id, card] of made) if (!card.isConnected && node.isConnected) made.delete(id);
-    for (const item of shown) {
-      const card = made.get(item.recordingId) ?? el('li', {}, el('a', { href: addressOf(item, tenant) }));
-      made.set(item.recordingId, card);
-      const who = text.list.who(item.metadata) ?? text.list.visitor;
-      const since = clock(Date.now() - item.timestamp);
-      card.firstChild.replaceChildren(el('b', {}, who), item.url ? place(item.url) : '', el('span', { class: 'quiet' }, since));
-      if (!card.isConnected) cards.append(card);
-    }
-  }, EVERY_MS);
-  return { node, close };
+    node.hidden = !shown.length;
+    // Links stay as they are while somebody may be on the way to one.
+    const ids = shown.map(({ recordingId, url }) => recordingId + url).join();
+    if (ids !== drawn) draw(shown, recordings.length > SHOWN);
+    drawn = ids;
+    for (const [at, { timestamp }] of shown.entries())
+      node.querySelectorAll('time')[at].textContent = clock(Date.now() - timestamp);
+  };
+  const draw = (shown, areMore) => {
+    const heading = el('h2', {}, el('i', { class: 'dot' }), text.list.nowLive(`${shown.length}${areMore ? '+' : ''}`));
+    const card = (item) => {
+      const lines = [
+        el('b', {}, whoIs(item) ?? text.list.visitor),
+        item.url && place(item.url),
+        el('time', { class: 'quiet' }),
+      ];
+      return el('a', { class: 'card', href: addressOf(item, tenant) }, ...lines);
+    };
+    node.replaceChildren(heading, el('div', {}, shown.map(card)));
+  };
+  return { node, close: poll(look, EVERY_MS) };
 }

@@ -26,8 +26,7 @@ const header = document.getElementById('header');
 let shown = { key: '', leave: null };
 
 function drawHeader(view) {
-  const link = (name, words) =>
-    el('a', { href: href(name), 'aria-current': view === name ? 'page' : null }, words);
+  const link = (name, words) => el('a', { href: href(name), 'aria-current': view === name ? 'page' : null }, words);
   const out = async () => {
     await session.signOut().catch((problem) => notice(text.problem(problem).title));
     go(href('sign-in'));
@@ -37,7 +36,11 @@ function drawHeader(view) {
     ...(session.isSignedIn && view !== 'shared'
       ? [
           el('nav', { 'aria-label': text.sections }, link('list', text.recordings), link('box', text.box)),
-          el('button', { type: 'button', class: 'plain', onclick: () => openAddKey({ session, onsignedin: start }) }, text.addKey),
+          el(
+            'button',
+            { type: 'button', class: 'plain', onclick: () => openAddKey({ session, onsignedin: start }) },
+            text.addKey,
+          ),
           el('button', { type: 'button', class: 'plain', onclick: out }, text.signOut),
         ]
       : []),
