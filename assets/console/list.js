@@ -83,7 +83,7 @@ export async function show({ main, route, session }) {
         words.showAll,
       );
       const advice = el('p', {}, passesOverNew(query) ? words.nothingFinished : words.nothingAdvice);
-      return below.replaceChildren(el('section', { class: 'problem' }, el('h2', {}, words.nothing), advice, all));
+      return below.replaceChildren(el('section', { class: 'nothing' }, el('h2', {}, words.nothing), advice, all));
     }
     found.hidden = another.hidden = true;
     guide = welcome({ session, tenant, title: words.empty });

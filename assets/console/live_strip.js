@@ -22,7 +22,7 @@ export function liveStrip(api, tenant) {
     if (ids !== drawn) draw(shown, recordings.length > SHOWN);
     drawn = ids;
     for (const [at, { timestamp }] of shown.entries())
-      node.querySelectorAll('time')[at].textContent = clock(Date.now() - timestamp);
+      node.querySelectorAll('time')[at].textContent = text.list.since(clock(Date.now() - timestamp));
   };
   const draw = (shown, areMore) => {
     const heading = el('h2', {}, el('i', { class: 'dot' }), text.list.nowLive(`${shown.length}${areMore ? '+' : ''}`));

@@ -32,6 +32,7 @@ export const text = {
     live: 'Live',
     liveNow: 'Live now',
     nowLive: (number) => `Live now: ${number}`,
+    since: (length) => `for ${length}`,
     visitor: 'A visitor',
     columns: {
       began: 'Began',
