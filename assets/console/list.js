@@ -20,12 +20,11 @@ let last = null;
 
 /** The addresses of the recordings before and after one in the list that was shown last; null where there is none. */
 export async function neighbours(id) {
-  const placeOf = () => (last?.listing.items ?? []).findIndex(({ recordingId }) => recordingId === id);
-  if (placeOf() < 0) return { previous: null, next: null };
-  const { listing, tenant } = last;
-  if (placeOf() === listing.items.length - 1) await listing.more().catch(() => []);
-  const address = (item) => (item ? addressOf(item, tenant) : null);
-  return { previous: address(listing.items[placeOf() - 1]), next: address(listing.items[placeOf() + 1]) };
+  const { listing, tenant } = last ?? { listing: { items: [] } };
+  const place = listing.items.findIndex(({ recordingId }) => recordingId === id);
+  if (place >= 0 && place === listing.items.length - 1) await listing.more().catch(() => []);
+  const address = (at) => (place >= 0 && listing.items[at] ? addressOf(listing.items[at], tenant) : null);
+  return { previous: address(place - 1), next: address(place + 1) };
 }
 
 /** Says that a recording was erased: no list shows it any more. */
@@ -33,55 +32,43 @@ export const forget = (id) => last?.listing.forget(id);
 
 export async function show({ main, route, session }) {
   const tenants = session.tenants.filter(({ rights }) => rights.includes('read')).map(({ name }) => name);
-  if (!tenants.length) {
-    main.replaceChildren(el('section', { class: 'problem' }, el('h1', {}, words.noTenant), words.noTenantAdvice));
-    return () => {};
-  }
+  if (!tenants.length) return main.replaceChildren(el('h1', {}, words.noTenant), words.noTenantAdvice);
+
   let query, tenant, api, strip, guide, endNews, asking;
   const change = (made) => go(href('list', [], made));
   const filters = makeFilters(change);
-  const which = el(
-    'select',
-    { onchange: () => change({ tenant: which.value }) },
-    ...tenants.map((name) => el('option', {}, name)),
-  );
+  const narrow = el('details', {}, el('summary', {}, text.filters.title), filters.node);
+  narrow.open = innerWidth >= 700;
+  const which = el('select', { onchange: () => change({ tenant: which.value }) });
+  which.append(...tenants.map((name) => el('option', {}, name)));
   const another = el('a', { class: 'button' }, icon('add'), words.another);
-  const narrow = el('details', {}, el('summary', { class: 'button' }, text.filters.title), filters.node);
-  narrow.open = matchMedia('(width >= 700px)').matches;
   const live = el('div');
-  const chips = el('div', { class: 'actions chips' });
+  const chips = el('div', { class: 'chips actions' });
   const hint = el('p', { class: 'quiet' }, words.onlyFinished);
-  const showNew = () => (scrollTo(0, 0), load(true));
-  const fresh = el('button', { type: 'button', class: 'fresh', hidden: true, onclick: showNew });
-  const head = el('thead');
-  const rows = el('tbody');
-  const more = el('button', { type: 'button', onclick: () => next() }, words.more);
-  const below = el('div', { class: 'below', role: 'status' });
+  const fresh = el('button', { class: 'fresh', onclick: () => (scrollTo(0, 0), load(true)) });
+  const [head, rows] = [el('thead'), el('tbody')];
   const table = el('table', {}, el('caption', { class: 'visually-hidden' }, words.title), head, rows);
   const results = el('section', { class: 'results card', tabindex: 0, 'aria-label': words.title }, table);
+  const more = el('button', { onclick: () => next() }, words.more);
+  const below = el('div', { class: 'below actions', role: 'status' });
   const found = el('div', {}, narrow, chips, hint, fresh, results, below);
   const makeRow = (item) => recordingRow(item, tenant, query.getAll('cols'));
-
   const inSight = ([entry]) => entry.isIntersecting && !more.disabled && rows.rows.length < BY_ITSELF_MAX && next();
   const observer = new IntersectionObserver(inSight, { rootMargin: '0px 0px 800px' });
 
   function draw(items) {
-    rows.append(...items.map(makeRow));
     const { isComplete, items: all } = last.listing;
-    if (!all.length) return drawEmpty();
+    rows.append(...items.map(makeRow));
     below.replaceChildren(words.shown(all.length, isComplete), isComplete ? '' : more);
     observer.unobserve(more); // Observed anew, it is told of again where it is still in sight.
     observer.observe(more);
+    if (!all.length) drawEmpty();
   }
 
   function drawEmpty() {
     results.hidden = true;
     if (isNarrowed(query)) {
-      const all = el(
-        'button',
-        { type: 'button', onclick: () => change({ tenant: query.get('tenant') }) },
-        words.showAll,
-      );
+      const all = el('button', { onclick: () => change({ tenant: query.get('tenant') }) }, words.showAll);
       const advice = el('p', {}, passesOverNew(query) ? words.nothingFinished : words.nothingAdvice);
       return below.replaceChildren(el('section', { class: 'nothing' }, el('h2', {}, words.nothing), advice, all));
     }
@@ -91,8 +78,8 @@ export async function show({ main, route, session }) {
   }
 
   function fail(problem, again) {
-    if (problem.name === 'AbortError') return;
     if (problem.status === undefined) throw problem;
+    if (problem.status === 401) return location.reload(); // The page then asks for a key, and comes back.
     below.replaceChildren(filters.mark(problem) ? words.seeField : problemView(problem, { retry: again }));
   }
 
@@ -103,20 +90,18 @@ export async function show({ main, route, session }) {
       const added = await listing.more(asking.signal);
       if (listing === last.listing) draw(added);
     } catch (problem) {
-      fail(problem, next);
-    } finally {
-      more.disabled = false;
+      if (problem.name !== 'AbortError') fail(problem, next);
     }
+    more.disabled = false;
   }
 
   async function load(isAnew) {
-    asking?.abort();
-    endNews?.();
+    leave();
     const { signal } = (asking = new AbortController());
     const [mine, asked] = [api, parameters(query, Date.now())];
     const ask = async (page, whose) =>
       (await mine.json('/recordings', { params: { ...asked, ...page }, signal: whose })).recordings;
-    const key = JSON.stringify([tenant, { ...asked, from: query.get('from') ?? query.get('since') }]);
+    const key = JSON.stringify([tenant, parameters(query, 0)]);
     const isBack = !isAnew && last?.key === key && last.listing.items.length > 0;
     if (!isBack) last = { key, tenant, listing: new Listing(ask), scrolled: 0 };
     const { listing, scrolled } = last;
@@ -124,8 +109,8 @@ export async function show({ main, route, session }) {
     try {
       if (!isBack) await listing.more(signal);
       if (signal.aborted) return;
-      closeGuide();
       filters.mark(null);
+      guide?.node.remove();
       found.hidden = results.hidden = another.hidden = false;
       fresh.hidden = true;
       head.replaceChildren(headRow(query.get('sort'), query.getAll('cols')));
@@ -134,10 +119,11 @@ export async function show({ main, route, session }) {
       if (isBack) scrollTo(0, scrolled);
       endNews = poll(news, NEWS_EVERY_MS);
     } catch (problem) {
-      if (!signal.aborted) results.hidden = true;
+      if (problem.name === 'AbortError') return;
+      results.hidden = true;
       fail(problem, () => load(true));
     }
-    if (!signal.aborted) results.removeAttribute('aria-busy');
+    results.removeAttribute('aria-busy');
   }
 
   async function news(signal) {
@@ -150,23 +136,17 @@ export async function show({ main, route, session }) {
     fresh.textContent = words.fresh(added);
   }
 
-  function closeGuide() {
-    guide?.close();
-    guide?.node.remove();
-    guide = null;
-  }
-
-  function update(changed) {
-    ({ query } = changed);
-    const asked = query.get('tenant');
-    const isOther = tenant !== (tenant = tenants.includes(asked) ? asked : tenants[0]);
+  function update(now) {
+    ({ query } = now);
+    const before = tenant;
+    tenant = tenants.includes(query.get('tenant')) ? query.get('tenant') : tenants[0];
     api = session.apiOf(tenant);
     which.value = tenant;
     another.href = href('welcome', [tenant]);
     filters.sync(query, api);
     chips.replaceChildren(...makeChips(query, change));
     hint.hidden = !passesOverNew(query);
-    if (isOther) {
+    if (tenant !== before) {
       strip?.close();
       strip = liveStrip(api, tenant);
       live.replaceChildren(strip.node);
@@ -174,16 +154,21 @@ export async function show({ main, route, session }) {
     return load(false);
   }
 
+  // Ends what goes on for the rows that are shown.
+  function leave() {
+    asking?.abort();
+    endNews?.();
+    guide?.close();
+  }
+
   const choice = tenants.length > 1 && el('label', {}, words.tenant, which);
   main.replaceChildren(el('div', { class: 'title actions' }, el('h1', {}, words.title), choice, another), live, found);
   await update(route);
-  const leave = () => {
+  const leaveAll = () => {
     last.scrolled = scrollY;
-    asking.abort();
-    endNews?.();
+    leave();
     strip.close();
-    closeGuide();
     observer.disconnect();
   };
-  return Object.assign(leave, { update });
+  return Object.assign(leaveAll, { update });
 }

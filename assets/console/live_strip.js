@@ -13,28 +13,24 @@ const EVERY_MS = 5000;
 export function liveStrip(api, tenant) {
   const node = el('section', { class: 'live-strip', hidden: true, 'aria-label': text.list.liveNow });
   let drawn = '';
+  const card = (item) => {
+    const lines = [el('b', {}, whoIs(item) ?? text.list.visitor), item.url && place(item.url), el('time', {})];
+    return el('a', { class: 'card', href: addressOf(item, tenant) }, ...lines);
+  };
   const look = async (signal) => {
     const { recordings } = await api.json('/recordings', { params: { live: true, limit: SHOWN + 1 }, signal });
     const shown = recordings.slice(0, SHOWN);
-    node.hidden = !shown.length;
-    // Links stay as they are while somebody may be on the way to one.
     const ids = shown.map(({ recordingId, url }) => recordingId + url).join();
-    if (ids !== drawn) draw(shown, recordings.length > SHOWN);
+    // Links stay as they are while somebody may be on the way to one.
+    if (ids !== drawn) {
+      const number = `${shown.length}${recordings.length > SHOWN ? '+' : ''}`;
+      const heading = el('h3', {}, el('i', { class: 'dot' }), text.list.nowLive(number));
+      node.replaceChildren(heading, el('div', {}, shown.map(card)));
+    }
     drawn = ids;
-    for (const [at, { timestamp }] of shown.entries())
-      node.querySelectorAll('time')[at].textContent = text.list.since(clock(Date.now() - timestamp));
-  };
-  const draw = (shown, areMore) => {
-    const heading = el('h2', {}, el('i', { class: 'dot' }), text.list.nowLive(`${shown.length}${areMore ? '+' : ''}`));
-    const card = (item) => {
-      const lines = [
-        el('b', {}, whoIs(item) ?? text.list.visitor),
-        item.url && place(item.url),
-        el('time', { class: 'quiet' }),
-      ];
-      return el('a', { class: 'card', href: addressOf(item, tenant) }, ...lines);
-    };
-    node.replaceChildren(heading, el('div', {}, shown.map(card)));
+    node.hidden = !shown.length;
+    const times = node.querySelectorAll('time');
+    shown.forEach(({ timestamp }, at) => (times[at].textContent = text.list.since(clock(Date.now() - timestamp))));
   };
   return { node, close: poll(look, EVERY_MS) };
 }

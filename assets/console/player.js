@@ -256,7 +256,8 @@ export class Player extends EventTarget {
     if (!load) return this.#place(this.#t);
     // A stored recording that goes on: behind what is loaded there is more, or earlier events have come late.
     if (this.#source.refresh && pieces[load.index]?.snapshot !== load.piece.snapshot) return this.#messages.ready();
-    if (this.#source.refresh && load.isComplete && load.index >= pieces.length - 2) load.renew({ from: load.to + 0.001 });
+    if (this.#source.refresh && load.isComplete && load.index >= pieces.length - 2)
+      load.renew({ from: load.to + 0.001 });
     this.#settle();
   }
 
@@ -308,7 +309,7 @@ export class Player extends EventTarget {
   *#visits(ms) {
     const { pieces, last } = this.#source;
     const idle = this.#skips ? idleStretches(this.#source).filter((one) => one[0] !== this.#stayed?.[0]) : [];
-    for (let at = this.#t, spent = 0; spent < ms && at < last; ) {
+    for (let at = this.#t, spent = 0; spent < ms && at < last;) {
       const stretch = idle.find(([, to]) => to > at);
       if (stretch && stretch[0] <= at) {
         at = stretch[1];
@@ -362,7 +363,10 @@ export class Player extends EventTarget {
   }
 
   #pieceAt(t) {
-    return Math.max(0, this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t));
+    return Math.max(
+      0,
+      this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t),
+    );
   }
 
   #idleAt(t) {

@@ -11,13 +11,12 @@ const LONGEST_MS = 60_000;
 export function poll(work, everyMs, onproblem = () => {}) {
   const ended = new AbortController();
   const { signal } = ended;
-  const seen = () =>
-    new Promise((resolve) => document.addEventListener('visibilitychange', resolve, { once: true, signal }));
   const run = async () => {
     for (let failures = 0; ; await pause(Math.min(everyMs * 2 ** failures, LONGEST_MS), signal)) {
-      while (document.hidden) await seen();
+      while (document.hidden)
+        await new Promise((seen) => document.addEventListener('visibilitychange', seen, { once: true }));
       try {
-        await work(signal);
+        if (!signal.aborted) await work(signal);
         failures = 0;
       } catch (problem) {
         if (!(problem instanceof Problem)) throw problem;

@@ -10,8 +10,8 @@ const words = text.signIn;
 
 /** A form for a key, which is sent once and kept nowhere. `onsignedin()` hears when the server has taken it. */
 export function keyForm({ session, label = words.signIn, onsignedin }) {
-  const properties = { type: 'password', id: 'key', autocomplete: 'off', required: true };
-  const field = el('input', { ...properties, 'aria-describedby': 'key-problem' });
+  const field = el('input', { type: 'password', id: 'key', autocomplete: 'off', required: true });
+  field.setAttribute('aria-describedby', 'key-problem');
   const button = el('button', { class: 'primary' }, label);
   const wrong = el('p', { class: 'wrong', id: 'key-problem', role: 'alert' });
   const say = (problem) => {
@@ -21,12 +21,11 @@ export function keyForm({ session, label = words.signIn, onsignedin }) {
   const wait = (seconds) => {
     button.disabled = seconds > 0;
     say(seconds > 0 ? { status: 429, retryAfterS: seconds } : null);
-    if (seconds > 0 && form.isConnected) setTimeout(wait, 1000, seconds - 1);
+    if (seconds > 0 && wrong.isConnected) setTimeout(wait, 1000, seconds - 1);
   };
   const send = async (event) => {
     event.preventDefault();
-    button.disabled = true;
-    say(null);
+    wait(0);
     try {
       await session.signIn({ key: field.value.trim() });
       field.value = '';
@@ -36,11 +35,9 @@ export function keyForm({ session, label = words.signIn, onsignedin }) {
       say(problem);
       field.select();
     }
-    button.disabled = false;
   };
-  const row = el('div', { class: 'actions' }, field, button);
-  const form = el('form', { onsubmit: send }, el('label', { for: 'key' }, words.key), row, wrong);
-  return form;
+  const form = el('form', { class: 'actions', onsubmit: send }, field, button);
+  return el('div', {}, el('label', { for: 'key' }, words.key), form, wrong);
 }
 
 /** Asks for one more key: of another tenant, or with another right. */
@@ -48,7 +45,7 @@ export function openAddKey({ session, onsignedin }) {
   const done = () => (dialog.close(), notice(words.added), onsignedin());
   const form = keyForm({ session, label: words.add, onsignedin: done });
   const dialog = openDialog({ title: words.addTitle, body: [el('p', {}, words.addWhy), form] });
-  form.elements.key.focus();
+  form.querySelector('input').focus();
 }
 
 // Back to what was asked for before.
@@ -60,7 +57,7 @@ function goOn() {
 
 export async function show({ main, route, session }) {
   const [token] = route.parts;
-  let told = null;
+  let failed = null;
   if (token) {
     // Out of the history first: the address works once, and nobody should come back to it.
     history.replaceState(null, '', href('sign-in'));
@@ -68,18 +65,14 @@ export async function show({ main, route, session }) {
       await session.signIn({ signIn: token });
       return goOn();
     } catch (problem) {
-      told = problem.status === 401 ? words.usedUp : text.problem(problem);
+      const { title, advice } = problem.status === 401 ? words.usedUp : text.problem(problem);
+      failed = el('div', { role: 'alert' }, el('b', { class: 'bad' }, title), el('p', {}, prose(advice)));
     }
   }
+  const where = [el('summary', {}, words.where), ...words.wherever.map((line) => el('p', {}, prose(line)))];
   const form = keyForm({ session, onsignedin: goOn });
-  const where = el(
-    'details',
-    {},
-    el('summary', {}, words.where),
-    ...words.wherever.map((line) => el('p', {}, prose(line))),
+  main.replaceChildren(
+    el('section', { class: 'sign-in card' }, el('h1', {}, words.title), failed, form, el('details', {}, ...where)),
   );
-  const failed =
-    told && el('div', { class: 'told', role: 'alert' }, el('h2', {}, told.title), el('p', {}, prose(told.advice)));
-  main.replaceChildren(el('section', { class: 'sign-in card' }, el('h1', {}, words.title), failed, form, where));
-  if (!told) main.querySelector('input').focus();
+  if (!failed) main.querySelector('input').focus();
 }

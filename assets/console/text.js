@@ -10,8 +10,6 @@ export const text = {
   close: 'Close',
   cancel: 'Cancel',
   sections: 'Sections',
-  recordings: 'Recordings',
-  box: 'Server',
   signOut: 'Sign out',
   addKey: 'Add a key',
   titles: {
@@ -76,7 +74,6 @@ export const text = {
     cols: 'Add a column',
     hasErrors: 'With errors',
     live: 'Live now',
-    apply: 'Apply',
     clear: 'Clear all',
     any: 'Any',
     atLeast: (length) => `At least ${length}`,

@@ -10,74 +10,75 @@ import { text } from './text.js';
 const words = text.welcome;
 const EVERY_MS = 2000;
 const OPENS_AFTER_MS = 2500;
-const ICONS = { waiting: 'live', away: 'warning', found: 'done', keyMade: 'done' };
 
 /** The text to paste. */
-export function snippet(server, key, extras) {
-  const options = {
-    publicApiKey: key,
-    checkoutEveryNms: 300_000,
-    ...Object.fromEntries(extras.map((name) => [name, true])),
-  };
+export function snippet(server, publicApiKey, extras) {
+  const options = { publicApiKey, checkoutEveryNms: 300_000, ...extras };
   return `<script src="${server}/record.js" autostart async>\n${JSON.stringify(options, null, 2)}\n</script>`;
-}
-
-function tell(node, state, ...more) {
-  node.dataset.state = state;
-  node.replaceChildren(icon(ICONS[state]), el('span', {}, words[state], ...more));
 }
 
 /** Makes the guide for a tenant. Returns `{node, close}`. */
 export function welcome({ session, tenant, title }) {
-  let key = words.somePublicKey;
   const api = session.apiOf(tenant);
-  const pasted = el('code');
-  const draw = () => {
-    const chosen = [...node.querySelectorAll('[name]:checked')].map(({ name }) => name);
-    pasted.textContent = snippet(location.origin, key, chosen);
+  const [pasted, made] = [el('code'), el('div')];
+  const site = el('input', { type: 'url', id: 'site', placeholder: 'https://shop.example' });
+  const arrived = el('p', { role: 'status' });
+  const extras = {};
+  let [key, newest, opening] = [words.somePublicKey];
+
+  const draw = () => (pasted.textContent = snippet(location.origin, key, extras));
+  const tell = (node, look, shape, ...said) => {
+    node.className = `card actions ${look}`;
+    node.replaceChildren(icon(shape), el('span', {}, ...said));
   };
   const copy = () =>
     navigator.clipboard.writeText(pasted.textContent).then(
       () => notice(words.copied),
-      () => getSelection().selectAllChildren(pasted), // Without https the person copies it himself.
+      () => getSelection().selectAllChildren(pasted), // Where the browser refuses, the person copies it himself.
     );
-  const made = el('div', {});
   const makeKey = async (event) => {
     event.preventDefault();
     try {
       const origin = site.value ? new URL(site.value).origin : null;
       ({ key } = await api.json('/keys', { method: 'POST', body: { origin } }));
-      made.replaceChildren(el('p', { class: 'state' }));
-      tell(made.firstChild, 'keyMade');
+      tell(made, 'good', 'done', words.keyMade);
       draw();
     } catch (problem) {
       made.replaceChildren(problemView(problem));
     }
   };
-  const site = el('input', { type: 'url', id: 'site', placeholder: 'https://shop.example' });
-  const keyForm = [
-    el('label', { for: 'site' }, words.site),
-    el('form', { class: 'actions', onsubmit: makeKey }, site, el('button', { class: 'primary' }, words.makeKey)),
-    el('p', { class: 'quiet' }, words.siteHint),
-    made,
-  ];
-  const askForKey = [
-    el('p', {}, prose(words.askForKey)),
-    el('pre', {}, `rrd keys create --tenant ${tenant} --scope ingest`),
-  ];
-  const extra = (name) =>
-    el(
+  const extra = (name) => {
+    const toggle = ({ target: { checked } }) => ((extras[name] = checked || undefined), draw());
+    return el(
       'p',
       {},
-      el('label', {}, el('input', { type: 'checkbox', name, onchange: draw }), el('span', {}, prose(words[name]))),
+      el('label', {}, el('input', { type: 'checkbox', onchange: toggle }), el('span', {}, prose(words[name]))),
     );
-  const arrived = el('p', { class: 'state', role: 'status' });
-  const copyButton = el('button', { type: 'button', onclick: copy }, icon('copy'), words.copy);
+  };
+  const keyForm = el(
+    'form',
+    { class: 'actions', onsubmit: makeKey },
+    site,
+    el('button', { class: 'primary' }, words.makeKey),
+  );
   const steps = [
-    [words.getKey, session.isOperator ? keyForm : askForKey],
-    [words.paste, el('pre', { tabindex: 0 }, pasted), copyButton, extra('inlineImages'), extra('collectFonts')],
+    session.isOperator
+      ? [
+          words.getKey,
+          el('label', { for: 'site' }, words.site),
+          keyForm,
+          el('p', { class: 'quiet' }, words.siteHint),
+          made,
+        ]
+      : [
+          words.getKey,
+          el('p', {}, prose(words.askForKey)),
+          el('pre', {}, `rrd keys create --tenant ${tenant} --scope ingest`),
+        ],
+    [words.paste, el('pre', { tabindex: 0 }, pasted), el('button', { onclick: copy }, icon('copy'), words.copy)],
     [words.check, arrived],
   ];
+  steps[1].push(extra('inlineImages'), extra('collectFonts'));
   const list = el('ol', {}, ...steps.map(([name, ...content]) => el('li', {}, el('h3', {}, name), ...content)));
   const node = el(
     'section',
@@ -87,19 +88,19 @@ export function welcome({ session, tenant, title }) {
     el('p', { class: 'quiet' }, prose(words.more)),
   );
   draw();
-  tell(arrived, 'waiting');
+  tell(arrived, 'quiet', 'live', words.waiting);
 
-  let newest, opening;
   const look = async (signal) => {
     const { recordings } = await api.json('/recordings', { params: { summary: true, limit: 1 }, signal });
     newest ??= recordings[0]?.recordingId ?? '';
-    if (!recordings.length || recordings[0].recordingId === newest) return tell(arrived, 'waiting');
+    if (!recordings.length || recordings[0].recordingId === newest)
+      return tell(arrived, 'quiet', 'live', words.waiting);
     const address = addressOf(recordings[0], tenant);
-    tell(arrived, 'found', ' ', el('a', { href: address }, words.watch));
+    tell(arrived, 'good', 'done', words.found, ' ', el('a', { href: address }, words.watch));
     opening = setTimeout(go, OPENS_AFTER_MS, address);
     stop();
   };
-  const stop = poll(look, EVERY_MS, () => tell(arrived, 'away'));
+  const stop = poll(look, EVERY_MS, () => tell(arrived, 'bad', 'warning', words.away));
   return { node, close: () => (stop(), clearTimeout(opening)) };
 }
 
