@@ -103,7 +103,7 @@ export async function show({ main, route, session }) {
       (await mine.json('/recordings', { params: { ...asked, ...page }, signal: whose })).recordings;
     const key = JSON.stringify([tenant, parameters(query, 0)]);
     const isBack = !isAnew && last?.key === key && last.listing.items.length > 0;
-    if (!isBack) last = { key, tenant, listing: new Listing(ask), scrolled: 0 };
+    if (!isBack) last = { key, tenant, listing: new Listing(ask, !query.get('sort')), scrolled: 0 };
     const { listing, scrolled } = last;
     results.setAttribute('aria-busy', 'true');
     try {

@@ -3,7 +3,7 @@
 const PAGE = 50;
 // A page begins at the last recordings of the one before: so one sees whether the list has moved meanwhile.
 const OVERLAP = 5;
-const TRIES_MAX = 20;
+const TRIES_MAX = 200;
 
 export class Listing {
   items = [];
@@ -12,8 +12,8 @@ export class Listing {
   #asking = null;
 
   /** `ask(params, signal)` resolves to the items of one page. */
-  constructor(ask) {
-    this.ask = ask;
+  constructor(ask, isNewestFirst) {
+    Object.assign(this, { ask, isNewestFirst });
   }
 
   /** Resolves to the items that the next page adds, in order and each once. Throws `Problem`. */
@@ -28,12 +28,15 @@ export class Listing {
       const offset = Math.max(0, this.#offset - OVERLAP);
       const page = await this.ask({ limit: PAGE, offset }, signal);
       const lastKnown = page.findLastIndex(({ recordingId }) => known.has(recordingId));
-      // None is known: so many were erased that this begins too late.
-      const isLate = lastKnown < 0 && offset > 0 && tried < TRIES_MAX;
-      this.#offset = isLate ? Math.max(0, offset - PAGE + OVERLAP) : offset + page.length;
-      if (isLate) continue;
+      this.#offset = offset + page.length;
+      if (lastKnown < 0 && offset > 0 && tried < TRIES_MAX) {
+        // So many came that the page begins too early, or so many were erased that it begins too late.
+        const isEarly = this.isNewestFirst && page.at(-1)?.timestamp > this.items.at(-1)?.timestamp;
+        if (!isEarly) this.#offset = Math.max(0, offset - PAGE + OVERLAP);
+        continue;
+      }
       this.isComplete = page.length < PAGE;
-      const added = page.slice(lastKnown + 1); // None: so many came that this page begins too early.
+      const added = page.slice(lastKnown + 1);
       this.items.push(...added);
       if (added.length) return added;
     }
