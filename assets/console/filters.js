@@ -28,10 +28,11 @@ export function changed(query, name, value) {
 
 /** The parameters of `GET /recordings` that mean the same at a time. */
 export function parameters(query, nowMs) {
-  const asked = { summary: true };
-  for (const [name, value] of query)
-    if (name === 'since') asked.from = nowMs - SINCE_MS[value] || null;
-    else if (name === 'sort' || NARROWS.test(name)) asked[name] = [...(asked[name] ?? []), value];
+  const asked = { summary: [true] };
+  for (const [name, value] of query) {
+    if (name === 'since') (asked.from ??= []).push(nowMs - SINCE_MS[value] || null);
+    else if (name === 'sort' || NARROWS.test(name)) (asked[name] ??= []).push(value);
+  }
   return asked;
 }
 

@@ -51,14 +51,13 @@ def test_the_server_hears_all_that_narrows_and_nothing_that_does_not(
     units: Units, narrowing: list[tuple[str, str]], others: list[tuple[str, str]]
 ) -> None:
     told = units.do("query", pairs=[*others, *narrowing], now=NOW)
-    wanted: dict[str, Any] = {"summary": True}
+    wanted: dict[str, list[object]] = {"summary": [True]}
     for name, value in [*others, *narrowing]:
         if name == "since":
             hours = {"1h": 1, "1d": 24, "7d": 168, "30d": 720}[value]
-            wanted["from"] = NOW - hours * 3_600_000
+            wanted.setdefault("from", []).append(NOW - hours * 3_600_000)
         elif name == "sort" or (name, value) in narrowing:
-            earlier = wanted.get(name, [])
-            wanted[name] = [*(earlier if isinstance(earlier, list) else [earlier]), value]
+            wanted.setdefault(name, []).append(value)
     assert told["asked"] == wanted
     assert told["isNarrowed"] == bool(narrowing)
 
