@@ -380,7 +380,10 @@ def _line(kind: int, timestamp: int, data: dict[str, Any]) -> bytes:
 def tab_walk(window: ConsoleWindow, *, steps_max: int = 200) -> list[dict[str, Any]]:
     """Press Tab until the focus comes back to where it began; return each element that had it, in order."""
     walked: list[dict[str, Any]] = []
-    window.evaluate("document.activeElement?.blur()")
+    # From the top, wherever the focus is: a walk begins behind what had it last.
+    window.evaluate(
+        "document.body.tabIndex = -1, document.body.focus(), document.body.removeAttribute('tabindex')"
+    )
     for _ in range(steps_max):
         window.press("Tab")
         now = window.focused()
