@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.client.client_lab import wait_for
 from tests.console.lab import TENANT, ConsoleDaemon, ConsoleWindow, console_page, opened_window
 
 State = Callable[["Place"], None]
@@ -32,19 +33,32 @@ class Place:
 
 
 def recordings_for_states(console: ConsoleDaemon) -> tuple[str, str]:
-    """Store what ``Place`` names; return both ids."""
-    meta = {"userId": USER, "plan": "pro", "note": "a rather long value that has to be cut somewhere " * 3}
+    """Store what ``Place`` names; return both ids once the list knows what happened in them."""
+    meta: dict[str, object] = {
+        "userId": USER,
+        "plan": "pro",
+        "note": "a rather long value that has to be cut somewhere " * 3,
+    }
     lines = console_page(*LONG_TEXTS, pages=3)
     error = {"tag": "error", "payload": {"message": "no price for figs"}}
     at = json.loads(lines[-1])["timestamp"]
     lines.append(json.dumps({"type": 5, "timestamp": at, "data": error}).encode())
-    played = console.post(lines, meta=meta)
+    played = console.post(lines, meta=meta, is_over=True)
     # More than a page of the list, of other pages and visitors.
     for number in range(30):
         url = f"https://shop.example/{'very/' * (number % 9)}long/path/{number}"
-        console.post(console_page("one", "two", url=url), meta={"userId": f"visitor {number}"})
-    bare = console.post([line for line in console_page("one", "two") if json.loads(line)["type"] != 2])
-    return played, bare
+        texts = [f"text {step}" for step in range(2 + number % 7)]
+        lines = console_page(*texts, url=url, step_ms=1000 + 977 * number)
+        console.post(lines, meta={"userId": f"visitor {number}"}, is_over=number > 1)
+    bare = [line for line in console_page("one", "two") if json.loads(line)["type"] != 2]
+    ids = played, console.post(bare, is_over=True)
+
+    def is_counted() -> bool | None:
+        found = console.get("/recordings?summary=true&limit=100")["recordings"]
+        return all(one["clicks"] is not None for one in found if not one["live"]) or None
+
+    wait_for(is_counted, deadline_s=30, what="the list to know what happened in each recording")
+    return ids
 
 
 def sign_in_empty(place: Place) -> None:
