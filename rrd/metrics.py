@@ -46,6 +46,11 @@ class _Figure:
         self._value = 0
         _all[name] = self
 
+    @property
+    def value(self) -> int:
+        """The figure as it is now."""
+        return self._value
+
     def samples(self) -> Iterator[Sample]:
         yield Sample(self.name, "", self._value)
 
@@ -78,6 +83,12 @@ class LabelledCounter:
                 value = "others"
             self._values[value] = self._values.get(value, 0) + amount
 
+    @property
+    def value(self) -> int:
+        """The sum over all values of the label, as it is now."""
+        with _lock:
+            return sum(self._values.values())
+
     def samples(self) -> Iterator[Sample]:
         yield from (Sample(self.name, value, count) for value, count in self._values.items())
 
@@ -89,6 +100,10 @@ class Gauge(_Figure):
         """Add ``amount``, negative where there are fewer."""
         with _lock:
             self._value += amount
+
+    def set(self, value: int) -> None:
+        """Say how many there are, where that is measured and not counted."""
+        self._value = value
 
 
 LABELS_MAX = 500
@@ -108,6 +123,9 @@ REFUSALS = LabelledCounter("rrd_refusals_total", "code", "Requests and sockets t
 BLOCKS_STORED = Counter("rrd_stored_blocks_total", "Blocks that are synced and in the index")
 EVENTS_STORED = Counter("rrd_stored_events_total", "Events of these blocks")
 BYTES_STORED = Counter("rrd_stored_bytes_total", "Bytes of these blocks, compressed")
+LINES_REPEATED = Counter("rrd_repeated_lines_total", "Lines that were stored before, and weren't again")
+LINES_QUARANTINED = Counter("rrd_quarantined_lines_total", "Lines that are no events, and are kept aside")
+RECORDINGS_OPEN = Gauge("rrd_open_recordings", "Recordings that are open for writing")
 SEGMENTS_SEALED = Counter("rrd_sealed_segments_total", "Segments that were sealed")
 
 # Moving to the object store
@@ -116,6 +134,15 @@ BYTES_ROLLED_UP = Counter("rrd_rolled_up_bytes_total", "Bytes of the segments th
 BYTES_PUBLISHED = Counter("rrd_published_bytes_total", "Bytes of the objects that were published")
 OBJECTS_EVICTED = Counter("rrd_evicted_objects_total", "Objects whose local copies were deleted")
 BYTES_EVICTED = Counter("rrd_evicted_bytes_total", "Bytes of these copies")
+
+BACKLOG_SEGMENTS = Gauge("rrd_backlog_segments", "Sealed segments that are in no object yet")
+BACKLOG_BYTES = Gauge("rrd_backlog_bytes", "Bytes of these")
+BACKLOG_AGE = Gauge("rrd_backlog_age_seconds", "How long the oldest of these has waited")
+
+# Room
+BYTES_KEPT = Gauge("rrd_kept_bytes", "Bytes of all recordings, in segments and objects")
+DISK_FREE = Gauge("rrd_free_disk_bytes", "Bytes that may still be written to the disk of the data directory")
+MEMORY = Gauge("rrd_resident_memory_bytes", "Memory that the process has")
 
 # Removing
 RECORDINGS_REMOVED = LabelledCounter("rrd_removed_recordings_total", "reason", "Recordings that were removed")

@@ -1,8 +1,9 @@
-"""Who may use the console, and what its pages may do. Nothing here knows of HTTP or of an event loop.
+"""Who may use the console, and what its pages may do and show. Nothing here knows of HTTP.
 
 ``sessions``  who is signed in, in ``console.sqlite``
 ``desk``      what a session may do, by its keys as they are now
 ``tries``     how often a wrong key may be tried
 ``origins``   which origin shows what was recorded, for each name under which the console is asked for
 ``policy``    the headers that keep page and recording apart
+``box``       how this machine's rrd is, and was over the last day, in ``series`` of figures
 """

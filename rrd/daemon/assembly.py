@@ -16,6 +16,7 @@ from rrd.care.refusals import Refusals
 from rrd.ceiling import DECODING_THREADS
 from rrd.clock import Clock, SystemClock
 from rrd.config import Config
+from rrd.console.box import Box
 from rrd.console.desk import Desk
 from rrd.console.sessions import SessionStore
 from rrd.console.tries import Tries
@@ -184,6 +185,7 @@ def _make_services(
     return Services(
         config=config, clock=clock, disk=disk, gate=gate, limits=limits_of(config),
         desk=_make_desk(config, clock, keys, gate, stack),
+        box=Box(config, clock, index) if config.console is True else None,
         index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
         sockets=sockets, streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),
@@ -198,7 +200,12 @@ def _make_desk(
 ) -> Desk | None:
     if config.console is not True:
         return None
-    sessions = stack.enter_context(SessionStore(layout.console_path(config.data_dir), clock))
+    try:
+        sessions = stack.enter_context(SessionStore(layout.console_path(config.data_dir), clock))
+    except RrdError as error:
+        # A disk that is full, or damage: events are taken all the same.
+        emit(logger, logging.ERROR, "console_off", error=error)
+        return None
     return Desk(sessions, keys, gate, Tries())
 
 
@@ -271,6 +278,8 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "quotas": services.admission.run(),
         "tombstones": _keep_tombstones(parts),
     }
+    if services.box is not None:
+        jobs["box"] = services.box.run()
     return [asyncio.create_task(job, name=name) for name, job in jobs.items()]
 
 

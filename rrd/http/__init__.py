@@ -43,7 +43,8 @@
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing
 ``console``      the console's routes, ``console_guard`` who may use them, ``console_session`` signing in,
-                 ``console_files`` page, stage and files, ``console_api`` sharing and keys for sites
+                 ``console_files`` page, stage and files, ``console_api`` sharing and keys for sites,
+                 ``box`` how the server is
 ``wanted``       how a list is sorted and filtered by what happened
 ``suggestions``  which metadata there are
 """

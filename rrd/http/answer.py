@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from rrd.errors import CorruptSegment, RrdError
 from rrd.http.damage import MISSING_HEADER
 from rrd.http.reading import READ_SHARE, lane, reading
-from rrd.http.writing import FIXED_BYTES, StreamedAnswer
+from rrd.http.writing import FIXED_BYTES, NAMED_FORMS, StreamedAnswer
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.playback.need import Need, need_of
@@ -83,6 +83,10 @@ class EventsAnswer(StreamedAnswer):
             hdrs.VARY: "Accept, Accept-Encoding",
             hdrs.CACHE_CONTROL: "private, no-cache",
         }
+        if (form := request.query.get("form")) in NAMED_FORMS:
+            self.headers[hdrs.CONTENT_DISPOSITION] = (
+                f'attachment; filename="recording-{row.recording_id}.{form}"'
+            )
         if missing_events is not None:
             # Another answer than the whole one has: it must not be taken for that later.
             del self.headers[hdrs.ETAG]

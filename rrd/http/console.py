@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from rrd.http.box import get_box
 from rrd.http.console_api import post_key, post_share
 from rrd.http.console_files import get_file, get_page, get_stage
 from rrd.http.console_guard import signed_in
@@ -47,6 +48,7 @@ def add_console(app: web.Application) -> None:
         router.add_get(path, signed_in(read))
     for path, remove in REMOVALS.items():
         router.add_delete(path, signed_in(remove))
+    router.add_get(f"{CONSOLE_PATH}/api/box", signed_in(get_box))
     router.add_post(f"{_RECORDING}/share", signed_in(post_share))
     router.add_post(f"{API_PATH}/keys", signed_in(post_key))
     router.add_get(f"{CONSOLE_PATH}/{{name:[^/]+}}", get_file)

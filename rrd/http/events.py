@@ -42,8 +42,8 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     ``originalTimestamp``; else all is as without it. Order stays; ``from``, ``to`` and ``at`` are by the
     page's clock. Not in pages, and not with ``after``.
 
-    ``follow=true``: live (``follow``). ``form=stored``: as stored, zstd. ``salvage=true``: what is intact of
-    a damaged recording.
+    ``follow=true``: live (``follow``). ``form=stored``: as stored, zstd; ``form=json``, ``form=ndjson``: as a
+    file to keep, whatever ``Accept`` says. ``salvage=true``: what is intact of a damaged recording.
 
     200, or 304 for an ETag in ``If-None-Match``. 400 names the parameter: one out of its bounds, two that
     exclude each other, a cursor that is damaged or another recording's; beside ``at``, ``after`` or a page's

@@ -13,6 +13,7 @@ from rrd.http.answer import STORED_ENCODING
 from rrd.http.cursors import Cursor, decode_cursor
 from rrd.http.filters import KEY_PARAMETERS
 from rrd.http.negotiate import accepts
+from rrd.http.writing import NAMED_FORMS
 from rrd.index.rows import RecordingRow
 from rrd.playback.table import Between
 
@@ -179,10 +180,10 @@ def _number(request: web.Request, name: str, least: int, most: int, default: int
 def is_stored_form(request: web.Request) -> bool:
     """Tell whether ``form=stored`` is asked for. Raises ``BadRequest`` and ``NotAcceptable``."""
     form = request.query.get("form")
-    if form is None:
+    if form is None or form in NAMED_FORMS:
         return False
     if form != "stored":
-        raise BadRequest("form must be stored, or left out", parameter="form")
+        raise BadRequest("form must be json, ndjson or stored, or left out", parameter="form")
     for name in (*_RANGE, *sorted(_NEW)):
         if name in request.query:
             raise BadRequest(f"form=stored is the whole recording: leave {name} out", parameter=name)

@@ -13,6 +13,7 @@ from rrd.assets.files import BUILT
 from rrd.care.refusals import Refusals
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.console.box import Box
 from rrd.console.desk import Desk
 from rrd.disk.disk import Disk
 from rrd.http.budget import Budget
@@ -137,6 +138,8 @@ class Services:
     bounds: Bounds = field(default_factory=Bounds)
     desk: Desk | None = None
     """Who may use the console; None: it is off."""
+    box: Box | None = None
+    """How the machine's rrd is, where the console is on."""
     assets_dir: str = BUILT
     """Where that lies which runs in browsers."""
 

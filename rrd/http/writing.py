@@ -27,6 +27,9 @@ from rrd.wire.codings import CODINGS, Compressor
 
 _FORMS = {"application/json": JSON_ARRAY, "application/x-ndjson": NDJSON, "application/ndjson": NDJSON}
 
+NAMED_FORMS = {"json": "application/json", "ndjson": "application/x-ndjson"}
+"""What ``form`` may be in a URL: a link to a file can't say ``Accept``."""
+
 _COMPRESSORS: dict[str, Callable[[], Compressor]] = {
     coding.name: coding.compressor for coding in reversed(CODINGS) if coding.compressor is not None
 }
@@ -48,7 +51,8 @@ class StreamedAnswer(ABC):
         self._request = request
         self._who = who
         self._services = request.app[SERVICES]
-        self._media_type = best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
+        named = NAMED_FORMS.get(request.query.get("form", ""))
+        self._media_type = named or best_of(request.headers.get(hdrs.ACCEPT), list(_FORMS))
         self._encoding = best_of(accepted, ("identity", *_COMPRESSORS))
         self.headers: dict[str, str] = {}
 

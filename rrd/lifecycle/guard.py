@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable
 
-from rrd import layout
+from rrd import layout, metrics
 from rrd.errors import DataDirGone, DiskFull, RefusedError
 from rrd.index import home
 from rrd.log import emit
@@ -112,6 +112,7 @@ class Guard:
             return
         self._is_blind = False
         self._free_bytes = free
+        metrics.DISK_FREE.set(free)
         # Not at the same mark in both directions: each block written and each file removed would turn it.
         mark = self._reserve_bytes + self._reserve_bytes // 10 if self._refuses else self._reserve_bytes
         refuses = free < mark

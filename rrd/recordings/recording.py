@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from rrd import metrics
 from rrd.errors import Gone, RrdError, ShuttingDown
 from rrd.index.rows import Commit, MetadataChange, RecordingRow
 from rrd.recordings.history import History, metadata_digest
@@ -150,6 +151,9 @@ class Recording:
         self.move("settled")
         self.used_at = used_at
         tally = Tally(work.batch.event_count + self.applied, work.duplicates, self._quarantined)
+        if failure is None:
+            metrics.LINES_REPEATED.add(tally.duplicates)
+            metrics.LINES_QUARANTINED.add(tally.quarantined)
         work.source.settle(work.puts, tally, failure)
         if self._pending and self.state == "silent":
             self.move("put")

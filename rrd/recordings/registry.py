@@ -14,7 +14,7 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection
 
-from rrd import layout
+from rrd import layout, metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
@@ -340,12 +340,12 @@ class Registry:
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL_S)
             await self.seal_idle()
+            metrics.RECORDINGS_OPEN.set(len(self._recordings))
 
     async def seal_idle(self) -> None:
         """Seal what is finished or has been silent for ``seal_idle_s``; let go of what nobody writes to.
 
-        A recording whose page has said that it is over needs to be silent for ``seal_closed_s`` only. A
-        failure is logged, and the next call tries again.
+        Where the page has said that it is over, for ``seal_closed_s``. A failure is logged, and tried again.
         """
         now = self._clock.monotonic()
         since = {False: now - self._config.seal_idle_s, True: now - self._config.seal_closed_s}

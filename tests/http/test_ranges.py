@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from rrd.http.ranges import PAGE_BYTES_MAX, PAGE_BYTES_MIN, PAGE_EVENTS_MAX
-from tests.http.api import NDJSON, Api
+from tests.http.api import JSON, NDJSON, Api
 from tests.samples import ndjson, new_id, some_events
 
 GOOD = [
@@ -16,6 +16,7 @@ GOOD = [
     "after=3&limit=1",    f"after={2**63 - 1}", "after=0&maxBytes=65536", "limit=1&salvage=true", "limit=007",
     # As before: without any of the above, what is not known is passed over.
     "", "utm_source=x", "from=1&_=2", "unknown",
+    "form=ndjson", "form=json&from=1&to=2", "form=json&limit=1", "form=ndjson&after=0",
 ]  # fmt: skip
 BAD = [
     *(("limit", f"limit={value}") for value in ("0", "10001", "-1", "1.0", "", "x", "%D9%A3", "9" * 30)),
@@ -29,6 +30,7 @@ BAD = [
     ("utm_source", "limit=1&utm_source=x"), ("maxbytes", "limit=1&maxbytes=65536"), ("_", "at=1&_=1"),
     ("Limit", "after=1&Limit=1"), ("meta[a]", "limit=1&meta[a]=b"), ("offset", "limit=1&offset=1"),
     ("limit", "limit=1&limit=2"), ("at", "at=1&at=1"), ("after", "after=1&after=1"),
+    *(("form", f"form={value}") for value in ("", "xml", "NDJSON", "stored,json")),
     *((name, f"form=stored&{name}={value}") for name, value in (
         ("from", "1"), ("to", "1"), ("limit", "1"), ("maxBytes", "65536"), ("at", "1"), ("after", "1"),
         ("cursor", "x"),
@@ -52,6 +54,22 @@ async def test_what_is_refused_is_named(api: Api) -> None:
             f"/recordings/{recording_id}/events?{query}", headers={"Accept-Encoding": "zstd"}
         )
         assert (reply.status, reply.error.get("parameter")) == (400, parameter), query
+
+
+@pytest.mark.parametrize("accept", [JSON, NDJSON, "text/html,*/*;q=0.8"])
+@pytest.mark.parametrize(("form", "kind"), [("json", JSON), ("ndjson", NDJSON)])
+async def test_a_form_in_the_url_is_a_file_whatever_is_accepted(
+    api: Api, form: str, kind: str, accept: str
+) -> None:
+    recording_id = new_id()
+    await api.post(recording_id, ndjson(some_events(3)))
+    url, headers = f"/recordings/{recording_id}/events", {"Accept": accept}
+    reply = await api.get(f"{url}?form={form}", headers=headers)
+    assert reply.headers["Content-Type"] == kind
+    name = f"recording-{recording_id}.{form}"
+    assert reply.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert reply.body == (await api.get(url, headers={"Accept": kind})).body
+    assert "Content-Disposition" not in (await api.get(url, headers=headers)).headers
 
 
 async def test_a_walk_is_of_its_recording_and_its_range(api: Api) -> None:

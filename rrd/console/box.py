@@ -1,0 +1,173 @@
+"""How the machine's rrd is, and was over the last day: what the console shows of it.
+
+All figures are those of ``metrics``. A row of them is kept every ten seconds, in a megabyte of memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rrd import metrics
+from rrd.clock import Clock
+from rrd.config import Config
+from rrd.console.series import Series
+from rrd.errors import RrdError
+from rrd.index.contract import Index
+from rrd.log import emit
+
+SAMPLE_INTERVAL_S = 10.0
+POINTS_MAX = 360
+_DAY_S = 86_400
+
+_RATE_S = 30.0
+"""Over how long what is told as a rate of now is measured."""
+
+_BACKLOG_SHARE = 50
+"""The index is asked for the backlog only as often as takes this share of its reader's time at most: it walks
+through all that waits."""
+
+_LATE_S = 900
+"""How much longer than ``rollup_delay_s`` a segment may wait before that is a trouble."""
+
+_HOUR_S = 3600.0
+
+_COUNTERS: dict[str, metrics.Counter | metrics.LabelledCounter] = {
+    "events": metrics.EVENTS_STORED,
+    "receivedBytes": metrics.BYTES_RECEIVED,
+    "duplicates": metrics.LINES_REPEATED,
+    "quarantined": metrics.LINES_QUARANTINED,
+    "refused": metrics.REFUSALS,
+}
+_GAUGES = {
+    "openRecordings": metrics.RECORDINGS_OPEN,
+    "storedBytes": metrics.BYTES_KEPT,
+    "backlogSegments": metrics.BACKLOG_SEGMENTS,
+    "backlogBytes": metrics.BACKLOG_BYTES,
+    "backlogAgeS": metrics.BACKLOG_AGE,
+    "sockets": metrics.SOCKETS_OPEN,
+    "watchers": metrics.WATCHERS_OPEN,
+    "memoryBytes": metrics.MEMORY,
+}
+_FLOORS = {"diskFreeBytes": metrics.DISK_FREE}
+
+logger = logging.getLogger(__name__)
+
+
+class Trouble(NamedTuple):
+    """What a person should see to, the worst first. ``code`` is a constant word; the figures say the rest."""
+
+    code: str
+    is_bad: bool
+    """Events are lost or refused, or will be; else it is good to know."""
+
+
+class Box:
+    """Keeps rows of figures, and tells of them."""
+
+    def __init__(self, config: Config, clock: Clock, index: Index) -> None:
+        self._config = config
+        self._clock = clock
+        self._index = index
+        self._series = Series(
+            counters=[*_COUNTERS], gauges=[*_GAUGES], floors=[*_FLOORS],
+            rows_max=int(_DAY_S / SAMPLE_INTERVAL_S),
+        )  # fmt: skip
+        self._started_at = clock.monotonic()
+        self._ask_backlog_at = self._started_at
+
+    async def run(self) -> None:
+        """Keep a row again and again, until cancelled."""
+        while True:
+            await self.sample()
+            await asyncio.sleep(SAMPLE_INTERVAL_S)
+
+    async def sample(self) -> None:
+        """Measure what no stage counts, and keep a row."""
+        try:
+            metrics.BYTES_KEPT.set(sum(tenant.storage_bytes for tenant in await self._index.tenants()))
+            await self._measure_backlog()
+        except RrdError as error:
+            emit(logger, logging.WARNING, "box_not_measured", error=error)
+        metrics.MEMORY.set(await asyncio.to_thread(resident_bytes))
+        self._series.add(self._clock.monotonic(), _figures())
+
+    async def _measure_backlog(self) -> None:
+        began_at = self._clock.monotonic()
+        if began_at < self._ask_backlog_at:
+            return
+        backlog = await self._index.backlog()
+        now = self._clock.monotonic()
+        self._ask_backlog_at = now + (now - began_at) * _BACKLOG_SHARE
+        oldest_ms = backlog.oldest_stored_ms
+        age_ms = self._clock.now_ms() - oldest_ms if oldest_ms is not None else 0
+        metrics.BACKLOG_SEGMENTS.set(backlog.segments)
+        metrics.BACKLOG_BYTES.set(backlog.bytes)
+        metrics.BACKLOG_AGE.set(max(0, age_ms // 1000))
+
+    def told(self) -> dict[str, object]:
+        """Return what is now, what troubles, and what was, as the console takes it.
+
+        Rates are per second. Times are of the wall clock as it goes now, ms.
+        """
+        at, figures = self._clock.monotonic(), _figures()
+        grown = self._series.added_since(at - _RATE_S, {**figures, "at": at})
+        rates = {f"{name}PerS": grown[name] / max(grown["seconds"], 1.0) for name in _COUNTERS}
+        hour = self._series.added_since(at - _HOUR_S, {**figures, "at": at})
+        config = self._config
+        bounds = {
+            "diskReserveBytes": config.disk_reserve_bytes, "memoryMaxBytes": config.memory_max,
+            "socketsMax": config.sockets_max, "watchersMax": config.watchers_max,
+            "recordingsMax": config.recordings_max,
+        }  # fmt: skip
+        now = {**figures, **rates, **bounds, "refusedInHour": hour["refused"]}
+        points = self._series.points(POINTS_MAX)
+        offset_ms = self._clock.now_ms() - at * 1000
+        points["at"] = [round(moment * 1000 + offset_ms) for moment in points["at"]]
+        return {
+            "at": self._clock.now_ms(),
+            "startedAt": round(self._started_at * 1000 + offset_ms),
+            "now": {name: _short(value) for name, value in now.items()},
+            "troubles": [
+                trouble._asdict() for trouble in troubles(now, late_s=config.rollup_delay_s + _LATE_S)
+            ],
+            "series": {_series_name(name): [*map(_short, values)] for name, values in points.items()},
+        }
+
+
+def troubles(now: Mapping[str, float], *, late_s: float) -> list[Trouble]:
+    """Return what is wrong with these figures. ``late_s``: from when on what waits has waited too long."""
+    free, reserve = now["diskFreeBytes"], now["diskReserveBytes"]
+    found = [
+        (Trouble("disk_full", is_bad=True), free < reserve),
+        (Trouble("disk_low", is_bad=True), reserve <= free < 2 * reserve),
+        (Trouble("backlog_late", is_bad=True), now["backlogAgeS"] > late_s),
+        (Trouble("memory_high", is_bad=True), now["memoryBytes"] > now["memoryMaxBytes"] > 0),
+        (Trouble("refusals", is_bad=False), now["refusedInHour"] > 0),
+    ]
+    return [trouble for trouble, is_so in found if is_so]
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process has now (proc_pid_statm(5)); 0 where nothing tells."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/status", "rb") as file:
+        line = next((line for line in file if line.startswith(b"VmRSS:")), b"")
+        return int(line.split()[1]) * 1024
+    return 0
+
+
+def _figures() -> dict[str, float]:
+    counted: dict[str, float] = {name: figure.value for name, figure in _COUNTERS.items()}
+    return counted | {name: figure.value for name, figure in {**_GAUGES, **_FLOORS}.items()}
+
+
+def _series_name(name: str) -> str:
+    return f"{name}PerS" if name in _COUNTERS else name
+
+
+def _short(value: float) -> float:
+    """Return a figure with as many digits as anybody sees."""
+    return round(value) if value >= 1000 else round(value, 3)
