@@ -37,7 +37,7 @@ export function makeControls({ player, source, acts }) {
     !source.isLive && speed,
     !source.isLive && el('label', { title: words.skipHint }, skip, words.skip),
     button('link', acts.link),
-    button('keys', acts.help),
+    button('keys', acts.help, words.help),
     button('full', acts.full),
   );
   let listed = 0;

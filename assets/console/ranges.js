@@ -7,7 +7,7 @@ const FIRST_BYTES = 1 << 20;
 const BYTES = 2 << 20;
 const REFRESH_MS = 10_000;
 
-export class Ranges {
+export class RangesSource {
   isLive = false;
   isGrowing = false;
   first = 0;

@@ -173,8 +173,4 @@ addEventListener('message', ({ source, origin, data }) => {
   messages[data.type](data);
 });
 
-addEventListener('error', ({ message }) => {
-  if (shown !== null) tell({ type: 'trouble', piece: shown, kind: 'broken', text: String(message).slice(0, 200) });
-});
-
 tell({ type: 'ready' });
