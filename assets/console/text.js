@@ -1,6 +1,6 @@
 // All English texts of the console. Each part has its own section; functions take counts and names.
 
-import { count } from './format.js';
+import { bytes, count, duration } from './format.js';
 
 const some = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
 
@@ -14,6 +14,8 @@ export const text = {
   box: 'Server',
   signOut: 'Sign out',
   addKey: 'Add a key',
+  copy: 'Copy',
+  copied: 'Copied',
   titles: {
     list: 'Recordings',
     watch: 'Watch',
@@ -51,7 +53,8 @@ export const text = {
       'This looks at finished visits: one counts a few minutes after it has ended. “Live now” has those that go on.',
     fresh: (number) => `Show ${some(number, 'new recording', 'new recordings')}`,
     more: 'Show more',
-    shown: (number, isAll) => (isAll ? `${some(number, 'recording', 'recordings')}, no more` : `${count(number)} shown`),
+    shown: (number, isAll) =>
+      isAll ? `${some(number, 'recording', 'recordings')}, no more` : `${count(number)} shown`,
     empty: 'Make your first recording',
     nothing: 'No recording matches',
     nothingAdvice: 'Take a filter away, or look at a longer time.',
@@ -60,7 +63,8 @@ export const text = {
     showAll: 'Show all recordings',
     seeField: 'The list waits until the marked filter is corrected.',
     noTenant: 'There is nothing here that you may see',
-    noTenantAdvice: 'The key that you signed in with can’t read recordings. Add one that can: it has the scope “read” or “all”.',
+    noTenantAdvice:
+      'The key that you signed in with can’t read recordings. Add one that can: it has the scope “read” or “all”.',
   },
 
   filters: {
@@ -105,7 +109,8 @@ export const text = {
     site: 'Your site’s address',
     siteHint: 'The key is good for pages of this site alone. Left empty, it is good for any site.',
     makeKey: 'Make a key',
-    keyMade: (origin) => `The key is in the text below. It can write, but not read, ${origin ? `and only from ${origin}` : 'from any site'}.`,
+    keyMade: (origin) =>
+      `The key is in the text below. It can write, but not read, ${origin ? `and only from ${origin}` : 'from any site'}.`,
     askForKey: (tenant) =>
       `Put a public key in place of \`public_key_rr_…\`. On the server, \`rrd keys create --tenant ${tenant} --scope ingest\` makes one.`,
     inlineImages: '`inlineImages`: keep images in the recording, so that it looks right without the site',
@@ -129,7 +134,8 @@ export const text = {
     addWhy: 'A key of another tenant, or one that may also erase. Those that you have added stay until you sign out.',
     added: 'The key was added',
     usedUp: 'This address no longer works',
-    usedUpAdvice: 'It signs in once, and for a few minutes only. `rrd console` on the server prints a new one. A key signs in, too:',
+    usedUpAdvice:
+      'It signs in once, and for a few minutes only. `rrd console` on the server prints a new one. A key signs in, too:',
     where: 'Where do I find a key?',
     wherever: [
       'On its first start rrd prints a private key: it begins with `ak_` or `secret_key_rr_`.',
@@ -137,31 +143,158 @@ export const text = {
       'The key is sent to this server once. The browser keeps a cookie in its place, which ends when you sign out.',
     ],
     problem({ status, retryAfterS }) {
-      if (status === 401) return 'This is no key of this server, or it was revoked. Look whether it is complete: it begins with `ak_` or `secret_key_rr_`.';
-      if (status === 403) return 'This key may only write. Signing in takes one that may read: it begins with `ak_` or `secret_key_rr_`.';
-      if (status === 429) return `Too many wrong keys. Try again in ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}.`;
+      if (status === 401)
+        return 'This is no key of this server, or it was revoked. Look whether it is complete: it begins with `ak_` or `secret_key_rr_`.';
+      if (status === 403)
+        return 'This key may only write. Signing in takes one that may read: it begins with `ak_` or `secret_key_rr_`.';
+      if (status === 429)
+        return `Too many wrong keys. Try again in ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}.`;
       return undefined;
     },
+  },
+
+  share: {
+    title: 'Share this recording',
+    what: 'Whoever has the link can watch this one recording and download it, without a key. Nothing else of this server can be seen with it.',
+    lifetime: 'The link works for',
+    lifetimes: { hour: '1 hour', day: '1 day', week: '7 days', month: '30 days' },
+    atMoment: (place) => `Begin at this moment (${place})`,
+    make: 'Make a link',
+    link: 'Link',
+    until: (time, keyId) =>
+      `It works until ${time}. To end it earlier, run \`rrd signing-keys revoke ${keyId}\` on the server; all links that were made with that key end then.`,
+  },
+
+  downloads: {
+    title: 'Download',
+    which: 'What',
+    whole: (length) => `The whole recording (${length})`,
+    part: 'From',
+    from: 'From',
+    until: 'to',
+    to: 'To',
+    badPart: 'Write times like 3:12 or 1:02:03, the earlier one first.',
+    pageIs:
+      'A page that replays the recording: one file, which works without a server or a network. A part begins with its first full snapshot.',
+    page: 'Page that replays (HTML)',
+    filesAre: 'The events, for tools and for rrweb’s own player:',
+    files: { ndjson: 'NDJSON, an event a line', json: 'JSON, one array' },
+    preparing: 'The server prepares the page …',
+    saved: 'The page is with your downloads.',
+    tooLarge:
+      'This is more than fits one page. Choose a part: the fields hold ten minutes around the moment that you were at. NDJSON and JSON have no such bound.',
+  },
+
+  erase: {
+    title: 'Erase',
+    needsKey: (tenant) =>
+      `Erasing takes a key of ${tenant} with the scope “erase” or “all”. On the server, \`rrd keys create --tenant ${tenant} --scope erase\` makes one.`,
+    otherKey: 'The key was added, but it may not erase here. Add another one.',
+    when: 'Began',
+    page: 'First page',
+    events: 'Events',
+    id: 'Recording',
+    what: 'What',
+    thisOne: 'This recording',
+    all: (number, isLeast, key, value) =>
+      `All ${count(number)}${isLeast ? ' or more' : ''} recordings with ${key} = ${value}`,
+    final:
+      'What is erased can’t be had back. It goes from this server and from its object store; backups made before still hold it.',
+    erase: 'Erase for ever',
+    erased: (number) => `Erased: ${some(number, 'recording', 'recordings')}.`,
+    pending: (number) =>
+      `The object store is away. Objects of ${some(number, 'recording', 'recordings')} go as soon as it is back; nothing of them is served any more.`,
+    receipt: ({ recordings, events, bytes: size, objects }, { id, key, value, at }) =>
+      [
+        `Erased on ${at}`,
+        key ? `All recordings with ${key} = ${value}` : `Recording ${id}`,
+        `${some(recordings, 'recording', 'recordings')}, ${some(events, 'event', 'events')}, ${count(size)} bytes at rest, ${some(objects, 'object', 'objects')}`,
+      ].join('\n'),
+    done: 'Done',
+  },
+
+  server: {
+    title: 'Server',
+    state: (version, time) => `rrd ${version}, running since ${time}. Curves: the last 24 hours at most.`,
+    notAll:
+      'Figures of the whole server are for those who may read all its tenants: add a key of each, or sign in with the address that rrd console prints.',
+    allIsWell: 'All is well.',
+    now: 'now',
+    second: 'second',
+    minute: 'minute',
+    each: (amount, unit) => `${amount} a ${unit}`,
+    curve: (label, begin, least, most) => `${label} since ${begin}: from ${least} to ${most}`,
+    troubles: {
+      disk_full: (now) =>
+        `The disk has ${bytes(now.diskFreeBytes)} left, less than its reserve of ${bytes(now.diskReserveBytes)}. New events are refused until there is room: add disk, or let \`rrd retention\` say what may go.`,
+      disk_low: (now) =>
+        `The disk has ${bytes(now.diskFreeBytes)} left. Below ${bytes(now.diskReserveBytes)} new events are refused.`,
+      backlog_late: (now) =>
+        `${some(now.backlogSegments, 'segment waits', 'segments wait')} for the object store, the oldest for ${duration(now.backlogAgeS * 1000)}. Nothing is lost; the log says why.`,
+      memory_high: (now) =>
+        `The daemon takes ${bytes(now.memoryBytes)} of memory, more than \`memory_max\` (${bytes(now.memoryMaxBytes)}).`,
+      refusals: (now) =>
+        `${some(now.refusedInHour, 'request', 'requests')} with events refused within the last hour. The table below says why.`,
+    },
+    figures: {
+      eventsPerS: { title: 'Events stored' },
+      receivedBytesPerS: { title: 'Data received' },
+      openRecordings: { title: 'Open recordings', says: (most) => `of ${most}` },
+      sockets: { title: 'Open sockets', says: (most) => `of ${most}` },
+      watchers: { title: 'Live watchers', says: (most) => `of ${most}` },
+      storedBytes: { title: 'Recordings at rest' },
+      diskFreeBytes: { title: 'Free disk', says: (reserve) => `reserve: ${reserve}` },
+      memoryBytes: { title: 'Memory', says: (most) => `of ${most}` },
+      backlogBytes: {
+        title: 'Waiting for the object store',
+        says: (number) => `in ${some(number, 'segment', 'segments')}`,
+      },
+      backlogAgeS: { title: 'Longest wait for it' },
+      duplicatesPerS: { title: 'Repeated lines', says: (number) => `${count(number)} since the start` },
+      quarantinedPerS: { title: 'Quarantined lines', says: (number) => `${count(number)} since the start` },
+      refusedPerS: { title: 'Refused requests', says: (number) => `${count(number)} since the start` },
+    },
+    refusals: 'Refused requests with events, by reason',
+    refusalColumns: ['Reason', 'Status', 'Count', 'Last'],
+    tenants: 'Tenants',
+    tenantColumns: ['Tenant', 'Recordings', 'This month', 'At rest'],
   },
 
   /** What a problem means for the person, and what to do next. */
   problem({ status, code, retryAfterS }) {
     if (code === 'recording_damaged')
-      return { title: 'This recording is damaged', advice: 'A part of its files can’t be read. `rrd doctor` on the server says what is left.' };
+      return {
+        title: 'This recording is damaged',
+        advice: 'A part of its files can’t be read. `rrd doctor` on the server says what is left.',
+      };
     if (status === 0)
-      return { title: 'The server can’t be reached', advice: 'It may be restarting, or the network is away. Nothing is lost; try again in a moment.' };
+      return {
+        title: 'The server can’t be reached',
+        advice: 'It may be restarting, or the network is away. Nothing is lost; try again in a moment.',
+      };
     if (status === 401)
-      return { title: 'You are not signed in', advice: 'The session has ended, or the link has expired. Sign in again, or ask for a new link.' };
-    if (status === 403) return { title: 'This is not allowed', advice: 'The key that you signed in with doesn’t include this.' };
+      return {
+        title: 'You are not signed in',
+        advice: 'The session has ended, or the link has expired. Sign in again, or ask for a new link.',
+      };
+    if (status === 403)
+      return { title: 'This is not allowed', advice: 'The key that you signed in with doesn’t include this.' };
     if (status === 404)
-      return { title: 'There is no such recording', advice: 'It may have been erased, or the address is not complete.' };
+      return {
+        title: 'There is no such recording',
+        advice: 'It may have been erased, or the address is not complete.',
+      };
     if (status === 429)
-      return { title: 'Too many requests', advice: `Wait ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}, then try again.` };
-    if (status === 507) return { title: 'The server’s disk is full', advice: 'Free some space on the server, then try again.' };
-    if (status === 503)
-      return { title: 'The server is busy or starting', advice: 'Try again in a moment.' };
+      return {
+        title: 'Too many requests',
+        advice: `Wait ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}, then try again.`,
+      };
+    if (status === 507)
+      return { title: 'The server’s disk is full', advice: 'Free some space on the server, then try again.' };
+    if (status === 503) return { title: 'The server is busy or starting', advice: 'Try again in a moment.' };
     if (status >= 500) return { title: 'Something went wrong on the server', advice: 'Its log says what. Try again.' };
-    if (status >= 400) return { title: 'The server did not understand this', advice: 'Reload the page, and try again.' };
+    if (status >= 400)
+      return { title: 'The server did not understand this', advice: 'Reload the page, and try again.' };
     return { title: 'Something went wrong in this page', advice: 'Reload it, and try again.' };
   },
 };
