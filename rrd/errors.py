@@ -16,7 +16,8 @@
     │   ├── UpgradeRequired      426  a WebSocket of another version
     │   ├── Gone                 410  erased, and not to come back
     │   ├── LengthRequired       411  a body whose end the request doesn't tell
-    │   └── UnsupportedType      415
+    │   ├── UnsupportedType      415
+    │   └── Misdirected          421  the console under a foreign name (``http.console_guard``)
     ├── AccessError          who may do what
     │   ├── Unauthenticated      401
     │   └── Forbidden            403
@@ -32,6 +33,7 @@
     │   ├── TooManyReads         503  answers take all the memory for answers (``http.reading``)
     │   ├── TooMuchUnfinished    503  what is unfinished takes all its memory (``http.budget``)
     │   ├── NoAssets             503  made without npm: no scripts for browsers (``assets.files``)
+    │   ├── TooManyTries         429  too many wrong keys at the console (``console.tries``)
     │   ├── OverQuota            429  a sender's quota is used up (``shares.quotas``)
     │   ├── NotReady             503
     │   └── ShuttingDown         503

@@ -59,7 +59,8 @@ export async function received(reading) {
   }
 }
 
-const isPassing = ({ status }) => status === 0 || status === 429 || status >= 502;
+/** Whether what failed may pass by itself. */
+export const isPassing = ({ status }) => status === 0 || status === 429 || status >= 502;
 
 /** Does `work` up to `tries` times while what fails may pass by itself, a little later each time. */
 export async function retrying(work, { signal, tries = 3 } = {}) {

@@ -4,9 +4,9 @@
 // frame runs no script and the page's policy lets it fetch nothing; this is the third wall, and the only one
 // against `<link rel=preconnect>`, which no policy stops.
 //
-// `sanitized(event)` returns what the replayer may see of an event, or null. It changes the event, and keeps each
-// node's id, so that later changes still find their nodes.
-const sanitized = (() => {
+// `makeSanitizer()` is for one stream of events; the function it returns gives what the replayer may see of an event,
+// or null. It changes the event, and keeps each node's id, so that later changes still find their nodes.
+const makeSanitizer = () => {
   const TAG = /^[a-zA-Z][\w.:-]*$/;
   const CUSTOM_TAG = /^[a-z][a-z0-9._]*-[a-z0-9._-]*$/;
   const RESERVED = /^(annotation-xml|color-profile|font-face|missing-glyph|font-face-(src|uri|format|name))$/;
@@ -138,4 +138,4 @@ const sanitized = (() => {
     const data = cleanData(event.type, event.data);
     return data && { type: event.type, timestamp: event.timestamp, data };
   };
-})();
+};

@@ -112,6 +112,7 @@ async function* lines() {
 
 async function read() {
   const events = [];
+  const sanitized = makeSanitizer();
   let isWhole = part('end') !== null;
   try {
     for await (const line of lines()) {

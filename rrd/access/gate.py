@@ -118,13 +118,7 @@ class Gate:
 
         Raises ``Unauthenticated``, and ``Forbidden`` for a key that is bound to other origins.
         """
-        # No constant-time comparison: the timing of a look-up by hash tells about the hash of a
-        # guess, which the caller knows, and not about the keys.
-        row = self._snapshot.keys.get(key_hash(key))
-        if row is None:
-            raise Unauthenticated("this key is not known here")
-        if row.revoked_ms is not None:
-            raise Unauthenticated(f"this key was revoked (id {row.id})")
+        row = self._row_of(key)
         _check_origin(row, origin)
         return row
 
@@ -178,7 +172,7 @@ class Gate:
                 if changed and on_change is not None:
                     on_change()
 
-    def _by_key(self, key: str, right: Right, origin: str | None) -> Grant:
+    def _row_of(self, key: str) -> KeyRow:
         # No constant-time comparison: the timing of a look-up by hash tells about the hash of a
         # guess, which the caller knows, and not about the keys.
         row = self._snapshot.keys.get(key_hash(key))
@@ -186,6 +180,10 @@ class Gate:
             raise Unauthenticated("this key is not known here")
         if row.revoked_ms is not None:
             raise Unauthenticated(f"this key was revoked (id {row.id})")
+        return row
+
+    def _by_key(self, key: str, right: Right, origin: str | None) -> Grant:
+        row = self._row_of(key)
         rights = RIGHTS[row.scope]
         if right not in rights:
             scopes = " or ".join(f"'{scope}'" for scope, rights in RIGHTS.items() if right in rights)

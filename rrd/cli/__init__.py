@@ -17,6 +17,7 @@ from rrd.cli import (
     backup,
     check_config,
     common,
+    console,
     doctor,
     erase,
     export,
@@ -35,8 +36,8 @@ from rrd.cli import (
 from rrd.errors import RrdError
 from rrd.ownership import handing_over
 
-_MAKING_NOTHING = {module.__name__ for module in (keys, signing, check_config, inspect)}
-"""Commands that leave nothing in the data directory to be handed over: a new file of keys is so already."""
+_MAKING_NOTHING = {module.__name__ for module in (keys, signing, console, check_config, inspect)}
+"""Commands that leave nothing in the data directory to be handed over: new files of keys are so already."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_shared_flags(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     families = (
-        *(serve, keys, signing, check_config),
+        *(serve, console, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
         *(doctor, verify, reindex, vacuum, inspect, quarantine, adopt_store),
     )

@@ -47,7 +47,7 @@ DATA_HEADERS: Mapping[str, str] = {
 
 
 def page_headers(stage: str) -> Mapping[str, str]:
-    """Return the headers of the console's page. ``stage``: the origin of its stage."""
+    """Return the headers of the console's page. ``stage``: the origin of its stage, or ``'self'``."""
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         f"frame-src {stage}; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'; "
@@ -57,7 +57,10 @@ def page_headers(stage: str) -> Mapping[str, str]:
 
 
 def stage_headers(console: str, assets: Sequence[str]) -> Mapping[str, str]:
-    """Return the headers of the stage. ``console``: who may frame it. ``assets``: as ``sources`` says."""
+    """Return the headers of the stage.
+
+    ``console``: the origin that may frame it, or ``'self'``. ``assets``: as ``sources`` says.
+    """
     more = "".join(f" {source}" for source in assets)
     policy = (
         f"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'{more}; "

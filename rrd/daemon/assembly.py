@@ -200,7 +200,12 @@ def _make_desk(
 ) -> Desk | None:
     if config.console is not True:
         return None
-    sessions = stack.enter_context(SessionStore(layout.console_path(config.data_dir), clock))
+    try:
+        sessions = stack.enter_context(SessionStore(layout.console_path(config.data_dir), clock))
+    except RrdError as error:
+        # A disk that is full, or damage: events are taken all the same.
+        emit(logger, logging.ERROR, "console_off", error=error)
+        return None
     return Desk(sessions, keys, gate, Tries())
 
 

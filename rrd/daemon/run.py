@@ -34,7 +34,7 @@ from rrd.config.checks import check_settings, is_console_on, warnings
 from rrd.console.sign_in_url import sign_in_url
 from rrd.daemon.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
 from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
-from rrd.errors import ConfigError, IndexDamaged
+from rrd.errors import ConfigError, IndexDamaged, RrdError
 from rrd.handles import HandleShares, handles_allowed, take_handles
 from rrd.http.app import make_app
 from rrd.http.door import Door
@@ -312,8 +312,13 @@ async def _greet_console(services: Services, port: int) -> None:
     """Show where the console is, with a token that signs in once: on stdout, never in the log."""
     if services.desk is None:
         return
-    token = await asyncio.to_thread(services.desk.sessions.new_sign_in)
+    try:
+        token = await asyncio.to_thread(services.desk.sessions.new_sign_in)
+    except RrdError as error:
+        emit(logger, logging.WARNING, "no_sign_in", error=error, next_step="rrd console prints an address")
+        return
     print(
-        f"Console, for the next 15 minutes and once: {sign_in_url(services.config, port, token)}\n",
+        "Open the console to watch recordings. The address signs in once, within 15 minutes; `rrd console`"
+        f" prints another.\n\n  {sign_in_url(services.config, port, token)}\n",
         flush=True,
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from aiohttp import hdrs, web
 
 from rrd.assets.files import load_assets
+from rrd.console.origins import Placement
 from rrd.console.policy import page_headers, sources, stage_headers
 from rrd.errors import NotFound
 from rrd.http.console_guard import place_of
@@ -28,7 +29,7 @@ async def get_page(request: web.Request) -> web.Response:
     if place.is_stage_only:
         raise NotFound("this is the stage's own name: the console is at public_url")
     told = {"rrd-stage": place.stage, "rrd-assets": request.app[SERVICES].config.console_assets}
-    return await _document(request, "index.html", told, page_headers(place.stage))
+    return await _document(request, "index.html", told, page_headers(_source(place.stage, place)))
 
 
 async def get_stage(request: web.Request) -> web.Response:
@@ -38,7 +39,9 @@ async def get_stage(request: web.Request) -> web.Response:
     """
     place = place_of(request)
     asked = ",".join(request.query.getall("assets", ()))
-    headers = stage_headers(place.framed_by, sources(asked, request.app[SERVICES].config.console_assets))
+    headers = stage_headers(
+        _source(place.framed_by, place), sources(asked, request.app[SERVICES].config.console_assets)
+    )
     return await _document(request, "stage.html", {"rrd-console": place.framed_by}, headers)
 
 
@@ -55,6 +58,11 @@ async def get_file(request: web.Request) -> web.Response:
     if encoding != "identity":
         headers[hdrs.CONTENT_ENCODING] = encoding
     return _answer(request, file.forms[encoding], media_type, f"{file.tag}-{encoding}", headers)
+
+
+def _source(origin: str, place: Placement) -> str:
+    """Return an origin as a source of a policy, which knows no IPv6 addresses (CSP3, 2.3.1)."""
+    return "'self'" if origin == place.console and not place.is_stage_only else origin
 
 
 async def _document(

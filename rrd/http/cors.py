@@ -2,7 +2,8 @@
 
 Keys say who may do what, origins don't, and no cookie is ever looked at. So any origin is allowed, with
 credentials: ``sendBeacon`` always sends them, and pages wrap ``fetch`` so that it does. ``*`` would cover
-neither that nor ``authorization``; hence origin and header names are echoed.
+neither that nor ``authorization``; hence origin and header names are echoed. Below ``/console`` a cookie
+counts, and none of this holds: no page but the console's own may read anything there.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from tests.assets.building import ROOT, built_assets
 from tests.client.hostile_page import RUN, hostile_recording
 
 RUNNER = """
+const sanitized = makeSanitizer();
 const lines = require('fs').readFileSync(0, 'utf8').trim().split('\\n');
 for (const line of lines) console.log(JSON.stringify(sanitized(JSON.parse(line))));
 """

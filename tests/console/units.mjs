@@ -1,0 +1,83 @@
+// Runs modules of the console for tests, without a browser: reads one JSON command a line, writes one answer a line.
+
+import { createInterface } from 'node:readline';
+
+import { Api } from '../../assets/console/api.js';
+import { ComposedSource } from '../../assets/console/composed.js';
+import { LiveSource } from '../../assets/console/live.js';
+import { liveStep } from '../../assets/console/live_edge.js';
+import { Pieces } from '../../assets/console/pieces.js';
+import { SseParser } from '../../assets/console/sse.js';
+
+const NEVER = new AbortController().signal;
+
+async function eventsOf(chunks) {
+  let text = '';
+  for await (const { buffer } of chunks) text += new TextDecoder().decode(buffer);
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+}
+
+const sources = {
+  live: (api, { id }) => new LiveSource({ api, id }),
+  composed: (api, { params }) => new ComposedSource({ api, params }),
+};
+let source = null;
+const taken = [];
+
+async function takeAll(watched) {
+  for (let number = 0; source === watched; number += 1) {
+    while (number >= watched.pieces.length) await new Promise((resolve) => (watched.onchange = resolve));
+    for await (const { buffer } of watched.chunks(watched.pieces[number], undefined, NEVER)) {
+      const lines = new TextDecoder().decode(buffer).split('\n').filter(Boolean);
+      taken.push(...lines.map((line) => ({ ...JSON.parse(line), piece: number })));
+    }
+  }
+}
+
+const commands = {
+  sse({ parts }) {
+    const parser = new SseParser();
+    const messages = parts.flatMap((part) => [...parser.feed(Buffer.from(part, 'base64'))]);
+    return { messages, lastId: parser.lastId };
+  },
+  async pieces({ lines, options }) {
+    const pieces = new Pieces(options);
+    for (const line of lines) pieces.take(line);
+    pieces.end();
+    const events = [];
+    for (const piece of pieces.all) events.push(await eventsOf(pieces.chunks(piece)));
+    const again = options.keeps && pieces.all.length > 0 ? await eventsOf(pieces.chunks(pieces.all[0])) : null;
+    return { pieces: pieces.all, events, again, heldBytes: pieces.heldBytes };
+  },
+  /** What the steps do to a clock that runs from one event to the next. */
+  step: ({ state }) => liveStep(state),
+  /** Opens a source of a daemon and takes all that it gives. */
+  async open({ kind, url, token, ...rest }) {
+    taken.length = 0;
+    source = sources[kind](new Api({ base: url, query: { token } }), rest);
+    await source.load(NEVER);
+    takeAll(source);
+  },
+  taken: () => taken,
+  about: () => {
+    const { standing, pieces, first, last, problem } = source;
+    return { standing, pieces, first, last, problem: problem && { status: problem.status, code: problem.code } };
+  },
+  close() {
+    source.close();
+    source = null;
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  try {
+    console.log(JSON.stringify({ value: (await commands[command.do](command)) ?? null }));
+  } catch (error) {
+    console.log(JSON.stringify({ error: `${error.status ?? ''} ${error.code ?? ''} ${error.stack}` }));
+  }
+}
+process.exit(0);
