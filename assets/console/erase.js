@@ -65,7 +65,7 @@ export function openErase({ session, tenant, id, onbegin = () => {}, onerased = 
     const told = (known || [[words.id, id]]).filter(([, value]) => value);
     body.replaceChildren(
       el('dl', {}, ...told.map(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])),
-      choices.length > 1 && el('fieldset', {}, el('legend', {}, words.what), ...radios),
+      choices.length > 1 ? el('fieldset', {}, el('legend', {}, words.what), ...radios) : '',
       el('p', {}, words.final),
     );
     const erase = () => eraseAll(chosen);
@@ -74,7 +74,8 @@ export function openErase({ session, tenant, id, onbegin = () => {}, onerased = 
   }
 
   async function eraseAll({ key, value, ids }) {
-    actions.querySelectorAll('button').forEach((button) => (button.disabled = true));
+    const hold = (isHeld) => actions.querySelectorAll('button').forEach((button) => (button.disabled = isHeld));
+    hold(true);
     onbegin();
     try {
       const options = key ? { params: { [`meta[${key}]`]: value } } : {};
@@ -88,7 +89,7 @@ export function openErase({ session, tenant, id, onbegin = () => {}, onerased = 
       );
       body.replaceChildren(
         el('p', {}, el('b', {}, words.erased(receipt.recordings))),
-        receipt.pending > 0 && el('p', {}, words.pending(receipt.pending)),
+        receipt.pending ? el('p', {}, words.pending(receipt.pending)) : '',
         proof,
       );
       actions.replaceChildren(
@@ -98,7 +99,7 @@ export function openErase({ session, tenant, id, onbegin = () => {}, onerased = 
       actions.lastChild.focus();
     } catch (problem) {
       body.append(problemNote(problem));
-      cancel.disabled = false;
+      hold(false);
     }
   }
 

@@ -52,7 +52,10 @@ export function makePlot({ label, reads }) {
     top.textContent = reads(height);
     begin.textContent = timeOfDay(at[0]);
     node.setAttribute('aria-valuemax', at.length - 1);
-    node.setAttribute('aria-label', text.server.curve(label, timeOfDay(at[0]), reads(Math.min(...values)), reads(most)));
+    node.setAttribute(
+      'aria-label',
+      text.server.curve(label, timeOfDay(at[0]), reads(Math.min(...values)), reads(most)),
+    );
     mark(marked === null ? null : Math.min(marked, at.length - 1));
   }
 

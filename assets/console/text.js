@@ -188,7 +188,7 @@ export const text = {
   erase: {
     title: 'Erase',
     needsKey: (tenant) =>
-      `Erasing takes a key of ${tenant} with the scope “erase” or “all”. On the server, \`rrd keys create --tenant ${tenant} --scope erase\` makes one.`,
+      `Erasing takes a key of ${tenant} with the scope “erase”. On the server, \`rrd keys create --tenant ${tenant} --scope erase\` makes one.`,
     otherKey: 'The key was added, but it may not erase here. Add another one.',
     when: 'Began',
     page: 'First page',
@@ -239,25 +239,31 @@ export const text = {
     figures: {
       eventsPerS: { title: 'Events stored' },
       receivedBytesPerS: { title: 'Data received' },
-      openRecordings: { title: 'Open recordings', says: (most) => `of ${most}` },
-      sockets: { title: 'Open sockets', says: (most) => `of ${most}` },
-      watchers: { title: 'Live watchers', says: (most) => `of ${most}` },
+      openRecordings: { title: 'Open recordings', says: (now) => `of ${count(now.recordingsMax)}` },
+      sockets: { title: 'Open sockets', says: (now) => `of ${count(now.socketsMax)}` },
+      watchers: { title: 'Live watchers', says: (now) => `of ${count(now.watchersMax)}` },
       storedBytes: { title: 'Recordings at rest' },
-      diskFreeBytes: { title: 'Free disk', says: (reserve) => `reserve: ${reserve}` },
-      memoryBytes: { title: 'Memory', says: (most) => `of ${most}` },
       backlogBytes: {
         title: 'Waiting for the object store',
-        says: (number) => `in ${some(number, 'segment', 'segments')}`,
+        says: ({ backlogSegments: segments, backlogAgeS }) =>
+          segments ? `in ${some(segments, 'segment', 'segments')}, for up to ${duration(backlogAgeS * 1000)}` : '',
       },
-      backlogAgeS: { title: 'Longest wait for it' },
-      duplicatesPerS: { title: 'Repeated lines', says: (number) => `${count(number)} since the start` },
-      quarantinedPerS: { title: 'Quarantined lines', says: (number) => `${count(number)} since the start` },
-      refusedPerS: { title: 'Refused requests', says: (number) => `${count(number)} since the start` },
+      diskFreeBytes: {
+        title: 'Free disk',
+        says: (now) => (now.diskReserveBytes ? `reserve: ${bytes(now.diskReserveBytes)}` : ''),
+      },
+      memoryBytes: { title: 'Memory', says: (now) => `of ${bytes(now.memoryMaxBytes)}` },
+      duplicatesPerS: { title: 'Repeated lines', says: (now) => text.server.sinceStart(now.duplicates) },
+      quarantinedPerS: { title: 'Quarantined lines', says: (now) => text.server.sinceStart(now.quarantined) },
+      refusedPerS: { title: 'Refused requests', says: (now) => text.server.sinceStart(now.refused) },
     },
+    sinceStart: (number) => `${count(number)} since the start`,
     refusals: 'Refused requests with events, by reason',
-    refusalColumns: ['Reason', 'Status', 'Count', 'Last'],
+    refusal: ({ code, status, count: times }, when) =>
+      `${code} (${status}): ${some(times, 'time', 'times')}, last ${when}`,
     tenants: 'Tenants',
-    tenantColumns: ['Tenant', 'Recordings', 'This month', 'At rest'],
+    tenant: (name, { totalRecordings, recordingsThisMonth, totalStorageBytes }) =>
+      `${name}: ${some(totalRecordings, 'recording', 'recordings')}, ${count(recordingsThisMonth)} of this month; ${bytes(totalStorageBytes)} at rest`,
   },
 
   /** What a problem means for the person, and what to do next. */
