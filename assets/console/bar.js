@@ -75,6 +75,12 @@ function shapes({ activity, pieces, first, last }, idle) {
     shape('heat', levels.length ? `M0 ${HEIGHT}${heat.join('')}H${WIDTH}V${HEIGHT}Z` : ''),
     shape('idle', across(idle, HEIGHT / 2)),
     shape('pages', pages.map((page) => `M${x(page.from)} 0V${HEIGHT}`).join('')),
-    shape('errors', across(pieces.filter(({ errors }) => errors > 0).map((piece) => [piece.from, piece.to]), 2)),
+    shape(
+      'errors',
+      across(
+        pieces.filter(({ errors }) => errors > 0).map((piece) => [piece.from, piece.to]),
+        2,
+      ),
+    ),
   ];
 }

@@ -11,7 +11,8 @@ export const SPEEDS = [0.5, 1, 2, 4, 8];
 export function makeControls({ player, source, acts }) {
   const words = text.player;
   const button = (name, act, label = words[name]) =>
-    act && el('button', { type: 'button', class: 'plain', title: label, 'aria-label': label, onclick: act }, icon(name));
+    act &&
+    el('button', { type: 'button', class: 'plain', title: label, 'aria-label': label, onclick: act }, icon(name));
   const play = button('play', acts.toggle);
   const time = el('span', { class: 'time' });
   const waiting = el('span', { class: 'waiting', role: 'status' });
@@ -36,7 +37,7 @@ export function makeControls({ player, source, acts }) {
     !source.isLive && speed,
     !source.isLive && el('label', { title: words.skipHint }, skip, words.skip),
     button('link', acts.link),
-    button('keys', acts.help),
+    button('keys', acts.help, words.help),
     button('full', acts.full),
   );
   let listed = 0;
@@ -58,7 +59,9 @@ export function makeControls({ player, source, acts }) {
     if (pages.length !== listed) {
       listed = pages.length;
       chapters.replaceChildren(
-        ...pages.map((page) => el('option', { value: page.from }, `${clock(page.from - state.first)}  ${path(page.url)}`)),
+        ...pages.map((page) =>
+          el('option', { value: page.from }, `${clock(page.from - state.first)}  ${path(page.url)}`),
+        ),
       );
       chapters.hidden = listed < 2;
     }

@@ -37,6 +37,7 @@ export class Player extends EventTarget {
   #stayed = null; // An idle stretch that the person went into.
   #unread = new Set(); // Pieces to read for their rows.
   #rows = new Map(); // Of each piece, by its beginning.
+  #flat = [];
   #bytesRead = new Map();
   #blocked = new Map();
   #trouble = '';
@@ -60,7 +61,7 @@ export class Player extends EventTarget {
       skipsIdle: this.#skips,
       piece: pieces[this.#pieceAt(this.#t)],
       idle: idleStretches(this.#source),
-      rows: [...this.#rows.values()].flatMap(({ rows }) => rows),
+      rows: this.#flat,
       bytesRead: [...this.#bytesRead.values()].reduce((sum, bytes) => sum + bytes, 0),
       ...{ blocked: this.#blocked, trouble: this.#trouble, problem: this.#problem },
     };
@@ -99,7 +100,7 @@ export class Player extends EventTarget {
 
   setSpeed(speed) {
     this.#speed = speed;
-    if (this.#isReady) this.#stage.post({ type: 'speed', speed });
+    if (this.#isReady) this.#stage.send({ type: 'speed', speed });
     this.#tell();
     this.#settle();
   }
@@ -169,9 +170,9 @@ export class Player extends EventTarget {
       this.#trouble = kind;
       this.#changed();
     },
-    hang: () => {
-      this.#isReady = this.#isPlaced = false;
-      this.#fail(new Problem(0, { code: 'hang' }));
+    hang: ({ isHanging }) => {
+      if (isHanging) this.#fail(new Problem(0, { code: 'hang' }));
+      else if (this.#problem?.code === 'hang') this.retry();
     },
   };
 
@@ -190,15 +191,15 @@ export class Player extends EventTarget {
 
   // Goes to a time: to its piece, which is there or is opened.
   #place(t) {
-    const { pieces, last } = this.#source;
-    this.#t = Math.max(startOf(pieces[0]), Math.min(t, last));
+    const { pieces, last, isLive } = this.#source;
+    this.#t = isLive ? last : Math.max(startOf(pieces[0]), Math.min(t, last));
     this.#isPlaced = false;
     if (!this.#isReady || !pieces.length) return this.#changed();
-    const index = this.#source.isLive ? pieces.length - 1 : this.#pieceAt(this.#t);
+    const index = isLive ? pieces.length - 1 : this.#pieceAt(this.#t);
     if (this.#load?.index !== index) {
       if (this.#next?.index !== index) this.#dropNext();
       // The one that is shown stays until the stage has drawn the other.
-      if (this.#load && !this.#load.isShown) this.#stage.post({ type: 'drop', piece: this.#load.number });
+      if (this.#load && !this.#load.isShown) this.#stage.send({ type: 'drop', piece: this.#load.number });
       this.#load?.stop.abort();
       this.#load = this.#next ?? this.#open(index);
       this.#next = null;
@@ -220,10 +221,10 @@ export class Player extends EventTarget {
     const runs = canShow && this.#isPlaying && (isLive ? !this.#isHeld : has(enough));
     if (canShow ? !this.#isPlaced || runs !== this.#isRunning : this.#isRunning) {
       const place = { t: this.#t, speed: this.#speed };
-      if (!canShow) this.#stage.post({ type: 'pause' });
-      else if (!load.isShown) this.#stage.post({ type: 'show', piece: load.number, isPlaying: runs, ...place });
-      else if (runs) this.#stage.post({ type: 'play', ...place });
-      else this.#stage.post({ type: 'pause', ...(this.#isPlaced ? {} : place) });
+      if (!canShow) this.#stage.send({ type: 'pause' });
+      else if (!load.isShown) this.#stage.send({ type: 'show', piece: load.number, isPlaying: runs, ...place });
+      else if (runs) this.#stage.send({ type: 'play', ...place });
+      else this.#stage.send({ type: 'pause', ...(this.#isPlaced ? {} : place) });
       this.#isPlaced = canShow;
       this.#isRunning = runs;
       this.#tell();
@@ -256,7 +257,8 @@ export class Player extends EventTarget {
     if (!load) return this.#place(this.#t);
     // A stored recording that goes on: behind what is loaded there is more, or earlier events have come late.
     if (this.#source.refresh && pieces[load.index]?.snapshot !== load.piece.snapshot) return this.#messages.ready();
-    if (this.#source.refresh && load.isComplete && load.index >= pieces.length - 2) load.renew({ from: load.to + 0.001 });
+    if (this.#source.refresh && load.isComplete && load.index >= pieces.length - 2)
+      load.renew({ from: load.to + 0.001 });
     this.#settle();
   }
 
@@ -266,7 +268,7 @@ export class Player extends EventTarget {
     this.#isPumping = true;
     for (let load = this.#wanted(); load; load = this.#wanted()) {
       try {
-        await load.step((message, buffers) => this.#stage.post(message, buffers));
+        await load.step((...message) => this.#stage.send(...message));
       } catch (problem) {
         if (!load.stop.signal.aborted) {
           load.isBroken = true;
@@ -308,7 +310,7 @@ export class Player extends EventTarget {
   *#visits(ms) {
     const { pieces, last } = this.#source;
     const idle = this.#skips ? idleStretches(this.#source).filter((one) => one[0] !== this.#stayed?.[0]) : [];
-    for (let at = this.#t, spent = 0; spent < ms && at < last; ) {
+    for (let at = this.#t, spent = 0; spent < ms && at < last;) {
       const stretch = idle.find(([, to]) => to > at);
       if (stretch && stretch[0] <= at) {
         at = stretch[1];
@@ -326,7 +328,7 @@ export class Player extends EventTarget {
   #open(index) {
     const load = new Load(this.#source, index, (this.#loads += 1));
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-    this.#stage.post({ type: 'open', piece: load.number, calm });
+    this.#stage.send({ type: 'open', piece: load.number, calm });
     return load;
   }
 
@@ -334,7 +336,7 @@ export class Player extends EventTarget {
     if (!this.#next) return;
     this.#unread.delete(this.#next.isComplete ? this.#next.index : -1);
     this.#next.stop.abort();
-    this.#stage.post({ type: 'drop', piece: this.#next.number });
+    this.#stage.send({ type: 'drop', piece: this.#next.number });
     this.#next = null;
   }
 
@@ -345,11 +347,15 @@ export class Player extends EventTarget {
     known.to = Math.max(known.to, to);
     this.#rows.set(piece.from, known);
     this.#bytesRead.set(piece.from, Math.max(fed, this.#bytesRead.get(piece.from) ?? 0));
+    if (!rows.length) return;
+    let excess = [...this.#rows.values()].reduce((sum, one) => sum + one.rows.length, -ROWS);
     for (const [from, { rows: old }] of this.#rows) {
-      if (this.state.rows.length <= ROWS) break;
-      if (from !== piece.from) old.length = 0;
+      if (excess <= 0 || from === piece.from) continue;
+      excess -= old.length;
+      this.#rows.delete(from);
     }
-    if (rows.length) this.dispatchEvent(new Event('rows'));
+    this.#flat = [...this.#rows.values()].flatMap((one) => one.rows);
+    this.dispatchEvent(new Event('rows'));
   }
 
   #fail(problem) {
@@ -362,7 +368,10 @@ export class Player extends EventTarget {
   }
 
   #pieceAt(t) {
-    return Math.max(0, this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t));
+    return Math.max(
+      0,
+      this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t),
+    );
   }
 
   #idleAt(t) {

@@ -266,8 +266,83 @@ export const text = {
       `${name}: ${some(totalRecordings, 'recording', 'recordings')}, ${count(recordingsThisMonth)} of this month; ${bytes(totalStorageBytes)} at rest`,
   },
 
+  player: {
+    position: 'Position',
+    at: (t, length, page) => `${t} of ${length}${page ? `, page ${page}` : ''}`,
+    play: 'Play (space)',
+
+    pause: 'Pause (space)',
+    back: 'Back 5 seconds',
+    forward: 'Forward 5 seconds',
+    previous: 'Previous recording (p)',
+    next: 'Next recording (n)',
+    full: 'Full screen (f)',
+    link: 'Copy a link to this moment',
+    help: 'Keys (?)',
+    live: 'Live',
+    waiting: 'Loading …',
+    page: 'Page',
+    speed: 'Speed',
+    times: (speed) => `${speed}×`,
+    skip: 'Skip idle',
+    skipHint: 'Passes over stretches without any input',
+    keysTitle: 'Keys',
+    keys: [
+      ['Space k', 'Play or pause'],
+      ['← →', 'Back or forward 5 seconds'],
+      ['j l', 'Back or forward 10 seconds'],
+      ['⇧← ⇧→', 'Previous or next page'],
+      ['< >', 'Slower or faster'],
+      ['p n', 'Previous or next recording'],
+      ['f', 'Full screen'],
+      ['?', 'These keys'],
+    ],
+  },
+
+  watch: {
+    replay: 'Replay',
+    visit: 'A whole visit',
+    share: 'Share',
+    download: 'Download',
+    erase: 'Erase',
+    events: 'Events',
+    details: 'Details',
+    signIn: 'Sign in',
+    goOn: 'Load it all the same',
+    dropFrame: 'Start it again',
+    intact: 'Show what is intact',
+    skipped: (time) => `Skipped ${time} without input`,
+    copied: (time) => `The link to ${time} is copied`,
+    inAddress: (time) => `The address now leads to ${time}`,
+    noNeighbour: 'There is no further one in the list',
+    empty: 'Nothing has been recorded yet.',
+    noSnapshot: 'This recording has no full snapshot, so there is nothing to show. Its events are listed.',
+    noSnapshotYet:
+      'There is no full snapshot yet, so there is nothing to show. It goes on by itself once one has come.',
+    beginsLater: (time) => `Nothing can be shown before the first full snapshot, ${time} after the beginning.`,
+    pagesCut: (number) => `${some(number, 'further page is', 'further pages are')} not told apart.`,
+    onlyIntact: 'This recording is damaged. You see what is intact of it.',
+    blocked: (number, host) => `${some(number, 'file', 'files')} of ${host} not loaded. `,
+    loadThem: 'Load',
+    trouble: {
+      'no-snapshot': 'There is no full snapshot here, so there is nothing to show.',
+      broken: 'A part of this page can’t be replayed.',
+      burst: 'Too much changed at once. The replay goes on at the next full snapshot.',
+    },
+  },
+
   /** What a problem means for the person, and what to do next. */
   problem({ status, code, retryAfterS }) {
+    if (code === 'large_piece')
+      return {
+        title: 'This page is very large',
+        advice: 'It has more than 256 MB without a snapshot in between. Going on may make your browser slow.',
+      };
+    if (code === 'hang')
+      return {
+        title: 'The replay doesn’t answer',
+        advice: 'What was recorded keeps it busy. Wait, or start it again from here.',
+      };
     if (code === 'recording_damaged')
       return {
         title: 'This recording is damaged',
