@@ -14,8 +14,8 @@ const words = text.erase;
 const KEYS = ['visitor', 'userId', 'email', 'sessionId'];
 const COUNTED_MAX = 100;
 
-/** Asks, erases, and calls `onerased` once the person has seen the receipt. `onbegin` is called before it is gone. */
-export function openErase({ session, tenant, id, onbegin = () => {}, onerased = () => {} }) {
+/** Asks, erases, and calls `onerased` once the person has seen the receipt. `ongone` is called as soon as it is gone. */
+export function openErase({ session, tenant, id, ongone = () => {}, onerased = () => {} }) {
   const api = session.apiOf(tenant);
   const path = `/recordings/${encodeURIComponent(id)}`;
   const ending = new AbortController();
@@ -76,11 +76,11 @@ export function openErase({ session, tenant, id, onbegin = () => {}, onerased = 
   async function eraseAll({ key, value, ids }) {
     const hold = (isHeld) => actions.querySelectorAll('button').forEach((button) => (button.disabled = isHeld));
     hold(true);
-    onbegin();
     try {
       const options = key ? { params: { [`meta[${key}]`]: value } } : {};
       const receipt = await api.json(key ? '/recordings' : path, { method: 'DELETE', ...options });
       isErased = true;
+      ongone();
       ids.forEach(forget);
       const proof = el(
         'pre',

@@ -348,6 +348,11 @@ export const text = {
         title: 'This recording is damaged',
         advice: 'A part of its files can’t be read. `rrd doctor` on the server says what is left.',
       };
+    if (code === 'link_not_good')
+      return {
+        title: 'This link doesn’t work',
+        advice: 'It has expired, was ended, or lost a part on its way. Ask whoever sent it for a new one.',
+      };
     if (status === 0)
       return {
         title: 'The server can’t be reached',
