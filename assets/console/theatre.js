@@ -167,7 +167,7 @@ function sideOf({ player, source, api, id, tenant, session, panel, details }) {
       id &&
       button('erase', async () => {
         const onerased = () => (forget(id), go(href('list')));
-        (await import('./erase.js')).openErase({ session, tenant, id, onerased, onbegin: () => player.close() });
+        (await import('./erase.js')).openErase({ session, tenant, id, onerased, ongone: () => player.close() });
       }),
   );
   const tabs = [
