@@ -151,6 +151,50 @@ export const text = {
     },
   },
 
+  /** How a source that streams stands. */
+  standing: {
+    waiting: 'Waiting for the next full snapshot of the page; until then there is nothing to show.',
+    live: '',
+    idle: 'The visitor has done nothing for a minute.',
+    away: 'The server is away, trying again …',
+    closed: 'The visit is over.',
+    erased: 'This recording was erased.',
+    refused: 'This can’t be watched any longer.',
+    loading: 'Loading the visit …',
+    whole: '',
+    cut: 'This visit is larger than a page can hold: its first part is shown. Watch its recordings one by one.',
+    broken: 'The rest of this visit can’t be loaded now: its first part is shown.',
+  },
+  panel: {
+    events: 'Events',
+    kinds: 'Kinds of events',
+    search: 'Search the events',
+    kind: { page: 'Page', click: 'Click', input: 'Input', custom: 'Custom', console: 'Console', error: 'Error' },
+    none: 'Nothing matches.',
+    rest: (size, number) => `Read the rest (${size}) for this list, of up to ${count(number)} events`,
+  },
+  details: {
+    metadata: 'Metadata',
+    none: 'The site has sent none.',
+    change: (when, version) => `${when}, version ${count(version)}`,
+    copy: 'Copy the id',
+    copied: 'The id is copied.',
+    whole: {
+      sessionId: 'Watch the whole session',
+      visitor: 'Watch all of this visitor',
+      userId: 'Watch all of this user',
+    },
+    facts: {
+      first: 'Began',
+      last: 'Ended',
+      activeMs: 'Active',
+      clicks: 'Clicks',
+      inputs: 'Inputs',
+      errors: 'Errors',
+      events: 'Events',
+      bytes: 'Size',
+    },
+  },
   player: {
     position: 'Position',
     at: (t, length, page) => `${t} of ${length}${page ? `, page ${page}` : ''}`,
@@ -233,6 +277,8 @@ export const text = {
         title: 'This recording is damaged',
         advice: 'A part of its files can’t be read. `rrd doctor` on the server says what is left.',
       };
+    if (code === 'too_many_recordings')
+      return { title: 'Too many recordings belong to this', advice: 'Watch them one by one, from the list.' };
     if (status === 0)
       return {
         title: 'The server can’t be reached',

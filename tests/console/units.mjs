@@ -44,13 +44,13 @@ const commands = {
     return { messages, lastId: parser.lastId };
   },
   async pieces({ lines, options }) {
-    const pieces = new Pieces(options);
-    for (const line of lines) pieces.take(line);
-    pieces.end();
+    const source = new Pieces(options);
+    for (const line of lines) source.take(line);
+    source.end();
     const events = [];
-    for (const piece of pieces.all) events.push(await eventsOf(pieces.chunks(piece)));
-    const again = options.keeps && pieces.all.length > 0 ? await eventsOf(pieces.chunks(pieces.all[0])) : null;
-    return { pieces: pieces.all, events, again, heldBytes: pieces.heldBytes };
+    for (const piece of source.pieces) events.push(await eventsOf(source.chunks(piece)));
+    const again = options.keeps && events.length > 0 ? await eventsOf(source.chunks(source.pieces[0])) : null;
+    return { pieces: source.pieces, events, again, heldLength: source.heldLength };
   },
   /** What the steps do to a clock that runs from one event to the next. */
   step: ({ state }) => liveStep(state),
