@@ -100,7 +100,7 @@ def shipped() -> list[bytes]:
 
 def quiet_moment(lines: list[bytes], part: float) -> int:
     """Return the middle of the longest silence in the fifth of a recording that is about ``part`` of it."""
-    times = sorted(json.loads(line)["timestamp"] for line in lines)
+    times: list[int] = sorted(json.loads(line)["timestamp"] for line in lines)
     middle, reach = times[0] + (times[-1] - times[0]) * part, (times[-1] - times[0]) / 10
     gaps = [pair for pair in itertools.pairwise(times) if middle - reach <= sum(pair) / 2 <= middle + reach]
     before, after = max(gaps, key=lambda pair: pair[1] - pair[0])
