@@ -55,7 +55,8 @@ const makeSanitizer = () => {
 
   function cleanAttributes(attributes, tags) {
     for (const name of Object.keys(attributes)) {
-      if (tags.some((tag) => DROPPED_OF[tag]?.test(name)) || !isGood(name, attributes[name], tags)) delete attributes[name];
+      if (tags.some((tag) => DROPPED_OF[tag]?.test(name)) || !isGood(name, attributes[name], tags))
+        delete attributes[name];
       // A click on a link would connect before the policy is asked.
       else if ((tags.includes('a') || tags.includes('area')) && /^(xlink:)?href$/i.test(name)) attributes[name] = '#';
     }
@@ -110,7 +111,10 @@ const makeSanitizer = () => {
   // What a document may hold: one element, one type before it, and comments.
   function childrenOfDocument(children) {
     const isFirst = (type) => (child) => child.type !== type || children.find((one) => one.type === type) === child;
-    return children.filter(({ type }) => type === 1 || type === 2 || type === 5).filter(isFirst(1)).filter(isFirst(2));
+    return children
+      .filter(({ type }) => type === 1 || type === 2 || type === 5)
+      .filter(isFirst(1))
+      .filter(isFirst(2));
   }
 
   // Cleans a node and all in it. An id stands for one node; a document in a document comes by a later change.
@@ -159,7 +163,7 @@ const makeSanitizer = () => {
   function cleanAdds(adds) {
     const placed = [];
     let waiting = list(adds).filter(({ node }) => isObject(node));
-    for (let before = Infinity; waiting.length && waiting.length < before; ) {
+    for (let before = Infinity; waiting.length && waiting.length < before;) {
       before = waiting.length;
       waiting = waiting.filter((add) => {
         const isPlaced = place(add);
