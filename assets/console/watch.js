@@ -203,13 +203,13 @@ function actionsOf({ player, api, id, tenant, session }) {
 function notesOf({ trouble, first }, { pieces, facts, standing, isGrowing }, query) {
   const begins = pieces[0]?.snapshot;
   return [
-    text.live.standing[standing],
+    text.standing[standing],
     facts && !pieces.length && words.empty,
     begins === null && (isGrowing ? words.noSnapshotYet : words.noSnapshot),
     facts && begins - first > 1000 && words.beginsLater(duration(begins - first)),
     facts?.pagesCut > 0 && words.pagesCut(facts.pagesCut),
     query.has('intact') && words.onlyIntact,
-    words.trouble[trouble],
+    begins !== null && words.trouble[trouble],
   ].filter(Boolean);
 }
 
