@@ -13,7 +13,6 @@ import { notice, problemView } from './notice.js';
 import { makePanel } from './panel.js';
 import { Player } from './player.js';
 import { RangesSource } from './ranges.js';
-import { makePanel } from './panel.js';
 import { current, go, href, replaceQuery } from './route.js';
 import { StageLink } from './stage_link.js';
 import { text } from './text.js';
