@@ -5,7 +5,7 @@ import { makeControls, SPEEDS } from './controls.js';
 import { el, icon } from './dom.js';
 import { clock, duration, moment } from './format.js';
 import { listenToKeys, openKeysHelp } from './keys.js';
-import { forget, neighbours } from './list.js';
+import { neighbours } from './list.js';
 import { liveStep } from './live_edge.js';
 import { notice, problemView } from './notice.js';
 import { Player } from './player.js';
@@ -166,7 +166,7 @@ function sideOf({ player, source, api, id, tenant, session, panel, details }) {
     tenant &&
       id &&
       button('erase', async () => {
-        const onerased = () => (forget(id), go(href('list')));
+        const onerased = () => go(href('list', [], { tenant }));
         (await import('./erase.js')).openErase({ session, tenant, id, onerased, ongone: () => player.close() });
       }),
   );
