@@ -10,8 +10,6 @@ export const text = {
   close: 'Close',
   cancel: 'Cancel',
   sections: 'Sections',
-  recordings: 'Recordings',
-  box: 'Server',
   signOut: 'Sign out',
   addKey: 'Add a key',
   copy: 'Copy',
@@ -34,10 +32,11 @@ export const text = {
     live: 'Live',
     liveNow: 'Live now',
     nowLive: (number) => `Live now: ${number}`,
+    since: (length) => `for ${length}`,
     visitor: 'A visitor',
-    who: ({ userId, email, visitor }) => userId ?? email ?? visitor,
     columns: {
-      started: 'Began',
+      began: 'Began',
+      who: 'Visitor',
       page: 'First page',
       duration: 'Duration',
       active: 'Active',
@@ -45,17 +44,14 @@ export const text = {
       clicks: 'Clicks',
       errors: 'Errors',
     },
-    columnsMenu: 'Columns',
-    noColumns: 'No recording has metadata yet.',
     notYet: 'Not counted yet: this is known some minutes after the visit has ended.',
     none: 'There is none.',
-    onlyFinished:
-      'This looks at finished visits: one counts a few minutes after it has ended. “Live now” has those that go on.',
+    onlyFinished: 'A visit counts here a few minutes after it has ended. “Live now” has those that go on.',
     fresh: (number) => `Show ${some(number, 'new recording', 'new recordings')}`,
     more: 'Show more',
     shown: (number, isAll) =>
       isAll ? `${some(number, 'recording', 'recordings')}, no more` : `${count(number)} shown`,
-    empty: 'Make your first recording',
+    empty: 'Make your first recording, in three steps',
     nothing: 'No recording matches',
     nothingAdvice: 'Take a filter away, or look at a longer time.',
     nothingFinished:
@@ -63,8 +59,7 @@ export const text = {
     showAll: 'Show all recordings',
     seeField: 'The list waits until the marked filter is corrected.',
     noTenant: 'There is nothing here that you may see',
-    noTenantAdvice:
-      'The key that you signed in with can’t read recordings. Add one that can: it has the scope “read” or “all”.',
+    noTenantAdvice: 'The key that you signed in with can’t read recordings. Add one of scope “read” or “all”.',
   },
 
   filters: {
@@ -78,19 +73,18 @@ export const text = {
     minActive: 'Active time',
     minDuration: 'Duration',
     sort: 'Sorted by',
+    cols: 'Add a column',
     hasErrors: 'With errors',
     live: 'Live now',
-    apply: 'Apply',
     clear: 'Clear all',
     any: 'Any',
     atLeast: (length) => `At least ${length}`,
     ever: 'Any time',
-    between: 'Between …',
     sinceOf: { '1h': 'Last hour', '1d': 'Last 24 hours', '7d': 'Last 7 days', '30d': 'Last 30 days' },
-    sortOf: { newest: 'Newest', active: 'Most active', duration: 'Longest', errors: 'Most errors', bytes: 'Largest' },
-    remove: (label) => `Remove the filter “${label}”`,
+    sortOf: { '': 'Newest', active: 'Most active', duration: 'Longest', errors: 'Most errors', bytes: 'Largest' },
+    remove: (label) => `Remove “${label}”`,
     chip: {
-      since: (name) => text.filters.sinceOf[name],
+      since: (name) => text.filters.sinceOf[name] ?? name,
       from: (time) => `From ${time}`,
       to: (time) => `Until ${time}`,
       url: (url) => `Visited ${url}`,
@@ -98,21 +92,22 @@ export const text = {
       minActive: (length) => `Active for ${length} or longer`,
       hasErrors: () => 'With errors',
       live: () => 'Live now',
+      cols: (key) => `Column ${key}`,
     },
   },
 
   welcome: {
-    title: 'Record a site',
-    another: 'Record another site',
-    intro: 'Three steps, some two minutes. Nothing leaves this server.',
-    steps: { key: 'Get a key', paste: 'Paste this into each page’s <head>', check: 'Open the site, and click around' },
+    title: 'Record another site',
+    threeSteps: 'Three steps, some two minutes',
+    getKey: 'Get a key',
+    paste: 'Paste this into each page’s <head>',
+    check: 'Open the site, and click around',
     site: 'Your site’s address',
     siteHint: 'The key is good for pages of this site alone. Left empty, it is good for any site.',
     makeKey: 'Make a key',
-    keyMade: (origin) =>
-      `The key is in the text below. It can write, but not read, ${origin ? `and only from ${origin}` : 'from any site'}.`,
-    askForKey: (tenant) =>
-      `Put a public key in place of \`public_key_rr_…\`. On the server, \`rrd keys create --tenant ${tenant} --scope ingest\` makes one.`,
+    keyMade: 'The key is in the text below. It can write, and can’t read.',
+    somePublicKey: 'public_key_rr_…',
+    askForKey: 'Put a public key in place of `public_key_rr_…`. On the server, this makes one:',
     inlineImages: '`inlineImages`: keep images in the recording, so that it looks right without the site',
     collectFonts: '`collectFonts`: keep fonts, too',
     copy: 'Copy',
@@ -131,24 +126,24 @@ export const text = {
     signIn: 'Sign in',
     add: 'Add',
     addTitle: 'Add a key',
-    addWhy: 'A key of another tenant, or one that may also erase. Those that you have added stay until you sign out.',
+    addWhy: 'A key of another tenant, or one that may also erase. It counts until you sign out.',
     added: 'The key was added',
-    usedUp: 'This address no longer works',
-    usedUpAdvice:
-      'It signs in once, and for a few minutes only. `rrd console` on the server prints a new one. A key signs in, too:',
+    usedUp: {
+      title: 'This address no longer works',
+      advice:
+        'It signs in once, within some minutes. `rrd console` on the server prints a new one; a key will do, too.',
+    },
     where: 'Where do I find a key?',
     wherever: [
-      'On its first start rrd prints a private key: it begins with `ak_` or `secret_key_rr_`.',
-      'On the server, `rrd keys create --tenant NAME --scope read` makes a new one. `rrd console` prints an address that signs you in without a key.',
-      'The key is sent to this server once. The browser keeps a cookie in its place, which ends when you sign out.',
+      'On its first start rrd prints one that begins with `ak_`. On the server, `rrd keys create --tenant NAME --scope read` makes a new one, and `rrd console` prints an address that signs you in without a key.',
+      'The key is sent to this server once. A cookie stands for it until you sign out.',
     ],
     problem({ status, retryAfterS }) {
       if (status === 401)
-        return 'This is no key of this server, or it was revoked. Look whether it is complete: it begins with `ak_` or `secret_key_rr_`.';
+        return 'This is no key of this server, or it was revoked. Is it complete? It begins with `ak_` or `secret_key_rr_`.';
       if (status === 403)
-        return 'This key may only write. Signing in takes one that may read: it begins with `ak_` or `secret_key_rr_`.';
-      if (status === 429)
-        return `Too many wrong keys. Try again in ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}.`;
+        return 'This key can write, and can’t read. One that can begins with `ak_` or `secret_key_rr_`.';
+      if (status === 429) return `Too many wrong keys. Try again in ${some(retryAfterS, 'second', 'seconds')}.`;
       return undefined;
     },
   },
