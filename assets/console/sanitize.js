@@ -55,7 +55,8 @@ const makeSanitizer = () => {
 
   function cleanAttributes(attributes, tags) {
     for (const name of Object.keys(attributes)) {
-      if (tags.some((tag) => DROPPED_OF[tag]?.test(name)) || !isGood(name, attributes[name], tags)) delete attributes[name];
+      if (tags.some((tag) => DROPPED_OF[tag]?.test(name)) || !isGood(name, attributes[name], tags))
+        delete attributes[name];
       // A click on a link would connect before the policy is asked.
       else if ((tags.includes('a') || tags.includes('area')) && /^(xlink:)?href$/i.test(name)) attributes[name] = '#';
     }
@@ -74,7 +75,10 @@ const makeSanitizer = () => {
     const attributes = isTable(node.attributes) ? node.attributes : {};
     const isOdd = !TAG.test(name) || name in Object.prototype || tag in Object.prototype;
     const isOddSvg = node.isSVG && (name.split(':').length > 2 || /^xml(ns)?:|^xmlns$|:$/i.test(name));
-    const isHint = tag === 'link' && !isStylesheet(attributes);
+    // Its text was taken into the recording, mostly without rel and href: the replayer makes a style element of it.
+    const isInlined = tag === 'link' && isText(attributes._cssText) && attributes._cssText !== '';
+    const isSheet = tag === 'link' && isStylesheet(attributes);
+    const isHint = tag === 'link' && !isInlined && !isSheet;
     if (isOdd || isOddSvg || isHint || DROPPED_TAG.test(tag)) {
       // Its children stay, out of sight, and whatever attribute comes later means nothing to it.
       node.tagName = 'rrd-dropped';
@@ -83,7 +87,8 @@ const makeSanitizer = () => {
       return null;
     }
     node.attributes = cleanAttributes(attributes, [tag]);
-    if (tag === 'link') node.attributes.rel = 'stylesheet';
+    if (isInlined) node.tagName = 'link';
+    if (isSheet) node.attributes.rel = 'stylesheet';
     if (node.isCustom && (!CUSTOM_TAG.test(name) || RESERVED.test(name))) node.isCustom = undefined;
     if (node.isShadowHost && !CUSTOM_TAG.test(name) && !SHADOW_HOST.test(tag)) node.isShadowHost = undefined;
     return LEADING_TAG.test(tag) || tag === 'audio' || tag === 'video' ? tag : null;
@@ -106,7 +111,10 @@ const makeSanitizer = () => {
   // What a document may hold: one element, one type before it, and comments.
   function childrenOfDocument(children) {
     const isFirst = (type) => (child) => child.type !== type || children.find((one) => one.type === type) === child;
-    return children.filter(({ type }) => type === 1 || type === 2 || type === 5).filter(isFirst(1)).filter(isFirst(2));
+    return children
+      .filter(({ type }) => type === 1 || type === 2 || type === 5)
+      .filter(isFirst(1))
+      .filter(isFirst(2));
   }
 
   // Cleans a node and all in it. An id stands for one node; a document in a document comes by a later change.
@@ -155,7 +163,7 @@ const makeSanitizer = () => {
   function cleanAdds(adds) {
     const placed = [];
     let waiting = list(adds).filter(({ node }) => isObject(node));
-    for (let before = Infinity; waiting.length && waiting.length < before; ) {
+    for (let before = Infinity; waiting.length && waiting.length < before;) {
       before = waiting.length;
       waiting = waiting.filter((add) => {
         const isPlaced = place(add);

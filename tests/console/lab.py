@@ -63,13 +63,24 @@ class ConsoleDaemon(Daemon):
         return f"{self.url}/console/"
 
     def post(
-        self, lines: Iterable[bytes], *, recording_id: str = "", meta: dict[str, object] | None = None
+        self,
+        lines: Iterable[bytes],
+        *,
+        recording_id: str = "",
+        meta: dict[str, object] | None = None,
+        is_over: bool = False,
     ) -> str:
-        """Store events, and ``meta`` as metadata; return the recording's id once they are safe."""
+        """Store events, and ``meta`` as metadata; return the recording's id once they are safe.
+
+        With ``is_over`` the page says that it is over, so that the recording is no live one.
+        """
         recording_id = recording_id or new_id()
         lines = list(lines)
         if meta:
-            lines.append(meta_event(json.loads(lines[0])["timestamp"] if lines else 1, **meta))
+            lines.append(meta_event(1, **meta))
+        if is_over:
+            last = max(json.loads(line)["timestamp"] for line in lines)
+            lines.append(_line(5, last, {"tag": "close-permanent", "payload": {}}))
         answer = self.send(f"/recordings/{recording_id}/ingest", ndjson(lines), "application/x-ndjson")
         assert answer.get("quarantined", 0) == 0, answer
         return recording_id
@@ -385,7 +396,10 @@ def _line(kind: int, timestamp: int, data: dict[str, Any]) -> bytes:
 def tab_walk(window: ConsoleWindow, *, steps_max: int = 200) -> list[dict[str, Any]]:
     """Press Tab until the focus comes back to where it began; return each element that had it, in order."""
     walked: list[dict[str, Any]] = []
-    window.evaluate("document.activeElement?.blur()")
+    # From the top, wherever the focus is: a walk begins behind what had it last.
+    window.evaluate(
+        "document.body.tabIndex = -1, document.body.focus(), document.body.removeAttribute('tabindex')"
+    )
     for _ in range(steps_max):
         window.press("Tab")
         now = window.focused()
