@@ -175,7 +175,7 @@ def _documents(scene: Scene, bad: str) -> list[Data]:
 
 
 def _deep(scene: Scene, bad: str) -> list[Data]:
-    """Ten thousand elements in each other, at once, one by one, and from the innermost; then moved together."""
+    """Ten thousand elements in each other: at once, one by one, from the innermost; then moved together."""
     make, body = scene.make, scene.body["id"]
     tags = itertools.cycle(("div", "span", "section", "b"))
     chains = []
@@ -301,7 +301,7 @@ def _junk(seed: int) -> Vector:
         ]
 
         def junk(depth: int) -> Any:
-            kinds = [
+            kinds: list[Callable[[], Any]] = [
                 lambda: pick.choice([None, True, 0, -1, 1e308, 0.5]),
                 lambda: pick.choice(words),
                 lambda: pick.choice(known),

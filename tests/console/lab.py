@@ -326,8 +326,7 @@ def opened_window(
         place = {"domain": "127.0.0.1", "path": "/console/", "httpOnly": True, "sameSite": "Strict"}
         cookies.append({"name": COOKIE, "value": value, **place})
     fields = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
-    fields["hasProfile"] = has_profile
-    driver.do("openWindow", tab=name, **fields)
+    driver.do("openWindow", tab=name, hasProfile=has_profile, **fields)
     try:
         yield ConsoleWindow(driver, name, daemon)
     finally:

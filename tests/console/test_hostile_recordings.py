@@ -12,6 +12,7 @@ import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ PLACEMENTS = {"another origin": "127.0.0.1", "the same origin": "console.localho
 """Names of the console: to one the stage is this machine's other name, to the other it has the same name."""
 UNKNOWN = "rrd-hostile.example"
 GROUPS = 12
+Recordings = dict[str, Callable[[], list[Any]]]
+"""What makes each recording, by name."""
 NAMES = itertools.count(1)
 MARKS = """(() => {
   const windows = [window];
@@ -143,12 +146,12 @@ def check_quiet(window: ConsoleWindow, host: str) -> None:
     assert [url for url in seen.navigations if not url.startswith((*own, "about:"))] == []
 
 
-def recordings(bad: Sequence[str]) -> dict[str, Callable[[], list[Any]]]:
+def recordings(bad: Sequence[str]) -> Recordings:
     """Return what makes each hostile recording, by name."""
     return {
-        **{name: (lambda name=name: recording_of_elements([name], bad)) for name in ELEMENTS},
-        **{name: (lambda name=name: recording_of_events(name, bad[0])) for name in VECTORS},
-        **{name: (lambda events=events: events) for name, events in odd_recordings(bad[0])},
+        **{name: partial(recording_of_elements, [name], bad) for name in ELEMENTS},
+        **{name: partial(recording_of_events, name, bad[0]) for name in VECTORS},
+        **{name: partial(list, events) for name, events in odd_recordings(bad[0])},
     }
 
 
@@ -162,7 +165,7 @@ def check_recordings(
     listener: Listener,
     log: Path,
     host: str,
-    made: dict[str, Callable[[], list[Any]]],
+    made: Recordings,
 ) -> None:
     with suspicious_window(driver, daemon, host, log) as window:
         for name, make in made.items():
@@ -207,9 +210,7 @@ def test_vectors_side_by_side_get_nowhere(
     names = list(ELEMENTS)
     bad = bad_origins(listener)
     parts = {f"part {at}": names[at : at + 45] for at in range(0, len(names), 45)}
-    made = {
-        part: (lambda chosen=chosen: recording_of_elements(chosen, bad)) for part, chosen in parts.items()
-    }
+    made: Recordings = {part: partial(recording_of_elements, chosen, bad) for part, chosen in parts.items()}
     check_recordings(driver, attacked, listener, tmp_path / "net.json", host, made)
 
 
