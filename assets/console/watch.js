@@ -209,7 +209,7 @@ function notesOf({ trouble, first }, { pieces, facts, standing, isGrowing }, que
     facts && begins - first > 1000 && words.beginsLater(duration(begins - first)),
     facts?.pagesCut > 0 && words.pagesCut(facts.pagesCut),
     query.has('intact') && words.onlyIntact,
-    words.trouble[trouble],
+    begins !== null && words.trouble[trouble],
   ].filter(Boolean);
 }
 
