@@ -109,7 +109,7 @@ export function watchingCommands({ shared, launch, tabs, waitMs }) {
     async intercept({ tab, pattern, status, body, headers, abort, times }) {
       const answer = (route) =>
         abort ? route.abort('connectionrefused') : route.fulfill({ status, body, headers, contentType: 'application/json' });
-      await tabs.get(tab).context.route(new RegExp(pattern), answer, { times });
+      await tabs.get(tab).context.route(new RegExp(pattern), answer, { times: times ?? undefined });
     },
     unintercept: ({ tab }) => tabs.get(tab).context.unrouteAll(),
 
