@@ -38,7 +38,9 @@ export class Api {
       throw new Problem(0, { code: 'unreachable', message: error.message });
     }
     if (response.ok) return response;
-    const { error } = await response.json().catch(() => ({}));
+    const { error = {} } = await response.json().catch(() => ({}));
+    // Whoever came by a link has no session to renew.
+    if (response.status === 401 && 'signature' in this.query) error.code = 'link_not_good';
     throw new Problem(response.status, error, Number(response.headers.get('Retry-After')) || 0);
   }
 

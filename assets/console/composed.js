@@ -3,87 +3,53 @@
 import { Problem, received, retrying } from './api.js';
 import { Pieces } from './pieces.js';
 
-const HELD_BYTES_MAX = 64 << 20;
+const HELD_LENGTH_MAX = 64 << 20;
 
-export class ComposedSource {
+export class ComposedSource extends Pieces {
   isLive = false;
-  activity = null;
-  problem = null;
-  onchange = () => {};
 
   /** 'loading', 'whole', 'cut' (more than is held at once: its beginning can be played), 'broken' (see `problem`). */
   standing = 'loading';
-
-  #pieces = new Pieces({ keeps: true });
-  #stop = new AbortController();
   #api;
   #params;
 
   /** `params`: what the recordings have in common, such as `{'meta[sessionId]': '…'}`. */
   constructor({ api, params }) {
+    super({ keeps: true });
     this.#api = api;
     this.#params = params;
   }
 
-  get pieces() {
-    return this.#pieces.all;
-  }
-
-  get first() {
-    return this.#pieces.first;
-  }
-
-  get last() {
-    return this.#pieces.last;
-  }
-
   /** Resolves once the first page can be shown, or there is none. Throws `Problem`. */
-  async load(signal) {
-    signal?.addEventListener('abort', () => this.close(), { once: true });
-    const options = { params: this.#params, accept: 'application/x-ndjson', signal: this.#stop.signal };
-    const response = await retrying(() => this.#api.response('/replay', options), { signal: this.#stop.signal });
-    const reading = this.#read(response.body.getReader());
-    while (this.pieces.length === 0 && this.standing === 'loading') await this.#pieces.changed(signal);
-    if (this.standing === 'broken' && this.pieces.length === 0) throw this.problem;
-    return void reading;
-  }
-
-  chunks(piece, _behind, signal) {
-    return this.#pieces.chunks(piece, signal);
-  }
-
-  close() {
-    this.#stop.abort();
+  async load() {
+    const asked = { params: this.#params, accept: 'application/x-ndjson', signal: this.signal };
+    const response = await retrying(() => this.#api.response('/replay', asked), { signal: this.signal });
+    this.#read(response.body.getReader());
+    while (this.pieces.length === 0 && this.standing === 'loading') await this.changed();
+    if (this.pieces.length === 0 && this.problem) throw this.problem;
   }
 
   async #read(reader) {
     const decoder = new TextDecoder();
     let rest = '';
     try {
-      for (;;) {
+      for (let isDone = false; !isDone && this.heldLength <= HELD_LENGTH_MAX; this.tell()) {
         const { done, value } = await received(reader.read());
-        const lines = decoder.decode(value, { stream: !done }).split('\n');
-        lines[0] = rest + lines[0];
+        isDone = done;
+        const lines = (done ? `${rest}\n` : decoder.decode(value, { stream: true })).split('\n');
+        if (!done) lines[0] = rest + lines[0];
         rest = lines.pop();
-        for (const line of lines) if (line) this.#pieces.take(line);
-        if (done) return this.#end('whole');
-        if (this.#pieces.heldBytes > HELD_BYTES_MAX) {
-          this.close();
-          return this.#end('cut');
-        }
-        this.onchange();
+        for (const line of lines) if (line) this.take(line);
+        if (done) this.standing = 'whole';
       }
+      if (this.standing === 'loading') this.standing = 'cut';
+      await reader.cancel();
     } catch (problem) {
-      if (this.#stop.signal.aborted) return;
+      if (this.signal.aborted) return;
       if (!(problem instanceof Problem)) throw problem;
-      this.problem = problem;
-      this.#end('broken');
+      Object.assign(this, { problem, standing: 'broken' });
     }
-  }
-
-  #end(standing) {
-    this.standing = standing;
-    this.#pieces.end();
-    this.onchange();
+    this.end();
+    this.tell();
   }
 }

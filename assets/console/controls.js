@@ -11,10 +11,11 @@ export const SPEEDS = [0.5, 1, 2, 4, 8];
 export function makeControls({ player, source, acts }) {
   const words = text.player;
   const button = (name, act, label = words[name]) =>
-    act && el('button', { type: 'button', class: 'plain', title: label, 'aria-label': label, onclick: act }, icon(name));
+    act &&
+    el('button', { type: 'button', class: 'plain', title: label, 'aria-label': label, onclick: act }, icon(name));
   const play = button('play', acts.toggle);
   const time = el('span', { class: 'time' });
-  const waiting = el('span', { class: 'waiting', role: 'status' });
+  const waiting = el('span', { class: 'waiting quiet', role: 'status' });
   const chapters = el('select', { 'aria-label': words.page, onchange: () => player.seek(Number(chapters.value)) });
   const speeds = SPEEDS.map((speed) => el('option', { value: speed }, words.times(speed)));
   const speed = el('select', { 'aria-label': words.speed, onchange: () => acts.setSpeed(Number(speed.value)) }, speeds);
@@ -31,12 +32,11 @@ export function makeControls({ player, source, acts }) {
     time,
     acts.goLive && live,
     waiting,
-    el('span', { class: 'space' }),
     chapters,
     !source.isLive && speed,
     !source.isLive && el('label', { title: words.skipHint }, skip, words.skip),
     button('link', acts.link),
-    button('keys', acts.help),
+    button('keys', acts.help, words.help),
     button('full', acts.full),
   );
   let listed = 0;
@@ -58,7 +58,9 @@ export function makeControls({ player, source, acts }) {
     if (pages.length !== listed) {
       listed = pages.length;
       chapters.replaceChildren(
-        ...pages.map((page) => el('option', { value: page.from }, `${clock(page.from - state.first)}  ${path(page.url)}`)),
+        ...pages.map((page) =>
+          el('option', { value: page.from }, `${clock(page.from - state.first)}  ${path(page.url)}`),
+        ),
       );
       chapters.hidden = listed < 2;
     }

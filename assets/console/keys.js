@@ -30,7 +30,8 @@ export function listenToKeys(acts) {
     const { key, target } = event;
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector('dialog[open]')) return;
     if (target.matches?.(TAKES_ALL) || (key === ' ' && target.matches?.(TAKES_PRESS))) return;
-    const act = does[event.shiftKey && key.startsWith('Arrow') ? `Shift ${key}` : key.length === 1 ? key.toLowerCase() : key];
+    const act =
+      does[event.shiftKey && key.startsWith('Arrow') ? `Shift ${key}` : key.length === 1 ? key.toLowerCase() : key];
     if (!act) return;
     event.preventDefault();
     act();
@@ -42,7 +43,11 @@ export function listenToKeys(acts) {
 /** Tells the keys. */
 export function openKeysHelp() {
   const rows = text.player.keys.map(([keys, meaning]) => [
-    el('dt', {}, keys.split(' ').map((key) => el('kbd', {}, key))),
+    el(
+      'dt',
+      {},
+      keys.split(' ').map((key) => el('kbd', {}, key)),
+    ),
     el('dd', {}, meaning),
   ]);
   openDialog({ title: text.player.keysTitle, body: el('dl', { class: 'keys' }, rows.flat()) });

@@ -10,7 +10,7 @@ export class Load {
   #sent = 0;
   #parts = [];
   #behind = {};
-  #onall = () => {};
+  #ontaken = () => {};
 
   constructor(source, index, number) {
     Object.assign(this, { source, index, number, piece: source.pieces[index] });
@@ -25,27 +25,28 @@ export class Load {
   }
 
   /** Hands the next chunk to the stage; resolves once the stage has taken it. */
-  async step(post) {
+  async step(stage) {
     const { value, done } = await this.chunks.next();
     const size = value?.buffer.byteLength ?? 0;
     if (size && !this.stop.signal.aborted) {
       this.#sent += size;
       if (value.cursor) this.#behind = { cursor: value.cursor };
-      const all = new Promise((resolve) => {
-        this.#onall = resolve;
+      const taken = new Promise((resolve) => {
+        this.#ontaken = resolve;
         this.stop.signal.addEventListener('abort', resolve);
       });
-      post({ type: 'feed', piece: this.number, buffer: value.buffer, isLast: value.isLast }, [value.buffer]);
-      await all;
+      const { buffer, isLast } = value;
+      stage.send({ type: 'feed', piece: this.number, buffer, isLast }, [buffer]);
+      await taken;
     }
     this.isComplete = done || value.isLast;
   }
 
   onfed(last, bytes) {
-    if (last !== null && last > this.to) this.to = last;
+    if (last > this.to) this.to = last;
     this.fed += bytes;
     this.#parts.push({ last: this.to, bytes });
-    if (this.fed >= this.#sent) this.#onall();
+    if (this.fed >= this.#sent) this.#ontaken();
   }
 
   /** How many bytes it holds of what comes after a time. */

@@ -2,134 +2,120 @@
 
 const META = 4;
 const SNAPSHOT = 2;
-const PART_CHARACTERS = 240_000;
-
-const encoder = new TextEncoder();
+const CHUNK_LENGTH = 240_000;
 
 /**
- * A piece begins at a Meta event and its full snapshot. The snapshot may arrive after younger events: a large event
- * goes its own way. It is put where it belongs, and the piece is known once it is there.
+ * What sources that stream have in common. A piece begins at a Meta event and its full snapshot. The snapshot may
+ * come after younger events, as large events go their own way; the piece is there once it has come.
  */
 export class Pieces {
-  all = [];
-  heldBytes = 0;
-  first = Infinity;
-  last = -Infinity;
-  #held = []; // of each piece: {lines, size, parts, isOver}
+  pieces = [];
+  last = 0;
+  heldLength = 0;
+  activity = null;
+  problem = null;
+  onchange = () => {};
   #next = null;
   #keeps;
   #patienceMs;
+  #stop = new AbortController();
   #wake = () => {};
-  #changed = new Promise((resolve) => (this.#wake = resolve));
+  #changed = null;
 
-  /** `keeps`: pieces can be read again. `patienceMs`: how long, by events' times, a Meta waits for its snapshot. */
+  /** `keeps`: pieces can be read again. `patienceMs`: how long, by events' times, a Meta event waits for its snapshot. */
   constructor({ keeps = false, patienceMs = Infinity } = {}) {
     this.#keeps = keeps;
     this.#patienceMs = patienceMs;
+    this.tell();
+  }
+
+  get first() {
+    return this.pieces[0]?.from ?? 0;
+  }
+
+  get signal() {
+    return this.#stop.signal;
+  }
+
+  close() {
+    this.#stop.abort();
   }
 
   /** Takes in one event as text. */
   take(line) {
     const { type, timestamp, data } = JSON.parse(line);
-    this.first = Math.min(this.first, timestamp);
-    this.last = Math.max(this.last, timestamp);
-    if (type === META && this.#next?.meta !== undefined) this.#giveUp();
-    // What comes before the first of all may tell of it, as custom events do.
-    if (type === META || type === SNAPSHOT || this.all.length === 0)
-      this.#next ??= { from: timestamp, to: timestamp, lines: [] };
-    const next = this.#next;
-    if (!next) return this.#add(this.#held.length - 1, line, timestamp);
-    next.to = Math.max(next.to, timestamp);
-    if (type === META) Object.assign(next, { from: timestamp, meta: next.lines.length, url: String(data?.href ?? '') });
-    if (type === SNAPSHOT) return this.#begin(next, line, timestamp);
-    next.lines.push(line);
-    if (timestamp > next.from + this.#patienceMs) this.#giveUp();
-  }
-
-  /** A Meta whose snapshot never came: its events are the running piece's. */
-  #giveUp() {
-    for (const line of this.#next.lines) this.#add(this.#held.length - 1, line, this.#next.to);
-    this.#next = null;
-  }
-
-  #begin({ from, to, meta = -1, url, lines }, snapshot, timestamp) {
-    this.#next = null;
-    this.end();
-    const before = this.all.at(-1);
-    const kind = !before || (url !== undefined && url !== before.url) ? 'page' : 'checkpoint';
-    const counts = { clicks: 0, inputs: 0, errors: 0, activeMs: 0, bytes: 0 };
-    this.all.push({ ...counts, from, to, url: url ?? before?.url ?? '', kind, snapshot: timestamp });
-    this.#held.push({ lines: [], size: 0, parts: [], isOver: false });
-    lines.splice(meta + 1, 0, snapshot);
-    for (const line of lines) this.#add(this.all.length - 1, line, to);
-    // Who falls behind by more than a piece goes on with a newer one.
-    if (!this.#keeps) for (const held of this.#held.slice(0, -2)) this.#forget(held);
-  }
-
-  #add(number, line, timestamp) {
-    if (number < 0) return; // Nothing can be shown before the first snapshot.
-    const held = this.#held[number];
-    const piece = this.all[number];
-    held.lines.push(line);
-    held.size += line.length;
-    piece.bytes += line.length;
-    piece.to = Math.max(piece.to, timestamp);
-    this.heldBytes += line.length;
-    if (held.size >= PART_CHARACTERS) this.#seal(held);
-    this.#tell();
-  }
-
-  #seal(held) {
-    const part = encoder.encode(`${held.lines.join('\n')}\n`);
-    this.heldBytes += part.byteLength - held.size;
-    held.parts.push(part);
-    Object.assign(held, { lines: [], size: 0 });
-  }
-
-  #forget(held, from = 0, to = held.parts.length) {
-    for (let at = from; at < to; at += 1) {
-      this.heldBytes -= held.parts[at]?.byteLength ?? 0;
-      held.parts[at] = null;
+    const current = this.pieces.at(-1);
+    const isLate = timestamp > this.#next?.from + this.#patienceMs;
+    if (isLate || (type === META && this.#next?.hasMeta)) {
+      // No snapshot came: these events are the running piece's, if there is one.
+      current?.lines.push(...this.#next.lines);
+      this.#next = null;
     }
+    // What comes before the first piece may tell of it, as custom events do.
+    if (type === META || type === SNAPSHOT || !current) {
+      this.#next ??= {
+        from: timestamp,
+        to: timestamp,
+        url: current?.url ?? '',
+        kind: 'checkpoint',
+        bytes: 0,
+        lines: [],
+      };
+    }
+    const piece = this.#next ?? current;
+    if (type === META) Object.assign(piece, { from: timestamp, url: String(data?.href ?? ''), hasMeta: true });
+    if (type === META) piece.snapshotAt = piece.lines.length + 1;
+    piece.lines.splice(type === SNAPSHOT && this.#next ? (piece.snapshotAt ?? 0) : piece.lines.length, 0, line);
+    piece.to = Math.max(piece.to, timestamp);
+    piece.bytes += line.length;
+    this.heldLength += line.length;
+    if (current) this.last = Math.max(this.last, timestamp);
+    if (type !== SNAPSHOT) return;
+    this.end();
+    this.last = Math.max(this.last, piece.to);
+    this.pieces.push(
+      Object.assign(piece, { snapshot: timestamp, kind: piece.url === current?.url ? 'checkpoint' : 'page' }),
+    );
+    this.#next = null;
   }
 
   /** Says that the newest piece gets no more events. */
   end() {
-    const held = this.#held.at(-1);
-    if (held?.lines.length > 0) this.#seal(held);
-    if (held) held.isOver = true;
-    this.#tell();
+    if (this.pieces.length > 0) this.pieces.at(-1).isOver = true;
   }
 
-  #tell() {
+  /** Says that something has come, or has been taken. */
+  tell() {
     this.#wake();
     this.#changed = new Promise((resolve) => (this.#wake = resolve));
+    this.onchange();
   }
 
-  /** Resolves when something has come, was taken, or `signal` says so. */
-  async changed(signal) {
-    signal?.throwIfAborted();
-    const stop = () => this.#tell();
-    signal?.addEventListener('abort', stop);
+  /** Resolves at the next `tell`; throws `AbortError` if `signal` is aborted. */
+  async changed(signal = this.signal) {
+    signal.throwIfAborted();
+    const stop = () => this.#wake();
+    signal.addEventListener('abort', stop);
     await this.#changed;
-    signal?.removeEventListener('abort', stop);
-    signal?.throwIfAborted();
+    signal.removeEventListener('abort', stop);
+    signal.throwIfAborted();
   }
 
   /** Yields a piece's events, `{buffer, isLast}`, and waits for those that are to come. */
-  async *chunks(piece, signal) {
-    const held = this.#held[this.all.indexOf(piece)];
-    for (let at = 0; ;) {
-      if (at === held.parts.length && held.lines.length > 0) this.#seal(held);
-      const isLast = held.isOver && at >= held.parts.length - 1;
-      if (at < held.parts.length || isLast) {
-        const part = held.parts[at] ?? new Uint8Array();
-        if (!this.#keeps) this.#forget(held, at, at + 1);
-        this.#tell();
-        at += 1;
-        yield { buffer: (this.#keeps ? part.slice() : part).buffer, isLast };
-        if (isLast) return;
-      } else await this.changed(signal);
+  async *chunks(piece, _behind, signal) {
+    for (let at = 0, isLast = false; !isLast;) {
+      const lines = [];
+      for (let length = 0; at < piece.lines.length && length < CHUNK_LENGTH; at += 1) {
+        length += lines[lines.push(piece.lines[at]) - 1].length;
+      }
+      if (!this.#keeps && lines.length > 0) {
+        for (const line of piece.lines.splice(0, at)) this.heldLength -= line.length;
+        at = 0;
+        this.tell();
+      }
+      isLast = Boolean(piece.isOver) && at === piece.lines.length;
+      if (lines.length === 0 && !isLast) await this.changed(signal);
+      else yield { buffer: new TextEncoder().encode(lines.map((line) => `${line}\n`).join('')).buffer, isLast };
     }
   }
 }

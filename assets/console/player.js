@@ -1,6 +1,8 @@
 // Plays a source on a stage: decides what is loaded, what is shown, when to wait and what to skip.
 
 import { Problem } from './api.js';
+import { idleStretches } from './idle.js';
+import { liveStep } from './live_edge.js';
 import { Load } from './load.js';
 
 const AHEAD_MS = 30_000;
@@ -9,22 +11,21 @@ const NEXT_MS = 10_000;
 const LOW_MS = 500;
 const ENOUGH_MS = 2_000;
 const PIECE_BYTES = 256 << 20;
-const IDLE_MS = 5_000;
-const LEAD_MS = 1_000;
 const ROWS = 5_000;
+
+const startOf = (piece) => piece?.snapshot ?? piece?.from ?? 0;
 
 /** Events: `change` (at most once a frame), `rows`, `skip` (detail: ms), `end`. All times are the source's. */
 export class Player extends EventTarget {
   #source;
   #stage;
-  #liveStep;
   #t = 0;
   #speed = 1;
-  #isPlaying = false;
+  #wants = { play: false, skip: false };
   #isReady = false; // The stage takes messages.
   #isPlaced = false; // The stage was told to show the present time.
   #isRunning = false; // Its clock goes.
-  #isHeld = false; // Live: nothing newer to show.
+  #isHeld = false; // Live: there is nothing newer to show.
   #told = { t: 0, at: 0 };
   #load = null; // The piece that is shown, or is to be shown.
   #next = null; // The one that comes then, or one that is only read.
@@ -33,63 +34,60 @@ export class Player extends EventTarget {
   #isClosed = false;
   #problem = null;
   #pieceBytes = PIECE_BYTES;
-  #skips = false;
   #stayed = null; // An idle stretch that the person went into.
   #unread = new Set(); // Pieces to read for their rows.
-  #rows = new Map(); // Of each piece, by its beginning.
-  #bytesRead = new Map();
+  #rows = [];
+  #read = new Map(); // How far each piece has been read, by its beginning.
+  #bytesRead = 0;
   #blocked = new Map();
   #trouble = '';
   #frame = 0;
 
-  /** `liveStep`: how a live source keeps up (live_edge.js). */
-  constructor({ source, stage, liveStep = null }) {
+  constructor({ source, stage }) {
     super();
     this.#source = source;
     this.#stage = stage;
-    this.#liveStep = liveStep;
     source.onchange = () => this.#grew();
   }
 
   get state() {
     const { first, last, isLive, pieces } = this.#source;
-    const isShown = this.#load?.isShown ?? false;
+    const isPlaying = this.#wants.play;
+    const piece = pieces[this.#pieceAt(this.#t)];
     return {
-      ...{ t: this.#t, first, last, isLive, isShown, isPlaying: this.#isPlaying, speed: this.#speed },
-      isWaiting: !isShown || !this.#isPlaced || (this.#isPlaying && !this.#isRunning && !isLive),
-      skipsIdle: this.#skips,
-      piece: pieces[this.#pieceAt(this.#t)],
+      ...{ t: this.#t, first, last, isLive, isPlaying, speed: this.#speed, skipsIdle: this.#wants.skip },
+      isWaiting: piece?.snapshot !== null && (!this.#isPlaced || (isPlaying && !this.#isRunning && !isLive)),
+      piece,
       idle: idleStretches(this.#source),
-      rows: [...this.#rows.values()].flatMap(({ rows }) => rows),
-      bytesRead: [...this.#bytesRead.values()].reduce((sum, bytes) => sum + bytes, 0),
-      ...{ blocked: this.#blocked, trouble: this.#trouble, problem: this.#problem },
+      ...{ rows: this.#rows, bytesRead: this.#bytesRead, blocked: this.#blocked },
+      ...{ trouble: this.#trouble, problem: this.#problem },
     };
   }
 
   /** Shows a time, or the nearest that can be shown. */
   start(t, { isPlaying = false } = {}) {
-    this.#isPlaying = isPlaying;
+    this.#wants.play = isPlaying;
     this.seek(t);
   }
 
   play() {
-    this.#isPlaying = true;
+    this.#wants.play = true;
     const { last, first, isLive } = this.#source;
     if (this.#t >= last && !isLive) this.#place(first);
     else this.#settle();
   }
 
   pause() {
-    this.#isPlaying = false;
+    this.#wants.play = false;
     this.#settle();
   }
 
   toggle() {
-    return this.#isPlaying ? this.pause() : this.play();
+    return this.#wants.play ? this.pause() : this.play();
   }
 
   seek(t) {
-    this.#stayed = idleStretches(this.#source).find(([from, to]) => from <= t && t < to) ?? null;
+    this.#stayed = idleStretches(this.#source).find(([from, to]) => from <= t && t < to);
     this.#place(t);
   }
 
@@ -99,13 +97,13 @@ export class Player extends EventTarget {
 
   setSpeed(speed) {
     this.#speed = speed;
-    if (this.#isReady) this.#stage.post({ type: 'speed', speed });
+    if (this.#isReady) this.#stage.send({ type: 'speed', speed });
     this.#tell();
     this.#settle();
   }
 
   setSkipIdle(skips) {
-    this.#skips = skips;
+    this.#wants.skip = skips;
     this.#stayed = null;
     this.#settle();
   }
@@ -131,74 +129,72 @@ export class Player extends EventTarget {
     this.#source.close();
   }
 
-  /** Takes a message of the stage. */
-  take(message) {
-    if (Object.hasOwn(this.#messages, message.type) && !this.#isClosed) this.#messages[message.type](message);
+  /** The stage has been made, or made anew: it holds nothing. */
+  begin() {
+    for (const load of [this.#load, this.#next]) load?.stop.abort();
+    this.#load = this.#next = null;
+    this.#isReady = true;
+    this.#isRunning = false;
+    this.#blocked.clear();
+    this.#trouble = '';
+    if (this.#problem?.code === 'hang') this.#problem = null;
+    this.#place(this.#t);
   }
 
-  #messages = {
-    // The stage has been made, or made anew: it holds nothing.
-    ready: () => {
-      for (const load of [this.#load, this.#next]) load?.stop.abort();
-      this.#load = this.#next = null;
-      this.#isReady = true;
-      this.#isRunning = false;
-      this.#blocked.clear();
-      this.#trouble = '';
-      if (this.#problem?.code === 'hang') this.#problem = null;
-      this.#place(this.#t);
-    },
-    fed: ({ piece, last, rows, bytes }) => {
-      const load = [this.#load, this.#next].find((one) => one?.number === piece);
-      if (!load) return;
-      load.onfed(last, bytes);
-      this.#keepRows(load, rows);
-      this.#settle();
-    },
-    shown: ({ piece }) => {
-      if (this.#load?.number !== piece) return;
-      this.#load.isShown = true;
-      this.#settle();
-    },
-    time: ({ t }) => this.#onTime(t),
-    blocked: ({ host, count }) => {
-      this.#blocked.set(host, count);
-      this.#changed();
-    },
-    trouble: ({ kind }) => {
-      this.#trouble = kind;
-      this.#changed();
-    },
-    hang: () => {
-      this.#isReady = this.#isPlaced = false;
-      this.#fail(new Problem(0, { code: 'hang' }));
-    },
-  };
+  hang(isHanging) {
+    if (isHanging) this.#fail(new Problem(0, { code: 'hang' }));
+    else if (this.#problem?.code === 'hang') this.retry();
+  }
+
+  /** Takes a message of the stage. */
+  take(message) {
+    if (this.#isClosed) return;
+    if (message.type === 'fed') this.#onFed(message);
+    else if (message.type === 'time') this.#onTime(message.t);
+    else if (message.type === 'shown' && message.piece === this.#load?.number) this.#load.isShown = true;
+    else if (message.type === 'blocked') this.#blocked.set(message.host, message.count);
+    else if (message.type === 'trouble') this.#trouble = message.kind;
+    this.#settle();
+  }
+
+  #onFed({ piece, last, rows, bytes }) {
+    const load = [this.#load, this.#next].find((one) => one?.number === piece);
+    if (!load) return;
+    const { from } = load.piece;
+    // A piece that is loaded again tells again what is known.
+    const known = this.#read.get(from) ?? -Infinity;
+    if (last > known) {
+      this.#read.set(from, last);
+      this.#bytesRead += bytes;
+      this.#rows = this.#rows.concat(rows.filter(({ t }) => t > known)).slice(-ROWS);
+      this.dispatchEvent(new Event('rows'));
+    }
+    load.onfed(last, bytes);
+  }
 
   #onTime(t) {
     // What was on its way when another time was asked for says nothing.
     const passed = this.#isRunning ? (performance.now() - this.#told.at) * this.#speed : 0;
     if (!this.#isPlaced || t < this.#told.t - 50 || t > this.#told.t + passed + 1000 * this.#speed) return;
-    this.#t = Math.min(t, this.#source.isLive ? t : this.#source.last);
-    if (!this.#isRunning) return this.#changed();
-    const idle = this.#idleAt(this.#t);
-    if (idle && idle[1] - this.#t > LEAD_MS) this.dispatchEvent(new CustomEvent('skip', { detail: idle[1] - this.#t }));
+    const { isLive, last } = this.#source;
+    this.#t = isLive ? t : Math.min(t, last);
+    if (!this.#isRunning || isLive) return;
+    const idle = this.#skippedAt(this.#t);
+    if (idle?.[1] - this.#t > ENOUGH_MS) this.dispatchEvent(new CustomEvent('skip', { detail: idle[1] - this.#t }));
     if (idle) this.#place(idle[1]);
-    else if (!this.#source.isLive && this.#pieceAt(this.#t) !== this.#load.index) this.#place(this.#t);
-    else this.#settle();
+    else if (this.#pieceAt(this.#t) !== this.#load.index) this.#place(this.#t);
   }
 
   // Goes to a time: to its piece, which is there or is opened.
   #place(t) {
-    const { pieces, last } = this.#source;
-    this.#t = Math.max(startOf(pieces[0]), Math.min(t, last));
+    const { pieces, last, isLive } = this.#source;
+    const index = isLive ? pieces.length - 1 : this.#pieceAt(t);
+    this.#t = isLive ? last : Math.max(startOf(pieces[index]), Math.min(t, last));
     this.#isPlaced = false;
-    if (!this.#isReady || !pieces.length) return this.#changed();
-    const index = this.#source.isLive ? pieces.length - 1 : this.#pieceAt(this.#t);
-    if (this.#load?.index !== index) {
+    if (this.#isReady && pieces.length && this.#load?.index !== index) {
       if (this.#next?.index !== index) this.#dropNext();
       // The one that is shown stays until the stage has drawn the other.
-      if (this.#load && !this.#load.isShown) this.#stage.post({ type: 'drop', piece: this.#load.number });
+      if (this.#load && !this.#load.isShown) this.#stage.send({ type: 'drop', piece: this.#load.number });
       this.#load?.stop.abort();
       this.#load = this.#next ?? this.#open(index);
       this.#next = null;
@@ -210,53 +206,56 @@ export class Player extends EventTarget {
   #settle() {
     const load = this.#load;
     const { isLive, last, pieces } = this.#source;
-    if (!load || !this.#isReady || this.#isClosed) return this.#changed();
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.dispatchEvent(new Event('change'));
+    });
+    if (!load || this.#isClosed) return;
     if (isLive && load.isComplete && load.index < pieces.length - 1) return this.#place(last);
     if (isLive) this.#keepUp(load);
     else this.#seeEnd(load);
     const has = (ms) => load.isComplete || load.to >= this.#t + ms || load.bytesBehind(this.#t) >= AHEAD_BYTES;
     const enough = (this.#isRunning && this.#isPlaced ? LOW_MS : ENOUGH_MS) * this.#speed;
     const canShow = load.piece.snapshot !== null && has(0);
-    const runs = canShow && this.#isPlaying && (isLive ? !this.#isHeld : has(enough));
+    const runs = canShow && this.#wants.play && (isLive ? !this.#isHeld : has(enough));
     if (canShow ? !this.#isPlaced || runs !== this.#isRunning : this.#isRunning) {
       const place = { t: this.#t, speed: this.#speed };
-      if (!canShow) this.#stage.post({ type: 'pause' });
-      else if (!load.isShown) this.#stage.post({ type: 'show', piece: load.number, isPlaying: runs, ...place });
-      else if (runs) this.#stage.post({ type: 'play', ...place });
-      else this.#stage.post({ type: 'pause', ...(this.#isPlaced ? {} : place) });
+      if (!canShow) this.#stage.send({ type: 'pause' });
+      else if (!load.isShown) this.#stage.send({ type: 'show', piece: load.number, isPlaying: runs, ...place });
+      else if (runs) this.#stage.send({ type: 'play', ...place });
+      else this.#stage.send({ type: 'pause', ...(this.#isPlaced ? {} : place) });
       this.#isPlaced = canShow;
       this.#isRunning = runs;
       this.#tell();
     }
-    this.#changed();
     this.#pump();
   }
 
   #keepUp(load) {
-    const step = this.#liveStep({ t: this.#t, newest: load.to, isPlaying: this.#isRunning });
-    if (step?.type === 'play') {
-      this.#t = Math.max(step.t, startOf(load.piece));
-      this.#isPlaced = false;
-    }
+    const { target } = this.#source;
+    const step = liveStep({ t: this.#t, newest: load.to, target, isPlaying: this.#isRunning });
     if (step) this.#isHeld = step.type === 'pause';
+    if (step?.type !== 'play') return;
+    this.#t = Math.max(step.t, startOf(load.piece));
+    this.#isPlaced = false;
   }
 
   #seeEnd(load) {
     const { last, pieces } = this.#source;
     if (this.#t > last - NEXT_MS * this.#speed) this.#source.refresh?.();
     const isOver = this.#t >= last && load.isComplete && load.index === pieces.length - 1;
-    if (!isOver || !this.#isPlaying || !this.#isPlaced) return;
-    this.#isPlaying = false;
+    if (!isOver || !this.#wants.play || !this.#isPlaced) return;
+    this.#wants.play = false;
     this.dispatchEvent(new Event('end'));
   }
 
   #grew() {
-    const { pieces } = this.#source;
+    const { pieces, refresh } = this.#source;
     const load = this.#load;
     if (!load) return this.#place(this.#t);
-    // A stored recording that goes on: behind what is loaded there is more, or earlier events have come late.
-    if (this.#source.refresh && pieces[load.index]?.snapshot !== load.piece.snapshot) return this.#messages.ready();
-    if (this.#source.refresh && load.isComplete && load.index >= pieces.length - 2) load.renew({ from: load.to + 0.001 });
+    // A stored recording that goes on: earlier events have come late, or there is more behind what is loaded.
+    if (refresh && pieces[load.index]?.snapshot !== load.piece.snapshot) return this.begin();
+    if (refresh && load.isComplete && load.index >= pieces.length - 2) load.renew({ from: load.to + 0.001 });
     this.#settle();
   }
 
@@ -266,95 +265,64 @@ export class Player extends EventTarget {
     this.#isPumping = true;
     for (let load = this.#wanted(); load; load = this.#wanted()) {
       try {
-        await load.step((message, buffers) => this.#stage.post(message, buffers));
+        await load.step(this.#stage);
       } catch (problem) {
-        if (!load.stop.signal.aborted) {
-          load.isBroken = true;
-          this.#fail(problem);
-        }
+        load.isBroken = true;
+        if (!load.stop.signal.aborted) this.#fail(problem);
       }
       this.#settle();
     }
     this.#isPumping = false;
   }
 
-  // Which piece is to be given its next chunk.
+  // The piece that is to get its next chunk.
   #wanted() {
     const load = this.#load;
-    if (!load || !this.#isReady || this.#isClosed || this.#problem) return null;
-    const visits = [...this.#visits(AHEAD_MS * this.#speed)];
-    const other = visits.find(({ index }) => index !== load.index);
-    const until = visits.findLast(({ index }) => index === load.index)?.to ?? this.#t;
-    if (!load.isComplete && load.to <= until && load.bytesBehind(this.#t) < AHEAD_BYTES) {
+    if (!load || this.#isClosed || this.#problem) return null;
+    const held = load.bytesBehind(this.#t);
+    if (!load.isComplete && load.to <= this.#t + AHEAD_MS * this.#speed && held < AHEAD_BYTES) {
       if (load.fed <= this.#pieceBytes) return load;
-      this.#fail(new Problem(0, { code: 'large_piece' }));
-      return null;
+      return this.#fail(new Problem(0, { code: 'large_piece' }));
     }
     if (!load.isShown && load.piece.snapshot !== null) return null;
-    const isNear = other && other.inMs <= NEXT_MS * this.#speed;
-    if (this.#next?.isComplete && !isNear) this.#dropNext();
     if (load.isComplete) this.#unread.delete(load.index);
-    const index = isNear ? other.index : this.#unread.values().next().value;
+    if (this.#next?.isComplete) this.#unread.delete(this.#next.index);
+    const following = this.#following(load);
+    const index = following ?? this.#unread.values().next().value;
     if (index === load.index) return load;
     if (this.#next?.index !== index) this.#dropNext();
     if (index === undefined) return null;
-    this.#next ??= this.#open(index);
-    if (this.#next.isComplete) return null;
-    if (!isNear) return this.#next;
-    return this.#next.to <= other.to && load.bytesBehind(this.#t) + this.#next.fed < AHEAD_BYTES ? this.#next : null;
+    const next = (this.#next ??= this.#open(index));
+    const isMore = next.to <= startOf(next.piece) + AHEAD_MS * this.#speed && held + next.fed < AHEAD_BYTES;
+    return !next.isComplete && (isMore || following === undefined) ? next : null;
   }
 
-  // What is played in the next `ms`, without what is skipped, piece by piece.
-  *#visits(ms) {
-    const { pieces, last } = this.#source;
-    const idle = this.#skips ? idleStretches(this.#source).filter((one) => one[0] !== this.#stayed?.[0]) : [];
-    for (let at = this.#t, spent = 0; spent < ms && at < last; ) {
-      const stretch = idle.find(([, to]) => to > at);
-      if (stretch && stretch[0] <= at) {
-        at = stretch[1];
-        continue;
-      }
-      const index = this.#pieceAt(at);
-      const end = pieces[index + 1] ? startOf(pieces[index + 1]) : Infinity;
-      const to = Math.min(end, stretch?.[0] ?? Infinity, at + ms - spent, last);
-      yield { index, to, inMs: spent };
-      spent += to - at;
-      at = to;
-    }
+  // The piece that is shown when the present one is over, if that is soon.
+  #following({ index }) {
+    const { pieces } = this.#source;
+    if (!pieces[index + 1]) return undefined;
+    const end = pieces[index + 1].from;
+    const [from, to] = this.#skippedAt(end) ?? [end, end];
+    return from - this.#t <= NEXT_MS * this.#speed ? this.#pieceAt(to) : undefined;
   }
 
   #open(index) {
     const load = new Load(this.#source, index, (this.#loads += 1));
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-    this.#stage.post({ type: 'open', piece: load.number, calm });
+    this.#stage.send({ type: 'open', piece: load.number, calm });
     return load;
   }
 
   #dropNext() {
     if (!this.#next) return;
-    this.#unread.delete(this.#next.isComplete ? this.#next.index : -1);
     this.#next.stop.abort();
-    this.#stage.post({ type: 'drop', piece: this.#next.number });
+    this.#stage.send({ type: 'drop', piece: this.#next.number });
     this.#next = null;
-  }
-
-  #keepRows({ piece, to, fed }, rows) {
-    const known = this.#rows.get(piece.from) ?? { rows: [], to: -Infinity };
-    // A piece that is loaded again tells again what is known.
-    known.rows.push(...rows.filter(({ t }) => t > known.to).slice(0, ROWS - known.rows.length));
-    known.to = Math.max(known.to, to);
-    this.#rows.set(piece.from, known);
-    this.#bytesRead.set(piece.from, Math.max(fed, this.#bytesRead.get(piece.from) ?? 0));
-    for (const [from, { rows: old }] of this.#rows) {
-      if (this.state.rows.length <= ROWS) break;
-      if (from !== piece.from) old.length = 0;
-    }
-    if (rows.length) this.dispatchEvent(new Event('rows'));
   }
 
   #fail(problem) {
     this.#problem = problem;
-    this.#changed();
+    return null;
   }
 
   #tell() {
@@ -362,40 +330,14 @@ export class Player extends EventTarget {
   }
 
   #pieceAt(t) {
-    return Math.max(0, this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t));
+    return Math.max(
+      0,
+      this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t),
+    );
   }
 
-  #idleAt(t) {
-    if (!this.#skips) return null;
-    const found = idleStretches(this.#source).find(([from, to]) => from <= t && t < to);
-    return found && found[0] !== this.#stayed?.[0] ? found : null;
+  #skippedAt(t) {
+    const idle = this.#wants.skip && idleStretches(this.#source).find(([from, to]) => from <= t && t < to);
+    return idle && idle !== this.#stayed ? idle : null;
   }
-
-  #changed() {
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.dispatchEvent(new Event('change'));
-    });
-  }
-}
-
-const startOf = (piece) => piece?.snapshot ?? piece?.from ?? 0;
-
-const stretches = new WeakMap();
-
-/** Times without any input, each up to a little before the next: [[from, to], …]. */
-export function idleStretches({ activity, last }) {
-  if (!activity) return [];
-  if (stretches.has(activity)) return stretches.get(activity);
-  const { from, slotMs, levels } = activity;
-  const found = [];
-  for (let slot = 0; slot < levels.length; slot += 1) {
-    if (levels[slot]) continue;
-    const start = slot;
-    while (slot < levels.length && !levels[slot]) slot += 1;
-    const end = Math.min(from + slot * slotMs, last);
-    if (end - (from + start * slotMs) >= IDLE_MS) found.push([from + start * slotMs, end - LEAD_MS]);
-  }
-  stretches.set(activity, found);
-  return found;
 }

@@ -7,7 +7,7 @@ const FIRST_BYTES = 1 << 20;
 const BYTES = 2 << 20;
 const REFRESH_MS = 10_000;
 
-export class Ranges {
+export class RangesSource {
   isLive = false;
   isGrowing = false;
   first = 0;
@@ -30,9 +30,12 @@ export class Ranges {
 
   async load(signal) {
     const params = { salvage: this.#salvage };
-    const { pages, activity, ...facts } = await retrying(() => this.#api.json(`${this.#path}/pages`, { params, signal }), {
-      signal,
-    });
+    const { pages, activity, ...facts } = await retrying(
+      () => this.#api.json(`${this.#path}/pages`, { params, signal }),
+      {
+        signal,
+      },
+    );
     this.facts = facts;
     this.isGrowing = facts.live;
     this.first = facts.first ?? 0;
@@ -63,7 +66,9 @@ export class Ranges {
     if (to !== null && from >= to) return;
     let maxBytes = cursor ? BYTES : FIRST_BYTES;
     do {
-      const page = await retrying(() => this.#page({ from, to, maxBytes, cursor, salvage: this.#salvage }, signal), { signal });
+      const page = await retrying(() => this.#page({ from, to, maxBytes, cursor, salvage: this.#salvage }, signal), {
+        signal,
+      });
       cursor = page.cursor;
       maxBytes = BYTES;
       yield { ...page, isLast: !cursor };

@@ -5,20 +5,14 @@ import { svg } from './dom.js';
 const WIDTH = 128;
 const HEIGHT = 24;
 
-/** The levels of a base64 text, a byte a slot. */
-export const levelsOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-
-/** Makes the picture. It says nothing to a screen reader: the active time beside it does. */
+/** Makes the picture of a base64 text, a byte a slot. A screen reader passes it over: the active time says as much. */
 export function spark(base64) {
-  const levels = levelsOf(base64);
-  const wide = WIDTH / Math.max(levels.length, 1);
+  const levels = [...atob(base64)].map((letter) => letter.charCodeAt(0));
+  const wide = WIDTH / levels.length;
   // Three events are much more than none, and two hundred hardly more than a hundred.
-  const bars = [...levels].map((level, place) => {
-    const high = level ? 2 + (Math.log2(level + 1) / 8) * (HEIGHT - 2) : 0;
-    return high && `M${(place * wide).toFixed(2)} ${HEIGHT}v${-high.toFixed(2)}h${Math.max(wide - 0.5, 0.5).toFixed(2)}V${HEIGHT}z`;
-  });
-  const path = svg('path', { d: bars.filter(Boolean).join('') });
-  const floor = svg('path', { class: 'floor', d: `M0 ${HEIGHT - 0.5}H${WIDTH}` });
+  const scale = HEIGHT / Math.log2(2 + Math.max(6, ...levels));
+  const high = (level) => (level ? Math.log2(level + 2) * scale : 1);
+  const bar = (level, place) => `M${place * wide} ${HEIGHT}v${-high(level)}h${wide * 0.8}V${HEIGHT}z`;
   const box = { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' };
-  return svg('svg', box, floor, path);
+  return svg('svg', box, svg('path', { d: levels.map(bar).join('') }));
 }

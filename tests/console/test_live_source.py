@@ -177,10 +177,10 @@ async def test_it_waits_for_a_snapshot_where_there_is_none(units: Units, tmp_pat
         await source.open("live", daemon.url, api.key, id=recording_id)
         await source.stands("waiting")
         assert await source.taken() == []
-        page = a_page(70_000, "late", 1)
+        page = a_page(80_000, "late", 1)
         # The snapshot went its own way, and comes last.
         await post(api, recording_id, [page[0], page[2], page[1]])
-        await source.has([(0, 70_000), (0, 70_001), (0, 70_100)])
+        await source.has([(0, 80_000), (0, 80_001), (0, 80_100)])
         await asyncio.to_thread(units.do, "close")
 
 
@@ -203,7 +203,8 @@ async def test_it_hears_that_the_visit_is_over_and_that_nobody_is_there(units: U
 async def test_an_erased_recording_and_a_lost_key_end_it_for_good(
     units: Units, tmp_path: Path, how: str
 ) -> None:
-    async with running(tmp_path / "data") as daemon, visiting(daemon) as api:
+    async with quick(tmp_path / "data", ping_s=0.1) as api:
+        daemon = api.daemon
         recording_id, key = new_id(), daemon.key("read")
         await post(api, recording_id, a_page(0, "one"))
         source = Source(units)

@@ -129,28 +129,29 @@ def test_no_event_behind_the_first_snapshot_is_lost_or_told_twice(
     told = [each["data"]["n"] for piece in found["events"] for each in piece]
     assert len(told) == len(set(told))
     for piece, each in zip(found["pieces"], found["events"], strict=True):
-        if each:  # Of older pieces nothing is kept where they are read once.
-            # Each can be shown by itself: its snapshot is there, before any change.
-            kinds = [one["type"] for one in each]
-            assert FULL in kinds
-            assert piece["snapshot"] == each[kinds.index(FULL)]["timestamp"]
-    if keeps and found["pieces"]:
+        # Each can be shown by itself.
+        kinds = [one["type"] for one in each]
+        assert piece["snapshot"] == each[kinds.index(FULL)]["timestamp"]
+    if found["pieces"]:
         start = next(n for n, (kind, _, _) in enumerate(rows) if kind == FULL)
         waiting = [n for n, (kind, _, _) in enumerate(rows) if kind == META][-1:]
         expected = {n for n in range(start, len(rows)) if not waiting or n < waiting[0] or waiting[0] < start}
         assert expected <= set(told)
-    if not keeps:
-        assert found["heldBytes"] == 0
+    assert all(piece["to"] >= piece["snapshot"] for piece in found["pieces"])
 
 
 def test_the_clock_stays_behind_the_visitor_and_never_ahead(units: Units) -> None:
-    def step(t: float, newest: float, *, playing: bool) -> Any:
-        return units.do("step", state={"t": t, "newest": newest, "isPlaying": playing})
+    def step(t: float, newest: float, target: float, *, playing: bool) -> Any:
+        state = {"t": t, "newest": newest, "target": target, "isPlaying": playing}
+        return units.do("step", state=state)
 
-    assert step(0, 1000, playing=True) is None
-    assert step(0, 1501, playing=True) == {"type": "play", "t": 701}
-    assert step(0, 60_000, playing=False) == {"type": "play", "t": 59_200}
-    assert step(1000, 1000, playing=True) == {"type": "pause", "t": 1000}
-    assert step(1200, 1000, playing=True) == {"type": "pause", "t": 1000}
-    assert step(1000, 1000, playing=False) is None
-    assert step(1000, 1300, playing=False) == {"type": "play", "t": 1000}
+    # On its way, or a little late: it goes on evenly. Later than that, it jumps.
+    assert step(0, 2000, 0, playing=True) is None
+    assert step(0, 2000, 400, playing=True) is None
+    assert step(0, 2000, 501, playing=True) == {"type": "play", "t": 501}
+    # Nothing newer is there: it stands, and goes on with what comes, late or not.
+    assert step(2000, 2000, 1900, playing=True) == {"type": "pause", "t": 2000}
+    assert step(2000, 2000, 9000, playing=False) is None
+    assert step(2000, 2100, 1900, playing=False) == {"type": "play", "t": 2000}
+    assert step(2000, 60_000, 59_000, playing=False) == {"type": "play", "t": 59_000}
+    assert step(2000, 60_000, 99_000, playing=False) == {"type": "play", "t": 60_000}
