@@ -329,7 +329,10 @@ export class Player extends EventTarget {
   }
 
   #pieceAt(t) {
-    return Math.max(0, this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t));
+    return Math.max(
+      0,
+      this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t),
+    );
   }
 
   #skippedAt(t) {

@@ -179,7 +179,11 @@ function actsOf({ player, source, api, id, tenant, view, stand }) {
 }
 
 function actionsOf({ player, api, id, tenant, session }) {
-  const moments = () => ({ t: player.state.t - player.state.first, first: player.state.first, last: player.state.last });
+  const moments = () => ({
+    t: player.state.t - player.state.first,
+    first: player.state.first,
+    last: player.state.last,
+  });
   const onerased = () => (forget(id), go(href('list')));
   const acts = {
     share: async () => (await import('./share.js')).openShare({ api, tenant, id, ...moments() }),

@@ -43,7 +43,9 @@ def test_what_happens_is_seen_while_it_happens(console: ConsoleDaemon, open_wind
         console.post([a_text(f"step {number}")], recording_id=recording_id)
         window.wait_for_replay(f"step {number}")
     # The visitor goes to another page.
-    console.post(console_page("another", start=now_ms(), url="https://shop.example/b"), recording_id=recording_id)
+    console.post(
+        console_page("another", start=now_ms(), url="https://shop.example/b"), recording_id=recording_id
+    )
     window.wait_for_replay("another")
     window.screenshot("live")
     window.check()
