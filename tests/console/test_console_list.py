@@ -1,9 +1,10 @@
-"""The list in a browser: what it shows in each state, filters and the address, rows while recordings arrive."""
+"""The list in a browser: what it shows in each state, filters and the address, rows while others arrive."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from typing import Any
 
 import pytest
 
@@ -222,7 +223,8 @@ def test_two_tenants_are_told_apart(own_console: OwnConsole, open_window: OpenWi
 def test_on_a_small_screen_only_the_table_scrolls_sideways(
     console: ConsoleDaemon, open_window: OpenWindow, filled: dict[str, str]
 ) -> None:
-    for number, options in enumerate([{"viewport": NARROW}, {"zoom": 4}, {"colorScheme": "dark"}]):
+    kinds: list[dict[str, Any]] = [{"viewport": NARROW}, {"zoom": 4}, {"colorScheme": "dark"}]
+    for number, options in enumerate(kinds):
         window = open_window(console, **options)
         window.goto("#/list?cols=userId&cols=run&minActive=1")
         window.click("css=summary") if number < 2 else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,8 +18,8 @@ pytestmark = pytest.mark.client
 
 
 @pytest.fixture
-def empty(own_console: OwnConsole) -> Iterator[ConsoleDaemon]:
-    yield own_console()
+def empty(own_console: OwnConsole) -> ConsoleDaemon:
+    return own_console()
 
 
 def one_time_route(daemon: ConsoleDaemon) -> str:
@@ -127,7 +126,7 @@ def test_the_first_recording_of_a_site_turns_the_check_green_and_opens(
     assert found[1] == empty.url
     assert options.pop("publicApiKey").startswith("public_key_rr_")
     assert options == {"checkoutEveryNms": 300_000, "inlineImages": True}
-    page = f'<!doctype html><html><head><link rel="icon" href="data:,">{pasted}</head><body>hello there</body></html>'
+    page = f'<!doctype html><link rel="icon" href="data:,">{pasted}<body>hello there</body>'
     driver.do("serve", path="/pasted.html", type="text/html", body=page)
     tab.visit("pasted.html")
     window.wait_for_text("It works")
