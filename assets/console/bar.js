@@ -65,22 +65,25 @@ export function path(url) {
 // In one path each: the input over time, idle stretches, pages, pages with errors.
 function shapes({ activity, pieces, first, last }, idle) {
   const x = (t) => Math.round(((t - first) / Math.max(last - first, 1)) * WIDTH * 10) / 10;
-  const shape = (name, d) => svg('path', { class: name, d, 'vector-effect': 'non-scaling-stroke' });
   const across = (spans, y) => spans.map(([from, to]) => `M${x(from)} ${y}H${x(to)}`).join('');
   const { from = 0, slotMs = 1, levels = [] } = activity ?? {};
-  const height = (level) => HEIGHT - 2 - (Math.log2(1 + level) / 8) * (HEIGHT - 8);
-  const heat = Array.from(levels, (level, slot) => `H${x(from + slot * slotMs)}V${height(level).toFixed(1)}`);
-  const pages = pieces.filter(({ kind }) => kind === 'page');
+  const most = Math.log2(2 + Math.max(0, ...levels));
+  const top = (level) => (HEIGHT - (Math.log2(1 + level) / most) * (HEIGHT - 4)).toFixed(1);
+  const heat = Array.from(levels, (level, slot) => `H${x(from + slot * slotMs)}V${top(level)}`).join('');
+  const pages = pieces.filter(({ kind }) => kind === 'page').map((page) => `M${x(page.from)} 0V${HEIGHT}`);
+  const errors = pieces.filter((piece) => piece.errors > 0).map((piece) => [piece.from, piece.to]);
+  const line = (d, color, width, more) =>
+    svg('path', {
+      d,
+      stroke: `var(--${color})`,
+      'stroke-width': width,
+      'vector-effect': 'non-scaling-stroke',
+      ...more,
+    });
   return [
-    shape('heat', levels.length ? `M0 ${HEIGHT}${heat.join('')}H${WIDTH}V${HEIGHT}Z` : ''),
-    shape('idle', across(idle, HEIGHT / 2)),
-    shape('pages', pages.map((page) => `M${x(page.from)} 0V${HEIGHT}`).join('')),
-    shape(
-      'errors',
-      across(
-        pieces.filter(({ errors }) => errors > 0).map((piece) => [piece.from, piece.to]),
-        2,
-      ),
-    ),
+    svg('path', { d: heat && `M0 ${HEIGHT}${heat}H${WIDTH}V${HEIGHT}Z`, fill: 'var(--accent)', opacity: 0.5 }),
+    line(across(idle, HEIGHT / 2), 'edge', 8, { 'stroke-dasharray': '1 4' }),
+    line(pages.join(''), 'ink', 1.5),
+    line(across(errors, 2), 'bad', 4),
   ];
 }

@@ -15,7 +15,7 @@ export function makeControls({ player, source, acts }) {
     el('button', { type: 'button', class: 'plain', title: label, 'aria-label': label, onclick: act }, icon(name));
   const play = button('play', acts.toggle);
   const time = el('span', { class: 'time' });
-  const waiting = el('span', { class: 'waiting', role: 'status' });
+  const waiting = el('span', { class: 'waiting quiet', role: 'status' });
   const chapters = el('select', { 'aria-label': words.page, onchange: () => player.seek(Number(chapters.value)) });
   const speeds = SPEEDS.map((speed) => el('option', { value: speed }, words.times(speed)));
   const speed = el('select', { 'aria-label': words.speed, onchange: () => acts.setSpeed(Number(speed.value)) }, speeds);
@@ -32,7 +32,6 @@ export function makeControls({ player, source, acts }) {
     time,
     acts.goLive && live,
     waiting,
-    el('span', { class: 'space' }),
     chapters,
     !source.isLive && speed,
     !source.isLive && el('label', { title: words.skipHint }, skip, words.skip),

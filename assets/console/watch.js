@@ -10,9 +10,9 @@ import { listenToKeys, openKeysHelp } from './keys.js';
 import { forget, neighbours } from './list.js';
 import { LiveSource } from './live.js';
 import { notice, problemView } from './notice.js';
+import { makePanel } from './panel.js';
 import { Player } from './player.js';
 import { RangesSource } from './ranges.js';
-import { makePanel } from './panel.js';
 import { current, go, href, replaceQuery } from './route.js';
 import { StageLink } from './stage_link.js';
 import { text } from './text.js';
@@ -87,14 +87,12 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
     el('h1', {}, source.first ? moment(source.first) : text.titles[view]),
     id ? actionsOf({ player, source, api, id, tenant, session }) : '',
     details ? el('details', {}, el('summary', {}, words.details), details.node) : '',
-    panel?.node ?? '',
+    panel.node,
   );
   const stopKeys = listenToKeys(acts);
   const trusted = new Set();
-  const trust = (host) => {
-    trusted.add(host);
-    stage.reload({ assets: [...trusted] });
-  };
+  // A live source gives each event once, so it begins anew with all else.
+  const reload = () => (source.isLive ? location.reload() : stage.reload({ assets: [...trusted] }));
 
   let told = '';
   function draw() {
@@ -107,11 +105,16 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
     if (now === told) return;
     told = now;
     const hosts = [...state.blocked].map(([host, count]) =>
-      el('p', {}, words.blocked(count, host), mayAsk && button(words.loadThem, () => trust(host))),
+      el(
+        'p',
+        {},
+        words.blocked(count, host),
+        mayAsk && !source.isLive && button(words.loadThem, () => reload(trusted.add(host))),
+      ),
     );
     notes.replaceChildren(...sentences.map((sentence) => el('p', {}, sentence)), ...hosts);
     cover.hidden = !problem;
-    cover.replaceChildren(problem ? coverOf(problem, { player, stage, route }) : '');
+    cover.replaceChildren(problem ? coverOf(problem, { player, reload, route }) : '');
     // What is erased is not to be seen any longer.
     room.classList.toggle('is-gone', [404, 410].includes(problem?.status) || source.standing === 'erased');
   }
@@ -124,13 +127,14 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   player.start(source.first + Number(query.get('t')), { isPlaying });
   stage.onmessage = (message) => player.take(message);
   stage.onhang = (isHanging) => player.hang(isHanging);
-  // A live source gives each event once.
-  const again = () => dispatchEvent(new HashChangeEvent('hashchange'));
-  stage.onready = () => (stage.onready = source.isLive ? again : player.begin.bind(player)) && player.begin();
-  if (stage.isReady) stage.onready();
+  stage.onready = () => player.begin();
+  if (stage.isReady) player.begin();
 
   return {
-    update: ({ query: changed }) => changed.has('t') && player.seek(source.first + Number(changed.get('t'))),
+    update({ query: changed }) {
+      if (changed.has('intact') !== query.has('intact')) location.reload();
+      else if (changed.has('t')) player.seek(source.first + Number(changed.get('t')));
+    },
     close() {
       stopKeys();
       for (const part of [panel, details, player, stage]) part?.close();
@@ -189,7 +193,7 @@ function actionsOf({ player, api, id, tenant, session }) {
     share: async () => (await import('./share.js')).openShare({ api, tenant, id, ...moments() }),
     download: async () => (await import('./downloads.js')).openDownloads({ api, id, ...moments() }),
     erase: async () =>
-      (await import('./erase.js')).openErase({ session, tenant, id, onerased, onbegin: () => player.close() }),
+      (await import('./erase.js')).openErase({ session, tenant, id, onerased, ongone: () => player.close() }),
   };
   const names = tenant ? ['share', 'download', 'erase'] : ['download'];
   return el('div', { class: 'actions' }, ...names.map((name) => button(words[name], acts[name], {}, icon(name))));
@@ -205,19 +209,19 @@ function notesOf({ trouble, first }, { pieces, facts, standing, isGrowing }, que
     facts && begins - first > 1000 && words.beginsLater(duration(begins - first)),
     facts?.pagesCut > 0 && words.pagesCut(facts.pagesCut),
     query.has('intact') && words.onlyIntact,
-    words.trouble[trouble],
+    begins !== null && words.trouble[trouble],
   ].filter(Boolean);
 }
 
 // In place of the replay: what happened, and the ways on.
-function coverOf(problem, { player, stage, route }) {
+function coverOf(problem, { player, reload, route }) {
   const signIn = () => {
     sessionStorage.setItem('rrd-wanted', location.hash);
     go(href('sign-in'));
   };
   const ways = {
     large_piece: () => button(words.goOn, () => player.retry()),
-    hang: () => button(words.dropFrame, () => stage.reload()),
+    hang: () => button(words.dropFrame, reload),
     recording_damaged: () => intactLink(route),
     401: () => route.view !== 'shared' && button(words.signIn, signIn),
     404: () => null,

@@ -303,9 +303,13 @@ def opened_window(
     flags: list[str] | None = None,
     zoom: float = 1.0,
     permissions: Iterable[str] = (),
+    has_profile: bool = False,
     **context: Any,
 ) -> Iterator[ConsoleWindow]:
-    """A window while it is open, signed in with ``key`` ("": the daemon's own; None: not signed in)."""
+    """A window while it is open, signed in with ``key`` ("": the daemon's own; None: not signed in).
+
+    With ``has_profile`` its browser is its own, and no private one: it preconnects.
+    """
     viewport = context.pop("viewport", WIDE)
     # What zoom does to a page: fewer CSS pixels, each larger.
     size = {side: round(length / zoom) for side, length in viewport.items()}
@@ -322,6 +326,7 @@ def opened_window(
         place = {"domain": "127.0.0.1", "path": "/console/", "httpOnly": True, "sameSite": "Strict"}
         cookies.append({"name": COOKIE, "value": value, **place})
     fields = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
+    fields["hasProfile"] = has_profile
     driver.do("openWindow", tab=name, **fields)
     try:
         yield ConsoleWindow(driver, name, daemon)

@@ -31,8 +31,8 @@ function watch(context) {
   return seen;
 }
 
-/** The commands. `launch(flags)` starts a browser of its own, `shared` is the one of all, `tabs` has what is open. */
-export function watchingCommands({ shared, launch, tabs, waitMs }) {
+/** The commands. `launch(flags)` starts a browser of its own, `launchProfile` one with a profile, `shared` is the one of all, `tabs` has what is open. */
+export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }) {
   const stageOf = async (page) => {
     const frame = page.frames().find((one) => new URL(one.url(), 'http://none').pathname === STAGE);
     if (!frame) throw new Error('there is no stage in this page');
@@ -55,10 +55,11 @@ export function watchingCommands({ shared, launch, tabs, waitMs }) {
   };
 
   return {
-    // `context` are options of playwright's newContext; with `flags` the window has a browser of its own, started so.
-    async openWindow({ tab, context: options, cookies, flags, permissions }) {
-      const host = flags ? await launch(flags) : null;
-      const context = await (host ?? shared).newContext(options);
+    // `context` are options of playwright's newContext; with `flags` the window has a browser of its own, started so, and
+    // with `hasProfile` that keeps a profile on the disk, as people's do: others keep no promise to preconnect.
+    async openWindow({ tab, context: options, cookies, flags, permissions, hasProfile }) {
+      const host = flags && !hasProfile ? await launch(flags) : null;
+      const context = hasProfile ? await launchProfile(flags ?? [], options) : await (host ?? shared).newContext(options);
       context.setDefaultTimeout(waitMs);
       if (permissions?.length) await context.grantPermissions(permissions);
       if (cookies?.length) await context.addCookies(cookies);
