@@ -11,7 +11,7 @@ const [WIDTH, HEIGHT] = [128, 24];
 /** The columns: how a cell is filled. */
 const CELLS = {
   began: (item, tenant) => [
-    el('a', { class: 'cover', href: addressOf(item, tenant), title: moment(item.timestamp) }, ago(item.timestamp)),
+    el('a', { class: 'whole-row', href: addressOf(item, tenant), title: moment(item.timestamp) }, ago(item.timestamp)),
     item.live && el('span', { class: 'badge is-live' }, el('i', { class: 'dot' }), words.live),
   ],
   who: (item) => whoIs(item) ?? '–',
