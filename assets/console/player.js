@@ -53,10 +53,11 @@ export class Player extends EventTarget {
   get state() {
     const { first, last, isLive, pieces } = this.#source;
     const isPlaying = this.#wants.play;
+    const piece = pieces[this.#pieceAt(this.#t)];
     return {
       ...{ t: this.#t, first, last, isLive, isPlaying, speed: this.#speed, skipsIdle: this.#wants.skip },
-      isWaiting: !this.#load?.isShown || !this.#isPlaced || (isPlaying && !this.#isRunning && !isLive),
-      piece: pieces[this.#pieceAt(this.#t)],
+      isWaiting: piece?.snapshot !== null && (!this.#isPlaced || (isPlaying && !this.#isRunning && !isLive)),
+      piece,
       idle: idleStretches(this.#source),
       ...{ rows: this.#rows, bytesRead: this.#bytesRead, blocked: this.#blocked },
       ...{ trouble: this.#trouble, problem: this.#problem },
@@ -187,9 +188,9 @@ export class Player extends EventTarget {
   // Goes to a time: to its piece, which is there or is opened.
   #place(t) {
     const { pieces, last, isLive } = this.#source;
-    this.#t = isLive ? last : Math.max(startOf(pieces[0]), Math.min(t, last));
+    const index = isLive ? pieces.length - 1 : this.#pieceAt(t);
+    this.#t = isLive ? last : Math.max(startOf(pieces[index]), Math.min(t, last));
     this.#isPlaced = false;
-    const index = isLive ? pieces.length - 1 : this.#pieceAt(this.#t);
     if (this.#isReady && pieces.length && this.#load?.index !== index) {
       if (this.#next?.index !== index) this.#dropNext();
       // The one that is shown stays until the stage has drawn the other.
@@ -300,7 +301,7 @@ export class Player extends EventTarget {
   #following({ index }) {
     const { pieces } = this.#source;
     if (!pieces[index + 1]) return undefined;
-    const end = startOf(pieces[index + 1]);
+    const end = pieces[index + 1].from;
     const [from, to] = this.#skippedAt(end) ?? [end, end];
     return from - this.#t <= NEXT_MS * this.#speed ? this.#pieceAt(to) : undefined;
   }

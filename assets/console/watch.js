@@ -13,7 +13,6 @@ import { notice, problemView } from './notice.js';
 import { makePanel } from './panel.js';
 import { Player } from './player.js';
 import { RangesSource } from './ranges.js';
-import { makePanel } from './panel.js';
 import { current, go, href, replaceQuery } from './route.js';
 import { StageLink } from './stage_link.js';
 import { text } from './text.js';
@@ -210,7 +209,7 @@ function notesOf({ trouble, first }, { pieces, facts, standing, isGrowing }, que
     facts && begins - first > 1000 && words.beginsLater(duration(begins - first)),
     facts?.pagesCut > 0 && words.pagesCut(facts.pagesCut),
     query.has('intact') && words.onlyIntact,
-    words.trouble[trouble],
+    begins !== null && words.trouble[trouble],
   ].filter(Boolean);
 }
 

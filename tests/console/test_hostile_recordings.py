@@ -37,7 +37,13 @@ PLACEMENTS = {"another origin": "127.0.0.1", "the same origin": "console.localho
 UNKNOWN = "rrd-hostile.example"
 GROUPS = 12
 NAMES = itertools.count(1)
-MARKS = "[window, parent, top].some((one) => one.pwned !== undefined)"
+MARKS = """(() => {
+  const windows = [window];
+  for (const one of windows)
+    for (const frame of one.document.querySelectorAll('iframe'))
+      if (frame.contentDocument) windows.push(frame.contentWindow);
+  return windows.some((one) => one.pwned !== undefined);
+})()"""
 CLICK_ALL = """(() => {
   const roots = [document];
   for (const root of roots) {
@@ -105,9 +111,11 @@ def suspicious_window(driver: Driver, daemon: Attacked, host: str, log: Path) ->
 
 def watch(window: ConsoleWindow, host: str, recording_id: str) -> None:
     """Watch a recording from its beginning to its end, go back and forth, and click on all there is."""
-    window.do("visit", url=f"http://{host}:{window.daemon.port}/console/#/watch/{TENANT}/{recording_id}")
-    # It plays by itself.
+    window.do("visit", url=f"http://{host}:{window.daemon.port}/console/#/watch/{TENANT}/{recording_id}?t=0")
+    window.wait_for_replay("still here")
+    window.press("Space")
     window.wait_for_replay(END)
+    window.wait("document.querySelector('.controls [aria-label^=Play]')")
     window.press("j")
     window.wait_for_replay("still here")
     window.evaluate(CLICK_ALL, where="replay")
@@ -181,10 +189,11 @@ def bad_origins(listener: Listener) -> list[str]:
 
 
 @pytest.mark.parametrize("host", PLACEMENTS.values(), ids=PLACEMENTS)
-def test_all_vectors_in_one_recording_get_nowhere(
+def test_vectors_side_by_side_get_nowhere(
     driver: Driver, attacked: Attacked, listener: Listener, tmp_path: Path, host: str
 ) -> None:
-    made = [recording_of_elements(list(ELEMENTS), bad_origins(listener))]
+    names = list(ELEMENTS)
+    made = (recording_of_elements(names[at : at + 45], bad_origins(listener)) for at in range(0, len(names), 45))
     check_recordings(driver, attacked, listener, tmp_path / "net.json", host, made)
 
 

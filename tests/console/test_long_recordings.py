@@ -30,7 +30,13 @@ def long_recording(pages: int, page_bytes: int, *, page_ms: int = PAGE_MS) -> It
         href = f"https://shop.example/long/{page}"
         yield dump({"type": 4, "timestamp": start, "data": {"href": href, "width": 800, "height": 600}})
         node = document(paragraph(f"page {page} begins"))
-        yield dump({"type": 2, "timestamp": start + 20, "data": {"node": node, "initialOffset": {"left": 0, "top": 0}}})
+        yield dump(
+            {
+                "type": 2,
+                "timestamp": start + 20,
+                "data": {"node": node, "initialOffset": {"left": 0, "top": 0}},
+            }
+        )
         count = page_bytes // EVENT_BYTES
         for number in range(count):
             filler = " ".join(chance.choices(words, k=(EVENT_BYTES - 150) // 13))
@@ -93,5 +99,5 @@ def test_500_mb_over_many_pages(own_console: OwnConsole, open_window: OpenWindow
         heaps.append(window.heap())
     window.wait("document.querySelector('.controls [aria-label^=Play]')", deadline_s=120)
     assert max(sum(heap.values()) for heap in heaps) <= HEAP_MAX, heaps
-    print("HEAPS", [round(sum(h.values())/1e6) for h in heaps], len(asked(window)))
+    print("HEAPS", [round(sum(h.values()) / 1e6) for h in heaps], len(asked(window)))
     window.check()
