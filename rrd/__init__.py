@@ -21,7 +21,8 @@ packages of line 3 never import each other (``tests/test_layers.py`` holds it):
    async) · ``access`` (keys and signatures) · ``objects`` (object stores) · ``tombstones`` (what was erased)
 4. ``shelf`` (where a stored recording lies: in which segments and objects, and these in which places) ·
    ``summary`` (what happened in a run of events, pure) · ``assets`` (what runs in browsers)
-5. ``recordings`` (open for writing: de-duplication, group commit, sealing) · ``shares`` (who gets how much)
+5. ``recordings`` (open for writing: de-duplication, group commit, sealing) · ``shares`` (who gets how much) ·
+   ``console`` (who may use the console, and what its pages may do)
 6. ``playback`` (reading in order) · ``inventory`` (what there is, held against the index) · ``rollup``
    (segments → objects) · ``lifecycle`` (disk guard, retention, erasure) · ``care`` (verify, doctor,
    refusals) · ``readonly`` (data that can't be written to)

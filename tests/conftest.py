@@ -17,6 +17,9 @@ from hypothesis import HealthCheck, settings
 from tests import blocking
 from tests.thoroughness import IS_THOROUGH, examples, is_usual
 
+# So that a failed assert there shows what was compared.
+pytest.register_assert_rewrite("tests.console.lab", "tests.console.reading")
+
 # A busy machine is slow now and then; that says nothing about the code.
 settings.register_profile(
     "rrd",

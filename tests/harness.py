@@ -144,6 +144,7 @@ async def running(
     *,
     before_recovery: Callable[[LocalDaemon], Any] | None = None,
     bounds: Bounds | None = None,
+    seams: assembly.Seams | None = None,
     **settings: Any,
 ) -> AsyncIterator[LocalDaemon]:
     """Serve ``data_dir`` on a free port until the block ends; then stop as SIGTERM would have it.
@@ -158,7 +159,7 @@ async def running(
         async with contextlib.AsyncExitStack() as stack:
             with as_daemon():
                 store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
-                parts = await assembly.make_parts(config, store, stack)
+                parts = await assembly.make_parts(config, store, stack, seams)
                 services = parts.services
                 services.bounds = bounds or services.bounds
                 port = await daemon.listen(config, services, stack)

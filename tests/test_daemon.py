@@ -86,12 +86,49 @@ def test_keys_are_shown_at_the_first_start_only(tmp_path: Path) -> None:
         assert ("public_key_rr_" in told) == (start == 0)
 
 
-def test_a_service_prints_no_keys(tmp_path: Path) -> None:
-    with _serve(tmp_path, INVOCATION_ID="0" * 32) as process:
+@pytest.mark.parametrize("console", ["auto", "true"])
+def test_a_service_prints_neither_keys_nor_an_address(tmp_path: Path, console: str) -> None:
+    with _serve(tmp_path, INVOCATION_ID="0" * 32, RRD_CONSOLE=console) as process:
+        _read_until(process, "listening")
+        process.terminate()
+        told, log = process.communicate(timeout=20)
+    assert told == ""
+    assert "sign-in" not in log
+    assert (tmp_path / "console.sqlite").exists() == (console == "true")
+
+
+def test_each_start_prints_an_address_that_signs_in_to_the_console(tmp_path: Path) -> None:
+    for _ in range(2):
+        with _serve(tmp_path) as process:
+            line = _read_until(process, "listening")
+            assert process.stdout is not None
+            greeting = ""
+            while not (
+                found := re.search(r"http://127\.0\.0\.1:(\d+)/console/#/sign-in/([\w-]{43})\n", greeting)
+            ):
+                greeting += process.stdout.readline()
+            port, token = found.groups()
+            assert f"port={port} " in line
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/console/session",
+                data=f'{{"signIn":"{token}"}}'.encode(),
+                headers={"Rrd-Console": "1", "Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request) as answer:
+                assert b'"operator":true' in answer.read()
+            process.terminate()
+            _, log = process.communicate(timeout=20)
+        assert token not in log
+
+
+def test_a_console_that_cannot_be_opened_keeps_no_event_out(tmp_path: Path) -> None:
+    (tmp_path / "console.sqlite").write_bytes(b"no database, and some more" * 100)
+    with _serve(tmp_path) as process:
+        assert "console.sqlite" in _read_until(process, "console_off")
         _read_until(process, "listening")
         process.terminate()
         told, _ = process.communicate(timeout=20)
-    assert told == ""
+    assert "public_key_rr_" in told and "sign-in" not in told
 
 
 def test_two_daemons_never_serve_one_data_directory(tmp_path: Path) -> None:

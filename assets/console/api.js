@@ -35,10 +35,12 @@ export class Api {
       response = await fetch(this.url(path, params), { method, headers, body: sent, signal, cache: 'no-store' });
     } catch (error) {
       if (error.name === 'AbortError') throw error;
-      throw new Problem(0, { code: 'unreachable', message: error.message });
+      throw new Problem(0, { code: 'unreachable' });
     }
     if (response.ok) return response;
-    const { error } = await response.json().catch(() => ({}));
+    const { error = {} } = await response.json().catch(() => ({}));
+    // Whoever came by a link has no session to renew.
+    if (response.status === 401 && 'signature' in this.query) error.code = 'link_not_good';
     throw new Problem(response.status, error, Number(response.headers.get('Retry-After')) || 0);
   }
 

@@ -21,8 +21,7 @@ export class ComposedSource extends Pieces {
   }
 
   /** Resolves once the first page can be shown, or there is none. Throws `Problem`. */
-  async load(signal) {
-    signal?.addEventListener('abort', () => this.close(), { once: true });
+  async load() {
     const asked = { params: this.#params, accept: 'application/x-ndjson', signal: this.signal };
     const response = await retrying(() => this.#api.response('/replay', asked), { signal: this.signal });
     this.#read(response.body.getReader());

@@ -7,7 +7,11 @@ import { text } from './text.js';
 export function openDialog({ title, body, actions = [], onclose = () => {} }) {
   const close = () => node.close();
   const heading = el('h2', { id: 'dialog-title' }, title);
-  const cross = el('button', { type: 'button', class: 'plain', 'aria-label': text.close, onclick: close }, icon('close'));
+  const cross = el(
+    'button',
+    { type: 'button', class: 'plain', 'aria-label': text.close, onclick: close },
+    icon('close'),
+  );
   const node = el(
     'dialog',
     { 'aria-labelledby': 'dialog-title', onclose: () => (node.remove(), onclose()) },

@@ -12,7 +12,10 @@ const list = (value) => (Array.isArray(value) ? value.filter(isObject) : []);
 /** One line of plain text, cut. */
 function plain(value, max = TEXT_MAX) {
   const text = typeof value === 'string' ? value : isObject(value) ? JSON.stringify(value) : String(value ?? '');
-  const line = text.slice(0, 4 * max).replace(/\s+/g, ' ').trim();
+  const line = text
+    .slice(0, 4 * max)
+    .replace(/\s+/g, ' ')
+    .trim();
   return line.length > max ? `${line.slice(0, max - 1)}…` : line;
 }
 
@@ -36,10 +39,14 @@ export class Digest {
     if (type === 2) this.#learn(data.node, null);
     if (type === 3) return this.#incremental(data);
     if (type === 4) return { kind: 'page', text: data.href };
-    if (type === 5) return { kind: ERROR_TAGS.has(data.tag) ? 'error' : 'custom', text: data.tag, detail: data.payload };
+    if (type === 5)
+      return { kind: ERROR_TAGS.has(data.tag) ? 'error' : 'custom', text: data.tag, detail: data.payload };
     if (type === 6 && data.plugin === 'rrweb/console@1' && isObject(data.payload)) {
       const { level, payload } = data.payload;
-      const text = (Array.isArray(payload) ? payload : [payload]).slice(0, 20).map((part) => plain(part)).join(' ');
+      const text = (Array.isArray(payload) ? payload : [payload])
+        .slice(0, 20)
+        .map((part) => plain(part))
+        .join(' ');
       return { kind: level === 'error' ? 'error' : 'console', text, detail: level };
     }
     return null;
@@ -73,7 +80,8 @@ export class Digest {
         this.#name(parent, plain(node.textContent, LABEL_MAX));
       }
       if (Array.isArray(node.childNodes)) {
-        for (let index = node.childNodes.length - 1; index >= 0; index -= 1) waiting.push([node.childNodes[index], node.id]);
+        for (let index = node.childNodes.length - 1; index >= 0; index -= 1)
+          waiting.push([node.childNodes[index], node.id]);
       }
     }
   }

@@ -36,6 +36,11 @@ const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeSty
 /** A date and time of this place. */
 export const moment = (ms) => MOMENT.format(ms);
 
+const TIME_OF_DAY = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+
+/** A time of a day of this place. */
+export const timeOfDay = (ms) => TIME_OF_DAY.format(ms);
+
 const RELATIVE = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 const STEPS = [
   ['day', 86_400_000],

@@ -3,18 +3,17 @@
 const PAGE = 50;
 // A page begins at the last recordings of the one before: so one sees whether the list has moved meanwhile.
 const OVERLAP = 5;
-const TRIES_MAX = 20;
+const TRIES_MAX = 200;
 
 export class Listing {
   items = [];
   isComplete = false;
-  #ids = new Set();
   #offset = 0;
   #asking = null;
 
   /** `ask(params, signal)` resolves to the items of one page. */
-  constructor(ask) {
-    this.ask = ask;
+  constructor(ask, isNewestFirst) {
+    Object.assign(this, { ask, isNewestFirst });
   }
 
   /** Resolves to the items that the next page adds, in order and each once. Throws `Problem`. */
@@ -24,37 +23,33 @@ export class Listing {
   }
 
   async #more(signal) {
+    const known = new Set(this.items.map(({ recordingId }) => recordingId));
     for (let tried = 1; !this.isComplete; tried += 1) {
       const offset = Math.max(0, this.#offset - OVERLAP);
       const page = await this.ask({ limit: PAGE, offset }, signal);
-      const isLast = page.length < PAGE;
-      const lastKnown = page.findLastIndex(({ recordingId }) => this.#ids.has(recordingId));
+      const lastKnown = page.findLastIndex(({ recordingId }) => known.has(recordingId));
+      this.#offset = offset + page.length;
       if (lastKnown < 0 && offset > 0 && tried < TRIES_MAX) {
-        this.#offset = Math.max(0, offset - PAGE + OVERLAP); // So many were erased that this begins too late.
+        // So many came that the page begins too early, or so many were erased that it begins too late.
+        const isEarly = this.isNewestFirst && page.at(-1)?.timestamp > this.items.at(-1)?.timestamp;
+        if (!isEarly) this.#offset = Math.max(0, offset - PAGE + OVERLAP);
         continue;
       }
+      this.isComplete = page.length < PAGE;
       const added = page.slice(lastKnown + 1);
-      this.#offset = offset + page.length;
-      this.isComplete = isLast;
-      if (!added.length && !isLast) continue; // So many came that all of these are known.
       this.items.push(...added);
-      for (const { recordingId } of added) this.#ids.add(recordingId);
-      return added;
+      if (added.length) return added;
     }
     return [];
   }
 
-  /** Asks for the first page again: resolves to how many are new in it, and those that are told differently now. */
+  /** Asks for the first page again: resolves to how many are new in it, and to those of which more is known now. */
   async news(signal) {
     const page = await this.ask({ limit: PAGE, offset: 0 }, signal);
-    const changed = [];
-    for (const item of page) {
-      const place = this.items.findIndex(({ recordingId }) => recordingId === item.recordingId);
-      if (place < 0 || JSON.stringify(this.items[place]) === JSON.stringify(item)) continue;
-      this.items[place] = item;
-      changed.push(item);
-    }
-    return { added: page.filter(({ recordingId }) => !this.#ids.has(recordingId)).length, changed };
+    const old = new Map(this.items.map((item) => [item.recordingId, item]));
+    const changed = page.filter((item) => JSON.stringify(old.get(item.recordingId) ?? item) !== JSON.stringify(item));
+    for (const item of changed) Object.assign(old.get(item.recordingId), item);
+    return { added: page.filter(({ recordingId }) => !old.has(recordingId)).length, changed };
   }
 
   /** Forgets one that was erased. */

@@ -1,6 +1,7 @@
 // The source of a recording as it grows: one stream, which is resumed where it was cut off.
 
 import { isPassing, pause, Problem, received } from './api.js';
+import { Offset } from './live_edge.js';
 import { Pieces } from './pieces.js';
 import { SseParser } from './sse.js';
 
@@ -16,6 +17,7 @@ export class LiveSource extends Pieces {
   /** 'waiting' for a snapshot, 'live', 'idle', 'away' (it is tried again), or 'closed', 'erased', 'refused' for good. */
   standing = 'waiting';
   #lastId = '';
+  #offset = new Offset();
   #api;
   #path;
 
@@ -25,10 +27,15 @@ export class LiveSource extends Pieces {
     this.#path = `/recordings/${encodeURIComponent(id)}/events`;
   }
 
-  /** Resolves once the stream is open. Throws `Problem`. */
-  async load(signal) {
-    signal?.addEventListener('abort', () => this.close(), { once: true });
+  /** The time to show now. */
+  get target() {
+    return this.#offset.target;
+  }
+
+  /** Resolves once a page can be shown, or there is none yet. Throws `Problem`. */
+  async load() {
     this.#run(await this.#open());
+    while (!this.pieces.length && !this.#lastId && this.standing === 'waiting') await this.changed();
   }
 
   #open() {
@@ -67,10 +74,12 @@ export class LiveSource extends Pieces {
         const reason = kind === 'end' ? JSON.parse(data[0]).reason : '';
         if (reason === 'closed' || reason === 'erased') return this.#end(reason);
         if (kind === 'message') for (const line of data) this.take(line);
+        if (kind === 'message') this.#offset.take(this.last);
         if (this.pieces.length > 0 && kind === 'message') this.#stand('live');
         if (this.pieces.length > 0 && reason === 'idle') this.#stand('idle');
       }
       this.#lastId = parser.lastId || this.#lastId;
+      this.tell();
       // Who takes nothing is told to come back by the server, which keeps all meanwhile.
       while (this.heldLength > HELD_LENGTH_MAX) await this.changed();
     }

@@ -1,19 +1,29 @@
-// How a live view keeps close behind the visitor, and never runs ahead.
+// How a live view keeps close behind the visitor, and never runs ahead of what is there.
 
 const BEHIND_MS = 800;
-const BEHIND_MAX_MS = 1500;
+const DRIFT_MS = 500;
+const OFFSETS = 10;
 
-/**
- * What the clock of a live view does next. `t`: the time shown, `newest`: that of the newest event at hand. Jumping
- * forward is cheap: the replayer does at once what lies between.
- */
-export function liveStep({ t, newest, isPlaying }) {
-  const lag = newest - t;
-  if (lag > BEHIND_MAX_MS) return { type: 'play', t: newest - BEHIND_MS };
-  if (isPlaying && lag <= 0) return { type: 'pause', t: newest };
-  if (!isPlaying && lag > 0) return { type: 'play', t };
-  return null;
+/** How far this clock is from the visitor's, as the quickest of the last arrivals tells. */
+export class Offset {
+  #seen = [];
+
+  /** Something has arrived that happened at `timestamp`. */
+  take(timestamp) {
+    this.#seen = [...this.#seen.slice(1 - OFFSETS), performance.now() - timestamp];
+  }
+
+  /** The time to show now: so far behind that what is on its way mostly comes in time. */
+  get target() {
+    return performance.now() - Math.min(...this.#seen) - BEHIND_MS;
+  }
 }
 
-/** Where the live view of a piece begins: `last` is the time of the newest event at hand. */
-export const liveStart = (piece, last) => Math.max(piece.snapshot, last - BEHIND_MS);
+/** What the clock does next. `newest`: the time of the newest event at hand. To jump forward is cheap. */
+export function liveStep({ t, newest, target, isPlaying }) {
+  const wanted = Math.min(target, newest);
+  if (wanted > t + (isPlaying ? DRIFT_MS : 0)) return { type: 'play', t: wanted };
+  if (isPlaying && t >= newest) return { type: 'pause', t: newest };
+  if (!isPlaying && t < newest) return { type: 'play', t };
+  return null;
+}

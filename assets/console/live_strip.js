@@ -3,36 +3,34 @@
 import { el } from './dom.js';
 import { clock } from './format.js';
 import { poll } from './poll.js';
-import { addressOf, place } from './recording_row.js';
+import { addressOf, place, whoIs } from './recording_row.js';
 import { text } from './text.js';
 
 const SHOWN = 12;
 const EVERY_MS = 5000;
 
-/** Makes the strip, which is not to be seen while nobody is there. Returns `{node, close}`. */
+/** Makes the strip, which is out of sight while nobody is there. Returns `{node, close}`. */
 export function liveStrip(api, tenant) {
-  const heading = el('h2', {}, el('span', { class: 'dot' }), el('span', {}));
-  const cards = el('ul', {});
-  const node = el('section', { class: 'live-strip', hidden: true, 'aria-label': text.list.liveNow }, heading, cards);
-  const made = new Map();
-
-  const close = poll(async (signal) => {
-    const params = { live: true, limit: SHOWN + 1 };
-    const { recordings } = await api.json('/recordings', { params, signal });
-    node.hidden = recordings.length === 0;
-    const number = recordings.length > SHOWN ? `${SHOWN}+` : recordings.length;
-    heading.lastChild.textContent = text.list.nowLive(number);
+  const node = el('section', { class: 'live-strip', hidden: true, 'aria-label': text.list.liveNow });
+  let drawn = '';
+  const card = (item) => {
+    const lines = [el('b', {}, whoIs(item) ?? text.list.visitor), item.url && place(item.url), el('time', {})];
+    return el('a', { class: 'card', href: addressOf(item, tenant) }, ...lines);
+  };
+  const look = async (signal) => {
+    const { recordings } = await api.json('/recordings', { params: { live: true, limit: SHOWN + 1 }, signal });
     const shown = recordings.slice(0, SHOWN);
-    for (const [id, card] of made) if (!shown.some(({ recordingId }) => recordingId === id)) card.remove();
-    for (const [id, card] of made) if (!card.isConnected && node.isConnected) made.delete(id);
-    for (const item of shown) {
-      const card = made.get(item.recordingId) ?? el('li', {}, el('a', { href: addressOf(item, tenant) }));
-      made.set(item.recordingId, card);
-      const who = text.list.who(item.metadata) ?? text.list.visitor;
-      const since = clock(Date.now() - item.timestamp);
-      card.firstChild.replaceChildren(el('b', {}, who), item.url ? place(item.url) : '', el('span', { class: 'quiet' }, since));
-      if (!card.isConnected) cards.append(card);
+    const ids = shown.map(({ recordingId, url }) => recordingId + url).join();
+    // Links stay as they are while somebody may be on the way to one.
+    if (ids !== drawn) {
+      const number = `${shown.length}${recordings.length > SHOWN ? '+' : ''}`;
+      const heading = el('h3', {}, el('i', { class: 'dot' }), text.list.nowLive(number));
+      node.replaceChildren(heading, el('div', {}, shown.map(card)));
     }
-  }, EVERY_MS);
-  return { node, close };
+    drawn = ids;
+    node.hidden = !shown.length;
+    const times = node.querySelectorAll('time');
+    shown.forEach(({ timestamp }, at) => (times[at].textContent = text.list.since(clock(Date.now() - timestamp))));
+  };
+  return { node, close: poll(look, EVERY_MS) };
 }

@@ -26,21 +26,18 @@ const header = document.getElementById('header');
 let shown = { key: '', leave: null };
 
 function drawHeader(view) {
-  const link = (name, words) =>
-    el('a', { href: href(name), 'aria-current': view === name ? 'page' : null }, words);
+  const link = (name) => el('a', { href: href(name), 'aria-current': view === name && 'page' }, text.titles[name]);
+  const button = (onclick, words) => el('button', { class: 'plain', onclick }, words);
   const out = async () => {
     await session.signOut().catch((problem) => notice(text.problem(problem).title));
     go(href('sign-in'));
   };
-  header.replaceChildren(
-    el('a', { class: 'brand', href: href('list') }, 'rrd'),
-    ...(session.isSignedIn && view !== 'shared'
-      ? [
-          el('nav', { 'aria-label': text.sections }, link('list', text.recordings), link('box', text.box)),
-          el('button', { type: 'button', class: 'plain', onclick: () => openAddKey({ session, onsignedin: start }) }, text.addKey),
-          el('button', { type: 'button', class: 'plain', onclick: out }, text.signOut),
-        ]
-      : []),
+  header.replaceChildren(el('a', { class: 'brand', href: href('list') }, 'rrd'));
+  if (!session.isSignedIn || view === 'shared') return;
+  header.append(
+    el('nav', { 'aria-label': text.sections }, link('list'), link('box')),
+    button(() => openAddKey({ session, onsignedin: start }), text.addKey),
+    button(out, text.signOut),
   );
 }
 
@@ -71,7 +68,8 @@ async function show(route) {
   } catch (problem) {
     if (problem.name === 'AbortError') return;
     console.error(problem);
-    if (problem.status === 401 && !OPEN.has(known.view)) return start();
+    if (problem.status === 401 && !OPEN.has(known.view)) await session.load().catch(() => {});
+    if (shown === made && !session.isSignedIn && !OPEN.has(known.view)) return show(known);
     if (shown === made) main.replaceChildren(problemView(problem, { retry: start }));
   }
 }

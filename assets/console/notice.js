@@ -22,3 +22,10 @@ export function problemView(problem, { retry, actions = [] } = {}) {
     el('p', { class: 'actions' }, retry && el('button', { type: 'button', onclick: retry }, text.tryAgain), ...actions),
   );
 }
+
+/** The same in a few lines, inside something else that stays as it is. */
+export function problemNote(problem) {
+  const { title, advice } = text.problem(problem);
+  const message = problem.message && el('p', { class: 'quiet' }, problem.message);
+  return el('div', { class: 'wrong', role: 'alert' }, el('b', {}, title), el('p', {}, prose(advice)), message);
+}

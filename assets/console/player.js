@@ -234,7 +234,8 @@ export class Player extends EventTarget {
   }
 
   #keepUp(load) {
-    const step = liveStep({ t: this.#t, newest: load.to, isPlaying: this.#isRunning });
+    const { target } = this.#source;
+    const step = liveStep({ t: this.#t, newest: load.to, target, isPlaying: this.#isRunning });
     if (step) this.#isHeld = step.type === 'pause';
     if (step?.type !== 'play') return;
     this.#t = Math.max(step.t, startOf(load.piece));

@@ -1,60 +1,74 @@
 // One recording in the list: what a person decides by whether to watch it.
 
-import { el } from './dom.js';
+import { el, svg } from './dom.js';
 import { ago, count, duration, moment } from './format.js';
 import { href } from './route.js';
-import { spark } from './spark.js';
 import { text } from './text.js';
 
 const words = text.list;
+const [WIDTH, HEIGHT] = [128, 24];
 
-/** The columns: for each its name, and how its cell is filled. */
-export const COLUMNS = {
-  started: (item, tenant) => [
-    el('a', { class: 'cover', href: addressOf(item, tenant) }, el('time', { title: moment(item.timestamp) }, ago(item.timestamp))),
-    item.live && liveBadge(),
+/** The columns: how a cell is filled. */
+const CELLS = {
+  began: (item, tenant) => [
+    el('a', { class: 'whole-row', href: addressOf(item, tenant), title: moment(item.timestamp) }, ago(item.timestamp)),
+    item.live && el('span', { class: 'badge is-live' }, el('i', { class: 'dot' }), words.live),
   ],
-  page: (item) => (item.url ? place(item.url) : unknown(item)),
+  who: (item) => whoIs(item) ?? '–',
+  page: (item) => known(item, item.url, place),
   duration: (item) => known(item, item.duration, duration),
   active: (item) => known(item, item.activeTime, duration),
-  activity: (item) => (item.activity ? spark(item.activity) : unknown(item)),
+  activity: (item) => known(item, item.activity, spark),
   clicks: (item) => known(item, item.clicks, count),
-  errors: (item) => (item.errors ? el('span', { class: 'badge is-bad' }, count(item.errors)) : known(item, item.errors, count)),
+  errors: (item) => known(item, item.errors, (errors) => (errors ? el('b', { class: 'wrong' }, count(errors)) : '0')),
 };
-
-export const liveBadge = () => el('span', { class: 'badge is-live' }, el('span', { class: 'dot' }), words.live);
 
 /** Where one watches a recording. */
 export const addressOf = ({ recordingId, live }, tenant) => href(live ? 'live' : 'watch', [tenant, recordingId]);
 
+/** Whose visit it was, as far as the site says. The recorder's own id comes as a cookie, name and all. */
+export const whoIs = ({ metadata: { userId, email, visitor } }) => userId ?? email ?? visitor?.replace(/^.*=/, '');
+
 /** An address as people know it: host and path, the host quiet. */
 export function place(url) {
   const { host, pathname } = URL.canParse(url) ? new URL(url) : { host: '', pathname: url };
-  return el('span', { class: 'place', title: url }, el('span', { class: 'quiet' }, host), decoded(pathname));
+  return el('span', { title: url }, el('span', { class: 'quiet' }, host), pathname);
 }
 
-function decoded(path) {
-  try {
-    return decodeURI(path);
-  } catch {
-    return path;
-  }
+// Clicks are counted together with all else: where they are known, what is missing never comes.
+function known(item, value, told) {
+  if (value !== null && value !== '') return told(value);
+  const isToCome = item.clicks === null;
+  return el('span', { class: 'quiet', title: isToCome ? words.notYet : words.none }, isToCome ? '…' : '–');
 }
 
-const known = (item, value, told) => (value === null ? unknown(item) : told(value));
-
-// Clicks are counted with all else that happened: where they are known, what is missing never comes.
-const unknown = ({ clicks }) =>
-  clicks === null ? el('span', { class: 'quiet', title: words.notYet }, '…') : el('span', { class: 'quiet', title: words.none }, '–');
+// How busy it was from its beginning to its end, a byte a slot. To a screen reader the active time says as much.
+function spark(base64) {
+  const levels = [...atob(base64)].map((letter) => letter.charCodeAt(0));
+  const wide = WIDTH / levels.length;
+  // Three events are much more than none, and two hundred hardly more than a hundred.
+  const scale = HEIGHT / Math.log2(2 + Math.max(6, ...levels));
+  const high = (level) => (level ? Math.log2(level + 2) * scale : 1);
+  const bar = (level, place) => `M${place * wide} ${HEIGHT}v${-high(level)}h${wide * 0.8}V${HEIGHT}z`;
+  const box = { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' };
+  return svg('svg', box, svg('path', { d: levels.map(bar).join('') }));
+}
 
 /** The row. `cols` are the metadata keys that the person wants to see. */
 export function recordingRow(item, tenant, cols) {
-  const cells = Object.entries(COLUMNS).map(([name, fill]) => [name, words.columns[name], fill(item, tenant)]);
-  const ofMetadata = cols.map((key) => {
-    const value = item.metadata[key];
-    return ['meta', key, value === undefined ? el('span', { class: 'quiet' }, '–') : el('span', { title: value }, String(value))];
-  });
-  cells.splice(2, 0, ...ofMetadata);
-  const made = cells.map(([name, label, content]) => el('td', { class: name, 'data-label': label }, content));
-  return el('tr', { 'data-id': item.recordingId }, ...made);
+  const cells = Object.entries(CELLS).map(([name, fill]) => el('td', { class: name }, fill(item, tenant)));
+  return el(
+    'tr',
+    { 'data-id': item.recordingId },
+    cells,
+    ...cols.map((key) => el('td', {}, String(item.metadata[key] ?? '–'))),
+  );
+}
+
+/** The row above all. */
+export function headRow(sort, cols) {
+  const sorted = { duration: 'duration', active: 'active', errors: 'errors', bytes: '' }[sort] ?? 'began';
+  const cell = (name) =>
+    el('th', { scope: 'col', class: name, 'aria-sort': name === sorted && 'descending' }, words.columns[name]);
+  return el('tr', {}, Object.keys(CELLS).map(cell), ...cols.map((key) => el('th', { scope: 'col' }, key)));
 }

@@ -80,16 +80,27 @@ export class Screen {
       this.size = { width, height };
       this.onsize();
     });
-    // One event that can't be applied is left out; the others are still of use.
-    const apply = this.replayer.applyIncremental.bind(this.replayer);
-    this.replayer.applyIncremental = (...given) => {
+    // The replayer makes a page of quirks by writing HTML, which the policy forbids; a frame starts as one.
+    if (event.data.node.compatMode === 'BackCompat') {
+      const page = iframe.contentDocument;
+      Object.assign(page, { open: () => page.replaceChildren(), write: () => {} });
+    }
+    // What can't be applied is left out; the rest is still of use.
+    this.guard('applyIncremental', () => {});
+    this.guard('moveAndHover', () => {});
+    this.guard('rebuildFullSnapshot', (error) => this.tell('broken', String(error)));
+    this.onbegin();
+  }
+
+  guard(name, onerror) {
+    const method = this.replayer[name].bind(this.replayer);
+    this.replayer[name] = (...given) => {
       try {
-        apply(...given);
+        return method(...given);
       } catch (error) {
-        console.warn(error);
+        return onerror(error);
       }
     };
-    this.onbegin();
   }
 
   /** Tables of thousands of rows, again and again, would hang the page. */

@@ -8,46 +8,36 @@ import { text } from './text.js';
 
 const words = text.signIn;
 
-/** A form for a key, which is sent once and kept nowhere. `onsignedin()` hears when the server took it. */
+/** A form for a key, which is sent once and kept nowhere. `onsignedin()` hears when the server has taken it. */
 export function keyForm({ session, label = words.signIn, onsignedin }) {
-  const field = el('input', {
-    type: 'password',
-    id: 'key',
-    autocomplete: 'off',
-    spellcheck: 'false',
-    required: true,
-    'aria-describedby': 'key-problem',
-  });
+  const field = el('input', { type: 'password', id: 'key', autocomplete: 'off', required: true });
+  field.setAttribute('aria-describedby', 'key-problem');
   const button = el('button', { class: 'primary' }, label);
-  const wrong = el('p', { class: 'wrong', id: 'key-problem', role: 'alert', hidden: true });
-  const form = el('form', { class: 'key-form' }, el('label', { for: 'key' }, words.key), field, button, wrong);
+  const wrong = el('p', { class: 'wrong', id: 'key-problem', role: 'alert' });
   const say = (problem) => {
-    wrong.hidden = !problem;
     wrong.replaceChildren(...(problem ? prose(words.problem(problem) ?? text.problem(problem).advice) : []));
     field.toggleAttribute('aria-invalid', Boolean(problem));
   };
-  const hold = (seconds, problem) => {
-    button.disabled = seconds > 0 && form.isConnected;
-    if (!button.disabled) return say(null);
-    say({ ...problem, status: problem.status, retryAfterS: seconds });
-    setTimeout(hold, 1000, seconds - 1, problem);
+  const wait = (seconds) => {
+    button.disabled = seconds > 0;
+    say(seconds > 0 ? { status: 429, retryAfterS: seconds } : null);
+    if (seconds > 0 && wrong.isConnected) setTimeout(wait, 1000, seconds - 1);
   };
-  form.addEventListener('submit', async (event) => {
+  const send = async (event) => {
     event.preventDefault();
-    button.disabled = true;
-    say(null);
+    wait(0);
     try {
       await session.signIn({ key: field.value.trim() });
       field.value = '';
       onsignedin();
     } catch (problem) {
+      if (problem.status === 429) return wait(Math.max(problem.retryAfterS, 1));
       say(problem);
-      if (problem.status === 429) return hold(Math.max(problem.retryAfterS, 1), problem);
       field.select();
     }
-    button.disabled = false;
-  });
-  return form;
+  };
+  const form = el('form', { class: 'actions', onsubmit: send }, field, button);
+  return el('div', {}, el('label', { for: 'key' }, words.key), form, wrong);
 }
 
 /** Asks for one more key: of another tenant, or with another right. */
@@ -62,12 +52,12 @@ export function openAddKey({ session, onsignedin }) {
 function goOn() {
   const wanted = sessionStorage.getItem('rrd-wanted');
   sessionStorage.removeItem('rrd-wanted');
-  go(wanted && !wanted.startsWith(href('sign-in')) ? wanted : href('list'));
+  go(wanted ?? href('list'));
 }
 
 export async function show({ main, route, session }) {
-  let failed = null;
   const [token] = route.parts;
+  let failed = null;
   if (token) {
     // Out of the history first: the address works once, and nobody should come back to it.
     history.replaceState(null, '', href('sign-in'));
@@ -75,22 +65,14 @@ export async function show({ main, route, session }) {
       await session.signIn({ signIn: token });
       return goOn();
     } catch (problem) {
-      failed = problem;
+      const { title, advice } = problem.status === 401 ? words.usedUp : text.problem(problem);
+      failed = el('div', { role: 'alert' }, el('b', { class: 'bad' }, title), el('p', {}, prose(advice)));
     }
   }
-  const told =
-    failed && [401, 403].includes(failed.status)
-      ? { title: words.usedUp, advice: words.usedUpAdvice }
-      : failed && text.problem(failed);
+  const where = [el('summary', {}, words.where), ...words.wherever.map((line) => el('p', {}, prose(line)))];
+  const form = keyForm({ session, onsignedin: goOn });
   main.replaceChildren(
-    el(
-      'section',
-      { class: 'sign-in card' },
-      el('h1', {}, words.title),
-      told && el('div', { class: 'told', role: 'alert' }, el('b', {}, told.title), el('p', {}, prose(told.advice))),
-      keyForm({ session, onsignedin: goOn }),
-      el('details', {}, el('summary', {}, words.where), ...words.wherever.map((line) => el('p', {}, prose(line)))),
-    ),
+    el('section', { class: 'sign-in card' }, el('h1', {}, words.title), failed, form, el('details', {}, ...where)),
   );
-  if (!told) main.querySelector('input').focus();
+  if (!failed) main.querySelector('input').focus();
 }

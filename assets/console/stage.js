@@ -127,10 +127,10 @@ async function feed({ piece, buffer, isLast }) {
   const text = new TextDecoder().decode(buffer);
   const rows = [];
   let [first, last, count, unread] = [Infinity, -Infinity, 0, 0];
-  for (let from = 0; from < text.length; ) {
+  for (let from = 0; from < text.length;) {
     const screen = screens.get(piece);
     if (!screen) return;
-    for (const stop = from + TASK_LENGTH; from < Math.min(stop, text.length); ) {
+    for (const stop = from + TASK_LENGTH; from < Math.min(stop, text.length);) {
       const end = text.indexOf('\n', from);
       const line = text.slice(from, end < 0 ? undefined : end);
       from = end < 0 ? text.length : end + 1;
@@ -171,10 +171,6 @@ const messages = {
 addEventListener('message', ({ source, origin, data }) => {
   if (source !== parent || origin !== consoleOrigin || !Object.hasOwn(messages, data?.type)) return;
   messages[data.type](data);
-});
-
-addEventListener('error', ({ message }) => {
-  if (shown !== null) tell({ type: 'trouble', piece: shown, kind: 'broken', text: String(message).slice(0, 200) });
 });
 
 tell({ type: 'ready' });

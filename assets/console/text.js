@@ -1,6 +1,6 @@
 // All English texts of the console. Each part has its own section; functions take counts and names.
 
-import { count } from './format.js';
+import { bytes, count, duration, moment } from './format.js';
 
 const some = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
 
@@ -10,10 +10,10 @@ export const text = {
   close: 'Close',
   cancel: 'Cancel',
   sections: 'Sections',
-  recordings: 'Recordings',
-  box: 'Server',
   signOut: 'Sign out',
   addKey: 'Add a key',
+  copy: 'Copy',
+  copied: 'Copied',
   titles: {
     list: 'Recordings',
     watch: 'Watch',
@@ -32,10 +32,11 @@ export const text = {
     live: 'Live',
     liveNow: 'Live now',
     nowLive: (number) => `Live now: ${number}`,
+    since: (length) => `for ${length}`,
     visitor: 'A visitor',
-    who: ({ userId, email, visitor }) => userId ?? email ?? visitor,
     columns: {
-      started: 'Began',
+      began: 'Began',
+      who: 'Visitor',
       page: 'First page',
       duration: 'Duration',
       active: 'Active',
@@ -43,17 +44,14 @@ export const text = {
       clicks: 'Clicks',
       errors: 'Errors',
     },
-    columnsMenu: 'Columns',
-    noColumns: 'No recording has metadata yet.',
     notYet: 'Not counted yet: this is known some minutes after the visit has ended.',
     none: 'There is none.',
-    onlyFinished:
-      'This looks at finished visits: one counts a few minutes after it has ended. “Live now” has those that go on.',
+    onlyFinished: 'A visit counts here a few minutes after it has ended. “Live now” has those that go on.',
     fresh: (number) => `Show ${some(number, 'new recording', 'new recordings')}`,
     more: 'Show more',
     shown: (number, isAll) =>
       isAll ? `${some(number, 'recording', 'recordings')}, no more` : `${count(number)} shown`,
-    empty: 'Make your first recording',
+    empty: 'Make your first recording, in three steps',
     nothing: 'No recording matches',
     nothingAdvice: 'Take a filter away, or look at a longer time.',
     nothingFinished:
@@ -61,8 +59,7 @@ export const text = {
     showAll: 'Show all recordings',
     seeField: 'The list waits until the marked filter is corrected.',
     noTenant: 'There is nothing here that you may see',
-    noTenantAdvice:
-      'The key that you signed in with can’t read recordings. Add one that can: it has the scope “read” or “all”.',
+    noTenantAdvice: 'The key that you signed in with can’t read recordings. Add one of scope “read” or “all”.',
   },
 
   filters: {
@@ -71,24 +68,24 @@ export const text = {
     from: 'From',
     to: 'Until',
     url: 'Page visited',
+    someUrl: 'https://shop.example/cart*',
     key: 'Metadata',
     value: 'is',
     minActive: 'Active time',
     minDuration: 'Duration',
     sort: 'Sorted by',
+    cols: 'Add a column',
     hasErrors: 'With errors',
     live: 'Live now',
-    apply: 'Apply',
     clear: 'Clear all',
     any: 'Any',
     atLeast: (length) => `At least ${length}`,
     ever: 'Any time',
-    between: 'Between …',
     sinceOf: { '1h': 'Last hour', '1d': 'Last 24 hours', '7d': 'Last 7 days', '30d': 'Last 30 days' },
-    sortOf: { newest: 'Newest', active: 'Most active', duration: 'Longest', errors: 'Most errors', bytes: 'Largest' },
-    remove: (label) => `Remove the filter “${label}”`,
+    sortOf: { '': 'Newest', active: 'Most active', duration: 'Longest', errors: 'Most errors', bytes: 'Largest' },
+    remove: (label) => `Remove “${label}”`,
     chip: {
-      since: (name) => text.filters.sinceOf[name],
+      since: (name) => text.filters.sinceOf[name] ?? name,
       from: (time) => `From ${time}`,
       to: (time) => `Until ${time}`,
       url: (url) => `Visited ${url}`,
@@ -96,21 +93,23 @@ export const text = {
       minActive: (length) => `Active for ${length} or longer`,
       hasErrors: () => 'With errors',
       live: () => 'Live now',
+      cols: (key) => `Column ${key}`,
     },
   },
 
   welcome: {
-    title: 'Record a site',
-    another: 'Record another site',
-    intro: 'Three steps, some two minutes. Nothing leaves this server.',
-    steps: { key: 'Get a key', paste: 'Paste this into each page’s <head>', check: 'Open the site, and click around' },
+    title: 'Record another site',
+    threeSteps: 'Three steps, some two minutes',
+    getKey: 'Get a key',
+    paste: 'Paste this into each page’s <head>',
+    check: 'Open the site, and click around',
     site: 'Your site’s address',
     siteHint: 'The key is good for pages of this site alone. Left empty, it is good for any site.',
+    someSite: 'https://shop.example',
     makeKey: 'Make a key',
-    keyMade: (origin) =>
-      `The key is in the text below. It can write, but not read, ${origin ? `and only from ${origin}` : 'from any site'}.`,
-    askForKey: (tenant) =>
-      `Put a public key in place of \`public_key_rr_…\`. On the server, \`rrd keys create --tenant ${tenant} --scope ingest\` makes one.`,
+    keyMade: 'The key is in the text below. It can write, and can’t read.',
+    somePublicKey: 'public_key_rr_…',
+    askForKey: 'Put a public key in place of `public_key_rr_…`. On the server, this makes one:',
     inlineImages: '`inlineImages`: keep images in the recording, so that it looks right without the site',
     collectFonts: '`collectFonts`: keep fonts, too',
     copy: 'Copy',
@@ -129,26 +128,128 @@ export const text = {
     signIn: 'Sign in',
     add: 'Add',
     addTitle: 'Add a key',
-    addWhy: 'A key of another tenant, or one that may also erase. Those that you have added stay until you sign out.',
+    addWhy: 'A key of another tenant, or one that may also erase. It counts until you sign out.',
     added: 'The key was added',
-    usedUp: 'This address no longer works',
-    usedUpAdvice:
-      'It signs in once, and for a few minutes only. `rrd console` on the server prints a new one. A key signs in, too:',
+    usedUp: {
+      title: 'This address no longer works',
+      advice:
+        'It signs in once, within some minutes. `rrd console` on the server prints a new one; a key will do, too.',
+    },
     where: 'Where do I find a key?',
     wherever: [
-      'On its first start rrd prints a private key: it begins with `ak_` or `secret_key_rr_`.',
-      'On the server, `rrd keys create --tenant NAME --scope read` makes a new one. `rrd console` prints an address that signs you in without a key.',
-      'The key is sent to this server once. The browser keeps a cookie in its place, which ends when you sign out.',
+      'On its first start rrd prints one that begins with `ak_`. On the server, `rrd keys create --tenant NAME --scope read` makes a new one, and `rrd console` prints an address that signs you in without a key.',
+      'The key is sent to this server once. A cookie stands for it until you sign out.',
     ],
     problem({ status, retryAfterS }) {
       if (status === 401)
-        return 'This is no key of this server, or it was revoked. Look whether it is complete: it begins with `ak_` or `secret_key_rr_`.';
+        return 'This is no key of this server, or it was revoked. Is it complete? It begins with `ak_` or `secret_key_rr_`.';
       if (status === 403)
-        return 'This key may only write. Signing in takes one that may read: it begins with `ak_` or `secret_key_rr_`.';
-      if (status === 429)
-        return `Too many wrong keys. Try again in ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}.`;
+        return 'This key can write, and can’t read. One that can begins with `ak_` or `secret_key_rr_`.';
+      if (status === 429) return `Too many wrong keys. Try again in ${some(retryAfterS, 'second', 'seconds')}.`;
       return undefined;
     },
+  },
+
+  share: {
+    title: 'Share this recording',
+    what: 'Whoever has the link can watch this one recording and download it, without a key. Nothing else of this server can be seen with it.',
+    lifetime: 'The link works for',
+    lifetimes: { hour: '1 hour', day: '1 day', week: '7 days', month: '30 days' },
+    atMoment: (place) => `Begin at this moment (${place})`,
+    make: 'Make a link',
+    link: 'Link',
+    until: (time, keyId) =>
+      `It works until ${time}. To end it earlier, run \`rrd signing-keys revoke ${keyId}\` on the server; all links that were made with that key end then.`,
+  },
+
+  downloads: {
+    title: 'Download',
+    from: 'From',
+    to: 'to',
+    badPart: 'Write times like 3:12 or 1:02:03, the earlier one first.',
+    pageIs:
+      'A page that replays the recording, without a server or a network. A part begins with its first full snapshot.',
+    page: 'Page that replays (HTML)',
+    filesAre: 'The events, for tools and for rrweb’s own player:',
+    ndjson: 'NDJSON, an event a line',
+    json: 'JSON, one array',
+    preparing: 'The server prepares the page …',
+    saved: 'The page is with your downloads.',
+  },
+
+  erase: {
+    title: 'Erase',
+    needsKey: (tenant) =>
+      `Erasing takes a key of ${tenant} with the scope “erase”. On the server, \`rrd keys create --tenant ${tenant} --scope erase\` makes one.`,
+    otherKey: 'The key was added, but it may not erase here. Add another one.',
+    what: 'What to erase',
+    one: (id) => `This recording (${id})`,
+    all: (number, most, key, value) =>
+      `All ${number}${number < most ? '' : ' or more'} recordings with ${key} = ${value}`,
+    told: ({ first, pages, events, bytes: size }) =>
+      `This recording began ${moment(first)}${pages[0]?.url ? ` on ${pages[0].url}` : ''}: ${some(events, 'event', 'events')}, ${bytes(size)}.`,
+    unknown: 'What it holds can’t be read.',
+    final:
+      'What is erased can’t be had back. It goes from this server and its object store; backups made before hold it still.',
+    erase: 'Erase for ever',
+    erased: ({ recordings, pending }) =>
+      `${some(recordings, 'recording', 'recordings')} erased.${pending ? ' The object store is away: what lies there goes as soon as it is back, and is not served any more.' : ''}`,
+    receipt: ({ recordings, events, bytes: size, objects }, label, at) =>
+      `Erased on ${at}\n${label}\n${some(recordings, 'recording', 'recordings')}, ${some(events, 'event', 'events')}, ${count(size)} bytes at rest, ${some(objects, 'object', 'objects')}`,
+    done: 'Done',
+  },
+
+  server: {
+    title: 'Server',
+    state: (version, time) => `rrd ${version}, running since ${time}. Curves: the last 24 hours at most.`,
+    notAll:
+      'Figures of the whole server are for those who may read all its tenants: add a key of each, or sign in with the address that rrd console prints.',
+    allIsWell: 'All is well.',
+    now: 'now',
+    second: 'second',
+    minute: 'minute',
+    each: (amount, unit) => `${amount} a ${unit}`,
+    curve: (label, begin, least, most) => `${label} since ${begin}: from ${least} to ${most}`,
+    troubles: {
+      disk_full: (now) =>
+        `The disk has ${bytes(now.diskFreeBytes)} left, less than its reserve of ${bytes(now.diskReserveBytes)}. New events are refused until there is room: add disk, or let \`rrd retention\` say what may go.`,
+      disk_low: (now) =>
+        `The disk has ${bytes(now.diskFreeBytes)} left. Below ${bytes(now.diskReserveBytes)} new events are refused.`,
+      backlog_late: (now) =>
+        `${some(now.backlogSegments, 'segment waits', 'segments wait')} for the object store, the oldest for ${duration(now.backlogAgeS * 1000)}. Nothing is lost; the log says why.`,
+      memory_high: (now) =>
+        `The daemon takes ${bytes(now.memoryBytes)} of memory, more than \`memory_max\` (${bytes(now.memoryMaxBytes)}).`,
+      refusals: (now) =>
+        `${some(now.refusedInHour, 'request', 'requests')} with events refused within the last hour. The table below says why.`,
+    },
+    figures: {
+      eventsPerS: { title: 'Events stored' },
+      receivedBytesPerS: { title: 'Data received' },
+      openRecordings: { title: 'Open recordings', says: (now) => `of ${count(now.recordingsMax)}` },
+      sockets: { title: 'Open sockets', says: (now) => `of ${count(now.socketsMax)}` },
+      watchers: { title: 'Live watchers', says: (now) => `of ${count(now.watchersMax)}` },
+      storedBytes: { title: 'Recordings at rest' },
+      backlogBytes: {
+        title: 'Waiting for the object store',
+        says: ({ backlogSegments: segments, backlogAgeS }) =>
+          segments ? `in ${some(segments, 'segment', 'segments')}, for up to ${duration(backlogAgeS * 1000)}` : '',
+      },
+      diskFreeBytes: {
+        title: 'Free disk',
+        says: (now) => (now.diskReserveBytes ? `reserve: ${bytes(now.diskReserveBytes)}` : ''),
+      },
+      memoryBytes: { title: 'Memory', says: (now) => `of ${bytes(now.memoryMaxBytes)}` },
+      duplicatesPerS: { title: 'Repeated lines', says: (now) => text.server.sinceStart(now.duplicates) },
+      quarantinedPerS: { title: 'Quarantined lines', says: (now) => text.server.sinceStart(now.quarantined) },
+      refusedPerS: { title: 'Refused requests', says: (now) => text.server.sinceStart(now.refused) },
+    },
+    sinceStart: (number) => `${count(number)} since the start`,
+    refusals: 'Refused requests with events, by reason',
+    refusal: ({ code, status, count: times }, when) =>
+      `${code} (${status}): ${some(times, 'time', 'times')}, last ${when}`,
+    tenants: 'Tenants',
+    tenant: (name, { totalRecordings, recordingsThisMonth, totalStorageBytes }) =>
+      `${name}: ${some(totalRecordings, 'recording', 'recordings')}, ${count(recordingsThisMonth)} of this month; ${bytes(totalStorageBytes)} at rest`,
   },
 
   /** How a source that streams stands. */
@@ -260,53 +361,33 @@ export const text = {
     },
   },
 
-  /** What a problem means for the person, and what to do next. */
+  /** What a problem means for the person: what happened, and what to do next. */
   problem({ status, code, retryAfterS }) {
-    if (code === 'large_piece')
-      return {
-        title: 'This page is very large',
-        advice: 'It has more than 256 MB without a snapshot in between. Going on may make your browser slow.',
-      };
-    if (code === 'hang')
-      return {
-        title: 'The replay doesn’t answer',
-        advice: 'What was recorded keeps it busy. Wait, or start it again from here.',
-      };
-    if (code === 'recording_damaged')
-      return {
-        title: 'This recording is damaged',
-        advice: 'A part of its files can’t be read. `rrd doctor` on the server says what is left.',
-      };
-    if (code === 'too_many_recordings')
-      return { title: 'Too many recordings belong to this', advice: 'Watch them one by one, from the list.' };
-    if (status === 0)
-      return {
-        title: 'The server can’t be reached',
-        advice: 'It may be restarting, or the network is away. Nothing is lost; try again in a moment.',
-      };
-    if (status === 401)
-      return {
-        title: 'You are not signed in',
-        advice: 'The session has ended, or the link has expired. Sign in again, or ask for a new link.',
-      };
-    if (status === 403)
-      return { title: 'This is not allowed', advice: 'The key that you signed in with doesn’t include this.' };
-    if (status === 404)
-      return {
-        title: 'There is no such recording',
-        advice: 'It may have been erased, or the address is not complete.',
-      };
-    if (status === 429)
-      return {
-        title: 'Too many requests',
-        advice: `Wait ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}, then try again.`,
-      };
-    if (status === 507)
-      return { title: 'The server’s disk is full', advice: 'Free some space on the server, then try again.' };
-    if (status === 503) return { title: 'The server is busy or starting', advice: 'Try again in a moment.' };
-    if (status >= 500) return { title: 'Something went wrong on the server', advice: 'Its log says what. Try again.' };
-    if (status >= 400)
-      return { title: 'The server did not understand this', advice: 'Reload the page, and try again.' };
-    return { title: 'Something went wrong in this page', advice: 'Reload it, and try again.' };
+    const group = status >= 500 ? 500 : status >= 400 ? 400 : 'page';
+    const [, title, advice] = /^(.*?)\. (.*)$/.exec(problems[code] ?? problems[status] ?? problems[group]);
+    const seconds = some(Math.max(retryAfterS, 1), 'second', 'seconds');
+    return { title, advice: advice.replace('SECONDS', seconds) };
   },
+};
+
+// By code, by status, by group. The first sentence is the title.
+const problems = {
+  large_piece:
+    'This page is very large. It has more than 256 MB without a snapshot in between. Going on may make your browser slow.',
+  hang: 'The replay doesn’t answer. What was recorded keeps it busy. Wait, or start it again from here.',
+  recording_damaged:
+    'This recording is damaged. A part of its files can’t be read. `rrd doctor` on the server says what is left.',
+  link_not_good:
+    'This link doesn’t work. It has expired, was ended, or lost a part on its way. Ask whoever sent it for a new one.',
+  too_many_recordings: 'Too many recordings belong to this. Watch them one by one, from the list.',
+  0: 'The server can’t be reached. It may be restarting, or the network is away. Nothing is lost; try again in a moment.',
+  401: 'You are not signed in. The session has ended, or the link has expired. Sign in again, or ask for a new link.',
+  403: 'This is not allowed. The key that you signed in with doesn’t include this.',
+  404: 'There is no such recording. It may have been erased, or the address is not complete.',
+  429: 'Too many requests. Wait SECONDS, then try again.',
+  507: 'The server’s disk is full. Free some space on the server, then try again.',
+  503: 'The server is busy or starting. Try again in a moment.',
+  500: 'Something went wrong on the server. Its log says what. Try again.',
+  400: 'The server did not understand this. Reload the page, and try again.',
+  page: 'Something went wrong in this page. Reload it, and try again.',
 };

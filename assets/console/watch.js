@@ -84,7 +84,7 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   const panel = makePanel({ player, source });
   const details = id && makeDetails({ api, tenant, id, source, session });
   side.append(
-    el('h1', {}, view === 'visit' ? words.visit : moment(source.first)),
+    el('h1', {}, source.first ? moment(source.first) : text.titles[view]),
     id ? actionsOf({ player, source, api, id, tenant, session }) : '',
     details ? el('details', {}, el('summary', {}, words.details), details.node) : '',
     panel.node,
@@ -193,7 +193,7 @@ function actionsOf({ player, api, id, tenant, session }) {
     share: async () => (await import('./share.js')).openShare({ api, tenant, id, ...moments() }),
     download: async () => (await import('./downloads.js')).openDownloads({ api, id, ...moments() }),
     erase: async () =>
-      (await import('./erase.js')).openErase({ session, tenant, id, onerased, onbegin: () => player.close() }),
+      (await import('./erase.js')).openErase({ session, tenant, id, onerased, ongone: () => player.close() }),
   };
   const names = tenant ? ['share', 'download', 'erase'] : ['download'];
   return el('div', { class: 'actions' }, ...names.map((name) => button(words[name], acts[name], {}, icon(name))));

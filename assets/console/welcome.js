@@ -8,103 +8,104 @@ import { go, href } from './route.js';
 import { text } from './text.js';
 
 const words = text.welcome;
-const PLACEHOLDER = 'public_key_rr_…';
 const EVERY_MS = 2000;
 const OPENS_AFTER_MS = 2500;
 
 /** The text to paste. */
-export function snippet({ server, key, extras }) {
-  const options = { publicApiKey: key, checkoutEveryNms: 300_000, ...Object.fromEntries(extras.map((name) => [name, true])) };
-  const json = JSON.stringify(options, null, 2).replace(/^/gm, '  ');
-  return `<script src="${server}/record.js" autostart async>\n${json}\n</script>`;
+export function snippet(server, publicApiKey, extras) {
+  const options = { publicApiKey, checkoutEveryNms: 300_000, ...extras };
+  return `<script src="${server}/record.js" autostart async>\n${JSON.stringify(options, null, 2)}\n</script>`;
 }
 
 /** Makes the guide for a tenant. Returns `{node, close}`. */
-export function welcome({ session, tenant, title = words.another }) {
-  let key = PLACEHOLDER;
+export function welcome({ session, tenant, title }) {
   const api = session.apiOf(tenant);
-  const pasted = el('code', {});
-  const extras = ['inlineImages', 'collectFonts'].map((name) => el('input', { type: 'checkbox', name, onchange: () => draw() }));
-  const draw = () => {
-    const chosen = extras.filter(({ checked }) => checked).map(({ name }) => name);
-    pasted.textContent = snippet({ server: location.origin, key, extras: chosen });
+  const [pasted, made] = [el('code'), el('div')];
+  const site = el('input', { type: 'url', id: 'site', placeholder: words.someSite });
+  const arrived = el('p', { role: 'status' });
+  const extras = {};
+  let [key, newest, opening] = [words.somePublicKey];
+
+  const draw = () => (pasted.textContent = snippet(location.origin, key, extras));
+  const tell = (node, look, shape, ...said) => {
+    node.className = `card actions ${look}`;
+    node.replaceChildren(icon(shape), el('span', {}, ...said));
   };
-  const copy = async () => {
-    await navigator.clipboard.writeText(pasted.textContent).then(
+  const copy = () =>
+    navigator.clipboard.writeText(pasted.textContent).then(
       () => notice(words.copied),
-      () => getSelection().selectAllChildren(pasted),
+      () => getSelection().selectAllChildren(pasted), // Where the browser refuses, the person copies it himself.
+    );
+  const makeKey = async (event) => {
+    event.preventDefault();
+    try {
+      const origin = site.value ? new URL(site.value).origin : null;
+      ({ key } = await api.json('/keys', { method: 'POST', body: { origin } }));
+      tell(made, 'good', 'done', words.keyMade);
+      draw();
+    } catch (problem) {
+      made.replaceChildren(problemView(problem));
+    }
+  };
+  const extra = (name) => {
+    const toggle = ({ target: { checked } }) => ((extras[name] = checked || undefined), draw());
+    return el(
+      'p',
+      {},
+      el('label', {}, el('input', { type: 'checkbox', onchange: toggle }), el('span', {}, prose(words[name]))),
     );
   };
-  const keyStep = session.isOperator ? keyForm() : el('p', {}, prose(words.askForKey(tenant)));
-  const arrived = el('p', { class: 'arrived', role: 'status' });
-  const tell = (name, ...more) => {
-    arrived.dataset.state = name;
-    arrived.replaceChildren(icon({ waiting: 'live', away: 'warning', found: 'done' }[name]), el('span', {}, words[name], ...more));
-  };
-
-  function keyForm() {
-    const site = el('input', { type: 'url', id: 'site', placeholder: 'https://shop.example', autocomplete: 'off' });
-    const problem = el('div', {});
-    const form = el(
-      'form',
-      { class: 'key-form' },
-      el('label', { for: 'site' }, words.site),
-      site,
-      el('button', { class: 'primary' }, words.makeKey),
-      el('small', { class: 'quiet' }, words.siteHint),
-    );
-    form.addEventListener('submit', async (event) => {
-      event.preventDefault();
-      problem.replaceChildren();
-      try {
-        const origin = site.value ? new URL(site.value).origin : null;
-        ({ key } = await api.json('/keys', { method: 'POST', body: { origin } }));
-        form.replaceWith(el('p', { class: 'arrived', 'data-state': 'found' }, icon('done'), words.keyMade(origin)));
-        draw();
-      } catch (failed) {
-        problem.replaceChildren(problemView(failed));
-      }
-    });
-    return el('div', {}, form, problem);
-  }
-
-  const option = (box) => el('label', { class: 'check' }, box, el('span', {}, prose(words[box.name])));
-  const step = (name, ...content) => el('li', {}, el('h3', {}, words.steps[name]), ...content);
-  const copyButton = el('button', { type: 'button', onclick: copy }, icon('copy'), words.copy);
+  const keyForm = el(
+    'form',
+    { class: 'actions', onsubmit: makeKey },
+    site,
+    el('button', { class: 'primary' }, words.makeKey),
+  );
+  const steps = [
+    session.isOperator
+      ? [
+          words.getKey,
+          el('label', { for: 'site' }, words.site),
+          keyForm,
+          el('p', { class: 'quiet' }, words.siteHint),
+          made,
+        ]
+      : [
+          words.getKey,
+          el('p', {}, prose(words.askForKey)),
+          el('pre', {}, `rrd keys create --tenant ${tenant} --scope ingest`),
+        ],
+    [words.paste, el('pre', { tabindex: 0 }, pasted), el('button', { onclick: copy }, icon('copy'), words.copy)],
+    [words.check, arrived],
+  ];
+  steps[1].push(extra('inlineImages'), extra('collectFonts'));
+  const list = el('ol', {}, ...steps.map(([name, ...content]) => el('li', {}, el('h3', {}, name), ...content)));
   const node = el(
     'section',
-    { class: 'welcome card' },
+    { class: 'guide card' },
     el('h2', {}, title),
-    el('p', { class: 'quiet' }, words.intro),
-    el(
-      'ol',
-      {},
-      step('key', keyStep),
-      step('paste', el('div', { class: 'snippet' }, el('pre', { tabindex: 0 }, pasted), copyButton), ...extras.map(option)),
-      step('check', arrived),
-    ),
+    list,
     el('p', { class: 'quiet' }, prose(words.more)),
   );
   draw();
-  tell('waiting');
+  tell(arrived, 'quiet', 'live', words.waiting);
 
-  let known, opening;
   const look = async (signal) => {
     const { recordings } = await api.json('/recordings', { params: { summary: true, limit: 1 }, signal });
-    const newest = recordings[0];
-    known ??= newest?.recordingId ?? '';
-    if (!newest || newest.recordingId === known) return tell('waiting');
-    const address = addressOf(newest, tenant);
-    tell('found', ' ', el('a', { href: address }, words.watch));
-    opening = setTimeout(() => go(address), OPENS_AFTER_MS);
+    newest ??= recordings[0]?.recordingId ?? '';
+    if (!recordings.length || recordings[0].recordingId === newest)
+      return tell(arrived, 'quiet', 'live', words.waiting);
+    const address = addressOf(recordings[0], tenant);
+    tell(arrived, 'good', 'done', words.found, ' ', el('a', { href: address }, words.watch));
+    opening = setTimeout(go, OPENS_AFTER_MS, address);
     stop();
   };
-  const stop = poll(look, EVERY_MS, () => tell('away'));
+  const stop = poll(look, EVERY_MS, () => tell(arrived, 'bad', 'warning', words.away));
   return { node, close: () => (stop(), clearTimeout(opening)) };
 }
 
 export async function show({ main, route, session }) {
-  const made = welcome({ session, tenant: route.parts[0] ?? session.tenants[0]?.name });
-  main.replaceChildren(el('h1', {}, words.title), made.node, el('p', {}, el('a', { href: href('list') }, words.back)));
-  return made.close;
+  const { node, close } = welcome({ session, tenant: route.parts[0], title: words.threeSteps });
+  main.replaceChildren(el('h1', {}, words.title), node, el('a', { href: href('list') }, words.back));
+  return close;
 }

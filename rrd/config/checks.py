@@ -36,8 +36,7 @@ def check_settings(config: Config) -> None:
             "or 0 for what the machine has"
         )
     _check_host(config)
-    if config.console_stage_origin:
-        _check_stage(config)
+    _check_names(config)
     _check_directory("data_dir", config.data_dir)
     if config.object_store == "s3":
         check_s3(config)
@@ -84,6 +83,11 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
             yield f"trusted_proxies holds {network}: anyone can forge the address that is taken for theirs"
     if c.public_url and not c.public_url.startswith(("http://", "https://")):
         yield f"public_url ({c.public_url}) should begin with http:// or https://: links are made from it"
+    if c.console is True and not is_loopback(c.host) and not c.public_url.startswith("https://"):
+        yield (
+            f"console is on, and host is {c.host}: keys and sessions travel in clear, unless a proxy in front"
+            " speaks TLS. Then name it in public_url (https://…)"
+        )
 
 
 def check_absolute(config: Config, file: str, flags: Mapping[str, object]) -> None:
@@ -114,26 +118,36 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _check_stage(config: Config) -> None:
-    """Raise ``ConfigError`` if ``console_stage_origin`` is no place for the stage."""
-    origin = config.console_stage_origin
-    url = urlsplit(origin)
+def _check_names(config: Config) -> None:
+    """Raise ``ConfigError`` for a ``public_url`` that is no URL, or a stage that is at no other origin."""
+    public, stage = config.public_url, config.console_stage_origin
     try:
-        is_origin = bool(url.scheme in {"http", "https"} and url.hostname) and (
-            url.port is None or url.port > 0
-        )
+        urlsplit(public)
     except ValueError:
-        is_origin = False
-    if not is_origin or url.path.strip("/") or url.query or url.fragment or "@" in url.netloc:
-        raise ConfigError(f"console_stage_origin: {origin!r} is not an origin like https://stage.example.com")
-    public = urlsplit(config.public_url)
-    if not public.netloc:
+        raise ConfigError(f"public_url: {public!r} is no URL like https://rrd.example.com") from None
+    if not stage:
+        return
+    origin = _origin_of(stage)
+    if origin is None or stage.lower().rstrip("/") != f"{origin[0]}://{urlsplit(stage).netloc.lower()}":
+        raise ConfigError(f"console_stage_origin: {stage!r} is not an origin like https://stage.example.com")
+    if _origin_of(public) is None:
         raise ConfigError("console_stage_origin: needs public_url, the console's own name. Set both, or none")
-    if (public.scheme, public.netloc.lower()) == (url.scheme, url.netloc.lower()):
+    if _origin_of(public) == origin:
         raise ConfigError(
             "console_stage_origin: is that of public_url, so it sets nothing apart. Set another name or "
             'port, or "" for none'
         )
+
+
+def _origin_of(url: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port of a URL for browsers; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    is_plain = bool(parts.hostname) and parts.username is None
+    return (parts.scheme, str(parts.hostname), port) if is_plain else None
 
 
 def _check_host(config: Config) -> None:

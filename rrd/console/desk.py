@@ -35,8 +35,8 @@ class Desk:
             found = {row.tenant: RIGHTS_MAX for row in rows.values()}
         for key_id in session.key_ids:
             row = rows.get(key_id)
-            if row is not None and row.revoked_ms is None:
-                found[row.tenant] = found.get(row.tenant, frozenset()) | (RIGHTS[row.scope] & RIGHTS_MAX)
+            if row is not None and row.revoked_ms is None and (given := RIGHTS[row.scope] & RIGHTS_MAX):
+                found[row.tenant] = found.get(row.tenant, frozenset()) | given
         return dict(sorted(found.items()))
 
     def may_anything(self, session: Session) -> bool:

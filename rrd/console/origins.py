@@ -51,10 +51,10 @@ def placement(host: str, *, is_https: bool, public_url: str, stage_origin: str) 
 
 def public_origin(public_url: str) -> str:
     """Return the origin of the setting ``public_url``; empty if there is none."""
-    url = urlsplit(public_url)
     try:
+        url = urlsplit(public_url)
         return parse_origin(f"{url.scheme}://{url.netloc}")
-    except BadRequest:
+    except (BadRequest, ValueError):
         return ""
 
 

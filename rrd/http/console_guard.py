@@ -112,7 +112,7 @@ def signed_in(handler: Handler) -> Handler:
         check_caller(request)
         session = session_of(request)
         if session is None:
-            raise Unauthenticated("nobody is signed in, or the session has ended: sign in to the console")
+            raise Unauthenticated("no session, or one that has ended: sign in to the console")
         request[SESSION] = session
         if (tenant := request.match_info.get("tenant")) is not None:
             grant = desk_of(request.app[SERVICES]).grant(session, tenant) if is_tenant(tenant) else None

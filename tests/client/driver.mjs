@@ -182,6 +182,8 @@ Object.assign(
   watchingCommands({
     shared: browser,
     launch: (flags) => chromium.launch({ ...launch, args: [...FLAGS, ...flags] }),
+    launchProfile: (flags, options) =>
+      chromium.launchPersistentContext('', { ...launch, ...options, args: [...FLAGS, ...flags] }),
     tabs,
     waitMs: WAIT_MS,
   }),

@@ -7,6 +7,7 @@ its window, its parent and the top one, and writes to the console.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from tests.client.client_lab import Event
@@ -181,6 +182,13 @@ def _later(make: Maker, ids: dict[str, int], bad: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def adds_of(node: Node, parent: int) -> Iterator[dict[str, Any]]:
+    """Yield what a recorder writes of an element that was added: each node by itself, parents first."""
+    yield {"parentId": parent, "nextId": None, "node": {**node, "childNodes": []}}
+    for child in node.get("childNodes", ()):
+        yield from adds_of(child, node["id"])
+
+
 def hostile_recording(bad: str) -> list[Event]:
     """Return the events of a hostile recording, which calls out to ``bad`` (``http://host:port``)."""
     make = Maker()
@@ -202,7 +210,7 @@ def hostile_recording(bad: str) -> list[Event]:
         (2, {"node": document, "initialOffset": {"left": 0, "top": 0}}),
         *((3, later) for later in _later(make, {name: node["id"] for name, node in named.items()}, bad)),
         *(
-            (3, {**NO_CHANGE, "adds": [{"parentId": body["id"], "nextId": None, "node": node}]})
+            (3, {**NO_CHANGE, "adds": list(adds_of(node, body["id"]))})
             for node in (*_scripts(make), *_calls(make, bad))
         ),
         (6, {"plugin": "rrweb/console@1", "payload": {"level": "log", "payload": [RUN], "trace": []}}),

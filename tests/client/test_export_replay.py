@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
-import threading
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from tests.assets.building import built_assets
 from tests.client.client_checks import EVENTS_DEADLINE_S, FULL_SNAPSHOT, META_EVENT
 from tests.client.client_lab import ROOT, RRD, Daemon, Driver, Event, OpenTab, Tab, wait_for
 from tests.client.hostile_page import hostile_recording
+from tests.client.listening import Listener
 
 pytestmark = pytest.mark.client
 
@@ -139,30 +138,6 @@ def test_the_text_is_the_pages_own_at_each_time(
     assert page.do("evaluate", expression=f"{FRAME}.body.innerText") == seen[-1][1]
     seen_there = page.seen()
     assert (seen_there.posts, seen_there.sockets, seen_there.errors) == ([], [], [])
-
-
-class Listener:
-    """A server that counts who connects, and answers nothing."""
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return  # The test is over.
-            with connection:
-                self.connections += 1
-
-    def close(self) -> None:
-        # A thread that waits in accept() keeps the socket open until it is shut down.
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import orjson
 import pytest
 
 from rrd.ceiling import MEMORY_MIN_BYTES
 from rrd.config import Config
-from rrd.config.checks import warnings
+from rrd.config.checks import is_console_on, warnings
 from tests.cli.test_cli_main import command
 from tests.harness import DaemonProcess, Launch
 
@@ -41,6 +42,18 @@ STOPPING = [
     {"host": "203.0.113.7"},
     {"host": " 127.0.0.1 "},
     {"host": "x" * 100},
+    {"console": "perhaps"},
+    {"console_session_s": "0"},
+    {"console_assets": "some"},
+    {"console_stage_origin": "https://stage.example.com"},
+    *(
+        {"public_url": "https://rrd.example.com", "console_stage_origin": origin}
+        for origin in (
+            *("stage.example.com", "https://", "ftp://stage.example.com", "https://stage.example.com/stage"),
+            *("https://stage.example.com?x", "https://a@stage.example.com", "https://stage.example.com:port"),
+            *("https://rrd.example.com", "https://RRD.example.com/", "https://[::1"),
+        )
+    ),
     {"objects_dir": "data"},
     {"objects_dir": "data/sealed"},
     {"objects_dir": "data/other/deep"},
@@ -82,6 +95,7 @@ def test_the_defaults_go_together() -> None:
         ({"sockets_max": 7_190}, "LimitNOFILE"),
         ({"trusted_proxies": ("::/0",)}, "trusted_proxies"),
         ({"public_url": "rrd.example.com"}, "public_url"),
+        ({"console": True, "host": "0.0.0.0"}, "TLS"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-",
 )
@@ -90,6 +104,12 @@ def test_settings_that_make_no_sense_together_are_told(settings: dict[str, objec
     told = list(warnings(config, handles_max=10_189))
     assert any(named in warning for warning in told)
     assert any(next(iter(settings)) in warning for warning in told)
+
+
+def test_a_console_behind_tls_or_on_this_machine_alone_is_not_odd() -> None:
+    here = Config(console=True, host="127.0.0.1")
+    behind = Config(console=True, host="0.0.0.0", public_url="https://rrd.example.com")
+    assert [*warnings(here, handles_max=None), *warnings(behind, handles_max=None)] == []
 
 
 # Each starts the daemon, with a warning about the setting that is named last.
@@ -130,3 +150,25 @@ def test_few_file_handles_are_said_by_serve_too(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, Launch(handles_max=512))
     with daemon:
         assert any("LimitNOFILE" in warning for warning in logged_warnings(daemon.log()))
+
+
+@pytest.mark.parametrize(
+    ("console", "host", "person_looks_on", "is_on"),
+    [
+        ("auto", "127.0.0.1", True, True),
+        ("auto", "::1", True, True),
+        ("auto", "localhost", True, True),
+        ("auto", "127.0.0.1", False, False),
+        ("auto", "0.0.0.0", True, False),
+        ("auto", "::", True, False),
+        ("auto", "192.0.2.1", True, False),
+        ("auto", "rrd.example.com", True, False),
+        (True, "0.0.0.0", False, True),
+        (False, "127.0.0.1", True, False),
+    ],
+)
+def test_the_console_is_on_where_it_was_asked_for_or_a_person_tries_rrd_out(
+    console: bool | Literal["auto"], host: str, person_looks_on: bool, is_on: bool
+) -> None:
+    config = Config(console=console, host=host)
+    assert is_console_on(config, person_looks_on=person_looks_on) == is_on

@@ -17,7 +17,9 @@ from tests.console.lab import ConsoleDaemon, ConsoleWindow, OpenWindow, opened_w
 @pytest.fixture(scope="session")
 def console(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleDaemon]:
     """A daemon for all tests that add recordings and leave it as it is otherwise."""
-    daemon = ConsoleDaemon(tmp_path_factory.mktemp("console"))
+    # What happened in a recording is known soon after it is over.
+    soon = {"seal_closed_s": 0, "rollup_delay_s": 0}
+    daemon = ConsoleDaemon(tmp_path_factory.mktemp("console"), **soon)
     daemon.start()
     yield daemon
     daemon.stop()

@@ -63,13 +63,24 @@ class ConsoleDaemon(Daemon):
         return f"{self.url}/console/"
 
     def post(
-        self, lines: Iterable[bytes], *, recording_id: str = "", meta: dict[str, object] | None = None
+        self,
+        lines: Iterable[bytes],
+        *,
+        recording_id: str = "",
+        meta: dict[str, object] | None = None,
+        is_over: bool = False,
     ) -> str:
-        """Store events, and ``meta`` as metadata; return the recording's id once they are safe."""
+        """Store events, and ``meta`` as metadata; return the recording's id once they are safe.
+
+        With ``is_over`` the page says that it is over, so that the recording is no live one.
+        """
         recording_id = recording_id or new_id()
         lines = list(lines)
         if meta:
-            lines.append(meta_event(json.loads(lines[0])["timestamp"] if lines else 1, **meta))
+            lines.append(meta_event(1, **meta))
+        if is_over:
+            last = max(json.loads(line)["timestamp"] for line in lines)
+            lines.append(_line(5, last, {"tag": "close-permanent", "payload": {}}))
         answer = self.send(f"/recordings/{recording_id}/ingest", ndjson(lines), "application/x-ndjson")
         assert answer.get("quarantined", 0) == 0, answer
         return recording_id
@@ -292,9 +303,13 @@ def opened_window(
     flags: list[str] | None = None,
     zoom: float = 1.0,
     permissions: Iterable[str] = (),
+    has_profile: bool = False,
     **context: Any,
 ) -> Iterator[ConsoleWindow]:
-    """A window while it is open, signed in with ``key`` ("": the daemon's own; None: not signed in)."""
+    """A window while it is open, signed in with ``key`` ("": the daemon's own; None: not signed in).
+
+    With ``has_profile`` its browser is its own, and no private one: it preconnects.
+    """
     viewport = context.pop("viewport", WIDE)
     # What zoom does to a page: fewer CSS pixels, each larger.
     size = {side: round(length / zoom) for side, length in viewport.items()}
@@ -311,6 +326,7 @@ def opened_window(
         place = {"domain": "127.0.0.1", "path": "/console/", "httpOnly": True, "sameSite": "Strict"}
         cookies.append({"name": COOKIE, "value": value, **place})
     fields = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
+    fields["hasProfile"] = has_profile
     driver.do("openWindow", tab=name, **fields)
     try:
         yield ConsoleWindow(driver, name, daemon)
@@ -380,7 +396,10 @@ def _line(kind: int, timestamp: int, data: dict[str, Any]) -> bytes:
 def tab_walk(window: ConsoleWindow, *, steps_max: int = 200) -> list[dict[str, Any]]:
     """Press Tab until the focus comes back to where it began; return each element that had it, in order."""
     walked: list[dict[str, Any]] = []
-    window.evaluate("document.activeElement?.blur()")
+    # From the top, wherever the focus is: a walk begins behind what had it last.
+    window.evaluate(
+        "document.body.tabIndex = -1, document.body.focus(), document.body.removeAttribute('tabindex')"
+    )
     for _ in range(steps_max):
         window.press("Tab")
         now = window.focused()

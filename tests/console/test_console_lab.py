@@ -41,7 +41,7 @@ def test_the_frame_that_is_shown_is_read_and_faults_are_found(
     assert any(found.startswith("button-name (critical)") for found in window.axe())
     walk = tab_walk(window)
     assert [one["tag"] for one in walk] == ["button", "a", "input"]
-    assert [one["outline"] > 0 for one in walk] == [True, False, True]
+    assert [one["isSeen"] for one in walk] == [True, False, True]
     assert window.heap()["page"] > 0
     seen = window.seen()
     assert seen.hosts == {f"127.0.0.1:{stand_in.port}", "127.0.0.1:1"}

@@ -44,8 +44,8 @@ def test_a_visit_is_found_by_its_metadata_and_says_what_its_page_said(
 
     window = open_window(console)
     window.goto("#/list")
-    window.fill("#filter-key", "userId")
-    window.fill("#filter-value", user)
+    window.fill('[name="key"]', "userId")
+    window.fill('[name="value"]', user)
     window.press("Enter")
     window.wait("document.querySelectorAll('[data-id]').length === 1")
     window.click(f'[data-id="{recording_id}"] a')

@@ -141,13 +141,17 @@ def test_no_event_behind_the_first_snapshot_is_lost_or_told_twice(
 
 
 def test_the_clock_stays_behind_the_visitor_and_never_ahead(units: Units) -> None:
-    def step(t: float, newest: float, *, playing: bool) -> Any:
-        return units.do("step", state={"t": t, "newest": newest, "isPlaying": playing})
+    def step(t: float, newest: float, target: float, *, playing: bool) -> Any:
+        state = {"t": t, "newest": newest, "target": target, "isPlaying": playing}
+        return units.do("step", state=state)
 
-    assert step(0, 1000, playing=True) is None
-    assert step(0, 1501, playing=True) == {"type": "play", "t": 701}
-    assert step(0, 60_000, playing=False) == {"type": "play", "t": 59_200}
-    assert step(1000, 1000, playing=True) == {"type": "pause", "t": 1000}
-    assert step(1200, 1000, playing=True) == {"type": "pause", "t": 1000}
-    assert step(1000, 1000, playing=False) is None
-    assert step(1000, 1300, playing=False) == {"type": "play", "t": 1000}
+    # On its way, or a little late: it goes on evenly. Later than that, it jumps.
+    assert step(0, 2000, 0, playing=True) is None
+    assert step(0, 2000, 400, playing=True) is None
+    assert step(0, 2000, 501, playing=True) == {"type": "play", "t": 501}
+    # Nothing newer is there: it stands, and goes on with what comes, late or not.
+    assert step(2000, 2000, 1900, playing=True) == {"type": "pause", "t": 2000}
+    assert step(2000, 2000, 9000, playing=False) is None
+    assert step(2000, 2100, 1900, playing=False) == {"type": "play", "t": 2000}
+    assert step(2000, 60_000, 59_000, playing=False) == {"type": "play", "t": 59_000}
+    assert step(2000, 60_000, 99_000, playing=False) == {"type": "play", "t": 60_000}

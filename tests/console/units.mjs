@@ -4,9 +4,12 @@ import { createInterface } from 'node:readline';
 
 import { Api } from '../../assets/console/api.js';
 import { ComposedSource } from '../../assets/console/composed.js';
+import { changed, isNarrowed, parameters, parts } from '../../assets/console/filters.js';
+import { Listing } from '../../assets/console/listing.js';
 import { LiveSource } from '../../assets/console/live.js';
 import { liveStep } from '../../assets/console/live_edge.js';
 import { Pieces } from '../../assets/console/pieces.js';
+import { current, href } from '../../assets/console/route.js';
 import { SseParser } from '../../assets/console/sse.js';
 
 const NEVER = new AbortController().signal;
@@ -37,7 +40,57 @@ async function takeAll(watched) {
   }
 }
 
+// The recordings of a made-up server, the newest first, while somebody lists them: `{arrive: n}`, `{erase: [place, n]}`.
+function worldOf(size) {
+  let next = size;
+  const ids = Array.from({ length: size }, (_, place) => size - place);
+  return {
+    ids,
+    change({ arrive = 0, erase: [place, number] = [0, 0] }) {
+      for (let left = arrive; left > 0; left -= 1) ids.unshift((next += 1));
+      if (ids.length) ids.splice(place % ids.length, number);
+    },
+  };
+}
+
 const commands = {
+  /** A query once it has been an address, and what it means. */
+  query({ pairs, now }) {
+    globalThis.location = { hash: href('list', [], new URLSearchParams(pairs)) };
+    const { view, parts: rest, query } = current();
+    const chips = parts(query).map(({ said, without }) => [said, [...without]]);
+    return {
+      view,
+      rest,
+      pairs: [...query],
+      asked: parameters(query, now),
+      isNarrowed: isNarrowed(query),
+      chips,
+    };
+  },
+  changed: ({ pairs, name, value }) => [...changed(new URLSearchParams(pairs), name, value)],
+  /** Lists a world to its end, changed by one of `changes` before each question. */
+  async listing({ size, changes, isNewestFirst }) {
+    const world = worldOf(size);
+    const told = [];
+    let number = 0;
+    const ask = async ({ limit, offset }) => {
+      const page = world.ids.slice(offset, offset + limit).map((id) => ({ recordingId: id, timestamp: id }));
+      world.change(changes[number] ?? {});
+      number += 1;
+      return page;
+    };
+    const listing = new Listing(ask, isNewestFirst);
+    while (!listing.isComplete) told.push(...(await listing.more()).map(({ recordingId }) => recordingId));
+    const { added } = await listing.news();
+    return {
+      told,
+      items: listing.items.map(({ recordingId }) => recordingId),
+      left: world.ids,
+      asked: number,
+      added,
+    };
+  },
   sse({ parts }) {
     const parser = new SseParser();
     const messages = parts.flatMap((part) => [...parser.feed(Buffer.from(part, 'base64'))]);

@@ -31,8 +31,8 @@ function watch(context) {
   return seen;
 }
 
-/** The commands. `launch(flags)` starts a browser of its own, `shared` is the one of all, `tabs` has what is open. */
-export function watchingCommands({ shared, launch, tabs, waitMs }) {
+/** The commands. `launch(flags)` starts a browser of its own, `launchProfile` one with a profile, `shared` is the one of all, `tabs` has what is open. */
+export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }) {
   const stageOf = async (page) => {
     const frame = page.frames().find((one) => new URL(one.url(), 'http://none').pathname === STAGE);
     if (!frame) throw new Error('there is no stage in this page');
@@ -55,10 +55,11 @@ export function watchingCommands({ shared, launch, tabs, waitMs }) {
   };
 
   return {
-    // `context` are options of playwright's newContext; with `flags` the window has a browser of its own, started so.
-    async openWindow({ tab, context: options, cookies, flags, permissions }) {
-      const host = flags ? await launch(flags) : null;
-      const context = await (host ?? shared).newContext(options);
+    // `context` are options of playwright's newContext; with `flags` the window has a browser of its own, started so, and
+    // with `hasProfile` that keeps a profile on the disk, as people's do: others keep no promise to preconnect.
+    async openWindow({ tab, context: options, cookies, flags, permissions, hasProfile }) {
+      const host = flags && !hasProfile ? await launch(flags) : null;
+      const context = hasProfile ? await launchProfile(flags ?? [], options) : await (host ?? shared).newContext(options);
       context.setDefaultTimeout(waitMs);
       if (permissions?.length) await context.grantPermissions(permissions);
       if (cookies?.length) await context.addCookies(cookies);
@@ -88,7 +89,7 @@ export function watchingCommands({ shared, launch, tabs, waitMs }) {
         }
         if (Date.now() > end) {
           const shown = await tabs.get(tab).page.evaluate('document.body.innerText').catch(String);
-          throw new Error(`waited in vain in the ${where} for ${expression}: ${JSON.stringify(last)}; the page says:\n${shown}`);
+          throw new Error(`waited in vain in the ${where} for ${expression}: ${JSON.stringify(last)}; the page says:\n${shown.slice(0, 500)}`);
         }
         await new Promise((resolve) => setTimeout(resolve, 25));
       }
@@ -151,27 +152,34 @@ export function watchingCommands({ shared, launch, tabs, waitMs }) {
       return { page: await heapOf(await context.newCDPSession(page)), stage: stage && (await heapOf(stage)) };
     },
 
-    // The element that has the focus, and whether a person sees that: compares how it looks with and without.
-    async focused({ tab }) {
-      return tabs.get(tab).page.evaluate(() => {
-        let node = document.activeElement;
-        while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement;
+    // The element that has the focus, and whether a person sees that it has: it looks otherwise than without.
+    focused: ({ tab }) =>
+      tabs.get(tab).page.evaluate(() => {
+        const node = document.activeElement;
         if (!node || node === document.body) return null;
-        const look = (one) => {
-          const { outlineStyle, outlineWidth, boxShadow, borderColor, backgroundColor } = getComputedStyle(one);
-          return { outline: outlineStyle === 'none' ? 0 : parseFloat(outlineWidth), boxShadow, borderColor, backgroundColor };
-        };
+        const html = node.outerHTML.slice(0, 300);
+        // A parent may show it in place of a field that fills it.
+        const shown = [node, node.parentElement, node.closest('tr, li, label')].filter(Boolean);
+        const look = () =>
+          JSON.stringify(
+            shown.flatMap((one) =>
+              [null, '::before', '::after'].map((part) => {
+                const { outlineStyle, outlineWidth, boxShadow, borderColor, backgroundColor } = getComputedStyle(one, part);
+                const outline = outlineStyle === 'none' ? 0 : outlineWidth;
+                return [outline, boxShadow, borderColor, backgroundColor];
+              }),
+            ),
+          );
+        // Without the transitions that would show it later.
+        for (const one of shown) one.style.transition = 'none';
+        const focused = look();
         const { x, y, width, height } = node.getBoundingClientRect();
-        return {
-          tag: node.tagName.toLowerCase(),
-          id: node.id,
-          name: (node.getAttribute('aria-label') ?? node.labels?.[0]?.innerText ?? node.innerText ?? '').trim().slice(0, 80),
-          isInDialog: node.closest('dialog') !== null,
-          box: { x, y, width, height },
-          ...look(node),
-        };
-      });
-    },
+        node.blur();
+        const isSeen = look() !== focused && width > 0 && height > 0;
+        node.focus({ focusVisible: true, preventScroll: true });
+        for (const one of shown) one.style.transition = '';
+        return { tag: node.tagName.toLowerCase(), id: node.id, html, isSeen, box: { x, y, width, height } };
+      }),
 
     seenIn: ({ tab }) => ({ ...tabs.get(tab).seen, downloads: tabs.get(tab).seen.downloads.map((one) => one.suggestedFilename()) }),
     forgetSeen({ tab }) {

@@ -11,6 +11,7 @@ import uvloop
 from rrd.log import Redaction
 from tests.harness import LocalDaemon, running
 from tests.http.api import VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
+from tests.http.signed_in import Person, a_person
 from tests.thoroughness import IS_THOROUGH
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
@@ -58,6 +59,18 @@ async def daemon(tmp_path: Path, logged: list[str]) -> AsyncIterator[LocalDaemon
     """A daemon with default settings. Whatever a test does with it, no secret gets into the log."""
     async with running(tmp_path) as local:
         yield local
+    _check_log(logged, local)
+
+
+@pytest.fixture
+async def person(tmp_path: Path, logged: list[str]) -> AsyncIterator[Person]:
+    """A person at the console of a daemon, not signed in. No secret gets into the log here either."""
+    async with running(tmp_path, console=True) as local, a_person(local) as found:
+        yield found
+    _check_log(logged, local)
+
+
+def _check_log(logged: list[str], local: LocalDaemon) -> None:
     log = "\n".join(logged)
     for secret in (*local.secrets, VISITOR_ADDRESS, VISITOR_AGENT, "signature=", "Bearer "):
         assert secret not in log

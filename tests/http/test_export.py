@@ -236,7 +236,7 @@ async def test_an_installation_without_the_player_says_what_to_do(api: Api, tmp_
     assert "make assets" in reply.error["message"]
 
 
-async def test_there_is_no_console_for_a_preview_yet(api: Api) -> None:
+async def test_without_a_console_a_link_for_people_leads_nowhere(api: Api) -> None:
     recording_id = await posted(api, some_events(3))
     for key in (None, ""):
         reply = await api.get(f"/recordings/{recording_id}/preview", key=key)
