@@ -291,13 +291,15 @@ export class Player extends EventTarget {
     if (load.isComplete) this.#unread.delete(load.index);
     if (this.#next?.isComplete) this.#unread.delete(this.#next.index);
     const following = this.#following(load);
-    const index = following ?? this.#unread.values().next().value;
+    const unread = this.#unread.values().next().value;
+    // A stopped player has the time to read first.
+    const index = this.#wants.play ? (following ?? unread) : (unread ?? following);
     if (index === load.index) return load.isComplete ? null : load;
     if (this.#next?.index !== index) this.#dropNext();
     if (index === undefined) return null;
     const next = (this.#next ??= this.#open(index));
     const isMore = next.to <= startOf(next.piece) + AHEAD_MS * this.#speed && held + next.fed < AHEAD_BYTES;
-    return !next.isComplete && (isMore || following === undefined) ? next : null;
+    return !next.isComplete && (isMore || index !== following) ? next : null;
   }
 
   // The piece that is shown when the present one is over, if that is soon.
