@@ -75,7 +75,10 @@ const makeSanitizer = () => {
     const attributes = isTable(node.attributes) ? node.attributes : {};
     const isOdd = !TAG.test(name) || name in Object.prototype || tag in Object.prototype;
     const isOddSvg = node.isSVG && (name.split(':').length > 2 || /^xml(ns)?:|^xmlns$|:$/i.test(name));
-    const isHint = tag === 'link' && !isStylesheet(attributes);
+    // Its text was taken into the recording, mostly without rel and href: the replayer makes a style element of it.
+    const isInlined = tag === 'link' && isText(attributes._cssText) && attributes._cssText !== '';
+    const isSheet = tag === 'link' && isStylesheet(attributes);
+    const isHint = tag === 'link' && !isInlined && !isSheet;
     if (isOdd || isOddSvg || isHint || DROPPED_TAG.test(tag)) {
       // Its children stay, out of sight, and whatever attribute comes later means nothing to it.
       node.tagName = 'rrd-dropped';
@@ -84,7 +87,8 @@ const makeSanitizer = () => {
       return null;
     }
     node.attributes = cleanAttributes(attributes, [tag]);
-    if (tag === 'link') node.attributes.rel = 'stylesheet';
+    if (isInlined) node.tagName = 'link';
+    if (isSheet) node.attributes.rel = 'stylesheet';
     if (node.isCustom && (!CUSTOM_TAG.test(name) || RESERVED.test(name))) node.isCustom = undefined;
     if (node.isShadowHost && !CUSTOM_TAG.test(name) && !SHADOW_HOST.test(tag)) node.isShadowHost = undefined;
     return LEADING_TAG.test(tag) || tag === 'audio' || tag === 'video' ? tag : null;

@@ -16,8 +16,11 @@ export class StageLink {
    */
   constructor({ parent, onmessage, onready = () => {}, onhang = () => {}, assets = [] }) {
     Object.assign(this, { parent, onmessage, onready, onhang });
-    this.receive = this.receive.bind(this);
-    addEventListener('message', this.receive);
+    this.stop = new AbortController();
+    const { signal } = this.stop;
+    addEventListener('message', (event) => this.receive(event), { signal });
+    // A recorded dialog takes the focus even where nothing can have it, and with it all keys. It is given back.
+    addEventListener('focusin', ({ target }) => target !== this.frame && (this.focused = target), { signal });
     this.timer = setInterval(() => this.ping(), PING_MS);
     this.reload({ assets });
   }
@@ -57,6 +60,13 @@ export class StageLink {
     if (data.type === 'pong') this.asked.answered = Number(data.n);
     if (TOLD.has(data.type)) this.onmessage(data);
     if (this.isHanging) this.onhang((this.isHanging = false));
+    this.keepFocus();
+  }
+
+  keepFocus() {
+    if (document.activeElement !== this.frame) return;
+    this.frame.blur();
+    this.focused?.focus({ preventScroll: true });
   }
 
   ping() {
@@ -71,7 +81,7 @@ export class StageLink {
 
   close() {
     clearInterval(this.timer);
-    removeEventListener('message', this.receive);
+    this.stop.abort();
     this.frame.remove();
   }
 }

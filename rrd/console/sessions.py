@@ -31,7 +31,7 @@ _SCHEMA_VERSION = 1
 _TABLES = (
     """
 CREATE TABLE sessions (
-  id TEXT PRIMARY KEY,          -- short and public: for logs and quotas
+  id TEXT PRIMARY KEY,          -- short and public: for logs and quotas, unlike any key's
   hash BLOB NOT NULL UNIQUE,    -- SHA-256 of the token in the cookie
   key_ids TEXT NOT NULL,        -- JSON list: the API keys that it was signed in with
   is_operator INTEGER NOT NULL, -- it was signed in by a one-time token: all tenants
@@ -89,7 +89,9 @@ class SessionStore(Keeper):
     def begin(self, *, key_ids: Sequence[str], is_operator: bool, age_ms: int) -> tuple[str, Session]:
         """Sign a person in; return the token for the cookie, which can't be had again, and the session."""
         now_ms = self._clock.now_ms()
-        session = Session(secrets.token_hex(4), tuple(key_ids), is_operator, now_ms, now_ms + age_ms)
+        session = Session(
+            f"console-{secrets.token_hex(4)}", tuple(key_ids), is_operator, now_ms, now_ms + age_ms
+        )
         return self._keep(session), session
 
     def extend(self, session: Session, *, key_ids: Sequence[str], is_operator: bool) -> tuple[str, Session]:

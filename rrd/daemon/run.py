@@ -72,7 +72,13 @@ def run(config: Config, *, person_looks_on: bool) -> int:
     ``person_looks_on``: standard output is read by a person, so keys may be shown there.
     """
     check_settings(config)
-    config = msgspec.structs.replace(config, console=is_console_on(config, person_looks_on=person_looks_on))
+    is_on = is_console_on(config, person_looks_on=person_looks_on)
+    if config.console == "auto" and person_looks_on and not is_on:
+        emit(
+            logger, logging.INFO, "console_off", host=config.host,
+            next_step="console = true (RRD_CONSOLE=true) opens it to all who reach this host and have a key",
+        )  # fmt: skip
+    config = msgspec.structs.replace(config, console=is_on)
     for warning in warnings(config, handles_max=handles_allowed()):
         emit(logger, logging.WARNING, "odd_settings", text=warning)
     check_writable(config)

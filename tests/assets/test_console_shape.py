@@ -39,12 +39,8 @@ SENTENCE = re.compile(
 
 def code_of(path: Path) -> str:
     """Return a script without its comments. A `//` in a string is no comment."""
-    kept: list[str] = []
-    for found in re.finditer(
-        rf"(?P<string>{STRING.pattern})|(?P<comment>{COMMENT.pattern})|.", path.read_text(), re.DOTALL
-    ):
-        kept.append("" if found["comment"] else found[0])
-    return "".join(kept)
+    parts = re.compile(rf"(?P<string>{STRING.pattern})|(?P<comment>{COMMENT.pattern})|.", re.DOTALL)
+    return "".join("" if found["comment"] else found[0] for found in parts.finditer(path.read_text()))
 
 
 def test_all_of_it_is_less_than_three_thousand_lines() -> None:
@@ -69,7 +65,8 @@ def test_a_file_opens_with_a_sentence_about_it(path: Path) -> None:
 def test_no_file_names_another_host(path: Path) -> None:
     text = code_of(path) if path.suffix == ".js" else COMMENT.sub("", path.read_text())
     addresses = set(re.findall(r"(?:https?|wss?):?//[a-zA-Z0-9][^\s'\"`)]*", text))
-    assert addresses - NAMESPACES == set()
+    # A name below `.example` is nobody's: it shows what to type.
+    assert {address for address in addresses if ".example" not in address} - NAMESPACES == set()
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

@@ -119,7 +119,12 @@ def test_an_ordinary_recording_stays_as_it_is() -> None:
 
     page = element(
         "html", {"lang": "en"},
-        element("head", {}, element("link", {"rel": "stylesheet", "href": "/a.css", "_cssText": "p {}"})),
+        element(
+            "head", {},
+            element("link", {"rel": "stylesheet", "href": "/a.css", "_cssText": "p {}"}),
+            # So the recorder leaves most sheets that it took in.
+            element("link", {"type": "text/css", "media": "print", "_cssText": "q {}"}),
+        ),
         element(
             "body", {"class": "x", "@click": "go", ":key": "k", "data-on": "1"},
             element("img", {"src": "https://shop.example/a.png", "rr_dataURL": "data:image/png;base64,x"}),

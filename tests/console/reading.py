@@ -77,6 +77,8 @@ def _last(look: Callable[[], Any], expected: Any) -> Any:
 def check_shown(console: ConsoleDaemon, window: ConsoleWindow, recording_id: str, notes: Notes) -> None:
     """Open the recording at each time, and compare what it says."""
     first = console.get(f"/recordings/{recording_id}/pages")["first"]
-    for when, said in notes:
-        window.at(f"#/watch/{TENANT}/{urllib.parse.quote(recording_id)}", when - first)
+    for number, (when, said) in enumerate(notes):
+        route = f"#/watch/{TENANT}/{urllib.parse.quote(recording_id)}?t={when - first:g}"
+        # A link is opened; from there a person goes to another moment.
+        (window.follow if number else window.goto)(route)
         wait_until_shown(window, said, what=f"{when - first} ms from its beginning")

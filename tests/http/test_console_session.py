@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,14 @@ async def test_an_operator_signs_in_once_with_an_address_to_all_tenants(person: 
     reply = await person.ask("POST", "/console/session", {"signIn": token})
     assert (reply.status, reply.error["code"]) == (401, "unauthenticated")
     assert "rrd console" in reply.error["message"]
+
+
+async def test_an_operator_is_told_of_tenants_that_never_had_a_key(person: Person) -> None:
+    await person.record(new_id(), tenant="shop")
+    gate = person.daemon.services.gate
+    gate._snapshot = replace(gate._snapshot, keys={}, rows={})
+    told = await person.operate()
+    assert [tenant["name"] for tenant in told["tenants"]] == ["shop"]
 
 
 async def test_of_two_who_open_an_address_at_once_one_gets_in(person: Person) -> None:
