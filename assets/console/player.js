@@ -29,6 +29,7 @@ export class Player extends EventTarget {
   #told = { t: 0, at: 0 };
   #load = null; // The piece that is shown, or is to be shown.
   #next = null; // The one that comes then, or one that is only read.
+  #failed = -1; // A piece that could not be loaded ahead.
   #loads = 0;
   #isPumping = false;
   #isClosed = false;
@@ -191,6 +192,7 @@ export class Player extends EventTarget {
     const index = isLive ? pieces.length - 1 : this.#pieceAt(t);
     this.#t = isLive ? last : Math.max(startOf(pieces[index]), Math.min(t, last));
     this.#isPlaced = false;
+    this.#failed = -1;
     if (this.#isReady && pieces.length && this.#load?.index !== index) {
       if (this.#next?.index !== index) this.#dropNext();
       // The one that is shown stays until the stage has drawn the other.
@@ -268,7 +270,8 @@ export class Player extends EventTarget {
         await load.step(this.#stage);
       } catch (problem) {
         load.isBroken = true;
-        if (!load.stop.signal.aborted) this.#fail(problem);
+        if (load === this.#load) this.#fail(problem);
+        else if (!load.stop.signal.aborted) this.#giveUp(load);
       }
       this.#settle();
     }
@@ -288,19 +291,21 @@ export class Player extends EventTarget {
     if (load.isComplete) this.#unread.delete(load.index);
     if (this.#next?.isComplete) this.#unread.delete(this.#next.index);
     const following = this.#following(load);
-    const index = following ?? this.#unread.values().next().value;
+    const unread = this.#unread.values().next().value;
+    // A stopped player has the time to read first.
+    const index = this.#wants.play ? (following ?? unread) : (unread ?? following);
     if (index === load.index) return load.isComplete ? null : load;
     if (this.#next?.index !== index) this.#dropNext();
     if (index === undefined) return null;
     const next = (this.#next ??= this.#open(index));
     const isMore = next.to <= startOf(next.piece) + AHEAD_MS * this.#speed && held + next.fed < AHEAD_BYTES;
-    return !next.isComplete && (isMore || following === undefined) ? next : null;
+    return !next.isComplete && (isMore || index !== following) ? next : null;
   }
 
   // The piece that is shown when the present one is over, if that is soon.
   #following({ index }) {
     const { pieces } = this.#source;
-    if (!pieces[index + 1]) return undefined;
+    if (!pieces[index + 1] || this.#failed > index) return undefined;
     const end = pieces[index + 1].from;
     const [from, to] = this.#skippedAt(end) ?? [end, end];
     return from - this.#t <= NEXT_MS * this.#speed ? this.#pieceAt(to) : undefined;
@@ -320,6 +325,13 @@ export class Player extends EventTarget {
     this.#next = null;
   }
 
+  // What can't be had yet is a problem as soon as it is to be shown.
+  #giveUp({ index }) {
+    this.#failed = index;
+    this.#unread.clear();
+    this.#dropNext();
+  }
+
   #fail(problem) {
     this.#problem = problem;
     return null;
@@ -330,7 +342,10 @@ export class Player extends EventTarget {
   }
 
   #pieceAt(t) {
-    return Math.max(this.#source.pieces.findLastIndex(({ from }) => from <= t), 0);
+    return Math.max(
+      this.#source.pieces.findLastIndex(({ from }) => from <= t),
+      0,
+    );
   }
 
   #skippedAt(t) {

@@ -7,7 +7,7 @@ import { makeDetails } from './details.js';
 import { el, icon } from './dom.js';
 import { clock, duration, moment } from './format.js';
 import { listenToKeys, openKeysHelp } from './keys.js';
-import { forget, neighbours } from './list.js';
+import { neighbours } from './list.js';
 import { LiveSource } from './live.js';
 import { notice, problemView } from './notice.js';
 import { makePanel } from './panel.js';
@@ -85,7 +85,7 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   const details = id && makeDetails({ api, tenant, id, source, session });
   side.append(
     el('h1', {}, source.first ? moment(source.first) : text.titles[view]),
-    id ? actionsOf({ player, source, api, id, tenant, session }) : '',
+    id ? actionsOf({ player, api, id, tenant, session, query }) : '',
     details ? el('details', {}, el('summary', {}, words.details), details.node) : '',
     panel.node,
   );
@@ -182,18 +182,17 @@ function actsOf({ player, source, api, id, tenant, view, stand }) {
   return acts;
 }
 
-function actionsOf({ player, api, id, tenant, session }) {
+function actionsOf({ player, api, id, tenant, session, query }) {
+  const salvage = query.has('intact') || null;
   const moments = () => ({
     t: player.state.t - player.state.first,
     first: player.state.first,
     last: player.state.last,
   });
-  const onerased = () => (forget(id), go(href('list')));
   const acts = {
     share: async () => (await import('./share.js')).openShare({ api, tenant, id, ...moments() }),
-    download: async () => (await import('./downloads.js')).openDownloads({ api, id, ...moments() }),
-    erase: async () =>
-      (await import('./erase.js')).openErase({ session, tenant, id, onerased, ongone: () => player.close() }),
+    download: async () => (await import('./downloads.js')).openDownloads({ api, id, salvage, ...moments() }),
+    erase: async () => (await import('./erase.js')).openErase({ session, tenant, id, ongone: () => player.close() }),
   };
   const names = tenant ? ['share', 'download', 'erase'] : ['download'];
   return el('div', { class: 'actions' }, ...names.map((name) => button(words[name], acts[name], {}, icon(name))));

@@ -85,9 +85,8 @@ def test_500_mb_over_many_pages(own_console: OwnConsole, open_window: OpenWindow
     window.forget_seen()
     window.follow(f"#/watch/t/{recording_id}?t={PAGE_MS * 45 + 1_000}")
     window.wait_for_replay("page 45 event")
-    assert {float(query["from"]) for query in asked(window)} <= {
-        float(START_MS + PAGE_MS * page) for page in (45, 46)
-    }
+    pages_asked = {(float(query["from"]) - START_MS) / PAGE_MS for query in asked(window)}
+    assert pages_asked <= {0, 1, 45, 46}
     heaps.append(window.heap())
     # From the beginning to the end, eight times as fast.
     window.follow(f"#/watch/t/{recording_id}?t=0")
