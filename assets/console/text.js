@@ -1,6 +1,6 @@
 // All English texts of the console. Each part has its own section; functions take counts and names.
 
-import { bytes, count, duration } from './format.js';
+import { bytes, count, duration, moment } from './format.js';
 
 const some = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
 
@@ -164,22 +164,17 @@ export const text = {
 
   downloads: {
     title: 'Download',
-    which: 'What',
-    whole: (length) => `The whole recording (${length})`,
-    part: 'From',
     from: 'From',
-    until: 'to',
-    to: 'To',
+    to: 'to',
     badPart: 'Write times like 3:12 or 1:02:03, the earlier one first.',
     pageIs:
-      'A page that replays the recording: one file, which works without a server or a network. A part begins with its first full snapshot.',
+      'A page that replays the recording, without a server or a network. A part begins with its first full snapshot.',
     page: 'Page that replays (HTML)',
     filesAre: 'The events, for tools and for rrweb’s own player:',
-    files: { ndjson: 'NDJSON, an event a line', json: 'JSON, one array' },
+    ndjson: 'NDJSON, an event a line',
+    json: 'JSON, one array',
     preparing: 'The server prepares the page …',
     saved: 'The page is with your downloads.',
-    tooLarge:
-      'This is more than fits one page. Choose a part: the fields hold ten minutes around the moment that you were at. NDJSON and JSON have no such bound.',
   },
 
   erase: {
@@ -187,26 +182,20 @@ export const text = {
     needsKey: (tenant) =>
       `Erasing takes a key of ${tenant} with the scope “erase”. On the server, \`rrd keys create --tenant ${tenant} --scope erase\` makes one.`,
     otherKey: 'The key was added, but it may not erase here. Add another one.',
-    when: 'Began',
-    page: 'First page',
-    events: 'Events',
-    id: 'Recording',
-    what: 'What',
-    thisOne: 'This recording',
-    all: (number, isLeast, key, value) =>
-      `All ${count(number)}${isLeast ? ' or more' : ''} recordings with ${key} = ${value}`,
+    what: 'What to erase',
+    one: (id) => `This recording (${id})`,
+    all: (number, most, key, value) =>
+      `All ${number}${number < most ? '' : ' or more'} recordings with ${key} = ${value}`,
+    told: ({ first, pages, events, bytes: size }) =>
+      `This recording began ${moment(first)}${pages[0]?.url ? ` on ${pages[0].url}` : ''}: ${some(events, 'event', 'events')}, ${bytes(size)}.`,
+    unknown: 'What it holds can’t be read.',
     final:
-      'What is erased can’t be had back. It goes from this server and from its object store; backups made before still hold it.',
+      'What is erased can’t be had back. It goes from this server and its object store; backups made before hold it still.',
     erase: 'Erase for ever',
-    erased: (number) => `Erased: ${some(number, 'recording', 'recordings')}.`,
-    pending: (number) =>
-      `The object store is away. Objects of ${some(number, 'recording', 'recordings')} go as soon as it is back; nothing of them is served any more.`,
-    receipt: ({ recordings, events, bytes: size, objects }, { id, key, value, at }) =>
-      [
-        `Erased on ${at}`,
-        key ? `All recordings with ${key} = ${value}` : `Recording ${id}`,
-        `${some(recordings, 'recording', 'recordings')}, ${some(events, 'event', 'events')}, ${count(size)} bytes at rest, ${some(objects, 'object', 'objects')}`,
-      ].join('\n'),
+    erased: ({ recordings, pending }) =>
+      `${some(recordings, 'recording', 'recordings')} erased.${pending ? ' The object store is away: what lies there goes as soon as it is back, and is not served any more.' : ''}`,
+    receipt: ({ recordings, events, bytes: size, objects }, label, at) =>
+      `Erased on ${at}\n${label}\n${some(recordings, 'recording', 'recordings')}, ${some(events, 'event', 'events')}, ${count(size)} bytes at rest, ${some(objects, 'object', 'objects')}`,
     done: 'Done',
   },
 
