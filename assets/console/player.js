@@ -330,7 +330,10 @@ export class Player extends EventTarget {
   }
 
   #pieceAt(t) {
-    return Math.max(this.#source.pieces.findLastIndex(({ from }) => from <= t), 0);
+    return Math.max(
+      this.#source.pieces.findLastIndex(({ from }) => from <= t),
+      0,
+    );
   }
 
   #skippedAt(t) {
