@@ -218,7 +218,7 @@ export const text = {
       memory_high: (now) =>
         `The daemon takes ${bytes(now.memoryBytes)} of memory, more than \`memory_max\` (${bytes(now.memoryMaxBytes)}).`,
       refusals: (now) =>
-        `${some(now.refusedInHour, 'request', 'requests')} with events refused within the last hour. The table below says why.`,
+        `${some(now.refusedInHour, 'request', 'requests')} with events refused within the last hour. The list below says why.`,
     },
     figures: {
       eventsPerS: { title: 'Events stored' },
