@@ -43,7 +43,7 @@ export class Pieces {
 
   /** Takes in one event as text. */
   take(line) {
-    const { type, timestamp, data } = JSON.parse(line);
+    const { type, timestamp, data, recordingId } = JSON.parse(line);
     const current = this.pieces.at(-1);
     const isLate = timestamp > this.#next?.from + this.#patienceMs;
     if (isLate || (type === META && this.#next?.hasMeta)) {
@@ -71,10 +71,11 @@ export class Pieces {
     this.heldLength += line.length;
     if (current) this.last = Math.max(this.last, timestamp);
     if (type !== SNAPSHOT) return;
+    const isSame = current?.url === piece.url && current.recordingId === recordingId;
     this.end();
     this.last = Math.max(this.last, piece.to);
     this.pieces.push(
-      Object.assign(piece, { snapshot: timestamp, kind: piece.url === current?.url ? 'checkpoint' : 'page' }),
+      Object.assign(piece, { snapshot: timestamp, kind: isSame ? 'checkpoint' : 'page', recordingId }),
     );
     this.#next = null;
   }

@@ -289,7 +289,7 @@ export class Player extends EventTarget {
     if (this.#next?.isComplete) this.#unread.delete(this.#next.index);
     const following = this.#following(load);
     const index = following ?? this.#unread.values().next().value;
-    if (index === load.index) return load;
+    if (index === load.index) return load.isComplete ? null : load;
     if (this.#next?.index !== index) this.#dropNext();
     if (index === undefined) return null;
     const next = (this.#next ??= this.#open(index));
@@ -330,10 +330,7 @@ export class Player extends EventTarget {
   }
 
   #pieceAt(t) {
-    return Math.max(
-      0,
-      this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t),
-    );
+    return Math.max(this.#source.pieces.findLastIndex(({ from }) => from <= t), 0);
   }
 
   #skippedAt(t) {

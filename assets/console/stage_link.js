@@ -21,7 +21,6 @@ export class StageLink {
     addEventListener('message', (event) => this.receive(event), { signal });
     // A recorded dialog takes the focus even where nothing can have it, and with it all keys. It is given back.
     addEventListener('focusin', ({ target }) => target !== this.frame && (this.focused = target), { signal });
-    addEventListener('blur', () => setTimeout(() => this.keepFocus()), { signal });
     this.timer = setInterval(() => this.ping(), PING_MS);
     this.reload({ assets });
   }
@@ -61,6 +60,7 @@ export class StageLink {
     if (data.type === 'pong') this.asked.answered = Number(data.n);
     if (TOLD.has(data.type)) this.onmessage(data);
     if (this.isHanging) this.onhang((this.isHanging = false));
+    this.keepFocus();
   }
 
   keepFocus() {

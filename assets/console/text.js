@@ -68,6 +68,7 @@ export const text = {
     from: 'From',
     to: 'Until',
     url: 'Page visited',
+    someUrl: 'https://shop.example/cart*',
     key: 'Metadata',
     value: 'is',
     minActive: 'Active time',
@@ -104,6 +105,7 @@ export const text = {
     check: 'Open the site, and click around',
     site: 'Your site’s address',
     siteHint: 'The key is good for pages of this site alone. Left empty, it is good for any site.',
+    someSite: 'https://shop.example',
     makeKey: 'Make a key',
     keyMade: 'The key is in the text below. It can write, and can’t read.',
     somePublicKey: 'public_key_rr_…',
@@ -359,63 +361,33 @@ export const text = {
     },
   },
 
-  /** What a problem means for the person, and what to do next. */
+  /** What a problem means for the person: what happened, and what to do next. */
   problem({ status, code, retryAfterS }) {
-    if (code === 'large_piece')
-      return {
-        title: 'This page is very large',
-        advice: 'It has more than 256 MB without a snapshot in between. Going on may make your browser slow.',
-      };
-    if (code === 'hang')
-      return {
-        title: 'The replay doesn’t answer',
-        advice: 'What was recorded keeps it busy. Wait, or start it again from here.',
-      };
-    if (code === 'recording_damaged')
-      return {
-        title: 'This recording is damaged',
-        advice: 'A part of its files can’t be read. `rrd doctor` on the server says what is left.',
-      };
-    if (code === 'export_too_large')
-      return {
-        title: 'This is more than fits one page',
-        advice: 'The fields now hold ten minutes around where you were. The files of events have no such bound.',
-      };
-    if (code === 'link_not_good')
-      return {
-        title: 'This link doesn’t work',
-        advice: 'It has expired, was ended, or lost a part on its way. Ask whoever sent it for a new one.',
-      };
-    if (code === 'too_many_recordings')
-      return { title: 'Too many recordings belong to this', advice: 'Watch them one by one, from the list.' };
-    if (status === 0)
-      return {
-        title: 'The server can’t be reached',
-        advice: 'It may be restarting, or the network is away. Nothing is lost; try again in a moment.',
-      };
-    if (status === 401)
-      return {
-        title: 'You are not signed in',
-        advice: 'The session has ended, or the link has expired. Sign in again, or ask for a new link.',
-      };
-    if (status === 403)
-      return { title: 'This is not allowed', advice: 'The key that you signed in with doesn’t include this.' };
-    if (status === 404)
-      return {
-        title: 'There is no such recording',
-        advice: 'It may have been erased, or the address is not complete.',
-      };
-    if (status === 429)
-      return {
-        title: 'Too many requests',
-        advice: `Wait ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}, then try again.`,
-      };
-    if (status === 507)
-      return { title: 'The server’s disk is full', advice: 'Free some space on the server, then try again.' };
-    if (status === 503) return { title: 'The server is busy or starting', advice: 'Try again in a moment.' };
-    if (status >= 500) return { title: 'Something went wrong on the server', advice: 'Its log says what. Try again.' };
-    if (status >= 400)
-      return { title: 'The server did not understand this', advice: 'Reload the page, and try again.' };
-    return { title: 'Something went wrong in this page', advice: 'Reload it, and try again.' };
+    const group = status >= 500 ? 500 : status >= 400 ? 400 : 'page';
+    const [, title, advice] = /^(.*?)\. (.*)$/.exec(problems[code] ?? problems[status] ?? problems[group]);
+    const seconds = some(Math.max(retryAfterS, 1), 'second', 'seconds');
+    return { title, advice: advice.replace('SECONDS', seconds) };
   },
+};
+
+// By code, by status, by group. The first sentence is the title.
+const problems = {
+  large_piece:
+    'This page is very large. It has more than 256 MB without a snapshot in between. Going on may make your browser slow.',
+  hang: 'The replay doesn’t answer. What was recorded keeps it busy. Wait, or start it again from here.',
+  recording_damaged:
+    'This recording is damaged. A part of its files can’t be read. `rrd doctor` on the server says what is left.',
+  link_not_good:
+    'This link doesn’t work. It has expired, was ended, or lost a part on its way. Ask whoever sent it for a new one.',
+  too_many_recordings: 'Too many recordings belong to this. Watch them one by one, from the list.',
+  0: 'The server can’t be reached. It may be restarting, or the network is away. Nothing is lost; try again in a moment.',
+  401: 'You are not signed in. The session has ended, or the link has expired. Sign in again, or ask for a new link.',
+  403: 'This is not allowed. The key that you signed in with doesn’t include this.',
+  404: 'There is no such recording. It may have been erased, or the address is not complete.',
+  429: 'Too many requests. Wait SECONDS, then try again.',
+  507: 'The server’s disk is full. Free some space on the server, then try again.',
+  503: 'The server is busy or starting. Try again in a moment.',
+  500: 'Something went wrong on the server. Its log says what. Try again.',
+  400: 'The server did not understand this. Reload the page, and try again.',
+  page: 'Something went wrong in this page. Reload it, and try again.',
 };

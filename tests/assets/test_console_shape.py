@@ -65,7 +65,8 @@ def test_a_file_opens_with_a_sentence_about_it(path: Path) -> None:
 def test_no_file_names_another_host(path: Path) -> None:
     text = code_of(path) if path.suffix == ".js" else COMMENT.sub("", path.read_text())
     addresses = set(re.findall(r"(?:https?|wss?):?//[a-zA-Z0-9][^\s'\"`)]*", text))
-    assert addresses - NAMESPACES == set()
+    # A name below `.example` is nobody's: it shows what to type.
+    assert {address for address in addresses if ".example" not in address} - NAMESPACES == set()
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
