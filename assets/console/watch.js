@@ -124,7 +124,8 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   player.setSpeed(view === 'live' ? 1 : kept('speed', 1));
   player.setSkipIdle(kept('skip', true) && view !== 'shared');
   const isPlaying = view === 'live' || (!query.has('t') && !calm.matches);
-  player.start(source.first + Number(query.get('t')), { isPlaying });
+  if (query.has('t')) player.seek(source.first + Number(query.get('t')));
+  player.play(isPlaying);
   stage.onmessage = (message) => player.take(message);
   stage.onhang = (isHanging) => player.hang(isHanging);
   stage.onready = () => player.begin();
