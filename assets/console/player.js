@@ -145,8 +145,15 @@ export class Player extends EventTarget {
     else if (message.type === 'time') this.#onTime(message.t);
     else if (message.type === 'shown' && message.piece === this.#load?.number) this.#load.isShown = true;
     else if (message.type === 'blocked') this.#blocked.set(message.host, message.count);
-    else if (message.type === 'trouble') this.#trouble = message.kind;
+    else if (message.type === 'trouble') this.#onTrouble(message);
     this.#settle();
+  }
+
+  #onTrouble({ kind, piece }) {
+    this.#trouble = kind;
+    const after = this.#source.pieces[this.#load?.index + 1];
+    // A page that can't be shown doesn't end the replay.
+    if (kind === 'no-snapshot' && piece === this.#load?.number && this.#wants.play && after) this.#place(after.from);
   }
 
   #onFed({ piece, last, rows, bytes }) {
