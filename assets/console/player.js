@@ -65,28 +65,18 @@ export class Player extends EventTarget {
     };
   }
 
-  /** Shows a time, or the nearest that can be shown. */
-  start(t, { isPlaying = false } = {}) {
+  play(isPlaying = true) {
     this.#wants.play = isPlaying;
-    this.seek(t);
-  }
-
-  play() {
-    this.#wants.play = true;
     const { last, first, isLive } = this.#source;
-    if (this.#t >= last && !isLive) this.#place(first);
+    if (isPlaying && this.#t >= last && !isLive) this.#place(first);
     else this.#settle();
   }
 
-  pause() {
-    this.#wants.play = false;
-    this.#settle();
-  }
-
   toggle() {
-    return this.#wants.play ? this.pause() : this.play();
+    this.play(!this.#wants.play);
   }
 
+  /** Shows a time, or the nearest that can be shown. */
   seek(t) {
     this.#stayed = idleStretches(this.#source).find(([from, to]) => from <= t && t < to);
     this.#place(t);
@@ -143,8 +133,9 @@ export class Player extends EventTarget {
   }
 
   hang(isHanging) {
-    if (isHanging) this.#fail(new Problem(0, { code: 'hang' }));
-    else if (this.#problem?.code === 'hang') this.retry();
+    if (this.#problem?.code === 'hang') this.retry();
+    if (isHanging) this.#problem = new Problem(0, { code: 'hang' });
+    this.#settle();
   }
 
   /** Takes a message of the stage. */
@@ -154,8 +145,15 @@ export class Player extends EventTarget {
     else if (message.type === 'time') this.#onTime(message.t);
     else if (message.type === 'shown' && message.piece === this.#load?.number) this.#load.isShown = true;
     else if (message.type === 'blocked') this.#blocked.set(message.host, message.count);
-    else if (message.type === 'trouble') this.#trouble = message.kind;
+    else if (message.type === 'trouble') this.#onTrouble(message);
     this.#settle();
+  }
+
+  #onTrouble({ kind, piece }) {
+    this.#trouble = kind;
+    const after = this.#source.pieces[this.#load?.index + 1];
+    // A page that can't be shown doesn't end the replay.
+    if (kind === 'no-snapshot' && piece === this.#load?.number && this.#wants.play && after) this.#place(after.from);
   }
 
   #onFed({ piece, last, rows, bytes }) {
@@ -270,7 +268,7 @@ export class Player extends EventTarget {
         await load.step(this.#stage);
       } catch (problem) {
         load.isBroken = true;
-        if (load === this.#load) this.#fail(problem);
+        if (load === this.#load) this.#problem = problem;
         else if (!load.stop.signal.aborted) this.#giveUp(load);
       }
       this.#settle();
@@ -285,7 +283,8 @@ export class Player extends EventTarget {
     const held = load.bytesBehind(this.#t);
     if (!load.isComplete && load.to <= this.#t + AHEAD_MS * this.#speed && held < AHEAD_BYTES) {
       if (load.fed <= this.#pieceBytes) return load;
-      return this.#fail(new Problem(0, { code: 'large_piece' }));
+      this.#problem = new Problem(0, { code: 'large_piece' });
+      return null;
     }
     if (!load.isShown && load.piece.snapshot !== null) return null;
     if (load.isComplete) this.#unread.delete(load.index);
@@ -330,11 +329,6 @@ export class Player extends EventTarget {
     this.#failed = index;
     this.#unread.clear();
     this.#dropNext();
-  }
-
-  #fail(problem) {
-    this.#problem = problem;
-    return null;
   }
 
   #tell() {

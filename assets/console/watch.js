@@ -14,7 +14,7 @@ import { makePanel } from './panel.js';
 import { Player } from './player.js';
 import { RangesSource } from './ranges.js';
 import { current, go, href, replaceQuery } from './route.js';
-import { StageLink } from './stage_link.js';
+import { StageLink, stageOrigin } from './stage_link.js';
 import { text } from './text.js';
 
 const words = text.watch;
@@ -121,10 +121,15 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   player.addEventListener('change', draw);
   player.addEventListener('skip', ({ detail }) => notice(words.skipped(duration(detail))));
 
+  if (session.isOperator && stageOrigin === location.origin && !kept('told-placement', false)) {
+    keep('told-placement', true);
+    notice(words.sameOrigin);
+  }
   player.setSpeed(view === 'live' ? 1 : kept('speed', 1));
   player.setSkipIdle(kept('skip', true) && view !== 'shared');
   const isPlaying = view === 'live' || (!query.has('t') && !calm.matches);
-  player.start(source.first + Number(query.get('t')), { isPlaying });
+  if (query.has('t')) player.seek(source.first + Number(query.get('t')));
+  player.play(isPlaying);
   stage.onmessage = (message) => player.take(message);
   stage.onhang = (isHanging) => player.hang(isHanging);
   stage.onready = () => player.begin();

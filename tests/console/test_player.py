@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.console.conftest import OpenWindow
 from tests.console.lab import (
     NARROW,
     START_MS,
     TEXT,
     ConsoleDaemon,
     ConsoleWindow,
+    OpenWindow,
     console_page,
     document,
     eventually_true,
@@ -220,6 +220,16 @@ def test_what_comes_before_the_first_snapshot_is_passed_over(
     window.wait_for_text("Nothing can be shown before the first full snapshot, 5 s after the beginning.")
     window.wait_for_replay("end")
     window.check()
+
+
+def test_a_page_that_cannot_be_shown_is_passed_over(console: ConsoleDaemon, open_window: OpenWindow) -> None:
+    broken = dump({"type": 2, "timestamp": START_MS + 2_001, "data": {"node": 5}})
+    page = [a_page(START_MS + 2_000 * number, f"page{number}") for number in range(3)]
+    recording_id = console.post([*page[0], page[1][0], broken, *page[2], a_change(START_MS + 5_000, "end")])
+    window = open_window(console)
+    window.goto(f"#/watch/t/{recording_id}")
+    window.wait_for_replay("page0")
+    window.wait_for_replay("end")
 
 
 def test_without_any_snapshot_the_events_are_listed(console: ConsoleDaemon, open_window: OpenWindow) -> None:
