@@ -27,19 +27,31 @@ const makeSanitizer = () => {
   const isText = (value) => typeof value === 'string';
   const side = (value) => (isNumber(value) ? Math.min(Math.max(value, 1), SIDE_MAX) : 1);
 
-  // The nodes that the page has now, by id: `{parent, depth, isGone, leads}`. `leads` holds the tags of elements that
-  // lead elsewhere: what a node is decides what a later change of an attribute may do.
+  // The nodes that the page has now, by id: `{parent, depth, isGone, leads}`. `leads` holds the tags of elements
+  // whose later changes depend on what they are, such as those that lead elsewhere.
   let nodes = new Map();
   let snapshotMs = -Infinity;
-  const LEADING_TAG = /^(iframe|a|area|link)$/;
+  const MEANT_TAG = /^(iframe|a|area|link|audio|video|style)$/;
 
   function isLive(node) {
     for (let one = node; one; one = one.parent) if (one.isGone) return false;
     return true;
   }
 
+  // Rules in rules in rules: browsers crash when they read some thousands.
+  function isNested(css) {
+    if (!isText(css)) return false;
+    let depth = 0;
+    for (let at = 0; at < css.length && depth <= DEPTH_MAX; at += 1) {
+      const letter = css.charCodeAt(at);
+      if (letter === 123 || letter === 40 || letter === 91) depth += 1; // {([
+      else if ((letter === 125 || letter === 41 || letter === 93) && depth) depth -= 1;
+    }
+    return depth > DEPTH_MAX;
+  }
+
   function isGood(name, value, tags) {
-    if (DROPPED_ATTRIBUTE.test(name)) return false;
+    if (DROPPED_ATTRIBUTE.test(name) || isNested(value)) return false;
     if (name === 'style' && isObject(value)) return true; // Changed properties, by name.
     if (isObject(value)) return false;
     if (name === 'rr_dataURL') return isText(value) && value.startsWith('data:image/');
@@ -91,7 +103,7 @@ const makeSanitizer = () => {
     if (isSheet) node.attributes.rel = 'stylesheet';
     if (node.isCustom && (!CUSTOM_TAG.test(name) || RESERVED.test(name))) node.isCustom = undefined;
     if (node.isShadowHost && !CUSTOM_TAG.test(name) && !SHADOW_HOST.test(tag)) node.isShadowHost = undefined;
-    return LEADING_TAG.test(tag) || tag === 'audio' || tag === 'video' ? tag : null;
+    return MEANT_TAG.test(tag) ? tag : null;
   }
 
   // Cleans a node by itself; returns its tag if it leads elsewhere.
@@ -124,6 +136,7 @@ const makeSanitizer = () => {
     while (waiting.length) {
       const [node, above] = waiting.pop();
       const tag = cleanOne(node);
+      if (node.type === 3 && (node.isStyle || above?.leads.includes('style')) && isNested(node.textContent)) node.textContent = '';
       const made = { parent: above, depth: (above?.depth ?? 0) + 1, isGone: false, leads: tag ? [tag] : [] };
       nodes.set(node.id, made);
       if (node.type !== 0 && node.type !== 2) {
@@ -182,11 +195,21 @@ const makeSanitizer = () => {
       const node = nodes.get(id);
       if (node && node.parent === nodes.get(parentId)) node.isGone = true;
     }
-    data.texts = list(data.texts).filter(({ value }) => value === null || isText(value));
+    data.texts = list(data.texts).filter(({ id, value }) => {
+      const isStyle = nodes.get(id)?.parent?.leads.includes('style');
+      return value === null || (isText(value) && !(isStyle && isNested(value)));
+    });
     data.adds = cleanAdds(data.adds);
     data.attributes = list(data.attributes).filter(({ id, attributes }) => nodes.has(id) && isTable(attributes));
     for (const { id, attributes } of data.attributes) cleanAttributes(attributes, nodes.get(id).leads);
     return data;
+  }
+
+  const goodRules = (rules) => list(rules).filter(({ rule }) => isText(rule) && !isNested(rule));
+
+  function cleanRules(data) {
+    if (data.adds) data.adds = goodRules(data.adds);
+    return isNested(data.replace) || isNested(data.replaceSync) ? null : data;
   }
 
   function cleanMoves(data) {
@@ -200,7 +223,6 @@ const makeSanitizer = () => {
   }
 
   const when = (isGiven) => (data) => (isGiven(data) ? data : null);
-  const same = (data) => data;
 
   // By source. Canvas commands (9) and logs (11) are not played.
   const INCREMENTAL = {
@@ -211,13 +233,16 @@ const makeSanitizer = () => {
     4: (data) => ({ ...data, width: side(data.width), height: side(data.height) }),
     5: when(({ text }) => isText(text)),
     6: cleanMoves,
-    7: when(({ type }) => isNumber(type)),
-    8: same,
+    7: when(({ id, type }) => isNumber(type) && nodes.get(id)?.leads.some((tag) => tag === 'audio' || tag === 'video')),
+    8: cleanRules,
     10: when(isGoodFont),
     12: cleanMoves,
-    13: same,
+    13: when(({ set }) => !isNested(set?.value)),
     14: when(({ ranges }) => Array.isArray(ranges)),
-    15: when(({ styleIds }) => Array.isArray(styleIds)),
+    15: (data) => {
+      data.styles = list(data.styles).map((style) => ({ ...style, rules: goodRules(style.rules) }));
+      return Array.isArray(data.styleIds) ? data : null;
+    },
   };
 
   function cleanData({ type, timestamp, data }) {

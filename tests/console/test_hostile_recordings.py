@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import pytest
 
 from tests.assets.building import built_assets
 from tests.client.client_lab import ROOT, RRD, Driver
-from tests.client.hostile_page import hostile_recording
 from tests.client.listening import Listener
 from tests.console.hostile import ELEMENTS, END, recording_of_elements
 from tests.console.hostile_events import VECTORS, odd_recordings, recording_of_events
@@ -149,7 +148,6 @@ def recordings(bad: Sequence[str]) -> dict[str, Callable[[], list[Any]]]:
         **{name: (lambda name=name: recording_of_elements([name], bad)) for name in ELEMENTS},
         **{name: (lambda name=name: recording_of_events(name, bad[0])) for name in VECTORS},
         **{name: (lambda events=events: events) for name, events in odd_recordings(bad[0])},
-        "the export's": lambda: hostile_recording(bad[0]),
     }
 
 
@@ -158,12 +156,21 @@ def names_of_group(group: int) -> list[str]:
 
 
 def check_recordings(
-    driver: Driver, daemon: Attacked, listener: Listener, log: Path, host: str, made: Iterable[list[Any]]
+    driver: Driver,
+    daemon: Attacked,
+    listener: Listener,
+    log: Path,
+    host: str,
+    made: dict[str, Callable[[], list[Any]]],
 ) -> None:
     with suspicious_window(driver, daemon, host, log) as window:
-        for events in made:
-            watch(window, host, daemon.attack(events))
-            check_quiet(window, host)
+        for name, make in made.items():
+            try:
+                watch(window, host, daemon.attack(make()))
+                check_quiet(window, host)
+            except Exception as error:
+                error.add_note(f"the recording is {name!r}")
+                raise
         assert listener.connections == 0
         check_would_connect(driver, window)
     # The browser is closed; its log is whole.
@@ -197,9 +204,11 @@ def test_vectors_side_by_side_get_nowhere(
     driver: Driver, attacked: Attacked, listener: Listener, tmp_path: Path, host: str
 ) -> None:
     names = list(ELEMENTS)
-    made = (
-        recording_of_elements(names[at : at + 45], bad_origins(listener)) for at in range(0, len(names), 45)
-    )
+    bad = bad_origins(listener)
+    parts = {f"part {at}": names[at : at + 45] for at in range(0, len(names), 45)}
+    made = {
+        part: (lambda chosen=chosen: recording_of_elements(chosen, bad)) for part, chosen in parts.items()
+    }
     check_recordings(driver, attacked, listener, tmp_path / "net.json", host, made)
 
 
@@ -210,5 +219,5 @@ def test_each_hostile_recording_gets_nowhere(
 ) -> None:
     host = list(PLACEMENTS.values())[group % 2]
     made = recordings(bad_origins(listener))
-    chosen = (made[name]() for name in names_of_group(group))
+    chosen = {name: made[name] for name in names_of_group(group)}
     check_recordings(driver, attacked, listener, tmp_path / "net.json", host, chosen)
