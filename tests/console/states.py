@@ -139,25 +139,19 @@ def player_loading(place: Place) -> None:
 
 def player_no_snapshot(place: Place) -> None:
     place.watch(place.bare)
-    place.window.wait(
-        "document.querySelector('#main .notes, #main .cover, #main .problem')?.innerText.length > 10"
-    )
+    place.window.wait(TOLD)
 
 
 def player_damaged(place: Place) -> None:
     body = {"error": {"code": "recording_damaged", "message": "blocks 3 to 5 can't be read"}}
     place.window.intercept(r"/recordings/[^/]+/events", status=500, body=body)
     place.watch(settled=False)
-    place.window.wait(
-        "document.querySelector('#main .problem, #main .cover:not([hidden])')?.innerText.length > 10"
-    )
+    place.window.wait(TOLD)
 
 
 def player_not_there(place: Place) -> None:
     place.watch("00000000-0000-4000-8000-000000000000", settled=False)
-    place.window.wait(
-        "document.querySelector('#main .problem, #main .cover:not([hidden])')?.innerText.length > 10"
-    )
+    place.window.wait(TOLD)
 
 
 def player_details(place: Place) -> None:
@@ -204,7 +198,7 @@ def erase_dialog(place: Place) -> None:
 
 
 def erase_receipt(place: Place) -> None:
-    another = place.window.daemon.post(console_page("step 5", "two"), is_over=True)
+    another = place.window.daemon.post(console_page("two", "step 5"), is_over=True)
     erase_dialog(replace(place, played=another))
     place.window.click("dialog .danger")
     place.window.wait(
@@ -222,14 +216,12 @@ def shared_link(place: Place) -> None:
 def shared_link_expired(place: Place) -> None:
     query = "signature=x&expires=1000000000&keyId=none"
     place.window.goto(f"#/shared/{place.played}?{query}", settled=False)
-    place.window.wait(
-        "document.querySelector('#main .problem, #main .cover:not([hidden])')?.innerText.length > 10"
-    )
+    place.window.wait(TOLD)
 
 
 def box(place: Place) -> None:
     place.window.goto("#/box")
-    place.window.wait("document.querySelectorAll('#main svg, #main dl, #main table').length > 0")
+    place.window.wait("[...document.querySelectorAll('.figure b')].every((one) => one.textContent)")
 
 
 STATES: dict[str, State] = {
