@@ -37,6 +37,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.client.client_lab import ROOT, Daemon, Driver
+from tests.harness import Keys
 from tests.samples import meta_event, ndjson, new_id
 
 SHOTS = ROOT / "build" / "console"
@@ -57,6 +58,8 @@ class ConsoleDaemon(Daemon):
         super().__init__(
             directory, **{"console": "true", "disk_reserve_bytes": 0, "flush_age_ms": 20, **settings}
         )
+        # Before the start, as all keys that count at once.
+        self.erase_key = Keys(str(self.data_dir)).key("erase", tenant=TENANT)
 
     @property
     def page(self) -> str:
@@ -235,12 +238,15 @@ class ConsoleWindow:
 
     def intercept(
         self, pattern: str, *, status: int = 200, body: object = None, headers: dict[str, str] | None = None,
-        abort: bool = False, times: int | None = None,
+        abort: bool = False, hangs: bool = False, times: int | None = None,
     ) -> None:  # fmt: skip
-        """Answer requests whose URL matches in the server's place; ``abort``: as one that is not there."""
+        """Answer requests whose URL matches in the server's place.
+
+        ``abort``: as one that is not there; ``hangs``: as one that never answers.
+        """
         text = body if isinstance(body, str) else json.dumps(body or {})
         fields = {"pattern": pattern, "status": status, "body": text, "headers": headers, "abort": abort}
-        self.do("intercept", **fields, times=times)
+        self.do("intercept", **fields, hangs=hangs, times=times)
 
     def unintercept(self) -> None:
         self.do("unintercept")
