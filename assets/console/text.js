@@ -344,6 +344,8 @@ export const text = {
     skipped: (time) => `Skipped ${time} without input`,
     copied: (time) => `The link to ${time} is copied`,
     inAddress: (time) => `The address now leads to ${time}`,
+    sameOrigin:
+      'Recordings play under this page’s own address. The setting console_stage_origin keeps them further apart.',
     noNeighbour: 'There is no further one in the list',
     empty: 'Nothing has been recorded yet.',
     noSnapshot: 'This recording has no full snapshot, so there is nothing to show. Its events are listed.',
