@@ -81,4 +81,5 @@ export function openDownloads({ api, id, first, last, t = 0, salvage = null }) {
   ];
   openDialog({ title: words.title, body, onclose: () => ending.abort() });
   draw();
+  page.focus();
 }

@@ -5,7 +5,7 @@ import { el } from './dom.js';
 import { bytes, clock } from './format.js';
 import { text } from './text.js';
 
-const ROWS_MAX = 5000;
+const ROWS_MAX = 5000; // The player keeps no more.
 const ROW_PX = 34; // As in panel.css.
 const SHOWN = 200;
 const LEAD_MS = 1000;
@@ -45,7 +45,6 @@ export function makePanel({ player, source }) {
     const pages = source.pieces.filter(({ kind, url }) => kind === 'page' && url);
     all = [...pages, ...player.state.rows.filter(({ kind }) => kind !== 'page')];
     all.sort((one, other) => timeOf(one) - timeOf(other));
-    all = source.isLive ? all.slice(-ROWS_MAX) : all.slice(0, ROWS_MAX);
     for (const button of kinds) {
       const { kind } = button.dataset;
       const number = all.filter((row) => row.kind === kind).length;

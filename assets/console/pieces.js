@@ -74,9 +74,7 @@ export class Pieces {
     const isSame = current?.url === piece.url && current.recordingId === recordingId;
     this.end();
     this.last = Math.max(this.last, piece.to);
-    this.pieces.push(
-      Object.assign(piece, { snapshot: timestamp, kind: isSame ? 'checkpoint' : 'page', recordingId }),
-    );
+    this.pieces.push(Object.assign(piece, { snapshot: timestamp, kind: isSame ? 'checkpoint' : 'page', recordingId }));
     this.#next = null;
   }
 

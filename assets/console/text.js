@@ -220,7 +220,7 @@ export const text = {
       memory_high: (now) =>
         `The daemon takes ${bytes(now.memoryBytes)} of memory, more than \`memory_max\` (${bytes(now.memoryMaxBytes)}).`,
       refusals: (now) =>
-        `${some(now.refusedInHour, 'request', 'requests')} with events refused within the last hour. The table below says why.`,
+        `${some(now.refusedInHour, 'request', 'requests')} with events refused within the last hour. The list below says why.`,
     },
     figures: {
       eventsPerS: { title: 'Events stored' },
@@ -381,6 +381,8 @@ const problems = {
     'This recording is damaged. A part of its files can’t be read. `rrd doctor` on the server says what is left.',
   link_not_good:
     'This link doesn’t work. It has expired, was ended, or lost a part on its way. Ask whoever sent it for a new one.',
+  export_too_large:
+    'This is more than fits one page. The fields now hold ten minutes around where you were. The files of events have no such bound.',
   too_many_recordings: 'Too many recordings belong to this. Watch them one by one, from the list.',
   0: 'The server can’t be reached. It may be restarting, or the network is away. Nothing is lost; try again in a moment.',
   401: 'You are not signed in. The session has ended, or the link has expired. Sign in again, or ask for a new link.',

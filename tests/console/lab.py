@@ -45,6 +45,7 @@ COOKIE = "rrd_console"
 TENANT = "t"
 WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 320, "height": 640}
+HELD_BACK = ("csp", "net::ERR_BLOCKED_BY_CSP")
 SETTLED = "document.querySelector('#main')?.childElementCount && !document.querySelector('#main > .loading')"
 BLOCKING_IMPACTS = ("serious", "critical")
 
@@ -114,8 +115,8 @@ class Witnessed:
     """``{"type", "text", "url"}`` of each message."""
     errors: list[str]
     """Errors that nothing caught."""
-    requests: list[dict[str, str]]
-    """``{"url", "method", "kind"}`` of each request, answered or not."""
+    requests: list[dict[str, str | None]]
+    """``{"url", "method", "kind", "failure"}`` of each request, also of those that a policy held back."""
     answers: list[dict[str, Any]]
     """``{"url", "status"}`` of each answer."""
     dialogs: list[str]
@@ -127,8 +128,9 @@ class Witnessed:
 
     @property
     def hosts(self) -> set[str]:
-        """Each ``host:port`` that was asked for something."""
-        return {urlsplit(request["url"]).netloc for request in self.requests} - {""}
+        """Each ``host:port`` that was asked for something: a request that a policy held back never left."""
+        sent = [one for one in self.requests if one["failure"] not in HELD_BACK]
+        return {urlsplit(str(one["url"])).netloc for one in sent} - {""}
 
     def complaints(self, *expected: str) -> list[str]:
         """Return errors and console lines, broken policies among them, without the ``expected`` texts."""

@@ -197,7 +197,9 @@ def test_vectors_side_by_side_get_nowhere(
     driver: Driver, attacked: Attacked, listener: Listener, tmp_path: Path, host: str
 ) -> None:
     names = list(ELEMENTS)
-    made = (recording_of_elements(names[at : at + 45], bad_origins(listener)) for at in range(0, len(names), 45))
+    made = (
+        recording_of_elements(names[at : at + 45], bad_origins(listener)) for at in range(0, len(names), 45)
+    )
     check_recordings(driver, attacked, listener, tmp_path / "net.json", host, made)
 
 

@@ -19,7 +19,15 @@ function watch(context) {
   let first = null;
   context.on('console', (message) => seen.console.push({ type: message.type(), text: message.text(), url: message.location().url }));
   context.on('weberror', (error) => seen.errors.push(String(error.error()?.stack ?? error.error())));
-  context.on('request', (request) => seen.requests.push({ url: request.url(), method: request.method(), kind: request.resourceType() }));
+  const entries = new WeakMap();
+  context.on('request', (request) => {
+    const entry = { url: request.url(), method: request.method(), kind: request.resourceType(), failure: null };
+    entries.set(request, entry);
+    seen.requests.push(entry);
+  });
+  context.on('requestfailed', (request) => {
+    if (entries.has(request)) entries.get(request).failure = request.failure()?.errorText ?? '';
+  });
   context.on('response', (response) => seen.answers.push({ url: response.url(), status: response.status() }));
   context.on('page', (page) => {
     if (first) seen.popups += 1;
