@@ -117,7 +117,7 @@ export async function show({ main, route, session }) {
       rows.replaceChildren();
       draw(listing.items);
       if (isBack) scrollTo(0, scrolled);
-      endNews = poll(news, NEWS_EVERY_MS);
+      endNews = poll(news, NEWS_EVERY_MS, undefined, isBack ? 0 : NEWS_EVERY_MS);
     } catch (problem) {
       if (problem.name === 'AbortError') return;
       results.hidden = true;

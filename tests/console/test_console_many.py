@@ -31,7 +31,10 @@ QUESTIONS: list[dict[str, object]] = [
     {"url": url(0)},
     {"url": url(URLS - 1), "sort": "duration"},
     {"url": "https://shop.example/3/*", "sort": "active"},
-    *({"sort": order} for order in ("duration", "active", "errors", "bytes")),
+    {"sort": "duration"},
+    {"sort": "active"},
+    {"sort": "errors"},
+    {"sort": "bytes"},
 ]
 # As soon as the answer to this question is drawn.
 DRAWN = """new Promise((done) => {

@@ -87,7 +87,7 @@ def test_a_one_time_address_signs_in_once(empty: ConsoleDaemon, open_window: Ope
     window.wait_for_text("Make your first recording")
     token = route.removeprefix("#/sign-in/")
     seen = window.seen()
-    assert [request["url"] for request in seen.requests if token in request["url"]] == []
+    assert [request["url"] for request in seen.requests if token in str(request["url"])] == []
     window.evaluate("history.back()")
     window.wait("!location.hash.includes('sign-in/')")
     other = open_window(empty, key=None)
