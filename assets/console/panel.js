@@ -70,7 +70,7 @@ export function makePanel({ player, source }) {
     list.style.paddingTop = `${top * ROW_PX}px`;
     list.style.paddingBottom = `${(rows.length - top - shown.length) * ROW_PX}px`;
     list.replaceChildren(...shown.map((row, at) => nodeOf(row, top + at)));
-    if (rows.length === 0) list.append(el('li', { class: 'quiet' }, text.panel.none));
+    if (all.length > rows.length && !rows.length) list.append(el('li', { class: 'quiet' }, text.panel.none));
     if (list.contains(focused)) focused.focus({ preventScroll: true });
   }
 
