@@ -130,7 +130,9 @@ class Box:
         if self._points is None:
             # It takes some milliseconds, and is the same for all until the next row.
             points = self._series.points(POINTS_MAX)
-            self._points = {name: [*map(_short, values)] for name, values in points.items()}
+            self._points = {
+                name: values if name == "at" else [*map(_short, values)] for name, values in points.items()
+            }
         points = dict(self._points)
         offset_ms = self._clock.now_ms() - at * 1000
         points["at"] = [round(moment * 1000 + offset_ms) for moment in points["at"]]

@@ -37,6 +37,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.client.client_lab import ROOT, Daemon, Driver
+from tests.harness import Keys
 from tests.samples import meta_event, ndjson, new_id
 
 SHOTS = ROOT / "build" / "console"
@@ -57,6 +58,8 @@ class ConsoleDaemon(Daemon):
         super().__init__(
             directory, **{"console": "true", "disk_reserve_bytes": 0, "flush_age_ms": 20, **settings}
         )
+        # Before the start, as all keys that count at once.
+        self.erase_key = Keys(str(self.data_dir)).key("erase", tenant=TENANT)
 
     @property
     def page(self) -> str:
@@ -115,7 +118,7 @@ class Witnessed:
     """``{"type", "text", "url"}`` of each message."""
     errors: list[str]
     """Errors that nothing caught."""
-    requests: list[dict[str, str | None]]
+    requests: list[dict[str, Any]]
     """``{"url", "method", "kind", "failure"}`` of each request, also of those that a policy held back."""
     answers: list[dict[str, Any]]
     """``{"url", "status"}`` of each answer."""
@@ -235,12 +238,15 @@ class ConsoleWindow:
 
     def intercept(
         self, pattern: str, *, status: int = 200, body: object = None, headers: dict[str, str] | None = None,
-        abort: bool = False, times: int | None = None,
+        abort: bool = False, hangs: bool = False, times: int | None = None,
     ) -> None:  # fmt: skip
-        """Answer requests whose URL matches in the server's place; ``abort``: as one that is not there."""
+        """Answer requests whose URL matches in the server's place.
+
+        ``abort``: as one that is not there; ``hangs``: as one that never answers.
+        """
         text = body if isinstance(body, str) else json.dumps(body or {})
         fields = {"pattern": pattern, "status": status, "body": text, "headers": headers, "abort": abort}
-        self.do("intercept", **fields, times=times)
+        self.do("intercept", **fields, hangs=hangs, times=times)
 
     def unintercept(self) -> None:
         self.do("unintercept")
@@ -327,7 +333,7 @@ def opened_window(
         value = daemon.session_cookie(key or daemon.key)
         place = {"domain": "127.0.0.1", "path": "/console/", "httpOnly": True, "sameSite": "Strict"}
         cookies.append({"name": COOKIE, "value": value, **place})
-    fields = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
+    fields: dict[str, object] = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
     fields["hasProfile"] = has_profile
     driver.do("openWindow", tab=name, **fields)
     try:

@@ -114,10 +114,13 @@ export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }
     resize: ({ tab, size }) => tabs.get(tab).page.setViewportSize(size),
     offline: ({ tab, is }) => tabs.get(tab).context.setOffline(is),
 
-    // Answers requests in place of the server: `times` of them, with `status` and `body`, or not at all (`abort`).
-    async intercept({ tab, pattern, status, body, headers, abort, times }) {
-      const answer = (route) =>
-        abort ? route.abort('connectionrefused') : route.fulfill({ status, body, headers, contentType: 'application/json' });
+    // Answers requests in place of the server: `times` of them, with `status` and `body`, not at all (`abort`), or never (`hangs`).
+    async intercept({ tab, pattern, status, body, headers, abort, hangs, times }) {
+      const answer = (route) => {
+        if (hangs) return;
+        if (abort) return route.abort('connectionrefused');
+        return route.fulfill({ status, body, headers, contentType: 'application/json' });
+      };
       await tabs.get(tab).context.route(new RegExp(pattern), answer, { times: times ?? undefined });
     },
     unintercept: ({ tab }) => tabs.get(tab).context.unrouteAll(),
