@@ -105,6 +105,7 @@ export async function show({ main, route, session }) {
     const isBack = !isAnew && last?.key === key && last.listing.items.length > 0;
     if (!isBack) last = { key, tenant, listing: new Listing(ask, !query.get('sort')), scrolled: 0 };
     const { listing, scrolled } = last;
+    fresh.hidden = true;
     results.setAttribute('aria-busy', 'true');
     try {
       if (!isBack) await listing.more(signal);
@@ -112,7 +113,6 @@ export async function show({ main, route, session }) {
       filters.mark(null);
       guide?.node.remove();
       found.hidden = results.hidden = another.hidden = false;
-      fresh.hidden = true;
       head.replaceChildren(headRow(query.get('sort'), query.getAll('cols')));
       rows.replaceChildren();
       draw(listing.items);

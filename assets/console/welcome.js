@@ -97,6 +97,7 @@ export function welcome({ session, tenant, title }) {
       return tell(arrived, 'quiet', 'live', words.waiting);
     const address = addressOf(recordings[0], tenant);
     tell(arrived, 'good', 'done', words.found, ' ', el('a', { href: address }, words.watch));
+    arrived.scrollIntoView({ block: 'nearest' });
     opening = setTimeout(go, OPENS_AFTER_MS, address);
     stop();
   };

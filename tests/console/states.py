@@ -112,7 +112,7 @@ def list_unreachable(place: Place) -> None:
 
 def welcome(place: Place) -> None:
     place.window.goto(f"#/welcome/{TENANT}")
-    place.window.wait("document.querySelector('.snippet')")
+    place.window.wait("document.querySelector('.guide')")
 
 
 def welcome_key_help(place: Place) -> None:

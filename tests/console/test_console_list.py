@@ -159,6 +159,7 @@ def test_a_server_that_is_away_is_told_and_tried_again(
     window.goto("#/list")
     window.wait_for_text("The server can’t be reached")
     window.screenshot("list-away")
+    assert window.evaluate("document.querySelector('.fresh').hidden")
     window.unintercept()
     window.click('role=button[name="Try again"]')
     window.wait("document.querySelectorAll('[data-id]').length > 0")

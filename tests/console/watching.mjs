@@ -171,6 +171,8 @@ export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }
         const html = node.outerHTML.slice(0, 300);
         // A parent may show it in place of a field that fills it.
         const shown = [node, node.parentElement, node.closest('tr, li, label')].filter(Boolean);
+        // A date has several stops, and the browser marks each: focused anew, it would begin with the first again.
+        const hasParts = node.type === 'datetime-local';
         const look = () =>
           JSON.stringify(
             shown.flatMap((one) =>
@@ -182,13 +184,14 @@ export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }
             ),
           );
         // Without the transitions that would show it later.
-        for (const one of shown) one.style.transition = 'none';
+        if (!hasParts) for (const one of shown) one.style.transition = 'none';
         const focused = look();
         const { x, y, width, height } = node.getBoundingClientRect();
-        node.blur();
-        const isSeen = look() !== focused && width > 0 && height > 0;
-        node.focus({ focusVisible: true, preventScroll: true });
-        for (const one of shown) one.style.transition = '';
+        if (!hasParts) node.blur();
+        const isTold = hasParts || look() !== focused;
+        const isSeen = isTold && width > 0 && height > 0;
+        if (!hasParts) node.focus({ focusVisible: true, preventScroll: true });
+        if (!hasParts) for (const one of shown) one.style.transition = '';
         return { tag: node.tagName.toLowerCase(), id: node.id, html, isSeen, box: { x, y, width, height } };
       }),
 
