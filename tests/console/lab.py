@@ -118,7 +118,7 @@ class Witnessed:
     """``{"type", "text", "url"}`` of each message."""
     errors: list[str]
     """Errors that nothing caught."""
-    requests: list[dict[str, str | None]]
+    requests: list[dict[str, Any]]
     """``{"url", "method", "kind", "failure"}`` of each request, also of those that a policy held back."""
     answers: list[dict[str, Any]]
     """``{"url", "status"}`` of each answer."""
@@ -333,7 +333,7 @@ def opened_window(
         value = daemon.session_cookie(key or daemon.key)
         place = {"domain": "127.0.0.1", "path": "/console/", "httpOnly": True, "sameSite": "Strict"}
         cookies.append({"name": COOKIE, "value": value, **place})
-    fields = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
+    fields: dict[str, object] = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
     fields["hasProfile"] = has_profile
     driver.do("openWindow", tab=name, **fields)
     try:
