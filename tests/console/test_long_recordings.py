@@ -62,7 +62,7 @@ def store(daemon: ConsoleDaemon, lines: Iterator[bytes]) -> str:
 
 def asked(window: ConsoleWindow) -> list[dict[str, str]]:
     """Return the parameters of each request for events."""
-    urls = [urlsplit(request["url"]) for request in window.seen().requests]
+    urls = [urlsplit(str(request["url"])) for request in window.seen().requests]
     return [
         {name: values[0] for name, values in parse_qs(url.query).items()}
         for url in urls

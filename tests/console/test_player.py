@@ -39,7 +39,7 @@ def wait_at(window: ConsoleWindow, low: float, high: float) -> None:
 
 def fetches(window: ConsoleWindow) -> int:
     """Return how many times events were asked for."""
-    return sum(urlsplit(request["url"]).path.endswith("/events") for request in window.seen().requests)
+    return sum(urlsplit(str(request["url"])).path.endswith("/events") for request in window.seen().requests)
 
 
 def a_click(at: int) -> bytes:
@@ -328,7 +328,9 @@ def test_a_damaged_recording_is_shown_as_far_as_it_is_intact(
     window.wait_for_replay("one")
     window.wait_for_text("You see what is intact of it.")
     assert all(
-        "salvage=true" in request["url"] for request in window.seen().requests if "/events" in request["url"]
+        "salvage=true" in str(request["url"])
+        for request in window.seen().requests
+        if "/events" in str(request["url"])
     )
 
 
