@@ -91,6 +91,7 @@ def list_full(place: Place) -> None:
 def list_filtered(place: Place) -> None:
     place.window.goto(f"#/list?meta[userId]={USER}&minDuration=5000&cols=userId&cols=plan&sort=active")
     place.window.wait("document.querySelectorAll('.chip').length >= 2")
+    place.window.wait("document.activeElement.tagName === 'H1'")  # Once the answer is drawn.
 
 
 def list_nothing_found(place: Place) -> None:
