@@ -1,3 +1,4 @@
+// Takes out of a recorded page what could run or connect.
 'use strict';
 
 // A recording is HTML that strangers wrote: the key that writes it stands in each page's source. The replayer's

@@ -331,6 +331,7 @@ export const text = {
 
   watch: {
     replay: 'Replay',
+    stage: 'Recorded page',
     visit: 'A whole visit',
     share: 'Share',
     download: 'Download',
