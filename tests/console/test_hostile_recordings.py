@@ -33,7 +33,7 @@ from tests.console.lab import (
 pytestmark = pytest.mark.client
 
 PLACEMENTS = {"another origin": "127.0.0.1", "the same origin": "console.localhost"}
-"""Names of the console: for the first the stage has the other name of this machine, for the second the same."""
+"""Names of the console: to one the stage is this machine's other name, to the other it has the same name."""
 UNKNOWN = "rrd-hostile.example"
 GROUPS = 12
 NAMES = itertools.count(1)
@@ -104,8 +104,9 @@ def suspicious_window(driver: Driver, daemon: Attacked, host: str, log: Path) ->
     name = f"suspicious {next(NAMES)}"
     with opened_window(driver, name, daemon, key=None, flags=flags, has_profile=True) as window:
         window.do("visit", url=f"http://{host}:{daemon.port}/console/#/sign-in")
-        sign_in = f"""fetch('/console/session', {{ method: 'POST', body: JSON.stringify({{ key: {json.dumps(daemon.key)} }}),
-          headers: {{ 'Content-Type': 'application/json', 'Rrd-Console': '1' }} }}).then(({{ status }}) => status)"""
+        headers = {"Content-Type": "application/json", "Rrd-Console": "1"}
+        fields = {"method": "POST", "body": json.dumps({"key": daemon.key}), "headers": headers}
+        sign_in = f"fetch('/console/session', {json.dumps(fields)}).then(({{ status }}) => status)"
         assert window.evaluate(sign_in) == 200
         yield window
 

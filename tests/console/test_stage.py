@@ -25,7 +25,8 @@ LAB = """(async () => {
   const hangs = [];
   document.querySelector('#main').replaceChildren();
   const onmessage = (message) => told.push(message);
-  const link = new StageLink({ parent: document.querySelector('#main'), onmessage, onhang: (is) => hangs.push(is) });
+  const onhang = (isHanging) => hangs.push(isHanging);
+  const link = new StageLink({ parent: document.querySelector('#main'), onmessage, onhang });
   Object.assign(window, { told, hangs, link });
   window.feed = (piece, lines, isLast) => {
     const { buffer } = new TextEncoder().encode(lines.map((line) => `${line}\\n`).join(''));
@@ -138,7 +139,8 @@ def test_the_next_piece_is_drawn_before_the_last_one_goes(stage: Stage) -> None:
     assert stage.text() == "2"
     stage.show(2, START_MS + 30)
     assert stage.text() == "3"
-    frames = "[...document.querySelectorAll('.screen')].map((one) => one.querySelectorAll('iframe, .replayer-mouse-tail').length)"
+    parts = "one.querySelectorAll('iframe, .replayer-mouse-tail').length"
+    frames = f"[...document.querySelectorAll('.screen')].map((one) => {parts})"
     # A calm one draws no tail behind the pointer.
     assert stage.window.evaluate(frames, where="stage") == [1]
     stage.send("open", piece=3, calm=False)
@@ -240,11 +242,31 @@ def test_the_console_lives_while_the_stage_hangs(stage: Stage) -> None:
 
 
 ROWS: list[tuple[int, Any, dict[str, Any] | None]] = [
-    (4, {"href": "https://shop.example/a\n b", "width": 1, "height": 1}, {"kind": "page", "text": "https://shop.example/a b"}),
-    (5, {"tag": "bought", "payload": {"items": 3}}, {"kind": "custom", "text": "bought", "detail": '{"items":3}'}),
-    (5, {"tag": "$exception", "payload": "x" * 300}, {"kind": "error", "text": "$exception", "detail": "x" * 199 + "…"}),
-    (6, {"plugin": "rrweb/console@1", "payload": {"level": "warn", "payload": ['"a"', "1"]}}, {"kind": "console", "text": '"a" 1', "detail": "warn"}),
-    (6, {"plugin": "rrweb/console@1", "payload": {"level": "error", "payload": "b"}}, {"kind": "error", "text": "b", "detail": "error"}),
+    (
+        4,
+        {"href": "https://shop.example/a\n b", "width": 1, "height": 1},
+        {"kind": "page", "text": "https://shop.example/a b"},
+    ),
+    (
+        5,
+        {"tag": "bought", "payload": {"items": 3}},
+        {"kind": "custom", "text": "bought", "detail": '{"items":3}'},
+    ),
+    (
+        5,
+        {"tag": "$exception", "payload": "x" * 300},
+        {"kind": "error", "text": "$exception", "detail": "x" * 199 + "…"},
+    ),
+    (
+        6,
+        {"plugin": "rrweb/console@1", "payload": {"level": "warn", "payload": ['"a"', "1"]}},
+        {"kind": "console", "text": '"a" 1', "detail": "warn"},
+    ),
+    (
+        6,
+        {"plugin": "rrweb/console@1", "payload": {"level": "error", "payload": "b"}},
+        {"kind": "error", "text": "b", "detail": "error"},
+    ),
     (6, {"plugin": "rrweb/network@1", "payload": {}}, None),
     (3, {"source": 2, "type": 2, "id": "BUTTON"}, {"kind": "click", "text": "Buy now"}),
     (3, {"source": 2, "type": 4, "id": "ICON"}, {"kind": "click", "text": "Buy now", "detail": "double"}),
@@ -253,7 +275,7 @@ ROWS: list[tuple[int, Any, dict[str, Any] | None]] = [
     (3, {"source": 5, "id": "FIELD", "text": "A"}, None),
     (3, {"source": 5, "id": "FIELD", "text": "Ad"}, {"kind": "input", "text": "Your name", "detail": "Ad"}),
     (3, {"source": 3, "id": 1, "x": 0, "y": 5}, None),
-]  # fmt: skip
+]
 
 
 def test_rows_are_plain_texts(stage: Stage) -> None:
@@ -285,9 +307,14 @@ def test_rows_are_plain_texts(stage: Stage) -> None:
 def test_hosts_that_were_held_back_are_told_once_for_each_file(stage: Stage) -> None:
     scene = Scene()
     for source in (
-        "https://cdn.example.com/a.png", "https://cdn.example.com/a.png", "https://cdn.example.com/b.png",
-        "http://plain.example.com/c.png", "https://127.0.0.1/d.png", "https://intranet/e.png", "relative.png",
-    ):  # fmt: skip
+        "https://cdn.example.com/a.png",
+        "https://cdn.example.com/a.png",
+        "https://cdn.example.com/b.png",
+        "http://plain.example.com/c.png",
+        "https://127.0.0.1/d.png",
+        "https://intranet/e.png",
+        "relative.png",
+    ):
         scene.body["childNodes"].append(scene.make.element("img", {"src": source}))
     stage.send("open", piece=1, calm=False)
     stage.feed(1, scene.events())
@@ -315,7 +342,7 @@ def test_only_the_console_and_its_stage_are_listened_to(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("page", "room", "scale"),
     [((1600, 900), (800, 800), 0.5), ((500, 2000), (800, 500), 0.25), ((300, 200), (800, 600), 1.0)],
-)  # fmt: skip
+)
 def test_a_page_is_made_as_small_as_the_room_and_never_larger(
     stage: Stage, page: tuple[int, int], room: tuple[int, int], scale: float
 ) -> None:
@@ -327,6 +354,7 @@ def test_a_page_is_made_as_small_as_the_room_and_never_larger(
     stage.show(1, START_MS)
     size = stage.told("size")[-1]
     assert (size["width"], size["height"]) == page
-    box = "(({ width, height }) => [width, height])(document.querySelector('.screen iframe').getBoundingClientRect())"
+    rect = "document.querySelector('.screen iframe').getBoundingClientRect()"
+    box = f"(({{ width, height }}) => [width, height])({rect})"
     width, height = stage.window.evaluate(box, where="stage")
     assert (width, height) == (page[0] * scale, page[1] * scale)
