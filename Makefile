@@ -38,7 +38,7 @@ assets/node_modules/.package-lock.json: assets/package-lock.json
 	cd assets && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
 	@touch $@
 
-# What reads our JavaScript, which nobody needs who only serves.
+# What reads our JavaScript; serving needs none of it.
 assets/node_modules/.bin/eslint: assets/package-lock.json
 	cd assets && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error > /dev/null
 	@touch $@ assets/node_modules/.package-lock.json

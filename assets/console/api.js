@@ -35,7 +35,7 @@ export class Api {
       response = await fetch(this.url(path, params), { method, headers, body: sent, signal, cache: 'no-store' });
     } catch (error) {
       if (error.name === 'AbortError') throw error;
-      throw new Problem(0, { code: 'unreachable', message: error.message });
+      throw new Problem(0, { code: 'unreachable' });
     }
     if (response.ok) return response;
     const { error = {} } = await response.json().catch(() => ({}));

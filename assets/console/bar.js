@@ -39,6 +39,7 @@ export function makeBar({ player, source }) {
     clearTimeout(scrub);
     scrub = setTimeout(() => {
       scrub = 0;
+      bubble.hidden = !node.matches(':hover');
       player.seek(source.first + Number(input.value));
     }, SCRUB_MS);
   });

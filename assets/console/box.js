@@ -75,8 +75,8 @@ export async function show({ main, session }) {
     // Told anew only where it has changed: a screen reader says it each time.
     if (said !== JSON.stringify(wrong)) {
       said = JSON.stringify(wrong);
-      const notes = wrong.map(([line, isBad]) => el('p', { class: isBad && 'is-bad' }, prose(line)));
-      troubles.replaceChildren(...(notes.length ? notes : [el('p', { class: 'is-good' }, words.allIsWell)]));
+      const notes = wrong.map(([line, isBad]) => el('p', { class: isBad && 'bad' }, prose(line)));
+      troubles.replaceChildren(...(notes.length ? notes : [el('p', { class: 'good' }, words.allIsWell)]));
     }
     for (const card of cards) card.draw(told);
     const reasons = told.refusals.map((row) => words.refusal(row, ago(row.lastMs, told.at)));

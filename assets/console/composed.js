@@ -22,11 +22,11 @@ export class ComposedSource extends Pieces {
 
   /** Resolves once the first page can be shown, or there is none. Throws `Problem`. */
   async load() {
-    const asked = { params: this.#params, accept: 'application/x-ndjson', signal: this.signal };
-    const response = await retrying(() => this.#api.response('/replay', asked), { signal: this.signal });
+    const asked = { params: this.#params, accept: 'application/x-ndjson', signal: this.stop.signal };
+    const response = await retrying(() => this.#api.response('/replay', asked), { signal: this.stop.signal });
     this.#read(response.body.getReader());
     while (this.pieces.length === 0 && this.standing === 'loading') await this.changed();
-    if (this.pieces.length === 0 && this.problem) throw this.problem;
+    if (this.pieces.length === 0) throw this.problem ?? new Problem(404);
   }
 
   async #read(reader) {
@@ -45,7 +45,7 @@ export class ComposedSource extends Pieces {
       if (this.standing === 'loading') this.standing = 'cut';
       await reader.cancel();
     } catch (problem) {
-      if (this.signal.aborted) return;
+      if (this.stop.signal.aborted) return;
       if (!(problem instanceof Problem)) throw problem;
       Object.assign(this, { problem, standing: 'broken' });
     }

@@ -39,7 +39,7 @@ export function makeControls({ player, source, acts }) {
     button('keys', acts.help, words.help),
     button('full', acts.full),
   );
-  let listed = 0;
+  let listed = -1;
   let shown = '';
 
   function update(state) {

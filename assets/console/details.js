@@ -29,7 +29,7 @@ export function makeDetails({ api, tenant, id, source }) {
       ),
       listOf(known.map(([name, title]) => [title, (AS[name] ?? count)(facts[name])])),
       el('p', {}, el('code', {}, id), ' ', el('button', { type: 'button', onclick: copy }, words.copy)),
-      el('h2', {}, words.metadata),
+      el('h3', {}, words.metadata),
       metadata.length ? listOf(metadata.map(entryOf)) : el('p', { class: 'quiet' }, words.none),
     );
   }

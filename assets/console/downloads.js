@@ -21,34 +21,28 @@ export function parseClock(said) {
  * Offers the files, by a session's `api` or a shared link's. `first` and `last` are the recording's, ms; `t` is where
  * the person is, ms since `first`; with `salvage` what is damaged is left out.
  */
-export function openDownloads({ api, id, first, last, t = 0, salvage = false }) {
+export function openDownloads({ api, id, first, last, t = 0, salvage = null }) {
   const path = `/recordings/${encodeURIComponent(id)}`;
   const ending = new AbortController();
-  const choice = (part, label) => {
-    const input = el('input', { type: 'radio', name: 'part', checked: !part, onchange: () => draw() });
-    return [input, el('label', {}, input, label)];
-  };
-  const [whole, wholeLabel] = choice(false, words.whole(clock(last - first)));
-  const [part, partLabel] = choice(true, words.part);
-  const field = (label, ms) =>
-    el('input', { 'aria-label': label, value: clock(ms), size: 8, oninput: () => ((part.checked = true), draw()) });
-  const from = field(words.from, Math.max(0, t - AROUND_MS));
-  const to = field(words.to, Math.min(last - first, t + AROUND_MS));
-  const files = ['ndjson', 'json'].map((form) => [form, el('a', { class: 'button', download: '' }, words.files[form])]);
+  const whole = [clock(0), clock(last - first)];
+  const [from, to] = whole.map((value) => el('input', { value, size: 8, oninput: () => draw() }));
+  const files = ['ndjson', 'json'].map((form) =>
+    el('a', { class: 'button', download: '', 'data-form': form }, words[form]),
+  );
   const page = el('button', { type: 'button', class: 'primary', onclick: () => savePage() }, words.page);
   const said = el('div', { role: 'status' });
 
   function params() {
-    const chosen = part.checked && { from: first + parseClock(from.value), to: first + parseClock(to.value) + 1000 };
-    return { ...chosen, salvage: salvage || null };
+    if (from.value === whole[0] && to.value === whole[1]) return { salvage };
+    return { from: first + parseClock(from.value), to: first + parseClock(to.value) + 1000, salvage };
   }
 
   function draw() {
-    const isGood = whole.checked || parseClock(from.value) <= parseClock(to.value);
+    const isGood = parseClock(from.value) <= parseClock(to.value);
     for (const input of [from, to]) input.toggleAttribute('aria-invalid', !isGood);
     page.disabled = !isGood;
-    for (const [form, link] of files) {
-      if (isGood) link.href = api.url(`${path}/events`, { form, ...params() });
+    for (const link of files) {
+      if (isGood) link.href = api.url(`${path}/events`, { form: link.dataset.form, ...params() });
       else link.removeAttribute('href');
     }
     said.replaceChildren(isGood ? '' : words.badPart);
@@ -66,28 +60,26 @@ export function openDownloads({ api, id, first, last, t = 0, salvage = false }) 
       said.replaceChildren(words.saved);
     } catch (problem) {
       if (problem.name === 'AbortError') return;
-      const isLarge = problem.code === 'export_too_large';
-      if (isLarge && whole.checked) part.checked = true;
-      said.replaceChildren(isLarge ? el('p', { class: 'told', role: 'alert' }, words.tooLarge) : problemNote(problem));
-      if (isLarge) from.focus();
+      if (problem.code === 'export_too_large') {
+        from.value = clock(Math.max(0, t - AROUND_MS));
+        to.value = clock(Math.min(last - first, t + AROUND_MS));
+        draw();
+        from.focus();
+      }
+      said.replaceChildren(problemNote(problem));
     }
     page.disabled = false;
   }
 
   const body = [
-    el(
-      'fieldset',
-      {},
-      el('legend', {}, words.which),
-      wholeLabel,
-      el('div', { class: 'fields' }, partLabel, from, words.until, to),
-    ),
+    el('p', { class: 'actions' }, el('label', {}, words.from, from), el('label', {}, words.to, to)),
     el('p', {}, words.pageIs),
     el('p', { class: 'actions' }, page),
     el('p', {}, words.filesAre),
-    el('p', { class: 'actions' }, ...files.map(([, link]) => link)),
+    el('p', { class: 'actions' }, ...files),
     said,
   ];
   openDialog({ title: words.title, body, onclose: () => ending.abort() });
   draw();
+  page.focus();
 }

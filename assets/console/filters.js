@@ -91,7 +91,7 @@ export function makeFilters(onchange) {
     select('since', [['', words.ever], ...Object.entries(words.sinceOf)]),
     input('from', { type: 'datetime-local' }),
     input('to', { type: 'datetime-local' }),
-    input('url', { placeholder: 'https://shop.example/cart*' }),
+    input('url', { placeholder: words.someUrl }),
     suggested('key', '/metaKeys'),
     suggested('value', '/metaValues'),
     select('minActive', least),

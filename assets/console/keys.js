@@ -13,10 +13,8 @@ export function listenToKeys(acts) {
   const does = {
     ' ': acts.toggle,
     k: acts.toggle,
-    ArrowLeft: () => acts.step(-5000),
-    ArrowRight: () => acts.step(5000),
-    'Shift ArrowLeft': () => acts.page(-1),
-    'Shift ArrowRight': () => acts.page(1),
+    ArrowLeft: ({ shiftKey }) => (shiftKey ? acts.page(-1) : acts.step(-5000)),
+    ArrowRight: ({ shiftKey }) => (shiftKey ? acts.page(1) : acts.step(5000)),
     j: () => acts.step(-10_000),
     l: () => acts.step(10_000),
     '<': () => acts.speed(-1),
@@ -29,12 +27,9 @@ export function listenToKeys(acts) {
   const onkey = (event) => {
     const { key, target } = event;
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector('dialog[open]')) return;
-    if (target.matches?.(TAKES_ALL) || (key === ' ' && target.matches?.(TAKES_PRESS))) return;
-    const act =
-      does[event.shiftKey && key.startsWith('Arrow') ? `Shift ${key}` : key.length === 1 ? key.toLowerCase() : key];
-    if (!act) return;
+    if (target.matches?.(TAKES_ALL) || (key === ' ' && target.matches?.(TAKES_PRESS)) || !does[key]) return;
     event.preventDefault();
-    act();
+    does[key](event);
   };
   document.addEventListener('keydown', onkey);
   return () => document.removeEventListener('keydown', onkey);

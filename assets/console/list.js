@@ -105,6 +105,7 @@ export async function show({ main, route, session }) {
     const isBack = !isAnew && last?.key === key && last.listing.items.length > 0;
     if (!isBack) last = { key, tenant, listing: new Listing(ask, !query.get('sort')), scrolled: 0 };
     const { listing, scrolled } = last;
+    fresh.hidden = true;
     results.setAttribute('aria-busy', 'true');
     try {
       if (!isBack) await listing.more(signal);
@@ -112,12 +113,11 @@ export async function show({ main, route, session }) {
       filters.mark(null);
       guide?.node.remove();
       found.hidden = results.hidden = another.hidden = false;
-      fresh.hidden = true;
       head.replaceChildren(headRow(query.get('sort'), query.getAll('cols')));
       rows.replaceChildren();
       draw(listing.items);
       if (isBack) scrollTo(0, scrolled);
-      endNews = poll(news, NEWS_EVERY_MS);
+      endNews = poll(news, NEWS_EVERY_MS, undefined, isBack ? 0 : NEWS_EVERY_MS);
     } catch (problem) {
       if (problem.name === 'AbortError') return;
       results.hidden = true;

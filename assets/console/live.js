@@ -40,7 +40,7 @@ export class LiveSource extends Pieces {
 
   #open() {
     const start = this.#lastId ? { after: this.#lastId } : { at: NEWEST };
-    const asked = { params: { follow: true, ...start }, accept: 'text/event-stream', signal: this.signal };
+    const asked = { params: { follow: true, ...start }, accept: 'text/event-stream', signal: this.stop.signal };
     return this.#api.response(this.#path, asked);
   }
 
@@ -51,13 +51,13 @@ export class LiveSource extends Pieces {
         tried = 0;
         if (await this.#follow(response)) return;
       } catch (problem) {
-        if (this.signal.aborted) return;
+        if (this.stop.signal.aborted) return;
         if (!(problem instanceof Problem)) throw problem;
         if (!isPassing(problem)) return this.#end(problem.code === 'recording_erased' ? 'erased' : 'refused', problem);
       }
       this.#stand('away');
-      await pause(WAITS_MS[Math.min(tried, WAITS_MS.length - 1)], this.signal).catch(() => {});
-      if (this.signal.aborted) return;
+      await pause(WAITS_MS[Math.min(tried, WAITS_MS.length - 1)], this.stop.signal).catch(() => {});
+      if (this.stop.signal.aborted) return;
     }
   }
 

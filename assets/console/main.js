@@ -21,7 +21,7 @@ const VIEWS = {
   'sign-in': () => import('./sign_in.js'),
 };
 
-const main = document.getElementById('main');
+let main = document.getElementById('main');
 const header = document.getElementById('header');
 let shown = { key: '', leave: null };
 
@@ -55,13 +55,16 @@ async function show(route) {
   drawHeader(known.view);
   document.title = `${text.titles[known.view]} · rrd`;
   scrollTo(0, 0);
-  main.dataset.view = known.view;
-  main.replaceChildren(el('p', { class: 'loading' }, text.loading));
+  // A view that comes too late, since the person has gone on, fills a place that nobody sees.
+  const place = el('main', { id: 'main', tabindex: -1, 'data-view': known.view });
+  place.append(el('p', { class: 'loading' }, text.loading));
+  main.replaceWith(place);
+  main = place;
   const made = shown;
   try {
     const { show: showView } = await VIEWS[known.view]();
     const api = known.view === 'shared' ? new Api({ base: '', query: signature(known.query) }) : null;
-    const leave = await showView({ main, route: known, session, api });
+    const leave = await showView({ main: place, route: known, session, api });
     if (shown !== made) return leave?.();
     shown.leave = leave;
     focusHeading();

@@ -27,5 +27,5 @@ export function problemView(problem, { retry, actions = [] } = {}) {
 export function problemNote(problem) {
   const { title, advice } = text.problem(problem);
   const message = problem.message && el('p', { class: 'quiet' }, problem.message);
-  return el('div', { class: 'told', role: 'alert' }, el('b', {}, title), el('p', {}, prose(advice)), message);
+  return el('div', { class: 'wrong', role: 'alert' }, el('b', {}, title), el('p', {}, prose(advice)), message);
 }

@@ -1,10 +1,11 @@
 // The list of what happened, beside the player: thousands of rows, of which the document holds some.
 
+import { path } from './bar.js';
 import { el } from './dom.js';
 import { bytes, clock } from './format.js';
 import { text } from './text.js';
 
-const ROWS_MAX = 5000;
+const ROWS_MAX = 5000; // The player keeps no more.
 const ROW_PX = 34; // As in panel.css.
 const SHOWN = 200;
 const LEAD_MS = 1000;
@@ -44,7 +45,6 @@ export function makePanel({ player, source }) {
     const pages = source.pieces.filter(({ kind, url }) => kind === 'page' && url);
     all = [...pages, ...player.state.rows.filter(({ kind }) => kind !== 'page')];
     all.sort((one, other) => timeOf(one) - timeOf(other));
-    all = source.isLive ? all.slice(-ROWS_MAX) : all.slice(0, ROWS_MAX);
     for (const button of kinds) {
       const { kind } = button.dataset;
       const number = all.filter((row) => row.kind === kind).length;
@@ -70,7 +70,7 @@ export function makePanel({ player, source }) {
     list.style.paddingTop = `${top * ROW_PX}px`;
     list.style.paddingBottom = `${(rows.length - top - shown.length) * ROW_PX}px`;
     list.replaceChildren(...shown.map((row, at) => nodeOf(row, top + at)));
-    if (rows.length === 0) list.append(el('li', { class: 'quiet' }, text.panel.none));
+    if (all.length > rows.length && !rows.length) list.append(el('li', { class: 'quiet' }, text.panel.none));
     if (list.contains(focused)) focused.focus({ preventScroll: true });
   }
 
@@ -87,7 +87,7 @@ export function makePanel({ player, source }) {
       follows = true;
       player.seek(Math.max(source.first, timeOf(row) - LEAD_MS));
     };
-    const words = [row.text ?? row.url, row.detail].filter(Boolean).join(' · ');
+    const words = row.url ? path(row.url) : [row.text, row.detail].filter(Boolean).join(' · ');
     const kind = el('span', { class: row.kind === 'error' ? 'badge is-bad' : 'quiet' }, text.panel.kind[row.kind]);
     const time = el('time', { class: 'quiet' }, clock(timeOf(row) - source.first));
     return el(
@@ -95,13 +95,13 @@ export function makePanel({ player, source }) {
       { type: 'button', class: 'plain', onclick: seek },
       time,
       kind,
-      el('span', { title: words }, words),
+      el('span', { title: row.url ?? words }, words),
     );
   }
 
   // Marks the row that has just happened, and keeps it in view.
   function mark() {
-    const { t, bytesRead, isShown } = player.state;
+    const { t, bytesRead, isWaiting } = player.state;
     const now = rows.findLastIndex((row) => timeOf(row) <= t);
     const marked = nodes.get(rows[now])?.firstChild;
     for (const old of list.querySelectorAll('[aria-current]')) if (old !== marked) old.removeAttribute('aria-current');
@@ -113,7 +113,7 @@ export function makePanel({ player, source }) {
     const left = (source.facts?.bytes ?? 0) - bytesRead;
     rest.textContent = text.panel.rest(bytes(Math.max(left, 0)), ROWS_MAX);
     rest.hidden = rest.disabled || left <= 0;
-    if (!rest.hidden && isShown && source.facts.bytes <= SMALL_BYTES) readRest();
+    if (!rest.hidden && !isWaiting && source.facts.bytes <= SMALL_BYTES) readRest();
   }
 
   function readRest() {

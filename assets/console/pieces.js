@@ -15,17 +15,14 @@ export class Pieces {
   activity = null;
   problem = null;
   onchange = () => {};
+  stop = new AbortController();
   #next = null;
-  #keeps;
-  #patienceMs;
-  #stop = new AbortController();
   #wake = () => {};
   #changed = null;
 
   /** `keeps`: pieces can be read again. `patienceMs`: how long, by events' times, a Meta event waits for its snapshot. */
   constructor({ keeps = false, patienceMs = Infinity } = {}) {
-    this.#keeps = keeps;
-    this.#patienceMs = patienceMs;
+    Object.assign(this, { keeps, patienceMs });
     this.tell();
   }
 
@@ -33,49 +30,36 @@ export class Pieces {
     return this.pieces[0]?.from ?? 0;
   }
 
-  get signal() {
-    return this.#stop.signal;
-  }
-
   close() {
-    this.#stop.abort();
+    this.stop.abort();
   }
 
   /** Takes in one event as text. */
   take(line) {
-    const { type, timestamp, data } = JSON.parse(line);
+    const { type, timestamp, data, recordingId } = JSON.parse(line);
     const current = this.pieces.at(-1);
-    const isLate = timestamp > this.#next?.from + this.#patienceMs;
-    if (isLate || (type === META && this.#next?.hasMeta)) {
+    if ((type === META && this.#next?.hasMeta) || timestamp > this.#next?.from + this.patienceMs) {
       // No snapshot came: these events are the running piece's, if there is one.
       current?.lines.push(...this.#next.lines);
       this.#next = null;
     }
     // What comes before the first piece may tell of it, as custom events do.
-    if (type === META || type === SNAPSHOT || !current) {
-      this.#next ??= {
-        from: timestamp,
-        to: timestamp,
-        url: current?.url ?? '',
-        kind: 'checkpoint',
-        bytes: 0,
-        lines: [],
-      };
-    }
+    const begins = type === META || type === SNAPSHOT || !current;
+    if (begins) this.#next ??= { from: timestamp, to: timestamp, url: current?.url ?? '', lines: [], snapshotAt: 0 };
     const piece = this.#next ?? current;
-    if (type === META) Object.assign(piece, { from: timestamp, url: String(data?.href ?? ''), hasMeta: true });
-    if (type === META) piece.snapshotAt = piece.lines.length + 1;
-    piece.lines.splice(type === SNAPSHOT && this.#next ? (piece.snapshotAt ?? 0) : piece.lines.length, 0, line);
+    const { lines } = piece;
+    const snapshotAt = lines.length + 1;
+    if (type === META)
+      Object.assign(piece, { from: timestamp, url: String(data?.href ?? ''), hasMeta: true, snapshotAt });
+    lines.splice(type === SNAPSHOT ? piece.snapshotAt : lines.length, 0, line);
     piece.to = Math.max(piece.to, timestamp);
-    piece.bytes += line.length;
     this.heldLength += line.length;
     if (current) this.last = Math.max(this.last, timestamp);
     if (type !== SNAPSHOT) return;
+    const isSame = current?.url === piece.url && current.recordingId === recordingId;
     this.end();
     this.last = Math.max(this.last, piece.to);
-    this.pieces.push(
-      Object.assign(piece, { snapshot: timestamp, kind: piece.url === current?.url ? 'checkpoint' : 'page' }),
-    );
+    this.pieces.push(Object.assign(piece, { snapshot: timestamp, recordingId, kind: isSame ? 'checkpoint' : 'page' }));
     this.#next = null;
   }
 
@@ -92,7 +76,7 @@ export class Pieces {
   }
 
   /** Resolves at the next `tell`; throws `AbortError` if `signal` is aborted. */
-  async changed(signal = this.signal) {
+  async changed(signal = this.stop.signal) {
     signal.throwIfAborted();
     const stop = () => this.#wake();
     signal.addEventListener('abort', stop);
@@ -104,18 +88,17 @@ export class Pieces {
   /** Yields a piece's events, `{buffer, isLast}`, and waits for those that are to come. */
   async *chunks(piece, _behind, signal) {
     for (let at = 0, isLast = false; !isLast;) {
-      const lines = [];
-      for (let length = 0; at < piece.lines.length && length < CHUNK_LENGTH; at += 1) {
-        length += lines[lines.push(piece.lines[at]) - 1].length;
-      }
-      if (!this.#keeps && lines.length > 0) {
-        for (const line of piece.lines.splice(0, at)) this.heldLength -= line.length;
+      let text = '';
+      for (; at < piece.lines.length && text.length < CHUNK_LENGTH; at += 1) text += `${piece.lines[at]}\n`;
+      if (!this.keeps && text) {
+        this.heldLength -= text.length - at;
+        piece.lines.splice(0, at);
         at = 0;
         this.tell();
       }
       isLast = Boolean(piece.isOver) && at === piece.lines.length;
-      if (lines.length === 0 && !isLast) await this.changed(signal);
-      else yield { buffer: new TextEncoder().encode(lines.map((line) => `${line}\n`).join('')).buffer, isLast };
+      if (!text && !isLast) await this.changed(signal);
+      else yield { buffer: new TextEncoder().encode(text).buffer, isLast };
     }
   }
 }

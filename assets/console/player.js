@@ -29,6 +29,7 @@ export class Player extends EventTarget {
   #told = { t: 0, at: 0 };
   #load = null; // The piece that is shown, or is to be shown.
   #next = null; // The one that comes then, or one that is only read.
+  #failed = -1; // A piece that could not be loaded ahead.
   #loads = 0;
   #isPumping = false;
   #isClosed = false;
@@ -64,28 +65,18 @@ export class Player extends EventTarget {
     };
   }
 
-  /** Shows a time, or the nearest that can be shown. */
-  start(t, { isPlaying = false } = {}) {
+  play(isPlaying = true) {
     this.#wants.play = isPlaying;
-    this.seek(t);
-  }
-
-  play() {
-    this.#wants.play = true;
     const { last, first, isLive } = this.#source;
-    if (this.#t >= last && !isLive) this.#place(first);
+    if (isPlaying && this.#t >= last && !isLive) this.#place(first);
     else this.#settle();
   }
 
-  pause() {
-    this.#wants.play = false;
-    this.#settle();
-  }
-
   toggle() {
-    return this.#wants.play ? this.pause() : this.play();
+    this.play(!this.#wants.play);
   }
 
+  /** Shows a time, or the nearest that can be shown. */
   seek(t) {
     this.#stayed = idleStretches(this.#source).find(([from, to]) => from <= t && t < to);
     this.#place(t);
@@ -142,8 +133,9 @@ export class Player extends EventTarget {
   }
 
   hang(isHanging) {
-    if (isHanging) this.#fail(new Problem(0, { code: 'hang' }));
-    else if (this.#problem?.code === 'hang') this.retry();
+    if (this.#problem?.code === 'hang') this.retry();
+    if (isHanging) this.#problem = new Problem(0, { code: 'hang' });
+    this.#settle();
   }
 
   /** Takes a message of the stage. */
@@ -153,8 +145,15 @@ export class Player extends EventTarget {
     else if (message.type === 'time') this.#onTime(message.t);
     else if (message.type === 'shown' && message.piece === this.#load?.number) this.#load.isShown = true;
     else if (message.type === 'blocked') this.#blocked.set(message.host, message.count);
-    else if (message.type === 'trouble') this.#trouble = message.kind;
+    else if (message.type === 'trouble') this.#onTrouble(message);
     this.#settle();
+  }
+
+  #onTrouble({ kind, piece }) {
+    this.#trouble = kind;
+    const after = this.#source.pieces[this.#load?.index + 1];
+    // A page that can't be shown doesn't end the replay.
+    if (kind === 'no-snapshot' && piece === this.#load?.number && this.#wants.play && after) this.#place(after.from);
   }
 
   #onFed({ piece, last, rows, bytes }) {
@@ -191,6 +190,7 @@ export class Player extends EventTarget {
     const index = isLive ? pieces.length - 1 : this.#pieceAt(t);
     this.#t = isLive ? last : Math.max(startOf(pieces[index]), Math.min(t, last));
     this.#isPlaced = false;
+    this.#failed = -1;
     if (this.#isReady && pieces.length && this.#load?.index !== index) {
       if (this.#next?.index !== index) this.#dropNext();
       // The one that is shown stays until the stage has drawn the other.
@@ -268,7 +268,8 @@ export class Player extends EventTarget {
         await load.step(this.#stage);
       } catch (problem) {
         load.isBroken = true;
-        if (!load.stop.signal.aborted) this.#fail(problem);
+        if (load === this.#load) this.#problem = problem;
+        else if (!load.stop.signal.aborted) this.#giveUp(load);
       }
       this.#settle();
     }
@@ -282,25 +283,28 @@ export class Player extends EventTarget {
     const held = load.bytesBehind(this.#t);
     if (!load.isComplete && load.to <= this.#t + AHEAD_MS * this.#speed && held < AHEAD_BYTES) {
       if (load.fed <= this.#pieceBytes) return load;
-      return this.#fail(new Problem(0, { code: 'large_piece' }));
+      this.#problem = new Problem(0, { code: 'large_piece' });
+      return null;
     }
     if (!load.isShown && load.piece.snapshot !== null) return null;
     if (load.isComplete) this.#unread.delete(load.index);
     if (this.#next?.isComplete) this.#unread.delete(this.#next.index);
     const following = this.#following(load);
-    const index = following ?? this.#unread.values().next().value;
-    if (index === load.index) return load;
+    const unread = this.#unread.values().next().value;
+    // A stopped player has the time to read first.
+    const index = this.#wants.play ? (following ?? unread) : (unread ?? following);
+    if (index === load.index) return load.isComplete ? null : load;
     if (this.#next?.index !== index) this.#dropNext();
     if (index === undefined) return null;
     const next = (this.#next ??= this.#open(index));
     const isMore = next.to <= startOf(next.piece) + AHEAD_MS * this.#speed && held + next.fed < AHEAD_BYTES;
-    return !next.isComplete && (isMore || following === undefined) ? next : null;
+    return !next.isComplete && (isMore || index !== following) ? next : null;
   }
 
   // The piece that is shown when the present one is over, if that is soon.
   #following({ index }) {
     const { pieces } = this.#source;
-    if (!pieces[index + 1]) return undefined;
+    if (!pieces[index + 1] || this.#failed > index) return undefined;
     const end = pieces[index + 1].from;
     const [from, to] = this.#skippedAt(end) ?? [end, end];
     return from - this.#t <= NEXT_MS * this.#speed ? this.#pieceAt(to) : undefined;
@@ -320,9 +324,11 @@ export class Player extends EventTarget {
     this.#next = null;
   }
 
-  #fail(problem) {
-    this.#problem = problem;
-    return null;
+  // What can't be had yet is a problem as soon as it is to be shown.
+  #giveUp({ index }) {
+    this.#failed = index;
+    this.#unread.clear();
+    this.#dropNext();
   }
 
   #tell() {
@@ -331,8 +337,8 @@ export class Player extends EventTarget {
 
   #pieceAt(t) {
     return Math.max(
+      this.#source.pieces.findLastIndex(({ from }) => from <= t),
       0,
-      this.#source.pieces.findLastIndex((piece) => startOf(piece) <= t),
     );
   }
 

@@ -5,13 +5,14 @@ import { pause, Problem } from './api.js';
 const LONGEST_MS = 60_000;
 
 /**
- * Calls `work(signal)` at once and then `everyMs` after each answer: not while the page is hidden, less often while
- * the server is away. Returns a function that ends it. `onproblem` hears of each failure.
+ * Calls `work(signal)` after `firstMs` and then `everyMs` after each answer: not while the page is hidden, less often
+ * while the server is away. Returns a function that ends it. `onproblem` hears of each failure.
  */
-export function poll(work, everyMs, onproblem = () => {}) {
+export function poll(work, everyMs, onproblem = () => {}, firstMs = 0) {
   const ended = new AbortController();
   const { signal } = ended;
   const run = async () => {
+    await pause(firstMs, signal);
     for (let failures = 0; ; await pause(Math.min(everyMs * 2 ** failures, LONGEST_MS), signal)) {
       while (document.hidden)
         await new Promise((seen) => document.addEventListener('visibilitychange', seen, { once: true }));

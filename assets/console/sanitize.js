@@ -1,3 +1,4 @@
+// Takes out of a recorded page what could run or connect.
 'use strict';
 
 // A recording is HTML that strangers wrote: the key that writes it stands in each page's source. The replayer's
@@ -44,7 +45,8 @@ const makeSanitizer = () => {
     let depth = 0;
     for (let at = 0; at < css.length && depth <= DEPTH_MAX; at += 1) {
       const letter = css.charCodeAt(at);
-      if (letter === 123 || letter === 40 || letter === 91) depth += 1; // {([
+      if (letter === 123 || letter === 40 || letter === 91)
+        depth += 1; // {([
       else if ((letter === 125 || letter === 41 || letter === 93) && depth) depth -= 1;
     }
     return depth > DEPTH_MAX;
@@ -136,7 +138,8 @@ const makeSanitizer = () => {
     while (waiting.length) {
       const [node, above] = waiting.pop();
       const tag = cleanOne(node);
-      if (node.type === 3 && (node.isStyle || above?.leads.includes('style')) && isNested(node.textContent)) node.textContent = '';
+      if (node.type === 3 && (node.isStyle || above?.leads.includes('style')) && isNested(node.textContent))
+        node.textContent = '';
       const made = { parent: above, depth: (above?.depth ?? 0) + 1, isGone: false, leads: tag ? [tag] : [] };
       nodes.set(node.id, made);
       if (node.type !== 0 && node.type !== 2) {

@@ -30,7 +30,7 @@ export function openShare({ api, id, t = 0 }) {
     const place = href('shared', [id], { ...signature, t: atMoment.checked ? Math.round(t) : null });
     link.value = `${location.origin}${location.pathname}${place}`;
     until.replaceChildren(...prose(words.until(moment(signature.expires * 1000), signature.keyId)));
-    if (!link.isConnected) result.replaceChildren(el('p', { class: 'to-copy' }, link, copyButton(link)), until);
+    if (!link.isConnected) result.replaceChildren(el('p', { class: 'actions' }, link, copyButton(link)), until);
   }
 
   async function ask() {
@@ -48,7 +48,7 @@ export function openShare({ api, id, t = 0 }) {
 
   const body = [
     el('p', {}, words.what),
-    el('p', { class: 'fields' }, el('label', { for: 'share-lifetime' }, words.lifetime), lifetime, make),
+    el('p', { class: 'actions' }, el('label', { for: 'share-lifetime' }, words.lifetime), lifetime, make),
     t > 0 && el('p', {}, el('label', {}, atMoment, words.atMoment(clock(t)))),
     result,
   ];

@@ -1,6 +1,6 @@
 // All English texts of the console. Each part has its own section; functions take counts and names.
 
-import { bytes, count, duration } from './format.js';
+import { bytes, count, duration, moment } from './format.js';
 
 const some = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
 
@@ -68,6 +68,7 @@ export const text = {
     from: 'From',
     to: 'Until',
     url: 'Page visited',
+    someUrl: 'https://shop.example/cart*',
     key: 'Metadata',
     value: 'is',
     minActive: 'Active time',
@@ -104,6 +105,7 @@ export const text = {
     check: 'Open the site, and click around',
     site: 'Your site’s address',
     siteHint: 'The key is good for pages of this site alone. Left empty, it is good for any site.',
+    someSite: 'https://shop.example',
     makeKey: 'Make a key',
     keyMade: 'The key is in the text below. It can write, and can’t read.',
     somePublicKey: 'public_key_rr_…',
@@ -162,22 +164,17 @@ export const text = {
 
   downloads: {
     title: 'Download',
-    which: 'What',
-    whole: (length) => `The whole recording (${length})`,
-    part: 'From',
     from: 'From',
-    until: 'to',
-    to: 'To',
+    to: 'to',
     badPart: 'Write times like 3:12 or 1:02:03, the earlier one first.',
     pageIs:
-      'A page that replays the recording: one file, which works without a server or a network. A part begins with its first full snapshot.',
+      'A page that replays the recording, without a server or a network. A part begins with its first full snapshot.',
     page: 'Page that replays (HTML)',
     filesAre: 'The events, for tools and for rrweb’s own player:',
-    files: { ndjson: 'NDJSON, an event a line', json: 'JSON, one array' },
+    ndjson: 'NDJSON, an event a line',
+    json: 'JSON, one array',
     preparing: 'The server prepares the page …',
     saved: 'The page is with your downloads.',
-    tooLarge:
-      'This is more than fits one page. Choose a part: the fields hold ten minutes around the moment that you were at. NDJSON and JSON have no such bound.',
   },
 
   erase: {
@@ -185,26 +182,20 @@ export const text = {
     needsKey: (tenant) =>
       `Erasing takes a key of ${tenant} with the scope “erase”. On the server, \`rrd keys create --tenant ${tenant} --scope erase\` makes one.`,
     otherKey: 'The key was added, but it may not erase here. Add another one.',
-    when: 'Began',
-    page: 'First page',
-    events: 'Events',
-    id: 'Recording',
-    what: 'What',
-    thisOne: 'This recording',
-    all: (number, isLeast, key, value) =>
-      `All ${count(number)}${isLeast ? ' or more' : ''} recordings with ${key} = ${value}`,
+    what: 'What to erase',
+    one: (id) => `This recording (${id})`,
+    all: (number, most, key, value) =>
+      `All ${number}${number < most ? '' : ' or more'} recordings with ${key} = ${value}`,
+    told: ({ first, pages, events, bytes: size }) =>
+      `This recording began ${moment(first)}${pages[0]?.url ? ` on ${pages[0].url}` : ''}: ${some(events, 'event', 'events')}, ${bytes(size)}.`,
+    unknown: 'What it holds can’t be read.',
     final:
-      'What is erased can’t be had back. It goes from this server and from its object store; backups made before still hold it.',
+      'What is erased can’t be had back. It goes from this server and its object store; backups made before hold it still.',
     erase: 'Erase for ever',
-    erased: (number) => `Erased: ${some(number, 'recording', 'recordings')}.`,
-    pending: (number) =>
-      `The object store is away. Objects of ${some(number, 'recording', 'recordings')} go as soon as it is back; nothing of them is served any more.`,
-    receipt: ({ recordings, events, bytes: size, objects }, { id, key, value, at }) =>
-      [
-        `Erased on ${at}`,
-        key ? `All recordings with ${key} = ${value}` : `Recording ${id}`,
-        `${some(recordings, 'recording', 'recordings')}, ${some(events, 'event', 'events')}, ${count(size)} bytes at rest, ${some(objects, 'object', 'objects')}`,
-      ].join('\n'),
+    erased: ({ recordings, pending }) =>
+      `${some(recordings, 'recording', 'recordings')} erased.${pending ? ' The object store is away: what lies there goes as soon as it is back, and is not served any more.' : ''}`,
+    receipt: ({ recordings, events, bytes: size, objects }, label, at) =>
+      `Erased on ${at}\n${label}\n${some(recordings, 'recording', 'recordings')}, ${some(events, 'event', 'events')}, ${count(size)} bytes at rest, ${some(objects, 'object', 'objects')}`,
     done: 'Done',
   },
 
@@ -229,7 +220,7 @@ export const text = {
       memory_high: (now) =>
         `The daemon takes ${bytes(now.memoryBytes)} of memory, more than \`memory_max\` (${bytes(now.memoryMaxBytes)}).`,
       refusals: (now) =>
-        `${some(now.refusedInHour, 'request', 'requests')} with events refused within the last hour. The table below says why.`,
+        `${some(now.refusedInHour, 'request', 'requests')} with events refused within the last hour. The list below says why.`,
     },
     figures: {
       eventsPerS: { title: 'Events stored' },
@@ -340,6 +331,7 @@ export const text = {
 
   watch: {
     replay: 'Replay',
+    stage: 'Recorded page',
     visit: 'A whole visit',
     share: 'Share',
     download: 'Download',
@@ -353,6 +345,8 @@ export const text = {
     skipped: (time) => `Skipped ${time} without input`,
     copied: (time) => `The link to ${time} is copied`,
     inAddress: (time) => `The address now leads to ${time}`,
+    sameOrigin:
+      'Recordings play under this page’s own address. The setting console_stage_origin keeps them further apart.',
     noNeighbour: 'There is no further one in the list',
     empty: 'Nothing has been recorded yet.',
     noSnapshot: 'This recording has no full snapshot, so there is nothing to show. Its events are listed.',
@@ -370,58 +364,35 @@ export const text = {
     },
   },
 
-  /** What a problem means for the person, and what to do next. */
+  /** What a problem means for the person: what happened, and what to do next. */
   problem({ status, code, retryAfterS }) {
-    if (code === 'large_piece')
-      return {
-        title: 'This page is very large',
-        advice: 'It has more than 256 MB without a snapshot in between. Going on may make your browser slow.',
-      };
-    if (code === 'hang')
-      return {
-        title: 'The replay doesn’t answer',
-        advice: 'What was recorded keeps it busy. Wait, or start it again from here.',
-      };
-    if (code === 'recording_damaged')
-      return {
-        title: 'This recording is damaged',
-        advice: 'A part of its files can’t be read. `rrd doctor` on the server says what is left.',
-      };
-    if (code === 'link_not_good')
-      return {
-        title: 'This link doesn’t work',
-        advice: 'It has expired, was ended, or lost a part on its way. Ask whoever sent it for a new one.',
-      };
-    if (code === 'too_many_recordings')
-      return { title: 'Too many recordings belong to this', advice: 'Watch them one by one, from the list.' };
-    if (status === 0)
-      return {
-        title: 'The server can’t be reached',
-        advice: 'It may be restarting, or the network is away. Nothing is lost; try again in a moment.',
-      };
-    if (status === 401)
-      return {
-        title: 'You are not signed in',
-        advice: 'The session has ended, or the link has expired. Sign in again, or ask for a new link.',
-      };
-    if (status === 403)
-      return { title: 'This is not allowed', advice: 'The key that you signed in with doesn’t include this.' };
-    if (status === 404)
-      return {
-        title: 'There is no such recording',
-        advice: 'It may have been erased, or the address is not complete.',
-      };
-    if (status === 429)
-      return {
-        title: 'Too many requests',
-        advice: `Wait ${some(Math.max(retryAfterS, 1), 'second', 'seconds')}, then try again.`,
-      };
-    if (status === 507)
-      return { title: 'The server’s disk is full', advice: 'Free some space on the server, then try again.' };
-    if (status === 503) return { title: 'The server is busy or starting', advice: 'Try again in a moment.' };
-    if (status >= 500) return { title: 'Something went wrong on the server', advice: 'Its log says what. Try again.' };
-    if (status >= 400)
-      return { title: 'The server did not understand this', advice: 'Reload the page, and try again.' };
-    return { title: 'Something went wrong in this page', advice: 'Reload it, and try again.' };
+    const group = status >= 500 ? 500 : status >= 400 ? 400 : 'page';
+    const [, title, advice] = /^(.*?)\. (.*)$/.exec(problems[code] ?? problems[status] ?? problems[group]);
+    const seconds = some(Math.max(retryAfterS, 1), 'second', 'seconds');
+    return { title, advice: advice.replace('SECONDS', seconds) };
   },
+};
+
+// By code, by status, by group. The first sentence is the title.
+const problems = {
+  large_piece:
+    'This page is very large. It has more than 256 MB without a snapshot in between. Going on may make your browser slow.',
+  hang: 'The replay doesn’t answer. What was recorded keeps it busy. Wait, or start it again from here.',
+  recording_damaged:
+    'This recording is damaged. A part of its files can’t be read. `rrd doctor` on the server says what is left.',
+  link_not_good:
+    'This link doesn’t work. It has expired, was ended, or lost a part on its way. Ask whoever sent it for a new one.',
+  export_too_large:
+    'This is more than fits one page. The fields now hold ten minutes around where you were. The files of events have no such bound.',
+  too_many_recordings: 'Too many recordings belong to this. Watch them one by one, from the list.',
+  0: 'The server can’t be reached. It may be restarting, or the network is away. Nothing is lost; try again in a moment.',
+  401: 'You are not signed in. The session has ended, or the link has expired. Sign in again, or ask for a new link.',
+  403: 'This is not allowed. The key that you signed in with doesn’t include this.',
+  404: 'There is no such recording. It may have been erased, or the address is not complete.',
+  429: 'Too many requests. Wait SECONDS, then try again.',
+  507: 'The server’s disk is full. Free some space on the server, then try again.',
+  503: 'The server is busy or starting. Try again in a moment.',
+  500: 'Something went wrong on the server. Its log says what. Try again.',
+  400: 'The server did not understand this. Reload the page, and try again.',
+  page: 'Something went wrong in this page. Reload it, and try again.',
 };

@@ -7,14 +7,14 @@ import { makeDetails } from './details.js';
 import { el, icon } from './dom.js';
 import { clock, duration, moment } from './format.js';
 import { listenToKeys, openKeysHelp } from './keys.js';
-import { forget, neighbours } from './list.js';
+import { neighbours } from './list.js';
 import { LiveSource } from './live.js';
 import { notice, problemView } from './notice.js';
 import { makePanel } from './panel.js';
 import { Player } from './player.js';
 import { RangesSource } from './ranges.js';
 import { current, go, href, replaceQuery } from './route.js';
-import { StageLink } from './stage_link.js';
+import { StageLink, stageOrigin } from './stage_link.js';
 import { text } from './text.js';
 
 const words = text.watch;
@@ -85,7 +85,7 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   const details = id && makeDetails({ api, tenant, id, source, session });
   side.append(
     el('h1', {}, source.first ? moment(source.first) : text.titles[view]),
-    id ? actionsOf({ player, source, api, id, tenant, session }) : '',
+    id ? actionsOf({ player, api, id, tenant, session, query }) : '',
     details ? el('details', {}, el('summary', {}, words.details), details.node) : '',
     panel.node,
   );
@@ -121,10 +121,15 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   player.addEventListener('change', draw);
   player.addEventListener('skip', ({ detail }) => notice(words.skipped(duration(detail))));
 
+  if (session.isOperator && stageOrigin === location.origin && !kept('told-placement', false)) {
+    keep('told-placement', true);
+    notice(words.sameOrigin);
+  }
   player.setSpeed(view === 'live' ? 1 : kept('speed', 1));
   player.setSkipIdle(kept('skip', true) && view !== 'shared');
   const isPlaying = view === 'live' || (!query.has('t') && !calm.matches);
-  player.start(source.first + Number(query.get('t')), { isPlaying });
+  if (query.has('t')) player.seek(source.first + Number(query.get('t')));
+  player.play(isPlaying);
   stage.onmessage = (message) => player.take(message);
   stage.onhang = (isHanging) => player.hang(isHanging);
   stage.onready = () => player.begin();
@@ -182,18 +187,17 @@ function actsOf({ player, source, api, id, tenant, view, stand }) {
   return acts;
 }
 
-function actionsOf({ player, api, id, tenant, session }) {
+function actionsOf({ player, api, id, tenant, session, query }) {
+  const salvage = query.has('intact') || null;
   const moments = () => ({
     t: player.state.t - player.state.first,
     first: player.state.first,
     last: player.state.last,
   });
-  const onerased = () => (forget(id), go(href('list')));
   const acts = {
     share: async () => (await import('./share.js')).openShare({ api, tenant, id, ...moments() }),
-    download: async () => (await import('./downloads.js')).openDownloads({ api, id, ...moments() }),
-    erase: async () =>
-      (await import('./erase.js')).openErase({ session, tenant, id, onerased, ongone: () => player.close() }),
+    download: async () => (await import('./downloads.js')).openDownloads({ api, id, salvage, ...moments() }),
+    erase: async () => (await import('./erase.js')).openErase({ session, tenant, id, ongone: () => player.close() }),
   };
   const names = tenant ? ['share', 'download', 'erase'] : ['download'];
   return el('div', { class: 'actions' }, ...names.map((name) => button(words[name], acts[name], {}, icon(name))));

@@ -21,7 +21,7 @@ export function snippet(server, publicApiKey, extras) {
 export function welcome({ session, tenant, title }) {
   const api = session.apiOf(tenant);
   const [pasted, made] = [el('code'), el('div')];
-  const site = el('input', { type: 'url', id: 'site', placeholder: 'https://shop.example' });
+  const site = el('input', { type: 'url', id: 'site', placeholder: words.someSite });
   const arrived = el('p', { role: 'status' });
   const extras = {};
   let [key, newest, opening] = [words.somePublicKey];
@@ -97,6 +97,7 @@ export function welcome({ session, tenant, title }) {
       return tell(arrived, 'quiet', 'live', words.waiting);
     const address = addressOf(recordings[0], tenant);
     tell(arrived, 'good', 'done', words.found, ' ', el('a', { href: address }, words.watch));
+    arrived.scrollIntoView({ block: 'nearest' });
     opening = setTimeout(go, OPENS_AFTER_MS, address);
     stop();
   };

@@ -83,6 +83,11 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
             yield f"trusted_proxies holds {network}: anyone can forge the address that is taken for theirs"
     if c.public_url and not c.public_url.startswith(("http://", "https://")):
         yield f"public_url ({c.public_url}) should begin with http:// or https://: links are made from it"
+    if c.console is True and not is_loopback(c.host) and not c.public_url.startswith("https://"):
+        yield (
+            f"console is on, and host is {c.host}: keys and sessions travel in clear, unless a proxy in front"
+            " speaks TLS. Then name it in public_url (https://…)"
+        )
 
 
 def check_absolute(config: Config, file: str, flags: Mapping[str, object]) -> None:

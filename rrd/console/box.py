@@ -76,6 +76,8 @@ class Box:
             counters=[*_COUNTERS], gauges=[*_GAUGES], floors=[*_FLOORS],
             rows_max=int(_DAY_S / SAMPLE_INTERVAL_S),
         )  # fmt: skip
+        self._points: dict[str, list[float]] | None = None
+        """What was made of the rows for those who asked; None: nobody has since the last one."""
         self._started_at = clock.monotonic()
         self._ask_backlog_at = self._started_at
 
@@ -94,6 +96,7 @@ class Box:
             emit(logger, logging.WARNING, "box_not_measured", error=error)
         metrics.MEMORY.set(await asyncio.to_thread(resident_bytes))
         self._series.add(self._clock.monotonic(), _figures())
+        self._points = None
 
     async def _measure_backlog(self) -> None:
         began_at = self._clock.monotonic()
@@ -124,7 +127,13 @@ class Box:
             "recordingsMax": config.recordings_max,
         }  # fmt: skip
         now = {**figures, **rates, **bounds, "refusedInHour": hour["refused"]}
-        points = self._series.points(POINTS_MAX)
+        if self._points is None:
+            # It takes some milliseconds, and is the same for all until the next row.
+            points = self._series.points(POINTS_MAX)
+            self._points = {
+                name: values if name == "at" else [*map(_short, values)] for name, values in points.items()
+            }
+        points = dict(self._points)
         offset_ms = self._clock.now_ms() - at * 1000
         points["at"] = [round(moment * 1000 + offset_ms) for moment in points["at"]]
         return {
@@ -134,7 +143,7 @@ class Box:
             "troubles": [
                 trouble._asdict() for trouble in troubles(now, late_s=config.rollup_delay_s + _LATE_S)
             ],
-            "series": {_series_name(name): [*map(_short, values)] for name, values in points.items()},
+            "series": {_series_name(name): values for name, values in points.items()},
         }
 
 

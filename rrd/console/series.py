@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 
 class Series:
@@ -60,18 +61,27 @@ class Series:
 
         ``at`` is a point's last moment. A counter is told per second since the point before.
         """
-        told: dict[str, list[float]] = {name: [] for name in self._columns}
-        before = self._oldest
-        for first, last in self._groups(points_max):
-            at = self._value("at", last)
-            passed = max(at - self._value("at", before), 1e-9)
-            told["at"].append(at)
-            for name in self._counters:
-                told[name].append((self._value(name, last) - self._value(name, before)) / passed)
-            for name, worst in self._worst.items():
-                told[name].append(worst(self._value(name, row) for row in range(first, last + 1)))
-            before = last
+        groups = list(self._groups(points_max))
+        if not groups:
+            return {name: [] for name in self._columns}
+        told: dict[str, list[float]] = {}
+        rows = self._in_order("at")
+        told["at"] = [rows[last] for _, last in groups]
+        passed = [after - before for before, after in pairwise([rows[0], *told["at"]])]
+        for name in self._counters:
+            rows = self._in_order(name)
+            ends = [rows[0], *(rows[last] for _, last in groups)]
+            grown = [after - before for before, after in pairwise(ends)]
+            told[name] = [more / max(seconds, 1e-9) for more, seconds in zip(grown, passed, strict=True)]
+        for name, worst in self._worst.items():
+            rows = self._in_order(name)
+            told[name] = [worst(rows[first : last + 1]) for first, last in groups]
         return told
+
+    def _in_order(self, name: str) -> array[float]:
+        """Return all that is kept of a figure, the oldest first."""
+        column, begin = self._columns[name], self._count % self._rows_max
+        return column[begin:] + column[:begin] if self._count > self._rows_max else column[: self._count]
 
     @property
     def _oldest(self) -> int:
@@ -81,13 +91,14 @@ class Series:
         return self._columns[name][number % self._rows_max]
 
     def _groups(self, points_max: int) -> Iterator[tuple[int, int]]:
-        """Yield the first and last row of each point. The oldest row is where counting begins, and no point.
+        """Yield the first and last row of each point, the oldest that is kept being 0: counting begins there.
 
         Their edges stay where they are while rows are added, so that a curve doesn't flicker.
         """
-        first, limit = self._oldest + 1, self._count
+        oldest, limit = self._oldest, self._count
+        first = oldest + 1
         width = max(1, -(-(limit - first) // (points_max - 1)))
         while first < limit:
             last = min((first // width + 1) * width, limit) - 1
-            yield first, last
+            yield first - oldest, last - oldest
             first = last + 1

@@ -27,6 +27,7 @@ RECORDING = new_id()
 SIGNED = ["--tenant", "acme", "--key-id", "signer", "--method", "GET"]
 
 WAYS: dict[str, list[str]] = {
+    "console": ["console"],
     "keys create": ["keys", "create", "--tenant", "acme", "--scope", "read"],
     "keys list": ["keys", "list"],
     "keys revoke": ["keys", "revoke", "KEY_ID"],

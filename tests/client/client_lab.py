@@ -70,7 +70,7 @@ class Daemon:
         self.log_path = directory / "log"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
-        self.key = self._keys_create()
+        self.key = self.create_key()
 
     @property
     def url(self) -> str:
@@ -143,13 +143,15 @@ class Daemon:
 
     def _rrd_serve(self, log: int) -> subprocess.Popen[bytes]:
         command = ["serve", "--data-dir", str(self.data_dir), "--host", "127.0.0.1", "--port", str(self.port)]
-        environment = _environment() | {
-            f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()
-        }
-        return subprocess.Popen([*RRD, *command], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        return subprocess.Popen([*RRD, *command], cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
 
-    def _keys_create(self) -> str:
-        command = ["keys", "create", "--data-dir", str(self.data_dir), "--tenant", "t", "--scope", "all"]
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which a command has this daemon's settings."""
+        return _environment() | {f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()}
+
+    def create_key(self, tenant: str = "t", scope: str = "all") -> str:
+        """Make a key and return it. A daemon that runs already learns of it a little later."""
+        command = ["keys", "create", "--data-dir", str(self.data_dir), "--tenant", tenant, "--scope", scope]
         done = subprocess.run(
             [*RRD, *command], cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False
         )

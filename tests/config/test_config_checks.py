@@ -95,6 +95,7 @@ def test_the_defaults_go_together() -> None:
         ({"sockets_max": 7_190}, "LimitNOFILE"),
         ({"trusted_proxies": ("::/0",)}, "trusted_proxies"),
         ({"public_url": "rrd.example.com"}, "public_url"),
+        ({"console": True, "host": "0.0.0.0"}, "TLS"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-",
 )
@@ -103,6 +104,12 @@ def test_settings_that_make_no_sense_together_are_told(settings: dict[str, objec
     told = list(warnings(config, handles_max=10_189))
     assert any(named in warning for warning in told)
     assert any(next(iter(settings)) in warning for warning in told)
+
+
+def test_a_console_behind_tls_or_on_this_machine_alone_is_not_odd() -> None:
+    here = Config(console=True, host="127.0.0.1")
+    behind = Config(console=True, host="0.0.0.0", public_url="https://rrd.example.com")
+    assert [*warnings(here, handles_max=None), *warnings(behind, handles_max=None)] == []
 
 
 # Each starts the daemon, with a warning about the setting that is named last.

@@ -37,6 +37,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.client.client_lab import ROOT, Daemon, Driver
+from tests.harness import Keys
 from tests.samples import meta_event, ndjson, new_id
 
 SHOTS = ROOT / "build" / "console"
@@ -45,6 +46,7 @@ COOKIE = "rrd_console"
 TENANT = "t"
 WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 320, "height": 640}
+HELD_BACK = ("csp", "net::ERR_BLOCKED_BY_CSP")
 SETTLED = "document.querySelector('#main')?.childElementCount && !document.querySelector('#main > .loading')"
 BLOCKING_IMPACTS = ("serious", "critical")
 
@@ -56,6 +58,8 @@ class ConsoleDaemon(Daemon):
         super().__init__(
             directory, **{"console": "true", "disk_reserve_bytes": 0, "flush_age_ms": 20, **settings}
         )
+        # Before the start, as all keys that count at once.
+        self.erase_key = Keys(str(self.data_dir)).key("erase", tenant=TENANT)
 
     @property
     def page(self) -> str:
@@ -114,8 +118,8 @@ class Witnessed:
     """``{"type", "text", "url"}`` of each message."""
     errors: list[str]
     """Errors that nothing caught."""
-    requests: list[dict[str, str]]
-    """``{"url", "method", "kind"}`` of each request, answered or not."""
+    requests: list[dict[str, Any]]
+    """``{"url", "method", "kind", "failure"}`` of each request, also of those that a policy held back."""
     answers: list[dict[str, Any]]
     """``{"url", "status"}`` of each answer."""
     dialogs: list[str]
@@ -127,8 +131,9 @@ class Witnessed:
 
     @property
     def hosts(self) -> set[str]:
-        """Each ``host:port`` that was asked for something."""
-        return {urlsplit(request["url"]).netloc for request in self.requests} - {""}
+        """Each ``host:port`` that was asked for something: a request that a policy held back never left."""
+        sent = [one for one in self.requests if one["failure"] not in HELD_BACK]
+        return {urlsplit(str(one["url"])).netloc for one in sent} - {""}
 
     def complaints(self, *expected: str) -> list[str]:
         """Return errors and console lines, broken policies among them, without the ``expected`` texts."""
@@ -233,12 +238,15 @@ class ConsoleWindow:
 
     def intercept(
         self, pattern: str, *, status: int = 200, body: object = None, headers: dict[str, str] | None = None,
-        abort: bool = False, times: int | None = None,
+        abort: bool = False, hangs: bool = False, times: int | None = None,
     ) -> None:  # fmt: skip
-        """Answer requests whose URL matches in the server's place; ``abort``: as one that is not there."""
+        """Answer requests whose URL matches in the server's place.
+
+        ``abort``: as one that is not there; ``hangs``: as one that never answers.
+        """
         text = body if isinstance(body, str) else json.dumps(body or {})
         fields = {"pattern": pattern, "status": status, "body": text, "headers": headers, "abort": abort}
-        self.do("intercept", **fields, times=times)
+        self.do("intercept", **fields, hangs=hangs, times=times)
 
     def unintercept(self) -> None:
         self.do("unintercept")
@@ -325,8 +333,14 @@ def opened_window(
         value = daemon.session_cookie(key or daemon.key)
         place = {"domain": "127.0.0.1", "path": "/console/", "httpOnly": True, "sameSite": "Strict"}
         cookies.append({"name": COOKIE, "value": value, **place})
-    fields = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
-    driver.do("openWindow", tab=name, hasProfile=has_profile, **fields)
+    fields: dict[str, object] = {
+        "context": options,
+        "cookies": cookies,
+        "flags": flags,
+        "permissions": list(permissions),
+    }
+    fields["hasProfile"] = has_profile
+    driver.do("openWindow", tab=name, **fields)
     try:
         yield ConsoleWindow(driver, name, daemon)
     finally:

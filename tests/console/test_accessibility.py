@@ -18,12 +18,12 @@ OTHER_LOOKS = [name for name in LOOKS if name not in PLAIN_LOOKS]
 
 
 @pytest.fixture(scope="session")
-def to_look_at(console: ConsoleDaemon) -> tuple[str, str]:
+def to_look_at(console: ConsoleDaemon) -> tuple[str, str, str]:
     return recordings_for_states(console)
 
 
 def look(
-    console: ConsoleDaemon, open_window: OpenWindow, ids: tuple[str, str], state: str, name: str
+    console: ConsoleDaemon, open_window: OpenWindow, ids: tuple[str, str, str], state: str, name: str
 ) -> Place:
     """Bring a window into a state, look at it with axe, and keep a picture."""
     more: dict[str, Any] = dict(LOOKS[name])
@@ -43,7 +43,7 @@ def look(
 
 @pytest.mark.parametrize(("state", "name"), list(itertools.product(STATES, PLAIN_LOOKS)))
 def test_a_state_has_no_serious_fault(
-    state: str, name: str, console: ConsoleDaemon, open_window: OpenWindow, to_look_at: tuple[str, str]
+    state: str, name: str, console: ConsoleDaemon, open_window: OpenWindow, to_look_at: tuple[str, str, str]
 ) -> None:
     look(console, open_window, to_look_at, state, name)
 
@@ -51,7 +51,7 @@ def test_a_state_has_no_serious_fault(
 @pytest.mark.table
 @pytest.mark.parametrize(("state", "name"), list(itertools.product(STATES, OTHER_LOOKS)))
 def test_a_state_has_no_serious_fault_for_a_person_who_changed_how_pages_look(
-    state: str, name: str, console: ConsoleDaemon, open_window: OpenWindow, to_look_at: tuple[str, str]
+    state: str, name: str, console: ConsoleDaemon, open_window: OpenWindow, to_look_at: tuple[str, str, str]
 ) -> None:
     look(console, open_window, to_look_at, state, name)
 
@@ -69,7 +69,7 @@ REACHABLE = """(() => {
 
 @pytest.mark.parametrize("state", STATES)
 def test_each_control_is_reached_by_keyboard_and_shows_that_it_is(
-    state: str, console: ConsoleDaemon, open_window: OpenWindow, to_look_at: tuple[str, str]
+    state: str, console: ConsoleDaemon, open_window: OpenWindow, to_look_at: tuple[str, str, str]
 ) -> None:
     window = open_window(console, **({"key": None} if state in NOT_SIGNED_IN else {}))
     STATES[state](Place(window, *to_look_at))

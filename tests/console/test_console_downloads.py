@@ -52,7 +52,7 @@ def test_events_come_whole_and_in_part(
     assert window.downloaded(1)[0] == f"recording-{recording_id}.json"
     assert stamps(window.downloaded(1)[1]) == sent
     window.fill('dialog >> role=textbox[name="From"]', "0:03")
-    window.fill('dialog >> role=textbox[name="To"]', "0:05")
+    window.fill('dialog >> role=textbox[name="to"]', "0:05")
     window.click("dialog >> text=NDJSON")
     part = [stamp for stamp in sent if START_MS + 3000 <= stamp < START_MS + 6000]
     assert stamps(window.downloaded(2)[1]) == part
@@ -75,11 +75,12 @@ def test_a_part_that_is_none_is_no_link(
     window.goto(f"#/watch/{TENANT}/{console.post(console_page(*TEXTS))}")
     open_downloads(window)
     window.fill('dialog >> role=textbox[name="From"]', begin)
-    window.fill('dialog >> role=textbox[name="To"]', end)
+    window.fill('dialog >> role=textbox[name="to"]', end)
     assert "like 3:12" in window.text("dialog")
     assert window.count("dialog a[href]") == 0
     assert window.count("dialog button:disabled") == 1
-    window.click("dialog >> text=The whole recording")
+    window.fill('dialog >> role=textbox[name="From"]', "0:01")
+    window.fill('dialog >> role=textbox[name="to"]', " 0:05 ")
     assert window.count("dialog a[href]") == 2
     window.check()
 
@@ -100,9 +101,11 @@ def test_what_fits_no_page_has_a_way_out(own_console: OwnConsole, open_window: O
     open_downloads(window)
     page = 'dialog >> role=button[name="Page that replays (HTML)"]'
     window.click(page)
-    window.wait_for_text("Choose a part", "dialog")
-    assert window.evaluate("document.activeElement.value") == "0:00"
-    assert window.evaluate("document.querySelectorAll('dialog [type=radio]')[1].checked")
+    window.wait_for_text("more than fits one page", "dialog")
+    assert window.evaluate("[...document.querySelectorAll('dialog input')].map(({value}) => value)") == [
+        "0:00",
+        "5:00",
+    ]
     window.click(page)
     name, text = window.downloaded(0)
     assert name == f"recording-{recording_id}.html"

@@ -24,7 +24,12 @@ def test_a_visit_is_found_by_its_metadata_and_says_what_its_page_said(
 ) -> None:
     built_assets()
     user = f"user {uuid.uuid4()}"
-    options = {"publicApiKey": console.key, "meta": {"userId": user}, "emit": "keepEvent"}
+    options = {
+        "publicApiKey": console.key,
+        "meta": {"userId": user},
+        "emit": "keepEvent",
+        "maskAllInputs": False,
+    }
     tag = f'<script src="{console.url}/record.js" autostart>{json.dumps(options)}</script>'
     page = (Path(__file__).parent / "basket.html").read_text().replace("<!-- recorder -->", tag)
     driver.do("serve", path="/shop.html", type="text/html", body=page)

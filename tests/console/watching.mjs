@@ -19,7 +19,15 @@ function watch(context) {
   let first = null;
   context.on('console', (message) => seen.console.push({ type: message.type(), text: message.text(), url: message.location().url }));
   context.on('weberror', (error) => seen.errors.push(String(error.error()?.stack ?? error.error())));
-  context.on('request', (request) => seen.requests.push({ url: request.url(), method: request.method(), kind: request.resourceType() }));
+  const entries = new WeakMap();
+  context.on('request', (request) => {
+    const entry = { url: request.url(), method: request.method(), kind: request.resourceType(), failure: null };
+    entries.set(request, entry);
+    seen.requests.push(entry);
+  });
+  context.on('requestfailed', (request) => {
+    if (entries.has(request)) entries.get(request).failure = request.failure()?.errorText ?? '';
+  });
   context.on('response', (response) => seen.answers.push({ url: response.url(), status: response.status() }));
   context.on('page', (page) => {
     if (first) seen.popups += 1;
@@ -106,10 +114,13 @@ export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }
     resize: ({ tab, size }) => tabs.get(tab).page.setViewportSize(size),
     offline: ({ tab, is }) => tabs.get(tab).context.setOffline(is),
 
-    // Answers requests in place of the server: `times` of them, with `status` and `body`, or not at all (`abort`).
-    async intercept({ tab, pattern, status, body, headers, abort, times }) {
-      const answer = (route) =>
-        abort ? route.abort('connectionrefused') : route.fulfill({ status, body, headers, contentType: 'application/json' });
+    // Answers requests in place of the server: `times` of them, with `status` and `body`, not at all (`abort`), or never (`hangs`).
+    async intercept({ tab, pattern, status, body, headers, abort, hangs, times }) {
+      const answer = (route) => {
+        if (hangs) return;
+        if (abort) return route.abort('connectionrefused');
+        return route.fulfill({ status, body, headers, contentType: 'application/json' });
+      };
       await tabs.get(tab).context.route(new RegExp(pattern), answer, { times: times ?? undefined });
     },
     unintercept: ({ tab }) => tabs.get(tab).context.unrouteAll(),
@@ -160,6 +171,8 @@ export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }
         const html = node.outerHTML.slice(0, 300);
         // A parent may show it in place of a field that fills it.
         const shown = [node, node.parentElement, node.closest('tr, li, label')].filter(Boolean);
+        // A date has several stops, and the browser marks each: focused anew, it would begin with the first again.
+        const hasParts = node.type === 'datetime-local';
         const look = () =>
           JSON.stringify(
             shown.flatMap((one) =>
@@ -171,13 +184,14 @@ export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }
             ),
           );
         // Without the transitions that would show it later.
-        for (const one of shown) one.style.transition = 'none';
+        if (!hasParts) for (const one of shown) one.style.transition = 'none';
         const focused = look();
         const { x, y, width, height } = node.getBoundingClientRect();
-        node.blur();
-        const isSeen = look() !== focused && width > 0 && height > 0;
-        node.focus({ focusVisible: true, preventScroll: true });
-        for (const one of shown) one.style.transition = '';
+        if (!hasParts) node.blur();
+        const isTold = hasParts || look() !== focused;
+        const isSeen = isTold && width > 0 && height > 0;
+        if (!hasParts) node.focus({ focusVisible: true, preventScroll: true });
+        if (!hasParts) for (const one of shown) one.style.transition = '';
         return { tag: node.tagName.toLowerCase(), id: node.id, html, isSeen, box: { x, y, width, height } };
       }),
 

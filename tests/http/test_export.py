@@ -246,5 +246,5 @@ async def test_without_a_console_a_link_for_people_leads_nowhere(api: Api) -> No
 
 def test_the_scripts_of_a_page_are_those_of_the_repository() -> None:
     """The player and the sanitizer stand in a page as they are here: no build step changes them."""
-    sources = [(ROOT / "assets/export" / name).read_text() for name in ("sanitize.js", "player.js")]
+    sources = [(ROOT / "assets" / name).read_text() for name in ("console/sanitize.js", "export/player.js")]
     assert (ROOT / "rrd/assets/built/player.js").read_text() == "".join(sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,3 +159,9 @@ async def test_a_curve_begins_with_the_daemon(person: Person) -> None:
     assert len(told["series"]["at"]) >= 1
     assert told["startedAt"] <= told["series"]["at"][-1] <= told["at"]
     assert told["now"]["storedBytes"] > 0
+
+
+async def test_without_a_console_nothing_is_kept(tmp_path: Path) -> None:
+    async with running(tmp_path, console=False) as daemon:
+        assert daemon.services.box is None
+        assert "box" not in {task.get_name() for task in asyncio.all_tasks()}
