@@ -70,9 +70,10 @@ async function raise() {
   screen.now = () => clock.now() + 0.5;
   setTime({ t, isPlaying, speed });
   fit();
+  const others = [...screens.keys()].filter((one) => one !== piece);
   await painted();
   if (wanted?.piece !== piece) return;
-  for (const other of [...screens.keys()]) if (other !== piece) drop(other);
+  for (const other of others) drop(other);
   tell({ type: 'shown', piece });
   tellTime();
 }
