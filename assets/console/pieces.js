@@ -53,7 +53,12 @@ export class Pieces {
     const { lines } = piece;
     const snapshotAt = lines.length + 1;
     if (type === META)
-      Object.assign(piece, { from: timestamp, url: typeof data?.href === 'string' ? data.href : '', hasMeta: true, snapshotAt });
+      Object.assign(piece, {
+        from: timestamp,
+        url: typeof data?.href === 'string' ? data.href : '',
+        hasMeta: true,
+        snapshotAt,
+      });
     lines.splice(type === SNAPSHOT ? piece.snapshotAt : lines.length, 0, line);
     piece.to = Math.max(piece.to, timestamp);
     this.heldLength += line.length;
