@@ -3,6 +3,7 @@
 const META = 4;
 const SNAPSHOT = 2;
 const CHUNK_LENGTH = 240_000;
+const PIECES_MAX = 1000; // As many as the server tells of a stored recording; more would keep this page busy.
 
 /**
  * What sources that stream have in common. A piece begins at a Meta event and its full snapshot. The snapshot may
@@ -36,8 +37,10 @@ export class Pieces {
 
   /** Takes in one event as text. */
   take(line) {
-    const { type, timestamp, data, recordingId } = JSON.parse(line);
+    const { type: said, timestamp, data, recordingId } = JSON.parse(line);
     const current = this.pieces.at(-1);
+    // Beyond, the newest piece takes all that comes.
+    const type = this.pieces.length < PIECES_MAX ? said : null;
     if ((type === META && this.#next?.hasMeta) || timestamp > this.#next?.from + this.patienceMs) {
       // No snapshot came: these events are the running piece's, if there is one.
       current?.lines.push(...this.#next.lines);
@@ -50,7 +53,12 @@ export class Pieces {
     const { lines } = piece;
     const snapshotAt = lines.length + 1;
     if (type === META)
-      Object.assign(piece, { from: timestamp, url: String(data?.href ?? ''), hasMeta: true, snapshotAt });
+      Object.assign(piece, {
+        from: timestamp,
+        url: typeof data?.href === 'string' ? data.href : '',
+        hasMeta: true,
+        snapshotAt,
+      });
     lines.splice(type === SNAPSHOT ? piece.snapshotAt : lines.length, 0, line);
     piece.to = Math.max(piece.to, timestamp);
     this.heldLength += line.length;

@@ -16,7 +16,7 @@ const makeSanitizer = () => {
   const DROPPED_TAG =
     /^(script|base|object|embed|applet|frame|frameset|portal|fencedframe|bgsound|geolocation|permission|usermedia|install)$/;
   const DROPPED_ATTRIBUTE =
-    /^(on.*|ping|srcdoc|formaction|action|autofocus|referrerpolicy|attributionsrc|nonce|http-equiv|__proto__)$/i;
+    /^(on.*|ping|srcdoc|formaction|action|autofocus|referrerpolicy|crossorigin|attributionsrc|nonce|http-equiv|__proto__)$/i;
   const SCRIPT_URL = /^(javascript:|vbscript:|data:text\/html)/i;
   const SIDE_MAX = 8192; // Pixels of a window: larger ones only take memory.
   const DEPTH_MAX = 200; // Elements in elements: browsers crash when they draw some hundreds of certain kinds.

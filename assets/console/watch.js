@@ -56,8 +56,9 @@ export async function show({ main, route, session, api }) {
 // The source of a route, loaded. Throws `Problem`.
 async function open({ view, parts, query }, session, shared) {
   const id = view === 'shared' ? parts[0] : parts[1];
+  const readable = session.tenants.filter(({ rights }) => rights.includes('read'));
   // Whose it is may be unknown: who has only its id asks each tenant.
-  const tenants = parts[0] === '-' ? session.tenants.map(({ name }) => name) : parts.slice(0, 1);
+  const tenants = parts[0] === '-' ? readable.map(({ name }) => name) : [parts[0] ?? ''];
   for (const [index, tenant] of tenants.entries()) {
     const api = shared ?? session.apiOf(tenant);
     const source = SOURCES[view]({ api, id, query });
@@ -128,7 +129,7 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   player.setSpeed(view === 'live' ? 1 : kept('speed', 1));
   player.setSkipIdle(kept('skip', true) && view !== 'shared');
   const isPlaying = view === 'live' || (!query.has('t') && !calm.matches);
-  if (query.has('t')) player.seek(source.first + Number(query.get('t')));
+  if (query.has('t')) player.seek(source.first + (Number(query.get('t')) || 0));
   player.play(isPlaying);
   stage.onmessage = (message) => player.take(message);
   stage.onhang = (isHanging) => player.hang(isHanging);
@@ -138,7 +139,7 @@ function watch({ source, api, id, tenant, route, session, stage, stand, room, si
   return {
     update({ query: changed }) {
       if (changed.has('intact') !== query.has('intact')) location.reload();
-      else if (changed.has('t')) player.seek(source.first + Number(changed.get('t')));
+      else if (changed.has('t')) player.seek(source.first + (Number(changed.get('t')) || 0));
     },
     close() {
       stopKeys();

@@ -106,7 +106,10 @@ export function welcome({ session, tenant, title }) {
 }
 
 export async function show({ main, route, session }) {
-  const { node, close } = welcome({ session, tenant: route.parts[0], title: words.threeSteps });
+  const [tenant] = route.parts;
+  // Anyone can send a link, and what is shown here is pasted into a shell.
+  if (!session.can(tenant, 'read')) return go(href('list'));
+  const { node, close } = welcome({ session, tenant, title: words.threeSteps });
   main.replaceChildren(el('h1', {}, words.title), node, el('a', { href: href('list') }, words.back));
   return close;
 }

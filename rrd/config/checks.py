@@ -88,6 +88,11 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
             f"console is on, and host is {c.host}: keys and sessions travel in clear, unless a proxy in front"
             " speaks TLS. Then name it in public_url (https://…)"
         )
+    if c.console is True and "://" in c.public_url and urlsplit(c.public_url).path.strip("/"):
+        yield (
+            f"public_url ({c.public_url}) has a path: the console's page and cookie are for /console/ at the"
+            " top of a host. Give rrd a host name of its own, or set console = false"
+        )
 
 
 def check_absolute(config: Config, file: str, flags: Mapping[str, object]) -> None:
@@ -122,7 +127,7 @@ def _check_names(config: Config) -> None:
     """Raise ``ConfigError`` for a ``public_url`` that is no URL, or a stage that is at no other origin."""
     public, stage = config.public_url, config.console_stage_origin
     try:
-        urlsplit(public)
+        urlsplit(public).port  # noqa: B018 - It is read for the error that it raises.
     except ValueError:
         raise ConfigError(f"public_url: {public!r} is no URL like https://rrd.example.com") from None
     if not stage:

@@ -29,11 +29,14 @@ class Placement(NamedTuple):
     """It was asked for under the stage's own name: there is no console there."""
 
 
-def placement(host: str, *, is_https: bool, public_url: str, stage_origin: str) -> Placement:
+def placement(
+    host: str, *, is_https: bool, public_url: str, stage_origin: str, has_ipv4: bool = True
+) -> Placement:
     """Return where console and stage are for a ``Host`` header (RFC 9110, 7.2). Raises ``BadRequest``.
 
     ``public_url`` and ``stage_origin`` are the settings, or empty. The stage's own origin goes with the
-    public name; under other names, such as an address, the console is its own stage.
+    public name; under other names, such as an address, the console is its own stage. ``has_ipv4``: 127.0.0.1
+    may lead here, too.
     """
     public = public_origin(public_url)
     if stage_origin and _is_at(stage_origin, host):
@@ -42,7 +45,7 @@ def placement(host: str, *, is_https: bool, public_url: str, stage_origin: str) 
         return Placement(public, parse_origin(stage_origin) if stage_origin else public, public)
     own = parse_origin(f"{'https' if is_https else 'http'}://{host}")
     url = urlsplit(own)
-    if other := _PAIR.get(url.hostname or ""):
+    if has_ipv4 and (other := _PAIR.get(url.hostname or "")):
         port = "" if url.port is None else f":{url.port}"
         beside = f"{url.scheme}://{other}{port}"
         return Placement(own, beside, beside)

@@ -71,7 +71,7 @@ def place_of(request: web.Request) -> Placement:
         )
     return placement(
         host, is_https=is_https(request, config), public_url=config.public_url,
-        stage_origin=config.console_stage_origin,
+        stage_origin=config.console_stage_origin, has_ipv4=config.host != "::1",
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ DROPPED_TAGS = {
 }  # fmt: skip
 DROPPED_ATTRIBUTES = {
     "ping", "srcdoc", "formaction", "action", "autofocus", "referrerpolicy", "attributionsrc", "nonce",
-    "http-equiv",
+    "http-equiv", "crossorigin",
 }  # fmt: skip
 
 
@@ -213,3 +213,16 @@ def test_no_event_breaks_the_sanitizer_or_gets_past_it(seed: int) -> None:
     assert len(found) == len(events)
     assert sum(event is not None for event in found) > 300
     check(found)
+
+
+def test_no_picture_is_asked_for_with_cookies() -> None:
+    """A request with ``crossorigin=use-credentials`` carries them, whatever the stage's headers say."""
+    named = {"src": "https://cdn.example/a.png", "CrossOrigin": "use-credentials"}
+    picture = {"type": 2, "id": 2, "tagName": "img", "childNodes": [], "attributes": named}
+    page = {"node": {"type": 0, "id": 1, "childNodes": [picture]}}
+    change = {"source": 0, "attributes": [{"id": 2, "attributes": {"crossorigin": "use-credentials"}}]}
+    found = sanitized(
+        [{"type": 2, "timestamp": 1, "data": page}, {"type": 3, "timestamp": 2, "data": change}]
+    )
+    assert "use-credentials" not in json.dumps(found)
+    assert "https://cdn.example/a.png" in json.dumps(found)

@@ -46,6 +46,8 @@ STOPPING = [
     {"console_session_s": "0"},
     {"console_assets": "some"},
     {"console_stage_origin": "https://stage.example.com"},
+    {"public_url": "https://rrd.example.com:port"},
+    {"public_url": "https://rrd.example.com:99999"},
     *(
         {"public_url": "https://rrd.example.com", "console_stage_origin": origin}
         for origin in (
@@ -96,6 +98,7 @@ def test_the_defaults_go_together() -> None:
         ({"trusted_proxies": ("::/0",)}, "trusted_proxies"),
         ({"public_url": "rrd.example.com"}, "public_url"),
         ({"console": True, "host": "0.0.0.0"}, "TLS"),
+        ({"public_url": "https://example.com/rrd", "console": True}, "host name of its own"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-",
 )

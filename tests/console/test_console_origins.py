@@ -62,3 +62,9 @@ def test_what_is_no_host_is_refused(host: str) -> None:
 )
 def test_the_origin_of_a_url_is_known(url: str, origin: str) -> None:
     assert public_origin(url) == origin
+
+
+def test_a_listener_of_ipv6_alone_has_no_second_name() -> None:
+    """Under 127.0.0.1 nobody answers, or somebody else does."""
+    found = placement("localhost:8787", is_https=False, public_url="", stage_origin="", has_ipv4=False)
+    assert found.stage == found.console == "http://localhost:8787"

@@ -115,6 +115,20 @@ def test_a_meta_event_whose_snapshot_never_comes_is_the_running_pages(units: Uni
     assert cut(units, lost, patienceMs=10_000)["pieces"] == []
 
 
+def test_a_page_without_a_name_that_is_a_text_has_none(units: Units) -> None:
+    """No text comes of this object; what a stranger sends must not end the view."""
+    found = cut(units, [event(META, 0, href={"toString": 1, "valueOf": 1}), event(FULL, 1)])
+    assert [piece["url"] for piece in found["pieces"]] == [""]
+
+
+def test_there_are_no_more_pieces_than_a_page_can_list(units: Units) -> None:
+    pages = [[event(META, 2 * n, href=str(n)), event(FULL, 2 * n + 1)] for n in range(1_002)]
+    events = [each for page in pages for each in page]
+    found = cut(units, events, keeps=True)
+    assert len(found["pieces"]) == 1_000
+    assert [each for piece in found["events"] for each in piece] == events
+
+
 EVENTS = st.lists(
     st.tuples(st.sampled_from([META, FULL, 3, 5, 0]), st.integers(0, 60_000), st.integers(0, 3)), max_size=30
 )
