@@ -333,7 +333,12 @@ def opened_window(
         value = daemon.session_cookie(key or daemon.key)
         place = {"domain": "127.0.0.1", "path": "/console/", "httpOnly": True, "sameSite": "Strict"}
         cookies.append({"name": COOKIE, "value": value, **place})
-    fields: dict[str, object] = {"context": options, "cookies": cookies, "flags": flags, "permissions": list(permissions)}
+    fields: dict[str, object] = {
+        "context": options,
+        "cookies": cookies,
+        "flags": flags,
+        "permissions": list(permissions),
+    }
     fields["hasProfile"] = has_profile
     driver.do("openWindow", tab=name, **fields)
     try:
