@@ -1,5 +1,3 @@
-'use strict';
-
 // A recording is HTML that strangers wrote: the key that writes it stands in each page's source. The replayer's
 // frame runs no script and the page's policy lets it fetch nothing; this is the third wall, and the only one
 // against `<link rel=preconnect>`, which no policy stops.
@@ -7,6 +5,8 @@
 // `makeSanitizer()` is for one stream of events, in the order in which they play; the function it returns gives what the
 // replayer may see of an event, or null. It changes the event, and keeps each node's id, so that later changes still
 // find their nodes.
+'use strict';
+
 const makeSanitizer = () => {
   const TAG = /^[a-zA-Z][\w.:-]*$/;
   const CUSTOM_TAG = /^[a-z][a-z0-9._]*-[a-z0-9._-]*$/;
@@ -44,7 +44,8 @@ const makeSanitizer = () => {
     let depth = 0;
     for (let at = 0; at < css.length && depth <= DEPTH_MAX; at += 1) {
       const letter = css.charCodeAt(at);
-      if (letter === 123 || letter === 40 || letter === 91) depth += 1; // {([
+      if (letter === 123 || letter === 40 || letter === 91)
+        depth += 1; // {([
       else if ((letter === 125 || letter === 41 || letter === 93) && depth) depth -= 1;
     }
     return depth > DEPTH_MAX;
@@ -136,7 +137,8 @@ const makeSanitizer = () => {
     while (waiting.length) {
       const [node, above] = waiting.pop();
       const tag = cleanOne(node);
-      if (node.type === 3 && (node.isStyle || above?.leads.includes('style')) && isNested(node.textContent)) node.textContent = '';
+      if (node.type === 3 && (node.isStyle || above?.leads.includes('style')) && isNested(node.textContent))
+        node.textContent = '';
       const made = { parent: above, depth: (above?.depth ?? 0) + 1, isGone: false, leads: tag ? [tag] : [] };
       nodes.set(node.id, made);
       if (node.type !== 0 && node.type !== 2) {

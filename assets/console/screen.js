@@ -73,7 +73,7 @@ export class Screen {
       plugins: [{ onBuild: (node) => node.nodeType === Node.DOCUMENT_NODE && this.watch(node) }],
     });
     const { iframe } = this.replayer;
-    iframe.title = 'Recorded page';
+    iframe.title = document.title;
     iframe.inert = true;
     this.replayer.on('event-cast', ({ timestamp }) => (this.lastCast = timestamp));
     this.replayer.on('resize', ({ width, height }) => {

@@ -1,6 +1,7 @@
 // The console's end of the line to the stage, the document in which recordings play.
 
 import { el } from './dom.js';
+import { text } from './text.js';
 
 const PING_MS = 1000;
 const HANG_MS = 5000;
@@ -34,7 +35,7 @@ export class StageLink {
     const query = assets.length ? `?assets=${assets.map(encodeURIComponent).join(',')}` : '';
     this.frame = el('iframe', {
       class: 'stage',
-      title: 'Recorded page',
+      title: text.watch.stage,
       sandbox: 'allow-scripts allow-same-origin',
       allow: '',
       referrerpolicy: 'no-referrer',

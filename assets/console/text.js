@@ -330,6 +330,7 @@ export const text = {
   },
 
   watch: {
+    stage: 'Recorded page',
     replay: 'Replay',
     visit: 'A whole visit',
     share: 'Share',

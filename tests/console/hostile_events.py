@@ -47,9 +47,13 @@ def _canvas(scene: Scene, bad: str) -> list[Data]:
 
 def _fonts(scene: Scene, bad: str) -> list[Data]:
     sources = [
-        f"url({bad}/font)", f"url('{bad}/font') format('woff2')", f"url(data:,x), url({bad}/second)",
-        f"local(x), url({bad}/local)", f"url(\"data:font/woff2,x\") , url({bad}/third)", f"\\75rl({bad}/escaped)",
-    ]  # fmt: skip
+        f"url({bad}/font)",
+        f"url('{bad}/font') format('woff2')",
+        f"url(data:,x), url({bad}/second)",
+        f"local(x), url({bad}/local)",
+        f'url("data:font/woff2,x") , url({bad}/third)',
+        f"\\75rl({bad}/escaped)",
+    ]
     return [
         {
             "source": 10,
@@ -66,9 +70,11 @@ def _fonts(scene: Scene, bad: str) -> list[Data]:
 def _sheets(scene: Scene, bad: str) -> list[Data]:
     style = _placed(scene, "style")
     rules = [
-        f"@import url({bad}/rule.css)", f"p {{ background: url({bad}/rule.png) }}",
-        f"@font-face {{ font-family: f; src: url({bad}/rule.woff2) }}", f"@media all {{ p {{ mask: url({bad}/m.svg) }} }}",
-    ]  # fmt: skip
+        f"@import url({bad}/rule.css)",
+        f"p {{ background: url({bad}/rule.png) }}",
+        f"@font-face {{ font-family: f; src: url({bad}/rule.woff2) }}",
+        f"@media all {{ p {{ mask: url({bad}/m.svg) }} }}",
+    ]
     adds = [{"rule": rule, "index": index} for rule in rules for index in (0, [0], [0, 0], None, "x")]
     text = "".join(rules)
     return [
@@ -78,12 +84,17 @@ def _sheets(scene: Scene, bad: str) -> list[Data]:
         {"source": 13, "id": style, "index": [0], "set": {"property": "mask", "value": f"url({bad}/set)"}},
         {"source": 13, "id": style, "index": [0], "set": {"property": "--x", "value": f"url({bad}/var)"}},
         {"source": 13, "id": style, "index": [0] * 50_000, "remove": {"property": "color"}},
-        *({
-            "source": 15, "id": place, "styleIds": [1, 2],
-            "styles": [{"styleId": number, "rules": adds} for number in (1, 2)],
-        } for place in (scene.host["id"], style, 1, 12345)),
+        *(
+            {
+                "source": 15,
+                "id": place,
+                "styleIds": [1, 2],
+                "styles": [{"styleId": number, "rules": adds} for number in (1, 2)],
+            }
+            for place in (scene.host["id"], style, 1, 12345)
+        ),
         {"source": 15, "id": scene.host["id"], "styleIds": ["x", {}, 9], "styles": "none"},
-    ]  # fmt: skip
+    ]
 
 
 def _interactions(scene: Scene, bad: str) -> list[Data]:
@@ -91,14 +102,24 @@ def _interactions(scene: Scene, bad: str) -> list[Data]:
     field = _placed(scene, "input", type="submit", formaction=f"{bad}/f")
     where = {"x": 5, "y": 5}
     return [
-        *({"source": 2, "type": kind, "id": node, **where} for kind in (*range(-1, 13), 0.5) for node in (link, field, 1, -1)),
+        *(
+            {"source": 2, "type": kind, "id": node, **where}
+            for kind in (*range(-1, 13), 0.5)
+            for node in (link, field, 1, -1)
+        ),
         *({"source": 5, "id": node, "text": HTML, "isChecked": True} for node in (link, field, 1)),
         *({"source": 3, "id": node, "x": 1e9, "y": -1e9} for node in (link, 1)),
-        {"source": 1, "positions": [{**where, "id": link, "timeOffset": -400}, {**where, "id": 1, "timeOffset": 0}]},
+        {
+            "source": 1,
+            "positions": [{**where, "id": link, "timeOffset": -400}, {**where, "id": 1, "timeOffset": 0}],
+        },
         *({"source": 7, "id": node, "type": 0, "currentTime": 1e300, "volume": 99} for node in (link, 1)),
         {"source": 14, "ranges": [{"start": link, "startOffset": 9, "end": 1, "endOffset": -1}, None]},
-        {"source": 16, "define": {"name": "x-y"}}, {"source": "constructor"}, {"source": 99}, {"source": -1},
-    ]  # fmt: skip
+        {"source": 16, "define": {"name": "x-y"}},
+        {"source": "constructor"},
+        {"source": 99},
+        {"source": -1},
+    ]
 
 
 def _one_id_for_many(scene: Scene, bad: str) -> list[Data]:
@@ -106,18 +127,26 @@ def _one_id_for_many(scene: Scene, bad: str) -> list[Data]:
     data = []
     body = scene.body["id"]
     for tag, change in (
-        ("link", {"rel": "preconnect", "href": bad}), ("iframe", {"src": f"{bad}/frame"}), ("a", {"href": f"{bad}/a"}),
-    ):  # fmt: skip
+        ("link", {"rel": "preconnect", "href": bad}),
+        ("iframe", {"src": f"{bad}/frame"}),
+        ("a", {"href": f"{bad}/a"}),
+    ):
         first = _placed(scene, tag, rel="stylesheet", href="data:text/css,")
         harmless: Node = {"type": 2, "id": first, "tagName": "p", "attributes": {}, "childNodes": []}
         turns: list[Data] = [
             {"adds": [{"parentId": body, "nextId": 987_654, "node": harmless}]},
             {"adds": [{"parentId": 987_654, "nextId": None, "node": harmless}]},
             {"removes": [{"parentId": 987_654, "id": first}]},
-            {"removes": [{"parentId": str(body), "id": first}], "adds": [{"parentId": body, "nextId": -1, "node": harmless}]},
+            {
+                "removes": [{"parentId": str(body), "id": first}],
+                "adds": [{"parentId": body, "nextId": -1, "node": harmless}],
+            },
             {"adds": [{"parentId": body, "nextId": None, "node": {**harmless, "tagName": tag}}]},
-            {"removes": [{"parentId": body, "id": str(first)}], "adds": [{"parentId": body, "nextId": None, "node": harmless}]},
-        ]  # fmt: skip
+            {
+                "removes": [{"parentId": body, "id": str(first)}],
+                "adds": [{"parentId": body, "nextId": None, "node": harmless}],
+            },
+        ]
         for turn in turns:
             data += [
                 {**NO_CHANGE, **turn},
@@ -135,8 +164,14 @@ def _documents(scene: Scene, bad: str) -> list[Data]:
     return [
         *({**NO_CHANGE, "adds": [{"parentId": place, **add}]} for place in places),
         {**NO_CHANGE, "adds": [{"parentId": scene.frame["id"], "nextId": None, "node": nested}]},
-        {**NO_CHANGE, "adds": [{"parentId": 1, "nextId": None, "node": {"type": kind, "id": 80_000 + kind}} for kind in range(8)]},
-    ]  # fmt: skip
+        {
+            **NO_CHANGE,
+            "adds": [
+                {"parentId": 1, "nextId": None, "node": {"type": kind, "id": 80_000 + kind}}
+                for kind in range(8)
+            ],
+        },
+    ]
 
 
 def _deep(scene: Scene, bad: str) -> list[Data]:
@@ -188,8 +223,10 @@ def _large(scene: Scene, bad: str) -> list[Data]:
     ]
     return [
         {**NO_CHANGE, "adds": [*adds_of({**node, "id": 90_001}, scene.body["id"])]},
-        {"source": 4, "width": 1e9, "height": 1e9}, {"source": 4, "width": -5, "height": "x"}, {"source": 4},
-    ]  # fmt: skip
+        {"source": 4, "width": 1e9, "height": 1e9},
+        {"source": 4, "width": -5, "height": "x"},
+        {"source": 4},
+    ]
 
 
 def _storms(scene: Scene, bad: str) -> list[Data]:
@@ -228,12 +265,43 @@ def _junk(seed: int) -> Vector:
             "style",
             "src",
         ]
-        fields = ["id", "x", "y", "type", "text", "positions", "adds", "removes", "attributes", "texts", "styles", "styleIds",
-                  "ranges", "index", "set", "remove", "node", "parentId", "nextId", "tagName", "childNodes", "value", "source",
-                  "width", "height", "timeOffset", "isSVG", "isShadow", "isShadowHost", "isCustom", "rootId", "textContent"]  # fmt: skip
+        fields = [
+            "id",
+            "x",
+            "y",
+            "type",
+            "text",
+            "positions",
+            "adds",
+            "removes",
+            "attributes",
+            "texts",
+            "styles",
+            "styleIds",
+            "ranges",
+            "index",
+            "set",
+            "remove",
+            "node",
+            "parentId",
+            "nextId",
+            "tagName",
+            "childNodes",
+            "value",
+            "source",
+            "width",
+            "height",
+            "timeOffset",
+            "isSVG",
+            "isShadow",
+            "isShadowHost",
+            "isCustom",
+            "rootId",
+            "textContent",
+        ]
 
         def junk(depth: int) -> Any:
-            kinds = [
+            kinds: list[Callable[[], Any]] = [
                 lambda: pick.choice([None, True, 0, -1, 1e308, 0.5]),
                 lambda: pick.choice(words),
                 lambda: pick.choice(known),
@@ -242,7 +310,7 @@ def _junk(seed: int) -> Vector:
                 kinds += [
                     lambda: [junk(depth - 1) for _ in range(pick.randint(0, 4))],
                     lambda: {pick.choice(fields): junk(depth - 1) for _ in range(pick.randint(0, 8))},
-                ]  # fmt: skip
+                ]
             return pick.choice(kinds)()
 
         made: list[Data] = []
@@ -255,10 +323,17 @@ def _junk(seed: int) -> Vector:
 
 
 VECTORS: dict[str, Vector] = {
-    "canvas": _canvas, "fonts": _fonts, "sheets": _sheets, "interactions": _interactions, "one id for many": _one_id_for_many,
-    "documents": _documents, "deep": _deep, "large": _large, "storms": _storms,
+    "canvas": _canvas,
+    "fonts": _fonts,
+    "sheets": _sheets,
+    "interactions": _interactions,
+    "one id for many": _one_id_for_many,
+    "documents": _documents,
+    "deep": _deep,
+    "large": _large,
+    "storms": _storms,
     **{f"junk {seed}": _junk(seed) for seed in range(6)},
-}  # fmt: skip
+}
 
 
 def recording_of_events(name: str, bad: str) -> list[Event]:
@@ -276,11 +351,22 @@ def odd_recordings(bad: str) -> Iterator[tuple[str, list[Any]]]:
     """Yield recordings whose events themselves are odd; what can be shown of them says no text at all."""
     whole = Scene().events()
     yield "no window", [event for event in whole if event["type"] != 4]
-    yield "other events in between", [
-        *whole[:2],
-        {**whole[1], "type": 5, "data": {"tag": "error", "payload": {"html": HTML, "url": f"{bad}/x"}}},
-        {**whole[1], "type": 6, "data": {"plugin": "rrweb/console@1", "payload": {"level": "error", "payload": [HTML]}}},
-        {**whole[1], "type": 6, "data": {"plugin": "rrweb/network@1", "payload": json.loads(f'{{"url": "{bad}/n"}}')}},
-        {**whole[1], "type": 9, "data": {}},
-        *whole[2:],
-    ]  # fmt: skip
+    yield (
+        "other events in between",
+        [
+            *whole[:2],
+            {**whole[1], "type": 5, "data": {"tag": "error", "payload": {"html": HTML, "url": f"{bad}/x"}}},
+            {
+                **whole[1],
+                "type": 6,
+                "data": {"plugin": "rrweb/console@1", "payload": {"level": "error", "payload": [HTML]}},
+            },
+            {
+                **whole[1],
+                "type": 6,
+                "data": {"plugin": "rrweb/network@1", "payload": json.loads(f'{{"url": "{bad}/n"}}')},
+            },
+            {**whole[1], "type": 9, "data": {}},
+            *whole[2:],
+        ],
+    )

@@ -8,6 +8,7 @@ connections, which some hints open past any policy.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import subprocess
@@ -145,9 +146,9 @@ def check_quiet(window: ConsoleWindow, host: str) -> None:
 def recordings(bad: Sequence[str]) -> dict[str, Callable[[], list[Any]]]:
     """Return what makes each hostile recording, by name."""
     return {
-        **{name: (lambda name=name: recording_of_elements([name], bad)) for name in ELEMENTS},
-        **{name: (lambda name=name: recording_of_events(name, bad[0])) for name in VECTORS},
-        **{name: (lambda events=events: events) for name, events in odd_recordings(bad[0])},
+        **{name: functools.partial(recording_of_elements, [name], bad) for name in ELEMENTS},
+        **{name: functools.partial(recording_of_events, name, bad[0]) for name in VECTORS},
+        **{name: functools.partial(list, events) for name, events in odd_recordings(bad[0])},
     }
 
 
@@ -206,8 +207,8 @@ def test_vectors_side_by_side_get_nowhere(
     names = list(ELEMENTS)
     bad = bad_origins(listener)
     parts = {f"part {at}": names[at : at + 45] for at in range(0, len(names), 45)}
-    made = {
-        part: (lambda chosen=chosen: recording_of_elements(chosen, bad)) for part, chosen in parts.items()
+    made: dict[str, Callable[[], list[Any]]] = {
+        part: functools.partial(recording_of_elements, chosen, bad) for part, chosen in parts.items()
     }
     check_recordings(driver, attacked, listener, tmp_path / "net.json", host, made)
 

@@ -240,11 +240,31 @@ def test_the_console_lives_while_the_stage_hangs(stage: Stage) -> None:
 
 
 ROWS: list[tuple[int, Any, dict[str, Any] | None]] = [
-    (4, {"href": "https://shop.example/a\n b", "width": 1, "height": 1}, {"kind": "page", "text": "https://shop.example/a b"}),
-    (5, {"tag": "bought", "payload": {"items": 3}}, {"kind": "custom", "text": "bought", "detail": '{"items":3}'}),
-    (5, {"tag": "$exception", "payload": "x" * 300}, {"kind": "error", "text": "$exception", "detail": "x" * 199 + "…"}),
-    (6, {"plugin": "rrweb/console@1", "payload": {"level": "warn", "payload": ['"a"', "1"]}}, {"kind": "console", "text": '"a" 1', "detail": "warn"}),
-    (6, {"plugin": "rrweb/console@1", "payload": {"level": "error", "payload": "b"}}, {"kind": "error", "text": "b", "detail": "error"}),
+    (
+        4,
+        {"href": "https://shop.example/a\n b", "width": 1, "height": 1},
+        {"kind": "page", "text": "https://shop.example/a b"},
+    ),
+    (
+        5,
+        {"tag": "bought", "payload": {"items": 3}},
+        {"kind": "custom", "text": "bought", "detail": '{"items":3}'},
+    ),
+    (
+        5,
+        {"tag": "$exception", "payload": "x" * 300},
+        {"kind": "error", "text": "$exception", "detail": "x" * 199 + "…"},
+    ),
+    (
+        6,
+        {"plugin": "rrweb/console@1", "payload": {"level": "warn", "payload": ['"a"', "1"]}},
+        {"kind": "console", "text": '"a" 1', "detail": "warn"},
+    ),
+    (
+        6,
+        {"plugin": "rrweb/console@1", "payload": {"level": "error", "payload": "b"}},
+        {"kind": "error", "text": "b", "detail": "error"},
+    ),
     (6, {"plugin": "rrweb/network@1", "payload": {}}, None),
     (3, {"source": 2, "type": 2, "id": "BUTTON"}, {"kind": "click", "text": "Buy now"}),
     (3, {"source": 2, "type": 4, "id": "ICON"}, {"kind": "click", "text": "Buy now", "detail": "double"}),
@@ -253,7 +273,7 @@ ROWS: list[tuple[int, Any, dict[str, Any] | None]] = [
     (3, {"source": 5, "id": "FIELD", "text": "A"}, None),
     (3, {"source": 5, "id": "FIELD", "text": "Ad"}, {"kind": "input", "text": "Your name", "detail": "Ad"}),
     (3, {"source": 3, "id": 1, "x": 0, "y": 5}, None),
-]  # fmt: skip
+]
 
 
 def test_rows_are_plain_texts(stage: Stage) -> None:
@@ -285,9 +305,14 @@ def test_rows_are_plain_texts(stage: Stage) -> None:
 def test_hosts_that_were_held_back_are_told_once_for_each_file(stage: Stage) -> None:
     scene = Scene()
     for source in (
-        "https://cdn.example.com/a.png", "https://cdn.example.com/a.png", "https://cdn.example.com/b.png",
-        "http://plain.example.com/c.png", "https://127.0.0.1/d.png", "https://intranet/e.png", "relative.png",
-    ):  # fmt: skip
+        "https://cdn.example.com/a.png",
+        "https://cdn.example.com/a.png",
+        "https://cdn.example.com/b.png",
+        "http://plain.example.com/c.png",
+        "https://127.0.0.1/d.png",
+        "https://intranet/e.png",
+        "relative.png",
+    ):
         scene.body["childNodes"].append(scene.make.element("img", {"src": source}))
     stage.send("open", piece=1, calm=False)
     stage.feed(1, scene.events())
@@ -315,7 +340,7 @@ def test_only_the_console_and_its_stage_are_listened_to(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("page", "room", "scale"),
     [((1600, 900), (800, 800), 0.5), ((500, 2000), (800, 500), 0.25), ((300, 200), (800, 600), 1.0)],
-)  # fmt: skip
+)
 def test_a_page_is_made_as_small_as_the_room_and_never_larger(
     stage: Stage, page: tuple[int, int], room: tuple[int, int], scale: float
 ) -> None:
