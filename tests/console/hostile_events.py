@@ -1,4 +1,4 @@
-"""Hostile recordings whose vectors are events: canvas, fonts, sheets, wrong types, storms, and pages without end."""
+"""Hostile recordings whose vectors are events: canvas, fonts, sheets, wrong types, storms, endless pages."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _documents(scene: Scene, bad: str) -> list[Data]:
 
 
 def _deep(scene: Scene, bad: str) -> list[Data]:
-    """Ten thousand elements in each other, at once, one by one, and from the innermost; then moved together."""
+    """Ten thousand elements in each other, at once, one by one, from the innermost; then moved together."""
     make, body = scene.make, scene.body["id"]
     tags = itertools.cycle(("div", "span", "section", "b"))
     chains = []

@@ -34,7 +34,7 @@ from tests.console.lab import (
 pytestmark = pytest.mark.client
 
 PLACEMENTS = {"another origin": "127.0.0.1", "the same origin": "console.localhost"}
-"""Names of the console: for the first the stage has the other name of this machine, for the second the same."""
+"""Names of the console: for the first the stage has the other name of this machine, then the same."""
 UNKNOWN = "rrd-hostile.example"
 GROUPS = 12
 NAMES = itertools.count(1)
@@ -105,8 +105,11 @@ def suspicious_window(driver: Driver, daemon: Attacked, host: str, log: Path) ->
     name = f"suspicious {next(NAMES)}"
     with opened_window(driver, name, daemon, key=None, flags=flags, has_profile=True) as window:
         window.do("visit", url=f"http://{host}:{daemon.port}/console/#/sign-in")
-        sign_in = f"""fetch('/console/session', {{ method: 'POST', body: JSON.stringify({{ key: {json.dumps(daemon.key)} }}),
-          headers: {{ 'Content-Type': 'application/json', 'Rrd-Console': '1' }} }}).then(({{ status }}) => status)"""
+        sign_in = f"""fetch('/console/session', {{
+          method: 'POST',
+          body: JSON.stringify({{ key: {json.dumps(daemon.key)} }}),
+          headers: {{ 'Content-Type': 'application/json', 'Rrd-Console': '1' }},
+        }}).then(({{ status }}) => status)"""
         assert window.evaluate(sign_in) == 200
         yield window
 

@@ -25,7 +25,8 @@ LAB = """(async () => {
   const hangs = [];
   document.querySelector('#main').replaceChildren();
   const onmessage = (message) => told.push(message);
-  const link = new StageLink({ parent: document.querySelector('#main'), onmessage, onhang: (is) => hangs.push(is) });
+  const parent = document.querySelector('#main');
+  const link = new StageLink({ parent, onmessage, onhang: (is) => hangs.push(is) });
   Object.assign(window, { told, hangs, link });
   window.feed = (piece, lines, isLast) => {
     const { buffer } = new TextEncoder().encode(lines.map((line) => `${line}\\n`).join(''));
@@ -138,7 +139,10 @@ def test_the_next_piece_is_drawn_before_the_last_one_goes(stage: Stage) -> None:
     assert stage.text() == "2"
     stage.show(2, START_MS + 30)
     assert stage.text() == "3"
-    frames = "[...document.querySelectorAll('.screen')].map((one) => one.querySelectorAll('iframe, .replayer-mouse-tail').length)"
+    frames = (
+        "[...document.querySelectorAll('.screen')]"
+        ".map((one) => one.querySelectorAll('iframe, .replayer-mouse-tail').length)"
+    )
     # A calm one draws no tail behind the pointer.
     assert stage.window.evaluate(frames, where="stage") == [1]
     stage.send("open", piece=3, calm=False)
@@ -352,6 +356,9 @@ def test_a_page_is_made_as_small_as_the_room_and_never_larger(
     stage.show(1, START_MS)
     size = stage.told("size")[-1]
     assert (size["width"], size["height"]) == page
-    box = "(({ width, height }) => [width, height])(document.querySelector('.screen iframe').getBoundingClientRect())"
+    box = (
+        "(({ width, height }) => [width, height])"
+        "(document.querySelector('.screen iframe').getBoundingClientRect())"
+    )
     width, height = stage.window.evaluate(box, where="stage")
     assert (width, height) == (page[0] * scale, page[1] * scale)
