@@ -1,6 +1,6 @@
 """Recordings as an attacker writes them: each vector is tried in each place where a recording can put it.
 
-``hostile_elements.json`` has the vectors that are elements. They stand in the first snapshot, in a shadow root
+``hostile_elements.json`` has the vectors that are elements. They stand in the first snapshot, a shadow root
 and in a recorded frame, come by a later change, and grow their attributes and texts afterwards.
 ``bad`` are origins that nothing may reach. A script that runs marks each window it knows.
 """
