@@ -1,6 +1,3 @@
-// Takes out of a recorded page what could run or connect.
-'use strict';
-
 // A recording is HTML that strangers wrote: the key that writes it stands in each page's source. The replayer's
 // frame runs no script and the page's policy lets it fetch nothing; this is the third wall, and the only one
 // against `<link rel=preconnect>`, which no policy stops.
@@ -8,6 +5,8 @@
 // `makeSanitizer()` is for one stream of events, in the order in which they play; the function it returns gives what the
 // replayer may see of an event, or null. It changes the event, and keeps each node's id, so that later changes still
 // find their nodes.
+'use strict';
+
 const makeSanitizer = () => {
   const TAG = /^[a-zA-Z][\w.:-]*$/;
   const CUSTOM_TAG = /^[a-z][a-z0-9._]*-[a-z0-9._-]*$/;
