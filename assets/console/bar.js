@@ -50,8 +50,10 @@ export function makeBar({ player, source }) {
     drawn = state;
     if (scrub) return;
     input.max = length();
-    input.value = t - first;
-    input.setAttribute('aria-valuetext', text.player.at(duration(t - first), duration(last - first), path(pageAt(t))));
+    // Where nothing can be shown there is no moment yet.
+    const at = Math.max(0, t - first);
+    input.value = at;
+    input.setAttribute('aria-valuetext', text.player.at(duration(at), duration(last - first), path(pageAt(t))));
   }
   return { node, update };
 }

@@ -191,8 +191,11 @@ export function watchingCommands({ shared, launch, launchProfile, tabs, waitMs }
         const isTold = hasParts || look() !== focused;
         const isSeen = isTold && width > 0 && height > 0;
         if (!hasParts) node.focus({ focusVisible: true, preventScroll: true });
-        if (!hasParts) for (const one of shown) one.style.transition = '';
-        return { tag: node.tagName.toLowerCase(), id: node.id, html, isSeen, box: { x, y, width, height } };
+        if (!hasParts) for (const one of shown) {
+          one.style.transition = '';
+          if (!one.getAttribute('style')) one.removeAttribute('style');
+        }
+        return { tag: node.tagName.toLowerCase(), id: node.id, number: node.testNumber ?? null, html, isSeen };
       }),
 
     seenIn: ({ tab }) => ({ ...tabs.get(tab).seen, downloads: tabs.get(tab).seen.downloads.map((one) => one.suggestedFilename()) }),
