@@ -44,7 +44,7 @@ DOT = (
 )
 MORE = f"""<svg width="40" height="20">
 <defs><linearGradient id="shade"><stop offset="1" stop-color="teal"/></linearGradient></defs>
-<rect width="40" height="20" fill="url(#shade)"/><use href="#dot"/><circle id="dot" r="4" fill="orange"/></svg>
+<rect width="40" height="20" fill="url(#shade)"/><use href="#dot"/><circle id="dot" r="4" fill="red"/></svg>
 <img id="picture" alt="a picture" src="{DOT}" width="30">
 <canvas id="canvas" width="60" height="20"></canvas>
 <p class="tagged" style="background: url({DOT}) teal; padding-left: 7px">Tagged</p>
@@ -55,11 +55,11 @@ MORE = f"""<svg width="40" height="20">
     .tagged {{ font-size: 22px }}`);
   document.adoptedStyleSheets = [sheet];
 </script>
-<style>@media (min-width: 1px) {{ #picture {{ border: 3px solid rebeccapurple; margin-top: 9px }} }}</style>"""
+<style>@media (min-width: 1px) {{ #picture {{ border: 3px solid purple; margin-top: 9px }} }}</style>"""
 
 
 def _shown(window: ConsoleWindow, expected: list[str]) -> object:
-    """Return the looks of the replayed page: once they are the expected ones, else the last that were seen."""
+    """Return the looks of the replayed page: the expected ones if they come, else the last ones."""
     end = time.monotonic() + SHOWN_DEADLINE_S
     while True:
         try:
