@@ -11,13 +11,14 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve assets assets-if-npm test test-slow test-s3 check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock clean
+.PHONY: help serve assets assets-if-npm test test-slow test-slow-console test-s3 check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
 	@echo "make assets     build what browsers run, /record.js and the player of exports (needs npm; serve and test do it where npm is)"
 	@echo "make test       run the tests (ARGS='tests/wire -k gzip' to choose)"
 	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs, attacks"
+	@echo "make test-slow-console  run those of the console: long and hostile recordings, one by one"
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
 	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
@@ -54,7 +55,11 @@ test: $(VENV)/installed-dev assets-if-npm
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow --timeout 900 $(ARGS)
+	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/console $(ARGS)
+
+# Those measure nothing that others on the same machine would spoil.
+test-slow-console: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow --timeout 900 -n auto --dist worksteal tests/console $(ARGS)
 
 test-s3: $(VENV)/installed-dev $(VENV_SWIFT)/installed
 	$(BIN)/python -m pytest -m "s3 and not slow" $(ARGS)
