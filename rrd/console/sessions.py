@@ -17,6 +17,7 @@ import orjson
 
 from rrd.clock import Clock, SystemClock
 from rrd.disk.sqlite_file import Keeper, SqliteFile
+from rrd.errors import Unauthenticated
 
 SESSIONS_MAX = 1_000
 """More are hardly people. The oldest go."""
@@ -98,11 +99,11 @@ class SessionStore(Keeper):
         """Let a session do more; return its new token and itself. The old token ends with that.
 
         A token that another page has planted in the browser is worth nothing afterwards. When the session
-        expires stays as it is.
+        expires stays as it is. Raises ``Unauthenticated`` if it was signed out meanwhile.
         """
         joined = tuple(dict.fromkeys((*session.key_ids, *key_ids)))
         wider = replace(session, key_ids=joined, is_operator=session.is_operator or is_operator)
-        return self._keep(wider), wider
+        return self._keep(wider, is_known=True), wider
 
     def end(self, session: Session) -> None:
         """Sign a session out. One that is gone already is no error."""
@@ -132,7 +133,7 @@ class SessionStore(Keeper):
             ).fetchone()
         return row is not None and self._clock.now_ms() < row[0]
 
-    def _keep(self, session: Session) -> str:
+    def _keep(self, session: Session, *, is_known: bool = False) -> str:
         """Keep a session under a new token, in the place of itself; return the token."""
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         row = (
@@ -140,6 +141,8 @@ class SessionStore(Keeper):
             session.created_ms, session.expires_ms,
         )  # fmt: skip
         with self._changing:
+            if is_known and session.id not in self._by_id:
+                raise Unauthenticated("the session has ended: sign in to the console again")
             with self._file.writing() as db:
                 db.execute("DELETE FROM sessions WHERE id = ?", (session.id,))
                 db.execute("DELETE FROM sessions WHERE expires_ms <= ?", (self._clock.now_ms(),))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from tests.client.conftest import open_tab as open_tab  # noqa: PLC0414 – a fi
 from tests.console.conftest import OwnConsole
 from tests.console.lab import TENANT, TEXT, ConsoleDaemon, ConsoleWindow, OpenWindow, console_page
 from tests.harness import Keys
+from tests.proxies.test_proxies import KINDS, make_proxy
 
 pytestmark = pytest.mark.client
 
@@ -56,12 +60,40 @@ def watched(console: ConsoleDaemon, open_window: OpenWindow) -> tuple[ConsoleWin
     return window, store
 
 
+@contextlib.contextmanager
+def behind(kind: str, console: ConsoleDaemon, directory: Path) -> Iterator[None]:
+    """Have all that a daemon is asked go through a proxy of this kind, the console and the recorder too."""
+    proxy = make_proxy(kind, directory, console.port)
+    with asyncio.Runner() as runner:
+        running = proxy.running()
+        runner.run(running.__aenter__())
+        try:
+            console.port = proxy.port
+            yield
+        finally:
+            console.port = proxy.upstream_port
+            runner.run(running.__aexit__(None, None, None))
+
+
+@pytest.mark.parametrize("kind", ["no proxy", *KINDS])
 def test_a_real_page_is_seen_within_two_seconds(
-    driver: Driver, own_console: OwnConsole, open_tab: OpenTab, open_window: OpenWindow
+    driver: Driver,
+    own_console: OwnConsole,
+    open_tab: OpenTab,
+    open_window: OpenWindow,
+    tmp_path: Path,
+    kind: str,
 ) -> None:
     """With the settings that a daemon has by default, and while the visitor goes on for a while."""
     built_assets()
     console = own_console(flush_age_ms=1000)
+    with contextlib.nullcontext() if kind == "no proxy" else behind(kind, console, tmp_path):
+        see_within_two_seconds(driver, console, open_tab, open_window)
+
+
+def see_within_two_seconds(
+    driver: Driver, console: ConsoleDaemon, open_tab: OpenTab, open_window: OpenWindow
+) -> None:
     options = json.dumps({"publicApiKey": console.key})
     tag = f'<script src="{console.url}/record.js" autostart>{options}</script>'
     driver.do("serve", path="/clock.html", type="text/html", body=CLOCK % tag)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.console.sessions import SESSIONS_MAX, SIGN_IN_AGE_MS, SIGN_INS_MAX, SessionStore
+from rrd.errors import Unauthenticated
 from tests.wired import ManualClock
 
 AGE_MS = 60_000
@@ -25,6 +26,14 @@ def clock() -> ManualClock:
 def store(tmp_path: Path, clock: ManualClock) -> Iterator[SessionStore]:
     with SessionStore(str(tmp_path / "console.sqlite"), clock) as opened:
         yield opened
+
+
+def test_a_session_that_was_signed_out_does_not_come_back_by_another_key(store: SessionStore) -> None:
+    token, session = store.begin(key_ids=["k1"], is_operator=False, age_ms=AGE_MS)
+    store.end(session)
+    with pytest.raises(Unauthenticated):
+        store.extend(session, key_ids=["k2"], is_operator=True)
+    assert store.get(session.id) is store.find(token) is None
 
 
 def test_a_session_is_found_by_its_token_until_it_expires(store: SessionStore, clock: ManualClock) -> None:

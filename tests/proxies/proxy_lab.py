@@ -188,7 +188,8 @@ class Caddy(Proxy):
 
     def write(self, config_number: int) -> None:
         site = (ROOT / "config/Caddyfile").read_text()
-        site = replaced(site, "rrd.example.com {", f"http://127.0.0.1:{self.port} {{")
+        names = ", ".join(f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))
+        site = replaced(site, "rrd.example.com {", f"{names} {{")
         site = replaced(site, "127.0.0.1:8787", f"127.0.0.1:{self.upstream_port}")
         site = replaced(site, "\treverse_proxy", f"\theader {CONFIG_HEADER} {config_number}\n\treverse_proxy")
         if self.keeps_sockets:
