@@ -64,6 +64,8 @@ def test_the_right_rows_come(crowded: ConsoleDaemon, open_window: OpenWindow) ->
     try:
         window = open_window(crowded)
         window.goto("#/list?meta[userId]=nobody")
+        # From here on one question is under way at a time.
+        window.wait_for_text("No recording matches")
         for question in QUESTIONS:
             query = urlencode(question)
             expected = crowded.get(f"/recordings?summary=true&limit=50&{query}")["recordings"]
