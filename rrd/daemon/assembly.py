@@ -182,10 +182,11 @@ def _make_services(
         config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
     )
     gate = Gate(keys)
+    desk = _make_desk(config, clock, keys, gate, stack)
     return Services(
         config=config, clock=clock, disk=disk, gate=gate, limits=limits_of(config),
-        desk=_make_desk(config, clock, keys, gate, stack),
-        box=Box(config, clock, index) if config.console is True else None,
+        # Without a desk there is no console, and nobody to show figures to.
+        desk=desk, box=None if desk is None else Box(config, clock, index),
         index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
         sockets=sockets, streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),
