@@ -30,13 +30,14 @@ from rrd.cli import (
     retention,
     serve,
     signing,
+    status,
     vacuum,
     verify,
 )
 from rrd.errors import RrdError
 from rrd.ownership import handing_over
 
-_MAKING_NOTHING = {module.__name__ for module in (keys, signing, console, check_config, inspect)}
+_MAKING_NOTHING = {module.__name__ for module in (keys, signing, console, check_config, inspect, status)}
 """Commands that leave nothing in the data directory to be handed over: new files of keys are so already."""
 
 
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_shared_flags(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     families = (
-        *(serve, console, keys, signing, check_config),
+        *(serve, status, console, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
         *(doctor, verify, reindex, vacuum, inspect, quarantine, adopt_store),
     )

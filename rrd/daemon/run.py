@@ -36,6 +36,7 @@ from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
 from rrd.daemon.notify import notify
 from rrd.errors import IndexDamaged
 from rrd.handles import HandleShares, handles_allowed, take_handles
+from rrd.http.control import serve_control
 from rrd.index import home
 from rrd.log import emit, on_loop_error
 from rrd.ownership import check_writable
@@ -109,7 +110,9 @@ async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool)
             config.sockets_max + config.requests_max + config.watchers_max + _CONNECTIONS_SPARE,
         )
         services.backlog = shares.backlog
+        await serve_control(services, stack)
         port = await listen(config, services, stack)
+        services.listens.append(f"{config.host}:{port}")
         keys = asyncio.create_task(watch_keys(services), name="keys")
         stack.push_async_callback(_cancel, keys)
         recovered = await _unless_stopped(bring_up_to_date(parts), stop)

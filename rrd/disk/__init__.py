@@ -3,6 +3,7 @@
 ``disk``         what must survive a power cut, behind a protocol that tests simulate
 ``files``        the rest: private files, small files written whole, links, copies, trees
 ``lock``         locks between processes
+``socket_file``  Unix sockets at a path
 ``sqlite_file``  a small SQLite file that nothing can rebuild
 
 Any module may look at files (``open`` to read, ``os.stat``, ``os.scandir``). Only this package makes,

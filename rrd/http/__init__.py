@@ -2,6 +2,9 @@
 
 ``app``          routes, and what all requests share
 ``services``     what handlers work with
+``health``       whether events are taken
+``control``      the control socket, with ``report`` (how the daemon is), ``troubles`` (what hurts), ``pulse``
+                 (rates and durations of now), ``busiest`` (which recordings are written to most)
 ``problems``     errors as JSON; ``cors`` headers for pages
 ``paths``        which path a request means, and ``filters`` its metadata filters
 ``negotiate``    Accept and Accept-Encoding
@@ -45,6 +48,4 @@
 ``console``      the console's routes, ``console_guard`` who may use them, ``console_session`` signing in,
                  ``console_files`` page, stage and files, ``console_api`` sharing and keys for sites,
                  ``box`` how the server is
-``wanted``       how a list is sorted and filtered by what happened
-``suggestions``  which metadata there are
 """
