@@ -23,6 +23,7 @@ from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
 from rrd.index.contract import Index
 from rrd.lifecycle.removal import Remover
+from rrd.measures import Measures
 from rrd.objects.files import ObjectFiles
 from rrd.objects.store import ObjectStore
 from rrd.playback.recount import SummaryCache
@@ -131,6 +132,8 @@ class Services:
     claims: Claims
     remover: Remover
     refusals: Refusals
+    measures: Measures
+    """What no stage counts: measured when it is shown."""
     held: Callable[[], list[str]]
     """What waits for a person, a sentence each."""
     store: ObjectStore
