@@ -26,6 +26,12 @@ _STAGES = {
     "loop_lag": "loop lag",
 }  # fmt: skip
 
+_BUDGETS = {
+    "held": "being sent", "buffer": "to be stored", "read": "answers",
+    "object_cache": "cached objects",
+}  # fmt: skip
+_PLACES = ("sockets", "requests", "watchers", "recordings")
+
 Told = Mapping[str, Any]
 """What the daemon answers. It may be of another version: whatever is missing counts as not known."""
 
@@ -104,7 +110,7 @@ def rows(told: Told) -> Iterator[tuple[str, str]]:
     )
     if latencies := told.get("latencies", {}):
         yield "latency", "; ".join(_latencies(latencies))
-    yield "open", ", ".join(_open(now))
+    yield "open", ", ".join(_open(told))
     yield (
         "roll-up",
         f"{show_count(now.get('backlog_segments', 0))} segments wait,"
@@ -116,8 +122,7 @@ def rows(told: Told) -> Iterator[tuple[str, str]]:
         f"{show_bytes(now.get('disk_free_bytes', 0))} free, reserve"
         f" {show_bytes(now.get('disk_reserve_bytes', 0))}",
     )
-    most = now.get("memory_max_bytes", 0)
-    yield "memory", show_bytes(now.get("memory_bytes", 0)) + (f" of {show_bytes(most)}" if most else "")
+    yield "memory", "; ".join(_memory(told))
     yield (
         "last hour",
         ", ".join(
@@ -138,14 +143,19 @@ def _latencies(latencies: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
             yield f"{name} {show_ms(found.get('median_ms', 0))} (99 %: {show_ms(found.get('p99_ms', 0))})"
 
 
-def _open(now: Mapping[str, float]) -> Iterator[str]:
-    for name, most in (
-        ("open_recordings", "recordings_max"),
-        ("open_sockets", "sockets_max"),
-        ("open_watchers", "watchers_max"),
-        ("requests", "requests_max"),
-    ):
-        yield f"{show_count(now.get(name, 0))} {name.removeprefix('open_')} of {show_count(now.get(most, 0))}"
+def _open(told: Told) -> Iterator[str]:
+    for name, share in told.get("places", {}).items():
+        if name in _PLACES:
+            yield f"{show_count(share.get('used', 0))} {name} of {show_count(share.get('limit', 0))}"
+
+
+def _memory(told: Told) -> Iterator[str]:
+    whole = told.get("budgets", {}).get("memory", {}).get("limit", 0)
+    size = show_bytes(told.get("now", {}).get("memory_bytes", 0))
+    yield f"{size} of {show_bytes(whole)}" if whole else size
+    for name, text in _BUDGETS.items():
+        if share := told.get("budgets", {}).get(name):
+            yield f"{text} {show_bytes(share.get('used', 0))} of {show_bytes(share.get('limit', 0))}"
 
 
 def _of_trouble(trouble: Mapping[str, str], *, colours: bool) -> Iterator[str]:

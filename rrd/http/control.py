@@ -30,6 +30,9 @@ _BACKLOG = 16
 _ASKING_MAX = 16
 """Questions that are answered at once: the others are told to come again."""
 
+_MEASURING_S = 0.2
+"""How long ``/top`` waits for what has to be measured; then it tells what was measured before."""
+
 _KEEPALIVE_S = 15.0
 _HEAD_BYTES_MAX = 8_190
 _SHUTDOWN_S = 1.0
@@ -62,7 +65,8 @@ class Control:
         return json_response(
             {
                 "at_ms": self._services.clock.now_ms(),
-                "now": await self._report.figures(),
+                "now": await self._report.figures(wait_s=_MEASURING_S),
+                **msgspec.to_builtins(self._report.shares()),
                 "counted": pulse.counted(),
                 "latencies": pulse.latencies(),
                 **msgspec.to_builtins(look),

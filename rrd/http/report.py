@@ -14,11 +14,11 @@ from typing import TypeVar
 import msgspec
 
 from rrd import __version__, metrics
-from rrd.console.box import resident_bytes
 from rrd.errors import RrdError
 from rrd.http.health import Readiness, full_disk, readiness
 from rrd.http.services import Services
-from rrd.http.troubles import Facts, RefusalCount, StoreState, troubles, worst
+from rrd.http.standing import bring_up_to_date
+from rrd.http.troubles import Facts, RefusalCount, Share, StoreState, troubles, worst
 
 _PATIENCE_S = 3.0
 
@@ -29,6 +29,26 @@ _STORE_ASKED_AGAIN_S = 10.0
 
 REFUSALS_MAX = 50
 """Codes of refusals that are told of, the latest ones."""
+
+_MEASURING_S = 1.5
+"""How long index and disk are waited for; then what they said before is told."""
+
+_UNKNOWN = Readiness("not_ready", "whether events are stored can't be told: the disk gives no answer")
+
+_GAUGES = {
+    "readers": metrics.READERS_OPEN,
+    "kept_bytes": metrics.BYTES_KEPT,
+    "index_bytes": metrics.INDEX_BYTES,
+    "backlog_segments": metrics.BACKLOG_SEGMENTS,
+    "backlog_bytes": metrics.BACKLOG_BYTES,
+    "backlog_age_s": metrics.BACKLOG_AGE,
+    "set_aside_recordings": metrics.RECORDINGS_SET_ASIDE,
+    "store_away": metrics.STORE_AWAY,
+    "disk_free_bytes": metrics.DISK_FREE,
+    "disk_reserve_bytes": metrics.DISK_RESERVE,
+    "memory_bytes": metrics.MEMORY,
+    "measured_age_s": metrics.MEASURED_AGE,
+}
 
 T = TypeVar("T")
 
@@ -48,13 +68,10 @@ class Report:
     async def told(self) -> dict[str, object]:
         """Return all that ``/status`` tells. ``docs/status.md`` explains each name."""
         services, config = self._services, self._services.config
-        found, store_error = await asyncio.gather(
-            _in_time(
-                readiness(services), Readiness("not_ready", "it can't be told whether events are stored")
-            ),
-            self._ask_store(),
+        state, store_error, now = await asyncio.gather(
+            _in_time(readiness(services), _UNKNOWN), self._ask_store(), self.figures(wait_s=_MEASURING_S)
         )
-        state, now, pulse = found, await self.figures(), services.pulse
+        shares, pulse = self.shares(), services.pulse
         hour, rates = pulse.hour(), pulse.rates()
         store = StoreState(services.store.name, store_error)
         refusals = self._refusals()
@@ -62,8 +79,8 @@ class Report:
         at_ms = services.clock.now_ms()
         hurting = troubles(
             Facts(
-                state, at_ms, now, hour, store, late_s=config.rollup_delay_s + _LATE_S, refusals=refusals,
-                held=held, reload=services.reload_state, logged=logged(),
+                state, at_ms, now, **shares, hour=hour, store=store, refusals=refusals, held=held,
+                reload=services.reload_state, logged=logged(), late_s=config.rollup_delay_s + _LATE_S,
             )
         )  # fmt: skip
         reload = services.reload_state
@@ -83,6 +100,7 @@ class Report:
             "data_dir": self._data_dir,
             "store": {"name": store.name, "answers": not store.error, "error": store.error or None},
             "now": now,
+            **msgspec.to_builtins(shares),
             "rates": rates,
             "latencies": pulse.latencies(),
             "hour": hour,
@@ -91,28 +109,17 @@ class Report:
             "reload": {"at_ms": reload.at_ms, "error": reload.error, "waiting": list(reload.waiting)},
         }
 
-    async def figures(self) -> dict[str, float]:
-        """Return the figures of now and their bounds. Asks neither disk nor index."""
-        services, config = self._services, self._services.config
+    async def figures(self, *, wait_s: float) -> dict[str, float]:
+        """Return the figures of now, those that have to be measured ``wait_s`` old at least."""
+        await bring_up_to_date(self._services, wait_s=wait_s)
+        return {name: gauge.value for name, gauge in _GAUGES.items()}
+
+    @staticmethod
+    def shares() -> dict[str, dict[str, Share]]:
+        """Return how much of each place and budget is used, as ``figures`` found it."""
         return {
-            "open_recordings": metrics.RECORDINGS_OPEN.value,
-            "recordings_max": config.recordings_max,
-            "open_sockets": len(services.sockets),
-            "sockets_max": config.sockets_max,
-            "open_watchers": metrics.WATCHERS_OPEN.value,
-            "watchers_max": config.watchers_max,
-            "requests": services.requests.count,
-            "requests_max": config.requests_max,
-            "backlog_segments": metrics.BACKLOG_SEGMENTS.value,
-            "backlog_bytes": metrics.BACKLOG_BYTES.value,
-            "backlog_age_s": metrics.BACKLOG_AGE.value,
-            "set_aside_recordings": metrics.RECORDINGS_SET_ASIDE.value,
-            "store_away": metrics.STORE_AWAY.value,
-            "kept_bytes": metrics.BYTES_KEPT.value,
-            "disk_free_bytes": metrics.DISK_FREE.value,
-            "disk_reserve_bytes": config.disk_reserve_bytes,
-            "memory_bytes": await asyncio.to_thread(resident_bytes),
-            "memory_max_bytes": config.memory_max,
+            "places": _shares(metrics.PLACES_USED, metrics.PLACES_LIMIT),
+            "budgets": _shares(metrics.BUDGET_USED, metrics.BUDGET_LIMIT),
         }
 
     def _refusals(self) -> list[RefusalCount]:
@@ -136,7 +143,13 @@ class Report:
             self._store_error = ""
         except (OSError, RrdError) as error:
             self._store_error = str(error)
-        self._store_asked_at, self._asking = self._services.clock.monotonic(), None
+        finally:
+            self._store_asked_at, self._asking = self._services.clock.monotonic(), None
+
+
+def _shares(used: metrics.LabelledGauge, limit: metrics.LabelledGauge) -> dict[str, Share]:
+    most = limit.values
+    return {name: Share(taken, most[name]) for name, taken in used.values.items() if name in most}
 
 
 def logged() -> Mapping[str, int]:

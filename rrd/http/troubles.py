@@ -22,6 +22,18 @@ _LATELY_MS = 300_000
 _HOUR_MS = 3_600_000
 _NEARLY_FULL = 0.9
 
+_LIMITS = {
+    "sockets": ("places for sockets", "sockets_max"),
+    "requests": ("places for requests", "requests_max"),
+    "connections": ("places for connections", "LimitNOFILE in the unit, then sockets_max"),
+    "watchers": ("places for watchers", "watchers_max"),
+    "recordings": ("places for open recordings", "recordings_max"),
+    "held": ("bytes for what senders are sending", "held_bytes_max"),
+    "buffer": ("bytes for what waits to be stored", "buffer_bytes_max, or get a faster disk,"),
+    "read": ("bytes for answers", "read_bytes_max"),
+}
+"""Place or budget → what it is, and its setting. Not there: what may always be full, such as a cache."""
+
 _OF_A_STOP = frozenset({"not_ready", "shutting_down"})
 """Codes of refusals that each restart brings. The browser's client sends again what they refuse."""
 
@@ -63,6 +75,13 @@ class StoreState(NamedTuple):
     """Why it gave no answer; empty if it gave one."""
 
 
+class Share(msgspec.Struct, frozen=True):
+    """How much of something bounded is used."""
+
+    used: float
+    limit: float
+
+
 class Facts(NamedTuple):
     """What is known of a daemon at one moment."""
 
@@ -70,6 +89,8 @@ class Facts(NamedTuple):
     at_ms: int
     now: Mapping[str, float]
     """Figures of now, named as ``/status`` names them; 0 for what is not known."""
+    places: Mapping[str, Share]
+    budgets: Mapping[str, Share]
     hour: Mapping[str, int]
     """Sums of the last hour."""
     store: StoreState
@@ -85,7 +106,7 @@ class Facts(NamedTuple):
 def troubles(facts: Facts) -> list[Ailment]:
     """Return what hurts, the worst first."""
     found = [
-        *_of_readiness(facts.readiness), *_of_room(facts.now), *_of_refusals(facts), *_of_data(facts),
+        *_of_readiness(facts.readiness), *_of_room(facts), *_of_refusals(facts), *_of_data(facts),
         *_of_settings(facts.reload), *_of_the_hour(facts.hour),
     ]  # fmt: skip
     return sorted(found, key=lambda trouble: _ORDER.index(trouble.level))
@@ -115,7 +136,8 @@ def _of_readiness(readiness: Readiness) -> Iterator[Ailment]:
         )  # fmt: skip
 
 
-def _of_room(now: Mapping[str, float]) -> Iterator[Ailment]:
+def _of_room(facts: Facts) -> Iterator[Ailment]:
+    now = facts.now
     free, reserve = now["disk_free_bytes"], now["disk_reserve_bytes"]
     if free < reserve:
         yield Ailment(
@@ -127,17 +149,19 @@ def _of_room(now: Mapping[str, float]) -> Iterator[Ailment]:
             "disk_low", "warning", "less than twice the disk's reserve is free",
             "add disk, or have retention remove more, before disk_reserve_bytes is reached",
         )  # fmt: skip
-    if 0 < now["memory_max_bytes"] < now["memory_bytes"]:
+    memory = facts.budgets.get("memory")
+    if memory is not None and memory.used > memory.limit:
         yield Ailment(
             "memory_high", "warning", "the process has more memory than memory_max",
             "raise memory_max if the machine has more; else restart rrd when traffic is low",
         )  # fmt: skip
-    for place in ("sockets", "recordings", "watchers"):
-        used, most = now[f"open_{place}"], now[f"{place}_max"]
-        if used >= _NEARLY_FULL * most > 0:
+    for name, share in (*facts.places.items(), *facts.budgets.items()):
+        if name in _LIMITS and share.used >= _NEARLY_FULL * share.limit:
+            what, setting = _LIMITS[name]
             yield Ailment(
-                f"{place}_nearly_full", "warning", f"{used:,.0f} of {most:,.0f} {place} are in use",
-                f"raise {place}_max if this is no attack: beyond it, what is new gets 503",
+                f"{name}_nearly_full", "warning",
+                f"{share.used / share.limit:.0%} of the {what} are in use ({share.limit:,.0f})",
+                f"raise {setting} if this is no attack: beyond it, what is new waits or is refused",
             )  # fmt: skip
 
 

@@ -8,17 +8,21 @@ import pytest
 
 from rrd.config.changes import ReloadState
 from rrd.http.health import Readiness
-from rrd.http.troubles import DAMAGE, Facts, RefusalCount, StoreState, troubles, worst
+from rrd.http.troubles import DAMAGE, Facts, RefusalCount, Share, StoreState, troubles, worst
 
 NOW_MS = 1_700_000_000_000
 GOOD_NOW = {
-    "disk_free_bytes": 10_000, "disk_reserve_bytes": 1_000, "memory_bytes": 500, "memory_max_bytes": 1_000,
-    "open_sockets": 5, "sockets_max": 10, "open_recordings": 5, "recordings_max": 10, "open_watchers": 0,
-    "watchers_max": 10, "store_away": 0, "backlog_age_s": 60, "set_aside_recordings": 0,
+    "disk_free_bytes": 10_000, "disk_reserve_bytes": 1_000, "store_away": 0, "backlog_age_s": 60,
+    "set_aside_recordings": 0,
 }  # fmt: skip
+PLACES = {name: Share(5, 10) for name in ("sockets", "requests", "connections", "watchers", "recordings")}
+BUDGETS = {name: Share(5, 10) for name in ("held", "buffer", "read", "memory")} | {
+    "object_cache": Share(9, 9)
+}
 GOOD_HOUR = {"errors": 0, "quarantined": 0}
 GOOD = Facts(
-    Readiness("ready"), NOW_MS, GOOD_NOW, GOOD_HOUR, StoreState("local:/objects"), late_s=600,
+    Readiness("ready"), NOW_MS, GOOD_NOW, PLACES, BUDGETS, GOOD_HOUR, StoreState("local:/objects"),
+    late_s=600,
 )  # fmt: skip
 
 
@@ -38,12 +42,16 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "the reserve": (now(disk_free_bytes=999), [("disk_full", "bad")]),
     "nearly the reserve": (now(disk_free_bytes=1_999), [("disk_low", "warning")]),
     "no reserve": (now(disk_free_bytes=0, disk_reserve_bytes=0), []),
-    "memory": (now(memory_bytes=1_001), [("memory_high", "warning")]),
-    "memory without a limit": (now(memory_bytes=1_001, memory_max_bytes=0), []),
-    "sockets": (now(open_sockets=9), [("sockets_nearly_full", "warning")]),
-    "recordings": (now(open_recordings=10), [("recordings_nearly_full", "warning")]),
-    "watchers": (now(open_watchers=9), [("watchers_nearly_full", "warning")]),
-    "a place that there is none of": (now(open_watchers=0, watchers_max=0), []),
+    "memory": ({"budgets": {"memory": Share(11, 10)}}, [("memory_high", "warning")]),
+    "memory, all of it": ({"budgets": {"memory": Share(10, 10)}}, []),
+    "a cache": ({"budgets": {"object_cache": Share(10, 10)}}, []),
+    "segments": ({"places": {"open_segments": Share(10, 10)}}, []),
+    **{
+        name: ({kind: {name: Share(9, 10)}}, [(f"{name}_nearly_full", "warning")])
+        for kind, parts in (("places", PLACES), ("budgets", BUDGETS))
+        for name in parts
+        if name not in {"memory", "object_cache"}
+    },
     "refused by us just now": (refused("storage_failed", 500, 299), [("refusing", "bad")]),
     "refused by us a while ago": (refused("storage_failed", 500, 301), []),
     "refused by a restart": (refused("shutting_down", 503, 1), []),
