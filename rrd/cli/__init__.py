@@ -29,6 +29,7 @@ from rrd.cli import (
     restore,
     retention,
     serve,
+    setup,
     signing,
     status,
     vacuum,
@@ -37,8 +38,11 @@ from rrd.cli import (
 from rrd.errors import RrdError
 from rrd.ownership import handing_over
 
-_MAKING_NOTHING = {module.__name__ for module in (keys, signing, console, check_config, inspect, status)}
-"""Commands that leave nothing in the data directory to be handed over: new files of keys are so already."""
+_MAKING_NOTHING = {
+    module.__name__ for module in (keys, signing, console, check_config, inspect, setup, status)
+}
+"""Commands that leave nothing in the data directory to be handed over: new files of keys are so already, and
+setup does it itself, once there are settings."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_shared_flags(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     families = (
-        *(serve, status, console, keys, signing, check_config),
+        *(setup, serve, status, console, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
         *(doctor, verify, reindex, vacuum, inspect, quarantine, adopt_store),
     )

@@ -134,6 +134,8 @@ def rows(told: Told) -> Iterator[tuple[str, str]]:
 
 def _listens(told: Told) -> str:
     places = ", ".join(told.get("listens", [])) or "nothing yet"
+    if metrics := told.get("metrics_listen"):
+        places += f"; metrics at {metrics}"
     return f"{places}; the console is {'on' if told.get('console') else 'off'}"
 
 

@@ -96,6 +96,7 @@ class Report:
             "troubles": [trouble._asdict() for trouble in hurting],
             "warning": full_disk(services) or None,
             "listens": list(services.listens),
+            "metrics_listen": config.metrics_listen or None,
             "console": services.desk is not None,
             "data_dir": self._data_dir,
             "store": {"name": store.name, "answers": not store.error, "error": store.error or None},

@@ -146,6 +146,8 @@ class Services:
     is_stopping: bool = False
     listens: list[str] = field(default_factory=list)
     """Where it listens, for people: ``127.0.0.1:8787``."""
+    on_stopping: Callable[[], None] = lambda: None
+    """Called when a stop begins."""
     waits_for: str = "recovering"
     """What a start waits for, in words for people, while ``ready`` is not set."""
     connections_max: int = 1 << 31
