@@ -18,7 +18,7 @@ from rrd.errors import RrdError
 from rrd.http.health import Readiness, full_disk, readiness
 from rrd.http.services import Services
 from rrd.http.standing import bring_up_to_date
-from rrd.http.troubles import Facts, RefusalCount, Share, StoreState, troubles, worst
+from rrd.http.troubles import Facts, RefusalCount, Filled, StoreState, troubles, worst
 
 _PATIENCE_S = 3.0
 
@@ -116,7 +116,7 @@ class Report:
         return {name: gauge.value for name, gauge in _GAUGES.items()}
 
     @staticmethod
-    def shares() -> dict[str, dict[str, Share]]:
+    def shares() -> dict[str, dict[str, Filled]]:
         """Return how much of each place and budget is used, as ``figures`` found it."""
         return {
             "places": _shares(metrics.PLACES_USED, metrics.PLACES_LIMIT),
@@ -148,9 +148,9 @@ class Report:
             self._store_asked_at, self._asking = self._services.clock.monotonic(), None
 
 
-def _shares(used: metrics.LabelledGauge, limit: metrics.LabelledGauge) -> dict[str, Share]:
+def _shares(used: metrics.LabelledGauge, limit: metrics.LabelledGauge) -> dict[str, Filled]:
     most = limit.values
-    return {name: Share(taken, most[name]) for name, taken in used.values.items() if name in most}
+    return {name: Filled(taken, most[name]) for name, taken in used.values.items() if name in most}
 
 
 def logged() -> Mapping[str, int]:

@@ -75,7 +75,7 @@ class StoreState(NamedTuple):
     """Why it gave no answer; empty if it gave one."""
 
 
-class Share(msgspec.Struct, frozen=True):
+class Filled(msgspec.Struct, frozen=True):
     """How much of something bounded is used."""
 
     used: float
@@ -89,8 +89,8 @@ class Facts(NamedTuple):
     at_ms: int
     now: Mapping[str, float]
     """Figures of now, named as ``/status`` names them; 0 for what is not known."""
-    places: Mapping[str, Share]
-    budgets: Mapping[str, Share]
+    places: Mapping[str, Filled]
+    budgets: Mapping[str, Filled]
     hour: Mapping[str, int]
     """Sums of the last hour."""
     store: StoreState

@@ -8,16 +8,16 @@ import pytest
 
 from rrd.config.changes import ReloadState
 from rrd.http.health import Readiness
-from rrd.http.troubles import DAMAGE, Facts, RefusalCount, Share, StoreState, troubles, worst
+from rrd.http.troubles import DAMAGE, Facts, RefusalCount, Filled, StoreState, troubles, worst
 
 NOW_MS = 1_700_000_000_000
 GOOD_NOW = {
     "disk_free_bytes": 10_000, "disk_reserve_bytes": 1_000, "store_away": 0, "backlog_age_s": 60,
     "set_aside_recordings": 0,
 }  # fmt: skip
-PLACES = {name: Share(5, 10) for name in ("sockets", "requests", "connections", "watchers", "recordings")}
-BUDGETS = {name: Share(5, 10) for name in ("held", "buffer", "read", "memory")} | {
-    "object_cache": Share(9, 9)
+PLACES = {name: Filled(5, 10) for name in ("sockets", "requests", "connections", "watchers", "recordings")}
+BUDGETS = {name: Filled(5, 10) for name in ("held", "buffer", "read", "memory")} | {
+    "object_cache": Filled(9, 9)
 }
 GOOD_HOUR = {"errors": 0, "quarantined": 0}
 GOOD = Facts(
@@ -42,12 +42,12 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "the reserve": (now(disk_free_bytes=999), [("disk_full", "bad")]),
     "nearly the reserve": (now(disk_free_bytes=1_999), [("disk_low", "warning")]),
     "no reserve": (now(disk_free_bytes=0, disk_reserve_bytes=0), []),
-    "memory": ({"budgets": {"memory": Share(11, 10)}}, [("memory_high", "warning")]),
-    "memory, all of it": ({"budgets": {"memory": Share(10, 10)}}, []),
-    "a cache": ({"budgets": {"object_cache": Share(10, 10)}}, []),
-    "segments": ({"places": {"open_segments": Share(10, 10)}}, []),
+    "memory": ({"budgets": {"memory": Filled(11, 10)}}, [("memory_high", "warning")]),
+    "memory, all of it": ({"budgets": {"memory": Filled(10, 10)}}, []),
+    "a cache": ({"budgets": {"object_cache": Filled(10, 10)}}, []),
+    "segments": ({"places": {"open_segments": Filled(10, 10)}}, []),
     **{
-        name: ({kind: {name: Share(9, 10)}}, [(f"{name}_nearly_full", "warning")])
+        name: ({kind: {name: Filled(9, 10)}}, [(f"{name}_nearly_full", "warning")])
         for kind, parts in (("places", PLACES), ("budgets", BUDGETS))
         for name in parts
         if name not in {"memory", "object_cache"}
