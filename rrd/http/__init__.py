@@ -42,6 +42,7 @@
 ``writing``      events on their way out: form, compression, pace
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
 ``export``       a recording as a page that replays it
+``request_log``  one line a request, at debug
 ``recorder``     the script that pages load
 ``scrapes``      answers scrapes of the metrics; ``standing`` tells how full each part is, and ``exposition``
                  writes the formats

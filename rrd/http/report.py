@@ -18,7 +18,7 @@ from rrd.errors import RrdError
 from rrd.http.health import Readiness, full_disk, readiness
 from rrd.http.services import Services
 from rrd.http.standing import bring_up_to_date
-from rrd.http.troubles import Facts, RefusalCount, Filled, StoreState, troubles, worst
+from rrd.http.troubles import Facts, Filled, RefusalCount, StoreState, troubles, worst
 
 _PATIENCE_S = 3.0
 

@@ -8,7 +8,7 @@ import pytest
 
 from rrd.config.changes import ReloadState
 from rrd.http.health import Readiness
-from rrd.http.troubles import DAMAGE, Facts, RefusalCount, Filled, StoreState, troubles, worst
+from rrd.http.troubles import DAMAGE, Facts, Filled, RefusalCount, StoreState, troubles, worst
 
 NOW_MS = 1_700_000_000_000
 GOOD_NOW = {
