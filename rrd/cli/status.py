@@ -111,11 +111,11 @@ def rows(told: Told) -> Iterator[tuple[str, str]]:
     if latencies := told.get("latencies", {}):
         yield "latency", "; ".join(_latencies(latencies))
     yield "open", ", ".join(_open(told))
+    since = f", the oldest for {show_duration(age_s)}" if (age_s := now.get("backlog_age_s", 0)) else ""
     yield (
         "roll-up",
         f"{show_count(now.get('backlog_segments', 0))} segments wait,"
-        f" {show_bytes(now.get('backlog_bytes', 0))}, the oldest since"
-        f" {show_duration(now.get('backlog_age_s', 0))}",
+        f" {show_bytes(now.get('backlog_bytes', 0))}{since}",
     )
     yield (
         "disk",

@@ -33,14 +33,15 @@ class RequestLog(AbstractAccessLogger):
         grant = request.get(GRANT)
         emit(
             logger, logging.DEBUG, "request", method=request.method[:_METHOD_CHARS],
-            path=template_of(request), status=response.status, bytes=response.body_length, took_ms=round(time * 1000, 1),
-            tenant=grant.tenant if grant else None, key=grant.key_id if grant else None,
+            path=template_of(request), status=response.status, bytes=response.body_length,
+            took_ms=round(time * 1000, 1), tenant=grant.tenant if grant else None,
+            key=grant.key_id if grant else None,
         )  # fmt: skip
 
 
 def template_of(request: web.BaseRequest) -> str:
     """Return the path of the route that answers: ``/recordings/{recording}/events``; "-" if there is none."""
-    if not isinstance(request, web.Request) or request.match_info is None:
-        return "-"
-    resource = request.match_info.route.resource
+    # What is no HTTP never came as far as the router, and ``match_info`` would raise.
+    match = getattr(request, "_match_info", None)
+    resource = match.route.resource if match is not None else None
     return resource.canonical if resource is not None else "-"

@@ -38,6 +38,14 @@ async def test_a_request_is_told_by_route_status_size_tenant_and_key(api: Api, l
     assert "private" not in await told(logged, "method=GET path=- status=404")
 
 
+async def test_what_is_no_http_is_told_without_a_path(daemon: LocalDaemon, logged: list[str]) -> None:
+    connection = await Connection.open(daemon.url)
+    connection.writer.write(b"\x00private\r\n\r\n")
+    assert (await connection.reply()).status == 400
+    await connection.hang_up()
+    assert "private" not in await told(logged, "method=UNKNOWN path=- status=400")
+
+
 async def test_a_socket_is_told_when_it_ends(daemon: LocalDaemon, api: Api, logged: list[str]) -> None:
     url = f"{daemon.url}/recordings/{new_id()}/ingest/ws?token={daemon.key()}"
     socket = await Socket.upgrade(url, headers={"X-Forwarded-For": VISITOR_ADDRESS})
