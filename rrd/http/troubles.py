@@ -22,7 +22,7 @@ _LATELY_MS = 300_000
 _HOUR_MS = 3_600_000
 _NEARLY_FULL = 0.9
 
-_LIMITS = {
+LIMITS = {
     "sockets": ("places for sockets", "sockets_max"),
     "requests": ("places for requests", "requests_max"),
     "connections": ("places for connections", "LimitNOFILE in the unit, then sockets_max"),
@@ -156,8 +156,8 @@ def _of_room(facts: Facts) -> Iterator[Ailment]:
             "raise memory_max if the machine has more; else restart rrd when traffic is low",
         )  # fmt: skip
     for name, share in (*facts.places.items(), *facts.budgets.items()):
-        if name in _LIMITS and share.used >= _NEARLY_FULL * share.limit:
-            what, setting = _LIMITS[name]
+        if name in LIMITS and share.used >= _NEARLY_FULL * share.limit:
+            what, setting = LIMITS[name]
             yield Ailment(
                 f"{name}_nearly_full", "warning",
                 f"{share.used / share.limit:.0%} of the {what} are in use ({share.limit:,.0f})",
