@@ -13,7 +13,7 @@ from rrd import metrics
 from rrd.errors import IndexBusy
 from rrd.index import home
 from rrd.index.contract import Index
-from rrd.index.rows import TenantRow
+from rrd.index.rows import Backlog, TenantRow
 from rrd.measures import FRESH_S, Measures, resident_bytes, watch_loop
 from tests.harness import until
 from tests.index.memory_index import MemoryIndex
@@ -27,7 +27,14 @@ class SlowIndex(MemoryIndex):
         super().__init__()
         self.lets = asyncio.Event()
         self.error: Exception | None = None
-        self.asked = 0
+        self.asked = self.backlogs = 0
+        self.clock = ManualClock()
+
+    async def backlog(self) -> Backlog:
+        """Take two seconds, and tell how often it was asked."""
+        self.backlogs += 1
+        self.clock.seconds += 2.0
+        return Backlog(self.backlogs, 4_000, self.clock.now_ms() - 90_000)
 
     async def tenants(self) -> list[TenantRow]:
         self.asked += 1
@@ -92,6 +99,24 @@ async def test_an_index_that_hangs_leaves_the_last_figures_and_their_age(
     await measures.close()
 
 
+async def test_a_backlog_is_told_and_asked_for_seldom_where_that_takes_long(
+    index: SlowIndex, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    index.lets.set()
+    index.clock = clock
+    measures = measures_of(index, tmp_path, clock)
+    await measures.take(wait_s=20)
+    assert (metrics.BACKLOG_SEGMENTS.value, metrics.BACKLOG_BYTES.value) == (1, 4_000)
+    assert metrics.BACKLOG_AGE.value == 90
+    asked = []
+    for _ in range(30):  # The index takes two seconds for an answer: it is asked each hundred seconds.
+        clock.seconds += 10.0
+        await measures.take(wait_s=20)
+        asked.append(metrics.BACKLOG_SEGMENTS.value)
+    assert 3 <= max(asked) <= 5
+
+
 async def test_a_failure_is_logged_and_tried_again(index: SlowIndex, tmp_path: Path) -> None:
     clock, logged = ManualClock(), metrics.LOGGED._values.get("not_measured", 0)
     measures = measures_of(index, tmp_path, clock)
@@ -117,8 +142,11 @@ async def test_the_index_is_as_large_as_its_files(tmp_path: Path) -> None:
     index, _ = await home.open_index(str(tmp_path), home.open_file)
     async with index:
         await measures_of(index, tmp_path, ManualClock()).take(wait_s=20)
-        names = [name for name in os.listdir(tmp_path) if name.startswith("index.sqlite")]
-        sizes = [os.path.getsize(tmp_path / name) for name in names if name != "index.sqlite.rebuilding"]
+        sizes = [
+            entry.stat().st_size
+            for entry in os.scandir(tmp_path)
+            if entry.name in {"index.sqlite", "index.sqlite-wal", "index.sqlite-shm"}
+        ]
         assert metrics.INDEX_BYTES.value == sum(sizes) > 0
     assert home.size_of(str(tmp_path / "nothing")) == 0
 
