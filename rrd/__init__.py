@@ -29,7 +29,8 @@ packages of line 3 never import each other (``tests/test_layers.py`` holds it):
    refusals) · ``readonly`` (data that can't be written to)
 7. ``startup`` (start after a crash, and reindex) · ``backup`` · ``exchange`` (export, import)
 8. ``http`` (thin shells around the above)
-9. ``daemon`` (puts the parts together; start, stop, signals) · ``cli``
+9. ``daemon`` (puts the parts together; start, stop, signals) · ``setup`` (from an installation to a first
+event) · ``cli``
 
 ``async def`` begins where waiting begins: decoding, scanning, ordering and planning are plain functions.
 """

@@ -24,7 +24,7 @@ LAYERS = (
     {"readonly", "playback", "inventory", "rollup", "lifecycle", "care"},
     {"startup", "backup", "exchange"},
     {"http"},
-    {"daemon", "cli", "__main__"},
+    {"daemon", "setup", "cli", "__main__"},
 )
 # Packages of this layer never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}

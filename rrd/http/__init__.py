@@ -44,6 +44,7 @@
                  writes the formats
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing
+``openapi``      what the API says of itself: a package
 ``console``      the console's routes, ``console_guard`` who may use them, ``console_session`` signing in,
                  ``console_files`` page, stage and files, ``console_api`` sharing and keys for sites,
                  ``box`` how the server is
