@@ -34,7 +34,7 @@ _PART = ".part"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 
 
-class Kept(NamedTuple):
+class OldBackup(NamedTuple):
     """A backup that may be removed one day: a whole one, of this data directory."""
 
     name: str
@@ -75,7 +75,7 @@ async def run_rotation(
         return Rotation(path, manifest, await asyncio.to_thread(_finish, config, path, keep))
 
 
-def plan_removal(backups: Sequence[Kept], *, keep: int) -> list[str]:
+def plan_removal(backups: Sequence[OldBackup], *, keep: int) -> list[str]:
     """Return the names of those that may go, the oldest first."""
     newest = sorted(backups, reverse=True)
     stay = {each.name for each in newest[:keep]}
@@ -83,7 +83,7 @@ def plan_removal(backups: Sequence[Kept], *, keep: int) -> list[str]:
     return sorted(each.name for each in backups if each.name not in stay)
 
 
-def find_backups(config: Config, target: str) -> list[Kept]:
+def find_backups(config: Config, target: str) -> list[OldBackup]:
     """Return the backups of the data directory in ``target``."""
     disk = OsDisk()
     own = read_own(config.data_dir, disk)
@@ -97,7 +97,7 @@ def find_backups(config: Config, target: str) -> list[Kept]:
         except (RrdError, OSError):
             continue  # No backup, or one that a person should look at.
         if theirs is not None and theirs.id == own.id:
-            found.append(Kept(name, is_complete=not manifest.missing))
+            found.append(OldBackup(name, is_complete=not manifest.missing))
     return found
 
 

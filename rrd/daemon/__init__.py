@@ -4,6 +4,7 @@
 ``run``        start, signals, stop
 ``listening``  the listening sockets
 ``inherited``  sockets that systemd passes on
+``metrics_listener``  the listener of the metrics
 ``notify``     words for systemd
 ``watchdog``   signs of life for systemd
 ``greeting``   what a start prints for a person

@@ -36,6 +36,7 @@ from rrd.daemon.greeting import greet, greet_console, mint_first_keys
 from rrd.daemon.inherited import settings_of, take_passed
 from rrd.daemon.listening import listen
 from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
+from rrd.daemon.metrics_listener import listen_for_scrapes
 from rrd.daemon.notify import notify
 from rrd.daemon.watchdog import life_of, start_life
 from rrd.errors import IndexDamaged
@@ -118,6 +119,7 @@ async def _serve(
             config.sockets_max + config.requests_max + config.watchers_max + _CONNECTIONS_SPARE,
         )
         services.backlog = shares.backlog
+        await listen_for_scrapes(config, services, stack)
         port = await listen(config, services, stack, passed)
         keys = asyncio.create_task(watch_keys(services), name="keys")
         stack.push_async_callback(_cancel, keys)

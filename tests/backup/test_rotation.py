@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.backup.manifest import MANIFEST, read_manifest
-from rrd.backup.rotation import Kept, Rotation, plan_removal, run_rotation
+from rrd.backup.rotation import OldBackup, Rotation, plan_removal, run_rotation
 from rrd.cli import main
 from rrd.config import Config
 from rrd.disk.lock import FileLock
@@ -25,13 +25,13 @@ from tests.wired import ManualClock
 DAY_S = 86_400
 
 BACKUPS = st.lists(
-    st.builds(Kept, st.integers(0, 10**9).map("{:010}".format), st.booleans()),
+    st.builds(OldBackup, st.integers(0, 10**9).map("{:010}".format), st.booleans()),
     unique_by=lambda each: each.name,
 )
 
 
 @given(backups=BACKUPS, keep=st.integers(1, 10))
-def test_the_newest_stay_and_the_newest_complete_one(backups: list[Kept], keep: int) -> None:
+def test_the_newest_stay_and_the_newest_complete_one(backups: list[OldBackup], keep: int) -> None:
     gone = plan_removal(backups, keep=keep)
     newest_first = sorted(backups, reverse=True)
     left = [each for each in newest_first if each.name not in gone]
