@@ -10,6 +10,7 @@ from rrd.setup.proxies import ProxyKind
 
 _RECORDING = "00000000-0000-4000-8000-000000000001"
 _EVENT = '{"type":5,"timestamp":1700000000000,"data":{"tag":"hello","payload":{}}}'
+_TITLES: dict[ProxyKind, str] = {"nginx": "nginx", "caddy": "Caddy"}
 _TARGETS: dict[ProxyKind, tuple[str, str]] = {
     "nginx": ("/etc/nginx/conf.d/rrd.conf", "nginx -t && systemctl reload nginx"),
     "caddy": ("/etc/caddy/Caddyfile", "systemctl reload caddy"),
@@ -87,15 +88,17 @@ def _console(place: Place) -> str:
 def _proxy(place: Place, kind: ProxyKind, text: str) -> str:
     target, reload = _TARGETS[kind]
     indented = "".join(f"  {line}\n" if line.strip() else "\n" for line in text.splitlines())
-    certificate = (
-        f"  certbot certonly --webroot -w /var/www/html -d {place.name}\n" if kind == "nginx" else ""
-    )
-    return f"""{kind} in front, for TLS ({target}):
+    # nginx as it is installed serves that directory; with absent certificates it refuses to start.
+    certbot = f"  certbot certonly --webroot -w /var/www/html -d {place.name}\n"
+    certificate = certbot if kind == "nginx" else ""
+    return f"""{_TITLES[kind]} in front, for TLS:
 
-{indented}
-  rrd setup --proxy {kind} --name {place.name} > {target}    # the same, explained
-{certificate}  {reload}
-"""
+{certificate}  rrd setup{place.flags} --proxy {kind} --name {place.name} > {target}
+  {reload}
+
+The file, which `rrd setup --proxy` prints with its reasons:
+
+{indented}"""
 
 
 def _next(place: Place) -> str:

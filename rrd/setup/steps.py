@@ -56,12 +56,14 @@ def set_up(plan: SetupPlan, report: StepReport) -> None:
     check_settings(config)
     url = url_of_daemon(config)
     ensure_data_dir(config.data_dir, owner, report)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(handing_over(config))
+    keys_path = layout.keys_path(config.data_dir)
+    # Handed over before a daemon starts, which must be able to write all that is there.
+    with handing_over(config), KeyStore(keys_path) as store:
         if owner is None:
             check_writable(config)
-        store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
         keys = ensure_keys(store, tenant=plan.tenant, origins=plan.origins, report=report)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(KeyStore(keys_path))
         known = stack.enter_context(trial_keys(store, plan.tenant, keys))
         is_run = stack.enter_context(_served(plan, config, url, has_new_settings, report))
         try_out(url, known, keys.origins)
@@ -114,7 +116,8 @@ def _ensure_settings(plan: SetupPlan, report: StepReport) -> bool:
 def _proxies(plan: SetupPlan, config: Config) -> dict[proxies.ProxyKind, str]:
     if not plan.name:
         return {}
-    kinds = proxies.installed_proxies() or proxies.KINDS
+    # Caddy where there is none: it sees to certificates by itself.
+    kinds = proxies.installed_proxies() or ["caddy"]
     return {kind: proxies.without_comments(proxy_for(kind, plan.name, config)) for kind in kinds}
 
 
