@@ -17,7 +17,7 @@ _TARGETS: dict[ProxyKind, tuple[str, str]] = {
 }
 
 
-class Place(NamedTuple):
+class Installation(NamedTuple):
     """What the hand-out tells of the installation."""
 
     local_url: str
@@ -34,7 +34,7 @@ class Place(NamedTuple):
     """What commands have to be told to find the data; empty where they find it by themselves."""
 
 
-def handout(place: Place, keys: FirstKeys, proxies: Mapping[ProxyKind, str]) -> str:
+def handout(place: Installation, keys: FirstKeys, proxies: Mapping[ProxyKind, str]) -> str:
     """Return the page that ends a setup."""
     parts = [
         *([f"Run it:\n\n  {place.start_command}\n"] if place.start_command else []),
@@ -47,7 +47,7 @@ def handout(place: Place, keys: FirstKeys, proxies: Mapping[ProxyKind, str]) -> 
     return "\n" + "\n".join(parts)
 
 
-def _snippet(place: Place, keys: FirstKeys) -> str:
+def _snippet(place: Installation, keys: FirstKeys) -> str:
     where = f", on pages of {' '.join(keys.origins)}" if keys.origins else ""
     return f"""Into the <head> of each page that is to be recorded{where}:
 
@@ -60,7 +60,7 @@ def _snippet(place: Place, keys: FirstKeys) -> str:
 """
 
 
-def _curl(place: Place, keys: FirstKeys) -> str:
+def _curl(place: Installation, keys: FirstKeys) -> str:
     url = f"{place.local_url}/recordings/{_RECORDING}"
     origin = f" -H 'Origin: {keys.origins[0]}'" if keys.origins else ""
     return f"""Send an event by hand, read it back, list recordings:
@@ -72,7 +72,7 @@ def _curl(place: Place, keys: FirstKeys) -> str:
 """
 
 
-def _console(place: Place) -> str:
+def _console(place: Installation) -> str:
     if not place.has_console:
         return (
             "The console is off: `console = true` in the settings and a restart open it, or "
@@ -85,7 +85,7 @@ def _console(place: Place) -> str:
 """
 
 
-def _proxy(place: Place, kind: ProxyKind, text: str) -> str:
+def _proxy(place: Installation, kind: ProxyKind, text: str) -> str:
     target, reload = _TARGETS[kind]
     indented = "".join(f"  {line}\n" if line.strip() else "\n" for line in text.splitlines())
     # nginx as it is installed serves that directory; with absent certificates it refuses to start.
@@ -101,7 +101,7 @@ The file, which `rrd setup --proxy` prints with its reasons:
 {indented}"""
 
 
-def _next(place: Place) -> str:
+def _next(place: Installation) -> str:
     steps = [] if place.name or place.public_url else [
         "rrd setup --name rrd.example.com    # the name that the world calls this server, with TLS in front",
     ]  # fmt: skip

@@ -21,7 +21,7 @@ from rrd.ownership import check_writable, handing_over
 from rrd.setup import proxies
 from rrd.setup.account import ensure_data_dir, ensure_user
 from rrd.setup.first_keys import ensure_keys
-from rrd.setup.handout import Place, handout
+from rrd.setup.handout import Installation, handout
 from rrd.setup.report import StepReport
 from rrd.setup.service import a_daemon, ensure_service, has_service, url_of_daemon
 from rrd.setup.settings_file import Value, edit_settings_file, make_settings_file
@@ -131,12 +131,12 @@ def proxy_for(kind: proxies.ProxyKind, name: str, config: Config) -> str:
     )
 
 
-def _place(plan: SetupPlan, config: Config, url: str, *, is_run: bool) -> Place:
+def _place(plan: SetupPlan, config: Config, url: str, *, is_run: bool) -> Installation:
     flags = "".join(f" {shlex.quote(word)}" for word in plan.flags)
     owner = pwd.getpwuid(os.stat(config.data_dir).st_uid).pw_name
     is_other = os.geteuid() == 0 and owner != "root"
     start = f"runuser -u {owner} -- rrd serve{flags}" if is_other else f"rrd serve{flags}"
-    return Place(
+    return Installation(
         local_url=url,
         public_url=config.public_url.rstrip("/"),
         name=plan.name,
