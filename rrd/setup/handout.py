@@ -53,7 +53,7 @@ def _snippet(place: Installation, keys: FirstKeys) -> str:
 
   <script src="{place.public_url or place.local_url}/record.js" autostart async>
     {{
-      "publicApiKey": "{keys.public or "public_key_rr_…"}",
+      "publicApiKey": "{keys.public or "public_key_rr_..."}",
       "checkoutEveryNms": 300000
     }}
   </script>
@@ -65,10 +65,10 @@ def _curl(place: Installation, keys: FirstKeys) -> str:
     origin = f" -H 'Origin: {keys.origins[0]}'" if keys.origins else ""
     return f"""Send an event by hand, read it back, list recordings:
 
-  curl -H 'Authorization: Bearer {keys.public or "public_key_rr_…"}'{origin} \\
+  curl -H 'Authorization: Bearer {keys.public or "public_key_rr_..."}'{origin} \\
     -H 'Content-Type: application/json' -d '{_EVENT}' {url}/ingest
-  curl -H 'Authorization: Bearer {keys.private or "secret_key_rr_…"}' {url}/events
-  curl -H 'Authorization: Bearer {keys.private or "secret_key_rr_…"}' {place.local_url}/recordings
+  curl -H 'Authorization: Bearer {keys.private or "secret_key_rr_..."}' {url}/events
+  curl -H 'Authorization: Bearer {keys.private or "secret_key_rr_..."}' {place.local_url}/recordings
 """
 
 

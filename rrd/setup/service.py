@@ -125,7 +125,7 @@ def _running(config: Config, flags: Sequence[str], log: IO[bytes]) -> Iterator[s
     except PermissionError:
         raise SetupFailed(
             f"user {owner.st_uid}, who owns {config.data_dir}, may not run {sys.executable}. Install rrd "
-            f"where each user may read it, like /opt/rrd"
+            "where each user may read it, like /opt/rrd"
         ) from None
     try:
         yield process

@@ -25,7 +25,7 @@ from rrd.setup.handout import Installation, handout
 from rrd.setup.report import StepReport
 from rrd.setup.service import a_daemon, ensure_service, has_service, url_of_daemon
 from rrd.setup.settings_file import Value, edit_settings_file, make_settings_file
-from rrd.setup.trial import trial_keys, try_out
+from rrd.setup.trial import serves_recorder, trial_keys, try_out
 
 
 class SetupPlan(NamedTuple):
@@ -68,6 +68,8 @@ def set_up(plan: SetupPlan, report: StepReport) -> None:
         is_run = stack.enter_context(_served(plan, config, url, has_new_settings, report))
         try_out(url, known, keys.origins)
         report.works("an event was stored, read back, and erased again")
+        if not serves_recorder(url):
+            report.note("/record.js is not a part of this installation: `make assets` before it adds it")
     if not report.has_changed:
         report.page("\nAll of it was there already: nothing has changed.")
     report.page(handout(_place(plan, config, url, is_run=is_run), keys, _proxies(plan, config)))
