@@ -98,7 +98,7 @@ def _events(config: Config) -> ApiOperation:
                     "application/x-ndjson": ApiContent(_LINES),
                     "application/ndjson": ApiContent(_LINES),
                     "text/event-stream": ApiContent(
-                        {"type": "string", "description": "With `follow=true`: a `data` line is one event."}
+                        {"description": "With `follow=true`: each `data` line is one event, as in the array."}
                     ),
                 },
                 ("ETag", "Link", "Content-Disposition", "Rrd-Missing-Events"),

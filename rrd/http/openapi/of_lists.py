@@ -54,11 +54,6 @@ def _list(config: Config) -> ApiOperation:
         "\n\nA parameter that looks like a misspelt filter or like another spelling of a known one is"
         " refused."
     )
-    followed = {"recordingId": "$response.body#/recordings/0/recordingId"}
-    links = {
-        name: {"operationId": name, "parameters": followed}
-        for name in ("getRecording", "getEvents", "getPages", "getExport")
-    }
     return ApiOperation(
         name="listRecordings", tag=TAG, summary="List recordings", description=described, right="read",
         is_presigned=True, parameters=(META, *_of_list()),
@@ -66,7 +61,6 @@ def _list(config: Config) -> ApiOperation:
             200: ApiAnswer(
                 "A page of the list.",
                 {JSON_TYPE: ApiContent(schema("RecordingList"), {"recordings": [item]})},
-                links=links,
             )
         },
         codes=merged(
