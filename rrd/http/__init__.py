@@ -40,6 +40,8 @@
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
 ``export``       a recording as a page that replays it
 ``recorder``     the script that pages load
+``scrapes``      answers scrapes of the metrics; ``standing`` tells how full each part is, and ``exposition``
+                 writes the formats
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing
 ``openapi``      what the API says of itself: a package
