@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rrd.config import Config
 from rrd.http.openapi.codes import BELOW, COUNTED, KEYED
-from rrd.http.openapi.parameters import FLAG, META, RECORDING, TIME, number
-from rrd.http.openapi.pieces_of import (
+from rrd.http.openapi.operations import (
     JSON_TYPE,
     ApiAnswer,
     ApiContent,
@@ -16,6 +15,7 @@ from rrd.http.openapi.pieces_of import (
     merged,
     schema,
 )
+from rrd.http.openapi.parameters import FLAG, META, RECORDING, TIME, number
 from rrd.http.openapi.schemas import EXAMPLE_ID
 from rrd.http.reads import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX
 from rrd.http.suggestions import LIMIT_DEFAULT, LIMIT_MAX
