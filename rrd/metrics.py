@@ -221,7 +221,9 @@ a second by default, so there is a bucket just above that."""
 # Receiving
 CONNECTIONS_OPEN = Gauge("rrd_open_connections", "Connections that are open, sockets too")
 SOCKETS_OPEN = Gauge("rrd_open_sockets", "WebSockets that are open")
-BYTES_RECEIVED = LoopCounter("rrd_received_bytes_total", "Bytes that were read from connections, as they came")
+BYTES_RECEIVED = LoopCounter(
+    "rrd_received_bytes_total", "Bytes that were read from connections, as they came"
+)
 LINES_DECODED = Counter("rrd_decoded_lines_total", "Lines that were decoded, events and others")
 BYTES_DECODED = Counter("rrd_decoded_bytes_total", "Bytes of these lines, decoded")
 REFUSALS = LabelledCounter("rrd_refusals_total", "code", "Requests and sockets that were refused")
@@ -269,7 +271,7 @@ ROLL_UPS_FAILED = LabelledCounter(
 RECORDINGS_SET_ASIDE = Gauge(
     "rrd_set_aside_recordings", "Recordings that could not be rolled up, and are left alone for now"
 )
-STORE_AWAY = Gauge("rrd_object_store_away", "1 while the object store gives no answer to the roll-up, else 0")
+STORE_AWAY = Gauge("rrd_object_store_away", "Whether the object store gives the roll-up no answer: 1 or 0")
 
 BACKLOG_SEGMENTS = Gauge("rrd_backlog_segments", "Sealed segments that are in no object yet")
 BACKLOG_BYTES = Gauge("rrd_backlog_bytes", "Bytes of these")
@@ -282,7 +284,8 @@ DISK_FREE = Gauge("rrd_free_disk_bytes", "Bytes that may still be written to the
 DISK_RESERVE = Gauge("rrd_disk_reserve_bytes", "Below so many free bytes new events are refused")
 MEMORY = Gauge("rrd_resident_memory_bytes", "Memory that the process has, when it was last measured")
 MEASURED_AGE = Gauge(
-    "rrd_measured_age_seconds", "How old the figures are that are measured: index, backlog, kept bytes, memory"
+    "rrd_measured_age_seconds",
+    "How old the figures are that are measured: index, backlog, kept bytes, memory",
 )
 BUDGET_USED = LabelledGauge("rrd_budget_used_bytes", "budget", "Bytes that are used of each budget")
 BUDGET_LIMIT = LabelledGauge("rrd_budget_limit_bytes", "budget", "Bytes that each budget has")
@@ -293,7 +296,7 @@ PLACES_LIMIT = LabelledGauge("rrd_places_limit", "place", "Places that there are
 RECORDINGS_REMOVED = LabelledCounter("rrd_removed_recordings_total", "reason", "Recordings that were removed")
 
 # The process
-READY = Gauge("rrd_ready", "1 while events are taken, else 0: as /-/ready says")
+READY = Gauge("rrd_ready", "Whether events are taken, as /-/ready says: 1 or 0")
 LOOP_LAG = Histogram("rrd_loop_lag_seconds", "How much later than asked for the event loop wakes a task")
 
 # Tenants, where metrics_tenants is on

@@ -3,6 +3,7 @@
 ``assembly``   puts the parts together
 ``run``        start, signals, stop
 ``listening``  the listening sockets
+``metrics_listener``  the listener of the metrics
 ``notify``     what systemd is told
 ``greeting``   what a start prints for a person
 ``memory``     the C library's allocator, set up

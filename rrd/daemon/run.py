@@ -33,6 +33,7 @@ from rrd.daemon.assembly import bring_up_to_date, make_parts, start_tasks, watch
 from rrd.daemon.greeting import greet, greet_console, mint_first_keys
 from rrd.daemon.listening import listen
 from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
+from rrd.daemon.metrics_listener import listen_for_scrapes
 from rrd.daemon.notify import notify
 from rrd.errors import IndexDamaged
 from rrd.handles import HandleShares, handles_allowed, take_handles
@@ -109,6 +110,7 @@ async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool)
             config.sockets_max + config.requests_max + config.watchers_max + _CONNECTIONS_SPARE,
         )
         services.backlog = shares.backlog
+        await listen_for_scrapes(config, services, stack)
         port = await listen(config, services, stack)
         keys = asyncio.create_task(watch_keys(services), name="keys")
         stack.push_async_callback(_cancel, keys)
