@@ -134,6 +134,8 @@ class Services:
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    on_stopping: Callable[[], None] = lambda: None
+    """Called when a stop begins."""
     waits_for: str = "recovering"
     """What a start waits for, in words for people, while ``ready`` is not set."""
     connections_max: int = 1 << 31
