@@ -82,11 +82,15 @@ class Load:
     """What visitors, readers and their mistakes do."""
 
     def __init__(self, http: aiohttp.ClientSession, daemon: DaemonProcess) -> None:
-        self._http, self._url = http, daemon.url
-        self._daemon = daemon
+        """To be made before the daemon starts, which knows its keys then."""
+        self._http, self._daemon = http, daemon
         self._write = {"Authorization": f"Bearer {daemon.key('ingest')}"}
         self._read = {"Authorization": f"Bearer {daemon.key('read')}"}
         self._erase = {"Authorization": f"Bearer {daemon.key('erase')}"}
+
+    @property
+    def _url(self) -> str:
+        return self._daemon.url
 
     async def post(self, recording_id: str, body: bytes, **headers: str) -> int:
         path = f"{self._url}/recordings/{recording_id}/ingest"
@@ -188,10 +192,10 @@ async def test_each_query_has_an_answer(
         small_place, metrics_listen=target, flush_age_ms=50, seal_idle_s=1, seal_closed_s=0, rollup_delay_s=0
     )
     daemon.log_path = tmp_path / "rrd.log"
+    load = Load(http, daemon)
     prometheus = Prometheus(tmp_path, target)
     try:
         with daemon:
-            load = Load(http, daemon)
 
             async def is_seen() -> bool:
                 """Visit, until Prometheus has seen what takes its time, too: a roll-up."""
