@@ -1,19 +1,20 @@
 """The dashboard and the alerts against a real Prometheus that scrapes a daemon under load.
 
-Method: a daemon on a small file system of its own gets events, repeats, bad lines, wrong keys, readers, an
+Method: a daemon on small file systems of its own gets events, repeats, bad lines, wrong keys, readers, an
 erasure, and in the end more than fits. Then each query of the dashboard has an answer, which one about a name
 that is not exported has not, and no alert fails to be looked at.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,25 @@ RULES = ROOT / "config" / "prometheus" / "rrd.rules.yml"
 
 
 @pytest.fixture
-def small_place(tmp_path: Path) -> Iterator[Path]:
-    """A directory on a file system of 48 MiB of its own."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=48m,mode=0700", "tmpfs", str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        if os.environ.get("TESTS_REQUIRE_TOOLS") == "1":
-            pytest.fail(f"TESTS_REQUIRE_TOOLS=1, but a file system can't be mounted: {done.stderr}")
-        pytest.skip(f"can't mount: {done.stderr}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+def mount(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
+    """Makes directories on file systems of their own, of a name and a size like "48m"."""
+    mounted: list[Path] = []
+
+    def make(name: str, size: str) -> Path:
+        place = tmp_path / name
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            if os.environ.get("TESTS_REQUIRE_TOOLS") == "1":
+                pytest.fail(f"TESTS_REQUIRE_TOOLS=1, but a file system can't be mounted: {done.stderr}")
+            pytest.skip(f"can't mount: {done.stderr}")
+        mounted.append(place)
+        return place
+
+    yield make
+    for place in mounted:
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 class Prometheus:
@@ -74,7 +82,7 @@ class Prometheus:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
         yield session
 
 
@@ -129,12 +137,16 @@ class Load:
         async with self._http.delete(path, headers=self._erase) as answer:
             assert answer.status == 200
 
+    async def post_noise(self, recording_id: str) -> int:
+        """Send an event that doesn't compress; return the status."""
+        line = f'{{"type":3,"timestamp":1,"data":"{os.urandom(300_000).hex()}"}}\n'
+        return await self.post(recording_id, line.encode())
+
     async def fill_up(self) -> None:
-        """Send what doesn't compress until the disk takes no more."""
+        """Send until the disk takes no more."""
         deadline, recording_id = time.monotonic() + 60, new_id()
         while time.monotonic() < deadline:
-            line = f'{{"type":3,"timestamp":1,"data":"{os.urandom(300_000).hex()}"}}\n'
-            if await self.post(recording_id, line.encode()) >= 500:
+            if await self.post_noise(recording_id) >= 500:
                 return
         raise AssertionError("the disk did not fill up")
 
@@ -185,44 +197,50 @@ def test_dashboard_and_alerts_name_what_is_exported_and_leave_nothing_out() -> N
     reason="prometheus is not installed (Debian: prometheus)",
 )
 async def test_each_query_has_an_answer(
-    tmp_path: Path, small_place: Path, http: aiohttp.ClientSession
+    tmp_path: Path, mount: Callable[[str, str], Path], http: aiohttp.ClientSession
 ) -> None:
     target = f"127.0.0.1:{free_port()}"
     daemon = DaemonProcess(
-        small_place, metrics_listen=target, flush_age_ms=50, seal_idle_s=1, seal_closed_s=0, rollup_delay_s=0
+        mount("data", "48m"),
+        objects_dir=str(mount("objects", "1m")),
+        metrics_listen=target,
+        flush_age_ms=50,
+        seal_idle_s=1,
+        seal_closed_s=0,
+        rollup_delay_s=0,
     )
     daemon.log_path = tmp_path / "rrd.log"
-    load = Load(http, daemon)
+    load, too_large = Load(http, daemon), new_id()
     prometheus = Prometheus(tmp_path, target)
     try:
         with daemon:
+            for _ in range(6):
+                await load.post_noise(too_large)
+            slow = ("rrd_published_objects_total", "rrd_failed_roll_ups_total")
 
             async def is_seen() -> bool:
-                """Visit, until Prometheus has seen what takes its time, too: a roll-up."""
+                """Visit until Prometheus has seen what takes its time: a roll-up, and one that fails."""
                 await load.visit()
                 await load.erase_one()
-                found = await ask(
-                    http, prometheus, "query", query="increase(rrd_published_objects_total[1m]) > 0"
-                )
-                return bool(found["result"])
+                query = " and on () ".join(f"sum(increase({name}[1m])) > 0" for name in slow)
+                return bool((await ask(http, prometheus, "query", query=query))["result"])
 
             await eventually(is_seen, what="a roll-up to be seen", deadline_s=90)
+            daemon.stop()
+            daemon.start()
+            await load.visit()
             await load.fill_up()
-
-            async def unanswered() -> list[str]:
-                return [
-                    text
-                    for text in queries()
-                    if not (await ask(http, prometheus, "query", query=text))["result"]
-                ]
+            unanswered = set(queries())
 
             async def all_answered() -> bool:
-                return not await unanswered()
+                for text in sorted(unanswered):
+                    if (await ask(http, prometheus, "query", query=text))["result"]:
+                        unanswered.discard(text)
+                return not unanswered
 
-            try:
+            with contextlib.suppress(TimeoutError):
                 await eventually(all_answered, what="answers", deadline_s=60)
-            except TimeoutError:
-                assert await unanswered() == []
+            assert unanswered == set()
             groups = (await ask(http, prometheus, "rules"))["groups"]
             rules = {rule["name"]: rule for group in groups for rule in group["rules"]}
             assert {rule["health"] for rule in rules.values()} == {"ok"}, rules
