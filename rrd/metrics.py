@@ -226,7 +226,9 @@ BYTES_RECEIVED = LoopCounter(
 )
 LINES_DECODED = Counter("rrd_decoded_lines_total", "Lines that were decoded, events and others")
 BYTES_DECODED = Counter("rrd_decoded_bytes_total", "Bytes of these lines, decoded")
-REFUSALS = LabelledCounter("rrd_refusals_total", "code", "Requests and sockets that were refused")
+REFUSALS = LabelledCounter(
+    "rrd_refusals_total", "code", "Requests and sockets whose events were refused, or some of them"
+)
 CONNECTIONS_PAUSED = Gauge(
     "rrd_paused_connections", "Connections that aren't read because held_bytes_max is used up"
 )
@@ -255,6 +257,9 @@ SEGMENTS_SEALED = Counter("rrd_sealed_segments_total", "Segments that were seale
 READERS_OPEN = Gauge("rrd_open_readers", "Answers from recordings that are being made or sent")
 READERS_WAITING = Gauge("rrd_waiting_readers", "Answers that wait for a part of read_bytes_max")
 WATCHERS_OPEN = Gauge("rrd_open_watchers", "Readers that follow a recording as it grows")
+READS_REFUSED = LabelledCounter(
+    "rrd_refused_reads_total", "code", "Requests without events that were answered with an error"
+)
 WATCHES_ENDED = LabelledCounter(
     "rrd_ended_watches_total", "reason", "Streams to these that have ended, overruns too"
 )
@@ -314,7 +319,6 @@ OF_LOG: dict[str, dict[str, Counter]] = {
         "segment_bytes": BYTES_ROLLED_UP,
         "object_bytes": BYTES_PUBLISHED,
     },
-    "evicted": {"objects": OBJECTS_EVICTED, "bytes": BYTES_EVICTED},
 }
 """Log event → field → the counter that the field is added to."""
 
