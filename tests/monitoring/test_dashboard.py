@@ -129,6 +129,7 @@ class Load:
             await socket.send_str('{"type":3,"timestamp":1,"data":{}}')
             await self.follow(recording_id)
         assert await self.get(f"/recordings/{recording_id}/events") == 200
+        assert await self.get(f"/recordings/{new_id()}/events") == 404
 
     async def erase_one(self) -> None:
         recording_id = new_id()
@@ -241,9 +242,15 @@ async def test_each_query_has_an_answer(
             with contextlib.suppress(TimeoutError):
                 await eventually(all_answered, what="answers", deadline_s=60)
             assert unanswered == set()
-            groups = (await ask(http, prometheus, "rules"))["groups"]
-            rules = {rule["name"]: rule for group in groups for rule in group["rules"]}
-            assert {rule["health"] for rule in rules.values()} == {"ok"}, rules
-            assert rules["RrdBlocksFail"]["state"] == "firing"
+            states: dict[str, str] = {}
+
+            async def alerts_fire() -> bool:
+                groups = (await ask(http, prometheus, "rules"))["groups"]
+                rules = [rule for group in groups for rule in group["rules"]]
+                assert {rule["health"] for rule in rules} == {"ok"}, rules
+                states.update({rule["name"]: rule["state"] for rule in rules})
+                return states["RrdBlocksFail"] == states["RrdErrorsLogged"] == "firing"
+
+            await eventually(alerts_fire, what="alerts about what happened once")
     finally:
         prometheus.stop()
