@@ -19,7 +19,7 @@ LAYERS = (
     },
     {"disk"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
-    {"shelf", "summary", "assets"},
+    {"audit", "shelf", "summary", "assets"},
     {"recordings", "shares", "console"},
     {"readonly", "playback", "inventory", "rollup", "lifecycle", "care"},
     {"startup", "backup", "exchange"},

@@ -3,6 +3,7 @@
 ``disk``         what must survive a power cut, behind a protocol that tests simulate
 ``files``        the rest: private files, small files written whole, links, copies, trees
 ``lock``         locks between processes
+``ring``         lines that several processes append, in a bounded number of files
 ``sqlite_file``  a small SQLite file that nothing can rebuild
 
 Any module may look at files (``open`` to read, ``os.stat``, ``os.scandir``). Only this package makes,
