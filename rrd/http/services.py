@@ -13,6 +13,7 @@ from rrd.assets.files import BUILT
 from rrd.care.refusals import Refusals
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.config.changes import ReloadState
 from rrd.console.box import Box
 from rrd.console.desk import Desk
 from rrd.disk.disk import Disk
@@ -21,6 +22,7 @@ from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
 from rrd.index.contract import Index
 from rrd.lifecycle.removal import Remover
+from rrd.measures import Measures
 from rrd.objects.files import ObjectFiles
 from rrd.playback.recount import SummaryCache
 from rrd.recordings.claims import Claims
@@ -98,6 +100,7 @@ class Services:
     """The parts behind the API. ``ready`` is set once recovery is done; requests with a key wait a moment."""
 
     config: Config
+    """As of now: a reload replaces it. What is read from it for each request follows by itself."""
     clock: Clock
     disk: Disk
     gate: Gate
@@ -122,6 +125,8 @@ class Services:
     claims: Claims
     remover: Remover
     refusals: Refusals
+    measures: Measures
+    """What no stage counts: measured when it is shown."""
     held: Callable[[], list[str]]
     """What waits for a person, a sentence each."""
     summaries: SummaryCache = field(default_factory=SummaryCache)
@@ -129,6 +134,8 @@ class Services:
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    on_stopping: Callable[[], None] = lambda: None
+    """Called when a stop begins."""
     waits_for: str = "recovering"
     """What a start waits for, in words for people, while ``ready`` is not set."""
     connections_max: int = 1 << 31
@@ -140,6 +147,8 @@ class Services:
     """Who may use the console; None: it is off."""
     box: Box | None = None
     """How the machine's rrd is, where the console is on."""
+    reload_state: ReloadState = field(default_factory=ReloadState)
+    """What became of the last reload of the settings."""
     assets_dir: str = BUILT
     """Where that lies which runs in browsers."""
 
