@@ -55,7 +55,15 @@ AuditEvent = Literal[
 _logger = logging.getLogger(__name__)
 
 
-def note(data_dir: str, event: AuditEvent, *, who: str, clock: Clock | None = None, **fields: object) -> None:
+def note(
+    data_dir: str,
+    event: AuditEvent,
+    *,
+    who: str,
+    clock: Clock | None = None,
+    bytes_max: int = BYTES_MAX,
+    **fields: object,
+) -> None:
     """Append a line, and log it; ``fields`` that are None are left out. Blocking for a sync.
 
     Raises nothing: what it tells of has happened.
@@ -64,7 +72,7 @@ def note(data_dir: str, event: AuditEvent, *, who: str, clock: Clock | None = No
     emit(_logger, logging.INFO, "audit", **told)
     line = {"at": time_text((clock or SystemClock()).now_ms()), **told}
     try:
-        append_line(paths(data_dir), orjson.dumps(line, default=str) + b"\n", bytes_max=BYTES_MAX)
+        append_line(paths(data_dir), orjson.dumps(line, default=str) + b"\n", bytes_max=bytes_max)
     except (OSError, orjson.JSONEncodeError) as error:
         emit(
             _logger, logging.WARNING, "audit_not_kept", event=event, who=who, error=error,

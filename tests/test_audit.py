@@ -55,10 +55,9 @@ def test_who_runs_a_command_is_a_user_and_who_asked_for_it(monkeypatch: pytest.M
     assert audit.user() == told
 
 
-def test_the_log_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "BYTES_MAX", 300)
+def test_the_log_stays_bounded(tmp_path: Path) -> None:
     for number in range(60):
-        audit.note(str(tmp_path), "erased", who="key:ab12cd34", recordings=number)
+        audit.note(str(tmp_path), "erased", who="key:ab12cd34", bytes_max=300, recordings=number)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"audit.ndjson", *(f"audit.{number}.ndjson" for number in range(1, audit.FILES_KEPT + 1))}
     assert max(path.stat().st_size for path in tmp_path.iterdir()) <= 300
