@@ -35,7 +35,9 @@ TESTED_TOGETHER = {
     "cli/test_cli_transfer.py": "cli/backup cli/export cli/restore exchange/export backup/manifest"
     " backup/restore exchange/sidecar exchange/targets",
     "cli/test_cli_import.py": "cli/import_ exchange/files exchange/intake",
-    "cli/test_cli_keys.py": "cli/signing",
+    "cli/test_cli_keys.py": "cli/key_flags cli/signing",
+    "access/test_keys.py": "access/rows access/schema",
+    "test_audit.py": "disk/ring",
     "cli/test_cli_files.py": "cli/inspect",
     "cli/test_cli_damage.py": "care/surroundings",
     "cli/test_cli_read_only.py": "readonly",
