@@ -128,6 +128,10 @@ class LabelledCounter(Metric):
         with _lock:
             return sum(self._values.values())
 
+    def value_of(self, value: str) -> int:
+        """Return the figure of one ``value`` of the label."""
+        return self._values.get(value, 0)
+
     def samples(self) -> Iterator[Sample]:
         yield from (Sample(self.name, value, count) for value, count in self._values.items())
 
@@ -172,6 +176,11 @@ class LabelledGauge(Metric):
         """Say how much there is for each value of the label. Values that are not there any more are gone."""
         self._values = dict(values)
 
+    @property
+    def values(self) -> Mapping[str, float]:
+        """The figures as they are now, by the value of the label. Not to be changed."""
+        return self._values
+
     def samples(self) -> Iterator[Sample]:
         yield from (Sample(self.name, value, count) for value, count in self._values.items())
 
@@ -185,6 +194,11 @@ class Histogram(Metric):
         super().__init__(name, text, label="le")
         self._counts = [0] * (len(BOUNDS_S) + 1)
         self._sum = 0.0
+
+    @property
+    def counts(self) -> list[int]:
+        """How many durations there were up to each of ``BOUNDS_S`` and above the one before, as of now."""
+        return self._counts.copy()
 
     def observe(self, seconds: float) -> None:
         """Add one duration."""

@@ -38,6 +38,7 @@ TESTED_TOGETHER = {
     "cli/test_cli_keys.py": "cli/key_flags cli/signing",
     "access/test_keys.py": "access/rows access/schema",
     "test_audit.py": "disk/ring",
+    "cli/test_cli_status.py": "cli/asking http/control",
     "cli/test_cli_files.py": "cli/inspect",
     "cli/test_cli_damage.py": "care/surroundings",
     "cli/test_cli_read_only.py": "readonly",

@@ -41,6 +41,7 @@ from rrd.daemon.notify import notify
 from rrd.daemon.watchdog import life_of, start_life
 from rrd.errors import IndexDamaged
 from rrd.handles import HandleShares, handles_allowed, take_handles
+from rrd.http.control import serve_control
 from rrd.index import home
 from rrd.log import emit, on_loop_error
 from rrd.ownership import check_writable
@@ -119,6 +120,7 @@ async def _serve(
             config.sockets_max + config.requests_max + config.watchers_max + _CONNECTIONS_SPARE,
         )
         services.backlog = shares.backlog
+        await serve_control(services, stack)
         await listen_for_scrapes(config, services, stack)
         port = await listen(config, services, stack, passed)
         keys = asyncio.create_task(watch_keys(services), name="keys")
