@@ -4,6 +4,7 @@
 ``load``       command line, environment, file, defaults → one table
 ``entries``    the text inside of a setting that is an age, or a list of ``NAME=VALUE``
 ``checks``     what settings must be as a whole, and what is odd; for ``serve`` and ``check-config``
+``changes``    which of them count without a restart, and what became of those that were read again
 """
 
 from rrd.config.load import load_config

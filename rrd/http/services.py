@@ -13,6 +13,7 @@ from rrd.assets.files import BUILT
 from rrd.care.refusals import Refusals
 from rrd.clock import Clock
 from rrd.config import Config
+from rrd.config.changes import ReloadState
 from rrd.console.box import Box
 from rrd.console.desk import Desk
 from rrd.disk.disk import Disk
@@ -98,6 +99,7 @@ class Services:
     """The parts behind the API. ``ready`` is set once recovery is done; requests with a key wait a moment."""
 
     config: Config
+    """As of now: a reload replaces it. What is read from it for each request follows by itself."""
     clock: Clock
     disk: Disk
     gate: Gate
@@ -140,6 +142,8 @@ class Services:
     """Who may use the console; None: it is off."""
     box: Box | None = None
     """How the machine's rrd is, where the console is on."""
+    reload_state: ReloadState = field(default_factory=ReloadState)
+    """What became of the last reload of the settings."""
     assets_dir: str = BUILT
     """Where that lies which runs in browsers."""
 
