@@ -19,7 +19,7 @@ LAYERS = (
     },
     {"disk"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
-    {"shelf", "summary", "assets", "measures"},
+    {"audit", "shelf", "summary", "assets", "measures"},
     {"recordings", "shares", "console"},
     {"readonly", "playback", "inventory", "rollup", "lifecycle", "care"},
     {"startup", "backup", "exchange"},

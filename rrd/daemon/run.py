@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -82,6 +83,7 @@ def run(config: Config, *, person_looks_on: bool) -> int:
     for warning in warnings(config, handles_max=handles_allowed()):
         emit(logger, logging.WARNING, "odd_settings", text=warning)
     check_writable(config)
+    faulthandler.enable()  # So that a watchdog's SIGABRT tells where each thread hangs.
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     set_up_malloc()

@@ -10,6 +10,7 @@
 ``negotiate``    Accept and Accept-Encoding
 ``caller``       who asks: key, tenant, recording id, visitor
 ``sharing``      on whose quota a request counts
+``auditing``     what of that the audit log is told
 ``ingest_post``  events in a body
 ``ingest_ws``    events over a socket, and ``socket_ingest`` one of them on its way into its recording
 ``socket_replies``  what the server says over one
