@@ -41,7 +41,8 @@ def logged() -> Iterator[tuple[str, ast.expr]]:
 
 
 def test_each_event_from_info_on_is_in_the_table() -> None:
-    names, made_up = set(), {}
+    names: set[str] = set()
+    made_up: dict[str, set[str]] = {}
     for file, name in logged():
         if isinstance(name, ast.Constant):
             names.add(str(name.value))

@@ -80,6 +80,7 @@ class Report:
         hurting = troubles(
             Facts(
                 state, at_ms, now, **shares, hour=hour, store=store, refusals=refusals, held=held,
+                expiring=services.gate.sentences(),
                 reload=services.reload_state, logged=logged(), late_s=config.rollup_delay_s + _LATE_S,
             )
         )  # fmt: skip

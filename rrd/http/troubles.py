@@ -21,6 +21,7 @@ _LATELY_MS = 300_000
 
 _HOUR_MS = 3_600_000
 _NEARLY_FULL = 0.9
+_EXPIRING_MAX = 10
 
 LIMITS = {
     "sockets": ("places for sockets", "sockets_max"),
@@ -98,6 +99,8 @@ class Facts(NamedTuple):
     """From when on a segment that waits for the roll-up has waited too long."""
     refusals: Sequence[RefusalCount] = ()
     held: Sequence[str] = ()
+    expiring: Sequence[str] = ()
+    """What is to be told of keys that expire soon, a sentence and ``Next:`` each."""
     reload: ReloadState = ReloadState()
     logged: Mapping[str, int] = {}
     """How often each log line was written since the start, by its name."""
@@ -107,7 +110,7 @@ def troubles(facts: Facts) -> list[Ailment]:
     """Return what hurts, the worst first."""
     found = [
         *_of_readiness(facts.readiness), *_of_room(facts), *_of_refusals(facts), *_of_data(facts),
-        *_of_settings(facts.reload), *_of_the_hour(facts.hour),
+        *_of_settings(facts.reload), *_of_keys(facts.expiring), *_of_the_hour(facts.hour),
     ]  # fmt: skip
     return sorted(found, key=lambda trouble: _ORDER.index(trouble.level))
 
@@ -236,6 +239,16 @@ def _of_settings(reload: ReloadState) -> Iterator[Ailment]:
             "restart_needed", "note", f"changed settings wait for a restart: {', '.join(reload.waiting)}",
             "restart rrd when it suits: systemctl restart rrd",
         )  # fmt: skip
+
+
+def _of_keys(expiring: Sequence[str]) -> Iterator[Ailment]:
+    for text in expiring[:_EXPIRING_MAX]:
+        what, _, step = text.partition(" Next: ")
+        yield Ailment("key_expires_soon", "warning", what, step)
+    if (more := len(expiring) - _EXPIRING_MAX) > 0:
+        yield Ailment(
+            "key_expires_soon", "warning", f"{more:,} more keys expire soon", "rrd keys list shows when"
+        )
 
 
 def _of_the_hour(hour: Mapping[str, int]) -> Iterator[Ailment]:

@@ -19,6 +19,7 @@ PLACES = {name: Filled(5, 10) for name in ("sockets", "requests", "connections",
 BUDGETS = {name: Filled(5, 10) for name in ("held", "buffer", "read", "memory")} | {
     "object_cache": Filled(9, 9)
 }
+EXPIRES = "Key k expires at noon. Next: `rrd keys rotate k`"
 GOOD_HOUR = {"errors": 0, "quarantined": 0}
 GOOD = Facts(
     Readiness("ready"), NOW_MS, GOOD_NOW, PLACES, BUDGETS, GOOD_HOUR, StoreState("local:/objects"),
@@ -64,6 +65,8 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "what waits": (now(backlog_age_s=601), [("backlog_late", "warning")]),
     "what is set aside": (now(set_aside_recordings=1), [("not_rolled_up", "warning")]),
     "what is held": ({"held": ["a", "b"]}, [("retention_held", "warning")] * 2),
+    "a key": ({"expiring": [EXPIRES]}, [("key_expires_soon", "warning")]),
+    "many keys": ({"expiring": [EXPIRES] * 1_000}, [("key_expires_soon", "warning")] * 11),
     "a bad file": ({"reload": ReloadState(NOW_MS, "no such key")}, [("reload_refused", "warning")]),
     "a file that waits": (
         {"reload": ReloadState(NOW_MS, None, ("port",))}, [("restart_needed", "note")]
