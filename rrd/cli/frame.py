@@ -47,7 +47,7 @@ def frame(status: Told, before: Told, look: Told, *, columns: int, lines: int) -
         ]
         page += _table(_RECORDING[:shown], [row[:shown] for row in busy])
     else:
-        page.append("no recording is written to" if before else "…")
+        page.append("no recording is written to" if look.get("over_s") else "…")
     return [line[:columns].rstrip() for line in page[:lines]]
 
 

@@ -104,8 +104,10 @@ class Busiest:
         self._forgetting: asyncio.TimerHandle | None = None
 
     async def look(self) -> Look:
-        """Return what has grown since the look before. Fifty thousand recordings take a quarter of a second, in turns
-        of some milliseconds, and are then looked at every five seconds.
+        """Return what has grown since the look before.
+
+        Fifty thousand recordings take a quarter of a second, in turns of some milliseconds, and are then
+        looked at every five seconds.
         """
         if self._looking is None or self._looking.done():
             if self._clock.monotonic() - self._looked_at < self._shared_s:
