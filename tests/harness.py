@@ -29,6 +29,7 @@ from rrd.access.keys import KeyStore, Scope, SigningKeyRow
 from rrd.config import Config
 from rrd.daemon import assembly
 from rrd.daemon import run as daemon
+from rrd.daemon.listening import listen
 from rrd.http.services import Bounds
 from rrd.startup.recovery import lock_data_dir
 from tests.loop_watch import as_daemon, long_turns_of, watched
@@ -162,7 +163,7 @@ async def running(
                 parts = await assembly.make_parts(config, store, stack, seams)
                 services = parts.services
                 services.bounds = bounds or services.bounds
-                port = await daemon.listen(config, services, stack)
+                port = await listen(config, services, stack)
                 keys = asyncio.create_task(assembly.watch_keys(services))
                 stack.push_async_callback(daemon._cancel, keys)
             local = LocalDaemon(parts, port)

@@ -1,6 +1,9 @@
 """The process: its parts put together, its start, signals and stop.
 
-``assembly``  puts the parts together
-``run``       start, listen, signals, stop
-``memory``    the C library's allocator, set up
+``assembly``   puts the parts together
+``run``        start, signals, stop
+``listening``  the listening sockets
+``notify``     what systemd is told
+``greeting``   what a start prints for a person
+``memory``     the C library's allocator, set up
 """

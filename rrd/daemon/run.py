@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Coroutine
@@ -31,15 +29,13 @@ from rrd.access.keys import KeyStore
 from rrd.ceiling import keep_below
 from rrd.config import Config
 from rrd.config.checks import check_settings, is_console_on, warnings
-from rrd.console.sign_in_url import sign_in_url
 from rrd.daemon.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
+from rrd.daemon.greeting import greet, greet_console, mint_first_keys
+from rrd.daemon.listening import listen
 from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
-from rrd.errors import ConfigError, IndexDamaged, RrdError
+from rrd.daemon.notify import notify
+from rrd.errors import IndexDamaged
 from rrd.handles import HandleShares, handles_allowed, take_handles
-from rrd.http.app import make_app
-from rrd.http.door import Door
-from rrd.http.server import Runner, Server
-from rrd.http.services import Services
 from rrd.index import home
 from rrd.log import emit, on_loop_error
 from rrd.ownership import check_writable
@@ -48,9 +44,6 @@ from rrd.startup.recovery import lock_data_dir
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_KEEPALIVE_TIMEOUT_S = 120.0
-"""How long a connection may wait for its next request; a little longer than proxies hold theirs."""
 
 _SWITCH_INTERVAL_S = 0.0005
 """A thread that comes back from the disk waits so long for the interpreter while the loop is busy.
@@ -108,7 +101,7 @@ async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool)
     _stop_on_signals(stop)
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
-        first_keys = _mint_first_keys(store) if person_looks_on else []
+        first_keys = mint_first_keys(store) if person_looks_on else []
         parts = await make_parts(config, store, stack)
         services = parts.services
         services.connections_max = min(
@@ -131,16 +124,16 @@ async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool)
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
-        _notify("READY=1")
+        notify("READY=1")
         emit(
             logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,
             data_dir=config.data_dir, took_ms=round((time.monotonic() - started) * 1000),
         )  # fmt: skip
         if person_looks_on:
-            _greet(config, port, first_keys)
-            await _greet_console(services, port)
+            greet(config, port, first_keys)
+            await greet_console(services, port)
         await _until_told(config, stop, [*writing, *tasks])
-        _notify("STOPPING=1")
+        notify("STOPPING=1")
         emit(logger, logging.INFO, "stopping", sockets=len(services.sockets))
         services.is_stopping = True
         for task in tasks:
@@ -150,57 +143,9 @@ async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool)
     return 0
 
 
-async def listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
-    """Start to listen and return the port. Requests wait until recovery is done."""
-    runner = Runner(
-        make_app(services),
-        services,
-        access_log=None,  # It would hold visitors' addresses.
-        auto_decompress=False,
-        handler_cancellation=False,
-        keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
-        shutdown_timeout=services.bounds.cut_off_wait_s,
-    )
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    stack.push_async_callback(_finish_requests, services)
-    stack.push_async_callback(services.sockets.close_all)
-    server = runner.server
-    assert isinstance(server, Server)
-    door = Door(server, count_max=services.connections_max + services.backlog)
-    server.on_lost = door.released
-    try:
-        port = await door.listen(config.host, config.port, backlog=4096)
-    except OSError as error:
-        raise ConfigError(_cannot_listen(config, error)) from None
-    stack.push_async_callback(door.stop)
-    stack.callback(services.end_waits)
-    return port
-
-
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def _cannot_listen(config: Config, error: OSError) -> str:
-    """Return what happened, where, and what to do next."""
-    if error.errno == errno.EADDRINUSE:
-        step = (
-            "Stop the program that listens there, or choose another port (--port; 0 takes any that is free)"
-        )
-    elif error.errno in (errno.EACCES, errno.EPERM):
-        step = "Choose a port from 1024 on (--port), with a proxy in front: rrd needs no privileges"
-    else:
-        step = "Set host to an address of this machine: 127.0.0.1, 0.0.0.0 or ::"
-    return f"can't listen on {config.host}:{config.port}: {error.strerror}. {step}"
-
-
-async def _finish_requests(services: Services) -> None:
-    """Let requests under way come to their end, bodies too: aiohttp takes no more in once it shuts down."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(services.bounds.stop_wait_s):
-            await services.requests.none()
 
 
 async def _unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
@@ -264,67 +209,3 @@ def _has_terminal() -> bool:
 
 def _on_hangup() -> None:
     emit(logger, logging.INFO, "hangup_ignored", next_step="settings count from the next start: restart rrd")
-
-
-def _notify(state: str) -> None:
-    """Tell systemd, if it started us (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
-        notifier.sendto(state.encode(), address)
-
-
-_TENANT = "default"
-
-
-def _mint_first_keys(store: KeyStore) -> list[str]:
-    """Make one public and one private key where there is none yet, and return them."""
-    if store.list_keys():
-        return []
-    return [
-        store.create_key(tenant=_TENANT, scope=scope, origins=(), label="made at the first start")[1]
-        for scope in ("ingest", "read")
-    ]
-
-
-def _greet(config: Config, port: int, first_keys: list[str]) -> None:
-    """On the first start, show the keys and how to use them, on stdout: never in the log."""
-    if not first_keys:
-        return
-    public, private = first_keys
-    url = f"http://{config.host}:{port}/recordings/00000000-0000-4000-8000-000000000001"
-    event_json = '{"type":5,"timestamp":1700000000000,"data":{"tag":"hello","payload":{}}}'
-    print(
-        f"""
-Keys for tenant {_TENANT!r}. They are shown this once; `rrd keys create` makes more.
-
-  public key (may write):  {public}
-  private key (may read):  {private}
-
-Send an event, and read it back:
-
-  curl -H 'Authorization: Bearer {public}' -H 'Content-Type: application/json' \\
-    -d '{event_json}' {url}/ingest
-  curl -H 'Authorization: Bearer {private}' {url}/events
-""",
-        flush=True,
-    )
-
-
-async def _greet_console(services: Services, port: int) -> None:
-    """Show where the console is, with a token that signs in once: on stdout, never in the log."""
-    if services.desk is None:
-        return
-    try:
-        token = await asyncio.to_thread(services.desk.sessions.new_sign_in)
-    except RrdError as error:
-        emit(logger, logging.WARNING, "no_sign_in", error=error, next_step="rrd console prints an address")
-        return
-    print(
-        "Open the console to watch recordings. The address signs in once, within 15 minutes; `rrd console`"
-        f" prints another.\n\n  {sign_in_url(services.config, port, token)}\n",
-        flush=True,
-    )

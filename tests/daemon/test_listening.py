@@ -1,0 +1,23 @@
+"""What is said where rrd can't listen."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.serving import failed_start
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = failed_start(tmp_path, "--port", str(port))
+    assert f"can't listen on 127.0.0.1:{port}" in said and "choose another port" in said
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "host.invalid"])  # RFC 5737, RFC 6761: never this machine's.
+def test_an_address_that_is_not_of_this_machine_is_told_with_the_next_step(tmp_path: Path, host: str) -> None:
+    said = failed_start(tmp_path, "--host", host, "--port", "0")
+    assert f"can't listen on {host}: " in said and "Set it to an address" in said
