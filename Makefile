@@ -11,7 +11,7 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve assets assets-if-npm test test-slow test-slow-console test-s3 check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock clean
+.PHONY: help reference serve assets assets-if-npm test test-slow test-slow-console test-s3 check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
 	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
+	@echo "make reference  write docs/settings.md anew"
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (ARGS=--upgrade for newer releases)"
 	@echo "make format     put the code into its canonical form"
 
@@ -109,6 +110,11 @@ lock: $(BIN)/python $(VENV_LOCK)/installed
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(VENV_LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS) pyproject.toml -
+
+# The page of all settings. A test holds that it is up to date.
+reference: $(VENV)/installed-dev
+	$(BIN)/python -m rrd.config.reference config/rrd.toml > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
 
 clean:
 	rm -rf $(VENV) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_LOCK) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built

@@ -2,6 +2,8 @@
 
 ``assembly``   puts the parts together
 ``run``        start, signals, stop
+``reload``     the settings read again
+``fitting``    the settings as far as memory and handles allow
 ``listening``  the listening sockets
 ``notify``     what systemd is told
 ``greeting``   what a start prints for a person

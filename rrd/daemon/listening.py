@@ -34,7 +34,7 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     stack.push_async_callback(services.sockets.close_all)
     server = runner.server
     assert isinstance(server, Server)
-    door = Door(server, count_max=services.connections_max + services.backlog)
+    door = Door(server, count_max=lambda: services.connections_max + services.backlog)
     server.on_lost = door.released
     try:
         port = await door.listen(config.host, config.port, backlog=4096)

@@ -187,7 +187,8 @@ class Retention:
             return
         ids = await asyncio.to_thread(self._holds.confirmed)
         for what, hold in list(state.holds.items()):
-            if hold.id not in ids:
+            if hold.id not in ids or hold.settings != self._settings.get(what, ""):
+                # Confirmed were the settings that were told, and those are not the ones to be in effect now.
                 continue
             if hold.what == "clock":
                 assert self._watch is not None

@@ -99,13 +99,19 @@ def setup(
     stream = stream or sys.stderr
     handler = Handler(stream)
     handler.setFormatter(JournalFormatter() if _is_journal(stream, environment) else LineFormatter())
-    level = logging.getLevelNamesMapping()[config.log_level.upper()]
-    logging.basicConfig(level=max(level, _LIBRARY_LEVEL), handlers=[handler], force=True)
-    _ours.setLevel(level)
+    logging.basicConfig(handlers=[handler], force=True)
+    set_level(config)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_uncaught_in_thread
+
+
+def set_level(config: Config) -> None:
+    """Log from ``log_level`` on. Libraries are heard from ``_LIBRARY_LEVEL`` on, whatever it is."""
+    level = logging.getLevelNamesMapping()[config.log_level.upper()]
+    logging.getLogger().setLevel(max(level, _LIBRARY_LEVEL))
+    _ours.setLevel(level)
 
 
 @contextlib.contextmanager

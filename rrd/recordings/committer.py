@@ -106,7 +106,7 @@ class Committer:
         """What ended a lookup that should not have ended it."""
 
     def reconfigure(self, config: Config) -> None:
-        """Take new settings, from the next group on. Segments that are open keep their level of compression."""
+        """Take new settings, from the next group on. Open segments keep their level of compression."""
         if config.compression_level != self._config.compression_level:
             self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
         self._config = config

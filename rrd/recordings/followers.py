@@ -139,7 +139,7 @@ class Followers:
         return self._of_tenant.total()
 
     def reconfigure(self, config: Config) -> None:
-        """Take new settings: they count for the next to come. Nobody who follows is sent away."""
+        """Take new settings: they count for the next to come. No follower is sent away."""
         self._config = config
 
     @contextlib.contextmanager

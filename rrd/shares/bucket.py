@@ -18,7 +18,7 @@ class Bucket:
         self._at = 0.0
 
     def resize(self, rate: float, depth: float, now: float) -> None:
-        """Go on with another rate and depth: what was spent stays spent, unless there is no limit any more."""
+        """Go on with another rate and depth. What was spent stays spent; without a limit it is forgotten."""
         self._spent = self.spent(now) if rate else 0.0
         self._at = now
         self.rate = rate

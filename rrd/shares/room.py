@@ -167,7 +167,9 @@ class Room:
         ledger = self._ledger
         while self._waiting.count and ledger.free > 0:
             # There may be less in all than when the wait began.
-            found = self._waiting.pop(lambda who, waiter: ledger.may_take(who, min(waiter.least, ledger.size)))
+            found = self._waiting.pop(
+                lambda who, waiter: ledger.may_take(who, min(waiter.least, ledger.size))
+            )
             if found is None:
                 return
             who, waiter = found
