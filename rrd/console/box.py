@@ -37,7 +37,7 @@ _HOUR_S = 3600.0
 
 _COUNTERS: dict[str, metrics.Counter | metrics.LabelledCounter] = {
     "events": metrics.EVENTS_STORED,
-    "receivedBytes": metrics.BYTES_RECEIVED,
+    "receivedBytes": metrics.BYTES_DECODED,
     "duplicates": metrics.LINES_REPEATED,
     "quarantined": metrics.LINES_QUARANTINED,
     "refused": metrics.REFUSALS,

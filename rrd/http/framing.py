@@ -57,11 +57,12 @@ class HeadRefused(RrdError):
 
 
 def fail_body(body: StreamReader, failure: RrdError) -> None:
-    """Let the reader of a body that has not ended see ``failure``, and let go at once what it has not read.
+    """Let the reader of a body see ``failure``, and let go at once what it has not read.
 
-    A reader that was woken for that gets nothing, as at the end, and has to ask for the exception.
+    A reader that has read all of it sees nothing. One that was woken for more gets nothing, as at the end,
+    and has to ask for the exception.
     """
-    if not body.is_eof() and body.exception() is None:
+    if body is not EMPTY_PAYLOAD and not body.at_eof() and body.exception() is None:
         body.set_exception(failure)
         if body._buffer:
             body._buffer.clear()

@@ -176,6 +176,7 @@ class _Pump:
         self.source: Source | None = None
         self._opened = contextlib.AsyncExitStack()
         """Holds ``source`` open, once the first batch may have named its recording."""
+        self._has_let_go = False
         hold.on_refused = self._let_go
         self.errors: list[dict[str, object]] = []
         """The first lines and pairs of metadata that were refused."""
@@ -186,6 +187,7 @@ class _Pump:
             try:
                 async for chunk in chunks:
                     check_live(self._sender.grant, self._services)
+                    self._check_let_go()
                     if len(self._head) < HEAD_BYTES_KEPT:
                         self._head = (self._head + chunk)[:HEAD_BYTES_KEPT]
                     self._decoder.feed(chunk)
@@ -203,6 +205,7 @@ class _Pump:
                         await self._pull()
                     return error
             await self._pull()
+            self._check_let_go()
         except WireError as error:
             return error
         except (TooMuchUnfinished, TooSlow) as error:
@@ -214,9 +217,16 @@ class _Pump:
     def _let_go(self) -> None:
         """Drop what is not whole at once: this task may have its turn only after many reads of others."""
         if not self._decoder.is_at_work:
+            self._has_let_go = True
             self._decoder.give_up()
             held_bytes, unfinished_bytes = self._decoder.held()
             self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
+
+    def _check_let_go(self) -> None:
+        """Raise why it was refused, if anything was dropped for that: also where all of the body had come."""
+        if self._has_let_go and self._hold.failure is not None:
+            self._hold.is_told = True
+            raise self._hold.failure
 
     async def set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a body that couldn't be decoded to its end: how it begins, in quarantine."""

@@ -82,7 +82,7 @@ def emit(
     Lines of one name, and of one ``code`` if they have that field, share a limit (``log_limit``).
     """
     if level >= logging.INFO:
-        metrics.note_logged(name, fields)
+        metrics.note_logged(name, level, fields)
     if logger.isEnabledFor(level):
         pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items() if value is not None)
         kind = Kind(logger.name, name, str(fields.get("code", "")))

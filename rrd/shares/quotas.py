@@ -277,8 +277,8 @@ class Pacer:
         """Put on the accounts what was added up, and see whether the sender has to wait."""
         now, events, size = self._monotonic(), self._uncounted_events, self._uncounted_bytes
         self._uncounted_events = self._uncounted_bytes = 0
-        metrics.LINES_RECEIVED.add(events)
-        metrics.BYTES_RECEIVED.add(size)
+        metrics.LINES_DECODED.add(events)
+        metrics.BYTES_DECODED.add(size)
         # An equal part of the rates of its parties, of each the least.
         self._events.rate = self._bytes.rate = 0.0
         for account in self._accounts:

@@ -36,8 +36,8 @@ async def test_each_stage_counts_what_goes_through_it(api: Api) -> None:
         return grown.of("rrd_open_sockets") == 0
 
     await eventually(is_gone, what="the socket to be gone")
-    assert grown.of("rrd_received_lines_total") == 51
-    assert grown.of("rrd_received_bytes_total") == sum(map(len, lines)) + len(b"not json") + 50
+    assert grown.of("rrd_decoded_lines_total") == 51
+    assert grown.of("rrd_decoded_bytes_total") == sum(map(len, lines)) + len(b"not json") + 50
     assert grown.of("rrd_stored_events_total") == 50
     assert grown.of("rrd_stored_blocks_total") >= 2
     assert grown.of("rrd_stored_bytes_total") > 0
@@ -53,4 +53,4 @@ async def test_a_refusal_is_counted_by_its_code(api: Api) -> None:
     assert (await api.post(new_id(), ndjson(some_events(1)), encoding="lz4")).status == 415
     assert grown.of("rrd_refusals_total", "unsupported_type") == 1
     assert grown.of("rrd_refusals_total", "unauthenticated") == 1
-    assert grown.of("rrd_received_lines_total") == 0
+    assert grown.of("rrd_decoded_lines_total") == 0
