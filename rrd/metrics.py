@@ -221,7 +221,9 @@ a second by default, so there is a bucket just above that."""
 # Receiving
 CONNECTIONS_OPEN = Gauge("rrd_open_connections", "Connections that are open, sockets too")
 SOCKETS_OPEN = Gauge("rrd_open_sockets", "WebSockets that are open")
-BYTES_RECEIVED = LoopCounter("rrd_received_bytes_total", "Bytes that were read from connections, as they came")
+BYTES_RECEIVED = LoopCounter(
+    "rrd_received_bytes_total", "Bytes that were read from connections, as they came"
+)
 LINES_DECODED = Counter("rrd_decoded_lines_total", "Lines that were decoded, events and others")
 BYTES_DECODED = Counter("rrd_decoded_bytes_total", "Bytes of these lines, decoded")
 REFUSALS = LabelledCounter("rrd_refusals_total", "code", "Requests and sockets that were refused")
@@ -282,7 +284,8 @@ DISK_FREE = Gauge("rrd_free_disk_bytes", "Bytes that may still be written to the
 DISK_RESERVE = Gauge("rrd_disk_reserve_bytes", "Below so many free bytes new events are refused")
 MEMORY = Gauge("rrd_resident_memory_bytes", "Memory that the process has, when it was last measured")
 MEASURED_AGE = Gauge(
-    "rrd_measured_age_seconds", "How old the figures are that are measured: index, backlog, kept bytes, memory"
+    "rrd_measured_age_seconds",
+    "How old the figures are that are measured: index, backlog, kept bytes, memory",
 )
 BUDGET_USED = LabelledGauge("rrd_budget_used_bytes", "budget", "Bytes that are used of each budget")
 BUDGET_LIMIT = LabelledGauge("rrd_budget_limit_bytes", "budget", "Bytes that each budget has")

@@ -62,6 +62,7 @@ TESTED_TOGETHER = {
     "http/test_slow_takers.py": "http/taking",
     "http/test_quotas.py": "http/sharing shares/admission shares/limits",
     "test_handles.py": "http/crowding http/door",
+    "daemon/test_reload.py": "daemon/fitting",
     # Parts of one mechanism, tested as one.
     "index/test_index.py": "index/rows index/sqlite/listing index/sqlite/queries"
     " index/sqlite/summaries index/sqlite/facets index/sqlite/values",

@@ -1,4 +1,4 @@
-"""The reference of all settings, ``docs/settings.md``, made of their table and of the file that explains them.
+"""The reference of all settings, ``docs/settings.md``: made of their table and of what explains them.
 
 ``make reference`` writes it anew.
 """
@@ -21,35 +21,43 @@ _HEAD = """\
 
 <!-- Made by `make reference` of rrd/config/settings.py and config/rrd.toml: change those. -->
 
-[config/rrd.toml](../config/rrd.toml) explains each setting as a trade-off, with a recommendation; this is the table of all.
-A flag of the command line (`--host`, `--port`, `--data-dir`) beats an environment variable, which beats the file of
-`--config`, which beats the default. `flush_age_ms` is `RRD_FLUSH_AGE_MS` in the environment, where a list is written with commas.
-`rrd check-config` prints what is in effect, where each was set, and what doesn't go together.
+[config/rrd.toml](../config/rrd.toml) explains each setting as a trade-off, with a recommendation. This is
+the table of all. A flag of the command line (`--host`, `--port`, `--data-dir`) beats an environment
+variable, which beats the file of `--config`, which beats the default. `flush_age_ms` is
+`RRD_FLUSH_AGE_MS` in the environment, where a list is written with commas. `rrd check-config` prints what
+is in effect, where each was set, and what doesn't go together.
 
 ## Reload
 
-`systemctl reload rrd`, or SIGHUP to a daemon without a terminal, reads all settings again, from the same places as the
-start: the same file, environment and flags. (The environment of a process can't be changed from outside; so it is the file that counts.)
+`systemctl reload rrd`, or SIGHUP to a daemon without a terminal, reads all settings again from the same
+places as the start: the same file, environment and flags. Nothing outside can change the environment or
+the flags of a process, so it is the file that counts.
 
-- The settings are checked as a whole first. What can't be used is refused whole: the log says `reload_refused` with key, file and
-  line, and the settings of before count. `rrd check-config` says the same beforehand.
-- What counts without a restart counts then: the log says `reloaded`, and in `changed` which settings these are. Open sockets stay
-  open, bodies under way go on, nothing that was sent is lost.
-- What was changed and waits for a restart is named by `needs_restart`. A reload with the former value takes that back.
-- Reloads come one after the other. One that is asked for during the start is done when the daemon is ready; one during the stop is not.
+- The settings are checked as a whole first. Settings that can't be used are refused whole: the log says
+  `reload_refused` with key, file and line, and the settings of before count. `rrd check-config` says the
+  same beforehand.
+- Settings that count without a restart count then: the log says `reloaded`, and in `changed` which these
+  are. Open sockets stay open, bodies under way go on, and nothing that was sent is lost.
+- Settings that were changed and wait for a restart are named by `needs_restart`. A reload with the former
+  value takes that back.
+- Reloads come one after the other. A reload that is asked for during the start is done when the daemon is
+  ready; during the stop none is begun.
 
 The last column says when a changed setting counts after a reload:
 
-- **now**: at once, for what is under way, too. A limit that is lowered sends no client away: what is over it goes on, and nothing new
-  comes in until there is room. Two things differ. Where senders hold more than the new `held_bytes_max`, those that hold
-  most are refused, as ever when it is full. And what settings of retention would remove waits for a person where it is more than
-  `retention_hold_percent`, as after a restart.
-- **next**: for the next connection, body, socket, segment or object that begins. One that is under way keeps the value that it
-  began with; a socket may take the new one with its next message, and metadata limits hold for a recording from when it is next opened.
-- **restart**: only a restart changes it. It says where rrd listens or where it stores, or which parts it is made of.
+- **now**: at once, for what is under way, too. A limit that is lowered sends no client away: what is over
+  it goes on, and nothing new comes in until there is room. The one exception is `held_bytes_max`: where
+  senders hold more than the new one, those that hold most are refused, as ever when it is full. New
+  settings of retention wait for a person where they would remove more than `retention_hold_percent` at
+  once, as after a restart.
+- **next**: for the next connection, request, body, socket, segment or object. One that is under way keeps
+  the value that it began with. A socket may take the new one with its next message; metadata limits hold
+  for a recording from when it is next opened.
+- **restart**: only a restart changes it. It says where rrd listens or stores, or of which parts it is
+  made.
 
-Files that settings name are not settings. `s3_credentials_file` is read again by itself, a reload or not, as soon as the
-bucket refuses the credentials of before.
+The files that settings name are not read again by a reload. `s3_credentials_file` needs none: it is read
+as soon as the bucket refuses the credentials of before.
 """
 
 
@@ -67,7 +75,11 @@ def reference(shipped: str) -> str:
         about = explained[field.name]
         if about.section != section:
             section = about.section
-            lines += [f"\n## {section}\n", "| setting | what | type | default | reload |", "|---|---|---|---|---|"]
+            lines += [
+                f"\n## {section}\n",
+                "| setting | what | type | default | reload |",
+                "|---|---|---|---|---|",
+            ]
         cells = (
             f"`{field.name}`<br>`RRD_{field.name.upper()}`",
             about.question,

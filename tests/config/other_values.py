@@ -1,4 +1,4 @@
-"""For each setting a value that it may have and that is not its default, so that a change of each can be tried."""
+"""For each setting a value that it may have and that is not its default, so that each can be changed."""
 
 from __future__ import annotations
 

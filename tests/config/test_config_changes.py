@@ -78,4 +78,8 @@ def test_settings_of_which_some_wait_are_ones_that_a_start_would_take(
     before, after = (msgspec.convert(of | values, Config) for values in (current, wanted))
     check_settings(before)
     check_settings(after)
-    check_settings(changes(before, after).config)
+    found = changes(before, after)
+    check_settings(found.config)
+    assert bool(found.waiting) is any(
+        kind_of(name) == "restart" for name in {*current, *wanted} if current.get(name) != wanted.get(name)
+    )

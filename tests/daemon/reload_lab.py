@@ -40,17 +40,19 @@ class ReloadLab:
 
     parts: Parts
     wanted: Config | Exception
-    reloader: Reloader
+
+    def __post_init__(self) -> None:
+        self._reloader = Reloader(self._read, self._read(), HANDLES)
 
     async def reload(self, wanted: Config | Exception) -> None:
         """Reload with these settings (but where the data are), or with what reading them raises."""
         if isinstance(wanted, Config) and wanted.data_dir == Config().data_dir:
             wanted = msgspec.structs.replace(wanted, data_dir=self.parts.services.config.data_dir)
         self.wanted = wanted
-        await self.reloader.reload(self.parts)
+        await self._reloader.reload(self.parts)
         await self.parts.retention.round()  # Which is when it takes them.
 
-    def read(self) -> Config:
+    def _read(self) -> Config:
         if isinstance(self.wanted, Exception):
             raise self.wanted
         return self.wanted
@@ -64,11 +66,11 @@ async def reloadable(directory: Path, config: Config) -> AsyncIterator[ReloadLab
     async with contextlib.AsyncExitStack() as stack:
         fitted = fit(config, HANDLES)
         keys = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
-        parts = await make_parts(fitted.config, keys, stack)
+        # With a console, which has parts of its own.
+        parts = await make_parts(msgspec.structs.replace(fitted.config, console=True), keys, stack)
         parts.services.connections_max, parts.services.backlog = fitted.connections_max, fitted.backlog
-        lab = ReloadLab(parts, config, Reloader(lambda: lab.read(), config, HANDLES))
         await parts.retention.round()
-        yield lab
+        yield ReloadLab(parts, config)
 
 
 def known(parts: Parts) -> Known:
