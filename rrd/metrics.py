@@ -271,7 +271,7 @@ ROLL_UPS_FAILED = LabelledCounter(
 RECORDINGS_SET_ASIDE = Gauge(
     "rrd_set_aside_recordings", "Recordings that could not be rolled up, and are left alone for now"
 )
-STORE_AWAY = Gauge("rrd_object_store_away", "1 while the object store gives no answer to the roll-up, else 0")
+STORE_AWAY = Gauge("rrd_object_store_away", "Whether the object store gives the roll-up no answer: 1 or 0")
 
 BACKLOG_SEGMENTS = Gauge("rrd_backlog_segments", "Sealed segments that are in no object yet")
 BACKLOG_BYTES = Gauge("rrd_backlog_bytes", "Bytes of these")
@@ -296,7 +296,7 @@ PLACES_LIMIT = LabelledGauge("rrd_places_limit", "place", "Places that there are
 RECORDINGS_REMOVED = LabelledCounter("rrd_removed_recordings_total", "reason", "Recordings that were removed")
 
 # The process
-READY = Gauge("rrd_ready", "1 while events are taken, else 0: as /-/ready says")
+READY = Gauge("rrd_ready", "Whether events are taken, as /-/ready says: 1 or 0")
 LOOP_LAG = Histogram("rrd_loop_lag_seconds", "How much later than asked for the event loop wakes a task")
 
 # Tenants, where metrics_tenants is on

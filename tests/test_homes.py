@@ -63,6 +63,11 @@ TESTED_TOGETHER = {
     "http/test_quotas.py": "http/sharing shares/admission shares/limits",
     "test_handles.py": "http/crowding http/door",
     "daemon/test_reload.py": "daemon/fitting",
+    "openapi/test_openapi_document.py": "http/openapi/codes http/openapi/document http/openapi/parameters"
+    " http/openapi/pieces_of http/openapi/schemas",
+    "openapi/test_openapi_answers.py": "http/openapi/of_erasing http/openapi/of_events http/openapi/of_lists"
+    " http/openapi/of_server http/openapi/of_writing",
+    "openapi/test_openapi_serving.py": "http/openapi/page http/openapi/serving",
     # Parts of one mechanism, tested as one.
     "index/test_index.py": "index/rows index/sqlite/listing index/sqlite/queries"
     " index/sqlite/summaries index/sqlite/facets index/sqlite/values",

@@ -19,12 +19,12 @@ LAYERS = (
     },
     {"disk"},
     {"wire", "segment", "index", "access", "objects", "tombstones"},
-    {"shelf", "summary", "assets"},
+    {"shelf", "summary", "assets", "measures"},
     {"recordings", "shares", "console"},
     {"readonly", "playback", "inventory", "rollup", "lifecycle", "care"},
     {"startup", "backup", "exchange"},
     {"http"},
-    {"daemon", "cli", "__main__"},
+    {"daemon", "setup", "cli", "__main__"},
 )
 # Packages of this layer never import each other.
 CLOSED = {"wire", "segment", "index", "access", "objects", "tombstones"}
@@ -35,6 +35,7 @@ ONLY_IN = {
     "aiobotocore": {"objects"},
     "botocore": {"objects"},
     "uvloop": {"daemon"},
+    "prometheus_client": {"http"},
     "aiosqlite": {"index"},
     "sqlite3": {"disk", "index", "access", "backup", "exchange"},
     "google_crc32c": {"segment", "objects"},

@@ -82,6 +82,11 @@ def kind_of(name: str) -> Kind:
     return "next" if name in NEXT else "restart"
 
 
+def fixed_names() -> list[str]:
+    """Return the names of the settings that wait for a restart."""
+    return [field.name for field in msgspec.structs.fields(Config) if kind_of(field.name) == "restart"]
+
+
 def changes(current: Config, wanted: Config) -> Changes:
     """Return what becomes of ``current``, the settings in effect, when ``wanted`` are read."""
     names = [

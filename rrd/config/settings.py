@@ -142,5 +142,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quotas_of_tenant: tuple[str, ...] = ()
     quotas_of_key: tuple[str, ...] = ()
 
+    # Metrics
+    metrics_listen: str = ""
+    metrics_tenants: bool = False
+
     # Log
     log_level: Literal["debug", "info", "warning", "error"] = "info"

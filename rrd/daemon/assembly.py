@@ -35,6 +35,7 @@ from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.removal import Remover
 from rrd.lifecycle.rounds import Retention
 from rrd.log import emit
+from rrd.measures import Measures, watch_loop
 from rrd.objects.choose import open_store
 from rrd.objects.files import ObjectFiles
 from rrd.objects.identity import OwnedStore, has_marked
@@ -183,10 +184,12 @@ def _make_services(
     )
     gate = Gate(keys)
     desk = _make_desk(config, clock, keys, gate, stack)
+    measures = Measures(config.data_dir, clock, index)
+    stack.push_async_callback(measures.close)
     return Services(
         config=config, clock=clock, disk=disk, gate=gate, limits=limits_of(config),
         # Without a desk there is no console, and nobody to show figures to.
-        desk=desk, box=None if desk is None else Box(config, clock, index),
+        desk=desk, box=None if desk is None else Box(config, clock, measures), measures=measures,
         index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
         sockets=sockets, streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),
@@ -278,6 +281,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "refusals": services.refusals.run(),
         "quotas": services.admission.run(),
         "tombstones": _keep_tombstones(parts),
+        "loop lag": watch_loop(),
     }
     if services.box is not None:
         jobs["box"] = services.box.run()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
+from collections.abc import Sequence
 
 from rrd.config import Config
 from rrd.errors import ConfigError
@@ -17,8 +19,17 @@ _KEEPALIVE_TIMEOUT_S = 120.0
 """How long a connection may wait for its next request; a little longer than proxies hold theirs."""
 
 
-async def listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
-    """Start to listen and return the port. Requests wait until recovery is done."""
+async def listen(
+    config: Config,
+    services: Services,
+    stack: contextlib.AsyncExitStack,
+    passed: Sequence[socket.socket] = (),
+) -> int:
+    """Start to listen and return the port. Requests wait until recovery is done.
+
+    ``passed``: sockets that listen already (``inherited``); none: listen where the settings say. Raises
+    ``ConfigError``.
+    """
     runner = Runner(
         make_app(services),
         services,
@@ -37,7 +48,12 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     door = Door(server, count_max=lambda: services.connections_max + services.backlog)
     server.on_lost = door.released
     try:
-        port = await door.listen(config.host, config.port, backlog=4096)
+        if passed:
+            port = door.listen_on(passed)
+            # A stop begins with it: who connects from now on waits for the next daemon.
+            services.on_stopping = door.close
+        else:
+            port = await door.listen(config.host, config.port, backlog=4096)
     except OSError as error:
         raise ConfigError(_cannot_listen(config, error)) from None
     stack.push_async_callback(door.stop)

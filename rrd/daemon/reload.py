@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from rrd.config import Config
-from rrd.config.changes import Changes, ReloadState, changes
+from rrd.config.changes import Changes, ReloadState, changes, fixed_names
 from rrd.config.checks import warnings
 from rrd.daemon.assembly import Parts
 from rrd.daemon.fitting import Fitted, fit
@@ -72,7 +72,7 @@ class Reloader:
         services = parts.services
         now_ms, waiting = services.clock.now_ms(), services.reload_state.waiting
         try:
-            found = await asyncio.to_thread(self._find, services.config.console)
+            found = await asyncio.to_thread(self._find, services.config)
         except Exception as error:  # noqa: BLE001 - whatever the file holds must not end the daemon
             emit(
                 logger, logging.ERROR, "reload_refused", error=error, next_step=_TRY_AGAIN,
@@ -92,11 +92,11 @@ class Reloader:
                 next_step="restart rrd for these to count",
             )  # fmt: skip
 
-    def _find(self, console: bool | str) -> _Found:
-        wanted = self._read()
-        found = changes(self._config, wanted)
-        # Whether there is a console was decided at the start.
-        config = msgspec.structs.replace(found.config, console=console)
+    def _find(self, running: Config) -> _Found:
+        found = changes(self._config, self._read())
+        # What a start makes of some settings stays: whether there is a console, which sockets were passed.
+        kept = {name: getattr(running, name) for name in fixed_names()}
+        config = msgspec.structs.replace(found.config, **kept)
         odd = list(warnings(config, handles_max=self._handles.allowed))
         return _Found(found, fit(config, self._handles), odd)
 

@@ -13,9 +13,10 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import aiohttp
@@ -31,10 +32,13 @@ from rrd.config.checks import is_console_on, warnings
 from rrd.daemon.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
 from rrd.daemon.fitting import Fitted, fit
 from rrd.daemon.greeting import greet, greet_console, mint_first_keys
+from rrd.daemon.inherited import settings_of, take_passed
 from rrd.daemon.listening import listen
 from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
+from rrd.daemon.metrics_listener import listen_for_scrapes
 from rrd.daemon.notify import notify
 from rrd.daemon.reload import Reloader
+from rrd.daemon.watchdog import life_of, start_life
 from rrd.errors import IndexDamaged
 from rrd.handles import handles_allowed, take_handles
 from rrd.index import home
@@ -64,6 +68,8 @@ def run(config: Config, *, read_again: Callable[[], Config], person_looks_on: bo
     ``person_looks_on``: standard output is read by a person, so keys may be shown there.
     """
     as_read = config
+    passed = take_passed()
+    config = settings_of(config, passed)
     is_on = is_console_on(config, person_looks_on=person_looks_on)
     if config.console == "auto" and person_looks_on and not is_on:
         emit(
@@ -88,7 +94,7 @@ def run(config: Config, *, read_again: Callable[[], Config], person_looks_on: bo
 
     def serve() -> int:
         reloader = Reloader(read_again, as_read, handles)
-        return uvloop.run(_serve(fitted, reloader, person_looks_on=person_looks_on))
+        return uvloop.run(_serve(fitted, reloader, passed, person_looks_on=person_looks_on))
 
     with lock_data_dir(config.data_dir):
         try:
@@ -99,7 +105,9 @@ def run(config: Config, *, read_again: Callable[[], Config], person_looks_on: bo
             return serve()
 
 
-async def _serve(fitted: Fitted, reloader: Reloader, *, person_looks_on: bool) -> int:
+async def _serve(
+    fitted: Fitted, reloader: Reloader, passed: Sequence[socket.socket], *, person_looks_on: bool
+) -> int:
     started, config = time.monotonic(), fitted.config
     stop = asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
@@ -110,9 +118,13 @@ async def _serve(fitted: Fitted, reloader: Reloader, *, person_looks_on: bool) -
         parts = await make_parts(config, store, stack)
         services = parts.services
         services.connections_max, services.backlog = fitted.connections_max, fitted.backlog
-        port = await listen(config, services, stack)
+        await listen_for_scrapes(config, services, stack)
+        port = await listen(config, services, stack, passed)
         keys = asyncio.create_task(watch_keys(services), name="keys")
         stack.push_async_callback(_cancel, keys)
+        life = start_life(services)
+        for task in life:
+            stack.push_async_callback(_cancel, task)
         recovered = await _unless_stopped(bring_up_to_date(parts), stop)
         if recovered is None:
             return 0
@@ -122,12 +134,12 @@ async def _serve(fitted: Fitted, reloader: Reloader, *, person_looks_on: bool) -
         )  # fmt: skip
         writing = await services.registry.start()
         others = {"malloc": trim_malloc_in_time(), "reload": reloader.run(parts)}
-        tasks = [keys, *start_tasks(parts)]
+        tasks = [keys, *life, *start_tasks(parts)]
         tasks += [asyncio.create_task(work, name=name) for name, work in others.items()]
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
-        notify("READY=1")
+        notify(life_of(services))
         emit(
             logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,
             data_dir=config.data_dir, took_ms=round((time.monotonic() - started) * 1000),
@@ -139,6 +151,7 @@ async def _serve(fitted: Fitted, reloader: Reloader, *, person_looks_on: bool) -
         notify("STOPPING=1")
         emit(logger, logging.INFO, "stopping", sockets=len(services.sockets))
         services.is_stopping = True
+        services.on_stopping()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 ``disk``         what must survive a power cut, behind a protocol that tests simulate
 ``files``        the rest: private files, small files written whole, links, copies, trees
+``shared_files`` the operator's own, which others may read: settings, a service's home
 ``lock``         locks between processes
 ``sqlite_file``  a small SQLite file that nothing can rebuild
 

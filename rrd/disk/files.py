@@ -78,6 +78,11 @@ def make_private(path: str) -> None:
     os.chmod(path, 0o600)
 
 
+def make_shared(path: str) -> None:
+    """Let a file's owner and group read and write it."""
+    os.chmod(path, 0o660)
+
+
 def make_dir(path: str) -> None:
     """Make a directory. Raises ``FileExistsError``."""
     os.mkdir(path, mode=0o700)

@@ -40,8 +40,11 @@
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
 ``export``       a recording as a page that replays it
 ``recorder``     the script that pages load
+``scrapes``      answers scrapes of the metrics; ``standing`` tells how full each part is, and ``exposition``
+                 writes the formats
 ``link_host``    under which names presigned links are handed out
 ``removal``      erasing
+``openapi``      what the API says of itself: a package
 ``console``      the console's routes, ``console_guard`` who may use them, ``console_session`` signing in,
                  ``console_files`` page, stage and files, ``console_api`` sharing and keys for sites,
                  ``box`` how the server is

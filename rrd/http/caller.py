@@ -23,7 +23,7 @@ from rrd.shares.queue import Who
 from rrd.wire.codings import BY_SPELLING, CODINGS, IDENTITY, NAMES, Encoding
 from rrd.wire.decoder import ContentKind
 
-_KINDS: dict[str, ContentKind] = {
+BODY_KINDS: dict[str, ContentKind] = {
     "application/x-ndjson": "ndjson",
     "application/ndjson": "ndjson",
     "application/jsonl": "ndjson",
@@ -145,7 +145,7 @@ def kind_of(content_type: str) -> ContentKind:
     """Return how a body of this Content-Type is laid out."""
     media_type = content_type.partition(";")[0].strip().lower()
     # Of types that end in +json nothing is known but that they are JSON (RFC 6839, 3.1).
-    kind = "json" if media_type.endswith("+json") else _KINDS.get(media_type)
+    kind = "json" if media_type.endswith("+json") else BODY_KINDS.get(media_type)
     if kind is None:
         raise UnsupportedType(
             f"events come as application/x-ndjson or application/json, not as {media_type!r}"

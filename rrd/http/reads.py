@@ -24,7 +24,7 @@ from rrd.http.wanted import WANTED_PARAMETERS, live_recordings, standing_members
 from rrd.index.rows import ListedRecording
 
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 50, 100
-_OFFSET_MAX = 2**31
+OFFSET_MAX = 2**31
 _SIGNED_URL_LIFETIME_S = 3600
 _LIST_END = b"]}"
 _LIST_PARAMETERS = KEY_PARAMETERS | WANTED_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
@@ -70,7 +70,7 @@ async def list_recordings(request: web.Request) -> web.StreamResponse:
     grant = await authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
     filters = filters_of(request.query, known=_LIST_PARAMETERS, others_pass=True)
     limit = _number(request, "limit", LIST_LIMIT_DEFAULT, 1, LIST_LIMIT_MAX)
-    offset = _number(request, "offset", 0, 0, _OFFSET_MAX)
+    offset = _number(request, "offset", 0, 0, OFFSET_MAX)
     # Paths, unless a setting says what the world calls this server: a proxy or a client may say otherwise.
     base = services.config.public_url.rstrip("/")
     signer = _signer(request, services, grant)

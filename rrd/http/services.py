@@ -22,6 +22,7 @@ from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
 from rrd.index.contract import Index
 from rrd.lifecycle.removal import Remover
+from rrd.measures import Measures
 from rrd.objects.files import ObjectFiles
 from rrd.playback.recount import SummaryCache
 from rrd.recordings.claims import Claims
@@ -124,6 +125,8 @@ class Services:
     claims: Claims
     remover: Remover
     refusals: Refusals
+    measures: Measures
+    """What no stage counts: measured when it is shown."""
     held: Callable[[], list[str]]
     """What waits for a person, a sentence each."""
     summaries: SummaryCache = field(default_factory=SummaryCache)
@@ -131,6 +134,8 @@ class Services:
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    on_stopping: Callable[[], None] = lambda: None
+    """Called when a stop begins."""
     waits_for: str = "recovering"
     """What a start waits for, in words for people, while ``ready`` is not set."""
     connections_max: int = 1 << 31

@@ -70,15 +70,16 @@ class Writes:
         """Take in that a write has succeeded. Others may still fail, so a probe decides next."""
         self._failed_at = float("-inf")
 
-    async def problem(self, *, anew: bool = False) -> str | None:
+    async def problem(self, *, anew: bool = False, tries: bool = True) -> str | None:
         """Return why events can't be stored now, in a sentence for people without paths; None if they can.
 
-        ``anew``: that a probe did well a moment ago doesn't count.
+        ``anew``: that a probe did well a moment ago doesn't count. Without ``tries`` a probe is made only
+        where the last write has failed: to be asked often costs an idle disk nothing.
         """
         now = self._clock.monotonic()
         if self._reason is not None and now - self._failed_at < _HOLD_S:
             return self._reason
-        if self._reason is None and now - self._probed_at < _FRESH_S and not anew:
+        if self._reason is None and not (tries and (anew or now - self._probed_at >= _FRESH_S)):
             return None
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._try())

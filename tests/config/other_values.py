@@ -14,6 +14,7 @@ _TEXTS = {
     "data_dir": "elsewhere",
     "public_url": "https://rrd.example.com",
     "console_stage_origin": "https://stage.example.com",
+    "metrics_listen": "127.0.0.1:9788",
     "objects_dir": "/srv/objects",
     "retention_age": "30d",
 }

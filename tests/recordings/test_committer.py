@@ -78,7 +78,7 @@ async def _turns(count: int = 50) -> None:
 
 def _is_clean(life: Life) -> bool:
     recordings = life.registry._recordings.values()
-    return life.registry._waiting.bytes == 0 and not any(
+    return life.registry.waiting.bytes == 0 and not any(
         recording.state in UNDER_WAY or recording.pending_bytes for recording in recordings
     )
 
