@@ -28,7 +28,13 @@ NOW = frozenset(
         *("memory_max", "sockets_max", "requests_max", "watchers_max", "tenant_watchers_max"),
         *("recording_watchers_max", "recordings_max", "open_segments_max", "held_bytes_max"),
         *("buffer_bytes_max", "recording_buffer_bytes_max", "read_bytes_max"),
-        *("replay_recordings_max", "html_export_bytes_max", "commit_stall_max_s", "ping_interval_s"),
+        *(
+            "replay_recordings_max",
+            "metrics_tenants",
+            "html_export_bytes_max",
+            "commit_stall_max_s",
+            "ping_interval_s",
+        ),
         *(
             field.name
             for field in msgspec.structs.fields(Config)

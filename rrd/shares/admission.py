@@ -72,8 +72,8 @@ class Admission:
 
     async def reconfigure(self, config: Config) -> None:
         """Take new settings. What is under way keeps its place; what was used of a quota counts on."""
-        self._places["sockets"].resize(config.sockets_max)
-        self._places["requests"].resize(config.requests_max)
+        self.places["sockets"].resize(config.sockets_max)
+        self.places["requests"].resize(config.requests_max)
         await self.quotas.change(quota_limits_of(config))
 
     def enter(self, who: Who, kind: Kind) -> AdmittedPlace:
