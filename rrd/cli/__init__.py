@@ -31,13 +31,17 @@ from rrd.cli import (
     serve,
     setup,
     signing,
+    status,
+    top,
     vacuum,
     verify,
 )
 from rrd.errors import RrdError
 from rrd.ownership import handing_over
 
-_MAKING_NOTHING = {module.__name__ for module in (keys, signing, console, check_config, inspect, setup)}
+_MAKING_NOTHING = {
+    module.__name__ for module in (keys, signing, console, check_config, inspect, setup, status, top)
+}
 """Commands that leave nothing in the data directory to be handed over: new files of keys are so already, and
 setup does it itself, once there are settings."""
 
@@ -45,7 +49,7 @@ setup does it itself, once there are settings."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     try:
-        args = _parser().parse_args(argv)
+        args = make_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said what it had to say.
         return stop.code if isinstance(stop.code, int) else 2
     try:
@@ -72,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands: what help, man pages and completion are made of."""
     parser = argparse.ArgumentParser(
         prog="rrd",
         description="Self-hosted ingest server for rrweb session recordings.",
@@ -83,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_shared_flags(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     families = (
-        *(setup, serve, console, keys, signing, check_config),
+        *(setup, serve, status, top, console, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
         *(doctor, verify, reindex, vacuum, inspect, quarantine, adopt_store),
     )

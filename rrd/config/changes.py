@@ -40,7 +40,7 @@ NOW = frozenset(
             for field in msgspec.structs.fields(Config)
             if field.name.endswith(("_key_max", "_tenant_max", "_address_max"))
         ),
-        *("quotas_of_tenant", "quotas_of_key", "log_level"),
+        *("quotas_of_tenant", "quotas_of_key", "log_level", "log_format", "signing_keys_file"),
     )
 )
 """Those that count at once, for what is under way, too."""

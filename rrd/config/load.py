@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from rrd.config.credentials import resolved
 from rrd.config.lines import line_of
 from rrd.config.settings import Config
 from rrd.errors import ConfigError
@@ -40,6 +41,7 @@ class Sources:
 
     def __init__(self, file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> None:
         self._file = file
+        self._environment = environment
         self._text = _read(file) if file else ""
         self._values: dict[str, object] = {}
         self._origins: dict[str, str] = {}
@@ -64,7 +66,10 @@ class Sources:
             except ValueError:
                 problem = ConfigError(f"trusted_proxies: {network!r} is not a network like 10.0.0.0/8")
                 raise self.placed(problem) from None
-        return config
+        try:
+            return resolved(config, self._environment)
+        except ConfigError as error:
+            raise self.placed(error) from None
 
     def placed(self, error: ConfigError) -> ConfigError:
         """Return an error that begins with the name of a setting, with where that is set behind its name."""

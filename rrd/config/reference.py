@@ -56,8 +56,8 @@ The last column says when a changed setting counts after a reload:
 - **restart**: only a restart changes it. It says where rrd listens or stores, or of which parts it is
   made.
 
-The files that settings name are not read again by a reload. `s3_credentials_file` needs none: it is read
-as soon as the bucket refuses the credentials of before.
+Of the files that settings name, a reload reads `signing_keys_file` again. `s3_credentials_file` needs none:
+it is read as soon as the bucket refuses the credentials of before.
 """
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from rrd.access.keys import SigningKeyRow
+from rrd.access.signing_file import read_signing_keys
 from rrd.config import Config
 from rrd.config.changes import Changes, ReloadState, changes, fixed_names
 from rrd.config.checks import warnings
@@ -27,7 +29,7 @@ from rrd.daemon.fitting import Fitted, fit
 from rrd.daemon.notify import notify
 from rrd.errors import ConfigError
 from rrd.handles import Handles
-from rrd.log import emit, set_level
+from rrd.log import emit, reconfigure
 from rrd.wire.limits import limits_of
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ class _Found(NamedTuple):
     changes: Changes
     fitted: Fitted
     odd: list[str]
+    signing_keys: Sequence[SigningKeyRow]
+    """Those of ``signing_keys_file``, which is read again, too."""
 
 
 class Reloader:
@@ -82,6 +86,7 @@ class Reloader:
             return
         for text in found.odd:
             emit(logger, logging.WARNING, "odd_settings", text=text)
+        services.gate.take_from_file(found.signing_keys)
         await put_into_effect(parts, found.fitted)
         self._config, applied, waiting = found.changes
         services.reload_state = ReloadState(now_ms, None, waiting)
@@ -98,7 +103,8 @@ class Reloader:
         kept = {name: getattr(running, name) for name in fixed_names()}
         config = msgspec.structs.replace(found.config, **kept)
         odd = list(warnings(config, handles_max=self._handles.allowed))
-        return _Found(found, fit(config, self._handles), odd)
+        signing_keys = read_signing_keys(config.signing_keys_file)
+        return _Found(found, fit(config, self._handles), odd, signing_keys)
 
 
 async def put_into_effect(parts: Parts, fitted: Fitted) -> None:
@@ -120,6 +126,6 @@ async def put_into_effect(parts: Parts, fitted: Fitted) -> None:
     parts.evictor.reconfigure(config)
     parts.rollup.reconfigure(config)
     parts.retention.reconfigure(config)
-    if config.log_level != former.log_level:
-        set_level(config)
+    if (config.log_level, config.log_format) != (former.log_level, former.log_format):
+        reconfigure(config)
     await services.admission.reconfigure(config)

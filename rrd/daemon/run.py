@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -41,6 +42,7 @@ from rrd.daemon.reload import Reloader
 from rrd.daemon.watchdog import life_of, start_life
 from rrd.errors import IndexDamaged
 from rrd.handles import handles_allowed, take_handles
+from rrd.http.control import serve_control
 from rrd.index import home
 from rrd.log import emit, on_loop_error
 from rrd.ownership import check_writable
@@ -80,6 +82,7 @@ def run(config: Config, *, read_again: Callable[[], Config], person_looks_on: bo
     for warning in warnings(config, handles_max=handles_allowed()):
         emit(logger, logging.WARNING, "odd_settings", text=warning)
     check_writable(config)
+    faulthandler.enable()  # So that a watchdog's SIGABRT tells where each thread hangs.
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     set_up_malloc()
@@ -118,6 +121,7 @@ async def _serve(
         parts = await make_parts(config, store, stack)
         services = parts.services
         services.connections_max, services.backlog = fitted.connections_max, fitted.backlog
+        await serve_control(services, stack)
         await listen_for_scrapes(config, services, stack)
         port = await listen(config, services, stack, passed)
         keys = asyncio.create_task(watch_keys(services), name="keys")

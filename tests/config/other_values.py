@@ -15,6 +15,7 @@ _TEXTS = {
     "public_url": "https://rrd.example.com",
     "console_stage_origin": "https://stage.example.com",
     "metrics_listen": "127.0.0.1:9788",
+    "signing_keys_file": "/dev/null",
     "objects_dir": "/srv/objects",
     "retention_age": "30d",
 }

@@ -132,6 +132,6 @@ def differences(one: Known, other: Known) -> dict[str, tuple[object, object]]:
 _HISTORY = ("parts.retention._rounds", "parts.services.reload_state")
 
 
-def relevant(found: dict[str, object], noise: Collection[str]) -> dict[str, object]:
+def relevant(found: Mapping[str, object], noise: Collection[str]) -> dict[str, object]:
     """Return of what differs that which is neither noise nor history."""
     return {way: values for way, values in found.items() if way not in noise and not way.startswith(_HISTORY)}

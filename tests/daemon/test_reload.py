@@ -85,7 +85,7 @@ async def test_any_settings_and_then_the_former_ones_leave_all_as_it_was(
         assert relevant(differences(known(lab.parts), now), noise) == {}
         await lab.reload(Config())
         assert relevant(differences(known(lab.parts), before), noise) == {}
-        assert lab.parts.services.reload_state.waiting == ()
+        assert not lab.parts.services.reload_state.waiting
 
 
 @pytest.mark.parametrize("name", WAITING)
@@ -102,7 +102,7 @@ async def test_what_waits_for_a_restart_is_told_and_changes_nothing(
     assert {way for way in found if "_config" in way} == set()
     caplog.clear()
     await lab.reload(Config())
-    assert services.reload_state.waiting == ()
+    assert not services.reload_state.waiting
     assert "needs_restart" not in caplog.text
 
 
