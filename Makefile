@@ -13,7 +13,7 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve assets assets-if-npm test test-slow test-slow-console test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock wheel deb test-deb clean
+.PHONY: help reference serve assets assets-if-npm test test-slow test-slow-console test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock wheel deb test-deb clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-deb   install, upgrade and purge the package in a Debian of its own (root; some 4 minutes)"
 	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
+	@echo "make reference  write docs/settings.md anew"
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (ARGS=--upgrade for newer releases)"
 	@echo "make format     put the code into its canonical form"
 
@@ -120,6 +121,11 @@ lock: $(BIN)/python $(VENV_LOCK)/installed
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(VENV_LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS) pyproject.toml -
+
+# The page of all settings. A test holds that it is up to date.
+reference: $(VENV)/installed-dev
+	$(BIN)/python -m rrd.config.reference config/rrd.toml > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
 
 # What is installed elsewhere (release/__init__.py).
 wheel: $(VENV_RELEASE)/installed assets
