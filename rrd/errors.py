@@ -53,6 +53,7 @@
     ├── StaleHistory         a file is not where the history knows it (``recordings.history``)
     ├── IndexDamaged         SQLite can't read the index: rebuild it
     ├── Damaged              a backup doesn't hold what its checksums say (``backup.restore``)
+    ├── SetupFailed          a step of ``rrd setup`` that could not be done (``setup.tools``)
     ├── PostFailed           an import that a daemon didn't take (``exchange.posting``)
     └── ConfigError          a setting that can't be used
 

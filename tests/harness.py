@@ -14,12 +14,14 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -205,9 +207,17 @@ class Launch(NamedTuple):
     """As whom it runs, where the test runs as root."""
     python: str = sys.executable
     """One that this user may run."""
+    passed: socket.socket | None = None
+    """A listening socket that it is given as by systemd (sd_listen_fds(3))."""
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 _LIMITED = 'ulimit -n "$0" && exec "$@"'
+PASSED = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); "
+    "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.argv[2], sys.argv[2:])"
+)
+"""Passes the descriptor in its first argument to the program in the others, as systemd would."""
 
 
 _USUAL = Launch()
@@ -251,7 +261,9 @@ class DaemonProcess(Keys):
             "RRD_CONFIG": "",  # Not that of a service on this machine.
             "INVOCATION_ID": "tests",
             "PYTHONPATH": PYTHONPATH,
+            **self._launch.environment,
         }
+        passed = self._launch.passed
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -261,10 +273,12 @@ class DaemonProcess(Keys):
                         if self._launch.handles_max is None
                         else ("sh", "-c", _LIMITED, str(self._launch.handles_max))
                     ),
+                    *(() if passed is None else (sys.executable, "-c", PASSED, str(passed.fileno()))),
                     *(self._launch.python, *self.program, "serve"),
                     *("--data-dir", self.data_dir, "--port", str(self.port)),
                 ],
                 stdin=self._launch.stdin,
+                pass_fds=() if passed is None else (passed.fileno(),),
                 user=self._launch.uid,
                 group=self._launch.uid,
                 extra_groups=None if self._launch.uid is None else [],

@@ -15,7 +15,7 @@ import pytest
 import rrd
 from rrd import log, metrics
 from rrd.config import Config
-from rrd.metrics import Counter, Gauge, LabelledCounter
+from rrd.metrics import Counter, Gauge, Histogram, LabelledCounter, LabelledGauge, Metric
 
 FILES = sorted(Path(rrd.__file__).parent.rglob("*.py"))
 
@@ -29,7 +29,7 @@ def scratch() -> Iterator[None]:
     metrics._all.update(kept)
 
 
-def value_of(name: str, label: str = "") -> int:
+def value_of(name: str, label: str = "") -> float:
     """Return one figure; 0 for a label that has not been counted."""
     found = {(sample.name, sample.label): sample.value for sample in metrics.snapshot()}
     return found.get((name, label), 0)
@@ -59,7 +59,8 @@ def test_each_log_line_that_is_added_up_has_its_fields(name: str) -> None:
 def test_names_end_in_what_they_are() -> None:
     for metric in metrics._all.values():
         assert re.fullmatch(r"rrd_[a-z]+(_[a-z]+)*", metric.name)
-        assert metric.name.endswith("_total") != isinstance(metric, Gauge)
+        assert metric.name.endswith("_total") == (metric.kind == "counter")
+        assert metric.name.endswith("_seconds") or not isinstance(metric, Histogram)
         assert metric.text[0].isupper()
         assert not metric.text.endswith(".")
 
@@ -69,10 +70,11 @@ def test_each_metric_is_counted_somewhere() -> None:
     source = "".join(path.read_text() for path in FILES if path.name != "metrics.py")
     in_log = {counter.name for counters in metrics.OF_LOG.values() for counter in counters.values()}
     for name, metric in vars(metrics).items():
-        if isinstance(metric, Counter | LabelledCounter | Gauge):
-            calls = (f"metrics.{name}.add(", f"metrics.{name}.set(")
-            is_used = any(call in source for call in calls) or metric.name in in_log
-            assert is_used or metric is metrics.LOGGED, name
+        if isinstance(metric, Metric):
+            ways = ("add(", "set(", "observe(", "observe_all(", "set_all(")
+            is_used = any(f"metrics.{name}.{way}" in source for way in ways) or metric.name in in_log
+            is_told = f"metrics.{name}," in source  # Given to ``standing``'s way to tell of several.
+            assert is_used or is_told or metric in {metrics.LOGGED, metrics.PROBLEMS}, name
 
 
 def test_no_addition_is_lost_between_threads(scratch: None) -> None:
@@ -113,3 +115,33 @@ def test_a_log_line_counts_even_if_it_is_not_written() -> None:
     assert value_of("rrd_sealed_segments_total") == before["rrd_sealed_segments_total"] + 3
     assert value_of("rrd_log_lines_total", "sealed") == noted + 1
     assert stream.getvalue() == ""
+
+
+def test_buckets_count_all_that_is_no_longer_than_their_bound(scratch: None) -> None:
+    histogram, together = Histogram("rrd_x_seconds", "X"), Histogram("rrd_y_seconds", "Y")
+    durations = [0.0, 0.0005, 0.00051, 1.0, 1.2, 60.0, 61.0]
+    for seconds in durations:
+        histogram.observe(seconds)
+    together.observe_all(durations)
+    buckets = {sample.label: sample.value for sample in histogram.samples() if sample.label}
+    assert list(buckets) == [*map(str, metrics.BOUNDS_S), "+Inf"]
+    assert [*buckets.values()] == sorted(buckets.values())
+    for bound in metrics.BOUNDS_S:
+        assert buckets[str(bound)] == sum(seconds <= bound for seconds in durations), bound
+    assert value_of("rrd_x_seconds_count") == len(durations)
+    assert value_of("rrd_x_seconds_sum") == pytest.approx(sum(durations))
+    assert [sample.value for sample in together.samples()] == [sample.value for sample in histogram.samples()]
+
+
+def test_what_is_not_measured_any_more_is_not_told(scratch: None) -> None:
+    gauge = LabelledGauge("rrd_x", "y", "X")
+    gauge.set_all({"a": 1, "b": 2})
+    gauge.set_all({"b": 3})
+    assert [(sample.label, sample.value) for sample in gauge.samples()] == [("b", 3)]
+
+
+@pytest.mark.parametrize(("level", "counted"), [(20, 0), (30, 1), (40, 1), (50, 1)])
+def test_log_lines_from_warning_on_are_problems(level: int, counted: int) -> None:
+    before = metrics.PROBLEMS.value
+    metrics.note_logged("sealed", level, {})
+    assert metrics.PROBLEMS.value == before + counted

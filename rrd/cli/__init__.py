@@ -29,15 +29,21 @@ from rrd.cli import (
     restore,
     retention,
     serve,
+    setup,
     signing,
+    status,
+    top,
     vacuum,
     verify,
 )
 from rrd.errors import RrdError
 from rrd.ownership import handing_over
 
-_MAKING_NOTHING = {module.__name__ for module in (keys, signing, console, check_config, inspect)}
-"""Commands that leave nothing in the data directory to be handed over: new files of keys are so already."""
+_MAKING_NOTHING = {
+    module.__name__ for module in (keys, signing, console, check_config, inspect, setup, status, top)
+}
+"""Commands that leave nothing in the data directory to be handed over: new files of keys are so already, and
+setup does it itself, once there are settings."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     common.add_shared_flags(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     families = (
-        *(serve, console, keys, signing, check_config),
+        *(setup, serve, status, top, console, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
         *(doctor, verify, reindex, vacuum, inspect, quarantine, adopt_store),
     )

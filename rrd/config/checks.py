@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 
 from rrd import layout
 from rrd.ceiling import DECODING_THREADS, MEMORY_MIN_BYTES, changes, machine_bytes, plan
-from rrd.config import entries
+from rrd.config import credentials, entries
+from rrd.config.listen import parse_listen
 from rrd.config.settings import Config
 from rrd.errors import ConfigError
 from rrd.handles import share_out
+from rrd.ownership import sandbox_hint
 
 
 def check_settings(config: Config) -> None:
@@ -36,6 +38,7 @@ def check_settings(config: Config) -> None:
             "or 0 for what the machine has"
         )
     _check_host(config)
+    parse_listen("metrics_listen", config.metrics_listen)
     _check_names(config)
     _check_directory("data_dir", config.data_dir)
     if config.object_store == "s3":
@@ -81,6 +84,12 @@ def warnings(config: Config, *, handles_max: int | None) -> Iterator[str]:
     for network in c.trusted_proxies:
         if ipaddress.ip_network(network).prefixlen == 0:
             yield f"trusted_proxies holds {network}: anyone can forge the address that is taken for theirs"
+    listen = parse_listen("metrics_listen", c.metrics_listen)
+    if listen is not None and listen.host and not is_loopback(listen.host):
+        yield (
+            f"metrics_listen is {c.metrics_listen}: all who reach it read the figures, without a key. Use"
+            " 127.0.0.1, or see that a firewall lets the scraper alone come there"
+        )
     if c.public_url and not c.public_url.startswith(("http://", "https://")):
         yield f"public_url ({c.public_url}) should begin with http:// or https://: links are made from it"
     if c.console is True and not is_loopback(c.host) and not c.public_url.startswith("https://"):
@@ -233,4 +242,5 @@ def _check_readable(key: str, path: str) -> None:
             with open(path, "rb"):
                 pass
         except OSError as error:
-            raise ConfigError(f"{key}: {path} can't be read: {error.strerror}") from None
+            step = credentials.next_step(path) or sandbox_hint(path, hidden_only=True)
+            raise ConfigError(f"{key}: {path} can't be read: {error.strerror}{step}") from None

@@ -30,6 +30,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     public_url: str = ""
     link_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    signing_keys_file: str = ""
 
     # The console
     console: bool | Literal["auto"] = "auto"
@@ -142,5 +143,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quotas_of_tenant: tuple[str, ...] = ()
     quotas_of_key: tuple[str, ...] = ()
 
+    # Metrics
+    metrics_listen: str = ""
+    metrics_tenants: bool = False
+
     # Log
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "logfmt", "json"] = "auto"

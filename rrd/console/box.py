@@ -6,8 +6,6 @@ All figures are those of ``metrics``. A row of them is kept every ten seconds, i
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,9 +13,7 @@ from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.console.series import Series
-from rrd.errors import RrdError
-from rrd.index.contract import Index
-from rrd.log import emit
+from rrd.measures import Measures
 
 SAMPLE_INTERVAL_S = 10.0
 POINTS_MAX = 360
@@ -25,10 +21,6 @@ _DAY_S = 86_400
 
 _RATE_S = 30.0
 """Over how long what is told as a rate of now is measured."""
-
-_BACKLOG_SHARE = 50
-"""The index is asked for the backlog only as often as takes this share of its reader's time at most: it walks
-through all that waits."""
 
 _LATE_S = 900
 """How much longer than ``rollup_delay_s`` a segment may wait before that is a trouble."""
@@ -54,8 +46,6 @@ _GAUGES = {
 }
 _FLOORS = {"diskFreeBytes": metrics.DISK_FREE}
 
-logger = logging.getLogger(__name__)
-
 
 class Trouble(NamedTuple):
     """What a person should see to, the worst first. ``code`` is a constant word; the figures say the rest."""
@@ -68,10 +58,10 @@ class Trouble(NamedTuple):
 class Box:
     """Keeps rows of figures, and tells of them."""
 
-    def __init__(self, config: Config, clock: Clock, index: Index) -> None:
+    def __init__(self, config: Config, clock: Clock, measures: Measures) -> None:
         self._config = config
         self._clock = clock
-        self._index = index
+        self._measures = measures
         self._series = Series(
             counters=[*_COUNTERS], gauges=[*_GAUGES], floors=[*_FLOORS],
             rows_max=int(_DAY_S / SAMPLE_INTERVAL_S),
@@ -79,7 +69,6 @@ class Box:
         self._points: dict[str, list[float]] | None = None
         """What was made of the rows for those who asked; None: nobody has since the last one."""
         self._started_at = clock.monotonic()
-        self._ask_backlog_at = self._started_at
 
     async def run(self) -> None:
         """Keep a row again and again, until cancelled."""
@@ -89,27 +78,9 @@ class Box:
 
     async def sample(self) -> None:
         """Measure what no stage counts, and keep a row."""
-        try:
-            metrics.BYTES_KEPT.set(sum(tenant.storage_bytes for tenant in await self._index.tenants()))
-            await self._measure_backlog()
-        except RrdError as error:
-            emit(logger, logging.WARNING, "box_not_measured", error=error)
-        metrics.MEMORY.set(await asyncio.to_thread(resident_bytes))
+        await self._measures.take(wait_s=SAMPLE_INTERVAL_S, fresh_s=0.0)
         self._series.add(self._clock.monotonic(), _figures())
         self._points = None
-
-    async def _measure_backlog(self) -> None:
-        began_at = self._clock.monotonic()
-        if began_at < self._ask_backlog_at:
-            return
-        backlog = await self._index.backlog()
-        now = self._clock.monotonic()
-        self._ask_backlog_at = now + (now - began_at) * _BACKLOG_SHARE
-        oldest_ms = backlog.oldest_stored_ms
-        age_ms = self._clock.now_ms() - oldest_ms if oldest_ms is not None else 0
-        metrics.BACKLOG_SEGMENTS.set(backlog.segments)
-        metrics.BACKLOG_BYTES.set(backlog.bytes)
-        metrics.BACKLOG_AGE.set(max(0, age_ms // 1000))
 
     def told(self) -> dict[str, object]:
         """Return what is now, what troubles, and what was, as the console takes it.
@@ -158,14 +129,6 @@ def troubles(now: Mapping[str, float], *, late_s: float) -> list[Trouble]:
         (Trouble("refusals", is_bad=False), now["refusedInHour"] > 0),
     ]
     return [trouble for trouble, is_so in found if is_so]
-
-
-def resident_bytes() -> int:
-    """Return how much memory this process has now (proc_pid_statm(5)); 0 where nothing tells."""
-    with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/self/status", "rb") as file:
-        line = next((line for line in file if line.startswith(b"VmRSS:")), b"")
-        return int(line.split()[1]) * 1024
-    return 0
 
 
 def _figures() -> dict[str, float]:

@@ -3,7 +3,10 @@
 ``assembly``   puts the parts together
 ``run``        start, signals, stop
 ``listening``  the listening sockets
-``notify``     what systemd is told
+``inherited``  sockets that systemd passes on
+``metrics_listener``  the listener of the metrics
+``notify``     words for systemd
+``watchdog``   signs of life for systemd
 ``greeting``   what a start prints for a person
 ``memory``     the C library's allocator, set up
 """

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
+from collections.abc import Sequence
 
 from rrd.config import Config
 from rrd.errors import ConfigError
+from rrd.http import request_log
 from rrd.http.app import make_app
 from rrd.http.door import Door
 from rrd.http.server import Runner, Server
@@ -17,12 +20,22 @@ _KEEPALIVE_TIMEOUT_S = 120.0
 """How long a connection may wait for its next request; a little longer than proxies hold theirs."""
 
 
-async def listen(config: Config, services: Services, stack: contextlib.AsyncExitStack) -> int:
-    """Start to listen and return the port. Requests wait until recovery is done."""
+async def listen(
+    config: Config,
+    services: Services,
+    stack: contextlib.AsyncExitStack,
+    passed: Sequence[socket.socket] = (),
+) -> int:
+    """Start to listen and return the port. Requests wait until recovery is done.
+
+    ``passed``: sockets that listen already (``inherited``); none: listen where the settings say. Raises
+    ``ConfigError``.
+    """
     runner = Runner(
         make_app(services),
         services,
-        access_log=None,  # It would hold visitors' addresses.
+        access_log=request_log.logger,
+        access_log_class=request_log.RequestLog,
         auto_decompress=False,
         handler_cancellation=False,
         keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
@@ -37,9 +50,15 @@ async def listen(config: Config, services: Services, stack: contextlib.AsyncExit
     door = Door(server, count_max=services.connections_max + services.backlog)
     server.on_lost = door.released
     try:
-        port = await door.listen(config.host, config.port, backlog=4096)
+        if passed:
+            port = door.listen_on(passed)
+            # A stop begins with it: who connects from now on waits for the next daemon.
+            services.on_stopping = door.close
+        else:
+            port = await door.listen(config.host, config.port, backlog=4096)
     except OSError as error:
         raise ConfigError(_cannot_listen(config, error)) from None
+    services.listens.append(f"{config.host}:{port}{' (by the socket of systemd)' if passed else ''}")
     stack.push_async_callback(door.stop)
     stack.callback(services.end_waits)
     return port

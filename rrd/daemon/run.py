@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import aiohttp
@@ -31,11 +33,15 @@ from rrd.config import Config
 from rrd.config.checks import check_settings, is_console_on, warnings
 from rrd.daemon.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
 from rrd.daemon.greeting import greet, greet_console, mint_first_keys
+from rrd.daemon.inherited import settings_of, take_passed
 from rrd.daemon.listening import listen
 from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
+from rrd.daemon.metrics_listener import listen_for_scrapes
 from rrd.daemon.notify import notify
+from rrd.daemon.watchdog import life_of, start_life
 from rrd.errors import IndexDamaged
 from rrd.handles import HandleShares, handles_allowed, take_handles
+from rrd.http.control import serve_control
 from rrd.index import home
 from rrd.log import emit, on_loop_error
 from rrd.ownership import check_writable
@@ -65,6 +71,8 @@ def run(config: Config, *, person_looks_on: bool) -> int:
     ``person_looks_on``: standard output is read by a person, so keys may be shown there.
     """
     check_settings(config)
+    passed = take_passed()
+    config = settings_of(config, passed)
     is_on = is_console_on(config, person_looks_on=person_looks_on)
     if config.console == "auto" and person_looks_on and not is_on:
         emit(
@@ -75,6 +83,7 @@ def run(config: Config, *, person_looks_on: bool) -> int:
     for warning in warnings(config, handles_max=handles_allowed()):
         emit(logger, logging.WARNING, "odd_settings", text=warning)
     check_writable(config)
+    faulthandler.enable()  # So that a watchdog's SIGABRT tells where each thread hangs.
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     set_up_malloc()
@@ -87,14 +96,16 @@ def run(config: Config, *, person_looks_on: bool) -> int:
     config, shares = take_handles(keep_below(config))
     with lock_data_dir(config.data_dir):
         try:
-            return uvloop.run(_serve(config, shares, person_looks_on=person_looks_on))
+            return uvloop.run(_serve(config, shares, passed, person_looks_on=person_looks_on))
         except IndexDamaged as error:
             # Damage that shows only when recovery reads it. Files are the truth: begin again without it.
             home.set_aside(config.data_dir, error)
-            return uvloop.run(_serve(config, shares, person_looks_on=person_looks_on))
+            return uvloop.run(_serve(config, shares, passed, person_looks_on=person_looks_on))
 
 
-async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool) -> int:
+async def _serve(
+    config: Config, shares: HandleShares, passed: Sequence[socket.socket], *, person_looks_on: bool
+) -> int:
     started = time.monotonic()
     stop = asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
@@ -109,9 +120,14 @@ async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool)
             config.sockets_max + config.requests_max + config.watchers_max + _CONNECTIONS_SPARE,
         )
         services.backlog = shares.backlog
-        port = await listen(config, services, stack)
+        await serve_control(services, stack)
+        await listen_for_scrapes(config, services, stack)
+        port = await listen(config, services, stack, passed)
         keys = asyncio.create_task(watch_keys(services), name="keys")
         stack.push_async_callback(_cancel, keys)
+        life = start_life(services)
+        for task in life:
+            stack.push_async_callback(_cancel, task)
         recovered = await _unless_stopped(bring_up_to_date(parts), stop)
         if recovered is None:
             return 0
@@ -120,11 +136,11 @@ async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool)
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
         writing = await services.registry.start()
-        tasks = [keys, *start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
+        tasks = [keys, *life, *start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
-        notify("READY=1")
+        notify(life_of(services))
         emit(
             logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,
             data_dir=config.data_dir, took_ms=round((time.monotonic() - started) * 1000),
@@ -136,6 +152,7 @@ async def _serve(config: Config, shares: HandleShares, *, person_looks_on: bool)
         notify("STOPPING=1")
         emit(logger, logging.INFO, "stopping", sockets=len(services.sockets))
         services.is_stopping = True
+        services.on_stopping()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

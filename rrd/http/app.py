@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from rrd.errors import DiskFull
 from rrd.http.console import add_console
 from rrd.http.events import get_events
 from rrd.http.export import get_export, get_preview
+from rrd.http.health import get_healthy, get_ready
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
+from rrd.http.openapi.of_writing import WITHOUT_ID
+from rrd.http.openapi.serving import TEXTS, ApiTexts, get_document
 from rrd.http.pages import get_pages
-from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
+from rrd.http.problems import add_shared_headers, shared_manners
 from rrd.http.reads import get_recording, get_statistics, list_recordings
 from rrd.http.recorder import get_recorder
 from rrd.http.removal import delete_recording, delete_recordings
@@ -28,10 +30,12 @@ def make_app(services: Services) -> web.Application:
     """Return the application. It expects bodies still compressed (``auto_decompress=False``)."""
     app = web.Application(middlewares=[shared_manners, _count_requests])
     app[SERVICES] = services
+    app[TEXTS] = ApiTexts()
     app.on_response_prepare.append(_add_headers)
     router = app.router
-    router.add_get("/-/healthy", _healthy)
-    router.add_get("/-/ready", _ready)
+    router.add_get("/-/healthy", get_healthy)
+    router.add_get("/-/ready", get_ready)
+    router.add_get("/openapi.json", get_document)
     for path in ("/record.js", "/browser-client.umd.cjs"):
         router.add_get(path, get_recorder)
     router.add_get("/recordings", list_recordings)
@@ -41,17 +45,8 @@ def make_app(services: Services) -> web.Application:
     router.add_get("/metaValues", get_metadata_values)
     router.add_get(REPLAY_PATH, get_replay)
     router.add_get("/replays/{property:[^/]+}/{value:[^/]+}", get_replay_of)
-    # A serverUrl without the id in its path: the client then says ?recordingId=. Some blockers match names
-    # like /events, hence /collect.
-    for path in (
-        "",
-        "/ingest",
-        "/events",
-        "/collect",
-        "/recordings",
-        "/recordings/ingest",
-        "/recordings/events",
-    ):
+    # A serverUrl without the id in its path: the client then says ?recordingId=.
+    for path in WITHOUT_ID:
         router.add_post(path or "/", ingest_post)
         router.add_get(f"{path}/ws", ingest_ws, allow_head=False)
     router.add_get("/recordings/{recording:[^/]+}", get_recording)
@@ -87,30 +82,3 @@ async def _count_requests(
     if services.is_stopping:
         response.force_close()
     return response
-
-
-async def _healthy(request: web.Request) -> web.Response:
-    """200 while the process serves at all."""
-    return json_response({"status": "healthy"})
-
-
-async def _ready(request: web.Request) -> web.Response:
-    """200 while the disk takes writes; 503 with the reason while recovering, writes fail, or stopping."""
-    services = request.app[SERVICES]
-    if services.is_stopping:
-        return problem(503, "not_ready", "stopping")
-    if not services.ready.is_set():
-        return problem(503, "not_ready", services.waits_for)
-    reason = await services.registry.why_not_stored()
-    if reason is not None:
-        return problem(503, "not_ready", reason)
-    # Events are stored, and what is held waits for a person, who may read this.
-    state: dict[str, object] = {"status": "ready"}
-    if held := services.held():
-        state["held"] = held
-    try:
-        services.registry.check_room_on_disk()
-    except DiskFull as error:
-        # Without this daemon, nothing would be read or erased either, and erasing makes room.
-        state["warning"] = str(error)
-    return json_response(state)

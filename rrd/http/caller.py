@@ -23,7 +23,7 @@ from rrd.shares.queue import Who
 from rrd.wire.codings import BY_SPELLING, CODINGS, IDENTITY, NAMES, Encoding
 from rrd.wire.decoder import ContentKind
 
-_KINDS: dict[str, ContentKind] = {
+BODY_KINDS: dict[str, ContentKind] = {
     "application/x-ndjson": "ndjson",
     "application/ndjson": "ndjson",
     "application/jsonl": "ndjson",
@@ -110,9 +110,9 @@ async def authorize(request: web.Request, services: Services, *, right: Right, s
 
 
 def check_live(grant: Grant, services: Services) -> None:
-    """Raise ``Unauthenticated`` if the key behind ``grant`` was revoked. Costs a look-up in a set."""
+    """Raise ``Unauthenticated`` if the key behind ``grant`` isn't good any more. Costs a look-up in a set."""
     if not services.gate.is_live(grant):
-        raise Unauthenticated("the key was revoked while this request was under way")
+        raise Unauthenticated("the key was revoked, or it expired, while this request was under way")
 
 
 async def _until_ready(services: Services) -> None:
@@ -145,7 +145,7 @@ def kind_of(content_type: str) -> ContentKind:
     """Return how a body of this Content-Type is laid out."""
     media_type = content_type.partition(";")[0].strip().lower()
     # Of types that end in +json nothing is known but that they are JSON (RFC 6839, 3.1).
-    kind = "json" if media_type.endswith("+json") else _KINDS.get(media_type)
+    kind = "json" if media_type.endswith("+json") else BODY_KINDS.get(media_type)
     if kind is None:
         raise UnsupportedType(
             f"events come as application/x-ndjson or application/json, not as {media_type!r}"

@@ -17,6 +17,7 @@ from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from rrd import metrics
 from rrd.errors import BadFraming, RrdError
 from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
@@ -112,6 +113,7 @@ class Connection(RequestHandler):
         peer = _peer_of(transport, server.services.config.trusted_proxies)
         if not server.refuses(transport, peer):
             self._peer = peer
+            metrics.CONNECTIONS_OPEN.add(1)
             super().connection_made(transport)
             self._await_head()
 
@@ -126,6 +128,7 @@ class Connection(RequestHandler):
         """Take in what one read brought."""
         super().data_received(data)
         received = len(data)
+        metrics.BYTES_RECEIVED.add(received)
         if self._payload_parser is None:  # That of a socket counts by itself.
             self._watch_head()
             self.count(received=received)
@@ -239,6 +242,7 @@ class Connection(RequestHandler):
             if self._peer is not None:
                 server.places.give_back(self._peer)
                 self._peer = None
+                metrics.CONNECTIONS_OPEN.add(-1)
         if self._taker is not None:
             self._taker.end()
         super().connection_lost(exc)

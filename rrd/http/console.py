@@ -11,6 +11,7 @@ from rrd.http.console_guard import signed_in
 from rrd.http.console_session import delete_session, get_session, post_session
 from rrd.http.events import get_events
 from rrd.http.export import get_export
+from rrd.http.openapi.serving import get_document_page
 from rrd.http.pages import get_pages
 from rrd.http.paths import CONSOLE_PATH
 from rrd.http.reads import get_recording, get_statistics, list_recordings
@@ -41,6 +42,7 @@ def add_console(app: web.Application) -> None:
     router = app.router
     router.add_get(CONSOLE_PATH, get_page)
     router.add_get(f"{CONSOLE_PATH}/stage", get_stage)
+    router.add_get(f"{CONSOLE_PATH}/api", get_document_page)
     router.add_get(f"{CONSOLE_PATH}/session", signed_in(get_session))
     router.add_post(f"{CONSOLE_PATH}/session", post_session)
     router.add_delete(f"{CONSOLE_PATH}/session", delete_session)

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rrd.log import emit
 
@@ -56,12 +56,25 @@ class Door:
         self._open()
         return int(self._listening[0].getsockname()[1])
 
-    async def stop(self) -> None:
-        """Accept nothing more."""
+    def listen_on(self, passed: Iterable[socket.socket]) -> int:
+        """Accept on sockets that listen already and stay the caller's. Return the port of the first."""
+        for each in passed:
+            listening = each.dup()
+            listening.setblocking(False)
+            self._listening.append(listening)
+        self._open()
+        return int(self._listening[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Accept nothing more. On sockets that another process has, too, clients go on to wait for that."""
         self._shut()
         for listening in self._listening:
             listening.close()
         self._listening = []
+
+    async def stop(self) -> None:
+        """Accept nothing more; return when all that was accepted is a connection."""
+        self.close()
         if self._connecting:
             await asyncio.wait(self._connecting)
 

@@ -258,7 +258,7 @@ class _Pump:
         self._line = batch.limit_line
         if len(self.errors) < _ERRORS_TOLD and (batch.rejected or batch.metadata):
             self.errors = (self.errors + _errors_in(batch))[:_ERRORS_TOLD]
-        self.source.put(batch)
+        self.source.put(batch, since=self._services.clock.monotonic())
         self._pacer.count(batch)
         await self.source.room()
         if pause_s := self._pacer.wait_s():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 
+from rrd import metrics
 from rrd.access.gate import Grant
 from rrd.errors import RefusedError
 from rrd.http.services import Services
@@ -60,9 +61,11 @@ class HeldMemory:
             )
         except TimeoutError:
             raise TooManyReads("too many answers are under way; try again in a moment") from None
+        metrics.READERS_OPEN.add(1)
         return self._size
 
     async def __aexit__(self, *_: object) -> None:
+        metrics.READERS_OPEN.add(-1)
         self._room.give_back(self._who, self._size)
 
 

@@ -24,7 +24,7 @@ from rrd.http.wanted import WANTED_PARAMETERS, live_recordings, standing_members
 from rrd.index.rows import ListedRecording
 
 LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX = 50, 100
-_OFFSET_MAX = 2**31
+OFFSET_MAX = 2**31
 _SIGNED_URL_LIFETIME_S = 3600
 _LIST_END = b"]}"
 _LIST_PARAMETERS = KEY_PARAMETERS | WANTED_PARAMETERS | {"limit", "offset", "includeSignedUrls"}
@@ -70,7 +70,7 @@ async def list_recordings(request: web.Request) -> web.StreamResponse:
     grant = await authorize(request, services, right="read", scope_path=RECORDINGS_PATH)
     filters = filters_of(request.query, known=_LIST_PARAMETERS, others_pass=True)
     limit = _number(request, "limit", LIST_LIMIT_DEFAULT, 1, LIST_LIMIT_MAX)
-    offset = _number(request, "offset", 0, 0, _OFFSET_MAX)
+    offset = _number(request, "offset", 0, 0, OFFSET_MAX)
     # Paths, unless a setting says what the world calls this server: a proxy or a client may say otherwise.
     base = services.config.public_url.rstrip("/")
     signer = _signer(request, services, grant)
@@ -125,16 +125,19 @@ def _signer(request: web.Request, services: Services, grant: Grant) -> Callable[
         raise BadRequest("includeSignedUrls must be true or false", parameter="includeSignedUrls")
     if wanted == "false":
         return None
-    key = services.gate.signing_key(grant.tenant)
+    expires_s = services.clock.now_ms() // 1000 + _SIGNED_URL_LIFETIME_S
+    gate = services.gate
+    key = gate.signing_key(grant.tenant, until_ms=1000 * expires_s) or gate.signing_key(grant.tenant)
     if key is None:
         raise BadRequest(
             "signed URLs need a signing key: rrd signing-keys create", code="no_signing_key",
             parameter="includeSignedUrls",
         )  # fmt: skip
     check_link_host(request.headers.get(hdrs.HOST, ""), services.config)
-    expires_s = services.clock.now_ms() // 1000 + _SIGNED_URL_LIFETIME_S
+    if key.expires_ms is not None:
+        expires_s = min(expires_s, key.expires_ms // 1000)
     if grant.kind == "signing_key":
-        # Who was let in for a while must not let himself in for longer.
+        # A presigned URL must not mint one that outlives it.
         expires_s = min(expires_s, int(request.query["expires"]))
 
     def signed(recording_id: str) -> str:

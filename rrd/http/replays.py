@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 REPLAY_PATH = "/replay"
 
 _PARAMETERS = KEY_PARAMETERS | {"gapMax", "salvage"}
-_GAP_MS_MAX = 86_400_000
+GAP_MS_MAX = 86_400_000
 _GAP = re.compile(r"[0-9]{1,8}")
 _COUNTED_MAX = 10_000
 """So many matching recordings are counted, to say how many there are."""
@@ -109,8 +109,8 @@ def _gap_max(request: web.Request) -> int:
     text = request.query.get("gapMax")
     if text is None:
         return GAP_MAX_DEFAULT_MS
-    if _GAP.fullmatch(text) is None or not 1 <= int(text) <= _GAP_MS_MAX:
-        raise BadRequest(f"gapMax must be a number of ms from 1 to {_GAP_MS_MAX}", parameter="gapMax")
+    if _GAP.fullmatch(text) is None or not 1 <= int(text) <= GAP_MS_MAX:
+        raise BadRequest(f"gapMax must be a number of ms from 1 to {GAP_MS_MAX}", parameter="gapMax")
     return int(text)
 
 

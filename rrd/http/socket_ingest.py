@@ -47,12 +47,9 @@ class SocketIngest:
     ) -> None:
         self.grant = sender.grant
         self.flush_due_at = 0.0
-        self._services = services
-        self._sender = sender
-        self._socket = socket
-        self._replies = replies
-        self._is_document = kind == "json"
-        self._decoder = decoder
+        self._services, self._sender = services, sender
+        self._socket, self._replies = socket, replies
+        self._is_document, self._decoder = kind == "json", decoder
         self._text: Decoder | None = None
         """The rest of a first text message, which named the recording."""
         self._source: Source | None = None
@@ -64,14 +61,15 @@ class SocketIngest:
         self._binary_head = b""
         """How the last binary message begins, as it was sent."""
         self._has_set_aside = False
-        self._hold = socket.hold
-        self._turn = socket.turn
+        self._hold, self._turn = socket.hold, socket.turn
         self._threads = services.decoding_threads.lane(sender.who)
         self._pacer = services.admission.quotas.pacer(sender.who)
         self._is_busy = False
         """Something received is just being taken in: nothing younger may overtake it."""
         self._is_flush_due = False
         """``Sockets`` will call ``flush`` in time for all that gathers now."""
+        self._gathering_since = 0.0
+        """When the first event of what gathers came, or what came before it was put; 0.0: nothing gathers."""
         self._close_code, self._close_reason = WSCloseCode.OK, ""
 
     async def run(self) -> None:
@@ -117,13 +115,10 @@ class SocketIngest:
                 return
             recording_id = recording_in(batch, self._services)
         opening = self._services.registry.source(
-            self.grant.tenant,
-            recording_id,
-            origin=self._sender.origin,
-            visitor=self._sender.visitor,
+            self.grant.tenant, recording_id, origin=self._sender.origin, visitor=self._sender.visitor,
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
             begin=lambda: self._services.admission.quotas.begin_recording(self._sender.who),
-        )
+        )  # fmt: skip
         self._source = await self._opened.enter_async_context(opening)
         self._replies.source = self._source
         self._source.on_commit = self._replies.on_commit
@@ -198,6 +193,8 @@ class SocketIngest:
         raise WireError("a WebSocket frame is damaged")
 
     def _gathers(self) -> None:
+        if not self._gathering_since:
+            self._gathering_since = self._services.clock.monotonic()
         if not self._is_flush_due:  # What is younger must not put it off.
             self._is_flush_due = True
             self._services.sockets.gathers(self)
@@ -245,10 +242,11 @@ class SocketIngest:
 
     async def _drain_decoder(self) -> None:
         while self._decoder.waiting_bytes:
-            if (
-                batch := await next_batch(self._decoder, self._hold, self._threads, self._turn, flush=True)
-            ) is not None:
+            if (batch := await self._decoded(flush=True)) is not None:
                 self._put(batch)
+
+    async def _decoded(self, *, flush: bool = False) -> Batch | None:
+        return await next_batch(self._decoder, self._hold, self._threads, self._turn, flush=flush)
 
     async def _take_binary(self, data: bytes) -> None:
         decoder = self._decoder
@@ -324,6 +322,8 @@ class SocketIngest:
                 self._socket.hand_back(messages)
             else:
                 self._put(batch)
+        else:
+            self._gathering_since = 0.0
 
     async def _flush_now(self) -> None:
         """Flush all there is, however long it takes. Nothing is received any more."""
@@ -353,7 +353,9 @@ class SocketIngest:
             return
         self._services.registry.check_room_on_disk()
         self._limit_line = batch.limit_line
-        self._source.put(batch)
+        now = self._services.clock.monotonic()
+        self._source.put(batch, since=self._gathering_since or now)
+        self._gathering_since = now if self._is_flush_due else 0.0
         self._pacer.count(batch)
         self._replies.echo(batch.payload)
 
@@ -377,9 +379,7 @@ class SocketIngest:
         self._decoder.finish(cut_off=True)
         try:
             with self._busy():
-                while (
-                    batch := await next_batch(self._decoder, self._hold, self._threads, self._turn)
-                ) is not None:
+                while (batch := await self._decoded()) is not None:
                     self._put(batch)
         except WireError as error:
             self._set_aside(error)
@@ -390,8 +390,8 @@ class SocketIngest:
         await self._socket.ping()
 
     def cut_off(self) -> None:
-        """Take nothing that comes from now on: its key was revoked. ``run`` tells what was stored before."""
-        self._close_code, self._close_reason = WSCloseCode.POLICY_VIOLATION, "key revoked"
+        """Take nothing that comes from now on: its key isn't good any more. ``run`` says what was stored."""
+        self._close_code, self._close_reason = WSCloseCode.POLICY_VIOLATION, "key revoked or expired"
         self._socket.stop_receiving()
 
     async def goodbye(self, *, code: int, reason: str) -> None:

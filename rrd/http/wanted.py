@@ -22,7 +22,7 @@ WANTED_PARAMETERS = frozenset(
     {"sort", "from", "to", "url", "minDuration", "minActive", "hasErrors", "live", "summary"}
 )
 _MS = re.compile(r"-?[0-9]{1,16}(\.[0-9]{1,9})?")
-_URL_MAX = 4096
+URL_MAX = 4096
 _EXACT_MAX = 2.0**53
 
 
@@ -114,8 +114,8 @@ def _url(request: web.Request) -> str | None:
     text = request.query.get("url")
     if text is None:
         return None
-    if not text or len(text) > _URL_MAX:
-        raise BadRequest(f"url must have 1 to {_URL_MAX:,} characters", parameter="url")
+    if not text or len(text) > URL_MAX:
+        raise BadRequest(f"url must have 1 to {URL_MAX:,} characters", parameter="url")
     if "?" in text or "#" in text:
         raise BadRequest("url has no query string and no fragment: they are not kept", parameter="url")
     return text

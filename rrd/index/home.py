@@ -25,6 +25,15 @@ index_path = backend.index_path
 """The path that stands for the index. There is nothing else to be moved once it is closed."""
 
 
+def size_of(data_dir: str) -> int:
+    """Return how many bytes the files of an index have, its log of changes too; 0 without one."""
+    size = 0
+    for path in backend.paths(index_path(data_dir)):
+        with contextlib.suppress(FileNotFoundError):
+            size += os.stat(path).st_size
+    return size
+
+
 async def open_file(path: str) -> Index:
     """Open an index by its path; make it if there is none."""
     from rrd.index.sqlite.index import SqliteIndex  # noqa: PLC0415 - aiosqlite; most commands start without it

@@ -13,13 +13,14 @@ import errno
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
 import zstandard
 
+from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
@@ -102,7 +103,7 @@ class Committer:
         """When the group under way began, monotonic seconds; None if none is."""
         self._something = asyncio.Event()
         self._group_done: asyncio.Future[None] | None = None
-        self._open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
+        self.open_writers: OrderedDict[SegmentWriter, float] = OrderedDict()
         """With when each was last written to, monotonic seconds; the oldest first."""
         self._bug: BaseException | None = None
         """What ended a lookup that should not have ended it."""
@@ -162,7 +163,9 @@ class Committer:
             group = self._gather()
             if group:
                 self.group_began_at = self._clock.monotonic()
+                metrics.GATHERING.observe_all(_ages((work for _, work in group), self.group_began_at))
                 await self._commit(group)
+                metrics.COMMIT.observe(self._clock.monotonic() - self.group_began_at)
                 self.group_began_at = None
             del group  # Up to 64 MiB, and the next one may be long in coming.
             if self._group_done is not None:
@@ -288,6 +291,10 @@ class Committer:
                 emit(logger, logging.ERROR, "store_failed", recording=recording.recording_id, error=outcome)
                 self.writes.failed(outcome)
                 self._settle(recording, work, _refusal(outcome))
+        acked = (
+            block[1] for block, outcome in zip(blocks, outcomes, strict=True) if isinstance(outcome, Stored)
+        )
+        metrics.ACK_AGE.observe_all(_ages(acked, self._clock.monotonic()))
         self._close_writers()
 
     def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
@@ -310,7 +317,7 @@ class Committer:
         while lacking := [at for at, outcome in enumerate(outcomes) if _lacks_handle(outcome)]:
             if self._clock.monotonic() > deadline:
                 return
-            closed = [writer for writer in self._open_writers if writer.is_open]
+            closed = [writer for writer in self.open_writers if writer.is_open]
             for writer in closed:
                 with contextlib.suppress(OSError):  # As in ``forget``: all that counts in it is synced.
                     writer.close()
@@ -331,8 +338,8 @@ class Committer:
             recording.writer = self.resume(self._shelf.active(identity.name), identity, 0)
         writer = recording.writer
         assert writer is not None
-        self._open_writers[writer] = self._clock.monotonic()
-        self._open_writers.move_to_end(writer)
+        self.open_writers[writer] = self._clock.monotonic()
+        self.open_writers.move_to_end(writer)
         return writer
 
     def resume(self, path: str, identity: Identity, size: int) -> SegmentWriter:
@@ -355,21 +362,28 @@ class Committer:
 
     def forget(self, writer: SegmentWriter) -> None:
         """Close a writer that is not needed any more. Never raises."""
-        self._open_writers.pop(writer, None)
+        self.open_writers.pop(writer, None)
         # All that counts in it is synced, so what closing could report is of no consequence.
         with contextlib.suppress(OSError):
             writer.close()
 
     def _close_writers(self) -> None:
         stale_since = self._clock.monotonic() - _STALE_S
-        while len(self._open_writers) > self._config.open_segments_max:
-            oldest, used_at = next(iter(self._open_writers.items()))
+        while len(self.open_writers) > self._config.open_segments_max:
+            oldest, used_at = next(iter(self.open_writers.items()))
             # Where more write in turns than can be open, who wrote first is the next to write again. Closing
             # always the oldest would open every file anew each time.
-            self.forget(oldest if used_at < stale_since else next(reversed(self._open_writers)))
+            self.forget(oldest if used_at < stale_since else next(reversed(self.open_writers)))
 
     def _settle(self, recording: Recording, work: Work, failure: RrdError | None) -> None:
+        if failure is not None:
+            metrics.BLOCKS_FAILED.add(failure.code)
         recording.settled(work, failure, used_at=self._clock.monotonic())
+
+
+def _ages(works: Iterable[Work], now: float) -> list[float]:
+    """Return how long ago the first event of each came, in seconds, where that is known."""
+    return [now - work.since for work in works if work.since]
 
 
 def _lacks_handle(outcome: Stored | OSError) -> bool:

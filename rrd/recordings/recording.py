@@ -8,8 +8,9 @@ waits or touches a file, except ``remember``, which reads and runs in a worker t
 from __future__ import annotations
 
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from rrd import metrics
 from rrd.errors import Gone, RrdError, ShuttingDown
@@ -29,6 +30,18 @@ one damaged byte can cost. A single larger event still gets its block."""
 
 SERVER_KEYS = frozenset({"ingestOrigin", "ipAddress", "userAgent"})
 """Metadata that the server adds by itself. It takes no room from the page's own."""
+
+_NO_REASONS: Counter[str] = Counter()
+
+
+class Reached(NamedTuple):
+    """How far a recording has come."""
+
+    events: int
+    """All that were ever stored."""
+    segment: int
+    """The number of its newest segment, and the durable size of that in bytes."""
+    size: int
 
 
 class Recording:
@@ -72,6 +85,8 @@ class Recording:
         """Number and durable size of the newest segment, the writer's once it has a block; (0, 0) without."""
         self._quarantined = 0
         """Lines and pairs of the latest draft that are in quarantine: by it, or since earlier."""
+        self._reasons = _NO_REASONS
+        """Why the lines and pairs are in quarantine that the latest draft puts there."""
         self._duplicates = 0
         """Repeats since the last block, to be told in the next block's header."""
         self._waiting = waiting
@@ -127,6 +142,10 @@ class Recording:
         self.pending_bytes += size
         self._waiting.add(self.tenant, size)
 
+    def reached(self) -> Reached:
+        """Return what is stored of it now."""
+        return Reached(self._next_seq - 1, *self._last_segment)
+
     def live_sources(self) -> frozenset[int]:
         """Ids of the senders that have stored events and are still there."""
         return frozenset(self._live_ts)
@@ -143,7 +162,8 @@ class Recording:
             size += size_of(following.batch)
             taken.append(following)
         metadata = tuple(pending.metadata for pending in taken if pending.metadata is not None)
-        return Work(first.source, len(taken), size, join([pending.batch for pending in taken]), metadata)
+        batch = join([pending.batch for pending in taken])
+        return Work(first.source, len(taken), size, batch, metadata, since=first.since)
 
     def settled(self, work: Work, failure: RrdError | None, *, used_at: float) -> None:
         """Tell the source what became of ``work``. Its bytes are no longer waiting, whatever that is."""
@@ -153,11 +173,18 @@ class Recording:
         tally = Tally(work.batch.event_count + self.applied, work.duplicates, self._quarantined)
         if failure is None:
             metrics.LINES_REPEATED.add(tally.duplicates)
-            metrics.LINES_QUARANTINED.add(tally.quarantined)
+            if tally.quarantined:
+                self._count_quarantined()
         work.source.settle(work.puts, tally, failure)
         if self._pending and self.state == "silent":
             self.move("put")
             self._wake(self)
+
+    def _count_quarantined(self) -> None:
+        for reason, count in self._reasons.items():
+            metrics.LINES_QUARANTINED.add(reason, count)
+        if again := self._quarantined - self._reasons.total():
+            metrics.LINES_QUARANTINED.add("again", again)
 
     def needs_history(self, work: Work) -> bool:
         """Tell whether something in ``work`` may be a repeat, so that it must be looked up."""
@@ -198,6 +225,7 @@ class Recording:
             quarantine += _set_aside(1, (*metadata.bad, *self._fresh(over)), now_ms)
             self.applied += bool(values) or not (metadata.bad or over)
         self._quarantined += len(quarantine)
+        self._reasons = Counter(note.reason for note in quarantine) if quarantine else _NO_REASONS
         if not (batch.event_count or notes or quarantine):
             self._duplicates += work.duplicates
             return None

@@ -84,7 +84,7 @@ class Registry:
         self._opening: dict[_Key, asyncio.Future[None]] = {}
         self._wanted: Counter[_Key] = Counter()
         self._leaving: dict[_Key, asyncio.Future[None]] = {}
-        self._waiting = Waiting()
+        self.waiting = Waiting()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._places = Ledger(config.recordings_max, _PLACES_TIMES)
@@ -115,7 +115,7 @@ class Registry:
     async def stop(self) -> None:
         """Refuse new sources, wait until everything that was put is safe, and let go of all files."""
         self._stopping = True
-        while self._waiting.bytes or any(recording.state in UNDER_WAY for recording in self.opened()):
+        while self.waiting.bytes or any(recording.state in UNDER_WAY for recording in self.opened()):
             if not await self.committer.has_next_group():
                 break
         # At once, before anything else can run: what is put from here on would never be committed.
@@ -152,7 +152,7 @@ class Registry:
         try:
             recording = await self._open((tenant, recording_id), begin)
         except Gone:
-            self._waiting.late_lines[tenant, recording_id] += lines
+            self.waiting.late_lines[tenant, recording_id] += lines
             raise
         if not recording.sources:
             if not self._places.may_take(Who(tenant)):
@@ -182,7 +182,7 @@ class Registry:
         """
         self.check_room_on_disk()
         bytes_max = self._config.buffer_bytes_max
-        waiting, kept_back = self._waiting, bytes_max // 10
+        waiting, kept_back = self.waiting, bytes_max // 10
         while recording.pending_bytes > self._config.recording_buffer_bytes_max or waiting.bytes > (
             bytes_max if waiting.bytes_of[recording.tenant] <= kept_back else bytes_max - kept_back
         ):
@@ -197,8 +197,8 @@ class Registry:
         if refusal is not None:
             raise refusal
 
-    async def why_not_stored(self) -> str | None:
-        """Return why writes fail now, in a sentence for people; None if they don't.
+    async def why_not_stored(self, *, tries: bool = True) -> str | None:
+        """Return why writes fail now, a sentence for people; None if they don't. ``tries``: see ``Writes``.
 
         The disk's reserve alone is no failure: reads, erasure and roll-up go on, and they make room.
         """
@@ -207,13 +207,13 @@ class Registry:
             return str(refusal)
         stalled_s = self.committer.stalled_s()
         if stalled_s > _STALL_TOLD_S:
-            return f"a write has not ended for {stalled_s:.0f} s"
-        return await self.committer.writes.problem(anew=refusal is not None)
+            return f"a write has not ended for {stalled_s:.0f} s; see whether the disk hangs (dmesg, iostat)"
+        return await self.committer.writes.problem(anew=refusal is not None, tries=tries)
 
     def take_late_lines(self) -> dict[_Key, int]:
         """Return how many lines came for recordings that are erased since the last call."""
-        late = dict(self._waiting.late_lines)
-        self._waiting.late_lines.clear()
+        late = dict(self.waiting.late_lines)
+        self.waiting.late_lines.clear()
         return late
 
     def live_sources(self, tenant: str, recording_id: str) -> frozenset[int]:
@@ -300,7 +300,7 @@ class Registry:
             begin()
         recording = Recording(
             *key, created_ms=self._clock.now_ms(), used_at=self._clock.monotonic(), row=row,
-            limits=self._limits, waiting=self._waiting, wake=self.committer.wake,
+            limits=self._limits, waiting=self.waiting, wake=self.committer.wake,
         )  # fmt: skip
         self._left_active.pop(key, None)
         active = [segment for segment in row.segments if segment.state == "active"] if row else []

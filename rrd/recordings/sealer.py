@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from rrd import metrics
@@ -56,7 +57,9 @@ class Sealer:
         async with self._indexing:
             self._unindexed += commits
             if self._unindexed:
+                began_at = time.perf_counter()
                 await self._index.apply(self._unindexed)
+                metrics.INDEXING.observe(time.perf_counter() - began_at)
                 metrics.BLOCKS_STORED.add(len(self._unindexed))
                 metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
                 metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))

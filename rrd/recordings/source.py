@@ -84,14 +84,16 @@ class Source:
         self._waiting = 0
         self._waiters: list[asyncio.Future[None]] = []
 
-    def put(self, batch: Batch) -> None:
+    def put(self, batch: Batch, *, since: float = 0.0) -> None:
         """Hand over a batch. It is in memory when this returns; ``flush`` waits until it is safe.
+
+        ``since``: when its first event came, monotonic seconds; 0 where that is not known.
 
         Raises ``ShuttingDown``, and has not taken it, once the recording was let go; ``TooManyBadLines``,
         and has taken it, when the sender had better stop.
         """
         if batch.event_count or batch.metadata or batch.rejected:
-            self._put(Pending(self, batch))
+            self._put(Pending(self, batch, since=since))
             self._waiting += 1
         self._bad_lines += len(batch.rejected) + sum(len(event.bad) for event in batch.metadata)
         if self._bad_lines > BAD_LINES_MAX:
@@ -137,6 +139,7 @@ class Pending(NamedTuple):
     batch: Batch
     metadata: Metadata | None = None
     """Metadata that came by itself."""
+    since: float = 0.0
 
 
 class Work(NamedTuple):
@@ -152,6 +155,8 @@ class Work(NamedTuple):
     duplicates: int = 0
     quarantined_before: int = 0
     """Lines and pairs that quarantine holds already."""
+    since: float = 0.0
+    """When its first event came, monotonic seconds; 0 where that is not known."""
 
 
 class Waiting:

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 
+from rrd import metrics
 from rrd.backoff import Backoff
 from rrd.clock import Clock
 from rrd.config import Config
@@ -104,6 +105,7 @@ class RollUp:
                     await self._do_what_is_due()
             except Exception as error:  # noqa: BLE001 - a task that ends takes the daemon along
                 emit(logger, logging.ERROR, "rollup_failed", error=error, exc_info=unexpected(error))
+                metrics.ROLL_UPS_FAILED.add(_reason(error))
             if not self._backoff.failures:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.nudged.wait(), _POLL_S)
@@ -164,6 +166,7 @@ class RollUp:
             waiting_segments=backlog.segments, waiting_bytes=backlog.bytes,
         )  # fmt: skip
         self._backoff.failures = 0
+        metrics.STORE_AWAY.set(0)
         self.nudged.set()
 
     def _note_away(self, error: StoreAway) -> None:
@@ -174,10 +177,13 @@ class RollUp:
                 next_step="nothing is lost: segments wait here, and the store is asked again and again",
             )  # fmt: skip
         self._backoff.failures += 1
+        metrics.STORE_AWAY.set(1)
+        metrics.ROLL_UPS_FAILED.add(_reason(error))
 
     def _aside_now(self) -> frozenset[int]:
         now = self._clock.monotonic()
         self._aside = {row_id: until for row_id, until in self._aside.items() if until > now}
+        metrics.RECORDINGS_SET_ASIDE.set(len(self._aside))
         return frozenset(self._aside)
 
     async def _pass(
@@ -227,6 +233,8 @@ class RollUp:
         is_passing = _is_disk_full(error) or isinstance(error, NotMoved)
         seconds = _SET_ASIDE_SHORTLY_S if is_passing else _SET_ASIDE_S
         self._aside[job.row_id] = self._clock.monotonic() + seconds
+        metrics.RECORDINGS_SET_ASIDE.set(len(self._aside))
+        metrics.ROLL_UPS_FAILED.add(_reason(error))
         if job.row_id in self._told:
             return
         self._told.add(job.row_id)
@@ -309,6 +317,15 @@ def _is_disk_full(error: Exception) -> bool:
     return isinstance(error, DiskFull) or (
         isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     )
+
+
+def _reason(error: Exception) -> str:
+    """Return what kind of failure it is, as a constant word."""
+    if _is_disk_full(error):
+        return DiskFull.code
+    if isinstance(error, RrdError):
+        return error.code
+    return "os_error" if isinstance(error, OSError) else "unexpected"
 
 
 def _advice(error: Exception) -> str:

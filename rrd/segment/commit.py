@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import errno
 import struct
+import time
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from rrd import metrics
 from rrd.disk.disk import Disk
 from rrd.segment.format import BlockDraft
 from rrd.segment.writer import SegmentWriter
@@ -56,7 +58,9 @@ def commit(disk: Disk, appends: Sequence[Append], *, mode: SyncMode) -> list[Sto
         else:
             outcomes.append(Stored(offset, 0))
     written = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Stored)]
+    began_at = time.perf_counter()
     failures = _sync(disk, [appends[index].writer for index in written], mode)
+    metrics.SYNC.observe(time.perf_counter() - began_at)
     for index, failure in zip(written, failures, strict=True):
         writer = appends[index].writer
         if failure is None:

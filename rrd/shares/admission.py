@@ -63,7 +63,7 @@ class Admission:
         self.quotas = Quotas(quota_limits_of(config), clock.monotonic)
         self._clock = clock
         self._path = layout.quotas_path(config.data_dir)
-        self._places = {
+        self.places = {
             "sockets": Room(config.sockets_max, _TIMES),
             "requests": Room(config.requests_max, _TIMES),
         }
@@ -75,7 +75,7 @@ class Admission:
 
         Raises ``OverQuota``, ``TooManySockets``, ``TooManyRequests``, and has taken none.
         """
-        room = self._places[kind]
+        room = self.places[kind]
         accounts = self.quotas.enter(who, kind)
         if room.try_take(who):
             return AdmittedPlace(who, kind, accounts)
@@ -89,7 +89,7 @@ class Admission:
 
     def leave(self, place: AdmittedPlace) -> None:
         """Give the place back."""
-        self._places[place.kind].give_back(place.who)
+        self.places[place.kind].give_back(place.who)
         self.quotas.leave(place.accounts, place.kind)
 
     async def run(self) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from rrd import metrics
 from rrd.config import Config
-from rrd.console.box import POINTS_MAX, Box, resident_bytes, troubles
+from rrd.console.box import POINTS_MAX, Box, troubles
 from rrd.index import home
+from rrd.measures import Measures
 from tests.wired import ManualClock
 
 GOOD = {
@@ -47,7 +48,8 @@ async def test_a_day_of_rows_is_told_as_a_bounded_answer(tmp_path: Path) -> None
     clock = ManualClock()
     index, _ = await home.open_index(str(tmp_path), home.open_file)
     async with index:
-        box = Box(Config(data_dir=str(tmp_path)), clock, index)
+        measures = Measures(str(tmp_path), clock, index)
+        box = Box(Config(data_dir=str(tmp_path)), clock, measures)
         first = box.told()
         assert first["series"]["at"] == []  # type: ignore[index]
         for _ in range(400):
@@ -64,7 +66,3 @@ async def test_a_day_of_rows_is_told_as_a_bounded_answer(tmp_path: Path) -> None
     assert told["at"] == clock.now_ms()
     assert told["at"] - told["series"]["at"][-1] == 9750
     assert len(orjson.dumps(told)) < 100_000
-
-
-def test_the_memory_of_this_process_is_known() -> None:
-    assert 10 << 20 < resident_bytes() < 10 << 30

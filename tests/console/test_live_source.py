@@ -16,7 +16,7 @@ from rrd.http.services import Bounds, WatchBounds
 from tests.console.units_lab import Units
 from tests.harness import DaemonProcess, eventually, running
 from tests.http.api import Api, visiting
-from tests.proxies.test_proxies import KINDS, make_proxy
+from tests.proxies.served import KINDS, make_proxy
 from tests.samples import dump, meta_event, ndjson, new_id
 
 NOW = 1_700_000_000_000
@@ -117,7 +117,7 @@ async def test_it_follows_through_a_proxy_and_over_a_restart_of_it(
     units: Units, tmp_path: Path, kind: str
 ) -> None:
     async with running(tmp_path / "data") as daemon, visiting(daemon) as api:
-        proxy = make_proxy(kind, tmp_path, daemon.port)
+        proxy = make_proxy(kind, tmp_path, daemon.port, speaks_tls=False)
         recording_id, expected = new_id(), [(0, 0.0), (0, 1.0), (0, 100.0), (0, 200.0)]
         await post(api, recording_id, a_page(0, "one"))
         source = Source(units)

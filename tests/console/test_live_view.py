@@ -20,7 +20,7 @@ from tests.client.conftest import open_tab as open_tab  # noqa: PLC0414 – a fi
 from tests.console.conftest import OwnConsole
 from tests.console.lab import TENANT, TEXT, ConsoleDaemon, ConsoleWindow, OpenWindow, console_page
 from tests.harness import Keys
-from tests.proxies.test_proxies import KINDS, make_proxy
+from tests.proxies.served import KINDS, make_proxy
 
 pytestmark = pytest.mark.client
 
@@ -63,7 +63,7 @@ def watched(console: ConsoleDaemon, open_window: OpenWindow) -> tuple[ConsoleWin
 @contextlib.contextmanager
 def behind(kind: str, console: ConsoleDaemon, directory: Path) -> Iterator[None]:
     """Have all that a daemon is asked go through a proxy of this kind, the console and the recorder too."""
-    proxy = make_proxy(kind, directory, console.port)
+    proxy = make_proxy(kind, directory, console.port, speaks_tls=False)
     with asyncio.Runner() as runner:
         running = proxy.running()
         runner.run(running.__aenter__())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,13 +142,18 @@ async def watching(
     *,
     headers: Mapping[str, str] | None = None,
     accept: str = SERVER_SENT,
+    tls: ssl.SSLContext | None = None,
     **query: object,
 ) -> AsyncIterator[Watcher]:
-    """Watch a recording of the daemon at ``url`` until the block ends."""
+    """Watch a recording of the daemon at ``url`` until the block ends; ``tls``: where ``url`` speaks it."""
     target = f"{url}/recordings/{recording_id}/events?" + urlencode({"follow": "true", **query})
     sent = {"Authorization": f"Bearer {key}", "Accept": accept, **(headers or {})}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(target, headers=sent) as answer:
+    connector = aiohttp.TCPConnector(ssl=tls or True)
+    async with (
+        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+        session.get(target, headers=sent) as answer,
+    ):
         watcher = Watcher(answer)
         try:
             yield watcher

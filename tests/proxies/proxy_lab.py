@@ -1,15 +1,25 @@
-"""The proxies whose configuration is shipped, each run from that file with as few changes as a test needs."""
+"""The proxies whose configuration is shipped, each run from that file with as few changes as a test needs.
+
+They speak TLS, with a certificate that only ``trusting`` and a browser with ``Certificate.flags`` believe; or
+plain HTTP for what is not about TLS.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import functools
+import hashlib
 import os
 import re
 import shutil
+import ssl
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -51,21 +61,69 @@ def replaced(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
+class Certificate(NamedTuple):
+    """A certificate for this machine's names, signed by itself, and its key."""
+
+    path: Path
+    key_path: Path
+    flags: list[str]
+    """What makes Chromium believe this one, and no other."""
+
+    def trusting(self) -> ssl.SSLContext:
+        """Return the context of a client that believes this certificate alone."""
+        return ssl.create_default_context(cafile=self.path)
+
+
+@functools.cache
+def certificate() -> Certificate:
+    """Return the certificate of all proxies of this test process."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        unavailable("openssl isn't installed")
+    assert openssl is not None
+    directory = Path(tempfile.mkdtemp(prefix="rrd-tls-"))
+    directory.chmod(0o755)  # A proxy may read it as another user.
+    path, key_path = directory / "certificate.pem", directory / "key.pem"
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=rrd of the tests", "-keyout", str(key_path), "-out", str(path)),
+            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    public = subprocess.run(
+        [openssl, "pkey", "-in", str(key_path), "-pubout", "-outform", "DER"], capture_output=True, check=True
+    )
+    pin = base64.b64encode(hashlib.sha256(public.stdout).digest()).decode()
+    return Certificate(path, key_path, [f"--ignore-certificate-errors-spki-list={pin}"])
+
+
+def visiting_proxy(address: str = "127.0.0.1") -> aiohttp.ClientSession:
+    """Return a visitor of a proxy, who calls from ``address``."""
+    connector = aiohttp.TCPConnector(local_addr=(address, 0), ssl=certificate().trusting())
+    return aiohttp.ClientSession(connector=connector)
+
+
 class Proxy:
     """A proxy of one kind, to be run in ``directory`` before the daemon on ``upstream_port``."""
 
     name: str
 
-    def __init__(self, binary: str, directory: Path, upstream_port: int) -> None:
+    def __init__(self, binary: str, directory: Path, upstream_port: int, *, speaks_tls: bool = True) -> None:
         self.binary = binary
+        self.speaks_tls = speaks_tls
         self.directory = directory
         self.upstream_port = upstream_port
-        self.port = free_port()
+        self.port, self.plain_port = free_port(), free_port()
+        self.idle_ms = 60_000
+        """After what silence the proxy cuts a socket, where it has such a setting."""
         self.log_path = directory / "output.log"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.speaks_tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def keeps_sockets(self) -> bool:
@@ -119,7 +177,7 @@ class Proxy:
 
         async def is_broken() -> bool | None:
             try:
-                async with aiohttp.ClientSession() as session, session.get(self.url + "/-/healthy") as reply:
+                async with visiting_proxy() as session, session.get(self.url + "/-/healthy") as reply:
                     return reply.status == 502 or None
             except aiohttp.ClientConnectionError:
                 return None
@@ -131,7 +189,7 @@ class Proxy:
             assert self._process.returncode is None, self.log_path.read_text()
             # A session of its own, as an old connection may lead to an old worker.
             try:
-                async with aiohttp.ClientSession() as session, session.get(self.url + "/-/healthy") as reply:
+                async with visiting_proxy() as session, session.get(self.url + "/-/healthy") as reply:
                     return reply.headers.get(CONFIG_HEADER) == str(number) or None
             except aiohttp.ClientConnectionError:
                 return None
@@ -150,16 +208,29 @@ class Nginx(Proxy):
 
     def write(self, config_number: int) -> None:
         site = (ROOT / "config/nginx.conf").read_text()
-        site = replaced(site, "listen 443 ssl;", f"listen 127.0.0.1:{self.port};")
-        site = replaced(site, "127.0.0.1:8787", f"127.0.0.1:{self.upstream_port}")
-        site, count = re.subn(r"^ *ssl_certificate.*\n", "", site, flags=re.MULTILINE)
+        tls = " ssl http2" if self.speaks_tls else ""
+        site = replaced(site, "listen 443 ssl http2;", f"listen 127.0.0.1:{self.port}{tls};")
+        site = replaced(site, "listen 80;", f"listen 127.0.0.1:{self.plain_port};")
+        site, count = re.subn(r"^ *listen \[::\].*\n", "", site, flags=re.MULTILINE)
         assert count == 2
+        site = replaced(site, "127.0.0.1:8787", f"127.0.0.1:{self.upstream_port}")
+        files = "/etc/letsencrypt/live/rrd.example.com/"
+        site = replaced(site, f"{files}fullchain.pem", str(certificate().path))
+        site = replaced(site, f"{files}privkey.pem", str(certificate().key_path))
+        site = replaced(site, "60s", f"{self.idle_ms}ms")
         site = replaced(
-            site, "location / {", f"add_header {CONFIG_HEADER} {config_number} always; location / {{"
-        )
+            site, "    location / {\n        proxy_pass",
+            f"    add_header {CONFIG_HEADER} {config_number} always;\n    location / {{\n        proxy_pass",
+        )  # fmt: skip
         user = "user root;" if os.geteuid() == 0 else ""
         text = _NGINX_AROUND.format(directory=self.directory, user=user, site=site)
         (self.directory / "nginx.conf").write_text(text)
+
+    def judge(self, site: str) -> subprocess.CompletedProcess[str]:
+        """Let nginx judge a site."""
+        text = _NGINX_AROUND.format(directory=self.directory, user="", site=site)
+        (self.directory / "nginx.conf").write_text(text)
+        return self.check()
 
     def command(self) -> list[str]:
         return [self.binary, "-c", f"{self.directory}/nginx.conf", "-e", f"{self.directory}/early.log"]
@@ -174,8 +245,8 @@ class Nginx(Proxy):
 class Caddy(Proxy):
     name = "Caddy"
 
-    def __init__(self, binary: str, directory: Path, upstream_port: int) -> None:
-        super().__init__(binary, directory, upstream_port)
+    def __init__(self, binary: str, directory: Path, upstream_port: int, *, speaks_tls: bool = True) -> None:
+        super().__init__(binary, directory, upstream_port, speaks_tls=speaks_tls)
         self.admin_port = free_port()
         said = subprocess.run([binary, "version"], capture_output=True, text=True, check=True).stdout
         found = re.match(r"v?(\d+)\.(\d+)", said)
@@ -188,13 +259,17 @@ class Caddy(Proxy):
 
     def write(self, config_number: int) -> None:
         site = (ROOT / "config/Caddyfile").read_text()
-        names = ", ".join(f"http://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))
-        site = replaced(site, "rrd.example.com {", f"{names} {{")
+        scheme = "https" if self.speaks_tls else "http"
+        names = ", ".join(f"{scheme}://{name}:{self.port}" for name in ("127.0.0.1", "localhost"))
+        tls = f"\n\ttls {certificate().path} {certificate().key_path}" if self.speaks_tls else ""
+        site = replaced(site, "\nrrd.example.com {", f"\n{names} {{{tls}")
         site = replaced(site, "127.0.0.1:8787", f"127.0.0.1:{self.upstream_port}")
-        site = replaced(site, "\treverse_proxy", f"\theader {CONFIG_HEADER} {config_number}\n\treverse_proxy")
+        header = f"header {CONFIG_HEADER} {config_number}"
+        site = replaced(site, "\treverse_proxy", f"\t{header}\n\t\treverse_proxy")
         if self.keeps_sockets:
             site = replaced(site, "# stream_close_delay", "stream_close_delay")
-        site = replaced(site, "{\n\tlog {", f"{{\n\tadmin 127.0.0.1:{self.admin_port}\n\tlog {{")
+        own = f"admin 127.0.0.1:{self.admin_port}\n\tauto_https disable_redirects"
+        site = replaced(site, "{\n\tlog {", f"{{\n\t{own}\n\tlog {{")
         (self.directory / "Caddyfile").write_text(site)
 
     def command(self) -> list[str]:

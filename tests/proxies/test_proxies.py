@@ -4,87 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
-import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 import aiohttp
 import orjson
 import pytest
 
 from rrd.http.services import Bounds, WatchBounds
-from tests.harness import DEADLINE_S, ROOT, running, until
-from tests.http.api import Api, visiting
+from tests.harness import DEADLINE_S, ROOT, until
 from tests.http.watchers import watching
 from tests.ports import free_port
-from tests.proxies.proxy_lab import Caddy, Nginx, Proxy, replaced, unavailable
+from tests.proxies.proxy_lab import Caddy, certificate, replaced
+from tests.proxies.served import HEAD_BYTES, VISITOR, Served, make_proxy, send
 from tests.samples import meta_event, ndjson, new_id, some_events
-
-# A newer Caddy than the distribution's, see the Makefile.
-NEW_CADDY = ROOT / ".venv-caddy/bin/caddy"
-
-
-KINDS = ("nginx", "caddy", "new caddy")
-# A visitor's own address: what the proxy is called from.
-VISITOR = "127.0.0.2"
-HEAD_BYTES = 20_000
-
-
-class Served(NamedTuple):
-    """A daemon, a proxy in front of it, and a visitor of the proxy."""
-
-    api: Api
-    proxy: Proxy
-    visitor: aiohttp.ClientSession
-
-    async def post(self, recording_id: str, body: bytes, **headers: str) -> int:
-        headers = {
-            "Authorization": f"Bearer {self.api.key}",
-            "Content-Type": "application/x-ndjson",
-        } | headers
-        url = f"{self.proxy.url}/recordings/{recording_id}/ingest"
-        async with self.visitor.post(url, data=io.BytesIO(body), headers=headers) as reply:
-            await reply.read()
-            return reply.status
-
-    async def open_socket(self, recording_id: str) -> aiohttp.ClientWebSocketResponse:
-        """Open a socket that hears of each flush."""
-        url = f"{self.proxy.url}/recordings/{recording_id}/ingest/ws?ack=true&token={self.api.key}"
-        return await self.visitor.ws_connect(url)
-
-
-async def send(socket: aiohttp.ClientWebSocketResponse, lines: list[bytes]) -> None:
-    """Send each line as a message; return when all are acked."""
-    for line in lines:
-        await socket.send_str(line.decode())
-    acked = 0
-    while acked < len(lines):
-        acked += (await socket.receive_json(timeout=DEADLINE_S))["successful_rows"]
-
-
-def make_proxy(kind: str, directory: Path, upstream_port: int) -> Proxy:
-    """Return the proxy of this kind. The test ends here if it isn't installed."""
-    found = {
-        "nginx": Nginx.find(),
-        "caddy": shutil.which("caddy"),
-        "new caddy": str(NEW_CADDY) if NEW_CADDY.exists() else None,
-    }
-    binary = found[kind]
-    if binary is None:
-        unavailable(f"{kind} isn't installed")
-    assert binary is not None
-    return (Nginx if kind == "nginx" else Caddy)(binary, directory, upstream_port)
-
-
-@pytest.fixture(params=KINDS)
-async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
-    async with running(tmp_path / "data") as daemon, visiting(daemon) as api:
-        proxy = make_proxy(request.param, tmp_path, daemon.port)
-        connector = aiohttp.TCPConnector(local_addr=(VISITOR, 0))
-        async with proxy.running(), aiohttp.ClientSession(connector=connector) as visitor:
-            yield Served(api, proxy, visitor)
 
 
 async def test_a_reload_with_a_changed_configuration_does_to_sockets_what_the_file_says(
@@ -170,7 +102,9 @@ async def test_no_proxy_writes_an_address_or_a_token_whatever_goes_wrong(
 
     async def provoke() -> None:
         for head in heads:
-            _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(VISITOR, 0))
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", port, local_addr=(VISITOR, 0), ssl=certificate().trusting()
+            )
             writer.write(head.encode())
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
@@ -196,7 +130,9 @@ async def test_what_is_followed_arrives_as_it_comes(served: Served) -> None:
     daemon.services.bounds = Bounds(watch=WatchBounds(ping_s=0.3))
     recording_id = new_id()
     assert await served.post(recording_id, ndjson(some_events(1))) == 200
-    async with watching(served.proxy.url, recording_id, served.api.key) as watcher:
+    async with watching(
+        served.proxy.url, recording_id, served.api.key, tls=certificate().trusting()
+    ) as watcher:
         assert watcher.headers["Content-Type"] == "text/event-stream"
         assert await watcher.has(1) == [1]
         await until(lambda: len(watcher.parser.comments) >= 3, what="pings")

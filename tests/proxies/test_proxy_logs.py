@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness import DEADLINE_S
-from tests.proxies.proxy_lab import Proxy
-from tests.proxies.test_proxies import KINDS, VISITOR, make_proxy
+from tests.proxies.proxy_lab import Proxy, certificate
+from tests.proxies.served import KINDS, VISITOR, make_proxy
 
 TOKEN = "public_key_rr_zzNotInAnyLog"
 PATH = f"/recordings/zzNoRecording/ingest?token={TOKEN}"
@@ -38,6 +38,12 @@ SENT = {
     "a path beyond the root": f"GET /../../{TOKEN}{PATH} HTTP/1.1\r\n{HEAD}\r\n",
     "half a head": f"GET {PATH} HTTP/1.1\r\nHost: rr",
 }
+
+INCOMPLETE = {"a body that breaks off", "half a head"}
+"""What a proxy waits for the rest of: within TLS no half-closed connection would say that it is over."""
+
+HELLO = b"\x16\x03\x01\x00\x85\x01\x00\x00\x81\x03\x03" + bytes(32)
+"""The beginning of a handshake."""
 
 ANSWERS = {
     "silent": b"",
@@ -84,23 +90,31 @@ async def upstream() -> AsyncIterator[Upstream]:
     await upstream.stop()
 
 
-async def _visit(proxy: Proxy, sent: bytes, *, waits: bool) -> None:
+async def _visit(proxy: Proxy, sent: bytes, *, waits: bool, in_tls: bool = True) -> None:
     """Send ``sent`` as the visitor; read what comes, or hang up at once."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port, local_addr=(VISITOR, 0))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", proxy.port, local_addr=(VISITOR, 0), ssl=certificate().trusting() if in_tls else None
+    )
     with contextlib.suppress(ConnectionError):
         writer.write(sent)
         await writer.drain()
         if waits:
-            writer.write_eof()
+            if writer.can_write_eof():  # TLS has no half-closed connections.
+                writer.write_eof()
             await reader.read(1 << 16)
     writer.close()
 
 
 async def _provoke(proxy: Proxy) -> None:
     async with asyncio.timeout(3 * DEADLINE_S):
-        for sent in SENT.values():
+        for name, sent in SENT.items():
             for waits in (True, False):
-                await _visit(proxy, sent.encode("latin-1"), waits=waits)
+                await _visit(proxy, sent.encode("latin-1"), waits=waits and name not in INCOMPLETE)
+        # And what speaks no TLS, or breaks off its handshake.
+        for sent in (SENT["a request"], SENT["no HTTP"], SENT["half a head"]):
+            await _visit(proxy, sent.encode("latin-1"), waits=True, in_tls=False)
+        for size in (1, 5, len(HELLO)):
+            await _visit(proxy, HELLO[:size], waits=False, in_tls=False)
 
 
 @pytest.mark.parametrize("kind", KINDS)

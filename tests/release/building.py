@@ -15,11 +15,12 @@ ROOT = Path(__file__).parents[2]
 
 def build(checkout: Path, *options: str) -> Path:
     """``make deb`` in a checkout; return the package."""
+    # What `make test-deb` was given is not meant for this one.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "ARGS"))}
     done = subprocess.run(
         ["make", "--no-print-directory", *options, "deb"],
         cwd=checkout, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        # What `make test-deb` was given is not meant for this one.
-        env={key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "ARGS", "MFLAGS"))},
+        env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     return Path(done.stdout.splitlines()[-1])

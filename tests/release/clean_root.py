@@ -10,7 +10,6 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
-import resource
 import shlex
 import shutil
 import socket
@@ -50,7 +49,7 @@ class CleanRoot:
 
     @classmethod
     def bootstrapped(cls, path: Path, *, cache: Path) -> CleanRoot:
-        """Make one of Debian's required packages and systemd; ``cache`` is a tar file that spares a download."""
+        """Make one of Debian's required packages and systemd, out of the tar file ``cache`` if that is there."""
         if not cache.exists():
             fresh = path.with_name("bootstrap")
             subprocess.run(
@@ -109,12 +108,12 @@ class CleanRoot:
         unit, port = self.unit(), free_port()
         assert unit["Type"] == "notify"
         notify = self.path / "run/notify"
-        limit = int(unit["LimitNOFILE"])
         as_user = (
             *("setpriv", f"--reuid={unit['User']}", f"--regid={unit['Group']}", "--init-groups"),
             *("--no-new-privs", "--bounding-set=-all"),
         )
-        command = f"umask {unit['UMask']} && exec {shlex.join(as_user)} {unit['ExecStart']}"
+        bounds = f"ulimit -n {unit['LimitNOFILE']} && umask {unit['UMask']}"
+        command = f"{bounds} && exec {shlex.join(as_user)} {unit['ExecStart']}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
             supervisor.bind(str(notify))
             notify.chmod(0o777)
@@ -123,7 +122,6 @@ class CleanRoot:
                 [*self._inside(), "sh", "-c", command],
                 env=_ENVIRONMENT
                 | {"NOTIFY_SOCKET": "/run/notify", "RRD_PORT": str(port), "INVOCATION_ID": "1"},
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,

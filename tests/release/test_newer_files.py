@@ -18,8 +18,8 @@ NEWER = 1000
 def _started_once(directory: Path) -> tuple[DaemonProcess, str, str]:
     """Return a daemon that has stored an event and stopped, a key, and the path of its recording."""
     daemon = DaemonProcess(directory)
-    daemon.start()
     key = daemon.key()
+    daemon.start()
     path = f"/recordings/{uuid.uuid4()}"
     _ask(daemon, key, f"{path}/ingest", b'{"type":5,"timestamp":1,"data":{"tag":"t","payload":1}}\n')
     assert daemon.stop() == 0

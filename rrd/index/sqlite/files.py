@@ -23,6 +23,11 @@ def index_path(data_dir: str) -> str:
     return f"{data_dir}/{NAME}"
 
 
+def paths(path: str) -> list[str]:
+    """Return where the files of an index may be."""
+    return [path + suffix for suffix in _SUFFIXES]
+
+
 def move(path: str, target: str) -> None:
     """Move an index that is not open, as far as it is there."""
     for suffix in _SUFFIXES:
@@ -32,7 +37,7 @@ def move(path: str, target: str) -> None:
 
 def remove(path: str) -> None:
     """Remove an index that is not open, as far as it is there."""
-    files.remove(*(path + suffix for suffix in _SUFFIXES))
+    files.remove(*paths(path))
 
 
 @contextlib.contextmanager
