@@ -49,7 +49,7 @@ class CleanRoot:
 
     @classmethod
     def bootstrapped(cls, path: Path, *, cache: Path) -> CleanRoot:
-        """Make one of Debian's required packages and systemd, out of the tar file ``cache`` if that is there."""
+        """Make one of Debian's required packages and systemd; from the tar file ``cache`` if it is there."""
         if not cache.exists():
             fresh = path.with_name("bootstrap")
             subprocess.run(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.ports import free_port
 from tests.release.building import ROOT, build, build_before
 from tests.release.clean_root import CleanRoot, need_tools
 
@@ -143,6 +144,29 @@ def test_the_daemon_runs_as_its_unit_says_and_keeps_what_it_acks(root: CleanRoot
         assert Client(port, key).read(recording_id) == ["one", "two"]
     assert root.run("find /var/lib/rrd ! -user rrd") == ""
     assert "ok" in root.run("setpriv --reuid=rrd --regid=rrd --init-groups rrd verify").lower()
+
+
+def test_two_commands_lead_from_nothing_to_a_first_event(
+    made: Made, root: CleanRoot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The port alone is not what an operator has: another rrd may run on this machine.
+    port = free_port()
+    began = time.monotonic()
+    said = root.run(f"RRD_PORT={port} rrd setup --name rrd.example.com --origin https://shop.example")
+    setup_s = time.monotonic() - began
+    assert "stored, read back" in said
+    assert "https://rrd.example.com" in said
+    with capsys.disabled():
+        print(
+            f"\napt install ./{made.package.name}: {made.install_s:.0f} s with all that it depends on; "
+            f"rrd setup: {setup_s:.0f} s, an event stored and read back"
+        )
+    again = root.run(f"RRD_PORT={port} rrd setup --name rrd.example.com --origin https://shop.example")
+    assert "nothing has changed" in again
+    # What setup made as root is the daemon's.
+    assert root.run("find /var/lib/rrd ! -user rrd") == ""
+    with root.serving():
+        pass
 
 
 def test_an_upgrade_keeps_data_and_edited_settings_and_can_be_taken_back(
