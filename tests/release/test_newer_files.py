@@ -19,7 +19,7 @@ def _started_once(directory: Path) -> tuple[DaemonProcess, str, str]:
     """Return a daemon that has stored an event and stopped, a key, and the path of its recording."""
     daemon = DaemonProcess(directory)
     key = daemon.key()
-    daemon.start()
+    daemon.start(deadline_s=60)
     path = f"/recordings/{uuid.uuid4()}"
     _ask(daemon, key, f"{path}/ingest", b'{"type":5,"timestamp":1,"data":{"tag":"t","payload":1}}\n')
     assert daemon.stop() == 0
@@ -62,7 +62,7 @@ def test_an_index_is_set_aside_and_made_again(tmp_path: Path) -> None:
 
 
 def _ask_after_start(daemon: DaemonProcess, key: str, path: str) -> bytes:
-    daemon.start()
+    daemon.start(deadline_s=60)
     try:
         return _ask(daemon, key, f"{path}/events")
     finally:
