@@ -134,7 +134,8 @@ wheel: $(VENV_RELEASE)/installed assets
 deb: $(VENV_RELEASE)/installed assets
 	@$(VENV_RELEASE)/bin/python -m release.deb $(if $(VERSION),--version '$(VERSION)') $(ARGS)
 
-test-deb: $(VENV)/installed-dev deb
+# Builds the package itself, and that of the commit before; TESTS_DEB names one that is built already.
+test-deb: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m deb --timeout 900 tests/release $(ARGS)
 
 clean:
