@@ -27,6 +27,7 @@ from rrd.setup.trial import wait_until_ready
 from rrd.startup.recovery import is_held
 
 UNIT = "rrd.service"
+_OTHER_UNITS = ("rrd.socket", "rrd-backup.service", "rrd-backup.timer")
 
 _UNITS = "/etc/systemd/system"
 """Where an administrator's units are (systemd.unit(5))."""
@@ -53,17 +54,18 @@ def has_service(report: StepReport) -> bool:
     command = os.path.join(os.path.dirname(sys.executable), "rrd")
     if not os.access(command, os.X_OK):
         return False
-    path = os.path.join(_UNITS, UNIT)
     make_shared_dirs(_UNITS)
-    replace_shared(path, unit_for(command).encode())
+    # The others are an administrator's to enable.
+    for name in (*_OTHER_UNITS, UNIT):
+        replace_shared(os.path.join(_UNITS, name), unit_for(name, command).encode())
     _require("daemon-reload")
-    report.done(f"{path} made")
+    report.done(f"{os.path.join(_UNITS, UNIT)} made")
     return True
 
 
-def unit_for(command: str) -> str:
-    """Return the shipped unit for a command that is somewhere else than a package has it."""
-    return re.sub(r"^(ExecStart=)\S+", rf"\g<1>{command}", shipped(UNIT), flags=re.MULTILINE)
+def unit_for(name: str, command: str) -> str:
+    """Return a shipped unit for a command that is somewhere else than a package has it."""
+    return re.sub(r"^(ExecStart=)\S+", rf"\g<1>{command}", shipped(name), flags=re.MULTILINE)
 
 
 def url_of_daemon(config: Config) -> str:

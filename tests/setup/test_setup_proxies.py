@@ -21,7 +21,11 @@ OTHER = "xn--bcher-kva.example"
 
 
 @pytest.mark.parametrize(
-    "path", ["config/rrd.toml", "config/nginx.conf", "config/Caddyfile", "systemd/rrd.service"]
+    "path",
+    [
+        *("config/rrd.toml", "config/nginx.conf", "config/Caddyfile"),
+        *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "systemd").iterdir())),
+    ],
 )
 def test_an_installation_takes_along_what_the_repository_ships(path: str) -> None:
     name = path.rpartition("/")[2]
