@@ -19,9 +19,9 @@ packages of line 3 never import each other (``tests/test_layers.py`` holds it):
 2. ``disk`` (the one door to the operating system's files)
 3. ``wire`` (bytes → batches, pure) · ``segment`` (blocks ↔ files, blocking) · ``index`` (SQLite view,
    async) · ``access`` (keys and signatures) · ``objects`` (object stores) · ``tombstones`` (what was erased)
-4. ``shelf`` (where a stored recording lies: in which segments and objects, and these in which places) ·
-   ``summary`` (what happened in a run of events, pure) · ``assets`` (what runs in browsers) · ``measures``
-   (what no stage counts)
+4. ``audit`` (who changed what) · ``shelf`` (where a stored recording lies: in which segments and objects, and
+   these in which places) · ``summary`` (what happened in a run of events, pure) · ``assets`` (what runs in
+   browsers) · ``measures`` (what no stage counts)
 5. ``recordings`` (open for writing: de-duplication, group commit, sealing) · ``shares`` (who gets how much) ·
    ``console`` (who may use the console, and what its pages may do)
 6. ``playback`` (reading in order) · ``inventory`` (what there is, held against the index) · ``rollup``

@@ -4,6 +4,7 @@
 
     DATA/
       lock                                                   held by the daemon that serves DATA
+      control.sock                                           where that daemon tells how it is
       keys.sqlite                                            keys and signing keys (not a view: back it up)
       index.sqlite*                                          the index, a view of the segments (``index``)
       active/{tenant}.{recordingId}.{number}.ndjson.zst      segments that may still grow
@@ -11,6 +12,7 @@
       torn/{name}.{offset}.{crc}.torn                        copies of torn tails that repair cut off
       tombstones.sqlite                                      what was erased (not a view: back it up)
       console.sqlite                                         who is signed in to the console
+      audit.ndjson, audit.{n}.ndjson                         who changed what (``audit``); n = 1 is the newest
       refusals.json                                          counts of what senders were refused
       quotas.json                                            what was spent of the quotas of a day
       retention.json                                         the trusted time, and what retention holds
@@ -82,6 +84,10 @@ def lock_path(data_dir: str) -> str:
     return f"{data_dir}/lock"
 
 
+def control_path(data_dir: str) -> str:
+    return f"{data_dir}/control.sock"
+
+
 def identity_path(data_dir: str) -> str:
     """The id of a data directory, and the object store that it uses (``objects.identity``)."""
     return f"{data_dir}/identity"
@@ -93,6 +99,11 @@ def keys_path(data_dir: str) -> str:
 
 def console_path(data_dir: str) -> str:
     return f"{data_dir}/console.sqlite"
+
+
+def audit_path(data_dir: str, number: int = 0) -> str:
+    """``number``: 0 is the one that is written to."""
+    return f"{data_dir}/audit.{number}.ndjson" if number else f"{data_dir}/audit.ndjson"
 
 
 PROBE_NAME = ".write-probe"

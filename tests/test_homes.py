@@ -35,7 +35,10 @@ TESTED_TOGETHER = {
     "cli/test_cli_transfer.py": "cli/backup cli/export cli/restore exchange/export backup/manifest"
     " backup/restore exchange/sidecar exchange/targets",
     "cli/test_cli_import.py": "cli/import_ exchange/files exchange/intake",
-    "cli/test_cli_keys.py": "cli/signing",
+    "cli/test_cli_keys.py": "cli/key_flags cli/signing",
+    "access/test_keys.py": "access/rows access/schema",
+    "test_audit.py": "disk/ring",
+    "cli/test_cli_status.py": "cli/asking http/control",
     "cli/test_cli_files.py": "cli/inspect",
     "cli/test_cli_damage.py": "care/surroundings",
     "cli/test_cli_read_only.py": "readonly",
@@ -89,6 +92,9 @@ TESTED_TOGETHER = {
     "backup/test_backup.py": "backup/contents",
     "exchange/test_export_lines.py": "exchange/lines",
     "exchange/test_nested_origins.py": "exchange/origins",
+    # The command as it is called, in directories and on machines of its own.
+    "setup/test_steps.py": "cli/setup setup/first_keys setup/handout setup/tools setup/trial",
+    "setup/test_service.py": "setup/account",
     "wire/test_events.py": "wire/careful wire/parse",
     "wire/test_cost.py": "wire/turns",
     "wire/test_decoder.py": "wire/limits",

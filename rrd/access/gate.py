@@ -1,5 +1,8 @@
 """The gate: may this request do that? Answers from memory, and learns of new keys within a second.
 
+A key that expires is refused from that moment on; what is under way with it ends within a second, as with a
+key that is revoked.
+
 A caller shows an API key (``Authorization: Bearer``, or ``?token=`` where headers can't be set, as on a
 browser's WebSocket) or a presigned URL (``signing``). The gate holds a snapshot of all keys and never
 touches the disk while it authorises.
@@ -13,16 +16,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
 from rrd import log
 from rrd.access import signing
-from rrd.access.keys import RIGHTS, KeyRow, KeyStore, Right, SigningKeyRow, key_hash
+from rrd.access.keys import RIGHTS, KeyRow, KeyStore, Right, SigningKeyRow, Snapshot, key_hash
+from rrd.access.lifetime import Live, is_good, live_at, show_ms
+from rrd.access.notices import Notices, notices
 from rrd.access.temporary import has_temporary, revoke_left_behind
+from rrd.access.uses import Uses
+from rrd.clock import Clock, SystemClock
 from rrd.errors import Forbidden, RrdError, Unauthenticated
 
 WATCH_INTERVAL_S = 0.3  # A key made or revoked is to count within a second, on a busy machine too.
@@ -61,12 +68,20 @@ def bearer_token(authorization: str | None) -> str | None:
 class Gate:
     """Who may do what, as of the last ``refresh``. Safe to use from several threads."""
 
-    def __init__(self, store: KeyStore) -> None:
+    def __init__(
+        self, store: KeyStore, clock: Clock | None = None, *, from_file: Sequence[SigningKeyRow] = ()
+    ) -> None:
+        """``from_file``: signing keys that are not in the store (``signing_file``)."""
         self._store = store
+        self._clock = clock or SystemClock()
         self._refreshing = threading.Lock()
         self._version = store.data_version()
-        self._snapshot = store.load()
+        self._from_file = {row.key_id: row for row in from_file}
+        self._snapshot = self._load()
+        self._live, self._live_signing = self._live_now()
         self._has_temporary = has_temporary(self._snapshot.keys.values())
+        self.uses = Uses(store, self._clock)
+        self._notices = Notices(self._clock)
         self.is_live_session: Callable[[Grant], bool] = lambda _: False
         """Tells whether a grant of kind ``session`` is good. The console says so, where it is on."""
 
@@ -90,7 +105,7 @@ class Gate:
         A key that is shown decides alone: a wrong one isn't saved by a good signature beside it.
         """
         if key := token or query.get("token"):
-            return self._by_key(key, right, origin)
+            return self._by_key(key, right, origin, now_s)
         if any(name in query for name in signing.PARAMETERS):
             return self._by_signature(right, query, scope_path, now_s)
         raise Unauthenticated(
@@ -98,38 +113,66 @@ class Gate:
         )
 
     def is_live(self, grant: Grant) -> bool:
-        """Tell whether the key behind ``grant`` is still good: whether an open socket may go on.
+        """Tell whether the key behind ``grant`` is still good, as of the last ``refresh``. Looks into a set.
 
         The time limit of a presigned URL isn't asked again: what began in time may end. That of a session is.
         """
         if grant.kind == "key":
-            return grant.key_id in self._snapshot.live_key_ids
+            return grant.key_id in self._live.ids
         if grant.kind == "session":
             return self.is_live_session(grant)
-        row = self._snapshot.signing_keys.get(grant.key_id)
-        return row is not None and row.revoked_ms is None
+        return grant.key_id in self._live_signing.ids
 
     def key_rows(self) -> Mapping[str, KeyRow]:
-        """Return what is known of all API keys, revoked ones too, by their ids."""
+        """Return what is known of all API keys, revoked and expired ones too, by their ids."""
         return self._snapshot.rows
+
+    def live_key_rows(self) -> Mapping[str, KeyRow]:
+        """Return the API keys that are good, as of the last ``refresh``, by their ids."""
+        live = self._live.ids
+        return {key_id: row for key_id, row in self._snapshot.rows.items() if key_id in live}
+
+    def is_live_key(self, key_id: str) -> bool:
+        """Tell whether an API key is good, as of the last ``refresh``."""
+        return key_id in self._live.ids
+
+    def sentences(self) -> list[str]:
+        """Return what a person is to be told of: keys that are about to expire."""
+        return [notice.sentence() for notice in notices(self._snapshot, self._clock.now_ms())]
+
+    def signing_key_rows(self) -> Mapping[str, SigningKeyRow]:
+        """Return all signing keys, revoked and expired ones too, by their ids."""
+        return self._snapshot.signing_keys
 
     def known_key(self, key: str, *, origin: str | None) -> KeyRow:
         """Return the row of a key that may be used from ``origin``.
 
         Raises ``Unauthenticated``, and ``Forbidden`` for a key that is bound to other origins.
         """
-        row = self._row_of(key)
+        row = self._row_of(key, self._clock.now_ms())
         _check_origin(row, origin)
+        self.uses.note("keys", row.id, self._clock.now_ms() // 1000)
         return row
 
-    def signing_key(self, tenant: str) -> SigningKeyRow | None:
-        """Return the tenant's newest good signing key, to make presigned URLs with; None if it has none."""
+    def signing_key(self, tenant: str, *, until_ms: int | None = None) -> SigningKeyRow | None:
+        """Return the tenant's newest good signing key, to make presigned URLs with; None if it has none.
+
+        ``until_ms``: until when the URLs are to be good, so the key as well; by default now.
+        """
+        when_ms = max(until_ms or 0, self._clock.now_ms())
         rows = [row for row in self._snapshot.signing_keys.values() if row.tenant == tenant]
-        live = [row for row in rows if row.revoked_ms is None]
-        return max(live, key=lambda row: (row.created_ms, row.key_id), default=None)
+        # A key that was rotated makes no more URLs than it has made. That of a file has no age: it is meant.
+        rows = [row for row in rows if row.successor is None and is_good(row, when_ms)]
+        return max(rows, key=lambda row: (row.is_from_file, row.created_ms, row.key_id), default=None)
+
+    def use_signing_file(self, rows: Sequence[SigningKeyRow]) -> None:
+        """Take these signing keys in the place of those that came from the file before. May block."""
+        with self._refreshing:
+            self._from_file = {row.key_id: row for row in rows}
+            self._version = -1  # So that the next ``refresh`` tells those who wait for changes.
 
     def refresh(self) -> bool:
-        """Load the keys again if they changed; tell whether they did. May block for milliseconds.
+        """Load the keys again if they changed; tell whether they did, or one expired. May block.
 
         A temporary key whose process is gone is revoked first.
 
@@ -141,11 +184,40 @@ class Gate:
             # Version first: a change between the two is loaded now, and once more next time.
             version = self._store.data_version()
             if version == self._version:
-                return False
-            self._snapshot = self._store.load()
+                return self._has_time_changed_it()
+            before = self._snapshot, self._live.ids, self._live_signing.ids
+            self._snapshot = self._load()
+            self._live, self._live_signing = self._live_now()
             self._has_temporary = has_temporary(self._snapshot.keys.values())
             self._version = version
-            return True
+            # It may be that times of use were kept, and nothing else changed.
+            return before != (self._snapshot, self._live.ids, self._live_signing.ids)
+
+    def _look(self) -> bool:
+        self.uses.keep_in_time()
+        changed = self.refresh()
+        self._notices.tell_in_time(self._snapshot)
+        return changed
+
+    def _load(self) -> Snapshot:
+        stored = self._store.load()
+        # The file's comes first: it is what the operator can still change where both have an id.
+        return replace(stored, signing_keys={**stored.signing_keys, **self._from_file})
+
+    def _live_now(self) -> tuple[Live, Live]:
+        now_ms = self._clock.now_ms()
+        return (
+            live_at(self._snapshot.rows.items(), now_ms),
+            live_at(self._snapshot.signing_keys.items(), now_ms),
+        )
+
+    def _has_time_changed_it(self) -> bool:
+        """Bring up to date which keys are good, where one has expired, or the clock was set back."""
+        now_ms = self._clock.now_ms()
+        if all(live.from_ms <= now_ms < live.until_ms for live in (self._live, self._live_signing)):
+            return False
+        self._live, self._live_signing = self._live_now()
+        return True
 
     async def watch(self, on_change: Callable[[], None] | None = None) -> None:
         """Refresh every ``WATCH_INTERVAL_S``, for ever; call ``on_change`` in the loop after each change.
@@ -160,7 +232,7 @@ class Gate:
             while True:
                 await asyncio.sleep(WATCH_INTERVAL_S)
                 try:
-                    changed = await loop.run_in_executor(thread, self.refresh)
+                    changed = await loop.run_in_executor(thread, self._look)
                 except RrdError as error:
                     if not failing:
                         log.emit(_logger, logging.ERROR, "keys_unreadable", error=error)
@@ -172,7 +244,7 @@ class Gate:
                 if changed and on_change is not None:
                     on_change()
 
-    def _row_of(self, key: str) -> KeyRow:
+    def _row_of(self, key: str, now_ms: float) -> KeyRow:
         # No constant-time comparison: the timing of a look-up by hash tells about the hash of a
         # guess, which the caller knows, and not about the keys.
         row = self._snapshot.keys.get(key_hash(key))
@@ -180,15 +252,20 @@ class Gate:
             raise Unauthenticated("this key is not known here")
         if row.revoked_ms is not None:
             raise Unauthenticated(f"this key was revoked (id {row.id})")
+        if row.expires_ms is not None and now_ms >= row.expires_ms:
+            raise Unauthenticated(
+                f"this key expired at {show_ms(row.expires_ms)} (id {row.id}): ask the operator for a new one"
+            )
         return row
 
-    def _by_key(self, key: str, right: Right, origin: str | None) -> Grant:
-        row = self._row_of(key)
+    def _by_key(self, key: str, right: Right, origin: str | None, now_s: int) -> Grant:
+        row = self._row_of(key, 1000 * now_s)
         rights = RIGHTS[row.scope]
         if right not in rights:
             scopes = " or ".join(f"'{scope}'" for scope, rights in RIGHTS.items() if right in rights)
             raise Forbidden(f"this key has scope '{row.scope}'; a key with scope {scopes} is needed")
         _check_origin(row, origin)
+        self.uses.note("keys", row.id, now_s)
         return Grant(row.tenant, rights, "key", row.id, row.label)
 
     def _by_signature(self, right: Right, query: Mapping[str, str], scope_path: str, now_s: int) -> Grant:
@@ -202,6 +279,8 @@ class Gate:
             raise Unauthenticated("'keyId' names no signing key")
         if row.revoked_ms is not None:
             raise Unauthenticated("the signing key of this presigned URL was revoked")
+        if not is_good(row, 1000 * now_s):
+            raise Unauthenticated("the signing key of this presigned URL has expired; ask for a new URL")
         signing.verify(
             secret=row.secret,
             tenant=row.tenant,
@@ -211,6 +290,7 @@ class Gate:
             expires=query["expires"],
             now_s=now_s,
         )
+        self.uses.note("signing_keys", row.key_id, now_s)
         ends_ms = 1000 * int(query["expires"])
         return Grant(row.tenant, frozenset({right}), "signing_key", row.key_id, "", ends_ms)
 

@@ -13,34 +13,40 @@ The store is synchronous and small: the command line writes to it, the daemon's 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
+from math import inf
 
 import orjson
 
 from rrd import ids
-from rrd.access.origins import parse_origin
+from rrd.access import schema
+from rrd.access.lifetime import OVERLAP_MS, Expiring, overlap_end, successor_expiry
+from rrd.access.origins import changed_origins
+from rrd.access.rows import RIGHTS, KeyEdit, KeyRow, Right, Scope, SigningKeyRow, Snapshot, key_hash
 from rrd.clock import Clock, SystemClock
 from rrd.disk.sqlite_file import Keeper, SqliteFile
 from rrd.errors import BadRequest, NotFound
 
-Right = Literal["ingest", "read", "erase"]
-Scope = Literal["ingest", "read", "all", "erase"]
+__all__ = [
+    "KEY_ID",
+    "PREFIXES",
+    "RIGHTS",
+    "KeyEdit",
+    "KeyRow",
+    "KeyStore",
+    "Right",
+    "Scope",
+    "SigningKeyRow",
+    "Snapshot",
+    "key_hash",
+]
 
-RIGHTS: Mapping[Scope, frozenset[Right]] = {
-    "ingest": frozenset({"ingest"}),
-    "read": frozenset({"read"}),
-    # Not "erase": whoever plays and records has no need to destroy, and what is erased is gone for good.
-    "all": frozenset({"ingest", "read"}),
-    "erase": frozenset({"erase"}),
-}
 # The forms that rrweb cloud mints, and one of ours. Only people read them: what comes in is an opaque string.
 PREFIXES: Mapping[Scope, str] = {
     "ingest": "public_key_rr_",
@@ -49,76 +55,7 @@ PREFIXES: Mapping[Scope, str] = {
     "erase": "erase_key_rr_",
 }
 
-SCHEMA_VERSION = 2
-
-_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-_KEYS = """
-CREATE TABLE keys (
-  id TEXT PRIMARY KEY,         -- short and public: for list, revoke and logs
-  hash BLOB NOT NULL UNIQUE,   -- SHA-256 of the key
-  tenant TEXT NOT NULL,
-  scope TEXT NOT NULL CHECK (scope IN ('ingest', 'read', 'all', 'erase')),
-  origins TEXT NOT NULL,       -- JSON list; empty: any origin
-  label TEXT NOT NULL,
-  created_ms INTEGER NOT NULL,
-  revoked_ms INTEGER           -- NULL while it is good; rows are never deleted
-) STRICT
-"""
-_SIGNING_KEYS = """
-CREATE TABLE signing_keys (
-  key_id TEXT PRIMARY KEY,     -- over all tenants, since a presigned URL doesn't name its tenant
-  tenant TEXT NOT NULL,
-  secret TEXT NOT NULL,
-  created_ms INTEGER NOT NULL,
-  revoked_ms INTEGER
-) STRICT
-"""
-# From which version on → what makes it today's. Version 1 was never released.
-_MIGRATIONS: Mapping[int, Sequence[str]] = {0: (_KEYS, _SIGNING_KEYS)}
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """What is known about an API key: everything but the key."""
-
-    id: str
-    tenant: str
-    scope: Scope
-    origins: tuple[str, ...]
-    """Serialised origins (RFC 6454, 6.2) that the key is bound to; empty: any, and none at all."""
-    label: str
-    created_ms: int
-    revoked_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKeyRow:
-    """A signing key. Its secret keeps out of ``repr``, and so out of logs."""
-
-    key_id: str
-    tenant: str
-    secret: str = field(repr=False)
-    created_ms: int
-    revoked_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All keys at one moment, revoked ones too, as the gate looks them up."""
-
-    keys: Mapping[bytes, KeyRow] = field(repr=False)
-    """By ``key_hash``."""
-    rows: Mapping[str, KeyRow]
-    """By the short id."""
-    signing_keys: Mapping[str, SigningKeyRow]
-    """By key id."""
-    live_key_ids: frozenset[str]
-
-
-def key_hash(key: str) -> bytes:
-    """Return what stands for ``key`` in the store. Takes any string, lone surrogates too."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class KeyStore(Keeper):
@@ -140,30 +77,66 @@ class KeyStore(Keeper):
             )
         self._file = SqliteFile(
             path,
-            _MIGRATIONS,
-            version=SCHEMA_VERSION,
+            schema.MIGRATIONS,
+            version=schema.SCHEMA_VERSION,
             advice="Restore it from a backup, or move it away and make new keys",
         )
 
     def create_key(
-        self, *, tenant: str, scope: Scope, origins: Sequence[str] = (), label: str = ""
+        self,
+        *,
+        tenant: str,
+        scope: Scope,
+        origins: Sequence[str] = (),
+        label: str = "",
+        expires_ms: int | None = None,
     ) -> tuple[str, str]:
-        """Mint a key and return its id and the key itself, which nobody can get again.
+        """Mint a key and return its id and the key itself, which can't be shown again.
 
         It is on disk when this returns. Raises ``BadRequest`` for a tenant or origin of bad form.
         """
         _check_tenant(tenant)
-        bound = orjson.dumps(list(dict.fromkeys(parse_origin(origin) for origin in origins))).decode()
-        key = PREFIXES[scope] + secrets.token_urlsafe(32)  # 43 characters
+        row = KeyRow(
+            "", tenant, scope, changed_origins((), add=origins), label, self._clock.now_ms(), None, expires_ms
+        )
         with self._file.writing() as connection:
-            # 32 random bits name thousands of keys for years; the rare clash draws again.
-            while _exists(connection, "keys", "id", key_id := secrets.token_hex(4)):
-                pass
-            connection.execute(
-                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                (key_id, key_hash(key), tenant, scope, bound, label, self._clock.now_ms()),
-            )
-        return key_id, key
+            return _insert_key(connection, row)
+
+    def rotate_key(
+        self, id_or_key: str, *, overlap_ms: int = OVERLAP_MS, expires_ms: float | None = None
+    ) -> tuple[KeyRow, str, str]:
+        """Make a key in the place of another, which ends after the overlap; without one it is revoked.
+
+        Return the old key's row as it is now, the new key's id, and the new key. Tenant, scope, origins and
+        label are the old one's. ``expires_ms``: when the new one expires (``inf``: never); by default it
+        lives as long as the old one was given. Raises ``NotFound``, and ``BadRequest`` for a key that was
+        revoked or rotated before.
+        """
+        now_ms = self._clock.now_ms()
+        with self._file.writing() as connection:
+            old = _named(connection, id_or_key)
+            _check_rotatable(old.id, old)
+            fresh = replace(old, created_ms=now_ms, expires_ms=_expiry_of_next(old, now_ms, expires_ms))
+            new_id, key = _insert_key(connection, fresh)
+            schema.change(connection, "keys", old.id, **_end_of(old, now_ms, overlap_ms, new_id))
+            return _named(connection, old.id), new_id, key
+
+    def edit_key(self, id_or_key: str, edit: KeyEdit) -> tuple[KeyRow, KeyRow]:
+        """Change what a key is called, when it expires, or which pages it is bound to.
+
+        Return its row as it was and as it is. Raises ``NotFound``, and ``BadRequest`` for a key that was
+        revoked, and where no origin would be left without ``any_origin``: that means any.
+        """
+        with self._file.writing() as connection:
+            old = _named(connection, id_or_key)
+            columns = _edited(old.id, old, edit)
+            if edit.any_origin or edit.add_origins or edit.remove_origins:
+                origins = changed_origins(
+                    old.origins, add=edit.add_origins, remove=edit.remove_origins, clear=edit.any_origin
+                )
+                columns["origins"] = orjson.dumps(origins).decode()
+            schema.change(connection, "keys", old.id, **columns)
+            return old, _named(connection, old.id)
 
     def list_keys(self, tenant: str | None = None) -> list[KeyRow]:
         """Return the keys of one tenant or of all, revoked ones too, oldest first."""
@@ -175,36 +148,54 @@ class KeyStore(Keeper):
         Revoking twice changes nothing. Raises ``NotFound``.
         """
         with self._file.writing() as connection:
-            digest = key_hash(id_or_key)
-            rows = [row for known, row in _read_keys(connection) if row.id == id_or_key or known == digest]
-            if not rows:
-                # Not echoed: it may be a key, mistyped.
-                raise NotFound("there is no such key. `rrd keys list` shows the ids")
-            connection.execute(
-                "UPDATE keys SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL",
-                (self._clock.now_ms(), rows[0].id),
-            )
-        return rows[0]
+            row = _named(connection, id_or_key)
+            if row.revoked_ms is None:
+                schema.change(connection, "keys", row.id, revoked_ms=self._clock.now_ms())
+        return row
 
-    def create_signing_key(self, *, tenant: str, key_id: str | None = None) -> SigningKeyRow:
+    def create_signing_key(
+        self, *, tenant: str, key_id: str | None = None, label: str = "", expires_ms: int | None = None
+    ) -> SigningKeyRow:
         """Mint a signing key. ``key_id`` is unique over all tenants; by default it tells the month.
 
         Raises ``BadRequest`` for a tenant or key id of bad form, or a key id that is taken, were it revoked.
         """
         _check_tenant(tenant)
-        if key_id is not None and not _KEY_ID.fullmatch(key_id):
-            raise BadRequest(f"key id {key_id!r}: use 1 to 64 of A-Za-z0-9._-, a letter or digit first")
+        _check_key_id(key_id)
+        with self._file.writing() as connection:
+            return _insert_signing_key(
+                connection,
+                SigningKeyRow(key_id or "", tenant, "", self._clock.now_ms(), None, label, expires_ms),
+            )
+
+    def rotate_signing_key(
+        self,
+        key_id: str,
+        *,
+        new_key_id: str | None = None,
+        overlap_ms: int = OVERLAP_MS,
+        expires_ms: float | None = None,
+    ) -> tuple[SigningKeyRow, SigningKeyRow]:
+        """Do for a signing key what ``rotate_key`` does; return the old one as it is now, and the new one."""
+        _check_key_id(new_key_id)
         now_ms = self._clock.now_ms()
         with self._file.writing() as connection:
-            if key_id is None:
-                key_id = _free_key_id(connection, now_ms)
-            elif _exists(connection, "signing_keys", "key_id", key_id):
-                raise BadRequest(f"key id {key_id!r} is taken. Choose another")
-            row = SigningKeyRow(key_id, tenant, secrets.token_hex(32), now_ms, None)
-            connection.execute(
-                "INSERT INTO signing_keys VALUES (?, ?, ?, ?, NULL)", (key_id, tenant, row.secret, now_ms)
+            old = _named_signing(connection, key_id)
+            _check_rotatable(old.key_id, old)
+            ends_ms = _expiry_of_next(old, now_ms, expires_ms)
+            new = _insert_signing_key(
+                connection,
+                SigningKeyRow(new_key_id or "", old.tenant, "", now_ms, None, old.label, ends_ms),
             )
-        return row
+            schema.change(connection, "signing_keys", key_id, **_end_of(old, now_ms, overlap_ms, new.key_id))
+            return _named_signing(connection, key_id), new
+
+    def edit_signing_key(self, key_id: str, edit: KeyEdit) -> tuple[SigningKeyRow, SigningKeyRow]:
+        """Change what a signing key is called, or when it expires; return it as it was and as it is."""
+        with self._file.writing() as connection:
+            old = _named_signing(connection, key_id)
+            schema.change(connection, "signing_keys", key_id, **_edited(key_id, old, edit))
+            return old, _named_signing(connection, key_id)
 
     def list_signing_keys(self, tenant: str | None = None) -> list[SigningKeyRow]:
         """Return the signing keys of one tenant or of all, revoked ones too, oldest first."""
@@ -216,14 +207,20 @@ class KeyStore(Keeper):
         Revoking twice changes nothing. Raises ``NotFound``.
         """
         with self._file.writing() as connection:
-            row = next((row for row in _read_signing_keys(connection) if row.key_id == key_id), None)
-            if row is None:
-                raise NotFound(f"there is no signing key {key_id!r}. `rrd signing-keys list` shows them")
-            connection.execute(
-                "UPDATE signing_keys SET revoked_ms = ? WHERE key_id = ? AND revoked_ms IS NULL",
-                (self._clock.now_ms(), key_id),
-            )
+            row = _named_signing(connection, key_id)
+            if row.revoked_ms is None:
+                schema.change(connection, "signing_keys", key_id, revoked_ms=self._clock.now_ms())
         return row
+
+    def note_uses(self, uses: Mapping[tuple[schema.Table, str], int]) -> None:
+        """Keep when keys were used last, by table and id. Not synced: a power cut may take the last ones."""
+        with self._file.writing(synced=False) as connection:
+            schema.write_uses(connection, uses)
+
+    def uses(self) -> dict[tuple[str, str], int]:
+        """Return when each key was used last, as far as that was kept: by table and id, in ms."""
+        with self._file.reading() as connection:
+            return schema.read_uses(connection)
 
     def load(self) -> Snapshot:
         """Return all keys as they are now."""
@@ -232,7 +229,6 @@ class KeyStore(Keeper):
             keys=dict(keys),
             rows={row.id: row for _, row in keys},
             signing_keys={row.key_id: row for row in self._signing_keys()},
-            live_key_ids=frozenset(row.id for _, row in keys if row.revoked_ms is None),
         )
 
     def data_version(self) -> int:
@@ -241,42 +237,105 @@ class KeyStore(Keeper):
 
     def _keys(self) -> list[tuple[bytes, KeyRow]]:
         with self._file.reading() as connection:
-            return _read_keys(connection)
+            return schema.read_keys(connection)
 
     def _signing_keys(self) -> list[SigningKeyRow]:
         with self._file.reading() as connection:
-            return _read_signing_keys(connection)
+            return schema.read_signing_keys(connection)
 
 
-def _read_keys(connection: sqlite3.Connection) -> list[tuple[bytes, KeyRow]]:
-    rows = connection.execute(
-        "SELECT hash, id, tenant, scope, origins, label, created_ms, revoked_ms FROM keys ORDER BY rowid"
+def _named(connection: sqlite3.Connection, id_or_key: str) -> KeyRow:
+    digest = key_hash(id_or_key)
+    for known, row in schema.read_keys(connection):
+        if row.id == id_or_key or known == digest:
+            return row
+    # Not echoed: it may be a key, mistyped.
+    raise NotFound("there is no such key. `rrd keys list` shows the ids")
+
+
+def _named_signing(connection: sqlite3.Connection, key_id: str) -> SigningKeyRow:
+    row = next((row for row in schema.read_signing_keys(connection) if row.key_id == key_id), None)
+    if row is None:
+        raise NotFound(
+            f"there is no signing key {key_id!r} in the file of keys. `rrd signing-keys list` shows them;"
+            " those of signing_keys_file are changed there"
+        )
+    return row
+
+
+def _insert_key(connection: sqlite3.Connection, row: KeyRow) -> tuple[str, str]:
+    """Mint a key with all that ``row`` says but its id; return its id and the key."""
+    key = PREFIXES[row.scope] + secrets.token_urlsafe(32)  # 43 characters
+    # 32 random bits name thousands of keys for years; the rare clash draws again.
+    while schema.exists(connection, "keys", key_id := secrets.token_hex(4)):
+        pass
+    origins = orjson.dumps(row.origins).decode()
+    connection.execute(
+        "INSERT INTO keys (id, hash, tenant, scope, origins, label, created_ms, expires_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (key_id, key_hash(key), row.tenant, row.scope, origins, row.label, row.created_ms, row.expires_ms),
     )
-    return [
-        (digest, KeyRow(key_id, tenant, scope, tuple(orjson.loads(origins)), label, created_ms, revoked_ms))
-        for digest, key_id, tenant, scope, origins, label, created_ms, revoked_ms in rows
-    ]
+    return key_id, key
 
 
-def _read_signing_keys(connection: sqlite3.Connection) -> list[SigningKeyRow]:
-    rows = connection.execute(
-        "SELECT key_id, tenant, secret, created_ms, revoked_ms FROM signing_keys ORDER BY rowid"
+def _insert_signing_key(connection: sqlite3.Connection, row: SigningKeyRow) -> SigningKeyRow:
+    """Mint a secret for ``row``, and an id if it has none; return it with both."""
+    if row.key_id and schema.exists(connection, "signing_keys", row.key_id):
+        raise BadRequest(f"key id {row.key_id!r} is taken. Choose another")
+    key_id = row.key_id or _free_key_id(connection, row.created_ms)
+    row = replace(row, key_id=key_id, secret=secrets.token_hex(32))
+    connection.execute(
+        "INSERT INTO signing_keys (key_id, tenant, secret, created_ms, label, expires_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (row.key_id, row.tenant, row.secret, row.created_ms, row.label, row.expires_ms),
     )
-    return [SigningKeyRow(*row) for row in rows]
+    return row
 
 
-def _exists(connection: sqlite3.Connection, table: str, column: str, value: str) -> bool:
-    query = f"SELECT 1 FROM {table} WHERE {column} = ?"  # noqa: S608 - both are constants of this module
-    return connection.execute(query, (value,)).fetchone() is not None
+def _check_rotatable(key_id: str, row: Expiring) -> None:
+    if row.revoked_ms is not None:
+        raise BadRequest(f"key {key_id} was revoked, and nothing takes its place. Make a new one")
+    if row.successor is not None:
+        raise BadRequest(f"key {key_id} was rotated already. {row.successor} took its place: rotate that one")
+
+
+def _expiry_of_next(row: Expiring, now_ms: int, wanted_ms: float | None) -> int | None:
+    if wanted_ms is None:
+        return successor_expiry(row, now_ms)
+    return None if wanted_ms == inf else int(wanted_ms)
+
+
+def _end_of(row: Expiring, now_ms: int, overlap_ms: int, successor: str) -> dict[str, object]:
+    """Return what a rotation changes of the old key."""
+    if overlap_ms == 0:
+        return {"successor": successor, "revoked_ms": now_ms}
+    return {"successor": successor, "expires_ms": overlap_end(row, now_ms, overlap_ms)}
+
+
+def _edited(key_id: str, row: Expiring, edit: KeyEdit) -> dict[str, object]:
+    """Return the columns that change of either kind of key."""
+    if row.revoked_ms is not None:
+        raise BadRequest(f"key {key_id} was revoked, for good: it can't be changed any more")
+    columns: dict[str, object] = {}
+    if edit.label is not None:
+        columns["label"] = edit.label
+    if edit.expires_ms is not None:
+        columns["expires_ms"] = None if edit.expires_ms == inf else int(edit.expires_ms)
+    return columns
 
 
 def _free_key_id(connection: sqlite3.Connection, now_ms: int) -> str:
     month = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("key-%Y-%m")
     key_id, count = month, 1
-    while _exists(connection, "signing_keys", "key_id", key_id):
+    while schema.exists(connection, "signing_keys", key_id):
         count += 1
         key_id = f"{month}-{count}"
     return key_id
+
+
+def _check_key_id(key_id: str | None) -> None:
+    if key_id is not None and not KEY_ID.fullmatch(key_id):
+        raise BadRequest(f"key id {key_id!r}: use 1 to 64 of A-Za-z0-9._-, a letter or digit first")
 
 
 def _check_tenant(tenant: str) -> None:

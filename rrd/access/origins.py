@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from rrd.errors import BadRequest
@@ -19,6 +20,28 @@ def parse_origin(text: str) -> str:
         return _serialise(text.strip())
     except ValueError:  # A port that is no number, a bracket too many, a label that IDNA refuses.
         raise BadRequest(f"{text!r} is not an origin. Write it like https://www.example.com") from None
+
+
+def changed_origins(
+    origins: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = (), clear: bool = False
+) -> tuple[str, ...]:
+    """Return the origins that a key is bound to after a change, each once. ``clear``: before any is added.
+
+    Raises ``BadRequest`` for one of bad form, for one to remove that isn't there, and where removing leaves
+    none: a key that is bound to no origin works from any.
+    """
+    left = [] if clear else list(origins)
+    for origin in map(parse_origin, remove):
+        if origin not in left:
+            raise BadRequest(f"the key isn't bound to {origin}. `rrd keys list` shows its origins")
+        left.remove(origin)
+    changed = tuple(dict.fromkeys([*left, *map(parse_origin, add)]))
+    if remove and not changed:
+        raise BadRequest(
+            "that leaves the key without an origin, so it would work from any. If that is meant, use"
+            " --any-origin instead; `rrd keys revoke` makes the key useless"
+        )
+    return changed
 
 
 def _serialise(text: str) -> str:

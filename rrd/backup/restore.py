@@ -19,7 +19,7 @@ import os
 import sqlite3
 from typing import NamedTuple
 
-from rrd import layout
+from rrd import audit, layout
 from rrd.backup.manifest import (
     DATA,
     SUMS,
@@ -97,6 +97,8 @@ class _Restore:
             raise NotFound(f"{tombstones}: there is no such file")
         mine = os.path.basename(layout.tombstones_path(self._data_dir))
         allowed = {"lock", "identity", _RESTORING, *(mine + suffix for suffix in ("", "-wal", "-shm"))}
+        # What was done with this directory before stays told.
+        allowed |= {os.path.basename(path) for path in audit.paths(self._data_dir)}
         there = sorted(set(os.listdir(self._data_dir)) - allowed)
         if there:
             raise BadRequest(

@@ -29,7 +29,9 @@ def _adopt(args: argparse.Namespace) -> int:
     if config.object_store == "local":
         files.make_dirs(config.objects_dir or layout.objects_dir(config.data_dir))
     with lock_data_dir(config.data_dir):
-        return common.run_to_end(_run(config))
+        code = common.run_to_end(_run(config))
+    common.audit(args, "store_adopted", store=config.object_store)
+    return code
 
 
 async def _run(config: Config) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from rrd.access.signing_file import read_signing_keys
 from rrd.cli import common
 from rrd.config import Config
 from rrd.config.checks import check_settings, warnings
@@ -31,6 +32,7 @@ def _check(args: argparse.Namespace) -> int:
     ):
         print(line)
     check_settings(config)
+    read_signing_keys(config.signing_keys_file)
     for warning in warnings(config, handles_max=handles_allowed()):
         print(f"rrd: warning: {warning}", file=sys.stderr)
     return 0

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from rrd import ids, layout
 from rrd.access.keys import KeyStore
+from rrd.audit import AuditEvent, note, user
 from rrd.config import Config, load_config
 from rrd.config.checks import check_absolute
 from rrd.errors import ConfigError, NotFound
@@ -106,6 +107,11 @@ def settings(args: argparse.Namespace) -> Config:
 def key_store(args: argparse.Namespace, *, create: bool = False) -> KeyStore:
     """Open the file of keys; make it, and the data directory, only with ``create``."""
     return KeyStore(layout.keys_path(settings(args).data_dir), create=create)
+
+
+def audit(args: argparse.Namespace, event: AuditEvent, **fields: object) -> None:
+    """Note in the audit log of the data directory what the user of this command did."""
+    note(settings(args).data_dir, event, **user(), **fields)
 
 
 def require_data_dir(config: Config) -> None:

@@ -30,6 +30,7 @@ def _console(args: argparse.Namespace) -> int:
         raise ConfigError("port = 0 is any port: name the one that rrd logged when it started, with --port")
     with SessionStore(layout.console_path(config.data_dir)) as sessions:
         print(sign_in_url(config, config.port, sessions.new_sign_in()))
+    common.audit(args, "console_address_made")
     common.hint("It reads and erases all recordings. Who opens it first is signed in; it works once.")
     return 0
 

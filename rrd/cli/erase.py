@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from rrd import ids, layout
 from rrd.access.keys import KeyStore
+from rrd.audit import note, user
 from rrd.cli import common
 from rrd.config import Config
 from rrd.errors import BadRequest, ConfigError, NotFound, RrdError
@@ -87,6 +88,12 @@ def _erase(args: argparse.Namespace) -> int:
             receipt = common.run_to_end(_through_daemon(config, args.url or _url(config), wanted, found))
         else:
             receipt = common.run_to_end(_here(config, wanted, found))
+            for tenant in dict.fromkeys(row.tenant for row in found):
+                ids_of = [row.recording_id for row in found if row.tenant == tenant]
+                common.audit(
+                    args, "erased", tenant=tenant, recordings=len(ids_of),
+                    recording=ids_of[0] if len(ids_of) == 1 else None,
+                )  # fmt: skip
     _tell(receipt)
     return 0
 
@@ -211,6 +218,8 @@ async def _through_daemon(
     config: Config, url: str, wanted: EraseRequest, found: Sequence[Matches]
 ) -> Receipt:
     """Ask the daemon that holds the data directory, with a key made for it, and revoked in the end."""
+    import asyncio  # noqa: PLC0415
+
     import aiohttp  # noqa: PLC0415
 
     from rrd.exchange.posting import admitted  # noqa: PLC0415
@@ -221,6 +230,9 @@ async def _through_daemon(
         with KeyStore(layout.keys_path(config.data_dir)) as store:
             for tenant in dict.fromkeys(row.tenant for row in found):
                 key_id, key = store.create_key(tenant=tenant, scope="erase", label="rrd erase")
+                # The daemon notes the erasure, by this key.
+                noted = {**user(), "key": key_id, "tenant": tenant, "label": "rrd erase"}
+                await asyncio.to_thread(note, config.data_dir, "key_made", **noted)
                 try:
                     for path in _paths(wanted, [row for row in found if row.tenant == tenant]):
                         ask = functools.partial(_delete, session, url.rstrip("/") + path, key)

@@ -33,6 +33,7 @@ def _restore(args: argparse.Namespace) -> int:
     with Progress(quiet=args.quiet) as progress:
         restored = common.run_to_end(run_restore(config, args.source, progress, tombstones=args.tombstones))
     manifest = restored.manifest
+    common.audit(args, "restored", recordings=manifest.recordings, of=common.show_time(manifest.started_ms))
     made = common.show_time(manifest.started_ms)
     print(f"{config.data_dir}: {manifest.recordings} recordings as of {made}")
     if restored.buried:

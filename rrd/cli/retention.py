@@ -46,6 +46,7 @@ def _retention(args: argparse.Namespace) -> int:
     if args.confirm:
         for hold in holds.confirm():
             print(f"confirmed: {hold.text()}")
+            common.audit(args, "retention_confirmed", text=hold.text())
         print("The daemon goes on with it within seconds, or at its next start.")
         return 0
     for hold in holds.load().holds.values():

@@ -71,6 +71,8 @@ async def examining(config: Config, *, is_served: bool) -> AsyncIterator[Examine
 
 
 async def _run(config: Config, args: argparse.Namespace, *, is_served: bool) -> int:
+    import asyncio  # noqa: PLC0415
+
     from rrd.care.verify import Verifier  # noqa: PLC0415
     from rrd.startup.recovery import recover  # noqa: PLC0415
 
@@ -94,6 +96,8 @@ async def _run(config: Config, args: argparse.Namespace, *, is_served: bool) -> 
             left += not await _told(verifier, difference, mend=args.mend)
         progress.clear()
     looked_at = ", ".join(f"{number:,} {what}" for what, number in verifier.counts.items() if number)
+    if args.mend and count > left:
+        await asyncio.to_thread(common.audit, args, "mended", differences=count - left, left=left)
     mended = f"{count - left:,} mended, " if args.mend and count else ""
     print(f"{looked_at or 'nothing there'}: {mended}{left or 'no'} difference{'' if left == 1 else 's'}")
     return 1 if left else 0

@@ -30,6 +30,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     public_url: str = ""
     link_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    signing_keys_file: str = ""
 
     # The console
     console: bool | Literal["auto"] = "auto"
@@ -148,3 +149,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # Log
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "logfmt", "json"] = "auto"

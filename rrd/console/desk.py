@@ -1,7 +1,8 @@
 """What a person who is signed in may do: by the keys of the session as they are at this moment.
 
-A session holds the ids of its keys and nothing of what they allow. So a key that is revoked leaves all
-sessions at once, and a session never allows more than its keys: to read, and to erase. It never writes.
+A session holds the ids of its keys and nothing of what they allow. So a key that is revoked, or expires,
+leaves all sessions at once, and a session never allows more than its keys: to read, and to erase. It never
+writes.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ class Desk:
         gate.is_live_session = self._is_live
 
     def rights(self, session: Session) -> Mapping[str, frozenset[Right]]:
-        """Return what a session may do in which tenants, by name. Empty once all its keys are revoked."""
+        """Return what a session may do in which tenants, by name. Empty once none of its keys is good."""
         found: dict[str, frozenset[Right]] = {}
         rows = self._gate.key_rows()
         if session.is_operator:
             found = {row.tenant: RIGHTS_MAX for row in rows.values()}
         for key_id in session.key_ids:
             row = rows.get(key_id)
-            if row is not None and row.revoked_ms is None and (given := RIGHTS[row.scope] & RIGHTS_MAX):
+            is_live = row is not None and self._gate.is_live_key(key_id)
+            if row is not None and is_live and (given := RIGHTS[row.scope] & RIGHTS_MAX):
                 found[row.tenant] = found.get(row.tenant, frozenset()) | given
         return dict(sorted(found.items()))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 
 from rrd import layout
 from rrd.access.gate import Gate
-from rrd.access.keys import KeyStore
+from rrd.access.keys import KeyStore, SigningKeyRow
+from rrd.access.signing_file import read_signing_keys
 from rrd.backup.staging import remove_leftovers
 from rrd.care.refusals import Refusals
 from rrd.ceiling import DECODING_THREADS
@@ -23,6 +24,7 @@ from rrd.console.tries import Tries
 from rrd.disk.disk import Disk, OsDisk
 from rrd.errors import ConfigError, RrdError, StoreAway, WrongStore
 from rrd.http.budget import Budget
+from rrd.http.pulse import Pulse
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
@@ -156,9 +158,10 @@ async def make_parts(
     remover = Remover(config, disk, index, registry, store, files, claims, departures, clock)
     stack.push_async_callback(remover.close)
     retention = Retention(config, index, remover, clock, Holds(config), tombstones)
+    signing_keys = await asyncio.to_thread(read_signing_keys, config.signing_keys_file)
     services = _make_services(
-        config, clock, keys, stack, disk=disk, index=index, registry=registry, files=files, claims=claims,
-        remover=remover, retention=retention,
+        config, clock, keys, signing_keys, stack, disk=disk, index=index, registry=registry, files=files,
+        claims=claims, remover=remover, retention=retention, store=store,
     )  # fmt: skip
     return Parts(store, tombstones, guard, rollup, evictor, retention, services, must_rebuild)
 
@@ -167,6 +170,7 @@ def _make_services(
     config: Config,
     clock: Clock,
     keys: KeyStore,
+    signing_keys: Sequence[SigningKeyRow],
     stack: AsyncExitStack,
     *,
     disk: Disk,
@@ -176,13 +180,14 @@ def _make_services(
     claims: Claims,
     remover: Remover,
     retention: Retention,
+    store: ObjectStore,
 ) -> Services:
     """Make what requests alone need, beside the parts that the whole daemon has."""
     sockets = Sockets(clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s)
     unfinished = Budget(
         config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
     )
-    gate = Gate(keys)
+    gate = Gate(keys, clock, from_file=signing_keys)
     desk = _make_desk(config, clock, keys, gate, stack)
     measures = Measures(config.data_dir, clock, index)
     stack.push_async_callback(measures.close)
@@ -190,7 +195,9 @@ def _make_services(
         config=config, clock=clock, disk=disk, gate=gate, limits=limits_of(config),
         # Without a desk there is no console, and nobody to show figures to.
         desk=desk, box=None if desk is None else Box(config, clock, measures), measures=measures,
-        index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
+        index=index, registry=registry, files=files, claims=claims, remover=remover,
+        held=lambda: [*retention.held(), *gate.sentences()],
+        store=store, pulse=Pulse(clock),
         sockets=sockets, streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),
         decoding_threads=stack.enter_context(closing(FairThreads(DECODING_THREADS, name="decoding"))),
@@ -281,6 +288,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "refusals": services.refusals.run(),
         "quotas": services.admission.run(),
         "tombstones": _keep_tombstones(parts),
+        "pulse": services.pulse.run(),
         "loop lag": watch_loop(),
     }
     if services.box is not None:
@@ -289,7 +297,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
 
 
 async def watch_keys(services: Services) -> None:
-    """Learn of keys that are made and revoked, until cancelled: while the daemon starts, too."""
+    """Learn of keys that are made, revoked and expire, until cancelled: while the daemon starts, too."""
     dropping: set[asyncio.Task[None]] = set()
 
     def drop_revoked() -> None:
@@ -298,7 +306,11 @@ async def watch_keys(services: Services) -> None:
         dropping.add(task)
         task.add_done_callback(dropping.discard)
 
-    await services.gate.watch(on_change=drop_revoked)
+    services.gate.uses.in_use = services.sockets.keys_in_use
+    try:
+        await services.gate.watch(on_change=drop_revoked)
+    finally:
+        await asyncio.to_thread(services.gate.uses.keep)
 
 
 async def _keep_tombstones(parts: Parts) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
-from rrd.access.keys import KeyStore
+from rrd.access.keys import KeyStore, Scope
+from rrd.audit import note, user
 from rrd.config import Config
 from rrd.console.sign_in_url import sign_in_url
 from rrd.errors import RrdError
@@ -21,10 +23,13 @@ def mint_first_keys(store: KeyStore) -> list[str]:
     """Make one public and one private key where there is none yet, and return them."""
     if store.list_keys():
         return []
-    return [
-        store.create_key(tenant=_TENANT, scope=scope, origins=(), label="made at the first start")[1]
-        for scope in ("ingest", "read")
-    ]
+    keys: list[str] = []
+    scopes: tuple[Scope, ...] = ("ingest", "read")
+    for scope in scopes:
+        key_id, key = store.create_key(tenant=_TENANT, scope=scope, label="made at the first start")
+        note(os.path.dirname(store.path), "key_made", **user(), key=key_id, tenant=_TENANT, scope=scope)
+        keys.append(key)
+    return keys
 
 
 def greet(config: Config, port: int, first_keys: list[str]) -> None:

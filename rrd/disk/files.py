@@ -17,6 +17,11 @@ def create(path: str) -> IO[bytes]:
     return open(path, "xb", opener=_private)
 
 
+def append(path: str) -> IO[bytes]:
+    """Open a file to read, and to append to; made if it isn't there."""
+    return open(path, "a+b", opener=_private)
+
+
 def overwrite(path: str) -> IO[bytes]:
     """Open a file to write to, made or emptied."""
     return open(path, "wb", opener=_private)
@@ -71,6 +76,16 @@ def read_at(handle: int, offset: int, size: int) -> bytes:
         offset += len(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def give_to_owner(handle: int, directory: str) -> None:
+    """Give an open file that root has just made to the owner of its directory; does nothing for others.
+
+    A command that was run by sudo must not lock the daemon out.
+    """
+    if os.geteuid() == 0:
+        owner = os.stat(directory)
+        os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def make_private(path: str) -> None:

@@ -24,6 +24,13 @@ class FileLock:
             self.release()
             raise
 
+    def is_of(self, path: str) -> bool:
+        """Tell whether ``path`` still names what is locked."""
+        try:
+            return os.path.samestat(os.fstat(self._handle), os.stat(path))
+        except FileNotFoundError:
+            return False
+
     def release(self) -> None:
         """Let go of it. Idempotent."""
         if self._handle >= 0:

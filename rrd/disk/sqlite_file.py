@@ -169,10 +169,7 @@ def _make(path: str) -> None:
     directory = os.path.dirname(path) or "."
     files.make_dirs(directory)
     with contextlib.suppress(FileExistsError), files.create(path) as made:
-        if os.geteuid() == 0:
-            # `sudo rrd keys create` must not lock the daemon out, which runs as the directory's owner.
-            owner = os.stat(directory)
-            os.fchown(made.fileno(), owner.st_uid, owner.st_gid)
+        files.give_to_owner(made.fileno(), directory)
 
 
 def copy_database(source: str, target: str) -> None:

@@ -42,5 +42,5 @@ async def _sees_all(services: Services, session: Session) -> bool:
         return True
     desk = desk_of(services)
     read = {tenant for tenant, rights in desk.rights(session).items() if "read" in rights}
-    live = {row.tenant for row in services.gate.key_rows().values() if row.revoked_ms is None}
+    live = {row.tenant for row in services.gate.live_key_rows().values()}
     return live | {tenant.name for tenant in await services.index.tenants()} <= read

@@ -110,9 +110,9 @@ async def authorize(request: web.Request, services: Services, *, right: Right, s
 
 
 def check_live(grant: Grant, services: Services) -> None:
-    """Raise ``Unauthenticated`` if the key behind ``grant`` was revoked. Costs a look-up in a set."""
+    """Raise ``Unauthenticated`` if the key behind ``grant`` isn't good any more. Costs a look-up in a set."""
     if not services.gate.is_live(grant):
-        raise Unauthenticated("the key was revoked while this request was under way")
+        raise Unauthenticated("the key was revoked, or it expired, while this request was under way")
 
 
 async def _until_ready(services: Services) -> None:

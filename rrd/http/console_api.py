@@ -7,8 +7,10 @@ import asyncio
 from aiohttp import web
 
 from rrd.access.keys import SigningKeyRow
+from rrd.access.lifetime import show_ms
 from rrd.access.signing import recording_path, sign
 from rrd.errors import BadRequest, Forbidden
+from rrd.http.auditing import note_done
 from rrd.http.console_guard import SESSION, desk_of, object_of
 from rrd.http.lookup import may_read, visible
 from rrd.http.problems import json_response
@@ -20,7 +22,7 @@ SHARE_S_MIN, SHARE_S_MAX = 60, 366 * 86_400
 async def post_share(request: web.Request) -> web.Response:
     """``POST …/recordings/{id}/share`` with ``{"expiresInS"}``: the query of a presigned URL that reads it.
 
-    Without a signing key the tenant gets one. 400, 403, 404.
+    Without a signing key that lives as long as the URL the tenant gets one. 400, 403, 404.
     """
     services = request.app[SERVICES]
     recording_id, grant = await may_read(request, services)
@@ -32,12 +34,18 @@ async def post_share(request: web.Request) -> web.Response:
             parameter="expiresInS",
         )
     await visible(services, grant, recording_id)
-    key = services.gate.signing_key(grant.tenant)
+    expires_s = services.clock.now_ms() // 1000 + age_s
+    key = services.gate.signing_key(grant.tenant, until_ms=1000 * expires_s)
     if key is None:
         key = await asyncio.to_thread(_new_signing_key, services, grant.tenant)
+        await note_done(services, "signing_key_made", grant, key=key.key_id, tenant=grant.tenant)
     query = sign(
         secret=key.secret, key_id=key.key_id, tenant=grant.tenant, method="GET",
-        scope_path=recording_path(recording_id), expires_s=services.clock.now_ms() // 1000 + age_s,
+        scope_path=recording_path(recording_id), expires_s=expires_s,
+    )  # fmt: skip
+    await note_done(
+        services, "shared", grant, tenant=grant.tenant, recording=recording_id, key=key.key_id,
+        expires=show_ms(1000 * expires_s),
     )  # fmt: skip
     return json_response({"query": query})
 
@@ -56,7 +64,12 @@ async def post_key(request: web.Request) -> web.Response:
         raise BadRequest("origin must be a text like https://www.example.com, or null", parameter="origin")
     origins = [origin] if origin else []
     tenant = request.match_info["tenant"]
-    return json_response({"key": await asyncio.to_thread(_new_key, services, tenant, origins)}, status=201)
+    key_id, key = await asyncio.to_thread(_new_key, services, tenant, origins)
+    await note_done(
+        services, "key_made", request[SESSION], key=key_id, tenant=tenant, scope="ingest",
+        origins=origins or None,
+    )  # fmt: skip
+    return json_response({"key": key}, status=201)
 
 
 def _new_signing_key(services: Services, tenant: str) -> SigningKeyRow:
@@ -65,9 +78,9 @@ def _new_signing_key(services: Services, tenant: str) -> SigningKeyRow:
     return row
 
 
-def _new_key(services: Services, tenant: str, origins: list[str]) -> str:
-    _, key = desk_of(services).keys.create_key(
+def _new_key(services: Services, tenant: str, origins: list[str]) -> tuple[str, str]:
+    made = desk_of(services).keys.create_key(
         tenant=tenant, scope="ingest", origins=origins, label="made in the console"
     )
     services.gate.refresh()
-    return key
+    return made

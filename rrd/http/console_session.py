@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from aiohttp import web
 
@@ -12,14 +11,12 @@ from rrd.access.keys import RIGHTS
 from rrd.console.desk import RIGHTS_MAX
 from rrd.console.sessions import Session
 from rrd.errors import BadRequest, Forbidden, Unauthenticated
+from rrd.http.auditing import note_done
 from rrd.http.caller import address_of
 from rrd.http.console_guard import COOKIE, SESSION, check_caller, desk_of, object_of, session_of
 from rrd.http.problems import json_response
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import party_of
-from rrd.log import emit
-
-logger = logging.getLogger(__name__)
 
 _PATH = "/console/"
 """The cookie goes along below this path alone."""
@@ -60,9 +57,9 @@ async def post_session(request: web.Request) -> web.Response:
         token, session = await asyncio.to_thread(
             desk.sessions.begin, key_ids=key_ids, is_operator=is_operator, age_ms=age_ms
         )
-    emit(
-        logger, logging.INFO, "console_signed_in", session=session.id, key=" ".join(key_ids) or "one-time",
-    )  # fmt: skip
+    await note_done(
+        services, "console_signed_in", session, key=" ".join(key_ids) or None, is_operator=is_operator or None
+    )
     response = await _told(services, session)
     response.set_cookie(
         COOKIE, token, path=_PATH, httponly=True, samesite="Strict",
@@ -78,7 +75,7 @@ async def delete_session(request: web.Request) -> web.Response:
     if (session := session_of(request)) is not None:
         await asyncio.to_thread(desk_of(services).sessions.end, session)
         services.registry.followers.keys_changed()
-        emit(logger, logging.INFO, "console_signed_out", session=session.id)
+        await note_done(services, "console_signed_out", session)
     response = web.Response(status=204)
     is_secure = place.console.startswith("https:")
     response.del_cookie(COOKIE, path=_PATH, httponly=True, samesite="Strict", secure=is_secure)

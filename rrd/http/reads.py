@@ -125,16 +125,19 @@ def _signer(request: web.Request, services: Services, grant: Grant) -> Callable[
         raise BadRequest("includeSignedUrls must be true or false", parameter="includeSignedUrls")
     if wanted == "false":
         return None
-    key = services.gate.signing_key(grant.tenant)
+    expires_s = services.clock.now_ms() // 1000 + _SIGNED_URL_LIFETIME_S
+    gate = services.gate
+    key = gate.signing_key(grant.tenant, until_ms=1000 * expires_s) or gate.signing_key(grant.tenant)
     if key is None:
         raise BadRequest(
             "signed URLs need a signing key: rrd signing-keys create", code="no_signing_key",
             parameter="includeSignedUrls",
         )  # fmt: skip
     check_link_host(request.headers.get(hdrs.HOST, ""), services.config)
-    expires_s = services.clock.now_ms() // 1000 + _SIGNED_URL_LIFETIME_S
+    if key.expires_ms is not None:
+        expires_s = min(expires_s, key.expires_ms // 1000)
     if grant.kind == "signing_key":
-        # Who was let in for a while must not let himself in for longer.
+        # A presigned URL must not mint one that outlives it.
         expires_s = min(expires_s, int(request.query["expires"]))
 
     def signed(recording_id: str) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from rrd.access.gate import Grant
 from rrd.access.signing import RECORDINGS_PATH, recording_path
 from rrd.errors import BadRequest
+from rrd.http.auditing import note_done
 from rrd.http.caller import authorize, recording_of
 from rrd.http.filters import filters_of, refuse_filters
 from rrd.http.problems import json_response
-from rrd.http.services import SERVICES
+from rrd.http.services import SERVICES, Services
 from rrd.lifecycle.removal import Receipt
 
 _KNOWN = frozenset({"token"})
@@ -29,14 +31,16 @@ async def delete_recording(request: web.Request) -> web.Response:
     grant = await authorize(request, services, right="erase", scope_path=recording_path(recording_id))
     # A filter would read like a condition, and this path has none.
     refuse_filters(request.query, known=_KNOWN)
-    return _answer(await services.remover.erase(grant.tenant, recording_id))
+    receipt = await services.remover.erase(grant.tenant, recording_id)
+    return await _answer(services, grant, receipt, recording_id)
 
 
 async def delete_recordings(request: web.Request) -> web.Response:
     """``DELETE /recordings?meta[key]=value``: erase all that have every key and value named."""
     services = request.app[SERVICES]
     grant = await authorize(request, services, right="erase", scope_path=RECORDINGS_PATH)
-    return _answer(await services.remover.erase_matching(grant.tenant, _filters(request)))
+    receipt = await services.remover.erase_matching(grant.tenant, _filters(request))
+    return await _answer(services, grant, receipt)
 
 
 def _filters(request: web.Request) -> list[tuple[str, str]]:
@@ -51,7 +55,14 @@ def _filters(request: web.Request) -> list[tuple[str, str]]:
     return filters
 
 
-def _answer(receipt: Receipt) -> web.Response:
+async def _answer(
+    services: Services, grant: Grant, receipt: Receipt, recording_id: str | None = None
+) -> web.Response:
+    # Not what was looked for: a filter's value may name a person, who is to be forgotten.
+    await note_done(
+        services, "erased", grant, tenant=grant.tenant, recording=recording_id,
+        recordings=receipt.recordings, events=receipt.events,
+    )  # fmt: skip
     body = receipt._asdict()
     if receipt.pending:
         return json_response(body, status=202)

@@ -390,8 +390,8 @@ class SocketIngest:
         await self._socket.ping()
 
     def cut_off(self) -> None:
-        """Take nothing that comes from now on: its key was revoked. ``run`` tells what was stored before."""
-        self._close_code, self._close_reason = WSCloseCode.POLICY_VIOLATION, "key revoked"
+        """Take nothing that comes from now on: its key isn't good any more. ``run`` says what was stored."""
+        self._close_code, self._close_reason = WSCloseCode.POLICY_VIOLATION, "key revoked or expired"
         self._socket.stop_receiving()
 
     async def goodbye(self, *, code: int, reason: str) -> None:

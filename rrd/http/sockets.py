@@ -13,6 +13,7 @@ from typing import Protocol
 
 from rrd import metrics
 from rrd.access.gate import Gate, Grant
+from rrd.access.schema import Table
 from rrd.clock import Clock
 
 _TICK_S = 0.02
@@ -35,7 +36,7 @@ class Socket(Protocol):
     async def ping(self) -> None: ...
 
     def cut_off(self) -> None:
-        """Take nothing that comes from now on: its key was revoked. Closes with 1008, policy violation."""
+        """Take nothing that comes from now on: its key isn't good any more. Closes with 1008."""
         ...
 
     async def goodbye(self, *, code: int, reason: str) -> None:
@@ -119,8 +120,14 @@ class Sockets:
             async with asyncio.timeout(_PING_TIMEOUT_S):
                 await socket.ping()
 
+    def keys_in_use(self) -> set[tuple[Table, str]]:
+        """Return which keys open sockets go by. May be called from another thread."""
+        # The copy is made in one step of the interpreter.
+        grants = {open_.grant for open_ in self._open.copy()}
+        return {("keys" if grant.kind == "key" else "signing_keys", grant.key_id) for grant in grants}
+
     async def drop_revoked(self, gate: Gate) -> None:
-        """Take nothing more from the sockets whose key was revoked, and close them."""
+        """Take nothing more from the sockets whose key was revoked or has expired, and close them."""
         for number, socket in enumerate([open_ for open_ in self._open if not gate.is_live(open_.grant)]):
             socket.cut_off()
             if number % 100 == 99:

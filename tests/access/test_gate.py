@@ -387,6 +387,7 @@ async def test_while_the_store_cannot_be_read_the_gate_says_so_and_goes_on_with_
         ask(gate, "read", key)
         assert not changed.is_set()
         await asyncio.to_thread(rename_table, tmp_path / "keys.sqlite", "lost", "keys")
+        await asyncio.to_thread(store.create_key, tenant="t", scope="read")
         await asyncio.wait_for(changed.wait(), DEADLINE_S)
         ask(gate, "read", key)
     finally:

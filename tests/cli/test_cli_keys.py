@@ -77,10 +77,12 @@ def test_keys_list_shows_all_but_the_keys(capsys: pytest.CaptureFixture[str]) ->
     out(capsys, "keys", "create", "--tenant", "other", "--scope", "read")
     listed = out(capsys, "keys", "list")
     head, first, second = listed.splitlines()
-    assert head.split() == ["ID", "TENANT", "SCOPE", "CREATED", "REVOKED", "ORIGINS", "LABEL"]
-    assert first.split()[1:3] == ["acme", "all"]
-    assert first.split()[4:] == ["-", "https://a.example", "shop"]
-    assert second.split()[1:3] == ["other", "read"]
+    assert head.split() == [
+        *("ID", "TENANT", "SCOPE", "STATE", "CREATED", "EXPIRES", "REVOKED", "USED", "ORIGINS", "LABEL")
+    ]
+    assert first.split()[1:4] == ["acme", "all", "good"]
+    assert first.split()[5:] == ["-", "-", "-", "https://a.example", "shop"]
+    assert second.split()[1:4] == ["other", "read", "good"]
     assert key not in listed
     assert key.removeprefix("ak_") not in listed
     (row,) = out(capsys, "keys", "list", "--tenant", "other").splitlines()[1:]
@@ -95,7 +97,8 @@ def test_keys_revoke_takes_an_id_or_the_key_and_doesnt_print_it(
     key_id = out(capsys, "keys", "list").splitlines()[1].split()[0]
     said = out(capsys, "keys", "revoke", key_id if by == "id" else key)
     assert said == f"revoked {key_id} (tenant acme, scope all)\n"
-    assert out(capsys, "keys", "list").splitlines()[1].split()[4] != "-"
+    row = out(capsys, "keys", "list").splitlines()[1].split()
+    assert (row[3], row[6]) != ("good", "-")
     assert "as it was since" in out(capsys, "keys", "revoke", key_id)
 
 
