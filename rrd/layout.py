@@ -4,6 +4,7 @@
 
     DATA/
       lock                                                   held by the daemon that serves DATA
+      control.sock                                           where that daemon tells how it is
       keys.sqlite                                            keys and signing keys (not a view: back it up)
       index.sqlite*                                          the index, a view of the segments (``index``)
       active/{tenant}.{recordingId}.{number}.ndjson.zst      segments that may still grow
@@ -81,6 +82,10 @@ _OBJECT_KEY = re.compile(
 
 def lock_path(data_dir: str) -> str:
     return f"{data_dir}/lock"
+
+
+def control_path(data_dir: str) -> str:
+    return f"{data_dir}/control.sock"
 
 
 def identity_path(data_dir: str) -> str:

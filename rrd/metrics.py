@@ -107,9 +107,12 @@ class LabelledCounter(Metric):
 
     kind = "counter"
 
-    def __init__(self, name: str, label: str, text: str) -> None:
+    def __init__(self, name: str, label: str, text: str, *, from_zero: Iterable[str] = ()) -> None:
+        """``from_zero``: values that are shown before anything is counted. Prometheus sees no increase in a
+        series that begins with 1, so what an alert waits for must be there before.
+        """
         super().__init__(name, text, label=label)
-        self._values: dict[str, int] = {}
+        self._values: dict[str, int] = dict.fromkeys(from_zero, 0)
 
     def add(self, value: str, amount: int = 1) -> None:
         """Add ``amount`` for one ``value`` of the label. Values beyond ``LABELS_MAX`` share one."""
@@ -124,6 +127,10 @@ class LabelledCounter(Metric):
         """The sum over all values of the label, as it is now."""
         with _lock:
             return sum(self._values.values())
+
+    def value_of(self, value: str) -> int:
+        """Return the figure of one ``value`` of the label."""
+        return self._values.get(value, 0)
 
     def samples(self) -> Iterator[Sample]:
         yield from (Sample(self.name, value, count) for value, count in self._values.items())
@@ -169,6 +176,11 @@ class LabelledGauge(Metric):
         """Say how much there is for each value of the label. Values that are not there any more are gone."""
         self._values = dict(values)
 
+    @property
+    def values(self) -> Mapping[str, float]:
+        """The figures as they are now, by the value of the label. Not to be changed."""
+        return self._values
+
     def samples(self) -> Iterator[Sample]:
         yield from (Sample(self.name, value, count) for value, count in self._values.items())
 
@@ -182,6 +194,11 @@ class Histogram(Metric):
         super().__init__(name, text, label="le")
         self._counts = [0] * (len(BOUNDS_S) + 1)
         self._sum = 0.0
+
+    @property
+    def counts(self) -> list[int]:
+        """How many durations there were up to each of ``BOUNDS_S`` and above the one before, as of now."""
+        return self._counts.copy()
 
     def observe(self, seconds: float) -> None:
         """Add one duration."""
@@ -226,7 +243,9 @@ BYTES_RECEIVED = LoopCounter(
 )
 LINES_DECODED = Counter("rrd_decoded_lines_total", "Lines that were decoded, events and others")
 BYTES_DECODED = Counter("rrd_decoded_bytes_total", "Bytes of these lines, decoded")
-REFUSALS = LabelledCounter("rrd_refusals_total", "code", "Requests and sockets that were refused")
+REFUSALS = LabelledCounter(
+    "rrd_refusals_total", "code", "Requests and sockets whose events were refused, or some of them"
+)
 CONNECTIONS_PAUSED = Gauge(
     "rrd_paused_connections", "Connections that aren't read because held_bytes_max is used up"
 )
@@ -243,7 +262,10 @@ COMMIT_RUNNING = Gauge("rrd_running_commit_seconds", "How long the commit under 
 BLOCKS_STORED = Counter("rrd_stored_blocks_total", "Blocks that are synced and in the index")
 EVENTS_STORED = Counter("rrd_stored_events_total", "Events of these blocks")
 BYTES_STORED = Counter("rrd_stored_bytes_total", "Bytes of these blocks, compressed")
-BLOCKS_FAILED = LabelledCounter("rrd_failed_blocks_total", "reason", "Blocks that could not be stored")
+BLOCKS_FAILED = LabelledCounter(
+    *("rrd_failed_blocks_total", "reason", "Blocks that could not be stored"),
+    from_zero=("disk_full", "storage_failed", "index_busy"),
+)
 LINES_REPEATED = Counter("rrd_repeated_lines_total", "Lines that were stored before, and weren't again")
 LINES_QUARANTINED = LabelledCounter(
     "rrd_quarantined_lines_total", "reason", "Lines that are no events, and are kept aside"
@@ -255,6 +277,9 @@ SEGMENTS_SEALED = Counter("rrd_sealed_segments_total", "Segments that were seale
 READERS_OPEN = Gauge("rrd_open_readers", "Answers from recordings that are being made or sent")
 READERS_WAITING = Gauge("rrd_waiting_readers", "Answers that wait for a part of read_bytes_max")
 WATCHERS_OPEN = Gauge("rrd_open_watchers", "Readers that follow a recording as it grows")
+READS_REFUSED = LabelledCounter(
+    "rrd_refused_reads_total", "code", "Requests without events that were answered with an error"
+)
 WATCHES_ENDED = LabelledCounter(
     "rrd_ended_watches_total", "reason", "Streams to these that have ended, overruns too"
 )
@@ -305,7 +330,10 @@ TENANT_BYTES = LabelledGauge("rrd_tenant_kept_bytes", "tenant", "Bytes of the re
 
 # The log
 LOGGED = LabelledCounter("rrd_log_lines_total", "name", "Log lines from INFO on, even if not written")
-PROBLEMS = LabelledCounter("rrd_logged_problems_total", "level", "Log lines from WARNING on, likewise")
+PROBLEMS = LabelledCounter(
+    *("rrd_logged_problems_total", "level", "Log lines from WARNING on, likewise"),
+    from_zero=("warning", "error", "critical"),
+)
 
 OF_LOG: dict[str, dict[str, Counter]] = {
     "sealed": {"segments": SEGMENTS_SEALED},
@@ -314,7 +342,6 @@ OF_LOG: dict[str, dict[str, Counter]] = {
         "segment_bytes": BYTES_ROLLED_UP,
         "object_bytes": BYTES_PUBLISHED,
     },
-    "evicted": {"objects": OBJECTS_EVICTED, "bytes": BYTES_EVICTED},
 }
 """Log event → field → the counter that the field is added to."""
 

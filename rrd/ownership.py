@@ -62,6 +62,10 @@ def _hand_over(root: str, uid: int, gid: int) -> None:
                         os.chown(entry.path, uid, gid, follow_symlinks=False)
 
 
+_HIDDEN = ("/home/", "/root/", "/run/user/")
+"""What ``ProtectHome=yes`` hides (systemd.exec(5))."""
+
+
 def check_writable(config: Config) -> None:
     """Raise ``ConfigError`` if there is a place that the daemon couldn't write, with what to do about it.
 
@@ -115,9 +119,12 @@ def _directories(root: str, *, depth: int) -> Iterator[str]:
 
 def _explain(path: str, root: str) -> str:
     if os.statvfs(path).f_flag & os.ST_RDONLY:
-        return f"{path} can't be written: its file system is mounted read-only. Mount it for writing"
+        told = f"{path} can't be written: its file system is mounted read-only. Mount it for writing"
+        return f"{told}{sandbox_hint(root)}"
     status = os.stat(path)
     me = _user(os.geteuid())
+    if hint := sandbox_hint(root, hidden_only=True):
+        return f"{root} can't be reached{hint}"
     if status.st_uid == os.geteuid():
         return f"{path} can't be written by its owner {me}: see its mode. Next: chmod -R u+rwX {root}"
     if path != root and not path.startswith(f"{root}/"):
@@ -128,6 +135,27 @@ def _explain(path: str, root: str) -> str:
     return (
         f"{path} belongs to {_user(status.st_uid)}, and rrd runs as {me}, who can't write it. "
         f"Next, as root: chown -R {me}: {root}"
+    )
+
+
+def sandbox_hint(path: str, *, hidden_only: bool = False) -> str:
+    """Return how the unit keeps a service from ``path``, and what to change, after a sentence; "" elsewhere.
+
+    ``hidden_only``: speak only of what the unit hides, not of what it lets rrd read.
+    """
+    if "INVOCATION_ID" not in os.environ:
+        return ""
+    absolute = os.path.abspath(path)
+    if absolute.startswith(_HIDDEN):
+        return (
+            ". The unit hides /home, /root and /run/user (ProtectHome=yes): use a directory elsewhere, like"
+            " /var/lib/rrd (docs/systemd.md)"
+        )
+    if hidden_only:
+        return ""
+    return (
+        f". The unit lets rrd write its own directories alone (ProtectSystem=strict): systemctl edit rrd, add"
+        f" ReadWritePaths={absolute} below [Service], and restart rrd (docs/systemd.md)"
     )
 
 

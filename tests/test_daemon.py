@@ -67,26 +67,6 @@ def test_the_data_directory_is_readable_by_its_owner_alone(tmp_path: Path) -> No
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_the_unit_file_is_valid_and_starts_what_the_readme_installs(tmp_path: Path) -> None:
-    unit = (ROOT / "systemd" / "rrd.service").read_text()
-    readme = (ROOT / "README.md").read_text()
-    command = re.search(r"^ExecStart=(\S+)", unit, re.MULTILINE)
-    assert command is not None
-    assert command[1].removesuffix("/bin/rrd") in readme
-    assert f"ln -sf {command[1]} /usr/local/bin/rrd" in readme
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        assert "TESTS_REQUIRE_TOOLS" not in os.environ
-        pytest.skip("systemd-analyze is not installed")
-    # The command must exist for systemd-analyze; everything else is checked as it is.
-    (tmp_path / "rrd.service").write_text(unit.replace(command[1], "/bin/true"))
-    told = subprocess.run(
-        [analyze, "verify", str(tmp_path / "rrd.service")], capture_output=True, text=True, check=False
-    )
-    assert told.returncode == 0, told.stderr
-    assert "rrd.service" not in told.stderr
-
-
 def _installed_config(tmp_path: Path) -> Path:
     """Return the settings file that README's install lines make."""
     line = re.search(

@@ -38,6 +38,7 @@ TESTED_TOGETHER = {
     "cli/test_cli_keys.py": "cli/key_flags cli/signing",
     "access/test_keys.py": "access/rows access/schema",
     "test_audit.py": "disk/ring",
+    "cli/test_cli_status.py": "cli/asking http/control",
     "cli/test_cli_files.py": "cli/inspect",
     "cli/test_cli_damage.py": "care/surroundings",
     "cli/test_cli_read_only.py": "readonly",
@@ -65,7 +66,7 @@ TESTED_TOGETHER = {
     "http/test_quotas.py": "http/sharing shares/admission shares/limits",
     "test_handles.py": "http/crowding http/door",
     "openapi/test_openapi_document.py": "http/openapi/codes http/openapi/document http/openapi/parameters"
-    " http/openapi/pieces_of http/openapi/schemas",
+    " http/openapi/operations http/openapi/schemas",
     "openapi/test_openapi_answers.py": "http/openapi/of_erasing http/openapi/of_events http/openapi/of_lists"
     " http/openapi/of_server http/openapi/of_writing",
     "openapi/test_openapi_serving.py": "http/openapi/page http/openapi/serving",
@@ -91,6 +92,9 @@ TESTED_TOGETHER = {
     "backup/test_backup.py": "backup/contents",
     "exchange/test_export_lines.py": "exchange/lines",
     "exchange/test_nested_origins.py": "exchange/origins",
+    # The command as it is called, in directories and on machines of its own.
+    "setup/test_steps.py": "cli/setup setup/first_keys setup/handout setup/tools setup/trial",
+    "setup/test_service.py": "setup/account",
     "wire/test_events.py": "wire/careful wire/parse",
     "wire/test_cost.py": "wire/turns",
     "wire/test_decoder.py": "wire/limits",

@@ -43,7 +43,7 @@ ONLY_IN = {
 }
 # Where JSON is read or written by the standard library rather than by orjson or msgspec, and why.
 STANDARD_JSON = {
-    "rrd/log/__init__.py": "a text of a library may hold lone surrogates",
+    "rrd/log/forms.py": "a text of a library may hold lone surrogates",
     "rrd/startup/spool.py": "what visitors choose may hold lone surrogates",
     "rrd/exchange/sidecar.py": "the same",
     "rrd/exchange/origins.py": "the same, metadata is one line in any version, numbers have any size",

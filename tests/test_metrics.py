@@ -128,10 +128,8 @@ def test_buckets_count_all_that_is_no_longer_than_their_bound(scratch: None) -> 
     assert [*buckets.values()] == sorted(buckets.values())
     for bound in metrics.BOUNDS_S:
         assert buckets[str(bound)] == sum(seconds <= bound for seconds in durations), bound
-    assert (value_of("rrd_x_seconds_count"), value_of("rrd_x_seconds_sum")) == (
-        7,
-        pytest.approx(sum(durations)),
-    )
+    assert value_of("rrd_x_seconds_count") == len(durations)
+    assert value_of("rrd_x_seconds_sum") == pytest.approx(sum(durations))
     assert [sample.value for sample in together.samples()] == [sample.value for sample in histogram.samples()]
 
 

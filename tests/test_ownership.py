@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from rrd.ownership import sandbox_hint
 from tests.harness import PYTHONPATH, DaemonProcess, Launch
 
 UID = 65534
@@ -189,3 +190,12 @@ def test_a_start_tells_which_place_cant_be_written_and_what_to_run(
     if path.is_dir():
         with rrd:
             assert rrd.stop() == 0
+
+
+def test_a_service_is_told_what_its_unit_forbids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVOCATION_ID", "tests")
+    assert "ReadWritePaths=/srv/rrd " in sandbox_hint("/srv/rrd")
+    assert "ProtectHome" in sandbox_hint("/home/me/rrd") and "ProtectHome" in sandbox_hint("/root/x")
+    assert sandbox_hint("/srv/rrd", hidden_only=True) == ""
+    monkeypatch.delenv("INVOCATION_ID")
+    assert sandbox_hint("/home/me/rrd") == ""

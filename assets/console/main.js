@@ -26,7 +26,8 @@ const header = document.getElementById('header');
 let shown = { key: '', leave: null };
 
 function drawHeader(view) {
-  const link = (name) => el('a', { href: href(name), 'aria-current': view === name && 'page' }, text.titles[name]);
+  const link = (name, to = href(name)) =>
+    el('a', { href: to, 'aria-current': view === name && 'page' }, text.titles[name]);
   const button = (onclick, words) => el('button', { class: 'plain', onclick }, words);
   const out = async () => {
     await session.signOut().catch((problem) => notice(text.problem(problem).title));
@@ -35,7 +36,7 @@ function drawHeader(view) {
   header.replaceChildren(el('a', { class: 'brand', href: href('list') }, 'rrd'));
   if (!session.isSignedIn || view === 'shared') return;
   header.append(
-    el('nav', { 'aria-label': text.sections }, link('list'), link('box')),
+    el('nav', { 'aria-label': text.sections }, link('list'), link('box'), link('api', '/console/api')),
     button(() => openAddKey({ session, onsignedin: start }), text.addKey),
     button(out, text.signOut),
   );

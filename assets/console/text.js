@@ -21,6 +21,7 @@ export const text = {
     visit: 'Visit',
     shared: 'Shared recording',
     box: 'Server',
+    api: 'API',
     welcome: 'Record a site',
     'sign-in': 'Sign in',
   },

@@ -31,13 +31,17 @@ from rrd.cli import (
     serve,
     setup,
     signing,
+    status,
+    top,
     vacuum,
     verify,
 )
 from rrd.errors import RrdError
 from rrd.ownership import handing_over
 
-_MAKING_NOTHING = {module.__name__ for module in (keys, signing, console, check_config, inspect, setup)}
+_MAKING_NOTHING = {
+    module.__name__ for module in (keys, signing, console, check_config, inspect, setup, status, top)
+}
 """Commands that leave nothing in the data directory to be handed over: new files of keys are so already, and
 setup does it itself, once there are settings."""
 
@@ -83,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_shared_flags(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     families = (
-        *(setup, serve, console, keys, signing, check_config),
+        *(setup, serve, status, top, console, keys, signing, check_config),
         *(export, import_, backup, restore, erase, retention),
         *(doctor, verify, reindex, vacuum, inspect, quarantine, adopt_store),
     )

@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 from rrd import layout
 from rrd.ceiling import DECODING_THREADS, MEMORY_MIN_BYTES, changes, machine_bytes, plan
-from rrd.config import entries
+from rrd.config import credentials, entries
 from rrd.config.listen import parse_listen
 from rrd.config.settings import Config
 from rrd.errors import ConfigError
 from rrd.handles import share_out
+from rrd.ownership import sandbox_hint
 
 
 def check_settings(config: Config) -> None:
@@ -241,4 +242,5 @@ def _check_readable(key: str, path: str) -> None:
             with open(path, "rb"):
                 pass
         except OSError as error:
-            raise ConfigError(f"{key}: {path} can't be read: {error.strerror}") from None
+            step = credentials.next_step(path) or sandbox_hint(path, hidden_only=True)
+            raise ConfigError(f"{key}: {path} can't be read: {error.strerror}{step}") from None

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from rrd.config.credentials import resolved
 from rrd.config.settings import Config
 from rrd.errors import ConfigError
 
@@ -47,7 +48,7 @@ def load_config(
             ipaddress.ip_network(network)
         except ValueError:
             raise ConfigError(f"trusted_proxies: {network!r} is not a network like 10.0.0.0/8") from None
-    return config
+    return resolved(config, environment)
 
 
 def _from_file(path: str) -> dict[str, Any]:

@@ -149,3 +149,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # Log
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "logfmt", "json"] = "auto"

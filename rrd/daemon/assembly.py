@@ -24,6 +24,7 @@ from rrd.console.tries import Tries
 from rrd.disk.disk import Disk, OsDisk
 from rrd.errors import ConfigError, RrdError, StoreAway, WrongStore
 from rrd.http.budget import Budget
+from rrd.http.pulse import Pulse
 from rrd.http.services import Services
 from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
@@ -160,7 +161,7 @@ async def make_parts(
     signing_keys = await asyncio.to_thread(read_signing_keys, config.signing_keys_file)
     services = _make_services(
         config, clock, keys, signing_keys, stack, disk=disk, index=index, registry=registry, files=files,
-        claims=claims, remover=remover, retention=retention,
+        claims=claims, remover=remover, retention=retention, store=store,
     )  # fmt: skip
     return Parts(store, tombstones, guard, rollup, evictor, retention, services, must_rebuild)
 
@@ -179,6 +180,7 @@ def _make_services(
     claims: Claims,
     remover: Remover,
     retention: Retention,
+    store: ObjectStore,
 ) -> Services:
     """Make what requests alone need, beside the parts that the whole daemon has."""
     sockets = Sockets(clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s)
@@ -194,6 +196,7 @@ def _make_services(
         # Without a desk there is no console, and nobody to show figures to.
         desk=desk, box=None if desk is None else Box(config, clock, measures), measures=measures,
         index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
+        store=store, pulse=Pulse(clock),
         sockets=sockets, streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),
         decoding_threads=stack.enter_context(closing(FairThreads(DECODING_THREADS, name="decoding"))),
@@ -284,6 +287,7 @@ def start_tasks(parts: Parts) -> list[asyncio.Task[None]]:
         "refusals": services.refusals.run(),
         "quotas": services.admission.run(),
         "tombstones": _keep_tombstones(parts),
+        "pulse": services.pulse.run(),
         "loop lag": watch_loop(),
     }
     if services.box is not None:

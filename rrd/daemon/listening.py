@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from rrd.config import Config
 from rrd.errors import ConfigError
+from rrd.http import request_log
 from rrd.http.app import make_app
 from rrd.http.door import Door
 from rrd.http.server import Runner, Server
@@ -33,7 +34,8 @@ async def listen(
     runner = Runner(
         make_app(services),
         services,
-        access_log=None,  # It would hold visitors' addresses.
+        access_log=request_log.logger,
+        access_log_class=request_log.RequestLog,
         auto_decompress=False,
         handler_cancellation=False,
         keepalive_timeout=_KEEPALIVE_TIMEOUT_S,
@@ -56,6 +58,7 @@ async def listen(
             port = await door.listen(config.host, config.port, backlog=4096)
     except OSError as error:
         raise ConfigError(_cannot_listen(config, error)) from None
+    services.listens.append(f"{config.host}:{port}{' (by the socket of systemd)' if passed else ''}")
     stack.push_async_callback(door.stop)
     stack.callback(services.end_waits)
     return port

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -40,6 +41,7 @@ from rrd.daemon.notify import notify
 from rrd.daemon.watchdog import life_of, start_life
 from rrd.errors import IndexDamaged
 from rrd.handles import HandleShares, handles_allowed, take_handles
+from rrd.http.control import serve_control
 from rrd.index import home
 from rrd.log import emit, on_loop_error
 from rrd.ownership import check_writable
@@ -81,6 +83,7 @@ def run(config: Config, *, person_looks_on: bool) -> int:
     for warning in warnings(config, handles_max=handles_allowed()):
         emit(logger, logging.WARNING, "odd_settings", text=warning)
     check_writable(config)
+    faulthandler.enable()  # So that a watchdog's SIGABRT tells where each thread hangs.
     os.umask(0o077)  # Recordings show what visitors did: nobody else on the machine reads them.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     set_up_malloc()
@@ -117,6 +120,7 @@ async def _serve(
             config.sockets_max + config.requests_max + config.watchers_max + _CONNECTIONS_SPARE,
         )
         services.backlog = shares.backlog
+        await serve_control(services, stack)
         await listen_for_scrapes(config, services, stack)
         port = await listen(config, services, stack, passed)
         keys = asyncio.create_task(watch_keys(services), name="keys")

@@ -5,6 +5,7 @@
 ``shared_files`` the operator's own, which others may read: settings, a service's home
 ``lock``         locks between processes
 ``ring``         lines that several processes append, in a bounded number of files
+``socket_file``  Unix sockets at a path
 ``sqlite_file``  a small SQLite file that nothing can rebuild
 
 Any module may look at files (``open`` to read, ``os.stat``, ``os.scandir``). Only this package makes,

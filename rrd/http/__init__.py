@@ -2,6 +2,9 @@
 
 ``app``          routes, and what all requests share
 ``services``     what handlers work with
+``health``       whether events are taken
+``control``      the control socket, with ``report`` (how the daemon is), ``troubles`` (what hurts), ``pulse``
+                 (rates and durations of now), ``busiest`` (which recordings are written to most)
 ``problems``     errors as JSON; ``cors`` headers for pages
 ``paths``        which path a request means, and ``filters`` its metadata filters
 ``negotiate``    Accept and Accept-Encoding
@@ -40,6 +43,7 @@
 ``writing``      events on their way out: form, compression, pace
 ``answer``       events as a response, ``pieces`` long JSON as one, ``damage`` what is missing in it
 ``export``       a recording as a page that replays it
+``request_log``  one line a request, at debug
 ``recorder``     the script that pages load
 ``scrapes``      answers scrapes of the metrics; ``standing`` tells how full each part is, and ``exposition``
                  writes the formats
@@ -49,6 +53,4 @@
 ``console``      the console's routes, ``console_guard`` who may use them, ``console_session`` signing in,
                  ``console_files`` page, stage and files, ``console_api`` sharing and keys for sites,
                  ``box`` how the server is
-``wanted``       how a list is sorted and filtered by what happened
-``suggestions``  which metadata there are
 """

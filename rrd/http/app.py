@@ -6,17 +6,17 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from rrd.errors import DiskFull
 from rrd.http.console import add_console
 from rrd.http.events import get_events
 from rrd.http.export import get_export, get_preview
+from rrd.http.health import get_healthy, get_ready
 from rrd.http.ingest_post import ingest_post
 from rrd.http.ingest_ws import ingest_ws
 from rrd.http.meta import post_metadata
 from rrd.http.openapi.of_writing import WITHOUT_ID
 from rrd.http.openapi.serving import TEXTS, ApiTexts, get_document
 from rrd.http.pages import get_pages
-from rrd.http.problems import add_shared_headers, json_response, problem, shared_manners
+from rrd.http.problems import add_shared_headers, shared_manners
 from rrd.http.reads import get_recording, get_statistics, list_recordings
 from rrd.http.recorder import get_recorder
 from rrd.http.removal import delete_recording, delete_recordings
@@ -33,8 +33,8 @@ def make_app(services: Services) -> web.Application:
     app[TEXTS] = ApiTexts()
     app.on_response_prepare.append(_add_headers)
     router = app.router
-    router.add_get("/-/healthy", _healthy)
-    router.add_get("/-/ready", _ready)
+    router.add_get("/-/healthy", get_healthy)
+    router.add_get("/-/ready", get_ready)
     router.add_get("/openapi.json", get_document)
     for path in ("/record.js", "/browser-client.umd.cjs"):
         router.add_get(path, get_recorder)
@@ -82,30 +82,3 @@ async def _count_requests(
     if services.is_stopping:
         response.force_close()
     return response
-
-
-async def _healthy(request: web.Request) -> web.Response:
-    """200 while the process serves at all."""
-    return json_response({"status": "healthy"})
-
-
-async def _ready(request: web.Request) -> web.Response:
-    """200 while the disk takes writes; 503 with the reason while recovering, writes fail, or stopping."""
-    services = request.app[SERVICES]
-    if services.is_stopping:
-        return problem(503, "not_ready", "stopping")
-    if not services.ready.is_set():
-        return problem(503, "not_ready", services.waits_for)
-    reason = await services.registry.why_not_stored()
-    if reason is not None:
-        return problem(503, "not_ready", reason)
-    # Events are stored, and what is held waits for a person, who may read this.
-    state: dict[str, object] = {"status": "ready"}
-    if held := services.held():
-        state["held"] = held
-    try:
-        services.registry.check_room_on_disk()
-    except DiskFull as error:
-        # Without this daemon, nothing would be read or erased either, and erasing makes room.
-        state["warning"] = str(error)
-    return json_response(state)

@@ -67,7 +67,7 @@ def render(registry: CollectorRegistry, *, accept: str, accept_encoding: str) ->
 
 def _encoded(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     if len(accept) <= _ACCEPT_LENGTH_MAX:
-        # A version or an escaping that is none raises one of these. All scrapers understand the oldest format.
+        # A version or an escaping that is none raises. All scrapers understand the oldest format.
         with contextlib.suppress(ValueError, TypeError, IndexError):
             encode, kind = choose_encoder(accept)
             return encode(registry), kind

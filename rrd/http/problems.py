@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 from aiohttp import hdrs, web
 
+from rrd import metrics
 from rrd.console.policy import DATA_HEADERS
 from rrd.errors import BadRequest, RrdError, without_frames
 from rrd.http import cors
@@ -184,3 +185,5 @@ def note_refusal(
         services.refusals.count(
             code=code, status=response.status, tenant=tenant, recording_id=recording or ""
         )
+    else:
+        metrics.READS_REFUSED.add(code)

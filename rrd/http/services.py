@@ -18,12 +18,14 @@ from rrd.console.box import Box
 from rrd.console.desk import Desk
 from rrd.disk.disk import Disk
 from rrd.http.budget import Budget
+from rrd.http.pulse import Pulse
 from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
 from rrd.index.contract import Index
 from rrd.lifecycle.removal import Remover
 from rrd.measures import Measures
 from rrd.objects.files import ObjectFiles
+from rrd.objects.store import ObjectStore
 from rrd.playback.recount import SummaryCache
 from rrd.recordings.claims import Claims
 from rrd.recordings.registry import Registry
@@ -49,6 +51,11 @@ class UnderWay:
         self._count -= 1
         if self._count == 0:
             self._none.set()
+
+    @property
+    def count(self) -> int:
+        """How many are under way."""
+        return self._count
 
     async def none(self) -> None:
         """Return when nothing is under way."""
@@ -129,11 +136,16 @@ class Services:
     """What no stage counts: measured when it is shown."""
     held: Callable[[], list[str]]
     """What waits for a person, a sentence each."""
+    store: ObjectStore
+    pulse: Pulse
+    """How much happens now."""
     summaries: SummaryCache = field(default_factory=SummaryCache)
     """What happened in recordings that were asked for lately."""
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False
+    listens: list[str] = field(default_factory=list)
+    """Where it listens, for people: ``127.0.0.1:8787``."""
     on_stopping: Callable[[], None] = lambda: None
     """Called when a stop begins."""
     waits_for: str = "recovering"

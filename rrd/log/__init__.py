@@ -5,7 +5,7 @@ A line is a constant word first, then ``key=value`` pairs with the unit in the k
     2026-11-23T06:05:01.123Z info sealed recording=01J8… segment=7 took_ms=14
 
 Under systemd, where the journal knows time and level itself, a line starts with ``<N>`` instead, its syslog
-priority (sd-daemon(3)).
+priority (sd-daemon(3)). With ``log_format = "json"`` it is a JSON object (``forms``).
 
 All that a process logs goes through the one handler that ``setup`` installs, whatever logs it:
 
@@ -21,28 +21,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, Any
 
 from rrd import metrics
 from rrd.config import Config
+from rrd.log.forms import (
+    LINE_CHARS_MAX,
+    JournalFormatter,
+    JsonFormatter,
+    LineFormatter,
+    from_library,
+    value_text,
+)
 from rrd.log.limit import Kind, LineLimit
 from rrd.log.redaction import cut, hide_callers, redact
 from rrd.log.traces import trace_of
-
-VALUE_CHARS_MAX = 2_000
-"""What one field may hold."""
-
-LINE_CHARS_MAX = 8_000
-"""What one line may hold, before control characters are escaped."""
 
 LIBRARY_CHARS_MAX = 300
 """What a library may say at once."""
@@ -56,13 +56,7 @@ _UNTOLD_WITH_ARGUMENTS = frozenset({"aiohttp.websocket"})
 """This one tells which subprotocols a client offers. None is spoken here, and the client sees that for itself
 in the reply (RFC 6455, 4.2.2)."""
 
-# Control characters, line ends, lone surrogates, and marks that turn the direction of writing.
-_UNPRINTABLE = "\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_BARE = re.compile(rf"""[^\s"=\\\xa0{_UNPRINTABLE}]+""")
-_CONTROL = re.compile(f"[{_UNPRINTABLE}]")
 _REPR = re.compile(r"<.*")
-
-_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 _ours = logging.getLogger("rrd")
 
@@ -84,9 +78,10 @@ def emit(
     if level >= logging.INFO:
         metrics.note_logged(name, level, fields)
     if logger.isEnabledFor(level):
-        pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items() if value is not None)
+        pairs = "".join(f" {key}={value_text(value)}" for key, value in fields.items() if value is not None)
         kind = Kind(logger.name, name, str(fields.get("code", "")))
-        logger.log(level, "%s", name + pairs, exc_info=exc_info, stacklevel=2, extra={"kind": kind})
+        extra = {"kind": kind, "told": (name, fields)}
+        logger.log(level, "%s", name + pairs, exc_info=exc_info, stacklevel=2, extra=extra)
 
 
 def setup(
@@ -98,7 +93,7 @@ def setup(
     """
     stream = stream or sys.stderr
     handler = Handler(stream)
-    handler.setFormatter(JournalFormatter() if _is_journal(stream, environment) else LineFormatter())
+    handler.setFormatter(_formatter(config, to_journal=_is_journal(stream, environment)))
     level = logging.getLevelNamesMapping()[config.log_level.upper()]
     logging.basicConfig(level=max(level, _LIBRARY_LEVEL), handlers=[handler], force=True)
     _ours.setLevel(level)
@@ -106,6 +101,12 @@ def setup(
     sys.excepthook = _log_uncaught
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_uncaught_in_thread
+
+
+def _formatter(config: Config, *, to_journal: bool) -> LineFormatter:
+    if config.log_format == "json":
+        return JsonFormatter(to_journal=to_journal)
+    return JournalFormatter() if to_journal and config.log_format == "auto" else LineFormatter()
 
 
 @contextlib.contextmanager
@@ -169,13 +170,17 @@ class Handler(logging.StreamHandler[IO[str]]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Tell that a record could not be written; logging would write its arguments, too."""
         with contextlib.suppress(OSError, ValueError):  # The stream is full, or closed: nothing else is left.
-            self.stream.write(f"log_failed logger={record.name} line={record.lineno}{self.terminator}")
+            form = self.formatter if isinstance(self.formatter, LineFormatter) else LineFormatter()
+            self.stream.write(form.failure(record) + self.terminator)
 
     def _tell(self, counts: list[tuple[Kind, int]]) -> None:
         for kind, count in counts:
-            code = f" code={_value(kind.code)}" if kind.code else ""
-            text = f"lines_left_out of={_value(kind.event)}{code} count={count}"
-            record = _ours.makeRecord(_ours.name, logging.WARNING, __file__, 0, text, (), None)
+            code = f" code={value_text(kind.code)}" if kind.code else ""
+            text = f"lines_left_out of={value_text(kind.event)}{code} count={count}"
+            told = ("lines_left_out", {"of": kind.event, "code": kind.code or None, "count": count})
+            record = _ours.makeRecord(
+                _ours.name, logging.WARNING, __file__, 0, text, (), None, extra={"told": told}
+            )
             try:
                 self._write(record)
             except Exception:  # noqa: BLE001 - see ``emit``
@@ -193,7 +198,7 @@ class Redaction(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite ``record`` in place; False if nothing of it is to be told."""
-        is_library = _is_library(record)
+        is_library = from_library(record)
         is_told = not (is_library and _is_untold(record))
         try:
             message = _library_words(record) if is_library else record.getMessage()
@@ -206,35 +211,6 @@ class Redaction(logging.Filter):
         if record.stack_info:
             record.stack_info = hide_callers(_safe(record.stack_info, LINE_CHARS_MAX))
         return is_told
-
-
-class LineFormatter(logging.Formatter):
-    """``time level message``; what doesn't come from rrd becomes an event called ``library``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line, and indented below it the lines of its traceback."""
-        return "\n".join(self.prefix(record) + line for line in self._lines(record))
-
-    def prefix(self, record: logging.LogRecord) -> str:
-        """Return what each of the record's lines begins with."""
-        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return f"{when.removesuffix('+00:00')}Z {record.levelname.lower()} "
-
-    def _lines(self, record: logging.LogRecord) -> list[str]:
-        text = record.getMessage()
-        if _is_library(record):
-            text = f"library logger={_value(record.name)} message={_value(text)}"
-        more = [part for part in (record.exc_text, record.stack_info) if part]
-        # Indented, so that a message with line ends in it can't pass for a line of its own.
-        return [_escape(text), *(f"  {_escape(line)}" for part in more for line in part.splitlines())]
-
-
-class JournalFormatter(LineFormatter):
-    """``<N>message``: the journal adds the time, and makes each line an entry of its own."""
-
-    def prefix(self, record: logging.LogRecord) -> str:
-        """Return the record's level as a syslog priority."""
-        return f"<{_PRIORITIES.get(record.levelno, 6)}>"
 
 
 def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -253,10 +229,6 @@ def on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
         _ours, logging.ERROR, "loop_error", message=_constant_part(str(context.get("message", ""))),
         task=task.get_name() if isinstance(task, asyncio.Task) else None, exc_info=error or False,
     )  # fmt: skip
-
-
-def _is_library(record: logging.LogRecord) -> bool:
-    return record.name.partition(".")[0] != "rrd"
 
 
 def _is_untold(record: logging.LogRecord) -> bool:
@@ -281,26 +253,12 @@ def _constant_part(text: str) -> str:
 
 def _first_word(record: logging.LogRecord) -> str:
     # What a library says may hold anything; its logger is a constant.
-    return "library" if _is_library(record) else str(record.msg).partition(" ")[0][:80]
+    return "library" if from_library(record) else str(record.msg).partition(" ")[0][:80]
 
 
 def _safe(text: str, chars_max: int) -> str:
     """Return ``text`` redacted and cut: first, so that a long one costs no more than a short one."""
     return cut(redact(cut(text, chars_max)), chars_max)
-
-
-def _value(value: object) -> str:
-    """Return ``value`` as it stands behind ``=``: bare, or as a JSON string; cut to ``VALUE_CHARS_MAX``."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = cut(str(value), VALUE_CHARS_MAX)
-    # By the standard library, as below: orjson refuses lone surrogates.
-    return text if _BARE.fullmatch(text) else _escape(json.dumps(text, ensure_ascii=False))
-
-
-def _escape(text: str) -> str:
-    """Return ``text`` on one line, control characters and lone surrogates as JSON escapes them."""
-    return _CONTROL.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def _is_journal(stream: IO[str], environment: Mapping[str, str]) -> bool:

@@ -12,6 +12,7 @@ writing there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
@@ -101,7 +102,14 @@ class OwnedStore:
         own, marker = read_own(self._data_dir, self._disk), await self._marker()
         verdict = judge(own, marker, store_name=self.name)
         if verdict == "mark" or (verdict == "same" and not self._is_marked):
-            await self._mark(own or Own(str(uuid.uuid4())))
+            try:
+                await self._mark(own or Own(str(uuid.uuid4())))
+            except OSError as error:
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT} or marker is None or not self._locks:
+                    raise
+                # A full disk, on which this daemon is to make room. Its lock keeps others away, so that the mark
+                # of the daemon before will do.
+                self._daemon, self._is_marked = marker.daemon, True
         elif verdict != "same":
             raise WrongStore(explained(verdict, own, store_name=self.name, data_dir=self._data_dir))
         elif marker is not None and marker.daemon != self._daemon:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from rrd import metrics
 from rrd.errors import Gone, RrdError, ShuttingDown
@@ -31,6 +32,16 @@ SERVER_KEYS = frozenset({"ingestOrigin", "ipAddress", "userAgent"})
 """Metadata that the server adds by itself. It takes no room from the page's own."""
 
 _NO_REASONS: Counter[str] = Counter()
+
+
+class Reached(NamedTuple):
+    """How far a recording has come."""
+
+    events: int
+    """All that were ever stored."""
+    segment: int
+    """The number of its newest segment, and the durable size of that in bytes."""
+    size: int
 
 
 class Recording:
@@ -130,6 +141,10 @@ class Recording:
     def _count(self, size: int) -> None:
         self.pending_bytes += size
         self._waiting.add(self.tenant, size)
+
+    def reached(self) -> Reached:
+        """Return what is stored of it now."""
+        return Reached(self._next_seq - 1, *self._last_segment)
 
     def live_sources(self) -> frozenset[int]:
         """Ids of the senders that have stored events and are still there."""

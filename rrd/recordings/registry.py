@@ -207,7 +207,7 @@ class Registry:
             return str(refusal)
         stalled_s = self.committer.stalled_s()
         if stalled_s > _STALL_TOLD_S:
-            return f"a write has not ended for {stalled_s:.0f} s"
+            return f"a write has not ended for {stalled_s:.0f} s; see whether the disk hangs (dmesg, iostat)"
         return await self.committer.writes.problem(anew=refusal is not None, tries=tries)
 
     def take_late_lines(self) -> dict[_Key, int]:

@@ -85,7 +85,10 @@ class Writes:
             self._probe = asyncio.create_task(self._try())
         done, _ = await asyncio.wait([self._probe], timeout=_PATIENCE_S)
         if not done:
-            return f"a write to the disk has not ended after {_PATIENCE_S:g} s"
+            return (
+                f"a write to the disk has not ended after {_PATIENCE_S:g} s; see whether the disk hangs"
+                " (dmesg, iostat)"
+            )
         self._probe.result()
         return self._reason
 
@@ -130,13 +133,16 @@ class Writes:
             self._disk.unlink(path)
 
 
-_FULL = "the disk is full; events are refused until there is room"
+_FULL = "the disk is full; events are refused until there is room: add disk, or see rrd retention"
 _FORBIDDEN = "active/ in the data directory can't be written; see its owner, mode and attributes"
-_GONE = "active/ in the data directory is not there"
+_GONE = "active/ in the data directory is not there; put it back, or restart rrd"
 _SENTENCES = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
-    errno.EROFS: "the data directory is on a file system that is mounted read-only",
+    errno.EROFS: (
+        "the data directory is on a file system that is mounted read-only; mount it for writing, and see"
+        " dmesg for what made the system do so"
+    ),
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
     errno.ENOENT: _GONE,
@@ -148,8 +154,8 @@ def _explain(error: Exception) -> str:
     if isinstance(error, DiskFull):
         return _FULL
     if isinstance(error, OSError):
-        other = f"writing to active/ in the data directory failed: {error.strerror}"
+        other = f"writing to active/ in the data directory failed: {error.strerror}; see dmesg"
         return _SENTENCES.get(error.errno or 0, other)
     # The message names the path, which is for the log. The cause is SQLite's own sentence.
     said = f": {error.__cause__}" if error.__cause__ is not None else ""
-    return f"the index can't be written{said}"
+    return f"the index can't be written{said}; see the log for its path, then the file's owner and mode"

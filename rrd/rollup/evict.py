@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk
@@ -138,6 +139,8 @@ class Evictor:
             return None
         self._failing.discard((row.row_id, first_number))
         size = sum(segment.size for segment in copies)
+        metrics.OBJECTS_EVICTED.add()
+        metrics.BYTES_EVICTED.add(size)
         emit(logger, logging.DEBUG, "evicted", recording=recording_id, segments=len(copies), bytes=size)
         return size
 

@@ -40,10 +40,9 @@ def ensure_user(report: StepReport) -> pwd.struct_passwd:
 
 
 def ensure_data_dir(path: str, owner: pwd.struct_passwd | None, report: StepReport) -> None:
-    """Make the data directory if it is missing; give root's to ``owner``. Raises ``SetupFailed``,
-    ``OSError``.
+    """Make the data directory if it is missing; give root's to ``owner``.
 
-    Without ``owner`` it belongs to the one who runs this.
+    Without ``owner`` it belongs to the user who runs this. Raises ``SetupFailed``, ``OSError``.
     """
     uid, gid = (owner.pw_uid, owner.pw_gid) if owner else (os.geteuid(), os.getegid())
     if not os.path.isdir(path):

@@ -55,7 +55,7 @@ def ensure_keys(store: KeyStore, *, tenant: str, origins: Sequence[str], report:
 def _tell_known(row: KeyRow, origins: Sequence[str], report: StepReport) -> None:
     report.same(
         f"{_NAMES[row.scope]}: {row.id}. It can't be shown again; `rrd keys revoke {row.id}` and `rrd setup` "
-        f"make another"
+        "make another"
     )
     if missing := [origin for origin in origins if row.scope == "ingest" and origin not in row.origins]:
         bound = f"bound to {' '.join(row.origins)}" if row.origins else "bound to no origin"

@@ -10,13 +10,14 @@ from rrd.setup.proxies import ProxyKind
 
 _RECORDING = "00000000-0000-4000-8000-000000000001"
 _EVENT = '{"type":5,"timestamp":1700000000000,"data":{"tag":"hello","payload":{}}}'
+_TITLES: dict[ProxyKind, str] = {"nginx": "nginx", "caddy": "Caddy"}
 _TARGETS: dict[ProxyKind, tuple[str, str]] = {
     "nginx": ("/etc/nginx/conf.d/rrd.conf", "nginx -t && systemctl reload nginx"),
     "caddy": ("/etc/caddy/Caddyfile", "systemctl reload caddy"),
 }
 
 
-class Place(NamedTuple):
+class Installation(NamedTuple):
     """What the hand-out tells of the installation."""
 
     local_url: str
@@ -33,7 +34,7 @@ class Place(NamedTuple):
     """What commands have to be told to find the data; empty where they find it by themselves."""
 
 
-def handout(place: Place, keys: FirstKeys, proxies: Mapping[ProxyKind, str]) -> str:
+def handout(place: Installation, keys: FirstKeys, proxies: Mapping[ProxyKind, str]) -> str:
     """Return the page that ends a setup."""
     parts = [
         *([f"Run it:\n\n  {place.start_command}\n"] if place.start_command else []),
@@ -46,32 +47,32 @@ def handout(place: Place, keys: FirstKeys, proxies: Mapping[ProxyKind, str]) -> 
     return "\n" + "\n".join(parts)
 
 
-def _snippet(place: Place, keys: FirstKeys) -> str:
+def _snippet(place: Installation, keys: FirstKeys) -> str:
     where = f", on pages of {' '.join(keys.origins)}" if keys.origins else ""
     return f"""Into the <head> of each page that is to be recorded{where}:
 
   <script src="{place.public_url or place.local_url}/record.js" autostart async>
     {{
-      "publicApiKey": "{keys.public or "public_key_rr_…"}",
+      "publicApiKey": "{keys.public or "public_key_rr_..."}",
       "checkoutEveryNms": 300000
     }}
   </script>
 """
 
 
-def _curl(place: Place, keys: FirstKeys) -> str:
+def _curl(place: Installation, keys: FirstKeys) -> str:
     url = f"{place.local_url}/recordings/{_RECORDING}"
     origin = f" -H 'Origin: {keys.origins[0]}'" if keys.origins else ""
     return f"""Send an event by hand, read it back, list recordings:
 
-  curl -H 'Authorization: Bearer {keys.public or "public_key_rr_…"}'{origin} \\
+  curl -H 'Authorization: Bearer {keys.public or "public_key_rr_..."}'{origin} \\
     -H 'Content-Type: application/json' -d '{_EVENT}' {url}/ingest
-  curl -H 'Authorization: Bearer {keys.private or "secret_key_rr_…"}' {url}/events
-  curl -H 'Authorization: Bearer {keys.private or "secret_key_rr_…"}' {place.local_url}/recordings
+  curl -H 'Authorization: Bearer {keys.private or "secret_key_rr_..."}' {url}/events
+  curl -H 'Authorization: Bearer {keys.private or "secret_key_rr_..."}' {place.local_url}/recordings
 """
 
 
-def _console(place: Place) -> str:
+def _console(place: Installation) -> str:
     if not place.has_console:
         return (
             "The console is off: `console = true` in the settings and a restart open it, or "
@@ -84,21 +85,23 @@ def _console(place: Place) -> str:
 """
 
 
-def _proxy(place: Place, kind: ProxyKind, text: str) -> str:
+def _proxy(place: Installation, kind: ProxyKind, text: str) -> str:
     target, reload = _TARGETS[kind]
     indented = "".join(f"  {line}\n" if line.strip() else "\n" for line in text.splitlines())
-    certificate = (
-        f"  certbot certonly --webroot -w /var/www/html -d {place.name}\n" if kind == "nginx" else ""
-    )
-    return f"""{kind} in front, for TLS ({target}):
+    # nginx as it is installed serves that directory; with absent certificates it refuses to start.
+    certbot = f"  certbot certonly --webroot -w /var/www/html -d {place.name}\n"
+    certificate = certbot if kind == "nginx" else ""
+    return f"""{_TITLES[kind]} in front, for TLS:
 
-{indented}
-  rrd setup --proxy {kind} --name {place.name} > {target}    # the same, explained
-{certificate}  {reload}
-"""
+{certificate}  rrd setup{place.flags} --proxy {kind} --name {place.name} > {target}
+  {reload}
+
+The file, which `rrd setup --proxy` prints with its reasons:
+
+{indented}"""
 
 
-def _next(place: Place) -> str:
+def _next(place: Installation) -> str:
     steps = [] if place.name or place.public_url else [
         "rrd setup --name rrd.example.com    # the name that the world calls this server, with TLS in front",
     ]  # fmt: skip

@@ -8,11 +8,13 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
+from urllib.parse import urlsplit
 
 from rrd.config import Config
 from rrd.errors import ConfigError
@@ -82,12 +84,23 @@ def a_daemon(
         wait_until_ready(url, lambda: True, timeout_s=_READY_TIMEOUT_S)
         yield True
         return
+    _require_free(config, url)
     with tempfile.TemporaryFile() as log, _running(config, flags, log) as process:
         wait_until_ready(url, lambda: process.poll() is None, timeout_s=_READY_TIMEOUT_S)
         if process.poll() is not None:
             raise SetupFailed(_last_words(log))
         report.works("a daemon starts, and runs for the trial alone")
         yield False
+
+
+def _require_free(config: Config, url: str) -> None:
+    """Raise ``SetupFailed`` where another program listens: a trial must not take it for the daemon."""
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError), socket.create_connection((parts.hostname, parts.port), timeout=5):
+        raise SetupFailed(
+            f"another program listens on {config.host}:{config.port}. Stop it, or choose another port in the "
+            "settings, and run rrd setup again"
+        )
 
 
 @contextlib.contextmanager
@@ -97,17 +110,23 @@ def _running(config: Config, flags: Sequence[str], log: IO[bytes]) -> Iterator[s
     command = [sys.executable, "-P", "-m", "rrd", "serve", *flags]
     owner = os.stat(config.data_dir)
     is_other = os.geteuid() == 0 and owner.st_uid != 0
-    process = subprocess.Popen(  # noqa: S603 - no shell, and our own interpreter
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-        env=_environment(os.environ),
-        user=owner.st_uid if is_other else None,
-        group=owner.st_gid if is_other else None,
-        extra_groups=[] if is_other else None,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread
-    )
+    try:
+        process = subprocess.Popen(  # noqa: S603 - no shell, and our own interpreter
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env=_environment(os.environ),
+            user=owner.st_uid if is_other else None,
+            group=owner.st_gid if is_other else None,
+            extra_groups=[] if is_other else None,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread
+        )
+    except PermissionError:
+        raise SetupFailed(
+            f"user {owner.st_uid}, who owns {config.data_dir}, may not run {sys.executable}. Install rrd "
+            "where each user may read it, like /opt/rrd"
+        ) from None
     try:
         yield process
     finally:

@@ -21,11 +21,11 @@ from rrd.ownership import check_writable, handing_over
 from rrd.setup import proxies
 from rrd.setup.account import ensure_data_dir, ensure_user
 from rrd.setup.first_keys import ensure_keys
-from rrd.setup.handout import Place, handout
+from rrd.setup.handout import Installation, handout
 from rrd.setup.report import StepReport
 from rrd.setup.service import a_daemon, ensure_service, has_service, url_of_daemon
 from rrd.setup.settings_file import Value, edit_settings_file, make_settings_file
-from rrd.setup.trial import trial_keys, try_out
+from rrd.setup.trial import serves_recorder, trial_keys, try_out
 
 
 class SetupPlan(NamedTuple):
@@ -56,16 +56,20 @@ def set_up(plan: SetupPlan, report: StepReport) -> None:
     check_settings(config)
     url = url_of_daemon(config)
     ensure_data_dir(config.data_dir, owner, report)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(handing_over(config))
+    keys_path = layout.keys_path(config.data_dir)
+    # Handed over before a daemon starts, which must be able to write all that is there.
+    with handing_over(config), KeyStore(keys_path) as store:
         if owner is None:
             check_writable(config)
-        store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
         keys = ensure_keys(store, tenant=plan.tenant, origins=plan.origins, report=report)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(KeyStore(keys_path))
         known = stack.enter_context(trial_keys(store, plan.tenant, keys))
         is_run = stack.enter_context(_served(plan, config, url, has_new_settings, report))
         try_out(url, known, keys.origins)
         report.works("an event was stored, read back, and erased again")
+        if not serves_recorder(url):
+            report.note("/record.js is not a part of this installation: `make assets` before it adds it")
     if not report.has_changed:
         report.page("\nAll of it was there already: nothing has changed.")
     report.page(handout(_place(plan, config, url, is_run=is_run), keys, _proxies(plan, config)))
@@ -114,7 +118,8 @@ def _ensure_settings(plan: SetupPlan, report: StepReport) -> bool:
 def _proxies(plan: SetupPlan, config: Config) -> dict[proxies.ProxyKind, str]:
     if not plan.name:
         return {}
-    kinds = proxies.installed_proxies() or proxies.KINDS
+    # Caddy where there is none: it sees to certificates by itself.
+    kinds = proxies.installed_proxies() or ["caddy"]
     return {kind: proxies.without_comments(proxy_for(kind, plan.name, config)) for kind in kinds}
 
 
@@ -128,12 +133,12 @@ def proxy_for(kind: proxies.ProxyKind, name: str, config: Config) -> str:
     )
 
 
-def _place(plan: SetupPlan, config: Config, url: str, *, is_run: bool) -> Place:
+def _place(plan: SetupPlan, config: Config, url: str, *, is_run: bool) -> Installation:
     flags = "".join(f" {shlex.quote(word)}" for word in plan.flags)
     owner = pwd.getpwuid(os.stat(config.data_dir).st_uid).pw_name
     is_other = os.geteuid() == 0 and owner != "root"
     start = f"runuser -u {owner} -- rrd serve{flags}" if is_other else f"rrd serve{flags}"
-    return Place(
+    return Installation(
         local_url=url,
         public_url=config.public_url.rstrip("/"),
         name=plan.name,

@@ -56,6 +56,6 @@ def run_tool(*command: str, timeout_s: float) -> ToolAnswer:
     except subprocess.TimeoutExpired:
         raise SetupFailed(
             f"`{' '.join(command)}` did not end within {timeout_s:g} s. Run it by hand to see why, then rrd "
-            f"setup again"
+            "setup again"
         ) from None
     return ToolAnswer(done.returncode, done.stdout)

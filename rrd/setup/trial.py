@@ -8,6 +8,7 @@ their bearer is gone.
 from __future__ import annotations
 
 import contextlib
+import http
 import http.client
 import time
 import uuid
@@ -114,9 +115,21 @@ def wait_until_ready(url: str, is_alive: Callable[[], bool], *, timeout_s: float
         if time.monotonic() > end:
             raise SetupFailed(
                 f"rrd is not ready after {timeout_s:g} s: {why}. A start after a crash may take minutes: run "
-                f"rrd setup again then"
+                "rrd setup again then"
             )
         time.sleep(_PAUSE_S)
+
+
+def serves_recorder(url: str) -> bool:
+    """Tell whether the daemon has the script for pages: made without npm, an installation has none."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_TIMEOUT_S)
+    with contextlib.closing(connection):
+        try:
+            connection.request("HEAD", "/record.js")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (http.client.HTTPException, OSError):
+            return False
 
 
 def ask(
@@ -128,9 +141,7 @@ def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Told:
-    """Ask the API. Raises ``OSError`` where nothing answers, ``SetupFailed`` where something else than rrd
-    does.
-    """
+    """Ask the API. Raises ``OSError`` where nothing answers, ``SetupFailed`` where another program does."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_TIMEOUT_S)
     with contextlib.closing(connection):

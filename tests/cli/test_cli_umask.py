@@ -51,8 +51,8 @@ WAYS: dict[str, list[str]] = {
     "quarantine show": ["quarantine", "show", RECORDING],
     "adopt-store": ["adopt-store"],
 }
-ELSEWHERE = {"serve", "import", "restore"}
-"""A daemon is not run as root, and for an import it must run; a restore has a test of its own."""
+ELSEWHERE = {"serve", "setup", "import", "restore"}
+"""A daemon is not run as root, and for an import it must run; restore and setup have tests of their own."""
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,13 +68,15 @@ class Daemon:
         self.settings = settings
         self.data_dir = directory / "data"
         self.log_path = directory / "log"
+        self.scheme = "http"
+        """``https`` where a proxy that speaks TLS stands in front, and ``port`` is its own."""
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.key = self.create_key()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
@@ -266,15 +268,24 @@ class Tab:
 
     @contextlib.contextmanager
     def opened(
-        self, *, cookies: dict[str, str], mortal: bool, is_public: bool = False, has_profile: bool = False
+        self,
+        *,
+        cookies: dict[str, str],
+        mortal: bool,
+        is_public: bool = False,
+        has_profile: bool = False,
+        flags: Sequence[str] = (),
     ) -> Iterator[Tab]:
         """The tab while it is open; with ``mortal`` in a browser of its own, for ``do("kill")``.
 
         With ``is_public`` (``mortal`` only) its pages come from the public Internet, as the browser sees it.
-        With ``has_profile`` the browser is no private one: it preconnects.
+        With ``has_profile`` the browser is no private one: it preconnects. ``flags`` (``mortal`` only) are
+        Chromium's.
         """
         jar = [{"name": name, "value": value, "url": self.origin} for name, value in cookies.items()]
-        self.do("open", cookies=jar, mortal=mortal, isPublic=is_public, hasProfile=has_profile)
+        self.do(
+            "open", cookies=jar, mortal=mortal, isPublic=is_public, hasProfile=has_profile, flags=[*flags]
+        )
         try:
             yield self
         finally:

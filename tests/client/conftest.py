@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -72,13 +72,15 @@ def open_tab(driver: Driver) -> Iterator[OpenTab]:
             mortal: bool = False,
             is_public: bool = False,
             has_profile: bool = False,
+            flags: Sequence[str] = (),
         ) -> Tab:
             tab = Tab(driver, next(names), host)
             opened = tab.opened(
                 cookies=cookies or {},
-                mortal=mortal or is_public,
+                mortal=mortal or is_public or bool(flags),
                 is_public=is_public,
                 has_profile=has_profile,
+                flags=flags,
             )
             return stack.enter_context(opened)
 

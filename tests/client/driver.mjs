@@ -97,10 +97,11 @@ const commands = {
   // Opens a tab of an empty profile; with `mortal` in a browser of its own, which can be killed. With
   // `isPublic`, which needs that, the browser takes the pages' server for one of the public Internet, from
   // which a visitor has allowed requests to this machine. With `hasProfile` it is a browser as people have one, with
-  // a profile on the disk: an empty one keeps no preconnect promise.
-  async open({ tab, cookies, mortal, isPublic, hasProfile }) {
-    const flags = isPublic ? [`--ip-address-space-overrides=127.0.0.1:${port}=public`] : [];
-    const host = mortal ? await chromium.launchServer({ ...launch, args: [...FLAGS, ...flags] }) : null;
+  // a profile on the disk: an empty one keeps no preconnect promise. `flags`, which need `mortal`, are Chromium's own.
+  async open({ tab, cookies, mortal, isPublic, hasProfile, flags }) {
+    const args = [...FLAGS, ...(flags ?? [])];
+    if (isPublic) args.push(`--ip-address-space-overrides=127.0.0.1:${port}=public`);
+    const host = mortal ? await chromium.launchServer({ ...launch, args }) : null;
     const context = hasProfile
       ? await chromium.launchPersistentContext('', launch)
       : await (host ? await chromium.connect(host.wsEndpoint()) : browser).newContext();

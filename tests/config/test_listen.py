@@ -38,8 +38,10 @@ def test_what_is_no_address_is_refused_before_a_start(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "warns"),
-    [("", False), ("127.0.0.1:1", False), ("[::1]:1", False), ("unix:/x", False), ("localhost:1", False)]
-    + [("0.0.0.0:1", True), ("192.0.2.1:1", True), ("[::]:1", True), ("metrics.example:1", True)],
+    [
+        *((text, False) for text in ("", "127.0.0.1:1", "[::1]:1", "unix:/x", "localhost:1")),
+        *((text, True) for text in ("0.0.0.0:1", "192.0.2.1:1", "[::]:1", "metrics.example:1")),
+    ],
 )
 def test_an_address_that_others_reach_is_warned_of(text: str, warns: bool) -> None:
     told = [line for line in warnings(Config(metrics_listen=text), handles_max=None) if "metrics" in line]

@@ -114,6 +114,9 @@ def test_a_loop_that_hangs_stops_the_pings_and_is_not_ready(tmp_path: Path, supe
             urllib.request.urlopen(f"{daemon.url}/-/ready", timeout=1)
         with pytest.raises(TimeoutError):
             urllib.request.urlopen(f"{daemon.url}/-/healthy", timeout=1)
+        # What systemd does next: by its signal rrd says where it hangs.
+        assert daemon.stop(number=signal.SIGABRT) == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in daemon.log() and "in wait" in daemon.log()
 
 
 class HangingDisk(OsDisk):

@@ -15,10 +15,10 @@ class Growth:
         self._before = self._now()
 
     @staticmethod
-    def _now() -> dict[tuple[str, str], int]:
+    def _now() -> dict[tuple[str, str], float]:
         return {(found.name, found.label): found.value for found in metrics.snapshot()}
 
-    def of(self, name: str, label: str = "") -> int:
+    def of(self, name: str, label: str = "") -> float:
         return self._now().get((name, label), 0) - self._before.get((name, label), 0)
 
 

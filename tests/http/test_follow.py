@@ -415,7 +415,7 @@ async def test_a_watcher_takes_no_request_and_keeps_no_recording(tmp_path: Path)
 
 
 async def test_figures_of_watchers(api: Api) -> None:
-    def figure(name: str, label: str = "") -> int:
+    def figure(name: str, label: str = "") -> float:
         return next((found.value for found in metrics.snapshot() if found[:2] == (name, label)), 0)
 
     recording_id = new_id()

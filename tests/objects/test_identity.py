@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,30 @@ async def test_a_mark_whose_answer_was_lost_is_known_again(tmp_path: Path) -> No
     bucket.loses_answers = False
     # The same daemon, a moment later, or the next one.
     await OwnedStore(bucket, str(tmp_path / "a"), OsDisk()).confirm()
+
+
+class FullDisk(OsDisk):
+    """Takes no more bytes."""
+
+    def write(self, handle: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def test_a_full_disk_keeps_a_daemon_from_nothing_but_putting(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    config = msgspec.convert(
+        {"data_dir": str(tmp_path / "data"), "objects_dir": str(tmp_path / "objects")}, Config
+    )
+    path = tmp_path / "object"
+    path.write_bytes(b"x")
+    async with open_store(config, OsDisk()) as store:
+        await store.put("acme/object", str(path))
+    async with open_store(config, FullDisk()) as store:
+        await store.delete("acme/object")
+        async with open_store(config, OsDisk()) as second:
+            with pytest.raises(WrongStore, match="another daemon uses"):
+                await second.confirm()
+    assert not (tmp_path / "objects" / "acme").exists()
 
 
 async def test_of_two_that_find_no_mark_at_the_same_moment_one_is_refused(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Caller:
     def __init__(self, told: Told, daemon: LocalDaemon) -> None:
         self.told = told
         self.daemon = daemon
-        self.keys = {scope: daemon.key(scope) for scope in ("all", "read", "ingest", "erase")}  # type: ignore[arg-type]
+        self.keys = {scope: daemon.key(scope) for scope in ("all", "read", "ingest", "erase")}
 
     async def send(self, found: Described, text: bytes, *, method: str = "") -> RawReply:
         """Send a request as it stands here; check and return the answer."""
@@ -192,7 +192,11 @@ async def a_bug(tmp_path: Path, told: Told) -> None:
 
 
 async def a_full_disk_and_a_body_that_is_too_large(tmp_path: Path, told: Told) -> None:
-    small = {"metadata_keys_max": 1, "metadata_key_bytes_max": 8, "metadata_value_bytes_max": 8}
+    small: dict[str, Any] = {
+        "metadata_keys_max": 1,
+        "metadata_key_bytes_max": 8,
+        "metadata_value_bytes_max": 8,
+    }
     async with running(tmp_path / "small", body_bytes_max=1024, **small) as daemon:
         caller = Caller(told, daemon)
         for found in caller.each(413):
@@ -262,7 +266,7 @@ async def what_is_read(tmp_path: Path, told: Told) -> None:
         for found in caller.each(404):
             assert (await caller.ask(found)).status == 404
         events = told.by_name["getEvents"]
-        ask = {"recording_id": recording_id}
+        ask: dict[str, Any] = {"recording_id": recording_id}
         assert (await caller.ask(events, **ask, query="form=stored")).status == 406
         live = await caller.ask(events, **ask, query="follow=true")
         assert live.headers["content-type"] == "text/event-stream"
@@ -282,8 +286,7 @@ async def what_is_damaged(tmp_path: Path, told: Told) -> None:
         (segment,) = daemon.segments("active")
         segment.write_bytes(b"\0" * segment.stat().st_size)
         for name in ("getEvents", "getExport", "getPages", "getReplay", "getReplayOf"):
-            ask = {"recording_id": recording_id, "query": "salvage=false"}
-            reply = await caller.ask(told.by_name[name], **ask)  # type: ignore[arg-type]
+            reply = await caller.ask(told.by_name[name], recording_id=recording_id, query="salvage=false")
             assert (reply.status, reply.json()["error"]["code"]) == (500, "recording_damaged")
             reply = await caller.ask(told.by_name[name], recording_id=recording_id, query="salvage=true")
             assert int(reply.headers["rrd-missing-events"]) > 0
@@ -374,12 +377,12 @@ async def test_each_parameter_is_taken_and_kept_within_its_bounds(tmp_path: Path
                 if name in {"meta", "recordingId"} or "x-alias-of" in found.told:
                     continue
                 value = each.get("example", cursor.headers["link"].partition("cursor=")[2].partition(">")[0])
-                ask = {"recording_id": recording_id, "query": f"{name}={value}"}
-                assert (await caller.ask(found, **ask)).status in {200, 101}, (found.name, name)  # type: ignore[arg-type]
+                ask: dict[str, Any] = {"recording_id": recording_id, "query": f"{name}={value}"}
+                assert (await caller.ask(found, **ask)).status in {200, 101}, (found.name, name)
                 asked += 1
                 for wrong in wrong_values(each["schema"]):
                     ask["query"] = f"{name}={wrong}"
-                    reply = await caller.ask(found, **ask)  # type: ignore[arg-type]
+                    reply = await caller.ask(found, **ask)
                     assert reply.status in {400, 415}, (found.name, name, wrong)
                     assert reply.status == 415 or reply.json()["error"]["parameter"] == name
                     refused += 1

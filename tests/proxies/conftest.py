@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.conftest import driver as driver  # noqa: PLC0414 - fixtures that are the same here
+from tests.client.conftest import open_tab as open_tab  # noqa: PLC0414
 from tests.proxies.served import KINDS, Served, serving
 
 

@@ -226,6 +226,12 @@ class Nginx(Proxy):
         text = _NGINX_AROUND.format(directory=self.directory, user=user, site=site)
         (self.directory / "nginx.conf").write_text(text)
 
+    def judge(self, site: str) -> subprocess.CompletedProcess[str]:
+        """Let nginx judge a site."""
+        text = _NGINX_AROUND.format(directory=self.directory, user="", site=site)
+        (self.directory / "nginx.conf").write_text(text)
+        return self.check()
+
     def command(self) -> list[str]:
         return [self.binary, "-c", f"{self.directory}/nginx.conf", "-e", f"{self.directory}/early.log"]
 

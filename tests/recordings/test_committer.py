@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from rrd import metrics
 from rrd.errors import DiskFull, StorageFailed
 from rrd.index.rows import Commit
 from rrd.recordings.source import Source, Tally
@@ -121,9 +122,11 @@ async def test_a_full_disk_refuses_and_takes_events_again_once_it_has_room(tmp_p
     disk = SimDisk(random.Random(0))
     async with lived(disk, config(), tmp_path, None) as life:
         await _send(life, event(1))
+        failed = metrics.BLOCKS_FAILED.value
         disk.fail_at(disk.operations, errno.ENOSPC)
         with pytest.raises(DiskFull):
             await _send(life, event(2))
+        assert metrics.BLOCKS_FAILED.value == failed + 1
         assert _is_clean(life)
         assert await _send(life, event(1), event(2)) == Tally(stored=1, duplicates=1)
         row = await life.index.recording(TENANT, A)
@@ -422,7 +425,9 @@ async def test_a_write_that_never_ends_is_not_ready_and_then_a_failure(tmp_path:
         await until(lambda: life.registry.committer.group_began_at is not None, what="a group")
         (watch,) = [task for task in life.tasks if task.get_name() == "commit progress"]
         life.clock.seconds += 20
-        assert await life.registry.why_not_stored() == "a write has not ended for 20 s"
+        reason = await life.registry.why_not_stored()
+        assert reason is not None
+        assert reason.startswith("a write has not ended for 20 s")
         with pytest.raises(StorageFailed, match="commit_stall_max_s"):
             await asyncio.wait_for(watch, 20)
 
@@ -436,3 +441,29 @@ async def test_the_end_of_the_group_under_way_is_heard_however_soon_it_comes(tmp
         assert committer._group_done is not None
         asking.close()
         committer._group_done = None
+
+
+async def test_the_ages_of_blocks_are_measured_from_their_first_event(tmp_path: Path) -> None:
+    """Gathered, and acked: from when the first event of a block came, whatever came behind it."""
+
+    def figures(histogram: metrics.Histogram) -> tuple[float, float]:
+        values = {sample.name: sample.value for sample in histogram.samples()}
+        return values[f"{histogram.name}_count"], values[f"{histogram.name}_sum"]
+
+    disk = GatedDisk()
+    async with lived(disk, config(), tmp_path, None) as life:
+        life.clock.seconds = 1_000.0
+        source = await _source(life)
+        before = figures(metrics.GATHERING), figures(metrics.ACK_AGE), figures(metrics.COMMIT)
+        disk.writes.clear()
+        source.put(batch(event(1)), since=990.0)
+        source.put(batch(event(2)), since=999.0)
+        await _turns()
+        life.clock.seconds += 5.0
+        disk.writes.set()
+        await source.flush()
+    after = figures(metrics.GATHERING), figures(metrics.ACK_AGE), figures(metrics.COMMIT)
+    counts = [now[0] - then[0] for then, now in zip(before, after, strict=True)]
+    sums = [now[1] - then[1] for then, now in zip(before, after, strict=True)]
+    assert counts == [1, 1, 1]
+    assert sums == pytest.approx([10.0, 15.0, 5.0])

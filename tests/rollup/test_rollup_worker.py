@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rrd import metrics
 from rrd.errors import CorruptSegment, ObjectRejected, StoreAway
 from rrd.segment.table import read_table
 from tests.harness import eventually, until
@@ -31,6 +32,11 @@ from tests.rollup.rollup_lab import (
 from tests.simdisk import SimDisk
 from tests.sources import close_source, open_source
 from tests.wired import numbered_id
+
+
+def failures(reason: str) -> float:
+    """Return how many tries to roll up have failed for this reason, in this process."""
+    return sum(sample.value for sample in metrics.ROLL_UPS_FAILED.samples() if sample.label == reason)
 
 
 @contextlib.asynccontextmanager
@@ -139,8 +145,11 @@ async def test_while_the_store_is_away_segments_wait_and_then_drain_oldest_first
     async with lab(tmp_path, settings(rollup_delay_s=0)) as life:
         life.store.fail()
         await life.fill(A)
+        failed = failures("object_store_away")
         async with at_work(life):
             await until(lambda: life.store.calls["check"] > 3, what="probes")
+            assert metrics.STORE_AWAY.value == 1
+            assert failures("object_store_away") >= failed + 3
             await life.fill(B, C)
             # The store is asked, and nothing is packed in vain.
             assert life.store.calls["size"] == 1
@@ -149,6 +158,7 @@ async def test_while_the_store_is_away_segments_wait_and_then_drain_oldest_first
             life.store.heal()
             await eventually(life.is_done, what="the backlog to drain")
             await until(lambda: "object_store_back" in caplog.text, what="its own word on that")
+            assert metrics.STORE_AWAY.value == 0
         keys = [
             key_of(await life.row(recording_id), (await life.published(recording_id))[0])
             for recording_id in (A, B, C)
@@ -227,9 +237,11 @@ async def test_a_damaged_recording_is_set_aside_and_the_others_go_on(
     async with lab(tmp_path, settings(rollup_delay_s=0)) as life:
         await life.fill(A, B, C)
         whole = life.disk.files()
-        path = damage(life, B)
+        path, failed = damage(life, B), failures("corrupt_segment")
         async with at_work(life):
             await until(lambda: len(life.store.objects) == 2, what="the others")
+            assert metrics.RECORDINGS_SET_ASIDE.value == 1
+            assert failures("corrupt_segment") == failed + 1
             for seconds in (3000, 700):
                 # Before the hour is over, and after: said once, and then tried again in silence.
                 life.clock.seconds += seconds

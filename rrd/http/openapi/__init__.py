@@ -2,7 +2,7 @@
 
 ``tests/openapi`` holds it against the router and against real answers of a daemon.
 
-``pieces_of``    operations, parameters and answers, and how each is written in OpenAPI
+``operations``   operations, parameters and answers, and how each is written in OpenAPI
 ``codes``        what is refused: each code with a sentence, and which statuses all requests may meet
 ``schemas``      the shapes of what is sent and answered; bounds come from the settings
 ``parameters``   parameters that several paths take

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rrd import __version__
 from rrd.config import Config
 from rrd.http.openapi import of_erasing, of_events, of_lists, of_server, of_writing
-from rrd.http.openapi.pieces_of import ApiRoutes, Json, Writer
+from rrd.http.openapi.operations import ApiRoutes, Json, Writer
 from rrd.http.openapi.schemas import schemas
 
 _ABOUT = """\

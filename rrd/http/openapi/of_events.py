@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rrd.config import Config
 from rrd.http.openapi.codes import BELOW, COUNTED, KEYED
-from rrd.http.openapi.parameters import FROM, IF_NONE_MATCH, META, RECORDING, TIME, TO, number, salvage
-from rrd.http.openapi.pieces_of import (
+from rrd.http.openapi.operations import (
     JSON_TYPE,
     ApiAnswer,
     ApiContent,
@@ -16,6 +15,7 @@ from rrd.http.openapi.pieces_of import (
     merged,
     schema,
 )
+from rrd.http.openapi.parameters import FROM, IF_NONE_MATCH, META, RECORDING, TIME, TO, number, salvage
 from rrd.http.openapi.schemas import EXAMPLE_ID
 from rrd.http.ranges import PAGE_BYTES_MAX, PAGE_BYTES_MIN, PAGE_EVENTS_MAX
 from rrd.http.replays import GAP_MS_MAX
@@ -34,6 +34,8 @@ _STORED = {
 }
 _REPLAYED = {**_STORED, "timestamp": 0, "originalTimestamp": 1700000000000}
 _LINES = {"type": "string", "description": "Events, one a line."}
+_TEXT = {"type": "string"}
+_NAME = {"type": "string", "minLength": 1}
 _NOT_MODIFIED = ApiAnswer("The answer is the one that the caller has.", headers=("ETag",))
 
 READ: Codes = {
@@ -72,9 +74,6 @@ def routes(config: Config) -> ApiRoutes:
     )
 
 
-_NAME = {"type": "string", "minLength": 1}
-
-
 def _events(config: Config) -> ApiOperation:
     described = (
         "All events, or those that the query asks for, each with `sequenceId` and `recordingId`. The order is"
@@ -98,7 +97,7 @@ def _events(config: Config) -> ApiOperation:
                     "application/x-ndjson": ApiContent(_LINES),
                     "application/ndjson": ApiContent(_LINES),
                     "text/event-stream": ApiContent(
-                        {"type": "string", "description": "With `follow=true`: a `data` line is one event."}
+                        {"description": "With `follow=true`: each `data` line is one event, as in the array."}
                     ),
                 },
                 ("ETag", "Link", "Content-Disposition", "Rrd-Missing-Events"),
@@ -162,9 +161,6 @@ def _of_events(config: Config) -> tuple[ApiParameter, ...]:
             place="header",
         ),
     )
-
-
-_TEXT = {"type": "string"}
 
 
 def _export(config: Config) -> ApiOperation:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rrd.config import Config
 from rrd.http.openapi.codes import BELOW, COUNTED, KEYED
-from rrd.http.openapi.parameters import FLAG, META, RECORDING, TIME, number
-from rrd.http.openapi.pieces_of import (
+from rrd.http.openapi.operations import (
     JSON_TYPE,
     ApiAnswer,
     ApiContent,
@@ -16,6 +15,7 @@ from rrd.http.openapi.pieces_of import (
     merged,
     schema,
 )
+from rrd.http.openapi.parameters import FLAG, META, RECORDING, TIME, number
 from rrd.http.openapi.schemas import EXAMPLE_ID
 from rrd.http.reads import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX
 from rrd.http.suggestions import LIMIT_DEFAULT, LIMIT_MAX
@@ -54,11 +54,6 @@ def _list(config: Config) -> ApiOperation:
         "\n\nA parameter that looks like a misspelt filter or like another spelling of a known one is"
         " refused."
     )
-    followed = {"recordingId": "$response.body#/recordings/0/recordingId"}
-    links = {
-        name: {"operationId": name, "parameters": followed}
-        for name in ("getRecording", "getEvents", "getPages", "getExport")
-    }
     return ApiOperation(
         name="listRecordings", tag=TAG, summary="List recordings", description=described, right="read",
         is_presigned=True, parameters=(META, *_of_list()),
@@ -66,7 +61,6 @@ def _list(config: Config) -> ApiOperation:
             200: ApiAnswer(
                 "A page of the list.",
                 {JSON_TYPE: ApiContent(schema("RecordingList"), {"recordings": [item]})},
-                links=links,
             )
         },
         codes=merged(

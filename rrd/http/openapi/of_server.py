@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rrd.http.openapi.codes import BELOW
-from rrd.http.openapi.parameters import IF_NONE_MATCH
-from rrd.http.openapi.pieces_of import (
+from rrd.http.openapi.operations import (
     JSON_TYPE,
     ApiAnswer,
     ApiContent,
@@ -13,6 +12,7 @@ from rrd.http.openapi.pieces_of import (
     merged,
     schema,
 )
+from rrd.http.openapi.parameters import IF_NONE_MATCH
 
 TAG = "Server"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from rrd.config import Config
 from rrd.http.caller import BODY_KINDS
 from rrd.http.openapi.codes import BELOW, COUNTED, KEYED, STORING, over
-from rrd.http.openapi.parameters import IN_QUERY, RECORDING
-from rrd.http.openapi.pieces_of import (
+from rrd.http.openapi.operations import (
     JSON_TYPE,
     ApiAnswer,
     ApiContent,
@@ -18,6 +17,7 @@ from rrd.http.openapi.pieces_of import (
     merged,
     schema,
 )
+from rrd.http.openapi.parameters import IN_QUERY, RECORDING
 from rrd.wire.codings import BY_SPELLING, NAMES
 
 TAG = "Writing"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from rrd.console.policy import reading_headers
-from rrd.http.openapi.pieces_of import Json
+from rrd.http.openapi.operations import Json
 
 _STYLE = """\
 #main { max-width: 60rem; width: 100%; margin: 0 auto; overflow-wrap: anywhere }

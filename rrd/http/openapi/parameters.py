@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from rrd.http.openapi.pieces_of import ApiParameter, Json, schema
+from rrd.http.openapi.operations import ApiParameter, Json, schema
 from rrd.http.openapi.schemas import EXAMPLE_ID
 
 FLAG: Json = {"enum": ["true", "false"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from rrd.config import Config
-from rrd.http.openapi.pieces_of import Json, schema
+from rrd.http.openapi.operations import Json, schema
 from rrd.wire.metadata import BadPairReason
 from rrd.wire.parse import Reason
 

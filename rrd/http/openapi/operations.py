@@ -17,7 +17,7 @@ Method = Literal["get", "post", "delete"]
 JSON_TYPE = "application/json"
 
 _WITH_RETRY = {429, 503}
-_OF_SIGNATURES = {"presignedSignature": [], "presignedExpires": [], "presignedKeyId": []}
+_OF_SIGNATURES: Json = {"presignedSignature": [], "presignedExpires": [], "presignedKeyId": []}
 
 
 def ref(kind: str, name: str) -> Json:
@@ -71,7 +71,6 @@ class ApiAnswer(NamedTuple):
     description: str
     content: Mapping[str, ApiContent] = {}
     headers: tuple[str, ...] = ()
-    links: Mapping[str, Json] = {}
 
     def told(self) -> Json:
         """Return it as OpenAPI writes it."""
@@ -80,8 +79,6 @@ class ApiAnswer(NamedTuple):
             found["headers"] = {name: ref("headers", name) for name in self.headers}
         if self.content:
             found["content"] = {name: form.told() for name, form in self.content.items()}
-        if self.links:
-            found["links"] = dict(self.links)
         return found
 
 
