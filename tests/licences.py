@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from email.message import Message
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/licences.md"
@@ -54,7 +56,7 @@ def python_licences() -> dict[str, str]:
     """Return the licence of each Python package that rrd runs with."""
     text = (ROOT / "requirements.lock").read_text()
     names = set(re.findall(r"(?m)^([A-Za-z0-9_.-]+)==", text)) - BUILD_ONLY
-    return {name: _licence(metadata.metadata(name)) for name in sorted(names)}
+    return {name: _licence(cast(Message, metadata.metadata(name))) for name in sorted(names)}
 
 
 def npm_licences() -> dict[str, str]:
@@ -67,7 +69,7 @@ def npm_licences() -> dict[str, str]:
     }
 
 
-def _licence(told: metadata.PackageMetadata) -> str:
+def _licence(told: Message) -> str:
     if expression := told.get("License-Expression"):
         return str(expression)
     classifiers = [

@@ -31,14 +31,16 @@ class Notice:
         """What rotates it."""
         return f"rrd {'signing-keys' if self.is_signing_key else 'keys'} rotate {self.key_id}"
 
+    @property
+    def next_step(self) -> str:
+        """What to do about it."""
+        return f"{self.command}, or edit its --expires"
+
     def sentence(self) -> str:
-        """Return what happens, and what to do next."""
+        """Return what happens."""
         label = f", {self.label!r}" if self.label else ""
         kind = "Signing key" if self.is_signing_key else "Key"
-        return (
-            f"{kind} {self.key_id} (tenant {self.tenant}{label}) expires at {show_ms(self.expires_ms)}."
-            f" Next: `{self.command}`, or edit its --expires"
-        )
+        return f"{kind} {self.key_id} (tenant {self.tenant}{label}) expires at {show_ms(self.expires_ms)}"
 
 
 def notices(snapshot: Snapshot, now_ms: int) -> list[Notice]:
