@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from rrd.access.notices import Notice
 from rrd.config.changes import ReloadState
 from rrd.http.health import Readiness
 
@@ -18,6 +19,9 @@ _ORDER: tuple[Level, ...] = ("bad", "warning", "note")
 
 _LATELY_MS = 300_000
 """How long a refusal is told as one of now."""
+
+_EXPIRES_SOON_DAYS = 3
+"""From how many days on a key that expires is no mere note any more."""
 
 _HOUR_MS = 3_600_000
 _NEARLY_FULL = 0.9
@@ -99,8 +103,8 @@ class Facts(NamedTuple):
     """From when on a segment that waits for the roll-up has waited too long."""
     refusals: Sequence[RefusalCount] = ()
     held: Sequence[str] = ()
-    expiring: Sequence[str] = ()
-    """What is to be told of keys that expire soon, a sentence and ``Next:`` each."""
+    expiring: Sequence[Notice] = ()
+    """Keys that expire soon."""
     reload: ReloadState = ReloadState()
     logged: Mapping[str, int] = {}
     """How often each log line was written since the start, by its name."""
@@ -110,7 +114,7 @@ def troubles(facts: Facts) -> list[Ailment]:
     """Return what hurts, the worst first."""
     found = [
         *_of_readiness(facts.readiness), *_of_room(facts), *_of_refusals(facts), *_of_data(facts),
-        *_of_settings(facts.reload), *_of_keys(facts.expiring), *_of_the_hour(facts.hour),
+        *_of_keys(facts.expiring), *_of_settings(facts.reload), *_of_the_hour(facts.hour),
     ]  # fmt: skip
     return sorted(found, key=lambda trouble: _ORDER.index(trouble.level))
 
@@ -228,6 +232,17 @@ def _of_data(facts: Facts) -> Iterator[Ailment]:
         )  # fmt: skip
 
 
+def _of_keys(expiring: Sequence[Notice]) -> Iterator[Ailment]:
+    levels: list[Level] = ["note" if each.days >= _EXPIRES_SOON_DAYS else "warning" for each in expiring]
+    for notice, level in [*zip(expiring, levels, strict=True)][:_EXPIRING_MAX]:
+        yield Ailment("key_expires_soon", level, notice.sentence(), notice.next_step)
+    if others := levels[_EXPIRING_MAX:]:
+        level = "warning" if "warning" in others else "note"
+        yield Ailment(
+            "key_expires_soon", level, f"{len(others):,} more keys expire soon", "rrd keys list shows when"
+        )
+
+
 def _of_settings(reload: ReloadState) -> Iterator[Ailment]:
     if reload.error:
         yield Ailment(
@@ -239,16 +254,6 @@ def _of_settings(reload: ReloadState) -> Iterator[Ailment]:
             "restart_needed", "note", f"changed settings wait for a restart: {', '.join(reload.waiting)}",
             "restart rrd when it suits: systemctl restart rrd",
         )  # fmt: skip
-
-
-def _of_keys(expiring: Sequence[str]) -> Iterator[Ailment]:
-    for text in expiring[:_EXPIRING_MAX]:
-        what, _, step = text.partition(" Next: ")
-        yield Ailment("key_expires_soon", "warning", what, step)
-    if (more := len(expiring) - _EXPIRING_MAX) > 0:
-        yield Ailment(
-            "key_expires_soon", "warning", f"{more:,} more keys expire soon", "rrd keys list shows when"
-        )
 
 
 def _of_the_hour(hour: Mapping[str, int]) -> Iterator[Ailment]:
