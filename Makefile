@@ -14,7 +14,7 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve assets assets-if-npm test test-slow test-slow-console test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences wheel deb test-deb clean
+.PHONY: help reference serve assets assets-if-npm test test-slow test-slow-console test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences wheel deb test-deb clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -28,6 +28,7 @@ help:
 	@echo "make test-deb   install, upgrade and purge the package in a Debian of its own (root; some 4 minutes)"
 	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
+	@echo "make reference  write docs/settings.md anew"
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (ARGS=--upgrade for newer releases)"
 	@echo "make audit      look known holes up in the packages of requirements.lock and of the assets (needs the registries)"
 	@echo "make licences   write docs/licences.md anew"
@@ -124,6 +125,11 @@ lock: $(BIN)/python $(VENV_LOCK)/installed
 	  | $(VENV_LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS) pyproject.toml -
 
+# The page of all settings. A test holds that it is up to date.
+reference: $(VENV)/installed-dev
+	$(BIN)/python -m rrd.config.reference config/rrd.toml > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+
 # Known holes in what an install consists of. It asks the registries, and fails where one package can't be looked up:
 # no answer is no all-clear. So CI, which may have none, doesn't call it.
 audit: $(VENV_AUDIT)/installed
@@ -141,7 +147,8 @@ wheel: $(VENV_RELEASE)/installed assets
 deb: $(VENV_RELEASE)/installed assets
 	@$(VENV_RELEASE)/bin/python -m release.deb $(if $(VERSION),--version '$(VERSION)') $(ARGS)
 
-test-deb: $(VENV)/installed-dev deb
+# Builds the package itself, and that of the commit before; TESTS_DEB names one that is built already.
+test-deb: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m deb --timeout 900 tests/release $(ARGS)
 
 clean:

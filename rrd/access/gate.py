@@ -77,6 +77,8 @@ class Gate:
         self._refreshing = threading.Lock()
         self._version = store.data_version()
         self._from_file = {row.key_id: row for row in from_file}
+        self._is_stale = False
+        """The file was read again since the keys were loaded."""
         self._snapshot = self._load()
         self._live, self._live_signing = self._live_of(self._snapshot)
         self._has_temporary = has_temporary(self._snapshot.keys.values())
@@ -183,8 +185,9 @@ class Gate:
                 revoke_left_behind(self._store)
             # Version first: a change between the two is loaded now, and once more next time.
             version = self._store.data_version()
-            if version == self._version:
+            if version == self._version and not self._is_stale:
                 return self._has_time_changed_it()
+            self._is_stale = False
             before = self._snapshot, self._live.ids, self._live_signing.ids
             fresh = self._load()
             # First these: a key that lets a request in is never one that doesn't count yet.
@@ -194,6 +197,11 @@ class Gate:
             self._version = version
             # It may be that times of use were kept, and nothing else changed.
             return before != (fresh, self._live.ids, self._live_signing.ids)
+
+    def take_from_file(self, rows: Sequence[SigningKeyRow]) -> None:
+        """Take other signing keys that are not in the store, from the next ``refresh`` on."""
+        self._from_file = {row.key_id: row for row in rows}
+        self._is_stale = True
 
     def _look(self) -> bool:
         self.uses.keep_in_time()

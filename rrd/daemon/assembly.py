@@ -146,7 +146,7 @@ async def make_parts(
     evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
     registry = Registry(
-        config, disk, index, clock, limits_of(config), files=files,
+        config, disk, index, clock, files=files,
         refusal=guard.refusal, is_erased=departures.is_erased, on_sealed=sealed.set,
     )  # fmt: skip
     rollup = RollUp(
