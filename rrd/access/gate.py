@@ -167,12 +167,6 @@ class Gate:
         rows = [row for row in rows if row.successor is None and is_good(row, when_ms)]
         return max(rows, key=lambda row: (row.is_from_file, row.created_ms, row.key_id), default=None)
 
-    def use_signing_file(self, rows: Sequence[SigningKeyRow]) -> None:
-        """Take these signing keys in the place of those that came from the file before. May block."""
-        with self._refreshing:
-            self._from_file = {row.key_id: row for row in rows}
-            self._version = -1  # So that the next ``refresh`` tells those who wait for changes.
-
     def refresh(self) -> bool:
         """Load the keys again if they changed; tell whether they did, or one expired. May block.
 
