@@ -37,6 +37,7 @@ ELSEWHERE = {
     "refused": "a base",
     "segment_error": "a base",
     "bad_config": "of the command line",
+    "busy": "of the control socket",
     "corrupt_segment": "told as recording_damaged",
     "stale_history": "never leaves its module",
     "index_damaged": "ends the daemon",
