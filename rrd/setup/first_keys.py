@@ -73,10 +73,8 @@ def _made(
     key_id, key = store.create_key(tenant=tenant, scope=scope, origins=origins, label=label + _NOT_SHOWN)
     report.done(f"{_NAMES[scope]} made, shown this once:  {key}")
     _, row = store.edit_key(key_id, KeyEdit(label=label))
-    note(
-        os.path.dirname(store.path), "key_made", **user(), key=key_id, tenant=tenant, scope=scope,
-        origins=list(row.origins) or None,
-    )  # fmt: skip
+    told = {"key": key_id, "tenant": tenant, "scope": scope, "origins": list(row.origins) or None}
+    note(os.path.dirname(store.path), "key_made", user() | told)
     return row, key
 
 
