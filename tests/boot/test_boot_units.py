@@ -55,7 +55,7 @@ SEND_AND_READ = """
 
 
 def test_it_takes_events_and_rolls_them_up_inside_its_sandbox(machine: Machine) -> None:
-    with served(machine):
+    with served(machine, "Environment=RRD_METRICS_LISTEN=unix:/run/rrd/metrics.sock"):
         with machine.client(SEND_AND_READ, machine.key(), "00000000-0000-4000-8000-000000000001") as client:
             sent = told_by(client)
         assert sent == {"stored": 501, "read": 501}
@@ -70,6 +70,8 @@ def test_it_takes_events_and_rolls_them_up_inside_its_sandbox(machine: Machine) 
         ):
             assert line in status
         assert machine.show("rrd", "StatusText").startswith("ready: ")
+        assert "recordings" in machine.run("rrd", "status")
+        assert machine.run("stat", "-c%F %U", "/run/rrd/metrics.sock") == "socket rrd\n"
         journal = machine.journal()
         assert "rolled_up" in journal
         for word in (" ERROR", "Traceback", "not permitted", "denied", "failed"):
@@ -169,6 +171,9 @@ def test_a_credential_is_readable_for_the_service_though_its_file_is_roots(machi
         assert "object_store_away" in machine.journal()
         # What root types beside it finds the same file.
         assert "hush" in machine.run("cat", "/run/credentials/rrd.service/s3")
+        # A backup copies nothing from the bucket, and needs no secret and no network.
+        with machine.unit(S3, CREDENTIAL, name="rrd-backup.service"):
+            machine.run("systemctl", "start", "rrd-backup.service")
     with machine.unit(S3, CREDENTIAL, "Restart=no"):
         machine.run("systemctl", "start", "rrd.service", check=False)
         assert "LoadCredential=s3:" in machine.journal()
