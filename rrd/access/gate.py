@@ -26,7 +26,7 @@ from rrd import log
 from rrd.access import signing
 from rrd.access.keys import RIGHTS, KeyRow, KeyStore, Right, SigningKeyRow, Snapshot, key_hash
 from rrd.access.lifetime import Live, is_good, live_at, show_ms
-from rrd.access.notices import Notices, notices
+from rrd.access.notices import Notice, Notices, notices
 from rrd.access.temporary import has_temporary, revoke_left_behind
 from rrd.access.uses import Uses
 from rrd.clock import Clock, SystemClock
@@ -77,6 +77,8 @@ class Gate:
         self._refreshing = threading.Lock()
         self._version = store.data_version()
         self._from_file = {row.key_id: row for row in from_file}
+        self._is_stale = False
+        """The file was read again since the keys were loaded."""
         self._snapshot = self._load()
         self._live, self._live_signing = self._live_now()
         self._has_temporary = has_temporary(self._snapshot.keys.values())
@@ -136,9 +138,9 @@ class Gate:
         """Tell whether an API key is good, as of the last ``refresh``."""
         return key_id in self._live.ids
 
-    def sentences(self) -> list[str]:
-        """Return what a person is to be told of: keys that are about to expire."""
-        return [notice.sentence() for notice in notices(self._snapshot, self._clock.now_ms())]
+    def notices(self) -> list[Notice]:
+        """Return the keys that are about to expire. Their ids and labels are the operator's to see."""
+        return notices(self._snapshot, self._clock.now_ms())
 
     def signing_key_rows(self) -> Mapping[str, SigningKeyRow]:
         """Return all signing keys, revoked and expired ones too, by their ids."""
@@ -183,8 +185,9 @@ class Gate:
                 revoke_left_behind(self._store)
             # Version first: a change between the two is loaded now, and once more next time.
             version = self._store.data_version()
-            if version == self._version:
+            if version == self._version and not self._is_stale:
                 return self._has_time_changed_it()
+            self._is_stale = False
             before = self._snapshot, self._live.ids, self._live_signing.ids
             self._snapshot = self._load()
             self._live, self._live_signing = self._live_now()
@@ -192,6 +195,11 @@ class Gate:
             self._version = version
             # It may be that times of use were kept, and nothing else changed.
             return before != (self._snapshot, self._live.ids, self._live_signing.ids)
+
+    def take_from_file(self, rows: Sequence[SigningKeyRow]) -> None:
+        """Take other signing keys that are not in the store, from the next ``refresh`` on."""
+        self._from_file = {row.key_id: row for row in rows}
+        self._is_stale = True
 
     def _look(self) -> bool:
         self.uses.keep_in_time()

@@ -49,7 +49,7 @@ setup does it itself, once there are settings."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     try:
-        args = _parser().parse_args(argv)
+        args = make_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said what it had to say.
         return stop.code if isinstance(stop.code, int) else 2
     try:
@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands: what help, man pages and completion are made of."""
     parser = argparse.ArgumentParser(
         prog="rrd",
         description="Self-hosted ingest server for rrweb session recordings.",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rrd.cli import _parser
+from rrd.cli import make_parser
 from tests.harness import PYTHONPATH, Keys, running
 from tests.http.api import visiting
 from tests.samples import ndjson, new_id, some_events
@@ -121,7 +121,7 @@ def check(place: Path, known: set[Path]) -> None:
 
 
 def test_each_command_is_tried() -> None:
-    (commands,) = [action.choices for action in _parser()._actions if action.choices]
+    (commands,) = [action.choices for action in make_parser()._actions if action.choices]
     assert set(commands) == {argv[0] for argv in WAYS.values()} | ELSEWHERE
 
 
