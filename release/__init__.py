@@ -1,4 +1,4 @@
-"""What is made of a checkout to be installed elsewhere: a wheel, a Debian package. No part of what is installed.
+"""What is made of a checkout to be installed elsewhere: a wheel, a Debian package.
 
 ::
 

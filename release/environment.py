@@ -1,4 +1,4 @@
-"""The virtual environment of the package, made where the package is built and right for where it is installed.
+"""The virtual environment of the package: made where it is built, right for where it is installed.
 
 Wheels are taken by the hashes of ``requirements.lock``. What only installs or builds (pip, setuptools) is not
 in it, and of the wheels' programs only ``rrd``: nothing that the daemon doesn't need lies on the machine.

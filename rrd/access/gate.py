@@ -26,7 +26,7 @@ from rrd import log
 from rrd.access import signing
 from rrd.access.keys import RIGHTS, KeyRow, KeyStore, Right, SigningKeyRow, Snapshot, key_hash
 from rrd.access.lifetime import Live, is_good, live_at, show_ms
-from rrd.access.notices import Notices, notices
+from rrd.access.notices import Notice, Notices, notices
 from rrd.access.temporary import has_temporary, revoke_left_behind
 from rrd.access.uses import Uses
 from rrd.clock import Clock, SystemClock
@@ -138,9 +138,9 @@ class Gate:
         """Tell whether an API key is good, as of the last ``refresh``."""
         return key_id in self._live.ids
 
-    def sentences(self) -> list[str]:
-        """Return what a person is to be told of: keys that are about to expire."""
-        return [notice.sentence() for notice in notices(self._snapshot, self._clock.now_ms())]
+    def notices(self) -> list[Notice]:
+        """Return the keys that are about to expire. Their ids and labels are the operator's to see."""
+        return notices(self._snapshot, self._clock.now_ms())
 
     def signing_key_rows(self) -> Mapping[str, SigningKeyRow]:
         """Return all signing keys, revoked and expired ones too, by their ids."""

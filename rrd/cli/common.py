@@ -116,7 +116,7 @@ def key_store(args: argparse.Namespace, *, create: bool = False) -> KeyStore:
 
 def audit(args: argparse.Namespace, event: AuditEvent, **fields: object) -> None:
     """Note in the audit log of the data directory what the user of this command did."""
-    note(settings(args).data_dir, event, **user(), **fields)
+    note(settings(args).data_dir, event, user() | fields)
 
 
 def require_data_dir(config: Config) -> None:

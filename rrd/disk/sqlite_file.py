@@ -102,7 +102,10 @@ class SqliteFile:
             # Asked again: another process can't be migrating now.
             found = self._version()
             if found > version:
-                raise RrdError(f"{self.path}: made by a newer rrd (version {found}). Use that one")
+                raise RrdError(
+                    f"{self.path}: made by a newer rrd (version {found}, this one knows up to {version}). "
+                    "Next: install the newer rrd again, or go back as docs/upgrade.md says"
+                )
             if found == version:
                 return
             if found not in migrations:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from rrd.access.notices import Notice
 from rrd.config.changes import ReloadState
 from rrd.http.health import Readiness
 
@@ -18,6 +19,9 @@ _ORDER: tuple[Level, ...] = ("bad", "warning", "note")
 
 _LATELY_MS = 300_000
 """How long a refusal is told as one of now."""
+
+_EXPIRES_SOON_DAYS = 3
+"""From how many days on a key that expires is no mere note any more."""
 
 _HOUR_MS = 3_600_000
 _NEARLY_FULL = 0.9
@@ -98,6 +102,8 @@ class Facts(NamedTuple):
     """From when on a segment that waits for the roll-up has waited too long."""
     refusals: Sequence[RefusalCount] = ()
     held: Sequence[str] = ()
+    expiring: Sequence[Notice] = ()
+    """Keys that expire soon."""
     reload: ReloadState = ReloadState()
     logged: Mapping[str, int] = {}
     """How often each log line was written since the start, by its name."""
@@ -107,7 +113,7 @@ def troubles(facts: Facts) -> list[Ailment]:
     """Return what hurts, the worst first."""
     found = [
         *_of_readiness(facts.readiness), *_of_room(facts), *_of_refusals(facts), *_of_data(facts),
-        *_of_settings(facts.reload), *_of_the_hour(facts.hour),
+        *_of_keys(facts.expiring), *_of_settings(facts.reload), *_of_the_hour(facts.hour),
     ]  # fmt: skip
     return sorted(found, key=lambda trouble: _ORDER.index(trouble.level))
 
@@ -223,6 +229,12 @@ def _of_data(facts: Facts) -> Iterator[Ailment]:
             "retention_held", "warning", sentence,
             "rrd retention shows what would go; rrd retention --confirm if that is right",
         )  # fmt: skip
+
+
+def _of_keys(expiring: Sequence[Notice]) -> Iterator[Ailment]:
+    for notice in expiring:
+        level: Level = "note" if notice.days >= _EXPIRES_SOON_DAYS else "warning"
+        yield Ailment("key_expires_soon", level, notice.sentence(), notice.next_step)
 
 
 def _of_settings(reload: ReloadState) -> Iterator[Ailment]:

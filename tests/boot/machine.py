@@ -60,7 +60,7 @@ def base_root() -> Path:
         if not BASE.exists():
             part = BASE.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            include = "--include=systemd,systemd-sysv,dbus,python3,ca-certificates"
+            include = "--include=systemd,python3"
             done = subprocess.run(
                 ["debootstrap", "--variant=minbase", include, "bookworm", str(part), *_mirror()],
                 capture_output=True,

@@ -137,14 +137,18 @@ def test_a_daemon_that_hangs_is_ended_and_started_again(machine: Machine) -> Non
         assert "Watchdog timeout" in machine.run("journalctl", "--unit=rrd.service", "--output=cat")
 
 
-def test_a_backup_runs_beside_it_and_keeps_seven(machine: Machine) -> None:
+def test_backups_run_beside_it_and_old_ones_go(machine: Machine) -> None:
+    found = ("sh", "-c", "cd /var/lib/rrd-backups && ls */manifest.json && stat -c %a%U .")
     with served(machine):
-        for _ in range(8):
+        for count in (1, 2):
             machine.run("systemctl", "start", "rrd-backup.service")
-        found = machine.run("sh", "-c", "cd /var/lib/rrd-backups && ls */manifest.json && stat -c %a%U .")
-        assert found.count("manifest.json") == 7
-        assert found.endswith("700rrd\n")
-        assert "removed, since 7 newer ones are kept" in machine.journal("rrd-backup.service")
+            assert machine.run(*found).count("manifest.json") == count
+        keep_one = "ExecStart=\nExecStart=/usr/bin/rrd backup --keep 1 /var/lib/rrd-backups"
+        with machine.unit(keep_one, name="rrd-backup.service"):
+            machine.run("systemctl", "start", "rrd-backup.service")
+        left = machine.run(*found)
+        assert left.count("manifest.json") == 1 and left.endswith("700rrd\n")
+        assert "removed (--keep 1)" in machine.journal("rrd-backup.service")
     assert machine.show("rrd-backup.service", "Result") == "success"
     machine.run("systemctl", "start", "rrd-backup.timer")
     assert machine.show("rrd-backup.timer", "NextElapseUSecRealtime")
