@@ -11,6 +11,7 @@ left out.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import os
@@ -50,7 +51,9 @@ class ReloadLab:
             wanted = msgspec.structs.replace(wanted, data_dir=self.parts.services.config.data_dir)
         self.wanted = wanted
         await self._reloader.reload(self.parts)
-        await self.parts.retention.round()  # Which is when it takes them.
+        # Which is when these take what is new.
+        await self.parts.retention.round()
+        await asyncio.to_thread(self.parts.services.gate.refresh)
 
     def _read(self) -> Config:
         if isinstance(self.wanted, Exception):

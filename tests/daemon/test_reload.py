@@ -151,6 +151,27 @@ async def test_what_the_machine_cannot_carry_is_fitted_as_at_a_start_and_told(
     assert lab.parts.services.config.sockets_max == Config().sockets_max
 
 
+async def test_signing_keys_of_a_file_are_read_again_though_its_name_is_the_same(
+    tmp_path: Path, lab: ReloadLab
+) -> None:
+    file, gate = tmp_path / "signing", lab.parts.services.gate
+    wanted = msgspec.structs.replace(Config(), signing_keys_file=str(file))
+    for names in (["one"], ["one", "two"], ["three"], []):
+        file.write_text("".join(f"{name} acme {name * 32}\n" for name in names))
+        await lab.reload(wanted)
+        assert set(gate._live_signing.ids) == set(names)
+    file.write_text(f"one acme {'s' * 40}\n")
+    await lab.reload(wanted)
+    # A line that can't be read is refused, and no part of it is told.
+    file.write_text("two acme too-short\n")
+    await lab.reload(wanted)
+    assert set(gate._live_signing.ids) == {"one"}
+    error = lab.parts.services.reload_state.error
+    assert error is not None
+    assert "line 1" in error
+    assert "too-short" not in error
+
+
 # One after the other
 
 
