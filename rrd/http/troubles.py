@@ -25,8 +25,9 @@ _EXPIRES_SOON_DAYS = 3
 
 _HOUR_MS = 3_600_000
 _NEARLY_FULL = 0.9
+_EXPIRING_MAX = 10
 
-_LIMITS = {
+LIMITS = {
     "sockets": ("places for sockets", "sockets_max"),
     "requests": ("places for requests", "requests_max"),
     "connections": ("places for connections", "LimitNOFILE in the unit, then sockets_max"),
@@ -162,8 +163,8 @@ def _of_room(facts: Facts) -> Iterator[Ailment]:
             "raise memory_max if the machine has more; else restart rrd when traffic is low",
         )  # fmt: skip
     for name, share in (*facts.places.items(), *facts.budgets.items()):
-        if name in _LIMITS and share.used >= _NEARLY_FULL * share.limit:
-            what, setting = _LIMITS[name]
+        if name in LIMITS and share.used >= _NEARLY_FULL * share.limit:
+            what, setting = LIMITS[name]
             yield Ailment(
                 f"{name}_nearly_full", "warning",
                 f"{share.used / share.limit:.0%} of the {what} are in use ({share.limit:,.0f})",
@@ -232,9 +233,14 @@ def _of_data(facts: Facts) -> Iterator[Ailment]:
 
 
 def _of_keys(expiring: Sequence[Notice]) -> Iterator[Ailment]:
-    for notice in expiring:
-        level: Level = "note" if notice.days >= _EXPIRES_SOON_DAYS else "warning"
+    levels: list[Level] = ["note" if each.days >= _EXPIRES_SOON_DAYS else "warning" for each in expiring]
+    for notice, level in [*zip(expiring, levels, strict=True)][:_EXPIRING_MAX]:
         yield Ailment("key_expires_soon", level, notice.sentence(), notice.next_step)
+    if others := levels[_EXPIRING_MAX:]:
+        level = "warning" if "warning" in others else "note"
+        yield Ailment(
+            "key_expires_soon", level, f"{len(others):,} more keys expire soon", "rrd keys list shows when"
+        )
 
 
 def _of_settings(reload: ReloadState) -> Iterator[Ailment]:

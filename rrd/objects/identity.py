@@ -107,8 +107,8 @@ class OwnedStore:
             except OSError as error:
                 if error.errno not in {errno.ENOSPC, errno.EDQUOT} or marker is None or not self._locks:
                     raise
-                # A full disk, on which this daemon is to make room. Its lock keeps others away, so the mark of
-                # the daemon before will do.
+                # A full disk, on which this daemon is to make room. Its lock keeps others away, so the mark
+                # of the daemon before will do.
                 self._daemon, self._is_marked = marker.daemon, True
         elif verdict != "same":
             raise WrongStore(explained(verdict, own, store_name=self.name, data_dir=self._data_dir))

@@ -403,3 +403,10 @@ def test_a_removal_that_was_not_done_is_finished_after_a_restore(origin: Origin,
     restore(origin.backup, place, tombstones=newer)
     with Tombstones(str(place / "tombstones.sqlite")) as stones:
         assert len(stones.pending()) == 1
+
+
+def test_a_backup_beside_a_bucket_needs_no_credentials(origin: Origin, tmp_path: Path) -> None:
+    settings = {"object_store": "s3", "s3_bucket": "b", "s3_prefix": "p/", "s3_credentials_file": "/nowhere"}
+    config = msgspec.convert({"data_dir": str(origin.data_dir), **settings}, Config)
+    backup = run_backup(config, str(tmp_path / "backup"), QUIET, with_objects=True)
+    assert asyncio.run(backup).objects == "s3://b/p"

@@ -71,6 +71,7 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "what is held": ({"held": ["a", "b"]}, [("retention_held", "warning")] * 2),
     "a key that ends": ({"expiring": [ending(2)]}, [("key_expires_soon", "warning")]),
     "a key that ends later": ({"expiring": [ending(3)]}, [("key_expires_soon", "note")]),
+    "many keys": ({"expiring": [ending(2)] * 1_000}, [("key_expires_soon", "warning")] * 11),
     "a bad file": ({"reload": ReloadState(NOW_MS, "no such key")}, [("reload_refused", "warning")]),
     "a file that waits": (
         {"reload": ReloadState(NOW_MS, None, ("port",))}, [("restart_needed", "note")]
