@@ -102,8 +102,8 @@ def test_install_lines_take_what_is_locked(page: str) -> None:
         for line in (ROOT / page).read_text().replace("--quiet --disable-pip-version-check ", "").splitlines()
         if "pip install" in line and re.search(r" \.$| -r ", line)
     ]
-    assert len(lines) == len(INSTALL)
-    assert all(wanted in line for wanted, line in zip(INSTALL, lines, strict=True))
+    assert all(any(wanted in line for wanted in INSTALL) for line in lines), lines
+    assert [wanted for line in lines for wanted in INSTALL if wanted in line][: len(INSTALL)] == [*INSTALL]
 
 
 @pytest.mark.slow
