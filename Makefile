@@ -6,6 +6,7 @@ VENV_SWIFT := .venv-swift
 VENV_CADDY := .venv-caddy
 VENV_SCHEMATHESIS := .venv-schemathesis
 VENV_LOCK := .venv-lock
+VENV_AUDIT := .venv-audit
 VENV_RELEASE ?= .venv-release
 BIN := $(VENV)/bin
 ARGS ?=
@@ -13,7 +14,7 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help serve assets assets-if-npm test test-slow test-slow-console test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock wheel deb test-deb clean
+.PHONY: help reference serve assets assets-if-npm test test-slow test-slow-console test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences wheel deb test-deb clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
@@ -27,7 +28,10 @@ help:
 	@echo "make test-deb   install, upgrade and purge the package in a Debian of its own (root; some 4 minutes)"
 	@echo "make bench      measure this machine beside floors and peers, and write a report (bench/README.md)"
 	@echo "make check      format, lint, types, tests: what has to pass before a commit"
+	@echo "make reference  write docs/settings.md anew"
 	@echo "make lock       bring requirements.lock up to date with pyproject.toml (ARGS=--upgrade for newer releases)"
+	@echo "make audit      look known holes up in the packages of requirements.lock and of the assets (needs the registries)"
+	@echo "make licences   write docs/licences.md anew"
 	@echo "make format     put the code into its canonical form"
 
 ASSETS := rrd/assets/built/manifest.json
@@ -121,6 +125,21 @@ lock: $(BIN)/python $(VENV_LOCK)/installed
 	  | $(VENV_LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS) pyproject.toml -
 
+# The page of all settings. A test holds that it is up to date.
+reference: $(VENV)/installed-dev
+	$(BIN)/python -m rrd.config.reference config/rrd.toml > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+
+# Known holes in what an install consists of. It asks the registries, and fails where one package can't be looked up:
+# no answer is no all-clear. So CI, which may have none, doesn't call it.
+audit: $(VENV_AUDIT)/installed
+	$(VENV_AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+	cd assets && npm audit --omit=dev
+
+# What rrd is installed with, and under which licence.
+licences: $(VENV)/installed-dev
+	$(BIN)/python -m tests.licences
+
 # What is installed elsewhere (release/__init__.py).
 wheel: $(VENV_RELEASE)/installed assets
 	@$(VENV_RELEASE)/bin/python -m release.wheel $(ARGS)
@@ -133,7 +152,7 @@ test-deb: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m deb --timeout 900 tests/release $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_SCHEMATHESIS) $(VENV_LOCK) $(VENV_RELEASE) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built
+	rm -rf $(VENV) $(VENV_AUDIT) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_SCHEMATHESIS) $(VENV_LOCK) $(VENV_RELEASE) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -166,7 +185,20 @@ $(VENV_SCHEMATHESIS)/installed: Makefile
 	$(VENV_SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check 'schemathesis==4.32.5'
 	@touch $@
 
+# The package is for Debian's own Python, whichever another one comes first in PATH.
+$(VENV_RELEASE)/installed: requirements.lock Makefile
+	@/usr/bin/python3 -m venv $(VENV_RELEASE) \
+	  || { echo "Making a virtual environment failed. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(VENV_RELEASE)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV_RELEASE)/bin/pip install --quiet --disable-pip-version-check 'shtab>=1.8,<2'
+	@touch $@
+
 $(VENV_LOCK)/installed: Makefile
 	@$(PYTHON) -m venv $(VENV_LOCK)
 	$(VENV_LOCK)/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	@touch $@
+
+$(VENV_AUDIT)/installed: Makefile
+	@$(PYTHON) -m venv $(VENV_AUDIT)
+	$(VENV_AUDIT)/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'
 	@touch $@

@@ -49,7 +49,9 @@ def daemon(
         data_dir, log_path = data_dir or f"{directory}/data", f"{directory}/log"
         rrd = [sys.executable, "-m", "rrd"]
         key = subprocess.check_output(
-            [*rrd, "keys", "create", "--data-dir", data_dir, "--tenant", TENANT, "--scope", "all"], text=True
+            [*rrd, "keys", "create", "--data-dir", data_dir, "--tenant", TENANT, "--scope", "all"],
+            text=True,
+            env=os.environ | (settings or {}),
         ).strip()
         with open(log_path, "wb") as log:
             process = subprocess.Popen(

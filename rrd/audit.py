@@ -17,7 +17,8 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import orjson
 
@@ -58,24 +59,27 @@ _logger = logging.getLogger(__name__)
 def note(
     data_dir: str,
     event: AuditEvent,
+    fields: Mapping[str, object],
     *,
-    who: str,
     clock: Clock | None = None,
     bytes_max: int = BYTES_MAX,
-    **fields: object,
 ) -> None:
-    """Append a line, and log it; ``fields`` that are None are left out. Blocking for a sync.
+    """Append a line, and log it. Blocking for a sync.
 
-    Raises nothing: what it tells of has happened.
+    ``fields`` begin with ``who``; those that are None are left out. Raises nothing: what it tells of has
+    happened.
     """
-    told = {"event": event, "who": who, **{key: value for key, value in fields.items() if value is not None}}
+    told: dict[str, Any] = {
+        "event": event,
+        **{key: value for key, value in fields.items() if value is not None},
+    }
     emit(_logger, logging.INFO, "audit", **told)
     line = {"at": time_text((clock or SystemClock()).now_ms()), **told}
     try:
         append_line(paths(data_dir), orjson.dumps(line, default=str) + b"\n", bytes_max=bytes_max)
     except (OSError, orjson.JSONEncodeError) as error:
         emit(
-            _logger, logging.WARNING, "audit_not_kept", event=event, who=who, error=error,
+            _logger, logging.WARNING, "audit_not_kept", event=event, error=error,
             next_step=f"see whether {paths(data_dir)[0]} can be written, and note down by hand what was done",
         )  # fmt: skip
 
@@ -85,12 +89,14 @@ def paths(data_dir: str) -> list[str]:
     return [layout.audit_path(data_dir, number) for number in range(FILES_KEPT + 1)]
 
 
-def user() -> dict[str, str]:
+def user() -> dict[str, object]:
     """Return who runs a command: ``who``, and ``sudo`` with the user that asked for it."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         name = str(os.getuid())
+    who: dict[str, object] = {"who": f"user:{name}"}
     asked = os.environ.get("SUDO_USER", "")
-    is_name = asked.isascii() and asked.isprintable() and 0 < len(asked) <= 64
-    return {"who": f"user:{name}"} | ({"sudo": asked} if os.geteuid() == 0 and is_name else {})
+    if os.geteuid() == 0 and asked.isascii() and asked.isprintable() and 0 < len(asked) <= 64:
+        who["sudo"] = asked
+    return who

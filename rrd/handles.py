@@ -62,26 +62,35 @@ def share_out(config: Config, handles_max: int | None, *, in_use: int) -> Handle
     return HandleShares(min(config.sockets_max, connections - plain), segments, connections, backlog)
 
 
+class Handles(NamedTuple):
+    """What there was to share out at the start."""
+
+    allowed: int | None
+    """None: any number."""
+    in_use: int
+
+
 def handles_allowed() -> int | None:
     """Return how many handles a process may get at most (the hard limit); None: any number."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if hard == resource.RLIM_INFINITY else hard
 
 
-def take_handles(config: Config) -> tuple[Config, HandleShares]:
-    """Raise the soft limit to the hard one, and share out what there is.
-
-    Returns the settings as far as they can be kept, and the shares; what can't be kept is logged.
-    """
+def take_handles() -> Handles:
+    """Raise the soft limit to the hard one, and return what there is."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    handles_max = None if soft == resource.RLIM_INFINITY else soft
-    shares = share_out(config, handles_max, in_use=_count_open())
+    return Handles(None if soft == resource.RLIM_INFINITY else soft, _count_open())
+
+
+def share_handles(config: Config, handles: Handles) -> tuple[Config, HandleShares]:
+    """Return the settings as far as they can be kept, and the shares; what can't be kept is logged."""
+    shares = share_out(config, handles.allowed, in_use=handles.in_use)
     if shares.sockets_max < config.sockets_max:
         emit(
-            logger, logging.INFO, "few_file_handles", handles_max=handles_max,
+            logger, logging.INFO, "few_file_handles", handles_max=handles.allowed,
             sockets_max=shares.sockets_max, sockets_max_set=config.sockets_max,
             connections_max=shares.connections_max, open_segments_max=shares.open_segments_max,
         )  # fmt: skip

@@ -237,6 +237,8 @@ class DaemonProcess(Keys):
         self.data_dir = str(directory / "data")
         self.log_path = directory / "rrd.log"
         self.settings = settings
+        self.config_file: Path | None = None
+        """Settings that ``settings`` don't name."""
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -258,7 +260,7 @@ class DaemonProcess(Keys):
             **{name: value for name, value in os.environ.items() if not name.startswith("RRD_")},
             "RRD_DISK_RESERVE_BYTES": "0",
             **{f"RRD_{name.upper()}": str(value) for name, value in self.settings.items()},
-            "RRD_CONFIG": "",  # Not that of a service on this machine.
+            "RRD_CONFIG": str(self.config_file or ""),  # Not that of a service on this machine.
             "INVOCATION_ID": "tests",
             "PYTHONPATH": PYTHONPATH,
             **self._launch.environment,

@@ -7,10 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
-import urllib.request
 from pathlib import Path
-
-import pytest
 
 from rrd.cli.common import SYSTEM_CONFIG
 from rrd.config import Config, load_config
@@ -86,18 +83,6 @@ def test_the_installed_settings_name_the_directory_that_the_unit_makes(tmp_path:
     config = load_config(file=str(_installed_config(tmp_path)), environment={})
     assert config == Config(data_dir=f"/var/lib/{state[1]}")
     assert f"--config {SYSTEM_CONFIG}\n" in unit  # and no flag that commands would have to repeat
-
-
-@pytest.mark.parametrize("times", [1, 3])
-def test_sighup_doesnt_end_a_daemon_without_a_terminal(tmp_path: Path, times: int) -> None:
-    with DaemonProcess(tmp_path) as rrd:
-        for _ in range(times):
-            os.kill(rrd.pid, signal.SIGHUP)
-            rrd.wait_for_log("hangup_ignored")
-        with urllib.request.urlopen(f"{rrd.url}/-/ready") as answer:
-            assert answer.status == 200
-        assert rrd.stop() == 0
-    assert "restart rrd" in rrd.log()
 
 
 def test_a_daemon_whose_terminal_closes_stops_cleanly(tmp_path: Path) -> None:

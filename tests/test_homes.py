@@ -65,6 +65,7 @@ TESTED_TOGETHER = {
     "http/test_slow_takers.py": "http/taking",
     "http/test_quotas.py": "http/sharing shares/admission shares/limits",
     "test_handles.py": "http/crowding http/door",
+    "daemon/test_reload.py": "daemon/fitting",
     "openapi/test_openapi_document.py": "http/openapi/codes http/openapi/document http/openapi/parameters"
     " http/openapi/operations http/openapi/schemas",
     "openapi/test_openapi_answers.py": "http/openapi/of_erasing http/openapi/of_events http/openapi/of_lists"

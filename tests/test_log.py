@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import rrd
 from rrd import log
 from rrd.config import Config
-from rrd.log import redaction, traces
+from rrd.log import forms, redaction, traces
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\w+) (.*)")
 WORDS = st.text(string.ascii_letters + string.digits + "-_", min_size=43, max_size=43)
@@ -268,7 +268,7 @@ def test_a_stack_that_shows_a_secret_is_redacted_too() -> None:
     record = logging.LogRecord("x", logging.INFO, "x.py", 1, "here", None, None)
     record.stack_info = "  connect('/ws?token=hunter2hunter2')"
     log.Redaction().filter(record)
-    text = log.LineFormatter().format(record)
+    text = forms.LineFormatter().format(record)
     assert "hunter2hunter2" not in text
     assert "connect('/ws?token=***" in text
 

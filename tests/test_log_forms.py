@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rrd import log
 from rrd.config import Config
-from rrd.log.forms import LINE_CHARS_MAX, VALUE_CHARS_MAX
+from rrd.log.forms import LINE_CHARS_MAX, VALUE_CHARS_MAX, JsonFormatter
 from rrd.log.limit import Kind, LineLimit
 from tests.harness import PYTHONPATH
 
@@ -72,7 +72,8 @@ def test_whatever_is_logged_is_one_line_of_ascii(fields: dict[str, Any], message
 @pytest.mark.parametrize("key", ["time", "level", "event", "trace"])
 def test_no_field_hides_what_each_line_has(key: str) -> None:
     stream = set_up()
-    log.emit(logging.getLogger("rrd.x"), logging.INFO, "told", **{key: "mine"})  # type: ignore[arg-type]
+    fields: dict[str, Any] = {key: "mine"}
+    log.emit(logging.getLogger("rrd.x"), logging.INFO, "told", **fields)
     (line,) = lines_of(stream)
     assert (line["event"], line[f"{key}_"]) == ("told", "mine")
 
@@ -87,12 +88,12 @@ def test_no_field_hides_what_each_line_has(key: str) -> None:
         {"error": ValueError("public_key_rr_zz-secret")},
     ],
 )
-def test_no_secret_is_told(fields: dict[str, object]) -> None:
+def test_no_secret_is_told(fields: dict[str, Any]) -> None:
     stream = set_up()
     try:
         raise ValueError("?token=zz-secret")
     except ValueError as error:
-        log.emit(logging.getLogger("rrd.x"), logging.ERROR, "failed", exc_info=error, **fields)  # type: ignore[arg-type]
+        log.emit(logging.getLogger("rrd.x"), logging.ERROR, "failed", exc_info=error, **fields)
     (line,) = lines_of(stream)
     assert "zz-secret" not in stream.getvalue()
     assert line["trace"][0].startswith("Traceback")
@@ -101,7 +102,8 @@ def test_no_secret_is_told(fields: dict[str, object]) -> None:
 
 def test_a_line_has_a_greatest_length() -> None:
     stream = set_up()
-    log.emit(logging.getLogger("rrd.x"), logging.INFO, "told", **{f"k{n}": "x" * 10**6 for n in range(20)})
+    fields: dict[str, Any] = {f"k{n}": "x" * 10**6 for n in range(20)}
+    log.emit(logging.getLogger("rrd.x"), logging.INFO, "told", **fields)
     (line,) = lines_of(stream)
     assert len(line["k0"]) < VALUE_CHARS_MAX + 50
     assert len(stream.getvalue()) < LINE_CHARS_MAX + 20 * 100
@@ -111,7 +113,7 @@ def test_what_is_left_out_and_what_fails_are_lines_of_json_too() -> None:
     set_up()
     stream = io.StringIO()
     handler = log.Handler(stream, LineLimit(lambda: 0.0))
-    handler.setFormatter(log.JsonFormatter())
+    handler.setFormatter(JsonFormatter())
     record = logging.getLogger("rrd").makeRecord(
         "rrd.x", logging.INFO, __file__, 1, "told " + "x" * 7_000, (), None,
         extra={"kind": Kind("rrd.x", "told", "busy"), "told": ("told", {"text": "x" * 7_000})},

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from rrd import log
 from rrd.config import Config
+from rrd.log import forms, redaction
 from rrd.log import limit as log_limit
-from rrd.log import redaction
 from rrd.log.limit import Kind, LineLimit
 
 ADDRESSES = st.one_of(
@@ -243,7 +243,7 @@ def test_a_line_has_a_greatest_length(stream: io.StringIO, kind: str) -> None:
         library.error(long)
     else:
         library.error("odd", stack_info=True)
-    assert 0 < len(stream.getvalue()) < 8 * log.LINE_CHARS_MAX
+    assert 0 < len(stream.getvalue()) < 8 * forms.LINE_CHARS_MAX
 
 
 @pytest.mark.parametrize("name", ["rrd.x", "aiohttp.server"])

@@ -16,10 +16,15 @@ PAGES = [
     "CHANGELOG.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "Makefile",
     "bench/README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
-    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "config").iterdir()),
+    *sorted(
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "config").rglob("*")
+        if path.suffix not in {"", ".json"} or path.name == "Caddyfile"
+    ),
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "systemd").iterdir()),
 ]
 

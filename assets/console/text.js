@@ -143,7 +143,7 @@ export const text = {
     ],
     problem({ status, retryAfterS }) {
       if (status === 401)
-        return 'This is no key of this server, or it was revoked. Is it complete? It begins with `ak_` or `secret_key_rr_`.';
+        return 'This is no key of this server, or it was revoked or has expired. Is it complete? It begins with `ak_` or `secret_key_rr_`.';
       if (status === 403)
         return 'This key can write, and can’t read. One that can begins with `ak_` or `secret_key_rr_`.';
       if (status === 429) return `Too many wrong keys. Try again in ${some(retryAfterS, 'second', 'seconds')}.`;

@@ -26,7 +26,7 @@ from rrd import log
 from rrd.access import signing
 from rrd.access.keys import RIGHTS, KeyRow, KeyStore, Right, SigningKeyRow, Snapshot, key_hash
 from rrd.access.lifetime import Live, is_good, live_at, show_ms
-from rrd.access.notices import Notices, notices
+from rrd.access.notices import Notice, Notices, notices
 from rrd.access.temporary import has_temporary, revoke_left_behind
 from rrd.access.uses import Uses
 from rrd.clock import Clock, SystemClock
@@ -77,8 +77,10 @@ class Gate:
         self._refreshing = threading.Lock()
         self._version = store.data_version()
         self._from_file = {row.key_id: row for row in from_file}
+        self._is_stale = False
+        """The file was read again since the keys were loaded."""
         self._snapshot = self._load()
-        self._live, self._live_signing = self._live_now()
+        self._live, self._live_signing = self._live_of(self._snapshot)
         self._has_temporary = has_temporary(self._snapshot.keys.values())
         self.uses = Uses(store, self._clock)
         self._notices = Notices(self._clock)
@@ -136,9 +138,9 @@ class Gate:
         """Tell whether an API key is good, as of the last ``refresh``."""
         return key_id in self._live.ids
 
-    def sentences(self) -> list[str]:
-        """Return what a person is to be told of: keys that are about to expire."""
-        return [notice.sentence() for notice in notices(self._snapshot, self._clock.now_ms())]
+    def notices(self) -> list[Notice]:
+        """Return the keys that are about to expire. Their ids and labels are the operator's to see."""
+        return notices(self._snapshot, self._clock.now_ms())
 
     def signing_key_rows(self) -> Mapping[str, SigningKeyRow]:
         """Return all signing keys, revoked and expired ones too, by their ids."""
@@ -161,15 +163,9 @@ class Gate:
         """
         when_ms = max(until_ms or 0, self._clock.now_ms())
         rows = [row for row in self._snapshot.signing_keys.values() if row.tenant == tenant]
-        # A key that was rotated makes no more URLs than it has made. That of a file has no age: it is meant.
+        # A key that was rotated makes no more URLs than it has made. Those of the file come first.
         rows = [row for row in rows if row.successor is None and is_good(row, when_ms)]
         return max(rows, key=lambda row: (row.is_from_file, row.created_ms, row.key_id), default=None)
-
-    def use_signing_file(self, rows: Sequence[SigningKeyRow]) -> None:
-        """Take these signing keys in the place of those that came from the file before. May block."""
-        with self._refreshing:
-            self._from_file = {row.key_id: row for row in rows}
-            self._version = -1  # So that the next ``refresh`` tells those who wait for changes.
 
     def refresh(self) -> bool:
         """Load the keys again if they changed; tell whether they did, or one expired. May block.
@@ -183,15 +179,23 @@ class Gate:
                 revoke_left_behind(self._store)
             # Version first: a change between the two is loaded now, and once more next time.
             version = self._store.data_version()
-            if version == self._version:
+            if version == self._version and not self._is_stale:
                 return self._has_time_changed_it()
+            self._is_stale = False
             before = self._snapshot, self._live.ids, self._live_signing.ids
-            self._snapshot = self._load()
-            self._live, self._live_signing = self._live_now()
+            fresh = self._load()
+            # First these: a key that lets a request in is never one that doesn't count yet.
+            self._live, self._live_signing = self._live_of(fresh)
+            self._snapshot = fresh
             self._has_temporary = has_temporary(self._snapshot.keys.values())
             self._version = version
             # It may be that times of use were kept, and nothing else changed.
-            return before != (self._snapshot, self._live.ids, self._live_signing.ids)
+            return before != (fresh, self._live.ids, self._live_signing.ids)
+
+    def take_from_file(self, rows: Sequence[SigningKeyRow]) -> None:
+        """Take other signing keys that are not in the store, from the next ``refresh`` on."""
+        self._from_file = {row.key_id: row for row in rows}
+        self._is_stale = True
 
     def _look(self) -> bool:
         self.uses.keep_in_time()
@@ -204,19 +208,16 @@ class Gate:
         # The file's comes first: it is what the operator can still change where both have an id.
         return replace(stored, signing_keys={**stored.signing_keys, **self._from_file})
 
-    def _live_now(self) -> tuple[Live, Live]:
+    def _live_of(self, snapshot: Snapshot) -> tuple[Live, Live]:
         now_ms = self._clock.now_ms()
-        return (
-            live_at(self._snapshot.rows.items(), now_ms),
-            live_at(self._snapshot.signing_keys.items(), now_ms),
-        )
+        return live_at(snapshot.rows.items(), now_ms), live_at(snapshot.signing_keys.items(), now_ms)
 
     def _has_time_changed_it(self) -> bool:
         """Bring up to date which keys are good, where one has expired, or the clock was set back."""
         now_ms = self._clock.now_ms()
         if all(live.from_ms <= now_ms < live.until_ms for live in (self._live, self._live_signing)):
             return False
-        self._live, self._live_signing = self._live_now()
+        self._live, self._live_signing = self._live_of(self._snapshot)
         return True
 
     async def watch(self, on_change: Callable[[], None] | None = None) -> None:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from rrd.access.lifetime import DAY_MS, expiring_soon, show_ms
-from rrd.access.rows import Snapshot
+from rrd.access.rows import KeyRow, SigningKeyRow, Snapshot
 from rrd.clock import Clock
 from rrd.log import emit
 
@@ -31,25 +31,36 @@ class Notice:
         """What rotates it."""
         return f"rrd {'signing-keys' if self.is_signing_key else 'keys'} rotate {self.key_id}"
 
+    @property
+    def next_step(self) -> str:
+        """What to do about it."""
+        return f"{self.command}, or edit its --expires"
+
     def sentence(self) -> str:
-        """Return what happens, and what to do next."""
+        """Return what happens."""
         label = f", {self.label!r}" if self.label else ""
         kind = "Signing key" if self.is_signing_key else "Key"
-        return (
-            f"{kind} {self.key_id} (tenant {self.tenant}{label}) expires at {show_ms(self.expires_ms)}."
-            f" Next: `{self.command}`, or edit its --expires"
-        )
+        return f"{kind} {self.key_id} (tenant {self.tenant}{label}) expires at {show_ms(self.expires_ms)}"
 
 
 def notices(snapshot: Snapshot, now_ms: int) -> list[Notice]:
     """Return the keys that expire soon, API keys first, and of each kind the next one first."""
-    keys = [(row.id, row, False) for row in expiring_soon(snapshot.rows.values(), now_ms)]
-    signing = [(row.key_id, row, True) for row in expiring_soon(snapshot.signing_keys.values(), now_ms)]
     return [
-        Notice(key_id, row.tenant, row.label, row.expires_ms, (row.expires_ms - now_ms) // DAY_MS, is_signing)
-        for key_id, row, is_signing in (*keys, *signing)
-        if row.expires_ms is not None
+        *(
+            _notice(row.id, row, now_ms, is_signing_key=False)
+            for row in expiring_soon(snapshot.rows.values(), now_ms)
+        ),
+        *(
+            _notice(row.key_id, row, now_ms, is_signing_key=True)
+            for row in expiring_soon(snapshot.signing_keys.values(), now_ms)
+        ),
     ]
+
+
+def _notice(key_id: str, row: KeyRow | SigningKeyRow, now_ms: int, *, is_signing_key: bool) -> Notice:
+    assert row.expires_ms is not None, "it expires soon"
+    days = (row.expires_ms - now_ms) // DAY_MS
+    return Notice(key_id, row.tenant, row.label, row.expires_ms, days, is_signing_key)
 
 
 class Notices:

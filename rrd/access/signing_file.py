@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from rrd import ids
 from rrd.access.keys import KEY_ID, SigningKeyRow
+from rrd.config.credentials import next_step
 from rrd.errors import ConfigError
 
 SECRET_BYTES_MIN = 32
@@ -36,7 +37,8 @@ def read_signing_keys(path: str) -> tuple[SigningKeyRow, ...]:
         with open(path, "rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise ConfigError(f"signing_keys_file: {path}: {error.strerror}. Check path and owner") from error
+        step = next_step(path) or ". Check path and owner"
+        raise ConfigError(f"signing_keys_file: {path}: {error.strerror}{step}") from error
     if len(data) > FILE_BYTES_MAX:
         raise ConfigError(f"signing_keys_file: {path}: more than {FILE_BYTES_MAX} bytes. Check the path")
     return parse_signing_keys(path, data)

@@ -58,7 +58,7 @@ from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow, SegmentRow
 from rrd.layout import SegmentName
 from rrd.objects.choose import open_store
-from rrd.objects.store import ObjectStore
+from rrd.objects.store import ObjectStore, bucket_name
 from rrd.progress import Progress
 from rrd.readonly import open_index
 from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
@@ -83,10 +83,12 @@ async def run_backup(config: Config, target: str, progress: Progress, *, with_ob
     with staging_of(config.data_dir) as staging:
         backup = _Backup(config, target, staging, progress)
         async with backup.copied_index() as index:
-            async with open_store(config, OsDisk()) as store:
-                await backup.copy_all(index, store if is_local and with_objects else None)
-                objects = store.name
+            # A bucket isn't opened: a backup needs neither its credentials nor a network.
+            is_copied = is_local and with_objects
+            async with open_store(config, OsDisk()) if is_copied else contextlib.nullcontext() as store:
+                await backup.copy_all(index, store)
             await backup.finish(index)
+    objects = bucket_name(config)
     if is_local:
         objects = "included" if with_objects else "left out"
     return await asyncio.to_thread(backup.seal, started_ms, objects)

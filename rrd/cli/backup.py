@@ -59,7 +59,7 @@ def _backup(args: argparse.Namespace) -> int:
             run_rotation(config, args.target, progress, with_objects=with_objects, keep=args.keep)
         )
     for path in rotation.removed:
-        print(f"{path}: removed, since {args.keep} newer ones are kept")
+        print(f"{path}: removed (--keep {args.keep})")
     return _told(rotation.path, rotation.manifest)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from rrd.access.signing_file import read_signing_keys
 from rrd.cli import common
 from rrd.config import Config
-from rrd.config.checks import check_settings, warnings
+from rrd.config.checks import warnings
 from rrd.handles import handles_allowed
 
 
@@ -31,7 +31,7 @@ def _check(args: argparse.Namespace) -> int:
         config, flags=common.config_flags(args), environment=os.environ, file=common.config_file(args)
     ):
         print(line)
-    check_settings(config)
+    common.settings(args, checked=True)
     read_signing_keys(config.signing_keys_file)
     for warning in warnings(config, handles_max=handles_allowed()):
         print(f"rrd: warning: {warning}", file=sys.stderr)

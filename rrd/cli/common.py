@@ -12,8 +12,9 @@ from typing import Any, TypeAlias, TypeVar
 from rrd import ids, layout
 from rrd.access.keys import KeyStore
 from rrd.audit import AuditEvent, note, user
-from rrd.config import Config, load_config
-from rrd.config.checks import check_absolute
+from rrd.config import Config
+from rrd.config.checks import check_absolute, load_checked
+from rrd.config.load import Sources
 from rrd.errors import ConfigError, NotFound
 
 T = TypeVar("T")
@@ -92,15 +93,19 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def settings(args: argparse.Namespace) -> Config:
-    """Return the effective settings. Raises ``ConfigError`` with where to look."""
-    file = config_file(args)
+def settings(args: argparse.Namespace, *, checked: bool = False) -> Config:
+    """Return the effective settings; ``checked``: those of a daemon, together (``check_settings``), too.
+
+    Raises ``ConfigError`` with the key, where it is set, and where to look.
+    """
+    file, flags = config_file(args), config_flags(args)
     try:
-        config = load_config(file=file, flags=config_flags(args))
+        sources = Sources(file, os.environ, flags)
+        config = load_checked(sources) if checked else sources.config()
     except ConfigError as error:
         raise ConfigError(f"{error}. config/rrd.toml explains each setting") from None
     if file == SYSTEM_CONFIG:
-        check_absolute(config, file, config_flags(args))
+        check_absolute(config, file, flags)
     return config
 
 
@@ -111,7 +116,7 @@ def key_store(args: argparse.Namespace, *, create: bool = False) -> KeyStore:
 
 def audit(args: argparse.Namespace, event: AuditEvent, **fields: object) -> None:
     """Note in the audit log of the data directory what the user of this command did."""
-    note(settings(args).data_dir, event, **user(), **fields)
+    note(settings(args).data_dir, event, user() | fields)
 
 
 def require_data_dir(config: Config) -> None:

@@ -231,8 +231,8 @@ async def _through_daemon(
             for tenant in dict.fromkeys(row.tenant for row in found):
                 key_id, key = store.create_key(tenant=tenant, scope="erase", label="rrd erase")
                 # The daemon notes the erasure, by this key.
-                noted = {**user(), "key": key_id, "tenant": tenant, "label": "rrd erase"}
-                await asyncio.to_thread(note, config.data_dir, "key_made", **noted)
+                made = {"key": key_id, "tenant": tenant, "label": "rrd erase"}
+                await asyncio.to_thread(note, config.data_dir, "key_made", user() | made)
                 try:
                     for path in _paths(wanted, [row for row in found if row.tenant == tenant]):
                         ask = functools.partial(_delete, session, url.rstrip("/") + path, key)

@@ -35,7 +35,7 @@ def frame(status: Told, before: Told, look: Told, *, columns: int, lines: int) -
     recordings = look.get("recordings", [])[: max(0, lines - len(page) - 1)]
     if recordings:
         shown = len(_RECORDING) if columns >= _WIDE else _NARROW_COLUMNS
-        rows = [
+        busy = [
             (
                 each["id"],
                 _cut(each["tenant"], tenant_chars),
@@ -45,9 +45,9 @@ def frame(status: Told, before: Told, look: Told, *, columns: int, lines: int) -
             )
             for each in recordings
         ]
-        page += _table(_RECORDING[:shown], [row[:shown] for row in rows])
+        page += _table(_RECORDING[:shown], [row[:shown] for row in busy])
     else:
-        page.append("no recording is written to" if before else "…")
+        page.append("no recording is written to" if look.get("over_s") else "…")
     return [line[:columns].rstrip() for line in page[:lines]]
 
 

@@ -75,7 +75,7 @@ def tell_expiring(snapshot: Snapshot, now_ms: int, *, signing: bool) -> None:
     """Tell a person which keys are about to expire, and what to do."""
     for notice in notices(snapshot, now_ms):
         if notice.is_signing_key == signing:
-            common.hint(notice.sentence())
+            common.hint(f"{notice.sentence()}. Next: {notice.next_step}.")
 
 
 def print_json(rows: list[dict[str, object]]) -> None:

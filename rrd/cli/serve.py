@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 
 from rrd import log
@@ -18,12 +19,13 @@ def register(commands: common.Commands) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    config = common.settings(args)
+    read = functools.partial(common.settings, args, checked=True)
+    config = read()
     log.setup(config)
     from rrd.daemon.run import run  # noqa: PLC0415 - aiohttp and all; the other commands start without it
 
     # Keys are minted and shown where a person looks on; a service's output goes into a log,
     # where a key doesn't belong.
     by_systemd = "INVOCATION_ID" in os.environ or "JOURNAL_STREAM" in os.environ
-    code: int = run(config, person_looks_on=not by_systemd)
+    code: int = run(config, read_again=read, person_looks_on=not by_systemd)
     return code

@@ -21,6 +21,9 @@ from rrd.cli.frame import frame
 from rrd.config import Config
 
 _INTERVAL_S = 1.0
+_TRIES = 10
+"""How often ``--once`` asks: a daemon with very many recordings looks at them every few seconds only."""
+
 _STATUS_INTERVAL_S = 5.0
 """How often the daemon is asked what hurts: that tries its disk and its object store."""
 
@@ -77,6 +80,8 @@ class _Looks:
         self._before: dict[str, Any] = {}
         self._status: dict[str, Any] = {}
         self._asked_at = float("-inf")
+        self.has_compared = False
+        """Whether the last page tells which recordings have grown: the first one can't."""
 
     def next(self, columns: int, lines: int) -> list[str]:
         """Return the next page. Raises ``NoAnswer``."""
@@ -86,6 +91,7 @@ class _Looks:
         look = ask(self._config, "/top", wait_s=_WAIT_S)
         page = frame(self._status, self._before, look, columns=columns, lines=lines)
         self._before = look
+        self.has_compared = look.get("over_s", 0) > 0
         return page
 
 
@@ -94,8 +100,12 @@ def _page(config: Config) -> list[str]:
     columns, lines = shutil.get_terminal_size(_SIZE)
     looks = _Looks(config)
     looks.next(columns, lines)
-    time.sleep(_INTERVAL_S)
-    return looks.next(columns, lines)
+    for _ in range(_TRIES):
+        time.sleep(_INTERVAL_S)
+        page = looks.next(columns, lines)
+        if looks.has_compared:
+            break
+    return page
 
 
 def _watch(config: Config) -> None:

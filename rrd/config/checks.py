@@ -16,10 +16,21 @@ from rrd import layout
 from rrd.ceiling import DECODING_THREADS, MEMORY_MIN_BYTES, changes, machine_bytes, plan
 from rrd.config import credentials, entries
 from rrd.config.listen import parse_listen
+from rrd.config.load import Sources
 from rrd.config.settings import Config
 from rrd.errors import ConfigError
 from rrd.handles import share_out
 from rrd.ownership import sandbox_hint
+
+
+def load_checked(sources: Sources) -> Config:
+    """Return settings that a daemon may use. Raises ``ConfigError`` with the key, and where that is set."""
+    config = sources.config()
+    try:
+        check_settings(config)
+    except ConfigError as error:
+        raise sources.placed(error) from None
+    return config
 
 
 def check_settings(config: Config) -> None:
@@ -34,7 +45,7 @@ def check_settings(config: Config) -> None:
         entries.quota_entries(setting, getattr(config, setting))
     if 0 < config.memory_max < MEMORY_MIN_BYTES:
         raise ConfigError(
-            f"memory_max ({config.memory_max}) must be at least {MEMORY_MIN_BYTES}, "
+            f"memory_max: {config.memory_max} is too little. Set at least {MEMORY_MIN_BYTES}, "
             "or 0 for what the machine has"
         )
     _check_host(config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +16,11 @@ from typing import Any
 import msgspec
 
 from rrd.config.credentials import resolved
+from rrd.config.lines import line_of
 from rrd.config.settings import Config
 from rrd.errors import ConfigError
+
+_BEGINS_WITH_KEY = re.compile(r"([a-z][a-z0-9_]*): ")
 
 
 def load_config(
@@ -29,37 +33,84 @@ def load_config(
 
     Raises ``ConfigError`` naming the key, where it was set, and what it may be.
     """
-    merged: dict[str, object] = {}
-    origin: dict[str, str] = {}
-    for where, values in (
-        (file or "", _from_file(file) if file else {}),
-        ("the environment", _from_environment(environment)),
-        ("the command line", {k: v for k, v in (flags or {}).items() if v is not None}),
-    ):
-        merged.update(values)
-        origin.update(dict.fromkeys(values, where))
-    try:
-        # strict=False: the environment knows only strings.
-        config = msgspec.convert(merged, Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explain(error, origin)) from None
-    for network in config.trusted_proxies:
+    return Sources(file, environment, flags or {}).config()
+
+
+class Sources:
+    """The places where settings are set, as they were when this was made. Raises ``ConfigError``."""
+
+    def __init__(self, file: str | None, environment: Mapping[str, str], flags: Mapping[str, object]) -> None:
+        self._file = file
+        self._environment = environment
+        self._text = _read(file) if file else ""
+        self._values: dict[str, object] = {}
+        self._origins: dict[str, str] = {}
+        for where, values in (
+            (file or "", _parsed(self._text, file or "")),
+            ("the environment", _from_environment(environment)),
+            ("the command line", {k: v for k, v in flags.items() if v is not None}),
+        ):
+            self._values.update(values)
+            self._origins.update(dict.fromkeys(values, where))
+
+    def config(self) -> Config:
+        """Return the settings. Raises ``ConfigError``."""
         try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            raise ConfigError(f"trusted_proxies: {network!r} is not a network like 10.0.0.0/8") from None
-    return resolved(config, environment)
+            # strict=False: the environment knows only strings.
+            config = msgspec.convert(self._values, Config, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(self._explain(error)) from None
+        for network in config.trusted_proxies:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                problem = ConfigError(f"trusted_proxies: {network!r} is not a network like 10.0.0.0/8")
+                raise self.placed(problem) from None
+        try:
+            return resolved(config, self._environment)
+        except ConfigError as error:
+            raise self.placed(error) from None
+
+    def placed(self, error: ConfigError) -> ConfigError:
+        """Return an error that begins with the name of a setting, with where that is set behind its name."""
+        text = str(error)
+        found = _BEGINS_WITH_KEY.match(text)
+        if found is None or found[1] not in self._origins:
+            return error
+        return ConfigError(f"{found[1]} (set in {self.where(found[1])}): {text[found.end() :]}")
+
+    def where(self, key: str) -> str:
+        """Return where a setting is set, with the line if that is the file."""
+        where = self._origins.get(key, "the defaults")
+        line = line_of(self._text, key) if where == self._file else None
+        return where if line is None else f"{where}, line {line}"
+
+    def _explain(self, error: msgspec.ValidationError) -> str:
+        message = str(error)
+        if " - at `$." in message:
+            what, _, path = message.partition(" - at `$.")
+            key = path.rstrip("`").partition("[")[0]
+            return f"{key} (set in {self.where(key)}): {what}"
+        for key in self._origins:
+            if f"`{key}`" in message:
+                return f"there is no setting {key!r} (found in {self.where(key)})"
+        return message
 
 
-def _from_file(path: str) -> dict[str, Any]:
+def _read(path: str) -> str:
     try:
         # Editors on Windows begin a file with a byte order mark.
         with open(path, encoding="utf-8-sig", newline="") as file:
-            return tomllib.loads(file.read())
+            return file.read()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8, which TOML is: {error.reason} at byte {error.start}") from None
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+
+
+def _parsed(text: str, path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
@@ -77,15 +128,3 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         is_list = isinstance(known[key].default, tuple)
         values[key] = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
     return values
-
-
-def _explain(error: msgspec.ValidationError, origin: Mapping[str, str]) -> str:
-    message = str(error)
-    if " - at `$." in message:
-        what, _, path = message.partition(" - at `$.")
-        key = path.rstrip("`").partition("[")[0]
-        return f"{key} (set in {origin.get(key, 'the defaults')}): {what}"
-    for key, where in origin.items():
-        if f"`{key}`" in message:
-            return f"there is no setting {key!r} (found in {where})"
-    return message

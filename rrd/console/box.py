@@ -76,6 +76,10 @@ class Box:
             await self.sample()
             await asyncio.sleep(SAMPLE_INTERVAL_S)
 
+    def reconfigure(self, config: Config) -> None:
+        """Take new settings: the bounds that are shown beside the figures."""
+        self._config = config
+
     async def sample(self) -> None:
         """Measure what no stage counts, and keep a row."""
         await self._measures.take(wait_s=SAMPLE_INTERVAL_S, fresh_s=0.0)

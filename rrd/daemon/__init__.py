@@ -2,6 +2,8 @@
 
 ``assembly``   puts the parts together
 ``run``        start, signals, stop
+``reload``     the settings read again
+``fitting``    the settings as far as memory and handles allow
 ``listening``  the listening sockets
 ``inherited``  sockets that systemd passes on
 ``metrics_listener``  the listener of the metrics

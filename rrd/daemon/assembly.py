@@ -146,7 +146,7 @@ async def make_parts(
     evictor = Evictor(config, disk, index, claims, clock, store=store, is_low=guard.is_low)
     stack.callback(evictor.close)
     registry = Registry(
-        config, disk, index, clock, limits_of(config), files=files,
+        config, disk, index, clock, files=files,
         refusal=guard.refusal, is_erased=departures.is_erased, on_sealed=sealed.set,
     )  # fmt: skip
     rollup = RollUp(
@@ -195,8 +195,7 @@ def _make_services(
         config=config, clock=clock, disk=disk, gate=gate, limits=limits_of(config),
         # Without a desk there is no console, and nobody to show figures to.
         desk=desk, box=None if desk is None else Box(config, clock, measures), measures=measures,
-        index=index, registry=registry, files=files, claims=claims, remover=remover,
-        held=lambda: [*retention.held(), *gate.sentences()],
+        index=index, registry=registry, files=files, claims=claims, remover=remover, held=retention.held,
         store=store, pulse=Pulse(clock),
         sockets=sockets, streams=Streams(), unfinished=unfinished, admission=Admission(config, clock),
         read_room=Room(config.read_bytes_max, _READ_ROOM_TIMES), refusals=Refusals(config.data_dir, clock),

@@ -27,7 +27,8 @@ def mint_first_keys(store: KeyStore) -> list[str]:
     scopes: tuple[Scope, ...] = ("ingest", "read")
     for scope in scopes:
         key_id, key = store.create_key(tenant=_TENANT, scope=scope, label="made at the first start")
-        note(os.path.dirname(store.path), "key_made", **user(), key=key_id, tenant=_TENANT, scope=scope)
+        made = {"key": key_id, "tenant": _TENANT, "scope": scope}
+        note(os.path.dirname(store.path), "key_made", user() | made)
         keys.append(key)
     return keys
 

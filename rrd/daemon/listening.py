@@ -47,7 +47,7 @@ async def listen(
     stack.push_async_callback(services.sockets.close_all)
     server = runner.server
     assert isinstance(server, Server)
-    door = Door(server, count_max=services.connections_max + services.backlog)
+    door = Door(server, count_max=lambda: services.connections_max + services.backlog)
     server.on_lost = door.released
     try:
         if passed:

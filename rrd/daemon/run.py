@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import aiohttp
@@ -28,19 +28,20 @@ from isal import isal_zlib
 
 from rrd import __version__, layout
 from rrd.access.keys import KeyStore
-from rrd.ceiling import keep_below
 from rrd.config import Config
-from rrd.config.checks import check_settings, is_console_on, warnings
+from rrd.config.checks import is_console_on, warnings
 from rrd.daemon.assembly import bring_up_to_date, make_parts, start_tasks, watch_keys
+from rrd.daemon.fitting import Fitted, fit
 from rrd.daemon.greeting import greet, greet_console, mint_first_keys
 from rrd.daemon.inherited import settings_of, take_passed
 from rrd.daemon.listening import listen
 from rrd.daemon.memory import set_up_malloc, trim_malloc_in_time
 from rrd.daemon.metrics_listener import listen_for_scrapes
 from rrd.daemon.notify import notify
+from rrd.daemon.reload import Reloader
 from rrd.daemon.watchdog import life_of, start_life
 from rrd.errors import IndexDamaged
-from rrd.handles import HandleShares, handles_allowed, take_handles
+from rrd.handles import handles_allowed, take_handles
 from rrd.http.control import serve_control
 from rrd.index import home
 from rrd.log import emit, on_loop_error
@@ -61,16 +62,14 @@ By the default (700, 10, 10) the collector takes them for old ones, and walks ev
 5,000 sockets ten times while they open, for up to 0.4 s, and whoever waits for the loop waits for it. So it
 does at a start that has much to take up."""
 
-_CONNECTIONS_SPARE = 256
-"""Connections beyond sockets and requests: those that are about to ask, or to be refused."""
 
-
-def run(config: Config, *, person_looks_on: bool) -> int:
+def run(config: Config, *, read_again: Callable[[], Config], person_looks_on: bool) -> int:
     """Serve until told to stop. Returns the exit code. Raises ``ConfigError``.
 
+    ``config`` are checked settings; ``read_again`` returns those of a reload, checked, too, or raises.
     ``person_looks_on``: standard output is read by a person, so keys may be shown there.
     """
-    check_settings(config)
+    as_read = config
     passed = take_passed()
     config = settings_of(config, passed)
     is_on = is_console_on(config, person_looks_on=person_looks_on)
@@ -93,33 +92,35 @@ def run(config: Config, *, person_looks_on: bool) -> int:
     # aiohttp copies what it is to write in one go, since asyncio's writelines, before Python 3.12.9, doesn't
     # tell when to pause (CVE-2024-12254). uvloop's does, and a long answer costs a tenth less to write so.
     http_writer.SKIP_WRITELINES = False
-    config, shares = take_handles(keep_below(config))
+    handles = take_handles()
+    fitted = fit(config, handles)
+
+    def serve() -> int:
+        reloader = Reloader(read_again, as_read, handles)
+        return uvloop.run(_serve(fitted, reloader, passed, person_looks_on=person_looks_on))
+
     with lock_data_dir(config.data_dir):
         try:
-            return uvloop.run(_serve(config, shares, passed, person_looks_on=person_looks_on))
+            return serve()
         except IndexDamaged as error:
             # Damage that shows only when recovery reads it. Files are the truth: begin again without it.
             home.set_aside(config.data_dir, error)
-            return uvloop.run(_serve(config, shares, passed, person_looks_on=person_looks_on))
+            return serve()
 
 
 async def _serve(
-    config: Config, shares: HandleShares, passed: Sequence[socket.socket], *, person_looks_on: bool
+    fitted: Fitted, reloader: Reloader, passed: Sequence[socket.socket], *, person_looks_on: bool
 ) -> int:
-    started = time.monotonic()
+    started, config = time.monotonic(), fitted.config
     stop = asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
-    _stop_on_signals(stop)
+    _listen_to_signals(stop, reloader)
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
         first_keys = mint_first_keys(store) if person_looks_on else []
         parts = await make_parts(config, store, stack)
         services = parts.services
-        services.connections_max = min(
-            shares.connections_max,
-            config.sockets_max + config.requests_max + config.watchers_max + _CONNECTIONS_SPARE,
-        )
-        services.backlog = shares.backlog
+        services.connections_max, services.backlog = fitted.connections_max, fitted.backlog
         await serve_control(services, stack)
         await listen_for_scrapes(config, services, stack)
         port = await listen(config, services, stack, passed)
@@ -136,7 +137,9 @@ async def _serve(
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
         writing = await services.registry.start()
-        tasks = [keys, *life, *start_tasks(parts), asyncio.create_task(trim_malloc_in_time(), name="malloc")]
+        others = {"malloc": trim_malloc_in_time(), "reload": reloader.run(parts)}
+        tasks = [keys, *life, *start_tasks(parts)]
+        tasks += [asyncio.create_task(work, name=name) for name, work in others.items()]
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
@@ -200,7 +203,7 @@ def _end(config: Config, task: asyncio.Task[None]) -> NoReturn:
         os._exit(1)
 
 
-def _stop_on_signals(stop: asyncio.Event) -> None:
+def _listen_to_signals(stop: asyncio.Event, reloader: Reloader) -> None:
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -210,11 +213,10 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        return  # By nohup(1).
-    # A hang-up of the terminal ends what runs in it. Elsewhere SIGHUP is the habit of asking a daemon to read
-    # its settings again, and an end would cut off all visitors. Asked now: a terminal that is gone isn't one.
-    loop.add_signal_handler(signal.SIGHUP, on_signal if _has_terminal() else _on_hangup)
+    # A hang-up of the terminal ends what runs in it, unless by nohup(1), and elsewhere SIGHUP is the habit of
+    # asking a daemon to read its settings again. Asked now: a terminal that is gone isn't one.
+    ends = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    loop.add_signal_handler(signal.SIGHUP, on_signal if ends else reloader.ask)
 
 
 def _has_terminal() -> bool:
@@ -222,7 +224,3 @@ def _has_terminal() -> bool:
         return os.isatty(0)
     except OSError:
         return False
-
-
-def _on_hangup() -> None:
-    emit(logger, logging.INFO, "hangup_ignored", next_step="settings count from the next start: restart rrd")

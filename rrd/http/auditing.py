@@ -18,6 +18,6 @@ async def note_done(services: Services, event: AuditEvent, who: Grant | Session,
     """Note what was done; return when that is on disk. Cancelled, it is noted all the same."""
     name = f"{_KINDS[who.kind]}:{who.key_id}" if isinstance(who, Grant) else f"session:{who.id}"
     write = functools.partial(
-        audit.note, services.config.data_dir, event, who=name, clock=services.clock, **fields
+        audit.note, services.config.data_dir, event, {"who": name, **fields}, clock=services.clock
     )
     await asyncio.to_thread(write)

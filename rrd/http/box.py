@@ -30,7 +30,9 @@ async def get_box(request: web.Request) -> web.Response:
         {"code": row.code, "status": row.status, "count": row.count, "lastMs": row.last_ms}
         for row in rows[:REFUSALS_MAX]
     ]
-    sentences = services.held()
+    # Not a part of what is held: anyone may read that at /-/ready, and ids and labels are the operator's.
+    expiring = [f"{notice.sentence()}. Next: {notice.next_step}" for notice in services.gate.notices()]
+    sentences = [*services.held(), *expiring]
     if (reason := await services.registry.why_not_stored()) is not None:
         sentences = [f"Events are not stored: {reason}", *sentences]
     return json_response({**box.told(), "sentences": sentences, "refusals": refusals})

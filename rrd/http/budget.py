@@ -71,11 +71,7 @@ class Budget:
         """``rate_min``: bytes a second that unfinished input must come with, on average, after ``grace_s``
         of the sender's turn; 0: no such limit. ``now``: monotonic seconds; None: those of the loop.
         """
-        self._bytes_max = bytes_max
-        self._shared_bytes_max = bytes_max - bytes_max // 10
-        self._little_bytes_max = bytes_max // 10
-        self._rate_min = rate_min
-        self._grace_s = grace_s
+        self._bound(bytes_max, rate_min, grace_s)
         self.now = now or asyncio.get_running_loop().time
         self._holds: dict[str, dict[Reservation, None]] = {}
         """Those that count, by tenant, the longest first."""
@@ -87,6 +83,18 @@ class Budget:
         self.held_bytes = 0
         self.leaving_bytes = 0
         """What those hold that were refused and have not let go of it yet; in ``held_bytes``, too."""
+
+    def reconfigure(self, bytes_max: int, *, rate_min: int, grace_s: float) -> None:
+        """Take new settings. Where more is held than may be now, those that hold most are refused in time."""
+        self._bound(bytes_max, rate_min, grace_s)
+        self._wake()
+
+    def _bound(self, bytes_max: int, rate_min: int, grace_s: float) -> None:
+        self._bytes_max = bytes_max
+        self._shared_bytes_max = bytes_max - bytes_max // 10
+        self._little_bytes_max = bytes_max // 10
+        self._rate_min = rate_min
+        self._grace_s = grace_s
 
     @property
     def waiting_count(self) -> int:

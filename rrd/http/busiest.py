@@ -2,7 +2,7 @@
 
 A recording knows how far it has come. A *look* notes that of all open ones, and tells the difference to the
 look before; a recording that was opened in between counts if it began then. Questions within a second share
-one look; ten seconds after the last one its notes go.
+one look; half a minute after the last one its notes go.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ TENANTS_MAX = 50
 """How many of each are told, the busiest."""
 
 _SHARED_S = 0.9
-_FORGET_S = 10.0
-_SLICE = 5_000
+_SHARE = 20
+"""A look that takes long is shared for so many times as long: looking never takes more of the loop's time."""
+
+_FORGET_S = 30.0
+_SLICE = 2_000
 """Recordings that are looked at in one turn of the event loop: a few milliseconds."""
 
 _Key = tuple[str, str]
@@ -69,6 +72,22 @@ class _Grown(NamedTuple):
         return round(self.events / over_s, 1), round(self.size / over_s, 1)
 
 
+_Busy = tuple[_Grown, int, int, Recording]
+"""What came on, what waits, and the recording; its number before it, since no two are the same."""
+
+
+class _OfTenant:
+    """What one look adds up of a tenant."""
+
+    __slots__ = ("events", "recordings", "size")
+
+    def __init__(self) -> None:
+        self.recordings = self.events = self.size = 0
+
+    def rank(self) -> tuple[int, int, int]:
+        return self.events, self.size, self.recordings
+
+
 class Busiest:
     """Looks, when asked to."""
 
@@ -79,14 +98,19 @@ class Busiest:
         self._known: dict[_Key, Reached] = {}
         self._looked_at = float("-inf")
         self._looked_ms = 0
+        self._shared_s = _SHARED_S
         self._found = Look()
         self._looking: asyncio.Task[Look] | None = None
         self._forgetting: asyncio.TimerHandle | None = None
 
     async def look(self) -> Look:
-        """Return what has grown since the look before. A hundred thousand recordings cost some 0.1 s."""
+        """Return what has grown since the look before.
+
+        Fifty thousand recordings take a quarter of a second, in turns of some milliseconds, and are then
+        looked at every five seconds.
+        """
         if self._looking is None or self._looking.done():
-            if self._clock.monotonic() - self._looked_at < _SHARED_S:
+            if self._clock.monotonic() - self._looked_at < self._shared_s:
                 return self._found
             self._looking = asyncio.create_task(self._look())
         # Shielded: others wait for the same look.
@@ -95,22 +119,29 @@ class Busiest:
     async def _look(self) -> Look:
         now, now_ms = self._clock.monotonic(), self._clock.now_ms()
         over_s = now - self._looked_at if isfinite(self._looked_at) else 0.0
-        known, fresh, grown = self._known, {}, {}
-        recordings = self._opened()
-        open_of: dict[str, int] = {}
-        for number, recording in enumerate(recordings):
+        known, fresh = self._known, {}
+        busy: list[_Busy] = []
+        tenants: dict[str, _OfTenant] = {}
+        for number, recording in enumerate(self._opened()):
             key = (recording.tenant, recording.recording_id)
             fresh[key] = reached = recording.reached()
-            open_of[recording.tenant] = open_of.get(recording.tenant, 0) + 1
+            tenant = tenants.get(recording.tenant)
+            if tenant is None:
+                tenant = tenants[recording.tenant] = _OfTenant()
+            tenant.recordings += 1
             before = known.get(key)
-            if before is None and recording.created_ms >= self._looked_ms:
-                before = _NOTHING
-            if before is not None and reached != before:
-                grown[key] = _growth(before, reached)
+            if before is None:
+                before = _NOTHING if recording.created_ms >= self._looked_ms else reached
+            if reached != before or recording.pending_bytes:
+                grown = _growth(before, reached)
+                tenant.events += grown.events
+                tenant.size += grown.size
+                busy.append((grown, recording.pending_bytes, number, recording))
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
         self._known, self._looked_at, self._looked_ms = fresh, now, now_ms
-        self._found = _told(recordings, grown, open_of, over_s)
+        self._found = _told(busy, tenants, over_s)
+        self._shared_s = max(_SHARED_S, _SHARE * (self._clock.monotonic() - now))
         self._forget_later()
         return self._found
 
@@ -136,27 +167,17 @@ def _growth(before: Reached, after: Reached) -> _Grown:
     return _Grown(after.events - before.events, max(0, size))
 
 
-def _told(
-    recordings: list[Recording], grown: Mapping[_Key, _Grown], open_of: Mapping[str, int], over_s: float
-) -> Look:
+def _told(busy: list[_Busy], tenants: Mapping[str, _OfTenant], over_s: float) -> Look:
     if over_s <= 0:
         return Look()
-    sums = dict.fromkeys(open_of, _Grown(0, 0))
-    for (tenant, _), more in grown.items():
-        sums[tenant] = _Grown(sums[tenant].events + more.events, sums[tenant].size + more.size)
-    rows = [
-        (grown.get((each.tenant, each.recording_id), _Grown(0, 0)), each.pending_bytes, each)
-        for each in recordings
-        if each.pending_bytes or (each.tenant, each.recording_id) in grown
-    ]
     return Look(
         round(over_s, 3),
         tuple(
-            BusyRecording(each.tenant, each.recording_id, *more.rates(over_s), waiting, each.sources)
-            for more, waiting, each in heapq.nlargest(RECORDINGS_MAX, rows, key=lambda row: row[:2])
+            BusyRecording(each.tenant, each.recording_id, *grown.rates(over_s), waiting, each.sources)
+            for grown, waiting, _, each in heapq.nlargest(RECORDINGS_MAX, busy)
         ),
         tuple(
-            BusyTenant(tenant, open_of[tenant], *sums[tenant].rates(over_s))
-            for tenant in heapq.nlargest(TENANTS_MAX, sums, key=lambda name: (sums[name], open_of[name]))
+            BusyTenant(name, of.recordings, *_Grown(of.events, of.size).rates(over_s))
+            for name, of in heapq.nlargest(TENANTS_MAX, tenants.items(), key=lambda item: item[1].rank())
         ),
     )

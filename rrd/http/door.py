@@ -26,7 +26,8 @@ _PAUSE_S = 0.05
 class Door:
     """Accepts on listening sockets. ``released`` must be called once for each connection that ended."""
 
-    def __init__(self, factory: Callable[[], asyncio.BaseProtocol], *, count_max: int) -> None:
+    def __init__(self, factory: Callable[[], asyncio.BaseProtocol], *, count_max: Callable[[], int]) -> None:
+        """``count_max`` tells how many may be open at once: asked each time, since a reload may change it."""
         self._factory = factory
         self._count_max = count_max
         self._loop = asyncio.get_running_loop()
@@ -98,7 +99,7 @@ class Door:
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_TURN_MAX):
-            if self._count >= self._count_max:
+            if self._count >= self._count_max():
                 self._shut()
                 return
             try:

@@ -68,6 +68,7 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
         # UTF-8 is checked for a whole block at once, hence decode_text.
         super().__init__(autoclose=False, autoping=False, max_msg_size=max_msg_size, decode_text=False)
+        self.message_bytes_max = max_msg_size
         self._run_bytes = run_bytes
         self._runs: Runs | None = None
         self._frames: FrameReader | None = None

@@ -80,7 +80,8 @@ class Report:
         hurting = troubles(
             Facts(
                 state, at_ms, now, **shares, hour=hour, store=store, refusals=refusals, held=held,
-                reload=services.reload_state, logged=logged(), late_s=config.rollup_delay_s + _LATE_S,
+                expiring=services.gate.notices(), reload=services.reload_state, logged=logged(),
+                late_s=config.rollup_delay_s + _LATE_S,
             )
         )  # fmt: skip
         reload = services.reload_state

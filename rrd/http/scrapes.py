@@ -20,8 +20,8 @@ from rrd.http.standing import bring_up_to_date
 CONNECTIONS_MAX = 16
 """A scraper or two, and a person who looks. Others are closed at once."""
 
-CONNECTION_S = 15.0
-"""How long a connection may last, from its beginning. Prometheus gives up after 10 s by default."""
+_SHUTDOWN_S = 1.0
+"""How long a stop waits for a scrape under way."""
 
 _MEASURE_S = 1.0
 """How long a scrape waits for figures that have to be measured."""
@@ -33,6 +33,7 @@ class ScrapeServer(web.Server):
     def __init__(self, services: Services) -> None:
         super().__init__(self._answer, access_log=None, max_line_size=4096, max_field_size=4096)
         self._services = services
+        self.connection_s = services.bounds.scrape_s
         self._registry = make_registry()
         # Of its own: where the disk hangs, the threads that all share may all wait for it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrape")
@@ -44,7 +45,7 @@ class ScrapeServer(web.Server):
 
     async def close(self) -> None:
         """End all connections."""
-        await self.shutdown(timeout=CONNECTION_S / 10)
+        await self.shutdown(timeout=_SHUTDOWN_S)
         self._thread.shutdown(wait=False)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
@@ -85,7 +86,7 @@ class _ScrapeConnection(web.RequestHandler):
             return
         self._server.count += 1
         self._counts = True
-        self._timer = self._loop.call_later(CONNECTION_S, transport.close)
+        self._timer = self._loop.call_later(self._server.connection_s, transport.close)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -27,9 +27,7 @@ class Runner(web.AppRunner):
     """An ``AppRunner`` whose connections are ``Connection``."""
 
     def __init__(self, app: web.Application, services: Services, **settings: Any) -> None:
-        head_bytes_max = services.config.head_bytes_max
-        # ``Framing`` bounds heads as a whole; the parser is to bound no part of them earlier.
-        super().__init__(app, max_line_size=head_bytes_max, max_field_size=head_bytes_max, **settings)
+        super().__init__(app, **settings)
         self._services = services
 
     async def _make_server(self) -> web.Server:
@@ -57,13 +55,19 @@ class Server(web.Server):
         self.on_lost()
 
     def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        # As it is now: a reload may change it. ``Framing`` bounds heads as a whole; the parser is to bound no
+        # part of them earlier.
+        head_bytes_max = self.services.config.head_bytes_max
+        settings = {**self._kwargs, "max_line_size": head_bytes_max, "max_field_size": head_bytes_max}
+        return Connection(self, loop=self._loop, **settings)
 
     def refuses(self, transport: asyncio.BaseTransport, peer: Who) -> bool:
         """Tell whether a new connection is one too many, of all or of ``peer``; it is told so, and closed.
 
         Otherwise it has taken a place, which is to be given back.
         """
+        if self.places.size != self.services.connections_max:  # A reload has changed it.
+            self.places.resize(self.services.connections_max)
         if len(self._connections) < self.services.connections_max and self.places.try_take(peer):
             return False
         # Not asked what it is: those of uvloop don't derive from asyncio's.

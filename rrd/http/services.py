@@ -99,6 +99,9 @@ class Bounds:
     """How long a stop waits for requests under way."""
     cut_off_wait_s: float = 2.0
     """And then, for what came of their bodies to be stored."""
+    scrape_s: float = 15.0
+    """How long a connection to the metrics may last, from its beginning. Prometheus gives up after 10 s by
+    default."""
     watch: WatchBounds = field(default_factory=WatchBounds)
 
 

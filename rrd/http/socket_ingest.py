@@ -188,7 +188,7 @@ class SocketIngest:
         if not isinstance(error, WebSocketError):
             raise error
         if error.code == WSCloseCode.MESSAGE_TOO_BIG:
-            limit = self._services.config.message_bytes_max
+            limit = self._socket.message_bytes_max
             raise TooLarge(f"a message is larger than {limit} bytes; send less at once, or by POST")
         raise WireError("a WebSocket frame is damaged")
 

@@ -51,6 +51,7 @@ class Sockets:
         self._clock = clock
         self._flush_age_s = flush_age_ms / 1000
         self._ping_interval_s = ping_interval_s
+        self._reconfigured = asyncio.Event()
         self._open: dict[Socket, None] = {}
         self._gathering: deque[tuple[float, Socket]] = deque()
         self._pinging: dict[Socket, asyncio.Task[None]] = {}
@@ -58,6 +59,19 @@ class Sockets:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def reconfigure(self, *, flush_age_ms: int, ping_interval_s: int) -> None:
+        """Take new settings. What is gathered now comes of age no later than what begins now."""
+        self._flush_age_s = flush_age_ms / 1000
+        latest = self._clock.monotonic() + self._flush_age_s
+        gathering = [(due_at, socket) for due_at, socket in self._gathering if socket.flush_due_at == due_at]
+        self._gathering.clear()
+        for due_at, socket in gathering:
+            socket.flush_due_at = min(due_at, latest)
+            self._gathering.append((socket.flush_due_at, socket))
+        if ping_interval_s != self._ping_interval_s:
+            self._ping_interval_s = ping_interval_s
+            self._reconfigured.set()
 
     def add(self, socket: Socket) -> None:
         self._open[socket] = None
@@ -99,7 +113,10 @@ class Sockets:
         # done about a missing answer: a sleeping laptop may wake up again, and TCP knows when to give up.
         try:
             while True:
-                await asyncio.sleep(self._ping_interval_s)
+                with contextlib.suppress(TimeoutError):
+                    # The pause under way may be a long one, of a setting that was a mistake.
+                    await asyncio.wait_for(self._reconfigured.wait(), self._ping_interval_s)
+                self._reconfigured.clear()
                 for number, socket in enumerate(list(self._open)):
                     self._ping_soon(socket)
                     if number % 100 == 99:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from rrd.access.notices import Notice
 from rrd.config.changes import ReloadState
 from rrd.http.health import Readiness
 
@@ -19,10 +20,14 @@ _ORDER: tuple[Level, ...] = ("bad", "warning", "note")
 _LATELY_MS = 300_000
 """How long a refusal is told as one of now."""
 
+_EXPIRES_SOON_DAYS = 3
+"""From how many days on a key that expires is no mere note any more."""
+
 _HOUR_MS = 3_600_000
 _NEARLY_FULL = 0.9
+_EXPIRING_MAX = 10
 
-_LIMITS = {
+LIMITS = {
     "sockets": ("places for sockets", "sockets_max"),
     "requests": ("places for requests", "requests_max"),
     "connections": ("places for connections", "LimitNOFILE in the unit, then sockets_max"),
@@ -98,6 +103,8 @@ class Facts(NamedTuple):
     """From when on a segment that waits for the roll-up has waited too long."""
     refusals: Sequence[RefusalCount] = ()
     held: Sequence[str] = ()
+    expiring: Sequence[Notice] = ()
+    """Keys that expire soon."""
     reload: ReloadState = ReloadState()
     logged: Mapping[str, int] = {}
     """How often each log line was written since the start, by its name."""
@@ -107,7 +114,7 @@ def troubles(facts: Facts) -> list[Ailment]:
     """Return what hurts, the worst first."""
     found = [
         *_of_readiness(facts.readiness), *_of_room(facts), *_of_refusals(facts), *_of_data(facts),
-        *_of_settings(facts.reload), *_of_the_hour(facts.hour),
+        *_of_keys(facts.expiring), *_of_settings(facts.reload), *_of_the_hour(facts.hour),
     ]  # fmt: skip
     return sorted(found, key=lambda trouble: _ORDER.index(trouble.level))
 
@@ -156,8 +163,8 @@ def _of_room(facts: Facts) -> Iterator[Ailment]:
             "raise memory_max if the machine has more; else restart rrd when traffic is low",
         )  # fmt: skip
     for name, share in (*facts.places.items(), *facts.budgets.items()):
-        if name in _LIMITS and share.used >= _NEARLY_FULL * share.limit:
-            what, setting = _LIMITS[name]
+        if name in LIMITS and share.used >= _NEARLY_FULL * share.limit:
+            what, setting = LIMITS[name]
             yield Ailment(
                 f"{name}_nearly_full", "warning",
                 f"{share.used / share.limit:.0%} of the {what} are in use ({share.limit:,.0f})",
@@ -223,6 +230,17 @@ def _of_data(facts: Facts) -> Iterator[Ailment]:
             "retention_held", "warning", sentence,
             "rrd retention shows what would go; rrd retention --confirm if that is right",
         )  # fmt: skip
+
+
+def _of_keys(expiring: Sequence[Notice]) -> Iterator[Ailment]:
+    levels: list[Level] = ["note" if each.days >= _EXPIRES_SOON_DAYS else "warning" for each in expiring]
+    for notice, level in [*zip(expiring, levels, strict=True)][:_EXPIRING_MAX]:
+        yield Ailment("key_expires_soon", level, notice.sentence(), notice.next_step)
+    if others := levels[_EXPIRING_MAX:]:
+        level = "warning" if "warning" in others else "note"
+        yield Ailment(
+            "key_expires_soon", level, f"{len(others):,} more keys expire soon", "rrd keys list shows when"
+        )
 
 
 def _of_settings(reload: ReloadState) -> Iterator[Ailment]:

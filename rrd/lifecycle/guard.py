@@ -82,6 +82,11 @@ class Guard:
         self._is_blind = False
         self.poll()
 
+    def reconfigure(self, reserve_bytes: int) -> None:
+        """Keep so many bytes free from now on."""
+        self._reserve_bytes = reserve_bytes
+        self.poll()
+
     def refusal(self) -> RefusedError | None:
         """Return why nothing new is taken now, a fresh error to be raised; None while there is room."""
         if self._monotonic() - self._polled_at > _STALE_S:

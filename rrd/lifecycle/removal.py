@@ -92,7 +92,7 @@ class Remover:
         departures: Departures,
         clock: Clock,
     ) -> None:
-        self._config = config
+        self._data_dir = config.data_dir
         self._disk = disk
         self._index = index
         self._registry = registry
@@ -275,7 +275,7 @@ class Remover:
         # Another life of it, in an index that was made anew meanwhile, is not what was to be removed.
         if row is not None and tombstone.covers(row.created_ms):
             removed = await self._index.remove(tenant, recording_id)
-        cleared = await self._in_thread(lambda: remove_files(self._disk, self._config.data_dir, tombstone))
+        cleared = await self._in_thread(lambda: remove_files(self._disk, self._data_dir, tombstone))
         if cleared.kept:
             _log_kept(tombstone, cleared.kept)
         # From here on an expired one may begin anew: what comes next must not be taken for what went.

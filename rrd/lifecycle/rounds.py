@@ -62,14 +62,9 @@ class Retention:
         tombstones: Tombstones | None = None,
     ) -> None:
         """Raises ``ConfigError`` if a setting of retention can't be read."""
-        self._limits = limits_of(config)
-        self._tombstone_ms = config.tombstone_days * _DAY_MS
-        self._percent = config.retention_hold_percent
-        self._settings = {
-            "age": repr((config.retention_age.strip(), sorted(config.retention_age_of_tenant))),
-            "bytes": repr((config.retention_bytes_max, sorted(config.retention_bytes_max_of_tenant))),
-            "tombstones": repr(config.tombstone_days),
-        }
+        self._next: Config | None = None
+        """Settings that count from the next round on."""
+        self._take(config)
         self._index = index
         self._remover = remover
         self._clock = clock
@@ -79,6 +74,25 @@ class Retention:
         self._saved: bytes = b""
         self._watch: WallClock | None = None
         self._rounds = 0
+
+    def reconfigure(self, config: Config) -> None:
+        """Take new settings from the next round on, which comes soon.
+
+        A round under way has looked at its settings, and removes by these alone. New ones are held as at a
+        start. Raises ``ConfigError`` if one can't be read, and has taken none.
+        """
+        limits_of(config)
+        self._next = config
+
+    def _take(self, config: Config) -> None:
+        self._limits = limits_of(config)
+        self._tombstone_ms = config.tombstone_days * _DAY_MS
+        self._percent = config.retention_hold_percent
+        self._settings = {
+            "age": repr((config.retention_age.strip(), sorted(config.retention_age_of_tenant))),
+            "bytes": repr((config.retention_bytes_max, sorted(config.retention_bytes_max_of_tenant))),
+            "tombstones": repr(config.tombstone_days),
+        }
 
     def held(self) -> list[str]:
         """Return what is held and why, a sentence each."""
@@ -98,11 +112,16 @@ class Retention:
         """Wait for the next round's time, or for a confirmation."""
         for _ in range(int(ROUND_INTERVAL_S / _POLL_INTERVAL_S)):
             await asyncio.sleep(_POLL_INTERVAL_S)
-            if self._holds.is_confirmed():
+            if self._holds.is_confirmed() or self._next is not None:
                 return
 
     async def round(self) -> int:
         """Remove what goes now, up to 1,000 recordings. Return how many went."""
+        if self._next is not None:
+            self._take(self._next)
+            self._next = None
+            if self._watch is not None:
+                self._watch.allow(self._shortest_age_ms(), self._percent)
         state, reading = await self._look_at_clocks()
         await self._take_confirmed(state)
         if (clock_hold := state.holds.get("clock")) is None and reading.is_ahead:
@@ -151,21 +170,25 @@ class Retention:
         if trusted_ms is None:
             newest_ms = await self._index.newest_stored_ms()
             trusted_ms = None if newest_ms is None else min(newest_ms, self._clock.now_ms())
-        ages = [age for age in (*self._limits.ages(), self._tombstone_ms) if age]
         return WallClock(
             self._clock,
             trusted_ms=trusted_ms,
             was_ahead=state.is_ahead,
-            age_ms=min(ages, default=None),
+            age_ms=self._shortest_age_ms(),
             percent=self._percent,
         )
+
+    def _shortest_age_ms(self) -> int | None:
+        """Return the shortest age that anything is removed by; None if there is none."""
+        return min((age for age in (*self._limits.ages(), self._tombstone_ms) if age), default=None)
 
     async def _take_confirmed(self, state: State) -> None:
         if not self._holds.is_confirmed():
             return
         ids = await asyncio.to_thread(self._holds.confirmed)
         for what, hold in list(state.holds.items()):
-            if hold.id not in ids:
+            if hold.id not in ids or hold.settings != self._settings.get(what, ""):
+                # Confirmed were the settings that were told, and those are not the ones to be in effect now.
                 continue
             if hold.what == "clock":
                 assert self._watch is not None

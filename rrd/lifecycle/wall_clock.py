@@ -60,13 +60,17 @@ class WallClock:
         removed by, None if there is none. ``percent``: the share of it that an outage may take.
         """
         self._clock = clock
-        self._gap_max_ms = None if age_ms is None else age_ms * percent // 100
+        self.allow(age_ms, percent)
         self._trusted_ms = clock.now_ms() if trusted_ms is None else trusted_ms
         self._is_ahead = was_ahead
         self._looked_at = clock.monotonic()
         self._is_outage = True
         """The clocks were not watched before the next look."""
         self._behind_ms = 0
+
+    def allow(self, age_ms: int | None, percent: int) -> None:
+        """Let an outage take this share of this age from the next look on."""
+        self._gap_max_ms = None if age_ms is None else age_ms * percent // 100
 
     def look(self) -> Reading:
         """Compare the clocks now. To be called every minute or so."""

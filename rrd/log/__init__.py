@@ -93,14 +93,23 @@ def setup(
     """
     stream = stream or sys.stderr
     handler = Handler(stream)
-    handler.setFormatter(_formatter(config, to_journal=_is_journal(stream, environment)))
-    level = logging.getLevelNamesMapping()[config.log_level.upper()]
-    logging.basicConfig(level=max(level, _LIBRARY_LEVEL), handlers=[handler], force=True)
-    _ours.setLevel(level)
+    logging.basicConfig(handlers=[handler], force=True)
+    reconfigure(config, environment=environment)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_uncaught_in_thread
+
+
+def reconfigure(config: Config, *, environment: Mapping[str, str] = os.environ) -> None:
+    """Log in this ``log_format`` and from ``log_level`` on; libraries from ``_LIBRARY_LEVEL`` on."""
+    level = logging.getLevelNamesMapping()[config.log_level.upper()]
+    logging.getLogger().setLevel(max(level, _LIBRARY_LEVEL))
+    _ours.setLevel(level)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Handler):
+            to_journal = _is_journal(handler.stream, environment)
+            handler.setFormatter(_formatter(config, to_journal=to_journal))
 
 
 def _formatter(config: Config, *, to_journal: bool) -> LineFormatter:

@@ -77,13 +77,10 @@ class ObjectFiles:
         """Bytes of all windows, those on their way included."""
         self._store = store
         self._loop = loop
-        self._bytes_max = cache_bytes_max
         self._deadline_s = deadline_s
         self._patience_s = patience_s
         self._monotonic = monotonic
-        # So that some readers with three windows each find room in the cache.
-        share = cache_bytes_max // 16 // PAGE_BYTES * PAGE_BYTES
-        self._window_max = min(max(share, PAGE_BYTES), _WINDOW_BYTES_MAX)
+        self._bound(cache_bytes_max)
         self._lock = threading.Lock()
         self._windows: OrderedDict[Window, None] = OrderedDict()
         self._pages: dict[tuple[str, int], Window] = {}
@@ -92,6 +89,18 @@ class ObjectFiles:
         self._away_until = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
+
+    def reconfigure(self, cache_bytes_max: int) -> None:
+        """Keep no more than so much from now on."""
+        with self._lock:
+            self._bound(cache_bytes_max)
+            self._trim()
+
+    def _bound(self, cache_bytes_max: int) -> None:
+        self._bytes_max = cache_bytes_max
+        # So that some readers with three windows each find room in the cache.
+        share = cache_bytes_max // 16 // PAGE_BYTES * PAGE_BYTES
+        self._window_max = min(max(share, PAGE_BYTES), _WINDOW_BYTES_MAX)
 
     def size(self, path: str) -> int:
         """Return an object's size in bytes, as the store has it now. Raises like ``read``."""

@@ -107,7 +107,7 @@ class OwnedStore:
             except OSError as error:
                 if error.errno not in {errno.ENOSPC, errno.EDQUOT} or marker is None or not self._locks:
                     raise
-                # A full disk, on which this daemon is to make room. Its lock keeps others away, so that the mark
+                # A full disk, on which this daemon is to make room. Its lock keeps others away, so the mark
                 # of the daemon before will do.
                 self._daemon, self._is_marked = marker.daemon, True
         elif verdict != "same":

@@ -25,7 +25,7 @@ from rrd.errors import ObjectError, ObjectMissing, ObjectRejected, StoreAway
 from rrd.objects.s3_body import FilePart, PartSums, Sent, is_proven, sent_in_parts, sent_whole
 from rrd.objects.s3_client import CLIENT_AGE_MIN_S, S3Client
 from rrd.objects.s3_errors import BeyondEnd, NotOffered
-from rrd.objects.store import ObjectInfo, Removed
+from rrd.objects.store import ObjectInfo, Removed, bucket_name
 
 _T = TypeVar("_T")
 
@@ -50,7 +50,7 @@ class S3Store:
         self._page_size = page_size
         prefix = config.s3_prefix.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        self.name = f"s3://{config.s3_bucket}" + (f"/{prefix}" if prefix else "")
+        self.name = bucket_name(config)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="rrd-s3")
         self._client = S3Client(config, self.name, self._threads, client_age_min_s=client_age_min_s)
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import NamedTuple, Protocol
 
+from rrd.config import Config
+
 
 class ObjectInfo(NamedTuple):
     """One object in a listing."""
@@ -79,3 +81,9 @@ class ObjectStore(Protocol):
     async def close(self) -> None:
         """Let go of connections. Nothing may be called after."""
         ...
+
+
+def bucket_name(config: Config) -> str:
+    """Return what a bucket is called in words for people, and in what says where objects are."""
+    prefix = config.s3_prefix.strip("/")
+    return f"s3://{config.s3_bucket}" + (f"/{prefix}" if prefix else "")

@@ -87,8 +87,6 @@ class Committer:
         self._followers = followers
         self._files = files
         self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
-        self._group_blocks_max = min(_GROUP_BLOCKS_MAX, config.open_segments_max)
-        """Each block has a file of its own, all of them open together."""
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
         self._line_keys = LineKeys()
         self._ready: OrderedDict[str, OrderedDict[Recording, None]] = OrderedDict()
@@ -107,6 +105,13 @@ class Committer:
         """With when each was last written to, monotonic seconds; the oldest first."""
         self._bug: BaseException | None = None
         """What ended a lookup that should not have ended it."""
+
+    def reconfigure(self, config: Config) -> None:
+        """Take new settings, from the next group on. Open segments keep their level of compression."""
+        if config.compression_level != self._config.compression_level:
+            self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
+        self._config = config
+        self.writes.sync = config.sync
 
     def wake(self, recording: Recording) -> None:
         """``recording`` has something to store and nothing on its way."""
@@ -141,13 +146,13 @@ class Committer:
         Where memory ran out, the thread that was to tell the end of a write may have died of it: then its end
         never comes, though nothing has failed.
         """
-        most_s = self._config.commit_stall_max_s
         began_at, looks = None, 0
         while True:
             await asyncio.sleep(_LOOK_INTERVAL_S)
             # Looks are counted, too: time in which the process stood still is no stall.
             looks = looks + 1 if began_at == self.group_began_at else 0
             began_at = self.group_began_at
+            most_s = self._config.commit_stall_max_s
             if most_s and min(looks * _LOOK_INTERVAL_S, self.stalled_s()) > most_s:
                 raise StorageFailed(f"a write has not ended for {most_s} s (commit_stall_max_s)")
 
@@ -178,7 +183,9 @@ class Committer:
     def _gather(self) -> list[tuple[Recording, Work]]:
         group, self._looked_up = self._looked_up, []
         size = sum(len(work.batch.payload) for _, work in group)
-        while self._ready and len(group) < self._group_blocks_max and size < _GROUP_BYTES_MAX:
+        # Each block has a file of its own, all of them open together.
+        blocks_max = min(_GROUP_BLOCKS_MAX, self._config.open_segments_max)
+        while self._ready and len(group) < blocks_max and size < _GROUP_BYTES_MAX:
             recording = self._next_ready()
             work = recording.next_work()
             if work is None:

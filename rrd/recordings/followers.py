@@ -138,6 +138,10 @@ class Followers:
     def __len__(self) -> int:
         return self._of_tenant.total()
 
+    def reconfigure(self, config: Config) -> None:
+        """Take new settings: they count for the next to come. No follower is sent away."""
+        self._config = config
+
     @contextlib.contextmanager
     def follow(self, tenant: str, recording_id: str) -> Iterator[Follower]:
         """Follow a recording until the block ends. Look for what is stored already *after* this.

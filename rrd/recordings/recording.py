@@ -172,7 +172,8 @@ class Recording:
         self.used_at = used_at
         tally = Tally(work.batch.event_count + self.applied, work.duplicates, self._quarantined)
         if failure is None:
-            metrics.LINES_REPEATED.add(tally.duplicates)
+            if tally.duplicates:
+                metrics.LINES_REPEATED.add(tally.duplicates)
             if tally.quarantined:
                 self._count_quarantined()
         work.source.settle(work.puts, tally, failure)

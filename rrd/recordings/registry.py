@@ -32,7 +32,7 @@ from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.shares.queue import Who
 from rrd.shares.room import Ledger, Times
 from rrd.shelf.shelf import Shelf
-from rrd.wire.limits import Limits
+from rrd.wire.limits import limits_of
 
 _SWEEP_INTERVAL_S = 1.0
 _PLACES_TIMES = Times(tenant=9, key=0, address=0)
@@ -60,7 +60,6 @@ class Registry:
         disk: Disk,
         index: Index,
         clock: Clock,
-        limits: Limits,
         *,
         files: Readable,
         refusal: Callable[[], RefusedError | None],
@@ -79,7 +78,7 @@ class Registry:
         self._shelf = Shelf(disk, config.data_dir)
         self._index = index
         self._clock = clock
-        self._limits = limits
+        self._limits = limits_of(config)
         self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
         self._opening: dict[_Key, asyncio.Future[None]] = {}
         self._wanted: Counter[_Key] = Counter()
@@ -97,6 +96,13 @@ class Registry:
         self.committer = Committer(
             config, disk, index, clock, self._sealer, followers=self.followers, files=files
         )
+
+    def reconfigure(self, config: Config) -> None:
+        """Take new settings. Recordings that are open keep the limits that they were opened with."""
+        self._config, self._limits = config, limits_of(config)
+        self._places.resize(config.recordings_max)
+        self.followers.reconfigure(config)
+        self.committer.reconfigure(config)
 
     async def start(self) -> list[asyncio.Task[None]]:
         """Start committing and sweeping. A task that ends by itself has failed, and the daemon with it."""
@@ -271,13 +277,9 @@ class Registry:
 
     async def _make_place(self) -> None:
         """Let go of recordings that nobody is writing to, those first that were used longest ago."""
-        candidates = (
-            recording
-            for key, recording in self._recordings.items()
-            # One that was just opened for a task that has yet to wake up would be opened for nothing.
-            if recording.is_idle and key not in self._wanted
-        )
-        idle = list(itertools.islice(candidates, SEAL_MAX))
+        # One that was just opened for a task that has yet to wake up would be opened for nothing.
+        found = (each for key, each in self._recordings.items() if each.is_idle and key not in self._wanted)
+        idle = list(itertools.islice(found, SEAL_MAX))
         if not idle:
             raise TooManyRecordings(f"{self._config.recordings_max} recordings are being written at once")
         try:
@@ -350,9 +352,7 @@ class Registry:
         now = self._clock.monotonic()
         since = {False: now - self._config.seal_idle_s, True: now - self._config.seal_closed_s}
         silent = [
-            recording
-            for recording in self.opened()
-            if recording.used_at <= since[recording.is_over] and recording.state == "silent"
+            each for each in self.opened() if each.used_at <= since[each.is_over] and each.state == "silent"
         ]
         try:
             idle = [recording for recording in silent if recording.is_idle]

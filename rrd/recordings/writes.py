@@ -45,7 +45,7 @@ class Writes:
         self._disk = disk
         self._index = index
         self._clock = clock
-        self._sync: SyncMode = sync
+        self.sync: SyncMode = sync
         self._reason: str | None = None
         """Why writes fail, for people; None while they don't."""
         self._failed_at = float("-inf")
@@ -125,7 +125,7 @@ class Writes:
             self._disk.write(handle, os.urandom(_PROBE_BYTES))
             self._disk.sync(handle)
             self._disk.sync_dir(self._directory)
-            if self._sync != "each":
+            if self.sync != "each":
                 self._disk.sync_all(self._directory)
         finally:
             with contextlib.suppress(OSError):  # What closing could report is about bytes that go.

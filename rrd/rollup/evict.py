@@ -85,6 +85,10 @@ class Evictor:
         self._failing: set[tuple[int, int]] = set()
         self._threads = Threads(1, name="evict")
 
+    def reconfigure(self, config: Config) -> None:
+        """Take new settings, from the next round on."""
+        self._config = config
+
     async def run(self) -> None:
         """Evict what has been kept long enough, and more while the disk is low. Only cancellation ends it."""
         while True:

@@ -69,6 +69,13 @@ class Maker:
         self._live_sources = live_sources
         self._threads = Threads(config.rollup_tasks, name="rollup", nice=NICE)
 
+    def reconfigure(self, config: Config) -> None:
+        """Take new settings, for the objects that are begun from now on."""
+        if config.rollup_tasks != self._config.rollup_tasks:
+            self._threads.close()  # Those at work come to their end.
+            self._threads = Threads(config.rollup_tasks, name="rollup", nice=NICE)
+        self._config = config
+
     async def make(self, row: RecordingRow, run: Run) -> ObjectRow:
         """Make one object, and return it published.
 

@@ -125,6 +125,12 @@ class RollUp:
         for error in done.failed.values():
             raise error
 
+    def reconfigure(self, config: Config) -> None:
+        """Take new settings, and look at once for what is due by them."""
+        self._config = config
+        self._maker.reconfigure(config)
+        self.nudged.set()
+
     def close(self) -> None:
         """Let go of the threads."""
         self._maker.close()

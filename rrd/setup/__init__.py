@@ -14,5 +14,5 @@ cut off anywhere is finished by the next one.
 ``report``         one line a step
 ``tools``          commands of the system, with an end to their patience
 
-``files/`` holds what ``config/`` has, so that an installation takes it along.
+``files/`` holds what ``config/`` and ``systemd/`` have, so that an installation takes it along.
 """

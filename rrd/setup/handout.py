@@ -106,6 +106,7 @@ def _next(place: Installation) -> str:
         "rrd setup --name rrd.example.com    # the name that the world calls this server, with TLS in front",
     ]  # fmt: skip
     steps += [
+        f"rrd status{place.flags}            # what runs, and what hurts",
         f"rrd check-config{place.flags}      # what is in effect",
         f"rrd keys list{place.flags}         # who may do what; a key more for each site: rrd keys create",
         f"rrd backup DIR{place.flags}        # while it runs",

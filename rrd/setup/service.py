@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,14 +18,19 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from rrd.config import Config
+from rrd.disk.shared_files import make_shared_dirs, replace_shared
 from rrd.errors import ConfigError
 from rrd.setup.report import StepReport
+from rrd.setup.settings_file import shipped
 from rrd.setup.tools import SetupFailed, find_tool, run_tool
 from rrd.setup.trial import wait_until_ready
 from rrd.startup.recovery import is_held
 
 UNIT = "rrd.service"
+_OTHER_UNITS = ("rrd.socket", "rrd-backup.service", "rrd-backup.timer")
 
+_UNITS = "/etc/systemd/system"
+"""Where an administrator's units are (systemd.unit(5))."""
 _SYSTEMCTL_TIMEOUT_S = 120.0
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 60.0
@@ -36,11 +42,30 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def has_service() -> bool:
-    """Tell whether systemd runs here (sd_booted(3)), and knows rrd's unit."""
+def has_service(report: StepReport) -> bool:
+    """Tell whether systemd runs here (sd_booted(3)), and knows rrd's unit, which is made if it is missing.
+
+    A package brings its own. An installation by pip has a command beside its interpreter.
+    """
     if not os.path.isdir("/run/systemd/system") or find_tool("systemctl") is None:
         return False
-    return run_tool("systemctl", "cat", UNIT, timeout_s=_SYSTEMCTL_TIMEOUT_S).code == 0
+    if _systemctl("cat", UNIT):
+        return True
+    command = os.path.join(os.path.dirname(sys.executable), "rrd")
+    if not os.access(command, os.X_OK):
+        return False
+    make_shared_dirs(_UNITS)
+    # The others are an administrator's to enable.
+    for name in (*_OTHER_UNITS, UNIT):
+        replace_shared(os.path.join(_UNITS, name), unit_for(name, command).encode())
+    _require("daemon-reload")
+    report.done(f"{os.path.join(_UNITS, UNIT)} made")
+    return True
+
+
+def unit_for(name: str, command: str) -> str:
+    """Return a shipped unit for a command that is somewhere else than a package has it."""
+    return re.sub(r"^(ExecStart=)\S+", rf"\g<1>{command}", shipped(name), flags=re.MULTILINE)
 
 
 def url_of_daemon(config: Config) -> str:

@@ -80,7 +80,7 @@ def _served(
     plan: SetupPlan, config: Config, url: str, has_new_settings: bool, report: StepReport
 ) -> Iterator[bool]:
     """Have a daemon run while the block does; yields whether it goes on after that."""
-    if plan.is_service and has_service():
+    if plan.is_service and has_service(report):
         ensure_service(url, has_new_settings=has_new_settings, report=report)
         yield True
         return

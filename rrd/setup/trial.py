@@ -1,8 +1,8 @@
 """An event, written, read back and erased through the API: the proof that all of it works together.
 
 Keys that were just made prove themselves. For those that were made before, and for erasing, there are keys of
-the trial alone; they are revoked in the end. Those of a run that was killed are revoked by the next one:
-their bearer is gone.
+the trial alone; they are revoked in the end. Those of a run that was killed are revoked by the next one,
+and expire soon: their bearer is gone.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from rrd.access.keys import KeyStore, Scope
+from rrd.access.keys import KeyStore
+from rrd.access.rows import Scope
+from rrd.clock import SystemClock
 from rrd.setup.first_keys import FirstKeys
 from rrd.setup.tools import SetupFailed
 
 TRIAL_LABEL = "rrd setup: trial"
 TAG = "rrd-setup"
 
+_LIFETIME_MS = 600_000
+"""Longer than any trial takes."""
 _ANSWER_TIMEOUT_S = 35.0
 """A reader waits by turns for up to 30 s."""
 _PATIENCE_S = 15.0
@@ -53,10 +57,11 @@ def trial_keys(store: KeyStore, tenant: str, first: FirstKeys) -> Iterator[Trial
     for row in store.list_keys():
         if row.label == TRIAL_LABEL and row.revoked_ms is None:
             store.revoke_key(row.id)
+    ends_ms = SystemClock().now_ms() + _LIFETIME_MS
     with contextlib.ExitStack() as stack:
 
         def make(scope: Scope) -> str:
-            key_id, key = store.create_key(tenant=tenant, scope=scope, label=TRIAL_LABEL)
+            key_id, key = store.create_key(tenant=tenant, scope=scope, label=TRIAL_LABEL, expires_ms=ends_ms)
             stack.callback(store.revoke_key, key_id)
             return key
 

@@ -70,6 +70,12 @@ class Admission:
         self._saved: dict[str, dict[str, float]] = {}
         self._take_up()
 
+    async def reconfigure(self, config: Config) -> None:
+        """Take new settings. What is under way keeps its place; what was used of a quota counts on."""
+        self.places["sockets"].resize(config.sockets_max)
+        self.places["requests"].resize(config.requests_max)
+        await self.quotas.change(quota_limits_of(config))
+
     def enter(self, who: Who, kind: Kind) -> AdmittedPlace:
         """Take a place for a socket or a request; ``leave`` is owed.
 

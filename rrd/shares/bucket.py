@@ -17,6 +17,13 @@ class Bucket:
         self._spent = 0.0
         self._at = 0.0
 
+    def resize(self, rate: float, depth: float, now: float) -> None:
+        """Go on with another rate and depth. What was spent stays spent; without a limit it is forgotten."""
+        self._spent = self.spent(now) if rate else 0.0
+        self._at = now
+        self.rate = rate
+        self.depth = depth
+
     def spent(self, now: float) -> float:
         """Return what is missing until it is full; more than ``depth`` where it is in debt."""
         return max(0.0, self._spent - self.rate * max(0.0, now - self._at))

@@ -12,6 +12,7 @@ beyond ``_ADDRESSES_MAX`` the address that was seen longest ago is forgotten in 
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -25,6 +26,9 @@ from rrd.wire.events import Batch
 
 _ADDRESSES_MAX = 50_000
 """Some 1 kB each."""
+
+_ACCOUNTS_A_TURN = 1_000
+"""Some milliseconds; others get their turn then."""
 
 _DAY_S = 86_400
 _BURST_S = 10.0
@@ -69,14 +73,20 @@ class QuotaAccount:
     __slots__ = ("bytes", "day", "events", "most", "recordings", "senders", "under_way")
 
     def __init__(self, quota: Quota) -> None:
-        self.most: dict[Kind, int] = {"sockets": quota.sockets, "requests": quota.requests}
+        self.most: dict[Kind, int] = {}
         """How many may be under way; 0: no limit."""
         self.under_way: dict[Kind, int] = {"sockets": 0, "requests": 0}
         self.senders = 0
-        self.recordings = Bucket(quota.recordings_per_min / 60, quota.recordings_per_min)
-        self.events = Bucket(quota.events_per_s, quota.events_per_s * _BURST_S)
-        self.bytes = Bucket(quota.bytes_per_s, quota.bytes_per_s * _BURST_S)
-        self.day = Bucket(quota.bytes_per_day / _DAY_S, quota.bytes_per_day)
+        self.recordings, self.events, self.bytes, self.day = (Bucket(0, 0) for _ in range(4))
+        self.grant(quota, 0.0)
+
+    def grant(self, quota: Quota, now: float) -> None:
+        """Let the party have this quota from now on; what it has used counts on."""
+        self.most = {"sockets": quota.sockets, "requests": quota.requests}
+        self.recordings.resize(quota.recordings_per_min / 60, quota.recordings_per_min, now)
+        self.events.resize(quota.events_per_s, quota.events_per_s * _BURST_S, now)
+        self.bytes.resize(quota.bytes_per_s, quota.bytes_per_s * _BURST_S, now)
+        self.day.resize(quota.bytes_per_day / _DAY_S, quota.bytes_per_day, now)
 
     def is_in_use(self) -> bool:
         return bool(self.senders or any(self.under_way.values()))
@@ -99,6 +109,17 @@ class Quotas:
     def __len__(self) -> int:
         """How many parties are remembered."""
         return sum(map(len, self._accounts.values()))
+
+    async def change(self, limits: QuotaLimits) -> None:
+        """Put other quotas into effect, for all who have an account already, too."""
+        former, self._limits = self._limits, limits
+        for scope, accounts in self._accounts.items():
+            # A party that comes in between has the new quota from the start.
+            for number, (name, account) in enumerate(list(accounts.items())):
+                if (quota := limits.of(scope, name)) != former.of(scope, name):
+                    account.grant(quota, self._monotonic())
+                if number % _ACCOUNTS_A_TURN == _ACCOUNTS_A_TURN - 1:
+                    await asyncio.sleep(0)
 
     def refusal_of_new(self, who: Who) -> OverQuota | None:
         """Return why a new recording would be refused now; None if it would not."""

@@ -38,6 +38,11 @@ class Ledger:
         self._least_times = min(filter(None, times), default=size)
         self._held: dict[tuple[int, str], int] = {}
 
+    def resize(self, size: int) -> None:
+        """Let there be ``size`` in all. What is held stays held; ``free`` is below 0 while that is more."""
+        self.free += size - self.size
+        self.size = size
+
     def may_take(self, who: Who, size: int = 1) -> bool:
         """Tell whether so much is free, and not more than the party's share."""
         # Places are counted before the new one is taken, so that a few of them can all be taken.
@@ -105,6 +110,11 @@ class Room:
     def size(self) -> int:
         return self._ledger.size
 
+    def resize(self, size: int) -> None:
+        """Let there be ``size`` in all, and serve those who wait if there is room for them now."""
+        self._ledger.resize(size)
+        self._serve()
+
     def __len__(self) -> int:
         """How many wait."""
         return len(self._waiting)
@@ -155,11 +165,14 @@ class Room:
     def _serve(self) -> None:
         """Grant what may be taken now, by turns."""
         ledger = self._ledger
-        while self._waiting.count and ledger.free:
-            found = self._waiting.pop(lambda who, waiter: ledger.may_take(who, waiter.least))
+        while self._waiting.count and ledger.free > 0:
+            # There may be less in all than when the wait began.
+            found = self._waiting.pop(
+                lambda who, waiter: ledger.may_take(who, min(waiter.least, ledger.size))
+            )
             if found is None:
                 return
             who, waiter = found
-            size = waiter.most if ledger.may_take(who, waiter.most) else waiter.least
+            size = waiter.most if ledger.may_take(who, waiter.most) else min(waiter.least, ledger.size)
             ledger.take(who, size)
             waiter.granted.set_result(size)

@@ -270,10 +270,10 @@ def _step(
             store.revoke_key(one.key_id)
         elif one.key_id not in rotated:
             rotated.add(one.key_id)
-            _, *made = store.rotate_key(one.key_id, overlap_ms=how * 1000, expires_ms=inf)
+            _, new_id, new = store.rotate_key(one.key_id, overlap_ms=how * 1000, expires_ms=inf)
             one.is_revoked = how == 0
             one.ends_ms = min(one.ends_ms, clock.ms + how * 1000) if how else one.ends_ms
-            known.append(Known(made[0], made[1], set(one.origins)))
+            known.append(Known(new_id, new, set(one.origins)))
 
 
 @settings(max_examples=60, deadline=None)

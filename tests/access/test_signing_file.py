@@ -79,7 +79,7 @@ def test_the_file_comes_before_the_store_and_is_taken_anew_at_a_reload(tmp_path:
             gate.signing_key_rows()["web-2027"],
             None,
         ]
-        gate.use_signing_file([])
+        gate.take_from_file([])
         assert gate.refresh()
         assert gate.signing_key("acme") == stored
         assert gate.signing_key_rows()["web-2027"].secret != SECRET

@@ -336,6 +336,17 @@ def test_nothing_is_written_over(origin: Origin, backup: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in origin.data_dir.rglob("*.zst")} == before
 
 
+def test_what_was_done_with_a_directory_before_stays_told_after_a_restore(
+    origin: Origin, backup: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "b"
+    place.mkdir()
+    (place / "audit.ndjson").write_text("{}\n")
+    (origin.data_dir / "audit.ndjson").write_text('{"of":"another machine"}\n')
+    restore(backup, place)
+    assert (place / "audit.ndjson").read_text() == "{}\n"
+
+
 def test_a_directory_without_an_index_is_not_backed_up(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no index"):
         back_up(tmp_path, tmp_path / "backup")
@@ -392,3 +403,10 @@ def test_a_removal_that_was_not_done_is_finished_after_a_restore(origin: Origin,
     restore(origin.backup, place, tombstones=newer)
     with Tombstones(str(place / "tombstones.sqlite")) as stones:
         assert len(stones.pending()) == 1
+
+
+def test_a_backup_beside_a_bucket_needs_no_credentials(origin: Origin, tmp_path: Path) -> None:
+    settings = {"object_store": "s3", "s3_bucket": "b", "s3_prefix": "p/", "s3_credentials_file": "/nowhere"}
+    config = msgspec.convert({"data_dir": str(origin.data_dir), **settings}, Config)
+    backup = run_backup(config, str(tmp_path / "backup"), QUIET, with_objects=True)
+    assert asyncio.run(backup).objects == "s3://b/p"

@@ -22,7 +22,7 @@ import sysconfig
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,38 @@ exec /usr/bin/python3 -m rrd "$@"
 """
 
 
+SEND_THROUGH = """
+    import asyncio, json, random, sys
+    from tests.samples import new_id
+    from tests.senders import PostSender, SocketSender, check, session_of
+    async def main():
+        rng = random.Random(1)
+        recordings = [new_id() for _ in range(3)]
+        senders = [SocketSender("a", recordings[0], rng), PostSender("b", recordings[1], rng),
+                   PostSender("c", recordings[2], rng)]
+        async with session_of(sys.argv[1]) as session, asyncio.TaskGroup() as tasks:
+            async def keep_sending(sender):
+                sender.may_stop = True
+                while not (sender.draining and not sender.unacked):
+                    await sender.run(session, "http://127.0.0.1:8787")
+            sending = [tasks.create_task(keep_sending(sender)) for sender in senders]
+            while line := await asyncio.to_thread(sys.stdin.readline):
+                goal = {sender: len(sender.acked) + 50 for sender in senders}
+                while any(len(sender.acked) < count for sender, count in goal.items()):
+                    await asyncio.sleep(0.01)
+                print("acked", flush=True)
+            for sender in senders:
+                sender.draining = True
+            await asyncio.gather(*sending)
+            stored = await check(session, "http://127.0.0.1:8787", senders, complete=True)
+        print(json.dumps({"refused": sum(sender.refused for sender in senders), "stored": stored}))
+    asyncio.run(main())
+"""
+"""Sends over sockets and by POST, all that was not acked again after each restart. For each line on standard
+input it prints "acked" once 50 more lines of each sender are; at the end, how many connections were refused,
+and how many lines are stored, after a look at whether each of them is, once."""
+
+
 def missing_tools() -> str | None:
     """Return why no machine can be booted here; None if one can."""
     if os.geteuid() != 0:
@@ -52,6 +84,15 @@ def missing_tools() -> str | None:
     return f"not installed: {', '.join(absent)}" if absent else None
 
 
+def need_machine() -> None:
+    """Skip where none can be booted; where tools are demanded, fail."""
+    reason = missing_tools()
+    if reason is not None:
+        if os.environ.get("TESTS_REQUIRE_TOOLS") == "1":
+            pytest.fail(f"TESTS_REQUIRE_TOOLS=1, but {reason}")
+        pytest.skip(reason)
+
+
 def base_root() -> Path:
     """Return a Debian 12 with systemd and Python; made if it is not there yet."""
     BASE.parent.mkdir(exist_ok=True)
@@ -60,7 +101,7 @@ def base_root() -> Path:
         if not BASE.exists():
             part = BASE.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            include = "--include=systemd,systemd-sysv,dbus,python3,ca-certificates"
+            include = "--include=systemd,python3"
             done = subprocess.run(
                 ["debootstrap", "--variant=minbase", include, "bookworm", str(part), *_mirror()],
                 capture_output=True,
@@ -143,6 +184,27 @@ class Machine:
             time.sleep(0.1)
 
     @contextlib.contextmanager
+    def load(self, key: str) -> Iterator[Callable[[], None]]:
+        """Send without a pause, until the block ends; then each line must be stored once, and none refused.
+
+        What it yields returns once 50 more lines of each sender are acked.
+        """
+        with self.client(SEND_THROUGH, key) as client:
+            assert client.stdin is not None and client.stdout is not None
+            stdin, stdout, calls = client.stdin, client.stdout, 0
+
+            def more_acked() -> None:
+                nonlocal calls
+                calls += 1
+                stdin.write("\n")
+                stdin.flush()
+                assert stdout.readline() == "acked\n"
+
+            yield more_acked
+            told = told_by(client)
+            assert told["refused"] == 0 and told["stored"] >= calls * 150, told
+
+    @contextlib.contextmanager
     def unit(self, *lines: str, name: str = "rrd.service") -> Iterator[None]:
         """Change a unit as ``systemctl edit`` does, with these lines in [Service], until the block ends."""
         folder = f"/run/systemd/system/{name}.d"
@@ -157,8 +219,8 @@ class Machine:
 
 
 @contextlib.contextmanager
-def booted() -> Iterator[Machine]:
-    """Boot a machine with rrd installed and its units stopped; power it off in the end."""
+def booted_from_checkout() -> Iterator[Machine]:
+    """Boot a machine with rrd bound into it and its units stopped; power it off in the end."""
     with tempfile.TemporaryDirectory(prefix="rrd-boot-") as name:
         place = Path(name)
         (place / "etc").mkdir()
@@ -177,19 +239,29 @@ def booted() -> Iterator[Machine]:
             place / "sysusers.conf": "/usr/lib/sysusers.d/rrd.conf",
             **{ROOT / "systemd" / unit: f"/etc/systemd/system/{unit}" for unit in UNITS},
         }
-        with (place / "console").open("wb") as console:
+        with booted(base_root(), bound) as machine:
+            machine.run("systemd-sysusers")
+            yield machine
+
+
+@contextlib.contextmanager
+def booted(root: Path, bound: Mapping[Path, str]) -> Iterator[Machine]:
+    """Boot ``root``, which stays as it is, with files bound into it; power it off in the end."""
+    with tempfile.TemporaryDirectory(prefix="rrd-boot-") as name:
+        console = Path(name) / "console"
+        with console.open("wb") as said:
             process = subprocess.Popen(
                 [
-                    *("systemd-nspawn", "-D", str(base_root()), f"--machine={place.name.replace('_', '-')}"),
+                    *("systemd-nspawn", "-D", str(root), f"--machine={Path(name).name.replace('_', '-')}"),
                     *("--boot", "--register=no", "--keep-unit", "--private-network", "--volatile=overlay"),
                     *(f"--bind-ro={source}:{target}" for source, target in bound.items()),
                 ],
                 stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
+                stdout=said,
+                stderr=said,
             )
         try:
-            yield _up(process, place / "console")
+            yield _up(process, console)
         finally:
             # systemd-nspawn has the machine power off at SIGTERM (systemd-nspawn(1)).
             process.send_signal(signal.SIGTERM)
@@ -209,27 +281,22 @@ def _up(process: subprocess.Popen[bytes], console: Path) -> Machine:
         if leaders and Path(f"/proc/{leaders[0]}/comm").read_text() == "systemd\n":
             machine = Machine(int(leaders[0]))
             if machine.run("systemctl", "is-system-running", check=False).strip() in {"running", "degraded"}:
-                machine.run("systemd-sysusers")
                 return machine
         time.sleep(0.1)
     raise RuntimeError(f"the machine did not boot:\n{console.read_text(errors='replace')}")
 
 
-def told_by(client: subprocess.Popen[str]) -> dict[str, object]:
+def told_by(client: subprocess.Popen[str]) -> dict[str, int]:
     """Return the JSON object that a client prints last."""
     out, _ = client.communicate(timeout=BOOT_S)
     assert client.returncode == 0, out
-    told: dict[str, object] = json.loads(out.splitlines()[-1])
+    told: dict[str, int] = json.loads(out.splitlines()[-1])
     return told
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """A machine for all tests of a module: each leaves it as it was."""
-    reason = missing_tools()
-    if reason is not None:
-        if os.environ.get("TESTS_REQUIRE_TOOLS") == "1":
-            pytest.fail(f"TESTS_REQUIRE_TOOLS=1, but {reason}")
-        pytest.skip(reason)
-    with booted() as made:
+    need_machine()
+    with booted_from_checkout() as made:
         yield made

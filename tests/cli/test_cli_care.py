@@ -18,6 +18,7 @@ from rrd.cli import main
 from rrd.clock import SystemClock
 from rrd.disk.disk import OsDisk
 from rrd.objects.local import LocalStore
+from tests.audit_log import audited
 from tests.care.care_lab import A, B, C, Life, delete_index, life
 from tests.samples import event, metadata
 from tests.wired import numbered_id
@@ -100,6 +101,7 @@ def test_verify_tells_each_difference_on_a_line_and_mends_what_it_can(
     assert stray.exists()
     assert "removed" in run(capsys, "verify", "--mend", code=1)
     assert not stray.exists()
+    assert audited(data_dir) == [{"event": "mended", "differences": 1, "left": 2}]
     gone.parent.mkdir(parents=True, exist_ok=True)
     gone.write_bytes(data)
     run(capsys, "verify", "--deep")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from rrd.access.keys import KeyStore
 from rrd.access.lifetime import DAY_MS
 from rrd.cli import main
 from rrd.clock import SystemClock
+from tests.audit_log import audited
 from tests.cli.test_cli_keys import data_dir, error, make_key, out
 
 __all__ = ["data_dir"]  # The fixture.
@@ -22,12 +22,6 @@ RECORDING = "3f2b8c1e-5d4a-4f6b-9c7d-1a2b3c4d5e6f"
 def listed(capsys: pytest.CaptureFixture[str], family: str = "keys") -> list[dict[str, object]]:
     rows: list[dict[str, object]] = json.loads(out(capsys, family, "list", "--json"))
     return rows
-
-
-def audited(data_dir: Path) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in (data_dir / "audit.ndjson").read_text().splitlines()]
-    assert all(re.fullmatch(r"user:\w+", line.pop("who")) and line.pop("at") for line in lines)
-    return [{key: value for key, value in line.items() if key != "sudo"} for line in lines]
 
 
 def test_a_key_with_an_expiry_says_so_in_both_lists(capsys: pytest.CaptureFixture[str]) -> None:

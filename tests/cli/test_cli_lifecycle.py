@@ -22,6 +22,7 @@ from rrd.cli import main
 from rrd.extent import Extent
 from rrd.index.rows import Commit
 from rrd.index.sqlite.index import SqliteIndex
+from tests.audit_log import audited
 from tests.harness import DaemonProcess
 
 DAY_MS = 86_400_000
@@ -131,6 +132,13 @@ def test_all_recordings_with_some_metadata_are_erased(
         daemon.stop()
     out, _ = run(capsys, "erase", "--yes", "--meta", "userId=u=1 &", "--meta", "shop=a")
     assert out.splitlines()[-1].startswith("erased 3 recordings: 9 events, ")
+    erased = {"event": "erased", "tenant": "acme", "recordings": 3}
+    if served:  # By a key of its own, which leads to the user who asked.
+        made, told = audited(daemon.data_dir)
+        assert (made["event"], made["label"]) == ("key_made", "rrd erase")
+        assert told == erased | {"who": f"key:{made['key']}", "events": 9}
+    else:
+        assert audited(daemon.data_dir) == [erased]
     assert there(daemon.data_dir) == set(kept)
 
 
@@ -377,6 +385,7 @@ def test_what_a_daemon_holds_is_told_everywhere_until_it_is_confirmed(
         assert "rrd retention --confirm" in told
         out, _ = run(capsys, "retention", "--confirm")
         assert out.count("confirmed: ") == 2
+        assert [line["event"] for line in audited(data_dir)] == ["retention_confirmed"] * 2
         daemon.wait_for_log("expired recording=")
         assert "retention_held" not in daemon.wait_for_log("retention recordings=1").partition("confirmed")[2]
         assert run(capsys, "retention")[1] == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from rrd import layout
 from rrd.cli import main
 from rrd.cli.asking import NoAnswer, ask
 from rrd.config import Config
-from tests.harness import DEADLINE_S, PYTHONPATH, DaemonProcess
+from rrd.http.troubles import LIMITS
+from tests.harness import DEADLINE_S, PYTHONPATH, ROOT, DaemonProcess
 
 Capture = pytest.CaptureFixture[str]
 
@@ -60,6 +62,19 @@ def test_a_daemon_that_is_well(tmp_path: Path, capsys: Capture) -> None:
             ask(Config(data_dir=daemon.data_dir), "/elsewhere")
         assert daemon.stop() == 0
     assert not Path(layout.control_path(daemon.data_dir)).exists()
+
+
+def test_the_page_explains_each_name_and_each_trouble(tmp_path: Path, capsys: Capture) -> None:
+    page = (ROOT / "docs/status.md").read_text("utf-8")
+    with DaemonProcess(tmp_path) as daemon:
+        told = status(daemon.data_dir, capsys)[1]
+    named = set(re.findall(r"`(\w+)`", page))
+    assert set(told) - named == set()
+    source = (ROOT / "rrd/http/troubles.py").read_text("utf-8")
+    codes_of_source = set(re.findall(r'Ailment\(\s*"(\w+)"', source))
+    codes_of_source |= {f"{name}_nearly_full" for name in LIMITS}
+    assert len(codes_of_source) > 20
+    assert codes_of_source - named == set()
 
 
 def test_a_start_that_waits_for_its_store_is_told(tmp_path: Path, capsys: Capture) -> None:

@@ -72,4 +72,4 @@ def test_an_answer_with_holes_is_shown_all_the_same() -> None:
     page = frame({}, {}, {}, columns=80, lines=24)
     assert page[0].startswith("rrd ?")
     assert page[-1] == "…"
-    assert frame({}, {"at_ms": 5}, {"at_ms": 5}, columns=80, lines=24)[-1] == "no recording is written to"
+    assert frame({}, {}, {"over_s": 1.0}, columns=80, lines=24)[-1] == "no recording is written to"

@@ -142,12 +142,12 @@ async def test_a_restart_under_load_refuses_no_connection_and_stores_each_line_o
                     await sender.run(session, daemon.url)
 
             running = [tasks.create_task(keep_sending(sender)) for sender in senders]
-            for _ in range(3):
-                goals = [(sender, len(sender.acked) + 100) for sender in senders]
-                await until(
-                    lambda goals=goals: all(len(sender.acked) >= goal for sender, goal in goals),
-                    what="a hundred lines more acked of each sender",
-                )
+            for goal in (100, 200, 300):
+
+                def reached(goal: int = goal) -> bool:
+                    return all(len(sender.acked) >= goal for sender in senders)
+
+                await until(reached, what=f"{goal} lines acked of each sender")
                 if number == signal.SIGKILL:
                     daemon.kill()
                 else:

@@ -35,6 +35,12 @@ async def test_healthy_and_ready_need_no_key(api: Api) -> None:
     assert (await api.get("/-/ready", key="")).json() == {"status": "ready"}
 
 
+async def test_supervisors_may_ask_without_wanting_the_body(api: Api) -> None:
+    for path in ("/-/healthy", "/-/ready"):
+        reply = await api.request("HEAD", path, key="")
+        assert (reply.status, reply.body) == (200, b"")
+
+
 async def test_requests_wait_until_recovery_is_done(tmp_path: Path) -> None:
     recording_id, sent = new_id(), some_events(3)
     async with running(tmp_path) as daemon, visiting(daemon) as api:

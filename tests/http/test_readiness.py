@@ -178,6 +178,7 @@ def test_not_ready_while_writes_fail_and_ready_again_after(
             told, said = visitor.ready()
             assert told == 503
             assert reason in said
+            assert ": " in said or "; " in said, f"{said!r} doesn't say what to do"
             assert daemon.data_dir not in said
             assert visitor.ask("/-/healthy")[0] == 200
         if heals == "by a write":

@@ -23,8 +23,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from rrd.daemon.metrics_listener import listen_for_scrapes
-from rrd.http import scrapes
 from rrd.http.scrapes import CONNECTIONS_MAX
+from rrd.http.services import Bounds
 from tests.harness import ROOT, DaemonProcess, LocalDaemon, eventually, running
 from tests.http.watchers import watching
 from tests.ports import free_port
@@ -234,11 +234,11 @@ async def test_a_start_can_be_watched(tmp_path: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def listening(tmp_path: Path) -> AsyncIterator[int]:
+async def listening(tmp_path: Path, *, scrape_s: float = 15.0) -> AsyncIterator[int]:
     """Yield the port of the metrics of a daemon on this loop."""
     port = free_port()
     async with (
-        running(tmp_path, metrics_listen=f"127.0.0.1:{port}") as daemon,
+        running(tmp_path, bounds=Bounds(scrape_s=scrape_s), metrics_listen=f"127.0.0.1:{port}") as daemon,
         AsyncExitStack() as stack,
     ):
         await listen_for_scrapes(daemon.config, daemon.services, stack)
@@ -278,17 +278,15 @@ async def test_connections_are_few(tmp_path: Path) -> None:
         await eventually(answers, what="a place to be free again")
 
 
-async def test_each_connection_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrapes, "CONNECTION_S", 0.2)
-    async with listening(tmp_path) as port:
+async def test_each_connection_ends(tmp_path: Path) -> None:
+    async with listening(tmp_path, scrape_s=0.2) as port:
         requests = (b"", b"GET /metrics HTTP/1.1\r\n", b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n1")
         for request in requests:
             assert b"rrd_ready" not in await said(port, request)
 
 
-async def test_bodies_and_long_heads_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrapes, "CONNECTION_S", 2.0)
-    async with listening(tmp_path) as port:
+async def test_bodies_and_long_heads_do_no_harm(tmp_path: Path) -> None:
+    async with listening(tmp_path, scrape_s=2.0) as port:
         for junk in (
             b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

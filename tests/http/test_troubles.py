@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rrd.access.notices import Notice
 from rrd.config.changes import ReloadState
 from rrd.http.health import Readiness
 from rrd.http.troubles import DAMAGE, Facts, Filled, RefusalCount, StoreState, troubles, worst
@@ -32,6 +33,10 @@ def now(**figures: float) -> dict[str, Any]:
 
 def refused(code: str, status: int, ago_s: float) -> dict[str, Any]:
     return {"refusals": [RefusalCount(code, status, 3, int(NOW_MS - ago_s * 1000))]}
+
+
+def ending(days: int) -> Notice:
+    return Notice("ab12cd34", "acme", "shop", NOW_MS, days, is_signing_key=False)
 
 
 CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
@@ -64,6 +69,9 @@ CASES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "what waits": (now(backlog_age_s=601), [("backlog_late", "warning")]),
     "what is set aside": (now(set_aside_recordings=1), [("not_rolled_up", "warning")]),
     "what is held": ({"held": ["a", "b"]}, [("retention_held", "warning")] * 2),
+    "a key that ends": ({"expiring": [ending(2)]}, [("key_expires_soon", "warning")]),
+    "a key that ends later": ({"expiring": [ending(3)]}, [("key_expires_soon", "note")]),
+    "many keys": ({"expiring": [ending(2)] * 1_000}, [("key_expires_soon", "warning")] * 11),
     "a bad file": ({"reload": ReloadState(NOW_MS, "no such key")}, [("reload_refused", "warning")]),
     "a file that waits": (
         {"reload": ReloadState(NOW_MS, None, ("port",))}, [("restart_needed", "note")]

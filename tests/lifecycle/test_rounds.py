@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rrd.config import Config
-from rrd.errors import NotFound
+from rrd.errors import ConfigError, NotFound
 from rrd.lifecycle.holds import Holds
 from rrd.lifecycle.rounds import Retention
 from tests.lifecycle.removal_lab import RemovalLab, lab
@@ -281,3 +281,87 @@ async def test_settings_that_wait_by_a_wrong_clock_only_wait_no_more_when_it_is_
     assert await world.rounds(HOUR_S) == 0
     assert world.held() == []
     assert await world.left() == 5
+
+
+# Settings that are read again while rounds are made
+
+
+async def test_new_settings_count_from_the_next_round_and_are_held_where_they_remove_much(
+    world: World,
+) -> None:
+    world.start()
+    await world.store(*range(20))
+    await world.rounds(5 * DAY_S)
+    world.retention.reconfigure(settings(retention_age="36h"))
+    assert await world.rounds(DAY_S) == 0
+    assert world.held() == ["age"]
+    assert await world.left() == 20
+    # Taken back, and then ones that remove nothing.
+    world.retention.reconfigure(settings())
+    assert await world.rounds() == 0
+    assert world.held() == []
+    world.retention.reconfigure(settings(retention_age="30d"))
+    assert await world.rounds(DAY_S) == 0
+    assert world.held() == []
+    assert await world.rounds(31 * DAY_S) == 20
+
+
+async def test_a_round_under_way_removes_by_the_settings_that_it_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.start()
+    await world.store(*range(20))
+    await world.rounds(5 * DAY_S)
+    considered = world.retention._consider
+
+    async def reconfigured_meanwhile(*args: Any) -> None:
+        await considered(*args)
+        world.retention.reconfigure(settings(retention_age="36h", retention_bytes_max=1))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.retention, "_consider", reconfigured_meanwhile)
+        assert await world.retention.round() == 0
+    assert await world.rounds(DAY_S) == 0
+    assert world.held() == ["age", "bytes"]
+    assert await world.left() == 20
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_who_confirms_settings_has_not_confirmed_those_that_came_since(
+    world: World, restart: bool
+) -> None:
+    world.start(retention_age="4d")
+    await world.store(*range(20))
+    await world.rounds(DAY_S)
+    narrower = {"retention_age": "1h"}
+    world.start(retention_age="20h")
+    await world.rounds()
+    assert world.held() == ["age"]
+    world.holds.confirm()
+    if restart:
+        world.start(**narrower)
+    else:
+        world.retention.reconfigure(settings(**narrower))
+    assert await world.rounds() == 0
+    assert world.held() == ["age"]
+    assert await world.left() == 20
+    world.holds.confirm()
+    assert await world.rounds() == 20
+
+
+async def test_a_share_of_the_age_that_is_set_then_is_what_a_jump_may_take(world: World) -> None:
+    world.start()
+    await world.store(*range(20))
+    await world.rounds()
+    world.retention.reconfigure(settings(retention_age="30d", retention_hold_percent=100))
+    await world.rounds()
+    world.clock.skew_s = 31 * DAY_S
+    assert await world.rounds() == 0
+    assert world.held() == ["clock"]
+
+
+def test_settings_that_cannot_be_read_are_refused_before_any_is_taken(world: World) -> None:
+    world.start()
+    with pytest.raises(ConfigError, match="retention_age"):
+        world.retention.reconfigure(settings(retention_age="soon"))
+    assert world.retention._next is None

@@ -18,6 +18,7 @@ from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError, ObjectMissing, StoreAway, WrongStore
 from rrd.objects.choose import open_store
 from rrd.objects.identity import MARKER_KEY, Marker, Own, OwnedStore, Verdict, judge, read_own
+from tests.audit_log import audited
 from tests.harness import running
 
 A, B = "id-a", "id-b"
@@ -70,6 +71,7 @@ def test_adopting_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("RRD_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("RRD_OBJECTS_DIR", str(tmp_path / "moved"))
     assert main(["adopt-store"]) == 0
+    assert audited(tmp_path / "data") == [{"event": "store_adopted", "store": "local"}]
     asyncio.run(confirmed(tmp_path, "data", "moved"))
 
 

@@ -400,6 +400,14 @@ async def test_parameters_that_are_not_told_of_are_answered_as_the_description_s
             reply = await caller.ask(found, recording_id=recording_id, query="unheard=of")
             is_refused = "A parameter that is not described here is refused" in found.told["description"]
             assert is_refused != ("not described here are passed over" in found.told["description"])
+            if "unless one looks like a filter" in found.told["description"]:
+                misspelt = await caller.ask(found, recording_id=await caller.filled(), query="filter=a")
+                assert (misspelt.status, misspelt.json()["error"]["parameter"]) == (400, "filter")
+            if found.name == "getEvents":
+                for beside in ("at=1", "after=0", "limit=1", "maxBytes=65536", "clock=server", "follow=true"):
+                    assert f"`{beside.partition('=')[0]}`" in found.told["description"].partition("unless")[2]
+                    query = f"{beside}&unheard=of"
+                    assert (await caller.ask(found, recording_id=recording_id, query=query)).status == 400
             if found.name == "getPreview":
                 assert reply.status in {302, 404}
             elif is_refused:

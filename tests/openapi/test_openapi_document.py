@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -15,6 +16,7 @@ from rrd.config import Config
 from rrd.http import export, filters, follow, pages, ranges, reads, replays, wanted
 from rrd.http.openapi.codes import CODES
 from rrd.http.openapi.document import document
+from rrd.index.sqlite.listing import FILTERS_MAX
 from tests.harness import running
 from tests.openapi.contract import Described, Told
 
@@ -35,6 +37,7 @@ ELSEWHERE = {
     "refused": "a base",
     "segment_error": "a base",
     "bad_config": "of the command line",
+    "busy": "of the control socket",
     "corrupt_segment": "told as recording_damaged",
     "stale_history": "never leaves its module",
     "index_damaged": "ends the daemon",
@@ -50,12 +53,9 @@ def told() -> Told:
 
 
 def test_it_is_valid_for_any_settings() -> None:
-    for config in (
-        Config(),
-        Config(recording_ids="any", metadata_shape="object", public_url="https://rrd.example/base/"),
-        Config(reads_of_damage="salvage"),
-    ):
-        OpenAPIV31SpecValidator(document(config)).validate()
+    other = {"recording_ids": "any", "metadata_shape": "object", "reads_of_damage": "salvage"}
+    for settings in ({}, {**other, "public_url": "https://rrd.example/base/"}):
+        OpenAPIV31SpecValidator(document(msgspec.convert(settings, Config))).validate()
     assert document(Config())["info"]["version"] == rrd.__version__
     assert document(Config())["servers"] == [{"url": "/"}]
     assert document(Config(public_url="https://rrd.example/base/"))["servers"] == [
@@ -119,6 +119,8 @@ def test_bounds_are_those_of_the_code() -> None:
     assert set(small.by_name["listRecordings"].parameters("query")["sort"]["schema"]["enum"]) == set(
         wanted.SORTS
     )
+    meta = small.by_name["getReplay"].parameters("query")["meta"]
+    assert f"{FILTERS_MAX} filters at most" in meta["description"]
     assert follow._NUMBER.fullmatch(str(10**15 - 1))
 
 

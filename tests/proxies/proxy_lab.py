@@ -7,6 +7,7 @@ plain HTTP for what is not about TLS.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import contextlib
 import functools
@@ -82,6 +83,7 @@ def certificate() -> Certificate:
         unavailable("openssl isn't installed")
     assert openssl is not None
     directory = Path(tempfile.mkdtemp(prefix="rrd-tls-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     directory.chmod(0o755)  # A proxy may read it as another user.
     path, key_path = directory / "certificate.pem", directory / "key.pem"
     subprocess.run(

@@ -7,7 +7,7 @@ import io
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -74,7 +74,7 @@ def make_proxy(kind: str, directory: Path, upstream_port: int, *, speaks_tls: bo
 
 @contextlib.asynccontextmanager
 async def serving(
-    kind: str, directory: Path, *, idle_ms: int | None = None, **settings: object
+    kind: str, directory: Path, *, idle_ms: int | None = None, **settings: Any
 ) -> AsyncIterator[Served]:
     """Run a daemon with these settings, and a proxy of this kind in front of it.
 

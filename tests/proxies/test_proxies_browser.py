@@ -123,3 +123,8 @@ def test_pages_are_recorded_and_watched_by_tls_and_sockets_outlive_the_idle_cut(
         window.wait_for_replay("seen while it happens")
         # Before the sign-in there is no session; and one name is both the console's and the stage's.
         window.check("the server responded with a status of 401", "can escape its sandboxing")
+    for log in proxy.directory.glob("*.log"):
+        text = log.read_text(errors="replace")
+        assert [
+            trace for trace in (console.key, "token=", by_socket.recording_id()) if trace in text
+        ] == [], log

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rrd import tombstones
-from rrd.access import keys
+from rrd.access import schema
 from rrd.console import sessions
 from rrd.index.sqlite.migrations import FIRST_VERSION, scripts
 from tests.harness import DaemonProcess
@@ -79,7 +79,7 @@ def test_the_page_names_the_versions_that_there_are() -> None:
     named = dict(re.findall(r"^\| `(\w+)\.sqlite` \| (\d+) \|", page, re.MULTILINE))
     assert {name: int(version) for name, version in named.items()} == {
         "index": FIRST_VERSION + len(scripts()) - 1,
-        "keys": keys.SCHEMA_VERSION,
+        "keys": schema.SCHEMA_VERSION,
         "tombstones": tombstones.SCHEMA_VERSION,
         "console": sessions._SCHEMA_VERSION,
     }

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.boot.machine import booted, need_machine
 from tests.ports import free_port
 from tests.release.building import ROOT, build, build_before
 from tests.release.clean_root import CleanRoot, need_tools
@@ -227,3 +228,22 @@ def test_what_holds_no_recording_is_purged_without_a_trace(made: Made, root: Cle
     assert root.files(named="*rrd*") == set()
     # The user stays, as Debian's users of services do: files of its number would become another's.
     assert root.run("getent passwd rrd").startswith("rrd:")
+
+
+def test_an_upgrade_under_load_refuses_no_connection_and_loses_nothing(made: Made) -> None:
+    need_machine()
+    with booted(made.fresh.path, {made.package: "/root/rrd.deb"}) as machine:
+        machine.wait_for("rrd.service", "active")
+        assert machine.show("rrd.socket", "ActiveState") == "active"
+        key = machine.key()
+        machine.run("systemctl", "restart", "rrd.service")  # Which knows the key from its start.
+        before = machine.show("rrd.service", "MainPID")
+        with machine.load(key) as more_acked:
+            more_acked()
+            # The same version, which dpkg treats as an upgrade.
+            machine.run("dpkg", "--install", "/root/rrd.deb")
+            machine.wait_for("rrd.service", "active")
+            assert machine.show("rrd.service", "MainPID") != before
+            more_acked()
+        machine.run("systemd-analyze", "security", "rrd.service", "--threshold=12")
+        machine.run("rrd", "status")

@@ -28,7 +28,7 @@ STAND_IN = r"""
 # Stands in for systemctl with a unit of rrd's: starts, stops and remembers, as the unit would.
 echo "$*" >> "$STATE/calls"
 case "$1" in
-  cat) exit 0 ;;
+  cat) test ! "${NO_UNIT:-}" || test -e "/etc/systemd/system/$2" ;;
   is-active) test -e "$STATE/pid" && kill -0 "$(cat "$STATE/pid")" 2> /dev/null ;;
   is-enabled) test -e "$STATE/enabled" ;;
   enable) touch "$STATE/enabled"; start=1 ;;
@@ -152,6 +152,28 @@ def test_with_systemd_the_service_is_enabled_and_restarted_only_for_new_settings
     assert calls.splitlines() == ["enable --now rrd.service", "restart rrd.service"]
     for printed in (first, second, third):
         assert "an event was stored, read back, and erased again" in steps_of(printed, "works")
+
+
+def test_an_installation_without_a_package_gets_its_unit(machine: ServiceMachine, with_systemd: str) -> None:
+    """As pip makes it: a command beside its interpreter, anywhere."""
+    tools = machine.directory / "tools"
+    (tools / "python3").symlink_to(machine.python)
+    (tools / "rrd").write_text(f'#!/bin/sh\nexec {machine.python} -m rrd "$@"\n')
+    (tools / "rrd").chmod(0o755)
+    script = f"""{with_systemd}
+        export NO_UNIT=1 RRD="{tools}/python3 -m rrd"
+        $RRD setup
+        grep daemon-reload $STATE/calls
+        grep ^ExecStart= /etc/systemd/system/rrd.service
+        stat -c '%U %a' /etc/systemd/system/rrd.service
+    """
+    done = machine.run(script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "/etc/systemd/system/rrd.service made" in steps_of(done.stdout, "done")
+    assert "rrd.service enabled and started" in steps_of(done.stdout, "done")
+    reload, start, mode = done.stdout.splitlines()[-3:]
+    assert (reload, mode) == ("daemon-reload", "root 644")
+    assert start == f"ExecStart={tools}/rrd serve --config /etc/rrd/rrd.toml"
 
 
 def test_a_service_that_fails_to_start_is_told_with_where_to_look(

@@ -20,9 +20,16 @@ from tests.setup.setup_lab import NAME, environment
 OTHER = "xn--bcher-kva.example"
 
 
-@pytest.mark.parametrize("name", ["rrd.toml", "nginx.conf", "Caddyfile"])
-def test_an_installation_takes_along_what_the_repository_ships(name: str) -> None:
-    assert shipped(name) == (ROOT / "config" / name).read_text("utf-8")
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("config/rrd.toml", "config/nginx.conf", "config/Caddyfile"),
+        *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "systemd").iterdir())),
+    ],
+)
+def test_an_installation_takes_along_what_the_repository_ships(path: str) -> None:
+    name = path.rpartition("/")[2]
+    assert shipped(name) == (ROOT / path).read_text("utf-8")
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
     patterns = project["tool"]["setuptools"]["package-data"]["rrd"]

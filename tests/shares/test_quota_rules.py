@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -192,3 +194,70 @@ def test_a_flood_of_addresses_takes_bounded_memory_and_keeps_those_that_are_ther
         quotas.begin_recording(Who("", "", str(number)))
     assert len(quotas) <= 50_001
     quotas.leave(entered, "sockets")
+
+
+# Other quotas while parties use theirs
+
+
+@given(
+    quotas=st.lists(st.tuples(st.floats(0, 1e6), st.floats(1, 1e9)), min_size=2, max_size=6),
+    amounts=st.lists(st.floats(0, 1e6), min_size=6, max_size=6),
+)
+def test_a_bucket_that_is_resized_keeps_what_was_spent_and_forgets_it_without_a_limit(
+    quotas: list[tuple[float, float]], amounts: list[float]
+) -> None:
+    bucket, now = Bucket(*quotas[0]), 10.0
+    for (rate, depth), amount in zip(quotas[1:], amounts, strict=False):
+        bucket.take(amount, now)
+        spent = bucket.spent(now)
+        bucket.resize(rate, depth, now)
+        assert bucket.spent(now) == (spent if rate else 0.0)
+        assert (bucket.rate, bucket.depth) == (rate, depth)
+        assert bucket.wait_s(depth, now) >= 0
+        assert bucket.debt_s(now) >= 0
+
+
+async def test_other_quotas_count_for_those_who_are_there_and_for_those_who_come() -> None:
+    clock = _Clock()
+    quotas = _quotas(clock, recordings_per_min_tenant_max=2, sockets_tenant_max=0)
+    places = [quotas.enter(_A, "sockets") for _ in range(3)]
+    quotas.begin_recording(_A)
+    quotas.begin_recording(_A)
+    assert quotas.refusal_of_new(_A) is not None
+    await quotas.change(
+        quota_limits_of(Config(recordings_per_min_tenant_max=3, sockets_tenant_max=2, quotas_of_tenant=()))
+    )
+    # What was used counts on: one more, and three of one who comes anew. Nothing under way is taken away.
+    quotas.begin_recording(_A)
+    assert quotas.refusal_of_new(_A) is not None
+    for _ in range(3):
+        quotas.begin_recording(_B)
+    assert quotas.refusal_of_new(_B) is not None
+    for left in range(3, -1, -1):
+        if left >= 2:
+            with pytest.raises(OverQuota, match="sockets_tenant_max"):
+                quotas.enter(_A, "sockets")
+        else:
+            quotas.leave(quotas.enter(_A, "sockets"), "sockets")
+        if left:
+            quotas.leave(places.pop(), "sockets")
+    await quotas.change(quota_limits_of(Config(quotas_of_tenant=("b.recordings_per_min=0",))))
+    assert quotas.refusal_of_new(_B) is None
+    clock.now += 3600
+    # Nothing is left to be remembered of the one without a limit.
+    assert all(account.is_idle(clock.now) for _, account in quotas._of(_B))
+
+
+async def test_a_change_of_quotas_of_many_parties_lets_others_have_their_turn() -> None:
+    clock = _Clock()
+    quotas = _quotas(clock, requests_tenant_max=0, requests_key_max=0)
+    for number in range(5_000):
+        quotas.enter(Who("a", "k", f"192.0.2.{number}"), "requests")
+    changing = asyncio.create_task(quotas.change(quota_limits_of(Config(events_per_s_address_max=1))))
+    turns = 0
+    while not changing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 5
+    newest = quotas._of(Who("a", "k", "192.0.2.4999"))[-1][1]
+    assert newest.events.rate == 1

@@ -57,6 +57,51 @@ def test_those_who_take_all_they_can_leave_room_for_one_more(size: int, greedy: 
         assert ledger.may_take(Who("newcomer", "k"))
 
 
+@given(
+    sizes=st.lists(st.integers(1, 300), min_size=1, max_size=8),
+    steps=st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.booleans()), max_size=200),
+)
+def test_a_ledger_that_is_resized_gives_no_more_than_there_is_then_and_takes_nothing_back(
+    sizes: list[int], steps: list[tuple[int, bool, bool]]
+) -> None:
+    ledger, held = Ledger(sizes[0], _TIMES), Counter[Who]()
+    for number, (tenant, takes, resizes) in enumerate(steps):
+        who = Who(f"t{tenant}", f"k{tenant}")
+        if resizes:
+            ledger.resize(sizes[number % len(sizes)])
+        elif takes and ledger.try_take(who):
+            held[who] += 1
+            assert held.total() <= ledger.size
+        elif not takes and held[who]:
+            ledger.give_back(who)
+            held[who] -= 1
+        assert ledger.free == ledger.size - held.total()
+    for who in held.elements():
+        ledger.give_back(who)
+    assert ledger.free == ledger.size
+
+
+async def test_those_who_wait_are_served_when_there_is_more_and_when_there_is_less_than_they_wait_for() -> (
+    None
+):
+    room, who = Room(10, Times(tenant=0, key=0, address=0)), Who("t")
+    assert room.try_take(who, 10)
+    waiting = asyncio.create_task(room.take(Who("u"), least=8, most=20, patience_s=60))
+    await until(lambda: len(room), what="it to wait")
+    room.resize(30)
+    assert await waiting == 10  # All that there was when it came.
+    room.give_back(who, 10)
+    room.give_back(Who("u"), 10)
+    assert room.try_take(who, 25)
+    waiting = asyncio.create_task(room.take(Who("u"), least=20, most=20, patience_s=60))
+    await until(lambda: len(room), what="it to wait")
+    room.resize(5)
+    assert room.free == -20
+    assert not room.try_take(Who("v"))
+    room.give_back(who, 25)
+    assert await waiting == 5  # What is more than there is at all is taken for all.
+
+
 def test_a_few_places_can_all_be_taken_by_one() -> None:
     for size in range(1, 10):
         ledger = Ledger(size, _TIMES)

@@ -12,7 +12,7 @@ from rrd.http.openapi.operations import (
     merged,
     schema,
 )
-from rrd.http.openapi.parameters import META, RECORDING
+from rrd.http.openapi.parameters import LIKE_A_FILTER, META, RECORDING
 
 TAG = "Erasing"
 
@@ -25,7 +25,7 @@ def routes() -> ApiRoutes:
         name="eraseRecording", tag=TAG, summary="Erase a recording",
         description="Its events, metadata and objects go for good, and it takes nothing more (410). A key of"
         " scope `erase` is needed; a presigned URL can't erase.",
-        right="erase", parameters=(RECORDING,), answers=_answers(),
+        right="erase", parameters=(RECORDING,), unless=LIKE_A_FILTER, answers=_answers(),
         codes=merged(
             BELOW, KEYED, COUNTED,
             {400: ("bad_recording_id", "bad_request"), 404: ("not_found",)},

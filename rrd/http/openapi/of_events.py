@@ -83,11 +83,11 @@ def _events(config: Config) -> ApiOperation:
         "\n\n`follow=true` is live: server-sent events, or NDJSON, first what there is, then each event once"
         " it is stored. It goes with `at` or `after` alone; `Last-Event-ID` says where a stream resumes."
         "\n\n`form=stored` gives the recording as it is stored: zstd frames of NDJSON, without the two"
-        " members.\n\nBeside `at`, `after`, `limit`, `maxBytes`, `cursor`, `clock` or `follow`, a parameter"
-        " that is not described here is refused. An error after the answer began breaks the connection."
+        " members.\n\nAn error after the answer began breaks the connection."
     )
     return ApiOperation(
         name="getEvents", tag=TAG, summary="Read events", description=described, right="read",
+        unless="unless `at`, `after`, `limit`, `maxBytes`, `cursor`, `clock` or `follow` is beside them: 400",
         is_presigned=True, parameters=(RECORDING, *_of_events(config)),
         answers={
             200: ApiAnswer(

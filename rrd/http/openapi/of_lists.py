@@ -15,7 +15,7 @@ from rrd.http.openapi.operations import (
     merged,
     schema,
 )
-from rrd.http.openapi.parameters import FLAG, META, RECORDING, TIME, number
+from rrd.http.openapi.parameters import FLAG, LIKE_A_FILTER, META, RECORDING, TIME, number
 from rrd.http.openapi.schemas import EXAMPLE_ID
 from rrd.http.reads import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, OFFSET_MAX
 from rrd.http.suggestions import LIMIT_DEFAULT, LIMIT_MAX
@@ -51,12 +51,10 @@ def _list(config: Config) -> ApiOperation:
         "The tenant's recordings, newest first, narrowed by metadata and by what happened. With `summary`,"
         " `sort`, `from`, `to`, `url`, `minDuration`, `minActive`, `hasErrors` or `live` each item tells"
         " more. What comes from a recording's objects is null until it is rolled up."
-        "\n\nA parameter that looks like a misspelt filter or like another spelling of a known one is"
-        " refused."
     )
     return ApiOperation(
         name="listRecordings", tag=TAG, summary="List recordings", description=described, right="read",
-        is_presigned=True, parameters=(META, *_of_list()),
+        is_presigned=True, parameters=(META, *_of_list()), unless=LIKE_A_FILTER,
         answers={
             200: ApiAnswer(
                 "A page of the list.",
@@ -161,6 +159,7 @@ def _statistics() -> ApiOperation:
     return ApiOperation(
         name="getStatistics", tag=TAG, summary="Read figures",
         description="How many recordings the tenant has, and how much they take. It takes no filter.",
+        unless=LIKE_A_FILTER,
         right="read", is_presigned=True,
         answers={200: ApiAnswer("The figures.", {JSON_TYPE: ApiContent(schema("Statistics"), example)})},
         codes=merged(BELOW, KEYED, COUNTED, _BAD),

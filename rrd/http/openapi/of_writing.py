@@ -142,9 +142,8 @@ def _ws(config: Config) -> ApiOperation:
         ' `{"type":"upstream-result","ok":true,"status":204,"statusText":"","headers":{…},"final":true,…}`'
         " with the counts of a POST; with `ack=true` one after each flush, too, with `final` false. What went"
         ' wrong is told as `{"type":"error","status":…,"code":"…","message":"…"}`. Close codes: 1000 after'
-        " the"
-        " client's close, 1008 where the key was revoked, 1011 after an error, 1012 where the server stops."
-        " `debug=true` also echoes the events."
+        " the client's close, 1008 where the key was revoked or expired, 1011 after an error, 1012 where the"
+        " server stops. `debug=true` also echoes the events."
     )
     return ApiOperation(
         name="openSocket", tag=TAG, summary="Send events over a WebSocket", description=described,

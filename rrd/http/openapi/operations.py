@@ -104,6 +104,8 @@ class ApiOperation(NamedTuple):
     """The operation that this one is another name of."""
     passes_unknown: bool = True
     """Parameters that are not described are passed over; otherwise they are refused with 400."""
+    unless: str = ""
+    """When they are refused all the same."""
 
 
 ApiRoutes = Sequence[tuple[Method, str, ApiOperation]]
@@ -129,7 +131,8 @@ class Writer:
         """Return an operation as OpenAPI writes it."""
         told: Json = {"operationId": found.name, "tags": [found.tag], "summary": found.summary}
         told["description"] = found.description + (
-            "\n\nParameters that are not described here are passed over."
+            f"\n\nParameters that are not described here are passed over{', ' * bool(found.unless)}"
+            f"{found.unless}."
             if found.passes_unknown
             else "\n\nA parameter that is not described here is refused: 400, with its name."
         )

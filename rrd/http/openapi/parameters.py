@@ -10,6 +10,9 @@ from rrd.http.openapi.schemas import EXAMPLE_ID
 FLAG: Json = {"enum": ["true", "false"]}
 """Any other word is refused."""
 
+LIKE_A_FILTER = "unless one looks like a filter, or like another spelling of a known one: 400"
+"""A filter that is passed over would widen what it should narrow."""
+
 TIME: Json = {"type": "number"}
 
 
