@@ -104,7 +104,7 @@ def test_install_lines_take_what_is_locked(page: str) -> None:
         .replace("--quiet --disable-pip-version-check ", "")
         .replace("--no-cache-dir ", "")
         .splitlines()
-        if "pip install" in line and re.search(r" \.$| -r ", line)
+        if "pip install" in line and re.search(r" \.(?:`| \\)?$| -r | \. &&", line)
     ]
     assert [line for line in lines if not any(wanted in line for wanted in INSTALL)] == []
     assert [wanted for wanted in INSTALL if not any(wanted in line for line in lines)] == []
