@@ -147,7 +147,7 @@ wheel: $(VENV_RELEASE)/installed assets
 deb: $(VENV_RELEASE)/installed assets
 	@$(VENV_RELEASE)/bin/python -m release.deb $(if $(VERSION),--version '$(VERSION)') $(ARGS)
 
-# Builds the package itself, and that of the commit before; TESTS_DEB names one that is built already.
+# Builds the package, and that of the commit before; TESTS_DEB and TESTS_DEB_BEFORE name some that are there already.
 test-deb: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m deb --timeout 900 tests/release $(ARGS)
 
