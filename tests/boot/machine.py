@@ -3,8 +3,8 @@
 Method
 ------
 ``debootstrap`` makes a root once, in ``build/`` (``tests.release.clean_root``). ``systemd-nspawn`` boots it
-with an overlay in memory, so each boot begins with the same root, and with no network but loopback. The checkout
-and the packages of this environment are bound into it, read-only; so are the units, as they are in
+with an overlay in memory, so each boot begins with the same root, and with no network but loopback. The
+checkout and the packages of this environment are bound into it, read-only; so are the units, as they are in
 ``systemd/``. Commands run inside by ``nsenter``; a client of the test itself enters the network alone.
 """
 
