@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 
+from rrd.access.gate import Gate
 from rrd.access.keys import KeyStore, Scope
 from rrd.audit import note, user
 from rrd.config import Config
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 _TENANT = "default"
 
 
-def mint_first_keys(store: KeyStore) -> list[str]:
-    """Make one public and one private key where there is none yet, and return them."""
+def mint_first_keys(store: KeyStore, gate: Gate) -> list[str]:
+    """Make one public and one private key where there is none yet, and return them. They count at once."""
     if store.list_keys():
         return []
     keys: list[str] = []
@@ -30,6 +31,7 @@ def mint_first_keys(store: KeyStore) -> list[str]:
         made = {"key": key_id, "tenant": _TENANT, "scope": scope}
         note(os.path.dirname(store.path), "key_made", user() | made)
         keys.append(key)
+    gate.refresh()
     return keys
 
 

@@ -117,7 +117,6 @@ async def _serve(
     _listen_to_signals(stop, reloader)
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
-        first_keys = mint_first_keys(store) if person_looks_on else []
         parts = await make_parts(config, store, stack)
         services = parts.services
         services.connections_max, services.backlog = fitted.connections_max, fitted.backlog
@@ -140,6 +139,8 @@ async def _serve(
         others = {"malloc": trim_malloc_in_time(), "reload": reloader.run(parts)}
         tasks = [keys, *life, *start_tasks(parts)]
         tasks += [asyncio.create_task(work, name=name) for name, work in others.items()]
+        # Not before: a start that fails, since its port is in use, would make keys that it never shows.
+        first_keys = await asyncio.to_thread(mint_first_keys, store, services.gate) if person_looks_on else []
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()

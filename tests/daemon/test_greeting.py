@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.serving import read_until, serve
+from tests.serving import failed_start, read_until, serve
 
 
 def test_the_curl_lines_of_the_first_start_work_as_they_are_printed(tmp_path: Path) -> None:
@@ -37,6 +38,17 @@ def test_keys_are_shown_at_the_first_start_only(tmp_path: Path) -> None:
             process.terminate()
             told, _ = process.communicate(timeout=20)
         assert ("public_key_rr_" in told) == (start == 0)
+
+
+def test_a_start_that_fails_makes_no_key_so_that_the_next_shows_them(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        said = failed_start(tmp_path, "--port", str(other.getsockname()[1]))
+    assert "Address already in use" in said
+    with serve(tmp_path) as process:
+        read_until(process, "listening")
+        process.terminate()
+        told, _ = process.communicate(timeout=20)
+    assert "public_key_rr_" in told
 
 
 @pytest.mark.parametrize("console", ["auto", "true"])
