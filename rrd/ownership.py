@@ -62,6 +62,24 @@ def _hand_over(root: str, uid: int, gid: int) -> None:
                         os.chown(entry.path, uid, gid, follow_symlinks=False)
 
 
+def why_absent(path: str, otherwise: str) -> str:
+    """Return why a file that a command needs isn't found: it may not be looked for, or else ``otherwise``."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        above = os.path.dirname(os.path.abspath(path))
+        while not os.path.exists(above):
+            above = os.path.dirname(above)
+        owner = _user(os.stat(above).st_uid)
+        return (
+            f"{path}: {_user(os.geteuid())}, as whom this runs, may not look into {above}. Run it as root"
+            f" (sudo), or as {owner}, whose directory it is"
+        )
+    except OSError:
+        pass
+    return otherwise
+
+
 _HIDDEN = ("/home/", "/root/", "/run/user/")
 """What ``ProtectHome=yes`` hides (systemd.exec(5))."""
 

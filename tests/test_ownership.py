@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rrd.ownership import sandbox_hint
+from rrd.ownership import sandbox_hint, why_absent
 from tests.harness import PYTHONPATH, DaemonProcess, Launch
 
 UID = 65534
@@ -199,3 +199,25 @@ def test_a_service_is_told_what_its_unit_forbids(monkeypatch: pytest.MonkeyPatch
     assert sandbox_hint("/srv/rrd", hidden_only=True) == ""
     monkeypatch.delenv("INVOCATION_ID")
     assert sandbox_hint("/home/me/rrd") == ""
+
+
+@pytest.mark.parametrize(
+    "argv", ["keys list", "verify", "retention", "doctor " + RECORDING, "export --all", "quarantine list"]
+)
+def test_a_command_of_another_user_says_that_it_may_not_look_and_not_that_nothing_is_there(
+    place: Path, python: str, argv: str
+) -> None:
+    assert _rrd(place, "keys", "create", "--tenant", "shop", "--scope", "read").returncode == 0
+    done = subprocess.run(
+        [python, "-m", "rrd", *argv.split(), "--data-dir", str(place / "data")],
+        env={"PYTHONPATH": PYTHONPATH, "RRD_CONFIG": ""}, user=UID - 1, group=UID - 1, extra_groups=[],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert f"may not look into {place / 'data'}. Run it as root (sudo), or as " in done.stderr
+    assert "there is no" not in done.stderr
+    assert "there are no" not in done.stderr
+
+
+def test_what_is_not_there_is_not_blamed_on_permissions(tmp_path: Path) -> None:
+    assert why_absent(str(tmp_path / "no" / "keys.sqlite"), "none here") == "none here"

@@ -32,6 +32,7 @@ from rrd.access.rows import RIGHTS, KeyEdit, KeyRow, Right, Scope, SigningKeyRow
 from rrd.clock import Clock, SystemClock
 from rrd.disk.sqlite_file import Keeper, SqliteFile
 from rrd.errors import BadRequest, NotFound
+from rrd.ownership import why_absent
 
 __all__ = [
     "KEY_ID",
@@ -72,9 +73,8 @@ class KeyStore(Keeper):
         self.path = path
         self._clock = clock or SystemClock()
         if not create and not os.path.exists(path):
-            raise NotFound(
-                f"{path}: there are no keys here. Check --data-dir; `rrd keys create` makes the file"
-            )
+            otherwise = f"{path}: there are no keys here. Check --data-dir; `rrd keys create` makes the file"
+            raise NotFound(why_absent(path, otherwise))
         self._file = SqliteFile(
             path,
             schema.MIGRATIONS,

@@ -16,6 +16,7 @@ from rrd.config import Config
 from rrd.config.checks import check_absolute, load_checked
 from rrd.config.load import Sources
 from rrd.errors import ConfigError, NotFound
+from rrd.ownership import why_absent
 
 T = TypeVar("T")
 
@@ -122,9 +123,10 @@ def audit(args: argparse.Namespace, event: AuditEvent, **fields: object) -> None
 def require_data_dir(config: Config) -> None:
     """Raise ``NotFound`` where the data directory is not there, rather than report or make an empty one."""
     if not os.path.isdir(config.data_dir):
-        raise NotFound(
+        otherwise = (
             f"{config.data_dir}: there is no data directory here. Check --data-dir and the setting data_dir"
         )
+        raise NotFound(why_absent(config.data_dir, otherwise))
 
 
 def require_files(config: Config) -> None:

@@ -18,6 +18,7 @@ from rrd.errors import BadRequest, IndexDamaged, NotFound
 from rrd.index.contract import Index
 from rrd.index.sqlite import files as backend
 from rrd.log import emit
+from rrd.ownership import why_absent
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ def require(data_dir: str, *, whole: bool = False) -> None:
     """Raise ``NotFound`` if there is no index; ``BadRequest`` if it is half rebuilt and must be ``whole``."""
     path = index_path(data_dir)
     if not _is_there(path):
-        raise NotFound(f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again")
+        otherwise = f"{path}: there is no index here. Check --data-dir; `rrd reindex` makes it again"
+        raise NotFound(why_absent(path, otherwise))
     if whole and _is_there(_note(path)):
         raise BadRequest(f"{path} is only half rebuilt. Start the daemon, let it finish, and try again")
 
