@@ -104,7 +104,8 @@ def settings(args: argparse.Namespace, *, checked: bool = False) -> Config:
         sources = Sources(file, os.environ, flags)
         config = load_checked(sources) if checked else sources.config()
     except ConfigError as error:
-        raise ConfigError(f"{error}. config/rrd.toml explains each setting") from None
+        where = "`man rrd.toml`" if file == SYSTEM_CONFIG else "config/rrd.toml"
+        raise ConfigError(f"{error}. {where} explains each setting") from None
     if file == SYSTEM_CONFIG:
         check_absolute(config, file, flags)
     return config

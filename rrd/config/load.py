@@ -6,12 +6,14 @@ commas there.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
 import tomllib
+import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,6 +23,7 @@ from rrd.config.settings import Config
 from rrd.errors import ConfigError
 
 _BEGINS_WITH_KEY = re.compile(r"([a-z][a-z0-9_]*): ")
+_WRONG_TYPE = re.compile(r"Expected `([a-z |]+)`, got `[a-z]+`")
 
 
 def load_config(
@@ -90,11 +93,40 @@ class Sources:
         if " - at `$." in message:
             what, _, path = message.partition(" - at `$.")
             key = path.rstrip("`").partition("[")[0]
-            return f"{key} (set in {self.where(key)}): {what}"
+            return f"{key} (set in {self.where(key)}): {_plain(what, key)}"
         for key in self._origins:
             if f"`{key}`" in message:
-                return f"there is no setting {key!r} (found in {self.where(key)})"
+                return f"there is no setting {key!r} (found in {self.where(key)}){_meant(key)}"
         return message
+
+
+_TYPES = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text in quotes",
+    "array": "a list in brackets", "object": "a table", "null": "nothing",
+}  # fmt: skip
+
+
+def _plain(what: str, key: str) -> str:
+    """Return what msgspec says of a value in an operator's words, as far as these are known."""
+    if what.startswith("Invalid enum value "):
+        kind = typing.get_type_hints(Config)[key]
+        kinds = [kind, *typing.get_args(kind)]
+        choices = ["true", "false"] if bool in kinds else []
+        for each in kinds:
+            if typing.get_origin(each) is Literal:
+                choices += map(repr, typing.get_args(each))
+        value = what.removeprefix("Invalid enum value ")
+        return f"{value} is none of {', '.join(choices)}"
+    found = _WRONG_TYPE.fullmatch(what)
+    if found is None or not {*found[1].split(" | ")} <= _TYPES.keys():
+        return what
+    return f"{' or '.join(_TYPES[each] for each in found[1].split(' | '))} is needed here"
+
+
+def _meant(key: str) -> str:
+    """Return words that name the setting which is spelled nearly so; "" if there is none."""
+    near = difflib.get_close_matches(key, [field.name for field in msgspec.structs.fields(Config)], n=1)
+    return f"; {near[0]!r} is spelled nearly so" if near else ""
 
 
 def _read(path: str) -> str:
@@ -124,7 +156,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         if not name.startswith("RRD_") or name == "RRD_CONFIG":
             continue
         if key not in known:
-            raise ConfigError(f"{name} in the environment: there is no setting {key!r}")
+            raise ConfigError(f"{name} in the environment: there is no setting {key!r}{_meant(key)}")
         is_list = isinstance(known[key].default, tuple)
         values[key] = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
     return values

@@ -107,3 +107,30 @@ def test_a_file_that_is_no_utf_8_is_refused_with_its_name(tmp_path: Path, encodi
     path.write_bytes("# \xe4\nport = 1\n".encode(encoding))
     with pytest.raises(ConfigError, match=re.escape(str(path))):
         load_config(file=str(path), environment={})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("prot = 1", "there is no setting 'prot' (found in {file}, line 1); 'port' is spelled nearly so"),
+        ("zzz = 1", "there is no setting 'zzz' (found in {file}, line 1)"),
+        ('port = "abc"', "port (set in {file}, line 1): a whole number is needed here"),
+        ("retention_age = 30", "retention_age (set in {file}, line 1): a text in quotes is needed here"),
+        ("link_hosts = 3", "link_hosts (set in {file}, line 1): a list in brackets is needed here"),
+        (
+            'console = "yes"',
+            "console (set in {file}, line 1): 'yes' is none of true, false, 'auto'",
+        ),
+        (
+            'log_level = "verbose"',
+            "log_level (set in {file}, line 1): 'verbose' is none of 'debug', 'info', 'warning', 'error'",
+        ),
+    ],
+)
+def test_a_line_that_is_wrong_is_told_in_words_of_the_file_and_not_of_a_library(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    file = toml(tmp_path, line + "\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file=file, environment={})
+    assert str(caught.value) == said.format(file=file)
