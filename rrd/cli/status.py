@@ -56,7 +56,7 @@ def _status(args: argparse.Namespace) -> int:
     except NoAnswer as error:
         return _fail(args, str(error))
     except RrdError as error:  # Settings that can't be read: so it isn't known whom to ask.
-        return _fail(args, str(error))
+        return _fail(args, f"{error}. So it isn't known which daemon to ask; one that runs goes on as before")
     if args.json:
         print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
     else:

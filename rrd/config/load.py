@@ -144,7 +144,9 @@ def _parsed(text: str, path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+        # What an operator does who adds a line at the end.
+        why = str(error).replace("Cannot overwrite a value", "Cannot overwrite a value: a key is there twice")
+        raise ConfigError(f"{path}: not valid TOML: {why}") from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:

@@ -266,3 +266,14 @@ sys.exit(main(["status", "--data-dir", {daemon.data_dir!r}]))
         assert done.returncode == 3, done.stderr
         assert "Run it as root, or as the user that rrd runs as: sudo -u root rrd status" in done.stderr
         assert daemon.stop() == 0
+
+
+def test_a_settings_file_that_cannot_be_used_is_not_told_as_a_daemon_that_is_gone(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "rrd.toml"
+    file.write_text("port = 1\nport = 2\n")
+    assert main(["status", "--config", str(file)]) == 3
+    said = capsys.readouterr().err
+    assert "a key is there twice (at line 2" in said
+    assert "one that runs goes on as before." in said
