@@ -21,6 +21,9 @@ WAIT_S = 6.0
 """How long an answer is waited for. The daemon gives one within four seconds, even where its disk hangs."""
 
 
+_ANSWER_BYTES_MAX = 4 << 20
+
+
 class NoAnswer(RrdError):
     """No daemon answers. The message says why, and what to do."""
 
@@ -61,13 +64,28 @@ def _answer(connection: socket.socket, target: str) -> dict[str, Any]:
     channel.sock = connection
     channel.request("GET", target, headers={"Connection": "close"})
     reply = channel.getresponse()
-    text = reply.read()
+    text = reply.read(_ANSWER_BYTES_MAX)
     if reply.status == 404:
         raise NoAnswer(f"the daemon does not know {target}: it is of an older version, and wants a restart")
     if reply.status != 200:
         raise ValueError(f"status {reply.status}; its log says why (control_failed)")
-    body: dict[str, Any] = orjson.loads(text)
+    body: dict[str, Any] = _printable(orjson.loads(text))
     return body
+
+
+def _printable(value: Any) -> Any:
+    """Return a JSON value whose texts hold nothing that a terminal obeys.
+
+    Root asks a daemon that is not root's. Even one that an attacker has taken over must not write to root's
+    terminal what it likes.
+    """
+    if isinstance(value, str):
+        return "".join(character if character.isprintable() else "\ufffd" for character in value)
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    if isinstance(value, dict):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    return value
 
 
 def _nothing_listens(data_dir: str, *, is_left: bool) -> str:

@@ -56,8 +56,8 @@ The last column says when a changed setting counts after a reload:
 - **restart**: only a restart changes it. It says where rrd listens or stores, or of which parts it is
   made.
 
-Of the files that settings name, a reload reads `signing_keys_file` again. `s3_credentials_file` needs none:
-it is read as soon as the bucket refuses the credentials of before.
+A reload reads the file again that `signing_keys_file` names. `s3_credentials_file` needs none: it is read as
+soon as the bucket refuses the credentials of before.
 """
 
 

@@ -56,6 +56,11 @@ class Control:
         app.router.add_get("/top", self._get_top)
         return app
 
+    async def close(self) -> None:
+        """Look at nothing more. Call it when no question is under way."""
+        self._busiest.forget()
+        await self._report.close()
+
     async def _get_status(self, _: web.Request) -> web.Response:
         return json_response(await self._report.told())
 
@@ -96,8 +101,9 @@ async def serve_control(services: Services, stack: contextlib.AsyncExitStack) ->
     the log says so, and the daemon goes on without.
     """
     path = layout.control_path(services.config.data_dir)
+    control = Control(services)
     runner = web.AppRunner(
-        Control(services).app(),
+        control.app(),
         access_log=None,
         keepalive_timeout=_KEEPALIVE_S,
         max_line_size=_HEAD_BYTES_MAX,
@@ -113,6 +119,7 @@ async def serve_control(services: Services, stack: contextlib.AsyncExitStack) ->
             " or put data_dir on a file system that has sockets, then restart rrd",
         )  # fmt: skip
         return
+    stack.push_async_callback(control.close)
     stack.push_async_callback(_stop, runner, path)
     await runner.setup()
     assert runner.server is not None

@@ -112,7 +112,7 @@ class Report:
         }
 
     async def figures(self, *, wait_s: float) -> dict[str, float]:
-        """Return the figures of now, those that have to be measured ``wait_s`` old at least."""
+        """Return the figures of now; what has to be measured is waited for no longer than ``wait_s``."""
         await bring_up_to_date(self._services, wait_s=wait_s)
         return {name: gauge.value for name, gauge in _GAUGES.items()}
 
@@ -123,6 +123,12 @@ class Report:
             "places": _shares(metrics.PLACES_USED, metrics.PLACES_LIMIT),
             "budgets": _shares(metrics.BUDGET_USED, metrics.BUDGET_LIMIT),
         }
+
+    async def close(self) -> None:
+        """Ask nothing more. Call it before the store closes."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
 
     def _refusals(self) -> list[RefusalCount]:
         rows = sorted(self._services.refusals.account().totals, key=lambda row: row.last_ms, reverse=True)

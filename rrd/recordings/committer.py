@@ -108,8 +108,7 @@ class Committer:
 
     def reconfigure(self, config: Config) -> None:
         """Take new settings, from the next group on. Open segments keep their level of compression."""
-        if config.compression_level != self._config.compression_level:
-            self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
+        self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
         self._config = config
         self.writes.sync = config.sync
 
@@ -183,8 +182,7 @@ class Committer:
     def _gather(self) -> list[tuple[Recording, Work]]:
         group, self._looked_up = self._looked_up, []
         size = sum(len(work.batch.payload) for _, work in group)
-        # Each block has a file of its own, all of them open together.
-        blocks_max = min(_GROUP_BLOCKS_MAX, self._config.open_segments_max)
+        blocks_max = min(_GROUP_BLOCKS_MAX, self._config.open_segments_max)  # Each has a file of its own.
         while self._ready and len(group) < blocks_max and size < _GROUP_BYTES_MAX:
             recording = self._next_ready()
             work = recording.next_work()
@@ -206,9 +204,8 @@ class Committer:
         """Take out the recording that has waited longest, of the tenant whose turn it is."""
         tenant, recordings = next(iter(self._ready.items()))
         recording, _ = recordings.popitem(last=False)
-        if recordings:
-            self._ready.move_to_end(tenant)
-        else:
+        self._ready.move_to_end(tenant)
+        if not recordings:
             del self._ready[tenant]
         return recording
 
@@ -248,8 +245,7 @@ class Committer:
                     self._lookup_threads, recording.history.without_repeats, work, recording.limits
                 )
             except StaleHistory:
-                # Its events lie elsewhere by now: they were sealed, or rolled up.
-                recording.history = None
+                recording.history = None  # Its events lie elsewhere by now: they were sealed, or rolled up.
 
     def _load_history(self, row: RecordingRow | None) -> History:
         history = History(self._disk, self._line_keys)

@@ -21,6 +21,7 @@ from rrd import layout
 from rrd.cli import main
 from rrd.cli.asking import NoAnswer, ask
 from rrd.config import Config
+from rrd.disk.socket_file import listen_at
 from rrd.http.troubles import LIMITS
 from tests.harness import DEADLINE_S, PYTHONPATH, ROOT, DaemonProcess
 
@@ -194,6 +195,26 @@ def test_a_daemon_that_hangs_is_waited_for_no_longer_than_said(tmp_path: Path) -
         finally:
             daemon.go_on()
         assert ask(Config(data_dir=daemon.data_dir), "/status")["pid"] == daemon.pid
+
+
+def test_no_answer_reaches_the_terminal_with_what_a_terminal_obeys(tmp_path: Path) -> None:
+    """Root asks; the daemon, which is not root's, may have been taken over."""
+    path = layout.control_path(str(tmp_path))
+    body = json.dumps({"worst": "\033[2J", "troubles": [{"te\u202ext": "a\r\nb\x9b", "n": 1}]}).encode()
+
+    def answer(listening: socket.socket) -> None:
+        listening.setblocking(True)
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    with listen_at(path, backlog=1) as listening:
+        hostile = threading.Thread(target=answer, args=[listening])
+        hostile.start()
+        told = ask(Config(data_dir=str(tmp_path)), "/status")
+        hostile.join()
+    assert told == {"worst": "\ufffd[2J", "troubles": [{"te\ufffdxt": "a\ufffd\ufffdb\ufffd", "n": 1}]}
 
 
 def test_what_holds_the_directory_without_a_socket_is_told(tmp_path: Path, capsys: Capture) -> None:

@@ -22,6 +22,8 @@ import pytest
 from tests.ports import free_port
 
 SUITE = "bookworm"
+CACHE = Path(__file__).parents[2] / f"build/debian-{SUITE}.tar"
+"""What debootstrap made, for all tests that need a Debian."""
 UNIT = "lib/systemd/system/rrd.service"
 
 

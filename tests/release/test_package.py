@@ -18,11 +18,10 @@ import pytest
 from tests.boot.machine import booted, need_machine
 from tests.ports import free_port
 from tests.release.building import ROOT, build, build_before
-from tests.release.clean_root import CleanRoot, need_tools
+from tests.release.clean_root import CACHE, CleanRoot, need_tools
 
 pytestmark = pytest.mark.deb
 
-CACHE = ROOT / "build/debian-bookworm.tar"
 KEEP_SETTINGS = "-o Dpkg::Options::=--force-confold"
 
 
