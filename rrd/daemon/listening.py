@@ -73,7 +73,9 @@ async def _finish_requests(services: Services) -> None:
 
 def _cannot_listen(config: Config, error: OSError) -> str:
     """Return what happened, where, and what to do next."""
-    if error.errno == errno.EADDRINUSE:
+    if error.errno == errno.EADDRINUSE and config.metrics_listen == f"{config.host}:{config.port}":
+        step = "metrics_listen says the same address: choose another port for the metrics"
+    elif error.errno == errno.EADDRINUSE:
         step = (
             "Stop the program that listens there, or choose another port (--port; 0 takes any that is free)"
         )
