@@ -17,9 +17,9 @@ def create(path: str) -> IO[bytes]:
     return open(path, "xb", opener=_private)
 
 
-def append(path: str) -> IO[bytes]:
-    """Open a file to read, and to append to; made if it isn't there."""
-    return open(path, "a+b", opener=_private)
+def append(path: str, *, follow: bool = True) -> IO[bytes]:
+    """Open a file to read, and to append to; made if it isn't there. ``follow``: also where a link leads."""
+    return open(path, "a+b", opener=_private if follow else _private_here)
 
 
 def overwrite(path: str) -> IO[bytes]:
@@ -123,3 +123,7 @@ def remove_tree(path: str) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _private_here(path: str, flags: int) -> int:
+    return _private(path, flags | os.O_NOFOLLOW)
