@@ -44,7 +44,7 @@ class SqliteFile:
         self._advice = advice
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
-        _refuse_link(path)
+        refuse_link(path)
         _make(path)
         with explained(self.path, advice=self._advice):
             self._writer = self._connect()
@@ -168,7 +168,7 @@ class Keeper:
         self.close()
 
 
-def _refuse_link(path: str) -> None:
+def refuse_link(path: str) -> None:
     """Raise ``RrdError`` where root would write what another user's link leads to: SQLite follows it."""
     if os.geteuid() == 0 and os.path.islink(path) and os.lstat(path).st_uid != 0:
         raise RrdError(
