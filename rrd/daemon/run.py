@@ -116,6 +116,8 @@ async def _serve(
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
     _listen_to_signals(stop, reloader)
     async with contextlib.AsyncExitStack() as stack:
+        # The loop takes its handler with it, and a reload that is asked of a process that ends must not end it.
+        stack.callback(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGHUP})
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
         first_keys = mint_first_keys(store) if person_looks_on else []
         parts = await make_parts(config, store, stack)
@@ -217,6 +219,7 @@ def _listen_to_signals(stop: asyncio.Event, reloader: Reloader) -> None:
     # asking a daemon to read its settings again. Asked now: a terminal that is gone isn't one.
     ends = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     loop.add_signal_handler(signal.SIGHUP, on_signal if ends else reloader.ask)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # ``rrd serve`` has blocked it until now.
 
 
 def _has_terminal() -> bool:
