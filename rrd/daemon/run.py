@@ -116,7 +116,7 @@ async def _serve(
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
     _listen_to_signals(stop, reloader)
     async with contextlib.AsyncExitStack() as stack:
-        # The loop takes its handler with it, and a reload that is asked of a process that ends must not end it.
+        # The loop takes its handler with it, and then the signal would end the process as if it had failed.
         stack.callback(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGHUP})
         store = stack.enter_context(KeyStore(layout.keys_path(config.data_dir)))
         first_keys = mint_first_keys(store) if person_looks_on else []
