@@ -177,6 +177,7 @@ def test_those_that_come_during_a_stop_change_nothing_of_it(tmp_path: Path) -> N
         process.terminate()
         while process.poll() is None:
             process.send_signal(signal.SIGHUP)
+            time.sleep(0.001)  # Otherwise it would do nothing but take signals.
         assert daemon.wait() == 0
         assert " stopped\n" in daemon.log()
 
