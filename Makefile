@@ -14,14 +14,14 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help reference serve assets assets-if-npm test test-slow test-slow-console test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences wheel deb test-deb clean
+.PHONY: help reference serve assets assets-if-npm test test-slow test-slow-together test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences wheel deb test-deb clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
 	@echo "make assets     build what browsers run, /record.js and the player of exports (needs npm; serve and test do it where npm is)"
 	@echo "make test       run the tests (ARGS='tests/wire -k gzip' to choose)"
 	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs, attacks"
-	@echo "make test-slow-console  run those of the console: long and hostile recordings, one by one"
+	@echo "make test-slow-together  run the long ones that measure nothing, several at a time: the console, units, browsers"
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
 	@echo "make test-openapi  let Schemathesis try /openapi.json against a daemon"
 	@echo "make deb        build the Debian package into build/deb (make wheel: rrd's own wheel)"
@@ -63,12 +63,15 @@ serve: $(VENV)/installed assets-if-npm
 test: $(VENV)/installed-dev assets-if-npm
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow --timeout 900 --ignore tests/console $(ARGS)
+# Those that measure nothing which others on the same machine would spoil.
+TOGETHER := tests/backup tests/boot tests/cli tests/client tests/console tests/exchange tests/lifecycle tests/monitoring \
+  tests/openapi tests/power tests/startup tests/test_lock.py
 
-# Those measure nothing that others on the same machine would spoil.
-test-slow-console: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow --timeout 900 -n auto --dist worksteal tests/console $(ARGS)
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow --timeout 900 $(TOGETHER:%=--ignore %) $(ARGS)
+
+test-slow-together: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow --timeout 900 -n auto --dist worksteal $(TOGETHER) $(ARGS)
 
 test-s3: $(VENV)/installed-dev $(VENV_SWIFT)/installed
 	$(BIN)/python -m pytest -m "s3 and not slow" $(ARGS)
@@ -147,7 +150,7 @@ wheel: $(VENV_RELEASE)/installed assets
 deb: $(VENV_RELEASE)/installed assets
 	@$(VENV_RELEASE)/bin/python -m release.deb $(if $(VERSION),--version '$(VERSION)') $(ARGS)
 
-# Builds the package itself, and that of the commit before; TESTS_DEB names one that is built already.
+# Builds the package, and that of the commit before; TESTS_DEB and TESTS_DEB_BEFORE name some that are there already.
 test-deb: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m deb --timeout 900 tests/release $(ARGS)
 

@@ -54,6 +54,7 @@
     ├── IndexDamaged         SQLite can't read the index: rebuild it
     ├── Damaged              a backup doesn't hold what its checksums say (``backup.restore``)
     ├── SetupFailed          a step of ``rrd setup`` that could not be done (``setup.tools``)
+    ├── NoAnswer             no daemon answers at its control socket (``cli.asking``)
     ├── PostFailed           an import that a daemon didn't take (``exchange.posting``)
     └── ConfigError          a setting that can't be used
 

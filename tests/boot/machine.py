@@ -2,10 +2,10 @@
 
 Method
 ------
-``debootstrap`` makes a root once, in ``build/``. ``systemd-nspawn`` boots it with an overlay in memory, so
-each boot begins with the same root, and with no network but loopback. The checkout and the packages of this
-environment are bound into it, read-only; so are the units, as they are in ``systemd/``. Commands run inside
-by ``nsenter``; a client of the test itself enters the network alone.
+``debootstrap`` makes a root once, in ``build/`` (``tests.release.clean_root``). ``systemd-nspawn`` boots it
+with an overlay in memory, so each boot begins with the same root, and with no network but loopback. The
+checkout and the packages of this environment are bound into it, read-only; so are the units, as they are in
+``systemd/``. Commands run inside by ``nsenter``; a client of the test itself enters the network alone.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import PYTHONPATH
+from tests.release.clean_root import CACHE, CleanRoot
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "build" / "boot-root"
@@ -101,27 +102,10 @@ def base_root() -> Path:
         if not BASE.exists():
             part = BASE.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            include = "--include=systemd,python3"
-            done = subprocess.run(
-                ["debootstrap", "--variant=minbase", include, "bookworm", str(part), *_mirror()],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
+            made = CleanRoot.bootstrapped(part, cache=CACHE)
+            made.run("apt-get update && apt-get install -y --no-install-recommends python3")
             part.rename(BASE)
     return BASE
-
-
-def _mirror() -> list[str]:
-    """Return the mirror that this machine's apt uses, if it says one; otherwise debootstrap's default."""
-    listed = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Codename: bookworm", "Created-By: Packages"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return listed.stdout.split()[:1]
 
 
 class Machine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rrd.config import Config, load_config
@@ -37,6 +38,14 @@ def test_a_command_outside_the_service_looks_where_the_services_are() -> None:
 def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="s3_ca_file"):
         resolved(Config(s3_ca_file=f"credential:{name}"), {})
+
+
+def test_each_setting_that_names_a_secret_takes_a_credential() -> None:
+    keys = [field.name for field in msgspec.structs.fields(Config) if field.name.endswith("_file")]
+    assert {"s3_credentials_file", "s3_ca_file", "signing_keys_file"} <= set(keys)
+    config = msgspec.convert(dict.fromkeys(keys, "credential:x"), Config)
+    config = resolved(config, {"CREDENTIALS_DIRECTORY": "/run/x"})
+    assert [getattr(config, key) for key in keys] == ["/run/x/x"] * len(keys)
 
 
 def test_other_paths_and_other_settings_stay() -> None:

@@ -22,6 +22,8 @@ import pytest
 from tests.ports import free_port
 
 SUITE = "bookworm"
+CACHE = Path(__file__).parents[2] / f"build/debian-{SUITE}.tar"
+"""What debootstrap made, for all tests that need a Debian."""
 UNIT = "lib/systemd/system/rrd.service"
 
 
@@ -112,8 +114,9 @@ class CleanRoot:
             *("setpriv", f"--reuid={unit['User']}", f"--regid={unit['Group']}", "--init-groups"),
             *("--no-new-privs", "--bounding-set=-all"),
         )
-        bounds = f"ulimit -n {unit['LimitNOFILE']} && umask {unit['UMask']}"
-        command = f"{bounds} && exec {shlex.join(as_user)} {unit['ExecStart']}"
+        # A container may forbid a limit above its own.
+        bounds = f"(ulimit -n {unit['LimitNOFILE']}) 2> /dev/null && ulimit -n {unit['LimitNOFILE']}"
+        command = f"{bounds}; umask {unit['UMask']} && exec {shlex.join(as_user)} {unit['ExecStart']}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
             supervisor.bind(str(notify))
             notify.chmod(0o777)

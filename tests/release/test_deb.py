@@ -12,6 +12,8 @@ import pytest
 from release.deb import changelog
 
 ROOT = Path(__file__).parents[2]
+OWN_STORE = '{"id":"x","store":"local:DATA/objects"}'
+"""What a data directory says whose objects lie in itself."""
 SCRIPTS = sorted((ROOT / "debian").glob("rrd.p*"))
 
 
@@ -41,12 +43,14 @@ def test_maintainer_scripts_stop_at_the_first_error_and_end_with_debhelper(scrip
     ("files", "is_kept"),
     [
         ({}, False),
-        ({"keys.sqlite": "", "lock": "", "identity": '{"id":"x","store":"local:DATA/objects"}'}, False),
+        ({"keys.sqlite": "", "lock": "", "identity": OWN_STORE}, False),
         ({"objects/identity.json": "{}"}, False),
         ({"active/acme.x.000001.ndjson.zst": ""}, True),
         ({"sealed/acme/ab/x.000001.ndjson.zst": ""}, True),
         ({"objects/acme/2026/01/01/x/00000001-00000002.ndjson.zst": ""}, True),
         ({"torn/x.torn": ""}, True),
+        ({"active/acme.x.000001.ndjson.zst": "", "identity": OWN_STORE}, True),
+        ({"objects/acme/x.ndjson.zst": "", "identity": OWN_STORE, "keys.sqlite": ""}, True),
         ({"identity": '{"id":"x","store":"s3://recordings"}'}, True),
         ({"identity": '{"id":"x","store":"local:/srv/objects"}'}, True),
         ({"identity": '{"id":"x","store":""}'}, False),

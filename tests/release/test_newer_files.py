@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import urllib.request
 import uuid
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from rrd import tombstones
+from rrd.access import schema
+from rrd.console import sessions
+from rrd.index.sqlite.migrations import FIRST_VERSION, scripts
 from tests.harness import DaemonProcess
 
 NEWER = 1000
@@ -67,3 +72,14 @@ def _ask_after_start(daemon: DaemonProcess, key: str, path: str) -> bytes:
         return _ask(daemon, key, f"{path}/events")
     finally:
         daemon.stop()
+
+
+def test_the_page_names_the_versions_that_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs/upgrade.md").read_text("utf-8")
+    named = dict(re.findall(r"^\| `(\w+)\.sqlite` \| (\d+) \|", page, re.MULTILINE))
+    assert {name: int(version) for name, version in named.items()} == {
+        "index": FIRST_VERSION + len(scripts()) - 1,
+        "keys": schema.SCHEMA_VERSION,
+        "tombstones": tombstones.SCHEMA_VERSION,
+        "console": sessions._SCHEMA_VERSION,
+    }
