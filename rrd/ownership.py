@@ -49,17 +49,21 @@ def handing_over(config: Config) -> Iterator[None]:
 
 
 def _hand_over(root: str, uid: int, gid: int) -> None:
-    for directory, _, _ in os.walk(root):
-        with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                is_ours = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-                # A file with a second name may be another's, linked here by the owner to be given it.
-                is_single = status.st_nlink == 1 or stat.S_ISDIR(status.st_mode)
-                if status.st_uid == 0 and is_ours and is_single:
-                    # A daemon that runs may have removed it just now.
-                    with contextlib.suppress(FileNotFoundError):
-                        os.chown(entry.path, uid, gid, follow_symlinks=False)
+    # By handles of directories, not by paths: the owner may put a link to /etc in the place of one meanwhile.
+    for _, directories, names, handle in os.fwalk(os.path.realpath(root)):
+        for name in (*directories, *names):
+            # A daemon that runs may have removed it just now.
+            with contextlib.suppress(FileNotFoundError):
+                _give(name, handle, uid, gid)
+
+
+def _give(name: str, directory: int, uid: int, gid: int) -> None:
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    is_dir = stat.S_ISDIR(status.st_mode)
+    # A file with a second name may be another's, linked here by the owner to be given it.
+    is_single = is_dir or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1)
+    if status.st_uid == 0 and is_single:
+        os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
 
 
 def why_absent(path: str, otherwise: str) -> str:

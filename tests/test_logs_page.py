@@ -68,3 +68,12 @@ def test_each_row_says_what_it_means_and_how_bad_it_is() -> None:
 
 def test_what_rrd_status_takes_for_damage_is_logged_so() -> None:
     assert names_in_page() >= DAMAGE
+
+
+def test_what_the_page_looks_for_in_the_journal_is_found_there() -> None:
+    patterns = re.findall(r"journalctl [^`]*-g '([^']+)'", PAGE)
+    assert patterns
+    for pattern in patterns:
+        sought = re.compile(pattern.replace(r"\|", "|"))  # As a table writes it.
+        found = {name for name in names_in_page() if sought.search(f"{name} key=value")}
+        assert found, f"{pattern!r} finds no line as JournalFormatter writes it"

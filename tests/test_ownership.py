@@ -12,10 +12,12 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rrd.ownership import sandbox_hint, why_absent
+from rrd.config import Config
+from rrd.ownership import handing_over, sandbox_hint, why_absent
 from tests.harness import PYTHONPATH, DaemonProcess, Launch
 
 UID = 65534
@@ -92,6 +94,8 @@ COMMANDS: list[list[str]] = [
 ]
 
 
+KEY = COMMANDS[0]
+
 LOST = [
     *((argv, "") for argv in COMMANDS),
     *((argv, "lock") for argv in COMMANDS if argv[0] in {"reindex", "doctor", "verify", "erase"}),
@@ -123,6 +127,73 @@ def test_what_a_command_of_roots_makes_belongs_to_the_owner_of_the_directory(
             other = f"00000000-0000-4000-8000-00000000000{number}"
             assert _send(rrd, key, 1_700_000_000_001 + number, other) < 300
         assert rrd.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "argv"),
+    [
+        *((name, kind, KEY) for name in ("audit.ndjson", "keys.sqlite")
+          for kind in ("to nothing", "to an empty file", "to a file")),
+        *(("index.sqlite", kind, ["reindex"]) for kind in ("to an empty file", "to a file")),
+        ("index.sqlite", "to nothing", ["doctor"]),
+        # From a database the kernel alone keeps it away (fs.protected_hardlinks).
+        ("audit.ndjson", "hard link", KEY),
+    ],
+)  # fmt: skip
+def test_a_command_of_roots_writes_and_gives_nothing_that_a_link_of_the_owners_leads_to(
+    place: Path, name: str, kind: str, argv: list[str]
+) -> None:
+    outside, link = place / "of-root", place / "data" / name
+    if kind != "to nothing":
+        outside.write_text("" if kind != "to a file" else "root's\n")
+    before = (outside.read_bytes(), outside.stat()) if outside.exists() else None
+    if kind == "hard link":
+        link.hardlink_to(outside)
+    else:
+        link.symlink_to(outside)
+        os.chown(link, UID, UID, follow_symlinks=False)
+    done = _rrd(place, *argv)
+    if argv == KEY:
+        assert link.name in done.stderr
+    if before is None:
+        assert not outside.exists()
+    else:
+        assert outside.read_bytes() == before[0]
+        assert (outside.stat().st_uid, outside.stat().st_mode) == (before[1].st_uid, before[1].st_mode)
+
+
+def test_what_is_handed_over_is_found_by_handles_and_not_by_links_put_in_its_place(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, outside = place / "data", place / "of-root"
+    outside.mkdir()
+    (outside / "made").write_text("root's")
+    config = Config(data_dir=str(data))
+    with handing_over(config):
+        (data / "torn").mkdir()
+        (data / "torn" / "made").write_text("rrd's")
+    assert (data / "torn" / "made").stat().st_uid == UID
+    (data / "torn" / "made").unlink()
+    (data / "torn" / "made").write_text("rrd's")
+    real = os.chown
+
+    def swapping(path: Any, uid: int, gid: int, **options: Any) -> None:
+        (data / "torn").rename(data / "away")
+        (data / "torn").symlink_to(outside)
+        real(path, uid, gid, **options)
+
+    monkeypatch.setattr(os, "chown", swapping)
+    with handing_over(config):
+        pass
+    assert (data / "torn").is_symlink() and (data / "away" / "made").stat().st_uid == UID
+    assert (outside / "made").stat().st_uid == 0
+
+
+def test_a_data_directory_behind_a_link_is_handed_over(place: Path) -> None:
+    (place / "link").symlink_to(place / "data")
+    with handing_over(Config(data_dir=str(place / "link"))):
+        (place / "data" / "made").touch()
+    assert _foreign(place) == []
 
 
 def _as_root(path: Path) -> None:

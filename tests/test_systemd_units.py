@@ -123,3 +123,10 @@ def test_the_commented_credentials_are_those_that_the_settings_and_the_page_name
     assert {"s3", "s3-ca"} <= set(names)
     for name in names:
         assert f'"{PREFIX}{name}"' in page
+
+
+def test_a_removal_stops_what_would_start_a_command_that_is_gone() -> None:
+    removal = (ROOT / "debian/rrd.prerm").read_text("utf-8")
+    starters = [path.name for path in (ROOT / "systemd").iterdir() if path.suffix in {".socket", ".timer"}]
+    assert starters
+    assert [name for name in starters if name not in removal.partition("deb-systemd-invoke stop ")[2]] == []

@@ -181,9 +181,15 @@ class Gate:
             version = self._store.data_version()
             if version == self._version and not self._is_stale:
                 return self._has_time_changed_it()
-            self._is_stale = False
             before = self._snapshot, self._live.ids, self._live_signing.ids
-            fresh = self._load()
+            self._is_stale = False
+            try:
+                fresh = self._load()
+            except BaseException:
+                self._is_stale = (
+                    True  # A key that was taken out of its file must not stay good until a restart.
+                )
+                raise
             # First these: a key that lets a request in is never one that doesn't count yet.
             self._live, self._live_signing = self._live_of(fresh)
             self._snapshot = fresh

@@ -6,13 +6,15 @@
       2026-11-30T03-15-42Z/        a backup; its name is when it began, in UTC
       2026-12-01T03-21-07Z.part/   one under way, or left by one that was killed: the next one removes it
 
-A backup gets its name when it is whole, and older ones go only after that. Never removed are: the newest
-``keep``, the newest of those that lack nothing, backups of another data directory, and what is no backup.
+A backup gets its name when it is whole, and older ones go only after that. Never removed are: the one just
+made, the newest ``keep``, the newest of those that lack nothing (with objects, and without them), backups of
+another data directory, and what is no backup.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -40,6 +42,8 @@ class OldBackup(NamedTuple):
     name: str
     is_complete: bool
     """It lacks nothing that the index knew."""
+    objects: str = ""
+    """What it says of objects: one that left them out doesn't stand for one that has them."""
 
 
 class Rotation(NamedTuple):
@@ -71,15 +75,24 @@ async def run_rotation(
         raise BadRequest(f"another backup into {target} is under way. Wait for its end") from None
     with lock:
         path = await asyncio.to_thread(_prepare, target, (clock or SystemClock()).now_ms())
-        manifest = await run_backup(config, f"{path}{_PART}", progress, with_objects=with_objects)
+        try:
+            manifest = await run_backup(config, f"{path}{_PART}", progress, with_objects=with_objects)
+        except BaseException:
+            # It may have filled the disk that the daemon stores events on.
+            await asyncio.to_thread(_discard, f"{path}{_PART}")
+            raise
         return Rotation(path, manifest, await asyncio.to_thread(_finish, config, path, keep))
 
 
-def plan_removal(backups: Sequence[OldBackup], *, keep: int) -> list[str]:
-    """Return the names of those that may go, the oldest first."""
-    newest = sorted(backups, reverse=True)
+def plan_removal(backups: Sequence[OldBackup], *, keep: int, made: str = "") -> list[str]:
+    """Return the names of those that may go, the oldest first. ``made``: the one just made.
+
+    That one is not the newest by name where the clock was ahead before.
+    """
+    newest = sorted(backups, key=lambda each: (each.name == made, each.name), reverse=True)
     stay = {each.name for each in newest[:keep]}
-    stay |= {each.name for each in [each for each in newest if each.is_complete][:1]}
+    # The last one that is set for a key is the newest.
+    stay |= set({each.objects: each.name for each in reversed(newest) if each.is_complete}.values())
     return sorted(each.name for each in backups if each.name not in stay)
 
 
@@ -97,8 +110,13 @@ def find_backups(config: Config, target: str) -> list[OldBackup]:
         except (RrdError, OSError):
             continue  # No backup, or one that a person should look at.
         if theirs is not None and theirs.id == own.id:
-            found.append(OldBackup(name, is_complete=not manifest.missing))
+            found.append(OldBackup(name, is_complete=not manifest.missing, objects=manifest.objects))
     return found
+
+
+def _discard(part: str) -> None:
+    with contextlib.suppress(OSError):
+        files.remove_tree(part)
 
 
 def _prepare(target: str, now_ms: int) -> str:
@@ -116,7 +134,8 @@ def _finish(config: Config, path: str, keep: int) -> list[str]:
     disk, target = OsDisk(), os.path.dirname(path)
     disk.rename(f"{path}{_PART}", path)
     disk.sync_dir(target)
-    gone = [f"{target}/{name}" for name in plan_removal(find_backups(config, target), keep=keep)]
+    names = plan_removal(find_backups(config, target), keep=keep, made=os.path.basename(path))
+    gone = [f"{target}/{name}" for name in names]
     for old in gone:
         # Half of one must not pass for a backup, whenever this ends.
         disk.rename(old, f"{old}{_PART}")

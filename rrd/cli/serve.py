@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import signal
 
 from rrd import log
 from rrd.cli import common
@@ -19,6 +20,8 @@ def register(commands: common.Commands) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    # It waits until the daemon takes it: by default it ends a process, and here it asks for a reload.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     read = functools.partial(common.settings, args, checked=True)
     config = read()
     log.setup(config)

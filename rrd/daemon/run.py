@@ -106,6 +106,9 @@ def run(config: Config, *, read_again: Callable[[], Config], person_looks_on: bo
             # Damage that shows only when recovery reads it. Files are the truth: begin again without it.
             home.set_aside(config.data_dir, error)
             return serve()
+        finally:
+            # Python would put back what ends a process, and it would be as if rrd had failed.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def _serve(
@@ -217,7 +220,15 @@ def _listen_to_signals(stop: asyncio.Event, reloader: Reloader) -> None:
     # A hang-up of the terminal ends what runs in it, unless by nohup(1), and elsewhere SIGHUP is the habit of
     # asking a daemon to read its settings again. Asked now: a terminal that is gone isn't one.
     ends = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    loop.add_signal_handler(signal.SIGHUP, on_signal if ends else reloader.ask)
+    on_hangup = on_signal if ends else reloader.ask
+
+    def hang_up(*_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed already.
+            loop.call_soon_threadsafe(on_hangup)
+
+    # Not by the loop, which would put the default back when it closes.
+    signal.signal(signal.SIGHUP, hang_up)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # ``rrd serve`` has blocked it until now.
 
 
 def _has_terminal() -> bool:

@@ -17,21 +17,21 @@ def create(path: str) -> IO[bytes]:
     return open(path, "xb", opener=_private)
 
 
-def append(path: str) -> IO[bytes]:
-    """Open a file to read, and to append to; made if it isn't there."""
-    return open(path, "a+b", opener=_private)
+def append(path: str, *, follow: bool = True) -> IO[bytes]:
+    """Open a file to read, and to append to; made if it isn't there. ``follow``: also where a link leads."""
+    return open(path, "a+b", opener=_private if follow else _private_here)
 
 
-def overwrite(path: str) -> IO[bytes]:
-    """Open a file to write to, made or emptied."""
-    return open(path, "wb", opener=_private)
+def overwrite(path: str, *, follow: bool = True) -> IO[bytes]:
+    """Open a file to write to, made or emptied. ``follow``: also where a link leads."""
+    return open(path, "wb", opener=_private if follow else _private_here)
 
 
 def replace(path: str, data: bytes) -> None:
     """Write a small file whole: a reader sees the old bytes or the new ones, and a failure leaves the old."""
     fresh = f"{path}.new"
     try:
-        with overwrite(fresh) as file:
+        with overwrite(fresh, follow=False) as file:
             file.write(data)
         os.replace(fresh, path)
     except OSError:
@@ -54,7 +54,7 @@ def remove(*paths: str) -> None:
 
 def copy(source: str, target: str) -> None:
     """Copy a file's bytes into ``target``, made or emptied."""
-    overwrite(target).close()  # So that it is private from the start.
+    overwrite(target, follow=False).close()  # So that it is private from the start.
     shutil.copyfile(source, target)
 
 
@@ -123,3 +123,7 @@ def remove_tree(path: str) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _private_here(path: str, flags: int) -> int:
+    return _private(path, flags | os.O_NOFOLLOW)

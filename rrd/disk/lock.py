@@ -31,6 +31,10 @@ class FileLock:
         except FileNotFoundError:
             return False
 
+    def is_of_handle(self, handle: int) -> bool:
+        """Tell whether an open file is what is locked."""
+        return os.path.samestat(os.fstat(self._handle), os.fstat(handle))
+
     def release(self) -> None:
         """Let go of it. Idempotent."""
         if self._handle >= 0:

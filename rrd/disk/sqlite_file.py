@@ -44,6 +44,7 @@ class SqliteFile:
         self._advice = advice
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        refuse_link(path)
         _make(path)
         with explained(self.path, advice=self._advice):
             self._writer = self._connect()
@@ -165,6 +166,15 @@ class Keeper:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def refuse_link(path: str) -> None:
+    """Raise ``RrdError`` where root would write what another user's link leads to: SQLite follows it."""
+    if os.geteuid() == 0 and os.path.islink(path) and os.lstat(path).st_uid != 0:
+        raise RrdError(
+            f"{path}: a link, made by another user than root, and root would write what it leads to. "
+            "Put the file itself there, or run this as the owner of the directory"
+        )
 
 
 def _make(path: str) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from rrd.http.exposition import make_registry, render
 from rrd.http.services import Services
@@ -97,3 +98,9 @@ class _ScrapeConnection(web.RequestHandler):
             self._timer.cancel()
             self._timer = None
         super().connection_lost(exc)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what went wrong here. Whether a request is HTTP is up to its sender, who is told."""
+        # A scraper that was set to TLS comes again every few seconds.
+        if not isinstance(kw.get("exc_info"), HttpProcessingError | ConnectionError):
+            super().log_exception(*args, **kw)

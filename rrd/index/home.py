@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from rrd.disk import files
 from rrd.disk.disk import OsDisk
+from rrd.disk.sqlite_file import refuse_link
 from rrd.errors import BadRequest, IndexDamaged, NotFound
 from rrd.index.contract import Index
 from rrd.index.sqlite import files as backend
@@ -37,6 +38,7 @@ def size_of(data_dir: str) -> int:
 
 async def open_file(path: str) -> Index:
     """Open an index by its path; make it if there is none."""
+    refuse_link(path)
     from rrd.index.sqlite.index import SqliteIndex  # noqa: PLC0415 - aiosqlite; most commands start without it
 
     return await SqliteIndex.open(path)
@@ -61,7 +63,7 @@ async def open_index(
         index = await open_file(path)
     is_empty = index.next_row_id == 1
     if is_empty:
-        files.overwrite(_note(path)).close()
+        files.overwrite(_note(path), follow=False).close()
         OsDisk().sync_dir(data_dir)
     return index, is_empty
 

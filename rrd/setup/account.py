@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 
+from rrd import layout
 from rrd.disk.shared_files import give_dir, make_dir_of
 from rrd.setup.report import StepReport
 from rrd.setup.tools import SetupFailed, run_tool
@@ -53,6 +54,7 @@ def ensure_data_dir(path: str, owner: pwd.struct_passwd | None, report: StepRepo
     if owner is None or found == uid:
         report.same(f"data directory {path}")
     elif found == 0:
+        _refuse_strangers(path, owner.pw_name)
         # What is in it is handed over by ``ownership`` when this is done.
         give_dir(path, uid, gid)
         report.done(f"data directory {path} given to {owner.pw_name}")
@@ -60,6 +62,20 @@ def ensure_data_dir(path: str, owner: pwd.struct_passwd | None, report: StepRepo
         raise SetupFailed(
             f"{path} belongs to user {found}, and rrd runs as {owner.pw_name}. Another service may use it: "
             f"choose another data_dir. If it is rrd's: chown -R {owner.pw_name}: {path}"
+        )
+
+
+def _refuse_strangers(path: str, user: str) -> None:
+    """Raise ``SetupFailed`` for a directory of root's that is neither empty nor a data directory, like /srv.
+
+    All that is root's in it would be handed over.
+    """
+    names = [name for name in os.listdir(path) if name != "lost+found"]
+    own = (layout.lock_path, layout.keys_path, layout.identity_path)
+    if names and not any(os.path.exists(place(path)) for place in own):
+        raise SetupFailed(
+            f"{path} belongs to root, and holds {min(names)}, so it is no data directory. Choose a data_dir "
+            f"of rrd's own. If all in it is meant for {user}: chown -R {user}: {path}"
         )
 
 

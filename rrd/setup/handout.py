@@ -90,10 +90,15 @@ def _proxy(place: Installation, kind: ProxyKind, text: str) -> str:
     indented = "".join(f"  {line}\n" if line.strip() else "\n" for line in text.splitlines())
     # nginx as it is installed serves that directory; with absent certificates it refuses to start.
     certbot = f"  certbot certonly --webroot -w /var/www/html -d {place.name}\n"
-    certificate = certbot if kind == "nginx" else ""
+    # Other sites may stand in the one file that Caddy has.
+    kept = (
+        f"  # This replaces {target}: where it has other sites, put the blocks beside them by hand instead.\n"
+        f"  cp -p --backup=numbered {target} {target}.before-rrd\n"
+    )
+    before = certbot if kind == "nginx" else kept
     return f"""{_TITLES[kind]} in front, for TLS:
 
-{certificate}  rrd setup{place.flags} --proxy {kind} --name {place.name} > {target}
+{before}  rrd setup{place.flags} --proxy {kind} --name {place.name} > {target}
   {reload}
 
 The file, which `rrd setup --proxy` prints with its reasons:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rrd.access.gate import Gate
-from rrd.access.keys import KeyStore
+from rrd.access.keys import KeyStore, Snapshot
 from rrd.access.signing_file import FILE_BYTES_MAX, parse_signing_keys, read_signing_keys
-from rrd.errors import ConfigError
+from rrd.errors import ConfigError, RrdError
 
 SECRET = "5e" * 32
 LINE = f"web-2027 acme {SECRET}"
@@ -84,3 +84,26 @@ def test_the_file_comes_before_the_store_and_is_taken_anew_at_a_reload(tmp_path:
         assert gate.signing_key("acme") == stored
         assert gate.signing_key_rows()["web-2027"].secret != SECRET
         assert not gate.refresh()
+
+
+class SickStore(KeyStore):
+    """A store on a disk that fails at times."""
+
+    fails = False
+
+    def load(self) -> Snapshot:
+        if self.fails:
+            raise RrdError("disk I/O error")
+        return super().load()
+
+
+def test_a_key_that_left_the_file_goes_even_where_the_store_cannot_be_read_just_then(tmp_path: Path) -> None:
+    with SickStore(str(tmp_path / "keys.sqlite")) as store:
+        gate = Gate(store, from_file=parse_signing_keys("", LINE.encode()))
+        gate.take_from_file([])
+        store.fails = True
+        with pytest.raises(RrdError):
+            gate.refresh()
+        store.fails = False
+        assert gate.refresh()
+        assert gate.signing_key("acme") is None

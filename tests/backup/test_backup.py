@@ -208,7 +208,7 @@ def backup(origin: Origin, tmp_path: Path) -> Path:
 @pytest.fixture
 def daemon(origin: Origin, tmp_path: Path) -> Iterator[DaemonProcess]:
     """A daemon on a copy of the data directory."""
-    shutil.copytree(origin.data_dir, tmp_path / "a" / "data")
+    shutil.copytree(origin.data_dir, tmp_path / "a" / "data", ignore=shutil.ignore_patterns("control.sock"))
     with DaemonProcess(tmp_path / "a", **BUSY) as process:
         yield process
 

@@ -15,7 +15,7 @@ from rrd.backup.rotation import OldBackup, Rotation, plan_removal, run_rotation
 from rrd.cli import main
 from rrd.config import Config
 from rrd.disk.lock import FileLock
-from rrd.errors import BadRequest
+from rrd.errors import BadRequest, RrdError
 from rrd.progress import Progress
 from tests.exchange.exchange_lab import Client
 from tests.harness import DaemonProcess
@@ -25,7 +25,12 @@ from tests.wired import ManualClock
 DAY_S = 86_400
 
 BACKUPS = st.lists(
-    st.builds(OldBackup, st.integers(0, 10**9).map("{:010}".format), st.booleans()),
+    st.builds(
+        OldBackup,
+        st.integers(0, 10**9).map("{:010}".format),
+        st.booleans(),
+        st.sampled_from(["included", "left out"]),
+    ),
     unique_by=lambda each: each.name,
 )
 
@@ -37,9 +42,12 @@ def test_the_newest_stay_and_the_newest_complete_one(backups: list[OldBackup], k
     left = [each for each in newest_first if each.name not in gone]
     assert left[:keep] == newest_first[:keep]
     assert gone == sorted({each.name for each in backups} - {each.name for each in left})
-    if complete := [each for each in newest_first if each.is_complete]:
-        assert complete[0] in left
-    assert len(left) <= keep + 1
+    for objects in ("included", "left out"):
+        if complete := [each for each in newest_first if each.is_complete and each.objects == objects]:
+            assert complete[0] in left
+    assert len(left) <= keep + 2
+    for made in backups:
+        assert made.name not in plan_removal(backups, keep=keep, made=made.name)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +60,16 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "data"
 
 
-def rotate(data_dir: Path, target: Path, clock: ManualClock, *, keep: int = 2) -> Rotation:
+def rotate(
+    data_dir: Path, target: Path, clock: ManualClock, *, keep: int = 2, with_objects: bool = True
+) -> Rotation:
     """Back up, a day after the last time."""
     clock.seconds += DAY_S
     config = Config(data_dir=str(data_dir))
     return asyncio.run(
-        run_rotation(config, str(target), Progress(quiet=True), with_objects=True, keep=keep, clock=clock)
+        run_rotation(
+            config, str(target), Progress(quiet=True), with_objects=with_objects, keep=keep, clock=clock
+        )
     )
 
 
@@ -95,6 +107,32 @@ def test_the_last_complete_backup_outlives_those_that_lack_something(data_dir: P
     lacking = [rotate(damaged, target, clock, keep=1) for _ in range(3)]
     assert all(each.manifest.missing for each in lacking)
     assert {str(path) for path in target.iterdir()} == {whole.path, lacking[-1].path}
+
+
+def test_one_without_objects_does_not_stand_for_one_that_has_them(data_dir: Path, tmp_path: Path) -> None:
+    clock, target = ManualClock(), tmp_path / "backups"
+    full = rotate(data_dir, target, clock, keep=1)
+    light = [rotate(data_dir, target, clock, keep=1, with_objects=False) for _ in range(2)]
+    assert {str(path) for path in target.iterdir()} == {full.path, light[-1].path}
+
+
+def test_the_new_one_stays_where_older_ones_are_dated_ahead_of_it(data_dir: Path, tmp_path: Path) -> None:
+    clock, target = ManualClock(), tmp_path / "backups"
+    clock.seconds += 4 * DAY_S
+    ahead = [rotate(data_dir, target, clock) for _ in range(2)]
+    clock.seconds -= 4 * DAY_S
+    made = rotate(data_dir, target, clock, keep=1)
+    assert {each.path for each in ahead} & set(made.removed)
+    assert Path(made.path).is_dir()
+
+
+def test_one_that_fails_leaves_the_disk_as_it_was(data_dir: Path, tmp_path: Path) -> None:
+    damaged, target = tmp_path / "data", tmp_path / "backups"
+    shutil.copytree(data_dir, damaged)
+    (damaged / "keys.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(RrdError):
+        rotate(damaged, target, ManualClock())
+    assert list(target.iterdir()) == []
 
 
 def test_what_a_killed_backup_left_is_removed_by_the_next_alone(data_dir: Path, tmp_path: Path) -> None:

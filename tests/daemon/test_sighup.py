@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,43 @@ def test_a_daemon_that_a_hangup_shall_not_end_reloads_though_it_has_a_terminal(t
         signal.signal(signal.SIGHUP, before)
         os.close(terminal)
         os.close(master)
+
+
+def test_one_that_comes_before_the_daemon_looks_is_done_once_it_is_ready(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path)
+    daemon.config_file = tmp_path / "rrd.toml"
+    daemon.config_file.write_text(NOTHING)
+    with ThreadPoolExecutor(1) as thread:
+        started = thread.submit(daemon.start)
+        until_true(lambda: daemon.process is not None and takes_hangups(daemon.pid))
+        os.kill(daemon.pid, signal.SIGHUP)
+        started.result()
+    with daemon:
+        daemon.wait_for_log(" reloaded ")
+        assert daemon.stop() == 0
+
+
+def test_those_that_come_during_a_stop_change_nothing_of_it(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path) as daemon:
+        process = daemon.process
+        assert process is not None
+        process.terminate()
+        while process.poll() is None:
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.001)  # Otherwise it would do nothing but take signals.
+        assert daemon.wait() == 0
+        assert " stopped\n" in daemon.log()
+
+
+def takes_hangups(pid: int) -> bool:
+    """Tell whether SIGHUP ends this process no more: it is blocked, or there is a handler."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = re.findall(r"^Sig(?:Blk|Cgt):\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return any(int(mask, 16) & 1 for mask in masks)
+
+
+def until_true(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)

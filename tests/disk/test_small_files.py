@@ -94,3 +94,14 @@ def test_a_lock_keeps_others_out_until_its_process_ends(tmp_path: Path) -> None:
     with FileLock(path) as mine:
         mine.release()
     FileLock(path).release()
+
+
+def test_a_link_in_the_place_of_an_unfinished_file_is_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    for name, write in (("a", lambda path: files.replace(path, b"x")), ("a.new", MAKE["copy"])):
+        outside.write_text("another's")
+        (tmp_path / "a.new").symlink_to(outside)
+        with pytest.raises(OSError, match="symbolic link"):
+            write(str(tmp_path / name))
+        assert outside.read_text() == "another's"
+        (tmp_path / "a.new").unlink(missing_ok=True)

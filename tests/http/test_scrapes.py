@@ -285,13 +285,17 @@ async def test_each_connection_ends(tmp_path: Path) -> None:
             assert b"rrd_ready" not in await said(port, request)
 
 
-async def test_bodies_and_long_heads_do_no_harm(tmp_path: Path) -> None:
+async def test_bodies_and_long_heads_do_no_harm_and_are_no_errors_of_the_daemon(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with listening(tmp_path, scrape_s=2.0) as port:
         for junk in (
             b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
             b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n",
             b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"\0\r\n\r\n",
         ):
             assert b" 500 " not in await said(port, junk)
         assert sum_of((await scraped(port))["rrd_ready"]) == 1
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

@@ -28,6 +28,14 @@ def test_all_that_is_copied_is_there_and_is_not_ignored() -> None:
     assert (ROOT / ".dockerignore").read_text() == (ROOT / ".containerignore").read_text()
 
 
+def test_what_files_of_the_package_lead_to_is_copied_as_well() -> None:
+    copied = set(re.findall(r"^COPY (\w+)/ \1/$", TEXT, re.MULTILINE))
+    links = [path for path in (ROOT / "rrd").rglob("*") if path.is_symlink()]
+    needed = {path.resolve().relative_to(ROOT).parts[0] for path in links}
+    assert needed
+    assert needed <= copied
+
+
 def test_packages_are_those_of_the_lock_file() -> None:
     installs = re.findall(r"pip install (.+?)(?: &&|$)", TEXT, re.MULTILINE)
     assert len(installs) == 2

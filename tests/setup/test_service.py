@@ -104,6 +104,22 @@ def test_a_strangers_directory_is_not_taken(machine: ServiceMachine) -> None:
     assert public_and_private(done.stdout) == (set(), set())
 
 
+def test_a_directory_of_roots_with_other_things_in_it_is_not_given_away(machine: ServiceMachine) -> None:
+    done = machine.run("""
+        mkdir /etc/rrd /var/lib/shared
+        echo 'data_dir = "/var/lib/shared"' > /etc/rrd/rrd.toml
+        touch /var/lib/shared/payroll
+        $RRD setup || echo refused
+        stat -c '%U %n' /var/lib/shared /var/lib/shared/payroll
+    """)
+    assert "holds payroll" in done.stderr
+    assert done.stdout.splitlines()[-3:] == [
+        "refused",
+        "root /var/lib/shared",
+        "root /var/lib/shared/payroll",
+    ]
+
+
 def test_settings_that_say_the_default_get_the_services_directory(machine: ServiceMachine) -> None:
     """As the repository ships them, which no service can use."""
     done = machine.run(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rrd.setup.first_keys import FirstKeys
+from rrd.setup.handout import Installation, handout
 from rrd.setup.proxies import KINDS, ProxyKind, proxy_file, without_comments
 from rrd.setup.settings_file import shipped
 from tests.harness import ROOT
@@ -115,3 +117,13 @@ def test_a_proxy_needs_a_name() -> None:
     done = run_setup("--proxy", "nginx")
     assert done.returncode == 1
     assert "--name" in done.stderr
+
+
+def test_what_a_person_is_told_to_type_keeps_the_sites_that_caddy_serves_already() -> None:
+    place = Installation(
+        "http://127.0.0.1:8787", f"https://{NAME}", NAME, "t", "", has_console=True, flags=""
+    )
+    told = handout(place, FirstKeys(None, None, ()), {"caddy": "x {\n}\n"}).splitlines()
+    (replaces,) = [number for number, line in enumerate(told) if "> /etc/caddy/Caddyfile" in line]
+    assert told[replaces - 1].split()[:3] == ["cp", "-p", "--backup=numbered"]
+    assert "other sites" in told[replaces - 2]
