@@ -64,7 +64,7 @@ test: $(VENV)/installed-dev assets-if-npm
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # Those that measure nothing which others on the same machine would spoil.
-TOGETHER := tests/backup tests/boot tests/cli tests/client tests/console tests/exchange tests/lifecycle tests/monitoring \
+TOGETHER := tests/backup tests/cli tests/client tests/console tests/exchange tests/lifecycle tests/monitoring \
   tests/openapi tests/power tests/startup tests/test_lock.py
 
 test-slow: $(VENV)/installed-dev

@@ -77,7 +77,7 @@ def test_without_systemd_a_machine_gets_user_settings_directory_keys_and_a_proof
     assert seen[4].endswith(":/var/lib/rrd:/usr/sbin/nologin")
 
     again = machine.run(f"$RRD setup --name {NAME}")
-    assert again.returncode == 0
+    assert (again.returncode, again.stderr) == (0, "")
     assert steps_of(again.stdout, "done") == []
     assert "nothing has changed" in again.stdout
 
