@@ -33,8 +33,12 @@ settings.load_profile("rrd")
 
 
 def pytest_configure() -> None:
-    """Let processes of tests hear a hangup, also where ``nohup`` has the tests ignore it."""
+    """Let processes of tests hear a hangup and Ctrl-C, also where the tests themselves ignore them: under
+    ``nohup``, or in the background of a script.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -91,6 +95,15 @@ def _no_coroutine_blocks(_blocked: list[str]) -> Iterator[None]:
     _blocked.clear()
     yield
     assert _blocked == []
+
+
+@pytest.fixture(autouse=True)
+def _umask_as_before() -> Iterator[None]:
+    """Give the next test the umask of before: a daemon sets one for its process."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(autouse=True)

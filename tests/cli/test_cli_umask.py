@@ -55,7 +55,7 @@ WAYS: dict[str, list[str]] = {
     "quarantine show": ["quarantine", "show", RECORDING],
     "adopt-store": ["adopt-store"],
 }
-ELSEWHERE = {"serve", "setup", "import", "restore"}
+ELSEWHERE = {"serve", "setup", "import", "restore", "status", "top"}
 """A daemon is not run as root, and for an import it must run; restore and setup have tests of their own."""
 
 

@@ -63,13 +63,14 @@ def wait_for(look: Callable[[], T | None], *, deadline_s: float, what: str) -> T
 class Daemon:
     """One data directory and the daemon that serves it: a process of its own, on a port of its own."""
 
+    scheme = "http"
+    """``https`` where a proxy that speaks TLS stands in front, and ``port`` is its own."""
+
     def __init__(self, directory: Path, **settings: object) -> None:
         """``settings`` are those of ``Config``, for this daemon; the others have their defaults."""
         self.settings = settings
         self.data_dir = directory / "data"
         self.log_path = directory / "log"
-        self.scheme = "http"
-        """``https`` where a proxy that speaks TLS stands in front, and ``port`` is its own."""
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.key = self.create_key()

@@ -77,12 +77,13 @@ class ServiceMachine:
         self.python = python
         for name in ("etc", "work", "lib"):
             (directory / name).mkdir()
+            (directory / name).chmod(0o755)  # Whatever the umask is.
 
     def run(self, script: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a shell script there. ``$RRD`` is the command. What an earlier script has made is there."""
         etc = f"lowerdir=/etc,upperdir={self.directory}/etc,workdir={self.directory}/work"
         around = f"""
-            set -eu
+            set -eu; umask 022
             mount -t overlay overlay -o {etc} /etc
             mount --bind {self.directory}/lib /var/lib
             cd /
