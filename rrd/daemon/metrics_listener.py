@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import logging
 import os
 import socket
@@ -30,13 +31,12 @@ async def listen_for_scrapes(config: Config, services: Services, stack: contextl
     address = parse_listen("metrics_listen", config.metrics_listen)
     if address is None:
         return
-    from rrd.http.scrapes import ScrapeServer  # noqa: PLC0415 - a library that nothing else needs
-
     try:
         listening = await asyncio.to_thread(_bind, address)
     except OSError as error:
         raise ConfigError(_cannot_listen(config.metrics_listen, error)) from None
-    scrapes = ScrapeServer(services)
+    # Here, since nothing else needs its library; in a thread, since reading modules would keep the loop.
+    scrapes = (await asyncio.to_thread(importlib.import_module, "rrd.http.scrapes")).ScrapeServer(services)
     stack.push_async_callback(scrapes.close)
     loop = asyncio.get_running_loop()
     if address.path:
