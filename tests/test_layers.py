@@ -158,6 +158,11 @@ def test_json_is_read_and_written_by_orjson_or_msgspec() -> None:
     assert sorted(found ^ STANDARD_JSON.keys()) == []
 
 
+def test_a_wait_with_a_deadline_can_be_cancelled() -> None:
+    """Before Python 3.12 ``asyncio.wait_for`` swallows a cancellation that comes as what it waits for ends."""
+    assert [path for path in FILES if "asyncio.wait_for(" in path.read_text()] == []
+
+
 def test_modules_of_a_layer_do_not_import_each_other_in_circles() -> None:
     graph: dict[str, set[str]] = {}
     for path in FILES:

@@ -115,7 +115,8 @@ class Sockets:
             while True:
                 with contextlib.suppress(TimeoutError):
                     # The pause under way may be a long one, of a setting that was a mistake.
-                    await asyncio.wait_for(self._reconfigured.wait(), self._ping_interval_s)
+                    async with asyncio.timeout(self._ping_interval_s):
+                        await self._reconfigured.wait()
                 self._reconfigured.clear()
                 for number, socket in enumerate(list(self._open)):
                     self._ping_soon(socket)

@@ -108,7 +108,8 @@ class RollUp:
                 metrics.ROLL_UPS_FAILED.add(_reason(error))
             if not self._backoff.failures:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.nudged.wait(), _POLL_S)
+                    async with asyncio.timeout(_POLL_S):
+                        await self.nudged.wait()
                 self.nudged.clear()
 
     async def drain(self) -> None:
