@@ -159,7 +159,7 @@ def test_json_is_read_and_written_by_orjson_or_msgspec() -> None:
 
 
 def test_a_wait_with_a_deadline_can_be_cancelled() -> None:
-    """Before Python 3.12 ``asyncio.wait_for`` swallows a cancellation that comes as what it waits for ends."""
+    """Before Python 3.12 ``asyncio.wait_for`` swallows a cancellation that comes as its work ends."""
     assert [path for path in FILES if "asyncio.wait_for(" in path.read_text()] == []
 
 
