@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -195,6 +196,11 @@ ON_ASYNCIO = [
     "import asyncio, runpy, uvloop; uvloop.run = asyncio.run; "
     "runpy.run_module('rrd', run_name='__main__', alter_sys=True)",
 ]
+
+
+def copy_data(source: Path, target: Path) -> None:
+    """Copy a data directory, also one that a process which was killed left: a socket can't be copied."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.sock"))
 
 
 class Launch(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rrd.cli.common import SYSTEM_CONFIG
 from rrd.config import Config, load_config
-from tests.harness import DaemonProcess, Launch
+from tests.harness import DaemonProcess, Launch, copy_data
 from tests.serving import read_until, serve
 from tests.thoroughness import some
 
@@ -36,7 +36,7 @@ def test_an_index_that_is_damaged_anywhere_is_rebuilt_at_the_next_start(tmp_path
     whole = (tmp_path / "first" / "index.sqlite").read_bytes()
     page = int.from_bytes(whole[16:18], "big")
     for start in some(range(page, len(whole), page)):
-        shutil.copytree(tmp_path / "first", data_dir)
+        copy_data(tmp_path / "first", data_dir)
         damaged = whole[:start] + b"\xff" * page + whole[start + page :]
         (data_dir / "index.sqlite").write_bytes(damaged)
         with serve(data_dir) as process:

@@ -3,7 +3,8 @@
 ::
 
     TARGET/
-      2026-11-30T03-15-42Z/        a backup; its name is when it began, in UTC
+      2026-11-30T03-15-42Z/        a backup; its name is when it began, in UTC, or the first second
+                                   after it that is free
       2026-12-01T03-21-07Z.part/   one under way, or left by one that was killed: the next one removes it
 
 A backup gets its name when it is whole, and older ones go only after that. Never removed are: the one just
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -124,10 +126,9 @@ def _prepare(target: str, now_ms: int) -> str:
     for name in os.listdir(target):
         if name.endswith(_PART) and _NAME.fullmatch(name.removesuffix(_PART)):
             files.remove_tree(f"{target}/{name}")
-    path = f"{target}/{datetime.fromtimestamp(now_ms / 1000, UTC):%Y-%m-%dT%H-%M-%SZ}"
-    if os.path.lexists(path):
-        raise BadRequest(f"{path} is there already. Try again in a second")
-    return path
+    seconds = itertools.count(now_ms // 1000)
+    paths = (f"{target}/{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H-%M-%SZ}" for second in seconds)
+    return next(path for path in paths if not os.path.lexists(path))
 
 
 def _finish(config: Config, path: str, keep: int) -> list[str]:

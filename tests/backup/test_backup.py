@@ -30,7 +30,7 @@ from rrd.errors import BadRequest, NotFound
 from rrd.progress import Progress
 from rrd.tombstones import Tombstones
 from tests.exchange.exchange_lab import Client
-from tests.harness import DEADLINE_S, DaemonProcess
+from tests.harness import DEADLINE_S, DaemonProcess, copy_data
 from tests.samples import new_id
 
 QUIET = Progress(quiet=True)
@@ -208,7 +208,7 @@ def backup(origin: Origin, tmp_path: Path) -> Path:
 @pytest.fixture
 def daemon(origin: Origin, tmp_path: Path) -> Iterator[DaemonProcess]:
     """A daemon on a copy of the data directory."""
-    shutil.copytree(origin.data_dir, tmp_path / "a" / "data", ignore=shutil.ignore_patterns("control.sock"))
+    copy_data(origin.data_dir, tmp_path / "a" / "data")
     with DaemonProcess(tmp_path / "a", **BUSY) as process:
         yield process
 

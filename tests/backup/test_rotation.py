@@ -82,6 +82,16 @@ def test_each_backup_has_its_directory_and_the_oldest_go(data_dir: Path, tmp_pat
     assert Path(made[0].path).name == "2023-11-15T22-13-20Z"
 
 
+def test_backups_that_begin_within_one_second_each_have_a_name(data_dir: Path, tmp_path: Path) -> None:
+    clock, target = ManualClock(), tmp_path / "backups"
+    names = []
+    for _ in range(3):
+        clock.seconds -= DAY_S
+        names.append(Path(rotate(data_dir, target, clock).path).name)
+    assert names == ["2023-11-14T22-13-20Z", "2023-11-14T22-13-21Z", "2023-11-14T22-13-22Z"]
+    assert sorted(path.name for path in target.iterdir()) == names[1:]
+
+
 def test_what_is_no_backup_of_this_data_directory_stays(data_dir: Path, tmp_path: Path) -> None:
     clock, target = ManualClock(), tmp_path / "backups"
     first = Path(rotate(data_dir, target, clock).path)

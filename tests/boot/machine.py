@@ -126,8 +126,12 @@ class Machine:
             check=False,
             cwd="/",
         )
-        assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        told = done.stdout + done.stderr
+        if check and done.returncode != 0:
+            # What systemctl says of a unit that failed is where to look.
+            logs = [] if argv[0] == "journalctl" else [self.run("journalctl", "-n60", "-ocat", check=False)]
+            pytest.fail("\n".join((f"{argv}: {told}", *logs)))
+        return told
 
     @contextlib.contextmanager
     def client(self, code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from rrd.disk.disk import OsDisk
 from rrd.errors import ConfigError
 from rrd.objects.identity import MARKER_KEY, Marker, read_own
-from tests.harness import DaemonProcess, LocalDaemon, running, until
+from tests.harness import DaemonProcess, LocalDaemon, copy_data, running, until
 from tests.http.api import visiting
 from tests.proof.test_bucket_round_trip import SOON, lose_index, nothing_local
 from tests.s3_servers import S3Server, moto
@@ -124,7 +123,7 @@ async def test_of_two_daemons_one_is_refused_and_told_what_to_do(
             assert "belongs to another data directory" in told
             assert "check data_dir, objects_dir, s3_bucket and s3_prefix" in told
             return
-    shutil.copytree(first.data_dir, second.data_dir)
+    copy_data(first.data_dir, second.data_dir)
     with first:
         told = await asyncio.to_thread(refusal, second)
         assert "Give each an objects_dir of its own, or stop the other" in told
