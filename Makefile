@@ -21,7 +21,7 @@ help:
 	@echo "make assets     build what browsers run, /record.js and the player of exports (needs npm; serve and test do it where npm is)"
 	@echo "make test       run the tests (ARGS='tests/wire -k gzip' to choose)"
 	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs, attacks"
-	@echo "make test-slow-together  run the long ones that measure nothing, several at a time: the console, units, browsers"
+	@echo "make test-slow-together  run the long ones that measure nothing, several at a time: the console, crashes, browsers"
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
 	@echo "make test-openapi  let Schemathesis try /openapi.json against a daemon"
 	@echo "make deb        build the Debian package into build/deb (make wheel: rrd's own wheel)"
@@ -65,7 +65,8 @@ test: $(VENV)/installed-dev assets-if-npm
 
 # Those that measure nothing which others on the same machine would spoil.
 TOGETHER := tests/backup tests/cli tests/client tests/console tests/exchange tests/lifecycle tests/monitoring \
-  tests/openapi tests/power tests/startup tests/test_lock.py
+  tests/openapi tests/power tests/startup tests/test_lock.py tests/rollup/test_rollup_crash.py \
+  $(addprefix tests/proof/test_,bucket_round_trip.py outages.py small_disk.py store_checked.py store_mistaken.py)
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow --timeout 900 $(TOGETHER:%=--ignore %) $(ARGS)
