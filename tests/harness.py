@@ -198,7 +198,7 @@ ON_ASYNCIO = [
 ]
 
 
-def copy_data(source: Path, target: Path) -> None:
+def copy_data(source: str | Path, target: str | Path) -> None:
     """Copy a data directory, also one that a process which was killed left: a socket can't be copied."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.sock"))
 
