@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +13,24 @@ from rrd.log import Redaction
 from tests.harness import LocalDaemon, running
 from tests.http.api import VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
 from tests.http.signed_in import Person, a_person
-from tests.thoroughness import IS_THOROUGH
+from tests.thoroughness import IS_THOROUGH, is_usual
+
+HERE = Path(__file__).parent
+
+ABOUT_CONNECTIONS = {
+    *("test_bodies_as_sent", "test_budget", "test_counting", "test_deflate", "test_follow", "test_framing"),
+    *(
+        "test_half_close",
+        "test_hostile",
+        "test_ingest_ws",
+        "test_let_go",
+        "test_refused_midway",
+        "test_turns",
+    ),
+    *("test_revocation", "test_slow_takers", "test_socket_ends", "test_sockets", "test_streams"),
+    *("test_untaken_lists", "test_watch", "test_ws_frames"),
+}
+"""Modules whose subject is what a loop may do in its own manner."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
 if IS_THOROUGH:
@@ -20,8 +38,26 @@ if IS_THOROUGH:
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The daemon runs on uvloop; where time is no object, every test in this directory does on both."""
+    """The daemon runs on uvloop. Where time is no object, tests run on asyncio's, too: all those about
+    connections, and a third of the others.
+    """
     return LOOPS
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would say about answers, once more, what it has said on uvloop."""
+    seen: Counter[str] = Counter()
+    left_out = set()
+    for item in items:
+        module = item.path.stem
+        if item.path.parent != HERE or module in ABOUT_CONNECTIONS or "[asyncio" not in item.name:
+            continue
+        if not is_usual(seen[module]):
+            left_out.add(item)
+        seen[module] += 1
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 class _Collected(logging.Handler):
