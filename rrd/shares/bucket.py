@@ -5,6 +5,9 @@ What is kept is what was *spent*, so that a bucket that is full again is nothing
 
 from __future__ import annotations
 
+_ROUNDING_S = 1e-6
+"""What a wait leaves that is shorter comes of rounding."""
+
 
 class Bucket:
     """``depth`` at once, and ``rate`` a second after that; 0: no limit. Times are monotonic seconds."""
@@ -35,10 +38,14 @@ class Bucket:
             self._at = now
 
     def wait_s(self, amount: float, now: float) -> float:
-        """Return how long until ``amount`` is there, or ``depth`` if that is less; 0.0 if it is there."""
+        """Return how long until ``amount`` is there, or ``depth`` if that is less; 0.0 if it is there.
+
+        Whoever has waited so long need not wait again.
+        """
         if not self.rate:
             return 0.0
-        return max(0.0, self.spent(now) + min(amount, self.depth) - self.depth) / self.rate
+        wait_s = (self.spent(now) + min(amount, self.depth) - self.depth) / self.rate
+        return wait_s if wait_s > _ROUNDING_S else 0.0
 
     def debt_s(self, now: float) -> float:
         """Return how long until it is out of debt."""
