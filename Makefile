@@ -66,7 +66,7 @@ test: $(VENV)/installed-dev assets-if-npm
 # Those that measure nothing which others on the same machine would spoil.
 TOGETHER := tests/backup tests/bench tests/cli tests/client tests/console tests/exchange tests/lifecycle \
   tests/monitoring tests/openapi tests/power tests/startup tests/test_lock.py tests/rollup/test_rollup_crash.py \
-  $(addprefix tests/proof/test_,bucket_round_trip.py outages.py small_disk.py store_checked.py store_mistaken.py)
+  $(addprefix tests/proof/test_,bucket_round_trip.py small_disk.py store_checked.py store_mistaken.py)
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow --timeout 900 $(TOGETHER:%=--ignore %) $(ARGS)
