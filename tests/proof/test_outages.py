@@ -14,7 +14,7 @@ from tests.harness import DaemonProcess, until
 from tests.objects.proxy import Answer, Drop, Proxy, proxy
 from tests.s3_servers import S3Server, ceph
 
-_PHASE_S = 7.0
+_PHASE_S = 10.0
 
 
 class _Load:
