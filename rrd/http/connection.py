@@ -93,10 +93,8 @@ class Connection(RequestHandler):
         """Who has taken a place for it."""
         self._taker: TakerWatch | None = None
         self.on_gone: Callable[[], None] | None = None
-        """Called when the client closes its side, and when the connection has ended. It is set by an answer
-        without an end, which sees by itself to clients that are too slow."""
-        self._gone: asyncio.Event | None = None
-        """Made when the end of the connection is awaited, and set by it."""
+        """Called when the client closes its side, and at the end. An answer that is endless sets it."""
+        self._gone: asyncio.Event | None = None  # Made when the end of the connection is awaited; set by it.
         self.hold = Reservation(manager.services.unfinished, self)
         """What this connection makes the daemon hold."""
         self._is_held_back = self._awaits_turn = False
@@ -164,6 +162,11 @@ class Connection(RequestHandler):
             self._resume_transport_reading()
         else:
             self._pause_transport_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called for each piece that is taken of a body, of which one read may bring thousands."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def _resume_transport_reading(self) -> None:
         if not (self._is_held_back or self._awaits_turn):
@@ -261,7 +264,7 @@ class Connection(RequestHandler):
         if server is None or self.transport is None or self._payload_parser is not None:
             return  # What a socket is told waits for no one, and never ends reading.
         if self.on_gone is not None:
-            return
+            return  # An endless answer sees by itself to clients that are too slow.
         bytes_per_s_min = server.services.config.answer_bytes_per_s_min
         if self._taker is None and bytes_per_s_min:
             self._taker = TakerWatch(

@@ -628,3 +628,34 @@ async def test_a_body_without_an_end_is_refused_and_not_taken_for_empty(
     request = request.replace(b"/ingest", b"/" + path.encode()).replace(b"HTTP/1.1", b"HTTP/" + version)
     replies = await exchange(api, [request], ends=True)
     assert (replies[0].status, replies[0].json()["error"]["code"]) == (411, "length_required")
+
+
+async def test_a_piece_that_is_taken_of_a_body_costs_no_call_of_the_parser(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of one byte: a turn that took as many reads as pieces kept the loop for up to 70 ms."""
+    fed = 0
+    plain = Framing.feed_data
+
+    def feed_data(self: Framing, data: bytes) -> Any:
+        nonlocal fed
+        fed += 1
+        return plain(self, data)
+
+    monkeypatch.setattr(Framing, "feed_data", feed_data)
+    connection = await Connection.open(api.daemon.url)
+    head = {
+        "Authorization": f"Bearer {api.daemon.key()}",
+        "Content-Type": "application/x-ndjson",
+        "Transfer-Encoding": "chunked",
+    }
+    connection.send_head("POST", f"/recordings/{new_id()}/ingest", head)
+    body = b"\n" * 10_000 + an_event(1)
+    for at in range(0, len(body), 1000):
+        connection.writer.write(b"".join(b"1\r\n%c\r\n" % byte for byte in body[at : at + 1000]))
+        await connection.writer.drain()
+    connection.writer.write(b"0\r\n\r\n")
+    reply = await connection.reply(method="POST")
+    await connection.hang_up()
+    assert (reply.status, reply.json()["successful_rows"]) == (200, 1)
+    assert fed < len(body) // 10
