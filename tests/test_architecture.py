@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.parsed import trees
+
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "bench/README.md"),
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
 ]
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-SOURCES = {path: ast.parse(path.read_bytes()) for path in sorted((ROOT / "rrd").rglob("*.py"))}
 
 NAMED_BY_THEIR_OWNER = {
     "_lock",  # S3's client, by what it guards
@@ -26,7 +27,7 @@ NAMED_BY_THEIR_OWNER = {
 
 def calls(*names: str) -> Iterator[ast.Call]:
     """Yield each call of a function or class that has one of these names, its module's name left out."""
-    for tree in SOURCES.values():
+    for tree in trees().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names:
                 yield node
@@ -56,7 +57,7 @@ def test_each_task_that_lives_as_long_as_the_daemon_is_named() -> None:
     named = {name for call in calls("create_task") for name in constants(call, "name")} - {"signal"}
     jobs = next(
         node
-        for path, tree in SOURCES.items()
+        for path, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and node.name == "start_tasks"
     )
@@ -69,7 +70,7 @@ def test_each_task_that_lives_as_long_as_the_daemon_is_named() -> None:
 
 def test_each_lock_of_the_event_loop_has_its_place_in_the_order() -> None:
     found: set[str] = set()
-    for path, tree in SOURCES.items():
+    for path, tree in trees().items():
         source = path.read_text("utf-8")
         for node in ast.walk(tree):
             if not (isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None):
@@ -130,10 +131,10 @@ def _source(part: str) -> str:
 
 def test_each_module_is_on_the_map_of_its_package() -> None:
     missing = []
-    for path in SOURCES:
+    for path in trees():
         page = path.parent / "__init__.py"
         if path != page and path.parent.name not in {"rrd", "cli"}:
-            words = re.findall(r"\w+", ast.get_docstring(SOURCES[page]) or "")
+            words = re.findall(r"\w+", ast.get_docstring(trees()[page]) or "")
             if path.stem not in words:
                 missing.append(str(path.relative_to(ROOT)))
     assert missing == []

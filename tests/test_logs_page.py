@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rrd.http.troubles import DAMAGE
+from tests.parsed import trees
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/logs.md").read_text("utf-8")
-SOURCES = {path: ast.parse(path.read_bytes()) for path in sorted((ROOT / "rrd").rglob("*.py"))}
 
 MADE_UP = {
     "rrd/care/refusals.py": {"name", "f'{name}_more'"},  # what ``tell`` is given, and how many more
@@ -27,7 +27,7 @@ def names_in_page() -> set[str]:
 
 def logged() -> Iterator[tuple[str, ast.expr]]:
     """Yield each event that is logged at INFO or above, with the file that does so."""
-    for path, tree in SOURCES.items():
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue

@@ -16,6 +16,7 @@ import rrd
 from rrd import log, metrics
 from rrd.config import Config
 from rrd.metrics import Counter, Gauge, Histogram, LabelledCounter, LabelledGauge, Metric
+from tests.parsed import tree_of
 
 FILES = sorted(Path(rrd.__file__).parent.rglob("*.py"))
 
@@ -39,7 +40,7 @@ def logged_fields() -> dict[str, list[set[str]]]:
     """Return the log lines of the code, by name: the fields of each call that is of INFO or above."""
     found: dict[str, list[set[str]]] = {}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in ast.walk(tree_of(path)):
             if not (isinstance(node, ast.Call) and ast.unparse(node.func) in {"emit", "log.emit"}):
                 continue
             _, level, name, *_ = node.args
