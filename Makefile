@@ -14,13 +14,14 @@ ARGS ?=
 # Tests start hundreds of processes. Without files of bytecode each of them compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help reference serve assets assets-if-npm test test-slow test-slow-together test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences wheel deb test-deb clean
+.PHONY: help reference serve assets assets-if-npm test test-slow test-slow-paired test-slow-together test-s3 test-openapi schemathesis check format format-assets lint lint-assets lint-assets-if-npm types bench bench-quick peers caddy lock audit licences wheel deb test-deb clean
 
 help:
 	@echo "make serve      start the daemon on 127.0.0.1:8787 (ARGS='--port 9000' and the like)"
 	@echo "make assets     build what browsers run, /record.js and the player of exports (needs npm; serve and test do it where npm is)"
 	@echo "make test       run the tests (ARGS='tests/wire -k gzip' to choose)"
-	@echo "make test-slow  run the long proofs: power cuts, kill -9, bombs, attacks"
+	@echo "make test-slow  run the long proofs that are judged by the clock: attacks, outages, machines that boot"
+	@echo "make test-slow-paired    run those that are judged by processor time and memory, one on each core: costs, bombs"
 	@echo "make test-slow-together  run the long ones that measure nothing, several at a time: the console, crashes, browsers"
 	@echo "make test-s3    run the tests against Ceph and Swift (Ceph's packages: see .ci/run)"
 	@echo "make test-openapi  let Schemathesis try /openapi.json against a daemon"
@@ -68,8 +69,16 @@ TOGETHER := tests/backup tests/bench tests/cli tests/client tests/console tests/
   tests/monitoring tests/openapi tests/power tests/startup tests/test_lock.py tests/rollup/test_rollup_crash.py \
   $(addprefix tests/proof/test_,bucket_round_trip.py small_disk.py store_checked.py store_mistaken.py)
 
+# Those that are judged by processor time and memory alone: one beside it changes little, many would.
+PAIRED := tests/http tests/segment tests/wire tests/rollup/test_rollup_bench.py \
+  $(addprefix tests/proof/test_,daemon_cost.py memory.py memory_ceiling.py replay_memory.py)
+
+# All others, wherever they are: one at a time, since they are judged by the clock.
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow --timeout 900 $(TOGETHER:%=--ignore %) $(ARGS)
+	$(BIN)/python -m pytest -m slow --timeout 900 $(TOGETHER:%=--ignore %) $(PAIRED:%=--ignore %) $(ARGS)
+
+test-slow-paired: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow --timeout 900 -n $$(nproc) --dist worksteal $(PAIRED) $(ARGS)
 
 test-slow-together: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow --timeout 900 -n auto --dist worksteal $(TOGETHER) $(ARGS)
@@ -152,8 +161,9 @@ deb: $(VENV_RELEASE)/installed assets
 	@$(VENV_RELEASE)/bin/python -m release.deb $(if $(VERSION),--version '$(VERSION)') $(ARGS)
 
 # Builds the package, and that of the commit before; TESTS_DEB and TESTS_DEB_BEFORE name some that are there already.
+# On the disk: a Debian has devices, which a file system in memory may forbid.
 test-deb: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m deb --timeout 900 tests/release $(ARGS)
+	TMPDIR=$${TMPDIR:-/var/tmp} $(BIN)/python -m pytest -m deb --timeout 900 tests/release $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(VENV_AUDIT) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_SCHEMATHESIS) $(VENV_LOCK) $(VENV_RELEASE) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built

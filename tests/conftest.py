@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import blocking
+from tests import blocking, scratch
 from tests.thoroughness import IS_THOROUGH, examples, is_usual
 
 # So that a failed assert there shows what was compared.
@@ -39,6 +41,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    scratch.use_memory()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -65,6 +68,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in gone]
 
 
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage leave alone what stays until the end: a million objects of tests' modules.
+
+    It would walk them in the midst of what is measured.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 LOG_LINES_SHOWN = 60
 
 
@@ -79,6 +91,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
                 lines = log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
                 report.sections.append((f"end of {log.relative_to(directory)}", "\n".join(lines)))
     return report
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A directory of the test's own: on a disk if it is marked ``disk`` (``tests.scratch``)."""
+    if request.node.get_closest_marker("disk") is None:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="rrd-test-", dir=scratch.on_disk()) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")

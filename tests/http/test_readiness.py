@@ -23,7 +23,10 @@ import pytest
 from tests.harness import DEADLINE_S, DaemonProcess
 from tests.samples import an_event, new_id
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and set attributes")
+pytestmark = [
+    pytest.mark.disk,  # A file system in memory has no such attributes.
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount and set attributes"),
+]
 
 Breaks = Callable[[Path], AbstractContextManager[None]]
 
