@@ -24,7 +24,7 @@ from typing import Protocol, cast
 from isal import isal_zlib
 
 from rrd.errors import BrokenEncoding, RrdError, TooLarge, without_frames
-from rrd.http.streams import STREAM_BYTES, Inflating, Streams
+from rrd.http.streams import STREAM_BYTES, ZLIB_STREAM_BYTES, Inflating, Streams
 from rrd.http.windows import WINDOW_BYTES, KeptWindow
 from rrd.wire.inflate import ISAL_ERRORS
 from rrd.wire.inflate import WINDOW_BYTES as PIECE_BYTES
@@ -146,6 +146,7 @@ class MessageInflater:
         self._message_bytes_max = message_bytes_max
         self._streams = streams or Streams()
         self.ref: weakref.ref[Inflating] = weakref.ref(self, self._streams.forget)
+        self.open_bytes = 0
         self._stream: Stream | None = None
         self._takes_over = window_bytes > 0
         self._window = KeptWindow(window_bytes or WINDOW_BYTES)
@@ -223,6 +224,10 @@ class MessageInflater:
         self._is_large = is_large
         stream = self._begin()
         if self._takes_over:
+            window_bytes = self._window.bytes_max
+            # Beside the stream: what it began with, which the library keeps, and what has come since.
+            self.open_bytes = 3 * window_bytes
+            self.open_bytes += STREAM_BYTES if is_large else ZLIB_STREAM_BYTES + window_bytes
             self._streams.opened(self)
         return stream
 

@@ -32,6 +32,8 @@ End = Literal["sync", "final", "kept", "stored"]
 
 _LEVELS = {"sync": 6, "final": 6, "kept": 6, "stored": 0}
 _MIB = 1 << 20
+HELD_BYTES = STREAM_BYTES + 3 * WINDOW_BYTES
+"""What an open stream of ISA-L holds, with what is kept beside."""
 
 
 class Sender:
@@ -183,7 +185,7 @@ def _inflaters(count: int, streams: Streams) -> list[tuple[Sender, MessageInflat
 
 
 def test_no_more_streams_are_open_than_may_be_and_all_go_on() -> None:
-    streams = Streams(open_max=4)
+    streams = Streams(open_bytes_max=4 * HELD_BYTES)
     pairs = _inflaters(20, streams)
     for turn in range(6):
         for number, (sender, inflater) in enumerate(pairs):
@@ -192,8 +194,21 @@ def test_no_more_streams_are_open_than_may_be_and_all_go_on() -> None:
             assert streams.open_count <= 4
 
 
+def test_sockets_that_take_turns_do_not_close_each_others_streams() -> None:
+    streams = Streams(open_bytes_max=10 * HELD_BYTES)
+    pairs = _inflaters(40, streams)
+    settled: list[object] = []
+    for turn in range(3):
+        for sender, inflater in pairs:
+            assert whole(inflater, sender.message(b"%d" % turn)) == b"%d" % turn
+        now_open = [inflater._stream for _, inflater in pairs[:5]]
+        assert None not in now_open
+        assert settled in ([], now_open)
+        settled = now_open
+
+
 def test_what_takes_long_stays_open_and_is_no_hindrance() -> None:
-    streams = Streams(open_max=2)
+    streams = Streams(open_bytes_max=2 * HELD_BYTES)
     (sender, slow), *others = _inflaters(6, streams)
     plain = page(3_000_000)
     work = slow.inflate(sender.message(plain))
@@ -236,7 +251,7 @@ def test_an_idle_socket_holds_its_window_at_most(make: object, bytes_max: int, s
 
 
 def test_a_quiet_socket_in_use_holds_its_window_and_little_else() -> None:
-    count, streams, sender = 64, Streams(open_max=1), Sender(window_bits=13)
+    count, streams, sender = 64, Streams(open_bytes_max=1), Sender(window_bits=13)
     inflaters = [
         MessageInflater(message_bytes_max=_MIB, streams=streams, window_bytes=8 << 10) for _ in range(count)
     ]
@@ -262,7 +277,7 @@ def test_a_stream_that_is_used_stays_open() -> None:
 
 
 def test_streams_of_sockets_that_are_gone_are_let_go() -> None:
-    streams = Streams(open_max=8)
+    streams = Streams()
     pairs = _inflaters(8, streams)
     for sender, inflater in pairs:
         whole(inflater, sender.message(b"x"))
