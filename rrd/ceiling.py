@@ -39,7 +39,7 @@ malloc keeps at hand (``memory.TRIM_BYTES``)."""
 _STEP_BYTES = 24 * MIB
 """What one decoding thread is busy with: a step of decoded bytes, their check, and a window that is grown."""
 _STREAMS_BYTES = 20 * MIB
-"""Open streams of permessage-deflate, with what a young one keeps beside (``http.streams.OPEN_MAX``)."""
+"""Open streams of permessage-deflate, with what is kept beside them (``http.streams.OPEN_BYTES_MAX``)."""
 _SOCKET_BYTES = 96 << 10
 _REQUEST_BYTES = 48 << 10
 """Head, buffers of the connection, and what each may hold uncounted (``http.hold.FREE_BYTES``)."""

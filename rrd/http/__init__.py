@@ -27,7 +27,8 @@
 ``runs``         what waits to be received on a socket, its text messages in runs
 ``gathering``    a socket whose messages gather, and that reads to its end whatever can't be written
 ``oversize``     how a message begins that is too large
-``deflate``      permessage-deflate, and ``streams`` how many of it are open
+``deflate``      permessage-deflate, ``deflate_offer`` what of it is agreed on, ``windows`` what a socket
+                 keeps of it, and ``streams`` how many are open
 ``sockets``      all open sockets: pings, timed flushes, goodbye
 ``meta``         metadata by itself
 ``events``       a recording's events, and ``ranges`` which of them a query asks for

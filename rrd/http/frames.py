@@ -27,6 +27,7 @@ from rrd.http.hold import FREE_BYTES, Reservation
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
 from rrd.http.runs import MARK, MESSAGES_MAX, Runs
 from rrd.http.streams import Streams
+from rrd.http.windows import WINDOW_BYTES
 
 _TEXT_OPCODE = WSMsgType.TEXT.value
 _BINARY_OPCODE = WSMsgType.BINARY.value
@@ -79,6 +80,7 @@ class FrameReader(WebSocketReader):
         self._inflater: MessageInflater | None = None
         self.inflate_ratio_max: int | None = None
         self.streams: Streams | None = None
+        self.window_bytes = WINDOW_BYTES
         self._fragments = 0
         """Since the last mark."""
         self._unfinished: Unfinished | None = None
@@ -263,6 +265,7 @@ class FrameReader(WebSocketReader):
                 message_bytes_max=self._message_bytes_max,
                 ratio_max=self.inflate_ratio_max,
                 streams=self.streams,
+                window_bytes=self.window_bytes,
             )
         if self._inflater.has_last_blocks:
             self._count(_LAST_BLOCK_COST)

@@ -24,11 +24,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Literal
 
-from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
+from multidict import CIMultiDict
 
 from rrd.errors import RrdError, WireError, without_frames
 from rrd.http.decoding import Turn, in_thread
 from rrd.http.deflate import Unfinished
+from rrd.http.deflate_offer import Agreed, agree
 from rrd.http.frames import FrameReader
 from rrd.http.half_close import half_close
 from rrd.http.hold import Reservation
@@ -66,8 +68,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._streams = streams
         # The last flush and the summary come between the client's close and ours, hence autoclose.
         # aiohttp's answer to a ping raises where it can't be sent, hence autoping.
-        # UTF-8 is checked for a whole block at once, hence decode_text.
-        super().__init__(autoclose=False, autoping=False, max_msg_size=max_msg_size, decode_text=False)
+        # UTF-8 is checked for a whole block at once, hence decode_text. permessage-deflate is agreed on here.
+        super().__init__(
+            autoclose=False, autoping=False, max_msg_size=max_msg_size, decode_text=False, compress=False
+        )
+        self._agreed: Agreed | None = None
         self.message_bytes_max = max_msg_size
         self._run_bytes = run_bytes
         self._runs: Runs | None = None
@@ -79,22 +84,29 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self.turn = Turn()
         """That of the task which receives."""
 
+    def _handshake(self, request: web.BaseRequest) -> tuple[CIMultiDict[str], str | None, int, bool]:
+        # 0 and False for what the server says: that isn't compressed. A compressor would hold 90 to 260 KiB.
+        headers, protocol, _, _ = super()._handshake(request)
+        self._agreed = agree(request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, ()))
+        if self._agreed is not None:
+            headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = self._agreed.answer
+        return headers, protocol, 0, False
+
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         # What aiohttp's does, with a queue and a reader of our own.
         self._ws_protocol = protocol
         self._writer = writer
-        # What is said here is short, and a compressor would hold 90 to 260 KiB from then on. A message may be
-        # sent as it is (RFC 7692, 6).
-        writer.compress = 0
         self._reset_heartbeat()
         self._reader = self._runs = Runs(request.protocol, self._run_bytes)
         self._parser = self._frames = FrameReader(
             self._runs,
             self._max_msg_size,
-            compress=bool(self._compress),
+            compress=self._agreed is not None,
             transport=request.transport,
             hold=self.hold,
         )
+        if self._agreed is not None:
+            self._frames.window_bytes = self._agreed.window_bytes
         self._frames.inflate_ratio_max = self._inflate_ratio_max
         self._frames.streams = self._streams
         request.protocol.set_parser(self._parser)

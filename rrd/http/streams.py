@@ -1,9 +1,9 @@
-"""Streams of permessage-deflate that are open: few at once, and none that isn't used.
+"""Streams of permessage-deflate that are open: so many at once as may be, and none that isn't used.
 
-A stream takes 86 KiB, and all that the next message needs of it is its window: 32 KiB at most, and text can
-be packed to a fifth or less. So a socket's stream is closed when others need the room, and its window kept;
-where nothing comes for some seconds, that is packed. The next message opens a new stream: 10 µs, or 60 where
-the window was packed.
+A library's stream takes 15 to 86 KiB, and all that the next message needs of it is the window (``windows``),
+which is 8 KiB with what browsers of Chromium's kind offer. So a socket's stream is closed when others need
+the room, and its window kept; where nothing comes for some seconds, that is packed. The next message opens a
+new stream: 1 µs, or 20 where the window was packed.
 """
 
 from __future__ import annotations
@@ -12,19 +12,15 @@ import asyncio
 import weakref
 from typing import Protocol
 
-import zstandard
-from isal import isal_zlib
-
-from rrd.wire.inflate import ISAL_ERRORS
-
-WINDOW_BYTES = 32 << 10
-"""How far back deflate refers, at most (RFC 1951, 2)."""
-
 STREAM_BYTES = 86 << 10
-"""What a stream holds, with its window."""
+"""What a stream of ISA-L holds, with its window."""
 
-OPEN_MAX = 128
-"""Streams that are open at once, beside those whose message takes long: these count with what they hold."""
+ZLIB_STREAM_BYTES = 7 << 10
+"""What one of zlib's holds without its window."""
+
+OPEN_BYTES_MAX = 20 << 20
+"""What open streams hold at once, with what is kept beside: 525 of zlib's with 8 KiB windows, or 115 of
+ISA-L's. Those whose message takes long come on top: these count with what they hold."""
 
 IDLE_S = 5.0
 """A window is packed once nothing has come for so long, or twice as long."""
@@ -37,6 +33,8 @@ class Inflating(Protocol):
     """What a socket's ``Inflater`` lets be done with its stream."""
 
     ref: weakref.ref[Inflating]
+    open_bytes: int
+    """What its stream holds while it is open, and what it keeps beside."""
     received_bytes: int
     is_under_way: bool
     """A message is being inflated, maybe in a thread: the stream must stay."""
@@ -53,10 +51,11 @@ class Inflating(Protocol):
 class Streams:
     """The streams of all sockets. It knows the sockets by weak references: those that end just go."""
 
-    def __init__(self, *, open_max: int = OPEN_MAX) -> None:
-        self._open_max = open_max
-        self._open: dict[weakref.ref[Inflating], None] = {}
-        """The one that was opened first stands first."""
+    def __init__(self, *, open_bytes_max: int = OPEN_BYTES_MAX) -> None:
+        self._open_bytes_max = open_bytes_max
+        self._open_bytes = 0
+        self._open: dict[weakref.ref[Inflating], int] = {}
+        """What each holds. The one that was opened first stands first."""
         self._unpacked: dict[weakref.ref[Inflating], int] = {}
         """Those that hold a stream or a window as it is, and what they had received at the last sweep."""
 
@@ -65,23 +64,34 @@ class Streams:
         return len(self._open)
 
     def opened(self, inflating: Inflating) -> None:
-        """It has opened its stream; the one that has been open for longest may have to close."""
-        while len(self._open) >= self._open_max:
-            ref = next(iter(self._open))
-            del self._open[ref]
-            if (oldest := ref()) is not None:
-                oldest.close()
-        self._open[inflating.ref] = None
-        self._unpacked.setdefault(inflating.ref, -1)
+        """It has opened its stream; those that were opened last before it may have to close.
+
+        They are still in the processor's cache. And where sockets have their turns one after another, the one
+        that has been open for longest is the next to be needed: if it went, each would find its stream
+        closed.
+        """
+        ref = inflating.ref
+        self._drop(ref)
+        while self._open and self._open_bytes + inflating.open_bytes > self._open_bytes_max:
+            last_ref, size = self._open.popitem()
+            self._open_bytes -= size
+            if (last := last_ref()) is not None:
+                last.close()
+        self._open[ref] = inflating.open_bytes
+        self._open_bytes += inflating.open_bytes
+        self._unpacked.setdefault(ref, -1)
 
     def let_be(self, inflating: Inflating) -> None:
         """Its message takes long, and it closes its stream itself."""
-        self._open.pop(inflating.ref, None)
+        self._drop(inflating.ref)
 
     def forget(self, ref: weakref.ref[Inflating]) -> None:
         """It is gone."""
-        self._open.pop(ref, None)
+        self._drop(ref)
         self._unpacked.pop(ref, None)
+
+    def _drop(self, ref: weakref.ref[Inflating]) -> None:
+        self._open_bytes -= self._open.pop(ref, 0)
 
     async def run(self) -> None:
         """Pack the windows of idle sockets, until cancelled."""
@@ -103,52 +113,6 @@ class Streams:
         if inflating.is_under_way or self._unpacked[ref] != inflating.received_bytes:
             self._unpacked[ref] = inflating.received_bytes
             return
-        self._open.pop(ref, None)
+        self._drop(ref)
         del self._unpacked[ref]
         inflating.pack()
-
-
-def read_back(stream: isal_zlib.Decompress) -> bytes | None:
-    """Return the window of a stream between two messages, full as it is. The stream is spoiled by that.
-
-    The library doesn't give it out, but inflates a block that copies what came 32 KiB before, for 32 KiB.
-    None: the stream is inside a block, so the last message was damaged.
-    """
-    try:
-        copied: bytes = stream.decompress(_COPY_OF_WINDOW, _COPIED_BYTES + 1)
-    except ISAL_ERRORS:
-        return None
-    return copied[:WINDOW_BYTES] if len(copied) == _COPIED_BYTES and not stream.eof else None
-
-
-_MATCH_BYTES = 258
-_MATCHES = -(-WINDOW_BYTES // _MATCH_BYTES)
-_COPIED_BYTES = _MATCHES * _MATCH_BYTES
-
-
-def _copy_of_window() -> bytes:
-    """Return a block with fixed codes (RFC 1951, 3.2.6) of matches 258 bytes long, 32,768 bytes back.
-
-    The empty block of a flush follows, up to a boundary of bytes.
-    """
-    bits = "0" + "10"  # Not the last; fixed codes. From here on as they stand in the stream.
-    bits += ("11000101" + "11101" + "1" * 13) * _MATCHES  # Length code 285, distance code 29, its extra bits.
-    bits += "0000000" + "000"  # The end of the block; an empty one that is stored.
-    size = -(-len(bits) // 8)
-    return int(bits[::-1], 2).to_bytes(size, "little") + b"\x00\x00\xff\xff"
-
-
-_COPY_OF_WINDOW = _copy_of_window()
-
-_packer = zstandard.ZstdCompressor(level=1, write_checksum=False)
-_unpacker = zstandard.ZstdDecompressor()
-
-
-def pack(window: bytes) -> bytes:
-    """Return a window in less room, if it is text."""
-    # A copy: the library leaves as much room behind it as the worst case takes.
-    return bytes(memoryview(_packer.compress(window)))
-
-
-def unpack(packed: bytes) -> bytes:
-    return _unpacker.decompress(packed)
