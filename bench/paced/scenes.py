@@ -86,7 +86,8 @@ class Turns:
         return Order(
             host, port, pid, RECEIVE, scene.visitors, rate=scene.rate, warm_up_s=scene.warm_up_s,
             for_s=scene.for_s, ramp_s=scene.ramp_s, deflate=scene.deflate, first_events=scene.first_events,
-            ack_every=scene.ack_every, flush_age_s=scene.flush_age_ms / 1000, source=self._source % _SOURCES, run=str(uuid.uuid4()),
+            ack_every=scene.ack_every, flush_age_s=scene.flush_age_ms / 1000,
+            source=self._source % _SOURCES, run=str(uuid.uuid4()),
         )  # fmt: skip
 
 
@@ -125,6 +126,9 @@ class Climb:
     too_many: int = 0
     """The least number with which it wasn't; 0 if there was none."""
     reason: str = ""
+    """What was wrong then."""
+    is_loads_limit: bool = False
+    """The load could not send more then: the server could perhaps take more."""
 
 
 def climb(scene: Scene, say: Say, *, most: int) -> Climb:
@@ -143,7 +147,7 @@ def climb(scene: Scene, say: Say, *, most: int) -> Climb:
                 if not reason:
                     break
             if reason:
-                found.too_many, found.reason = count, reason
+                found.too_many, found.reason, found.is_loads_limit = count, reason, bool(seen.limits)
             else:
                 found.most, found.best = count, seen
             count = _next(found, count, most)
@@ -199,7 +203,9 @@ def line(seen: Seen) -> str:
         f"{seen.event_us:.2f} µs an event, {seen.core_share:.0%} of a core",
         f"{(seen.used_bytes - seen.idle_bytes) / kib:.1f} KiB a socket"
         f" ({(seen.open_bytes - seen.idle_bytes) / kib:.1f} when opened)",
-        f"ack p50 {seen.p50_ms:,.0f} p99 {seen.p99_ms:,.0f} max {seen.max_ms:,.0f} ms of {seen.acks:,}",
+        f"ack p50 {seen.p50_ms:,.0f} p99 {seen.p99_ms:,.0f} max {seen.max_ms:,.0f} ms of {seen.acks:,}"
+        if seen.acks
+        else "no acks",
         f"opened {seen.opened:,} in {seen.opening_s:.1f} s with"
         f" {1000 * seen.opening_server_s / max(1, seen.opened):.2f} ms each",
         f"lost {seen.lost} doubled {seen.doubled} refused {seen.refused}, stuck {seen.stuck},"

@@ -46,11 +46,13 @@ class Visitors:
         self.fds = [-1] * count
         """Where to write; -1 where a write has to wait, or can't be any more."""
         self.acked = [0] * count
+        self.bad: dict[int, int] = {}
+        """Visitor → events that the server took for repeats, or put into quarantine."""
         self.latencies = Latencies()
         self.problems: list[str] = []
-        self.opened = self.failed = self.doubled = self.stuck = 0
+        self.opened = self.failed = self.stuck = 0
         self.heard = 0
-        """Visitors that have an ack for all that they have sent first."""
+        """Visitors of which the first events are all settled."""
         self.pongs = 0
         self._order = order
         self._stream = stream
@@ -252,17 +254,23 @@ class Visitors:
             self._note(number, payload.decode(errors="replace")[:QUOTED_CHARS])
             return
         before, acked = self.acked[number], counts.successful_rows
+        settled = self.settled(number)
         if self.asks_for_acks(number) and not self._is_closing:
             now, first = time.monotonic(), self._order.first_events
             for event in range(before, acked):
                 meant = self._meant[number] if event < first else self._due_at(number, event - first)
                 if self._counts_from <= meant < self._counts_until:
                     self.latencies.add(max(0.0, now - meant))
-            self.heard += before < first <= acked
         self.acked[number] = acked
         if bad := counts.quarantined_rows + counts.duplicate_rows:
-            self.doubled += bad
+            self.bad[number] = bad
             self._note(number, f"{counts.quarantined_rows} quarantined, {counts.duplicate_rows} repeats")
+
+        self.heard += settled < self._order.first_events <= self.settled(number)
+
+    def settled(self, number: int) -> int:
+        """Return how many events of a visitor the server has said anything about."""
+        return self.acked[number] + self.bad.get(number, 0)
 
     def _due_at(self, number: int, event: int) -> float:
         order = self._order

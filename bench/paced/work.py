@@ -21,9 +21,9 @@ _BEHIND_S = 0.3
 def visit(order: Order, cores: frozenset[int]) -> Seen:
     """Carry out an order. Processor time, memory and lateness are those of the measured time alone.
 
-    A bare receiver is measured until it has read everything: one that falls behind would seem cheap otherwise.
-    A server that stores is measured while events are sent, unless it falls behind: what waits for its commit
-    in the end is made up for by what waited at the begin.
+    A bare receiver is measured until it has read everything, or one that falls behind would seem cheap. A
+    server that stores is measured while events are sent, unless it falls behind: what waits for its commit in
+    the end is made up for by what waited at the begin.
     """
     raise_file_limit()
     lines = events(order.events, rate=order.rate, start_ms=int(time.time() * 1000))
@@ -51,7 +51,7 @@ def visit(order: Order, cores: frozenset[int]) -> Seen:
         opened=opened,
         refused=visitors.failed,
         lost=lost,
-        doubled=visitors.doubled,
+        doubled=sum(visitors.bad.values()),
         acks=latencies.count,
         p50_ms=latencies.ms(50),
         p99_ms=latencies.ms(99),
@@ -72,7 +72,9 @@ def _drain(visitors: Visitors, order: Order) -> float:
     before = time.monotonic()
     asking = visitors.asking
     if order.is_counted and order.ack_every:
-        _wait(lambda: all(visitors.acked[n] >= order.events or visitors.fds[n] < 0 for n in asking), visitors)
+        _wait(
+            lambda: all(visitors.settled(n) >= order.events or visitors.fds[n] < 0 for n in asking), visitors
+        )
     elif not order.is_counted:
         visitors.ping()
         _wait(lambda: visitors.pongs >= len(asking) - visitors.failed, visitors)
