@@ -36,6 +36,7 @@ _READ_BYTES = 64 << 10
 _AT_ONCE = 256
 """What is taken from epoll, and what is opened, before the other has its turn."""
 _POLL_S = 0.001
+_IDLE_S = 0.02
 
 
 class Visitors:
@@ -48,6 +49,8 @@ class Visitors:
         self.acked = [0] * count
         self.bad: dict[int, int] = {}
         """Visitor → events that the server took for repeats, or put into quarantine."""
+        self.asking = range(0, count, order.ack_every or count)
+        """Those that ask for acks; the first one if none does."""
         self.latencies = Latencies()
         self.problems: list[str] = []
         self.opened = self.failed = self.stuck = 0
@@ -89,7 +92,8 @@ class Visitors:
                 self._meant[number] = begin + order.ramp_s * number / order.visitors
                 self._connect(number)
                 next_number = number + 1
-            self.poll(0 if next_number < due else _POLL_S)
+            is_all = next_number == order.visitors
+            self.poll(_IDLE_S if is_all else 0 if next_number < due else _POLL_S)
         return time.monotonic() - begin
 
     def _connect(self, number: int) -> None:
@@ -127,11 +131,6 @@ class Visitors:
 
     def asks_for_acks(self, number: int) -> bool:
         return bool(self._order.ack_every) and number % self._order.ack_every == 0
-
-    @property
-    def asking(self) -> list[int]:
-        """Those that ask for acks, or of which one would."""
-        return list(range(0, self._order.visitors, self._order.ack_every or self._order.visitors))
 
     def _take_answer(self, number: int, data: bytes) -> bytes:
         """Take a part of the answer to the handshake; return what comes behind it."""
@@ -290,7 +289,7 @@ class Visitors:
         give_up_at = time.monotonic() + timeout_s
         while self._ended < self._order.visitors and time.monotonic() < give_up_at:
             self.push()
-            self.poll(_POLL_S)
+            self.poll(_IDLE_S)
         for number in range(self._order.visitors):
             if self._phases[number] != _ENDED:
                 self._fail(number, "no goodbye from the server")

@@ -13,7 +13,7 @@ from bench.paced.pace import mark, pace
 from bench.paced.visitors import Visitors
 
 _DRAIN_TIMEOUT_S = 60.0
-_POLL_S = 0.001
+_POLL_S = 0.01
 _BEHIND_S = 0.3
 """What takes this much longer than it may wait has fallen behind."""
 

@@ -75,7 +75,7 @@ def measure(options: Options) -> Row:
         Check("the same, permessage-deflate", _kib(deflated), "KiB", bars[1], "at most"),
         Check("the same, windows full from the begin", _kib(full), "KiB"),
         Check("a socket that has sent nothing", (plain.open_bytes - plain.idle_bytes) / most / 1024, "KiB"),
-        Check("p99 of an ack", plain.p99_ms, "ms"),
+        Check("p99 of an ack, of those that ask", plain.p99_ms, "ms"),
     ]
     plot = Plot("memory against open sockets", "sockets", "KiB a socket", [Series("rrd", points)])
     title = f"{most:,} open sockets, an event a second each, {for_s} s"

@@ -226,29 +226,36 @@ def test_a_window_is_what_went_on_between_two_marks() -> None:
     assert (window.late_s, window.late_share) == (0.03, 0.01)
 
 
+LATE = seen_of().window._replace(late_share=0.5)
+
+
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
         (seen_of(), ""),
+        (seen_of(window=LATE), ""),
+        (seen_of(window=LATE._replace(load_s=0.99)), ""),
         (seen_of(lost=3), "3 lost"),
         (seen_of(problems=["cut"]), "cut"),
         (seen_of(p99_ms=1051.0), "p99"),
         (seen_of(p99_ms=math.nan), "p99"),
-        (seen_of(window=seen_of().window._replace(late_share=0.5)), "the load was the limit"),
-        (seen_of(window=seen_of().window._replace(load_s=0.99)), "the load was the limit"),
+        (seen_of(p99_ms=1051.0, window=LATE), "the load was the limit"),
+        (seen_of(window=LATE._replace(seconds=1.03)), "events a second"),
     ],
 )
 def test_a_turn_goes_well_or_it_is_said_why_not(seen: Seen, words: str) -> None:
-    said = scenes.what_is_wrong(seen, 1050)
+    said = scenes.what_is_wrong(seen, Scene(visitors=50, rate=20))
     assert words in said
     assert bool(said) == bool(words)
 
 
 @pytest.mark.parametrize("limit", [1, 700, 2000, 5321, 9999, 10_000, 20_000])
 def test_a_climb_finds_how_many_there_may_be(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        scenes.Turns, "rrd", lambda _, scene: seen_of(p99_ms=1000.0 if scene.visitors <= limit else 2000.0)
-    )
+    def turn(_: object, scene: Scene) -> Seen:
+        window = seen_of().window._replace(events=20 * scene.visitors)
+        return seen_of(window=window, p99_ms=1000.0 if scene.visitors <= limit else 2000.0)
+
+    monkeypatch.setattr(scenes.Turns, "rrd", turn)
     found = scenes.climb(Scene(visitors=2000), lambda _: None, most=10_000)
     assert found.most <= min(limit, 10_000)
     assert found.most >= 0.94 * min(limit, 10_000) - 1
