@@ -14,7 +14,7 @@ import msgspec
 
 from bench.result import Row, Scale
 
-Status = Literal["met", "NOT MET", "stated", "failed"]
+Status = Literal["met", "NOT MET", "stated", "not measured", "failed"]
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -50,13 +50,15 @@ class Attempt(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> Status:
-        """``met`` if each bar is, ``stated`` if there is none."""
+        """``met`` if each bar is, ``stated`` if there is none, ``not measured`` if one could not be."""
         if self.row is None:
             return "failed"
-        verdicts = [check.is_met for check in self.row.checks if check.bar is not None]
-        if not verdicts:
-            return "stated"
-        return "met" if all(verdicts) else "NOT MET"
+        with_bars = [check for check in self.row.checks if check.bar is not None]
+        if any(check.is_met is False for check in with_bars):
+            return "NOT MET"
+        if not all(check.is_measured for check in self.row.checks):
+            return "not measured"
+        return "met" if with_bars else "stated"
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -82,7 +82,9 @@ def bar(check: Check) -> str:
 
 
 def verdict(check: Check) -> str:
-    """Return ``met``, ``NOT MET`` or ``stated``."""
+    """Return ``met``, ``NOT MET``, ``stated`` or ``not measured``."""
+    if not check.is_measured:
+        return "not measured"
     return {True: "met", False: "NOT MET", None: "stated"}[check.is_met]
 
 

@@ -14,7 +14,13 @@ from bench.figures import to_xml
 from bench.plots import SERIES_COLOURS, bar_limit, bar_svg, plot_svg
 from bench.result import Check, Plot, Rate, Row
 
-_CLASSES = {"met": "is-met", "NOT MET": "is-not-met", "stated": "is-stated", "failed": "is-failed"}
+_CLASSES = {
+    "met": "is-met",
+    "NOT MET": "is-not-met",
+    "stated": "is-stated",
+    "not measured": "is-stated",
+    "failed": "is-failed",
+}
 _BAR_KINDS = {True: "met", False: "missed", None: "stated"}
 _SCALES = {
     "full": "",

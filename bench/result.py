@@ -41,11 +41,13 @@ class Check(msgspec.Struct, frozen=True):
     least: float | None = None
     """The spread over the rounds."""
     most: float | None = None
+    is_measured: bool = True
+    """False where what it takes is not installed: the value means nothing, a note says what is missing."""
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the bar is reached; None without a bar. A value that is no number reaches nothing."""
-        if self.bar is None:
+        """Whether the bar is reached; None without a bar or a measurement. No number reaches nothing."""
+        if self.bar is None or not self.is_measured:
             return None
         return self.value >= self.bar if self.goal == "at least" else self.value <= self.bar
 

@@ -1,15 +1,18 @@
 """Bare aiohttp servers that discard what they are sent.
 
-They run on uvloop, with the daemon's settings of the garbage collector and its inflate library, so that what
-differs is what is done with a message.
+They run on uvloop, with the daemon's settings of the garbage collector, so that what differs is what is done
+with a message.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
+import zlib
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import aiohttp
 import uvloop
@@ -19,6 +22,8 @@ from isal import isal_zlib
 from bench.stage import Server, server, server_core
 from rrd.config import Config
 from rrd.daemon.run import GC_THRESHOLDS
+
+Inflater = Literal["isal", "zlib"]
 
 _MESSAGE_BYTES_MAX = Config().message_bytes_max
 
@@ -66,15 +71,19 @@ async def _serve(announce: Callable[[int], None]) -> None:
     await asyncio.Event().wait()
 
 
-def _run(announce: Callable[[int], None]) -> None:
-    aiohttp.set_zlib_backend(isal_zlib)
+def _run(inflater: Inflater, announce: Callable[[int], None]) -> None:
+    aiohttp.set_zlib_backend(isal_zlib if inflater == "isal" else zlib)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     uvloop.run(_serve(announce))
 
 
 @contextlib.contextmanager
-def receiver() -> Iterator[Server]:
-    """Run a receiver with all the paths above on the servers' core."""
-    with server(_run, server_core()) as running:
+def receiver(*, inflater: Inflater = "isal") -> Iterator[Server]:
+    """Run a receiver with all the paths above on the servers' core.
+
+    ``inflater`` is what permessage-deflate is inflated with: ISA-L is the faster one for large messages, zlib
+    for small ones.
+    """
+    with server(functools.partial(_run, inflater), server_core()) as running:
         yield running

@@ -50,6 +50,9 @@ ROWS = (
     Entry(15, "sockets that idle after a large event", "bench.rows.idle_sockets", is_late=True),
     Entry(16, "recordings that are watched live", "bench.rows.follow"),
     Entry(17, "a replay that begins at 90 %", "bench.rows.first_frame", is_late=True),
+    Entry(18, "paced visitors", "bench.rows.paced_visitors", is_late=True),
+    Entry(19, "how many visitors", "bench.rows.paced_visitors", "measure_most", is_late=True),
+    Entry(20, "ten thousand at once", "bench.rows.paced_visitors", "measure_storm", is_late=True),
 )
 
 

@@ -19,6 +19,8 @@ from bench.floors import append, loop, receivers
 from bench.floors import nginx as nginx_floor
 from bench.floors.__main__ import run
 from bench.lanes import socket_work
+from bench.paced.order import Order
+from bench.paced.work import visit
 from bench.payloads import (
     Bodies,
     Compressed,
@@ -191,6 +193,17 @@ def test_receivers_read_to_the_close(receiver: Server, path: str, payload: Texts
     sent = blast.over_socket(receiver.port, path, payload, times=2)
     assert sent.wall_s > 0
     assert sent.counted is None
+
+
+@pytest.mark.parametrize("inflater", ["isal", "zlib"])
+def test_a_receiver_inflates_with_what_it_is_told_to(inflater: receivers.Inflater) -> None:
+    order = Order(
+        "127.0.0.1", 0, 0, receivers.RECEIVE, 2, rate=20, warm_up_s=0, for_s=0.2, ramp_s=0, deflate=True,
+        is_counted=False, source=os.getpid() % 60_000,
+    )  # fmt: skip
+    with receivers.receiver(inflater=inflater) as running:
+        seen = visit(order._replace(port=running.port, pid=running.pid), frozenset(os.sched_getaffinity(0)))
+    assert (seen.opened, seen.refused, seen.problems) == (2, 0, [])
 
 
 def test_receivers_take_bodies(receiver: Server) -> None:

@@ -215,6 +215,15 @@ def test_a_card_shows_what_is_not_met_first() -> None:
     assert "failed" in card(attempt(None))
 
 
+def test_what_was_not_measured_is_not_called_missed() -> None:
+    check = Check("x", math.nan, "%", bar=0.8, is_measured=False)
+    assert check.is_met is None
+    for text in (row_text(row_of(check)), card(attempt(row_of(check))), check_figure(check)):
+        assert "not measured" in text
+        assert "NOT MET" not in text
+        assert "missed" not in text
+
+
 def test_what_is_met_and_what_is_not_look_different() -> None:
     assert 'class="bar met"' in check_figure(Check("x", 2.0, "×", bar=1.0))
     assert 'class="bar missed"' in check_figure(Check("x", 0.5, "×", bar=1.0))
@@ -237,6 +246,12 @@ def test_rrd_stands_out_among_those_compared() -> None:
         (row_of(Check("x", 1.0, "×"), Check("x", 1.0, "×", bar=1.0)), "met"),
         (row_of(Check("x", 1.0, "×", bar=1.0), Check("x", 1.1, "×", bar=1.0, goal="at most")), "NOT MET"),
         (row_of(Check("x", math.nan, "×", bar=1.0)), "NOT MET"),
+        (row_of(Check("x", math.nan, "×", bar=1.0, is_measured=False)), "not measured"),
+        (
+            row_of(Check("x", 2.0, "×", bar=1.0), Check("x", 1.0, "×", bar=1.0, is_measured=False)),
+            "not measured",
+        ),
+        (row_of(Check("x", 0.5, "×", bar=1.0), Check("x", 1.0, "×", bar=1.0, is_measured=False)), "NOT MET"),
     ],
 )
 def test_a_row_reaches_its_bars_if_each_check_does(row: Row | None, status: str) -> None:
