@@ -48,7 +48,7 @@ class Server(web.Server):
         """Called for each connection that has ended."""
         self.places = Room(services.connections_max, _TIMES)
         self.turns = ReadingTurns(self._loop.call_soon, services.bounds.turn_bytes)
-        self.opening_turns = OpeningTurns(self._loop.call_soon)
+        self.opening_turns = OpeningTurns(self._loop.call_soon, services.garbage.crowded)
         self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
 
     def _lost(self) -> None:
