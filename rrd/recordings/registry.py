@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
+from typing import Any
 
 from rrd import layout, metrics
 from rrd.clock import Clock
@@ -136,7 +137,15 @@ class Registry:
         self.committer.close()
 
     @contextlib.asynccontextmanager
-    async def source(
+    async def source(self, tenant: str, recording_id: str, **more: Any) -> AsyncIterator[Source]:
+        """While this is entered, hold a recording open for a new source, as ``open_source`` does."""
+        source = await self.open_source(tenant, recording_id, **more)
+        try:
+            yield source
+        finally:
+            source.close()
+
+    async def open_source(
         self,
         tenant: str,
         recording_id: str,
@@ -145,8 +154,8 @@ class Registry:
         visitor: dict[str, str] | None = None,
         lines: int = 1,
         begin: Callable[[], None] = lambda: None,
-    ) -> AsyncIterator[Source]:
-        """While this is entered, hold a recording open for a new source; it is made if there is none.
+    ) -> Source:
+        """Return a new source, whose ``close`` is owed, of a recording that is made if there is none.
 
         ``lines``: how many the sender has brought along, to be counted if the recording is erased.
         ``begin``: called before one is made, which is not made if it raises. Raises ``ShuttingDown``,
@@ -164,14 +173,13 @@ class Registry:
             self._places.take(Who(tenant))
         recording.sources += 1
         recording.used_at = self._clock.monotonic()
-        room = functools.partial(self._room, recording)
-        source = Source(recording_id, recording.put, room, origin=origin, visitor=visitor)
-        try:
-            yield source
-        finally:
-            recording.source_closed(source)
-            if not recording.sources:
-                self._places.give_back(Who(tenant))
+        room, on_close = partial(self._room, recording), partial(self._close, recording)
+        return Source(recording_id, recording.put, room, on_close=on_close, origin=origin, visitor=visitor)
+
+    def _close(self, recording: Recording, source: Source) -> None:
+        recording.source_closed(source)
+        if not recording.sources:
+            self._places.give_back(Who(recording.tenant))
 
     async def knows(self, tenant: str, recording_id: str) -> bool:
         """Tell whether there is such a recording, or one is being made."""
