@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rrd import layout
 from rrd.clock import Clock
 from rrd.disk.disk import Disk
-from rrd.errors import CorruptSegment, Gone, StorageFailed
+from rrd.errors import CorruptSegment, RrdError, StorageFailed
 from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
@@ -33,6 +33,9 @@ TOGETHER_MAX = 64
 
 Key = tuple[str, str]
 """Tenant and recording id."""
+
+Refusals = Callable[[Sequence[Key]], Sequence[RrdError | None]]
+"""Tells for each recording why it must not be opened; None: it may be. May block."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,18 +62,16 @@ class Opener:
         sealer: Sealer,
         waiting: Waiting,
         limits: Limits,
-        is_erased: Callable[[str, str], bool],
+        refusals: Refusals,
         opened: Callable[[Recording], None],
     ) -> None:
-        """``is_erased``, which may block, tells whether a recording must not come back. ``opened`` is called
-        with each recording before those who wait for it go on.
-        """
+        """``opened`` is called with each recording before those who wait for it go on."""
         self._disk, self._index, self._clock = disk, index, clock
         self._shelf, self._committer, self._sealer = shelf, committer, sealer
         self._waiting = waiting
         self.limits = limits
         """Those of recordings that are opened from now on."""
-        self._is_erased = is_erased
+        self._refusals = refusals
         self._opened = opened
         self.under_way: dict[Key, asyncio.Future[None]] = {}
         """What each recording that is being opened has yet to become: see ``open``."""
@@ -119,19 +120,6 @@ class Opener:
                 task.add_done_callback(self._resuming.discard)
             else:
                 self._end(each, row)
-
-    def _refusals(self, keys: Sequence[Key]) -> list[Exception | None]:
-        """Return for each recording why it must not be opened. Blocking."""
-        found: list[Exception | None] = []
-        for key in keys:
-            try:
-                is_erased = self._is_erased(*key)
-            except Exception as error:  # noqa: BLE001  # of one recording alone
-                found.append(error)
-            else:
-                gone = Gone(f"recording {key[1]} was erased, and takes nothing more") if is_erased else None
-                found.append(gone)
-        return found
 
     def _end(self, asked: _Asked, row: RecordingRow | None) -> None:
         """Open a recording that has no segment to go on with."""

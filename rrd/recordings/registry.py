@@ -24,7 +24,7 @@ from rrd.index.contract import Index
 from rrd.log import emit
 from rrd.recordings.committer import Committer
 from rrd.recordings.followers import Followers
-from rrd.recordings.opening import Key, Opener
+from rrd.recordings.opening import Key, Opener, Refusals
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import SEAL_MAX, Sealer
 from rrd.recordings.source import Source, Waiting
@@ -61,13 +61,13 @@ class Registry:
         *,
         files: Readable,
         refusal: Callable[[], RefusedError | None],
-        is_erased: Callable[[str, str], bool],
+        refusals: Refusals,
         on_sealed: Callable[[], None],
     ) -> None:
         """``files``: objects, for worker threads. ``refusal``: why nothing new is taken now, or None.
 
-        ``is_erased``, which may block, tells whether a recording must not come back. ``on_sealed`` is called
-        when there are sealed segments that were active before.
+        ``refusals`` tells why recordings must not be opened. ``on_sealed`` is called when there are sealed
+        segments that were active before.
         """
         self._refusal = refusal
         self._config = config
@@ -92,7 +92,7 @@ class Registry:
         )
         self._opener = Opener(
             disk, index, clock, shelf=shelf, committer=self.committer, sealer=self._sealer,
-            waiting=self.waiting, limits=limits_of(config), is_erased=is_erased, opened=self._opened,
+            waiting=self.waiting, limits=limits_of(config), refusals=refusals, opened=self._opened,
         )  # fmt: skip
         self._opening = self._opener.under_way
 
@@ -236,7 +236,7 @@ class Registry:
     async def expel(self, tenant: str, recording_id: str) -> None:
         """Close a recording that is being removed: its senders hear that it is gone, its files are let go.
 
-        A source that asks for it after that finds it anew, unless ``is_erased`` says otherwise.
+        A source that asks for it after that finds it anew, unless ``refusals`` says otherwise.
         """
         key = (tenant, recording_id)
         self.followers.end(tenant, recording_id, "erased")
