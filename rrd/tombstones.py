@@ -14,6 +14,8 @@ good; what is in the object store is still to go), then *done*.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from rrd.disk.sqlite_file import Keeper, SqliteFile
@@ -162,6 +164,18 @@ class Tombstones(Keeper):
     def lives(self, tenant: str, recording_id: str) -> list[Tombstone]:
         """Return all tombstones of one id, the oldest life first."""
         return self._select("(tenant, recording) = (?, ?) ORDER BY created_ms", tenant, recording_id)
+
+    def lives_of(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Tombstone]]:
+        """Return all tombstones of each (tenant, recording), as ``lives``; nothing where there are none."""
+        found = self._select(
+            "(tenant, recording) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]')"
+            " FROM json_each(?)) ORDER BY created_ms",
+            json.dumps(names),
+        )
+        lives: dict[tuple[str, str], list[Tombstone]] = {}
+        for stone in found:
+            lives.setdefault((stone.tenant, stone.recording_id), []).append(stone)
+        return lives
 
     def covers(self, tenant: str, recording_id: str, created_ms: int) -> bool:
         """Tell whether files and objects of the recording that began at ``created_ms`` must not be here.

@@ -69,6 +69,13 @@ def test_an_erased_recording_stays_out_and_an_expired_one_does_not(stones: Tombs
     assert (told.reason, told.state) == ("expired", "done")
 
 
+def test_many_are_looked_up_at_once(stones: Tombstones) -> None:
+    bury(stones), bury(stones, "expired", recording_id=B)
+    names = [("acme", A), ("other", A), ("acme", B), ("acme", "c"), ("acme", A)]
+    assert stones.lives_of(names) == {("acme", each): stones.lives("acme", each) for each in (A, B)}
+    assert stones.lives_of([]) == {}
+
+
 def test_erased_beats_expired_and_is_never_lowered(stones: Tombstones) -> None:
     bury(stones, "expired")
     assert bury(stones, "erased").reason == "erased"

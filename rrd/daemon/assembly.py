@@ -147,7 +147,7 @@ async def make_parts(
     stack.callback(evictor.close)
     registry = Registry(
         config, disk, index, clock, files=files,
-        refusal=guard.refusal, is_erased=departures.is_erased, on_sealed=sealed.set,
+        refusal=guard.refusal, refusals=departures.refusals, on_sealed=sealed.set,
     )  # fmt: skip
     rollup = RollUp(
         config, disk, index, store, claims, clock, live_sources=registry.live_sources, evictor=evictor,

@@ -139,7 +139,11 @@ async def _serve(
             torn=recovered.torn, corrupt=recovered.corrupt, missing=recovered.missing,
         )  # fmt: skip
         writing = await services.registry.start()
-        others = {"malloc": trim_malloc_in_time(), "reload": reloader.run(parts)}
+        others = {
+            "malloc": trim_malloc_in_time(),
+            "garbage": services.garbage.collect_in_time(services.sockets),
+            "reload": reloader.run(parts),
+        }
         tasks = [keys, *life, *start_tasks(parts)]
         tasks += [asyncio.create_task(work, name=name) for name, work in others.items()]
         # Not before: a start that fails, since its port is in use, would make keys that it never shows.
@@ -147,6 +151,7 @@ async def _serve(
         services.ready.set()
         # What lives as long as the process needn't be walked by the collector again and again.
         gc.freeze()
+        services.garbage.is_on = True
         notify(life_of(services))
         emit(
             logger, logging.INFO, "listening", host=config.host, port=port, version=__version__,

@@ -16,6 +16,7 @@
 ``socket_replies``  what the server says over one
 ``hold``         what one connection makes the daemon hold
 ``budget``       what all senders make the daemon hold, shared fairly
+``garbage``      when Python's collector looks at what open sockets hold
 ``turns``        how much is read, and how many sockets open, in one turn of the event loop, shared fairly
 ``decoding``     batches out of a decoder, the event loop kept free
 ``server``       all connections: how many, and who may have one more

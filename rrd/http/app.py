@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 from rrd.http.console import add_console
 from rrd.http.events import get_events
@@ -16,7 +18,7 @@ from rrd.http.meta import post_metadata
 from rrd.http.openapi.of_writing import WITHOUT_ID
 from rrd.http.openapi.serving import TEXTS, ApiTexts, get_document
 from rrd.http.pages import get_pages
-from rrd.http.problems import add_shared_headers, shared_manners
+from rrd.http.problems import add_shared_headers, answer_of, note_refusal, shared_manners
 from rrd.http.reads import get_recording, get_statistics, list_recordings
 from rrd.http.recorder import get_recorder
 from rrd.http.removal import delete_recording, delete_recordings
@@ -24,6 +26,9 @@ from rrd.http.replays import REPLAY_PATH, get_replay, get_replay_of
 from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import unclaim
 from rrd.http.suggestions import get_metadata_keys, get_metadata_values
+
+_SOCKET_PATH = re.compile(r"/recordings/([^/%]+)/(?:ingest|events)/ws")
+"""Path of a socket, percent-encoded, where nothing in it is."""
 
 
 def make_app(services: Services) -> web.Application:
@@ -81,4 +86,52 @@ async def _count_requests(
             unclaim(request, services)
     if services.is_stopping:
         response.force_close()
+    return response
+
+
+def short_way(app: web.Application) -> Callable[[web.Request], Awaitable[web.StreamResponse] | None]:
+    """Return what answers a request for a socket as ``app`` does, without its router and middlewares.
+
+    They cost as much as all that is checked, and each of their coroutines stays for as long as the socket is
+    open. It returns None for other requests.
+    """
+    path = "/recordings/{recording:[^/]+}/ingest/ws"
+    route = next(
+        route
+        for route in app.router.routes()
+        if route.resource is not None and route.resource.canonical == path.replace(":[^/]+", "")
+    )
+
+    def answer(request: web.Request) -> Awaitable[web.StreamResponse] | None:
+        if request.method != hdrs.METH_GET or hdrs.EXPECT in request.headers:
+            return None
+        found = _SOCKET_PATH.fullmatch(request.rel_url.raw_path)
+        if found is None:
+            return None
+        match = UrlMappingMatchInfo({"recording": found[1]}, route)
+        match.add_app(app)
+        match.freeze()
+        request._match_info = match
+        return _answer_socket(request)
+
+    return answer
+
+
+async def _answer_socket(request: web.Request) -> web.StreamResponse:
+    """Do as the middlewares do around ``ingest_ws``."""
+    services = request.app[SERVICES]
+    response: web.StreamResponse
+    with services.requests:
+        try:
+            response = await ingest_ws(request)
+        except Exception as error:  # as ``shared_manners``
+            if (answer := answer_of(request, error)) is None:
+                raise
+            response = answer
+        finally:
+            unclaim(request, services)
+    if services.is_stopping:
+        response.force_close()
+    if response.status >= 400:
+        note_refusal(request, response)
     return response

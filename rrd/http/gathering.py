@@ -25,6 +25,7 @@ from concurrent.futures import Executor
 from typing import Any, Literal
 
 from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from rrd.errors import RrdError, WireError, without_frames
@@ -36,6 +37,7 @@ from rrd.http.half_close import half_close
 from rrd.http.hold import Reservation
 from rrd.http.runs import CLOSED, MARK, MESSAGES_MAX, Message, Runs, run_of, size_of
 from rrd.http.streams import Streams
+from rrd.http.upgrade import switching
 
 _PONGS_MAX = 64
 """Pongs that wait to be sent, at most; then only the youngest count, as RFC 6455, 5.5.3, permits."""
@@ -91,6 +93,16 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         if self._agreed is not None:
             headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = self._agreed.answer
         return headers, protocol, 0, False
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Upgrade. Raises ``ConnectionResetError`` if the connection is gone."""
+        if self._payload_writer is None:
+            protocol, writer = self._pre_start(request)
+            self._req, self._payload_writer = request, request._payload_writer
+            # In one piece, and not by way of ``StreamResponse``.
+            writer.transport.write(switching(self.headers, request.headers.get(hdrs.ORIGIN)))
+            self._post_start(request, protocol, writer)
+        return self._payload_writer
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         # What aiohttp's does, with a queue and a reader of our own.
@@ -202,6 +214,17 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             raise
         frames.go_on()
         return type(message)(message.type, plain, "")
+
+    def say_now(self, text: bytes) -> bool:
+        """Send a message of ``text`` at once. False, and nothing is sent, if it would have to wait, or the
+        socket is being closed.
+        """
+        writer = self._writer
+        if writer is None or self._closed or writer.protocol._paused or writer.transport.is_closing():
+            return False
+        with contextlib.suppress(OSError, RuntimeError):  # The client is gone.
+            writer._write_websocket_frame(text, WSMsgType.TEXT, 0)
+        return True
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
         """Send a close frame if it can be sent and none was; False if one was.

@@ -49,6 +49,7 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
         return await _run(request, sender, services, kind=kind, encoding=encoding)
     finally:
         services.admission.leave(place)
+        services.garbage.socket_ended()
 
 
 async def _is_known(sender: Sender, services: Services) -> bool:

@@ -146,19 +146,28 @@ async def _answer(
 ) -> web.StreamResponse:
     try:
         return await handler(request)
-    except RrdError as error:
-        # Its connection may keep it, and with its frames all that the request had in memory.
-        without_frames(error)
-        return problem_of(error)
-    except web.HTTPException as error:
-        if error.status < 400:
+    except Exception as error:  # the last line of defence: whatever it is, the caller gets JSON
+        if (answer := answer_of(request, error)) is None:
             raise
-        return http_problem(request, error)
-    except ConnectionError:
-        raise  # The caller has gone away; there is nobody to answer.
-    except Exception:  # noqa: BLE001  # the last line of defence: whatever it is, the caller gets JSON
-        emit(logger, logging.ERROR, "request_failed", exc_info=True, method=request.method, path=request.path)
-        return problem(500, "internal", "Something went wrong here; the log says what.")
+        return answer
+
+
+def answer_of(request: web.Request, error: Exception) -> web.Response | None:
+    """Return how what a handler raises is answered; None for what is to be raised on.
+
+    Call it while ``error`` is handled: the log tells where it comes from.
+    """
+    match error:
+        case RrdError():
+            # Its connection may keep it, and with its frames all that the request had in memory.
+            without_frames(error)
+            return problem_of(error)
+        case web.HTTPException():
+            return None if error.status < 400 else http_problem(request, error)
+        case ConnectionError():
+            return None  # The caller has gone away; there is nobody to answer.
+    emit(logger, logging.ERROR, "request_failed", exc_info=True, method=request.method, path=request.path)
+    return problem(500, "internal", "Something went wrong here; the log says what.")
 
 
 def note_refusal(

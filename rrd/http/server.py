@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from rrd.http.app import short_way
 from rrd.http.connection import Connection
 from rrd.http.crowding import RefusedConnections
 from rrd.http.paths import tidy_target
@@ -22,6 +23,8 @@ from rrd.shares.room import Room, Times
 _TIMES = Times(tenant=0, key=0, address=3)
 """One address gets three quarters of all connections at most, before it has shown any key."""
 
+_ShortWay = Callable[[web.Request], Awaitable[web.StreamResponse] | None]
+
 
 class Runner(web.AppRunner):
     """An ``AppRunner`` whose connections are ``Connection``."""
@@ -32,13 +35,13 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        return Server(server, self._services)
+        return Server(server, self._services, short_way(self.app))
 
 
 class Server(web.Server):
-    def __init__(self, plain: web.Server, services: Services) -> None:
+    def __init__(self, plain: web.Server, services: Services, short_way: _ShortWay) -> None:
         super().__init__(
-            _answering(plain.request_handler),
+            _answering(plain.request_handler, short_way),
             request_factory=_tidying(plain.request_factory),
             handler_cancellation=plain.handler_cancellation,
             **plain._kwargs,
@@ -48,7 +51,7 @@ class Server(web.Server):
         """Called for each connection that has ended."""
         self.places = Room(services.connections_max, _TIMES)
         self.turns = ReadingTurns(self._loop.call_soon, services.bounds.turn_bytes)
-        self.opening_turns = OpeningTurns(self._loop.call_soon)
+        self.opening_turns = OpeningTurns(self._loop.call_soon, services.garbage.crowded)
         self._refused = RefusedConnections(self._loop, count_max=services.backlog // 2, on_lost=self._lost)
 
     def _lost(self) -> None:
@@ -79,9 +82,13 @@ class Server(web.Server):
         return True
 
 
-def _answering(handler: Any) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+def _answering(
+    handler: Any, short_way: _ShortWay
+) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         """Answer in JSON what aiohttp raises outside of all middlewares (RFC 9110, 10.1.1: Expect)."""
+        if (answer := short_way(request)) is not None:
+            return await answer
         try:
             response: web.StreamResponse = await handler(request)
         except web.HTTPException as error:

@@ -18,6 +18,7 @@ from rrd.console.box import Box
 from rrd.console.desk import Desk
 from rrd.disk.disk import Disk
 from rrd.http.budget import Budget
+from rrd.http.garbage import Garbage
 from rrd.http.pulse import Pulse
 from rrd.http.sockets import Sockets
 from rrd.http.streams import Streams
@@ -144,6 +145,7 @@ class Services:
     """How much happens now."""
     summaries: SummaryCache = field(default_factory=SummaryCache)
     """What happened in recordings that were asked for lately."""
+    garbage: Garbage = field(default_factory=Garbage)
     requests: UnderWay = field(default_factory=UnderWay)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_stopping: bool = False

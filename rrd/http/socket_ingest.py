@@ -53,8 +53,7 @@ class SocketIngest:
         self._text: Decoder | None = None
         """The rest of a first text message, which named the recording."""
         self._source: Source | None = None
-        self._opened = contextlib.AsyncExitStack()
-        """Holds ``_source`` open, once the first message may have named its recording."""
+        """There once the first message may have named its recording."""
         self._line = 1
         self._limit_line = 1
         """Number of the line after the last that was put, in text or not."""
@@ -100,7 +99,7 @@ class SocketIngest:
             if self._source is not None:
                 # Cancelled or not, what was received goes on its way to the disk.
                 self.flush()
-                await self._opened.aclose()
+                self._source.close()
                 # They know each other, and would be let go with the next collection of garbage only.
                 self._source.on_commit = None
             self._hold.release()
@@ -114,12 +113,11 @@ class SocketIngest:
             if batch is None:
                 return
             recording_id = recording_in(batch, self._services)
-        opening = self._services.registry.source(
+        self._source = await self._services.registry.open_source(
             self.grant.tenant, recording_id, origin=self._sender.origin, visitor=self._sender.visitor,
             lines=0 if batch is None else batch.event_count + len(batch.metadata) + len(batch.rejected),
             begin=lambda: self._services.admission.quotas.begin_recording(self._sender.who),
         )  # fmt: skip
-        self._source = await self._opened.enter_async_context(opening)
         self._replies.source = self._source
         self._source.on_commit = self._replies.on_commit
         if batch is not None:

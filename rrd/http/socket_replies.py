@@ -142,11 +142,17 @@ class SocketReplies:
         """Something of the source was committed, or failed."""
         if self.source is not None and self.source.failure is not None:
             self.fail_soon(self.source.failure)
-        elif self._wants_acks:
+        elif self._wants_acks and not self._says_now():
             self._has_news = True
             if not self._is_telling:
                 self._is_telling = True
                 self._start(self._tell_progress())
+
+    def _says_now(self) -> bool:
+        """Tell the progress without a task, if nothing else is being said, and the client reads."""
+        if self._tasks or self._ended:
+            return False
+        return self._socket.say_now(orjson.dumps(self._summary(final=False)))
 
     async def _tell_progress(self) -> None:
         # One at a time: each tells all there is by then, so a slow reader is spared the ones between.

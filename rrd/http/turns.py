@@ -116,7 +116,9 @@ class ReadingTurns:
 class OpeningTurns:
     """Lets sockets open by turns: thousands that ask at once must not take a turn that lasts a second."""
 
-    def __init__(self, call_soon: CallSoon) -> None:
+    def __init__(self, call_soon: CallSoon, on_crowd: Callable[[], None] = lambda: None) -> None:
+        """``on_crowd`` is called in each turn after which more have to wait."""
+        self._on_crowd = on_crowd
         self._next_turn = _NextTurn(call_soon, self._open_some)
         self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
         self._left = _OPENINGS_MAX
@@ -141,3 +143,5 @@ class OpeningTurns:
                 self._left -= 1
         if self._left < _OPENINGS_MAX:
             self._next_turn.ask()
+        if self._waiting:
+            self._on_crowd()

@@ -1,16 +1,22 @@
-"""Checks the opening handshake of a WebSocket (RFC 6455, 4.2.1), so that a refusal says what is missing.
+"""The opening handshake of a WebSocket (RFC 6455, 4.2): checked, so that a refusal says what is missing, and
+answered.
 
-aiohttp checks the same, and answers in plain text.
+aiohttp checks the same, and answers in plain text. Its way to a response of 101 costs several times what the
+checks do.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import functools
+from collections.abc import Mapping
 
 from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.helpers import rfc822_formatted_time
 
 from rrd.errors import BadRequest, UpgradeRequired
+from rrd.http.problems import add_owed_headers
 
 _VERSIONS = ("13", "8", "7")
 """Versions that aiohttp speaks: the last two differ from 13 in no byte on the wire after the handshake."""
@@ -49,6 +55,26 @@ def check_upgrade(request: web.Request) -> None:
             f"Sec-WebSocket-Key must be there once, and be {_KEY_BYTES} bytes in Base64",
             code="bad_websocket_key",
         )
+
+
+def switching(headers: Mapping[str, str], origin: str | None) -> bytes:
+    """Return the head of the response that opens a socket (RFC 6455, 4.2.2) for the page of ``origin``.
+
+    ``headers``: those of the handshake, which hold nothing that was sent to us.
+    """
+    date = f"Date: {rfc822_formatted_time()}\r\n"
+    return b"HTTP/1.1 101 Switching Protocols\r\n%b%b%b\r\n" % (_lines(headers), date.encode(), _owed(origin))
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+
+
+@functools.lru_cache(64)  # Of up to 4 KiB each.
+def _owed(origin: str | None) -> bytes:
+    response = web.StreamResponse()
+    add_owed_headers(response, origin)
+    return _lines(response.headers)
 
 
 def _is_key(key: str) -> bool:

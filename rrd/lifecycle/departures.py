@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rrd import layout
 from rrd.clock import Clock
-from rrd.errors import RefusedError, StoreAway
+from rrd.errors import Gone, RefusedError, RrdError, StoreAway
 from rrd.tombstones import Tombstone, Tombstones
 
 
 class Departures:
-    """The tombstones, and what is being removed right now. On the loop, except for ``is_erased``."""
+    """The tombstones, and what is being removed right now. On the loop, except for ``refusals``."""
 
     def __init__(self, tombstones: Tombstones, clock: Clock) -> None:
         self.tombstones = tombstones
@@ -36,22 +36,30 @@ class Departures:
         """Tell whether a recording is being removed right now: to a reader it has gone already."""
         return (tenant, recording_id) in self._leaving
 
-    def is_erased(self, tenant: str, recording_id: str) -> bool:
-        """Tell whether a recording was erased and must not come back. For threads: it reads a file.
+    def refusals(self, keys: Sequence[tuple[str, str]]) -> list[RrdError | None]:
+        """Return for each (tenant, recording) why nothing may be written to it. For threads: it reads a file.
 
-        Raises ``RefusedError`` while the recording is being removed because it expired, and ``StoreAway``
-        while what it would put into the store could not be told from what is still to be removed there.
+        ``Gone`` for what was erased, and must not come back. ``RefusedError`` while the recording is being
+        removed because it expired, and ``StoreAway`` while what it would put into the store could not be told
+        from what is still to be removed there.
         """
-        lives = self.tombstones.lives(tenant, recording_id)
+        lives = self.tombstones.lives_of(keys)
+        return [self._refusal(key, lives.get(key, [])) for key in keys]
+
+    def _refusal(self, key: tuple[str, str], lives: list[Tombstone]) -> RrdError | None:
+        recording_id = key[1]
         if any(life.reason == "erased" for life in lives):
-            return True
+            return Gone(f"recording {recording_id} was erased, and takes nothing more")
         pending = [life for life in lives if life.state != "done"]
-        if self.is_leaving(tenant, recording_id) or any(life.state == "begun" for life in pending):
-            raise RefusedError(f"recording {recording_id} is being removed; send it again in a moment")
-        today = layout.object_prefix(tenant, recording_id, self._clock.now_ms())
-        if any(prefix_of(life) == today for life in pending):
-            raise StoreAway(f"recording {recording_id} expired today, and its objects can't be removed yet")
-        return False
+        if self.is_leaving(*key) or any(life.state == "begun" for life in pending):
+            return RefusedError(f"recording {recording_id} is being removed; send it again in a moment")
+        if pending:
+            today = layout.object_prefix(*key, self._clock.now_ms())
+            if any(prefix_of(life) == today for life in pending):
+                return StoreAway(
+                    f"recording {recording_id} expired today, and its objects can't be removed yet"
+                )
+        return None
 
 
 def prefix_of(tombstone: Tombstone) -> str:

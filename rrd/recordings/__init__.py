@@ -8,6 +8,7 @@
 ``committer``  group commit: blocks → segments, synced → index → acks
 ``sealer``     segments that are finished, until they are sealed; blocks that the index would not take
 ``writes``     whether writes succeed
+``opening``    recordings looked up and opened, many together
 ``registry``   all open recordings: opened, sealed, closed, refused
 ``followers``  who is told of each new block
 ``claims``     who is busy with a recording's files

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
+from typing import Any
 
 from rrd import layout, metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
-from rrd.errors import CorruptSegment, DataDirGone, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
+from rrd.errors import DataDirGone, Gone, RefusedError, RrdError, ShuttingDown, StorageFailed
 from rrd.index.contract import Index
-from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.recordings.committer import Committer
 from rrd.recordings.followers import Followers
+from rrd.recordings.opening import Key, Opener, Refusals
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import SEAL_MAX, Sealer
 from rrd.recordings.source import Source, Waiting
 from rrd.recordings.states import UNDER_WAY
-from rrd.segment.format import IDENTITY_READ_SIZE, decode_identity
 from rrd.shares.queue import Who
 from rrd.shares.room import Ledger, Times
 from rrd.shelf.shelf import Shelf
@@ -39,8 +39,6 @@ _PLACES_TIMES = Times(tenant=9, key=0, address=0)
 
 _STALL_TOLD_S = 15.0
 """A write that takes longer makes the daemon not ready. A locked index is waited for less long."""
-
-_Key = tuple[str, str]
 
 logger = logging.getLogger(__name__)
 
@@ -63,43 +61,44 @@ class Registry:
         *,
         files: Readable,
         refusal: Callable[[], RefusedError | None],
-        is_erased: Callable[[str, str], bool],
+        refusals: Refusals,
         on_sealed: Callable[[], None],
     ) -> None:
         """``files``: objects, for worker threads. ``refusal``: why nothing new is taken now, or None.
 
-        ``is_erased``, which may block, tells whether a recording must not come back. ``on_sealed`` is called
-        when there are sealed segments that were active before.
+        ``refusals`` tells why recordings must not be opened. ``on_sealed`` is called when there are sealed
+        segments that were active before.
         """
         self._refusal = refusal
-        self._is_erased = is_erased
         self._config = config
-        self._disk = disk
-        self._shelf = Shelf(disk, config.data_dir)
+        shelf = Shelf(disk, config.data_dir)
         self._index = index
         self._clock = clock
-        self._limits = limits_of(config)
-        self._recordings: OrderedDict[_Key, Recording] = OrderedDict()
-        self._opening: dict[_Key, asyncio.Future[None]] = {}
-        self._wanted: Counter[_Key] = Counter()
-        self._leaving: dict[_Key, asyncio.Future[None]] = {}
+        self._recordings: OrderedDict[Key, Recording] = OrderedDict()
+        self._wanted: Counter[Key] = Counter()
+        self._leaving: dict[Key, asyncio.Future[None]] = {}
         self.waiting = Waiting()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._places = Ledger(config.recordings_max, _PLACES_TIMES)
         """Taken by recordings that are written to; idle ones can make room."""
         self._started_at = clock.monotonic()
-        self._left_active: dict[_Key, dict[layout.SegmentName, int]] = {}
+        self._left_active: dict[Key, dict[layout.SegmentName, int]] = {}
         """Segments that were active at the start, until their recordings are opened or they are sealed."""
         self.followers = Followers(config)
-        self._sealer = Sealer(index, self._shelf, on_sealed=on_sealed, on_indexed=self.followers.indexed)
+        self._sealer = Sealer(index, shelf, on_sealed=on_sealed, on_indexed=self.followers.indexed)
         self.committer = Committer(
             config, disk, index, clock, self._sealer, followers=self.followers, files=files
         )
+        self._opener = Opener(
+            disk, index, clock, shelf=shelf, committer=self.committer, sealer=self._sealer,
+            waiting=self.waiting, limits=limits_of(config), refusals=refusals, opened=self._opened,
+        )  # fmt: skip
+        self._opening = self._opener.under_way
 
     def reconfigure(self, config: Config) -> None:
         """Take new settings. Recordings that are open keep the limits that they were opened with."""
-        self._config, self._limits = config, limits_of(config)
+        self._config, self._opener.limits = config, limits_of(config)
         self._places.resize(config.recordings_max)
         self.followers.reconfigure(config)
         self.committer.reconfigure(config)
@@ -138,7 +137,15 @@ class Registry:
         self.committer.close()
 
     @contextlib.asynccontextmanager
-    async def source(
+    async def source(self, tenant: str, recording_id: str, **more: Any) -> AsyncIterator[Source]:
+        """While this is entered, hold a recording open for a new source, as ``open_source`` does."""
+        source = await self.open_source(tenant, recording_id, **more)
+        try:
+            yield source
+        finally:
+            source.close()
+
+    async def open_source(
         self,
         tenant: str,
         recording_id: str,
@@ -147,8 +154,8 @@ class Registry:
         visitor: dict[str, str] | None = None,
         lines: int = 1,
         begin: Callable[[], None] = lambda: None,
-    ) -> AsyncIterator[Source]:
-        """While this is entered, hold a recording open for a new source; it is made if there is none.
+    ) -> Source:
+        """Return a new source, whose ``close`` is owed, of a recording that is made if there is none.
 
         ``lines``: how many the sender has brought along, to be counted if the recording is erased.
         ``begin``: called before one is made, which is not made if it raises. Raises ``ShuttingDown``,
@@ -166,14 +173,13 @@ class Registry:
             self._places.take(Who(tenant))
         recording.sources += 1
         recording.used_at = self._clock.monotonic()
-        room = functools.partial(self._room, recording)
-        source = Source(recording_id, recording.put, room, origin=origin, visitor=visitor)
-        try:
-            yield source
-        finally:
-            recording.source_closed(source)
-            if not recording.sources:
-                self._places.give_back(Who(tenant))
+        room, on_close = partial(self._room, recording), partial(self._close, recording)
+        return Source(recording_id, recording.put, room, on_close=on_close, origin=origin, visitor=visitor)
+
+    def _close(self, recording: Recording, source: Source) -> None:
+        recording.source_closed(source)
+        if not recording.sources:
+            self._places.give_back(Who(recording.tenant))
 
     async def knows(self, tenant: str, recording_id: str) -> bool:
         """Tell whether there is such a recording, or one is being made."""
@@ -216,7 +222,7 @@ class Registry:
             return f"a write has not ended for {stalled_s:.0f} s; see whether the disk hangs (dmesg, iostat)"
         return await self.committer.writes.problem(anew=refusal is not None, tries=tries)
 
-    def take_late_lines(self) -> dict[_Key, int]:
+    def take_late_lines(self) -> dict[Key, int]:
         """Return how many lines came for recordings that are erased since the last call."""
         late = dict(self.waiting.late_lines)
         self.waiting.late_lines.clear()
@@ -230,7 +236,7 @@ class Registry:
     async def expel(self, tenant: str, recording_id: str) -> None:
         """Close a recording that is being removed: its senders hear that it is gone, its files are let go.
 
-        A source that asks for it after that finds it anew, unless ``is_erased`` says otherwise.
+        A source that asks for it after that finds it anew, unless ``refusals`` says otherwise.
         """
         key = (tenant, recording_id)
         self.followers.end(tenant, recording_id, "erased")
@@ -252,7 +258,7 @@ class Registry:
         """Return those of all tenants, the one that was asked for last at the end."""
         return list(self._recordings.values())
 
-    async def _open(self, key: _Key, begin: Callable[[], None]) -> Recording:
+    async def _open(self, key: Key, begin: Callable[[], None]) -> Recording:
         while True:
             if self._stopping:
                 raise ShuttingDown("the daemon is stopping; send it again in a moment")
@@ -265,7 +271,7 @@ class Registry:
                 if len(self._recordings) + len(self._opening) >= self._config.recordings_max:
                     await self._make_place()
                     continue
-                change = self._opening[key] = asyncio.create_task(self._load(key, begin))
+                change = self._opener.open(key, begin)
             self._wanted[key] += 1
             try:
                 # Shielded: the first to ask may be cancelled, the others still want it.
@@ -287,56 +293,10 @@ class Registry:
         except (OSError, RrdError) as error:
             raise StorageFailed("no place for another recording: the index takes nothing in") from error
 
-    async def _load(self, key: _Key, begin: Callable[[], None]) -> None:
-        try:
-            if await asyncio.to_thread(self._is_erased, *key):
-                raise Gone(f"recording {key[1]} was erased, and takes nothing more")
-            async with self._sealer.aside(key):
-                self._recordings[key] = await self._make(key, begin)
-        finally:
-            del self._opening[key]
-
-    async def _make(self, key: _Key, begin: Callable[[], None]) -> Recording:
-        row = await self._index.recording(*key)
-        if row is None:
-            begin()
-        recording = Recording(
-            *key, created_ms=self._clock.now_ms(), used_at=self._clock.monotonic(), row=row,
-            limits=self._limits, waiting=self.waiting, wake=self.committer.wake,
-        )  # fmt: skip
+    def _opened(self, recording: Recording) -> None:
+        key = (recording.tenant, recording.recording_id)
+        self._recordings[key] = recording
         self._left_active.pop(key, None)
-        active = [segment for segment in row.segments if segment.state == "active"] if row else []
-        if row is not None and active:
-            await asyncio.to_thread(self._resume, recording, row)
-            # What can't be gone on with is sealed: all before the last, and a last one that is damaged.
-            self._sealer.finish({layout.SegmentName(*key, each.number): row.row_id for each in active})
-            if recording.writer is not None:
-                self._sealer.resume(recording.writer.identity.name)
-        recording.move("opened")
-        return recording
-
-    def _resume(self, recording: Recording, row: RecordingRow) -> None:
-        """Take up the active segment where it ends."""
-        last = max(segment for segment in row.segments if segment.state == "active")
-        if row.segments[-1].number != last.number:
-            return
-        name = layout.SegmentName(row.tenant, row.recording_id, last.number)
-        path = self._shelf.active(name)
-        try:
-            found = decode_identity(self._disk.read(path, 0, IDENTITY_READ_SIZE))
-            intact = found is not None and self._disk.size(path) == last.size
-        except (FileNotFoundError, IsADirectoryError):
-            found, intact = None, False
-        except OSError as error:
-            raise StorageFailed(f"the recording's segment can't be read: {error.strerror}") from error
-        if found is None or not intact:
-            # Recovery saw to this file at the start, so somebody touched it since.
-            problem = CorruptSegment(
-                "size or identity is not what the index knows", path=path, offset=last.size
-            )
-            emit(logger, logging.ERROR, "segment_not_resumed", recording=row.recording_id, error=problem)
-            return
-        recording.writer = self.committer.resume(path, found[0], last.size)
 
     async def _sweep(self) -> None:
         while True:
@@ -366,7 +326,7 @@ class Registry:
         except (OSError, RrdError) as error:
             emit(logger, logging.ERROR, "seal_failed", recordings=len(silent), error=error)
 
-    def _finish_left_active(self) -> list[_Key]:
+    def _finish_left_active(self) -> list[Key]:
         """Finish what was active at the start and has not been opened since; return whose that is."""
         closed = (key for key in self._left_active if key not in self._opening)
         keys = list(itertools.islice(closed, SEAL_MAX))
@@ -388,7 +348,7 @@ class Registry:
             self.committer.finish_segment(recording)
         await self._seal(leaving)
 
-    async def _seal(self, leaving: Collection[_Key]) -> None:
+    async def _seal(self, leaving: Collection[Key]) -> None:
         """Seal what is finished. Sources that ask for a recording that is leaving wait until then."""
         done = asyncio.get_running_loop().create_future()
         self._leaving.update(dict.fromkeys(leaving, done))

@@ -74,6 +74,10 @@ class Sealer:
         """Give a finished segment back: it is gone on with."""
         del self._finished[name]
 
+    def finished(self) -> set[_Key]:
+        """Return the recordings that have finished segments, not sealed yet."""
+        return {name[:2] for name in self._finished}
+
     def aside(self, key: _Key) -> contextlib.AbstractAsyncContextManager[None]:
         """While this is entered, seal nothing of a recording: a finished segment may be gone on with."""
         return self._sealing if any(name[:2] == key for name in self._finished) else contextlib.nullcontext()

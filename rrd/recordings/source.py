@@ -53,10 +53,11 @@ class Source:
         put: Callable[[Pending], None],
         room: Callable[[], Coroutine[Any, Any, None]],
         *,
+        on_close: Callable[[Source], None] = lambda _: None,
         origin: str | None = None,
         visitor: dict[str, str] | None = None,
     ) -> None:
-        """Use ``Registry.source``. ``put`` takes something to be stored.
+        """Use ``Registry.source``. ``put`` takes something to be stored. ``on_close`` is called by ``close``.
 
         ``origin``: the page's origin. ``visitor``: metadata about the visitor, which
         is stored only where a payload permits it (``includePii``).
@@ -64,6 +65,7 @@ class Source:
         self.id = secrets.randbits(64)
         self.recording_id = recording_id
         self._put = put
+        self._on_close = on_close
         self.room = room
         """Waits until there is room for more: this is the backpressure on senders.
 
@@ -116,6 +118,10 @@ class Source:
         if self.failure is not None:
             raise self.failure
         return self.tally
+
+    def close(self) -> None:
+        """Hold the recording open no more. What was put is stored all the same."""
+        self._on_close(self)
 
     def settle(self, count: int, tally: Tally, failure: RrdError | None) -> None:
         """Registry: ``count`` puts are done with."""
