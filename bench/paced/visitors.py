@@ -24,7 +24,7 @@ from bench.frames import (
     frame,
     handshake,
 )
-from bench.load.outcome import PROBLEMS_MAX, Latencies
+from bench.load.outcome import LATE_S, PROBLEMS_MAX, Latencies
 from bench.load.senders import QUOTED_CHARS, counts_in
 from bench.paced.frames import Stream
 from bench.paced.order import Order
@@ -54,6 +54,8 @@ class Visitors:
         self.latencies = Latencies()
         self.problems: list[str] = []
         self.opened = self.failed = self.stuck = 0
+        self.late_s, self.late = 0.0, 0
+        """How late the load itself was when it connected, at most, and how often by more than ``LATE_S``."""
         self.heard = 0
         """Visitors of which the first events are all settled."""
         self.pongs = 0
@@ -71,6 +73,7 @@ class Visitors:
         self._epoll = select.epoll()
         self._starts_at = 0.0
         self._counts_from = self._counts_until = 0.0
+        self._requests = [self._request(number) for number in range(count)]
 
     # Opening
 
@@ -89,7 +92,10 @@ class Visitors:
             if order.ramp_s and elapsed_s < order.ramp_s:
                 due = min(due, int(elapsed_s / order.ramp_s * due) + 1)
             for number in range(next_number, min(due, next_number + _AT_ONCE)):
-                self._meant[number] = begin + order.ramp_s * number / order.visitors
+                meant = self._meant[number] = begin + order.ramp_s * number / order.visitors
+                late_s = time.monotonic() - meant
+                self.late_s = max(self.late_s, late_s)
+                self.late += late_s > LATE_S
                 self._connect(number)
                 next_number = number + 1
             is_all = next_number == order.visitors
@@ -116,18 +122,21 @@ class Visitors:
             self._ask(number, new)
 
     def _ask(self, number: int, new: socket.socket) -> None:
-        order = self._order
         if failure := new.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._fail(number, f"not connected: {os.strerror(failure)}")
             return
         self._epoll.modify(new.fileno(), select.EPOLLIN)
         self._phases[number] = _ASKED
+        new.send(self._requests[number])
+
+    def _request(self, number: int) -> bytes:
+        order = self._order
         path = order.path
         if "%s" in path:
             path %= order.recording_id(number)
             path += "?ack=true" if self.asks_for_acks(number) else ""
         offer = OFFER_AS_CHROMIUM if order.deflate else ""
-        new.send(handshake(f"{order.host}:{order.port}", path, offer=offer, headers=order.headers))
+        return handshake(f"{order.host}:{order.port}", path, offer=offer, headers=order.headers)
 
     def asks_for_acks(self, number: int) -> bool:
         return bool(self._order.ack_every) and number % self._order.ack_every == 0

@@ -36,7 +36,8 @@ def visit(order: Order, cores: frozenset[int]) -> Seen:
         _wait(lambda: visitors.heard >= len(visitors.asking) - visitors.failed, visitors)
     opened, open_bytes = visitors.opened, rss_bytes(order.pid)
     first_s = cpu_s(order.pid) - opening.server_s
-    begin, end = opening, mark(order.pid, cores, order.first_events * opened)
+    begin = opening
+    end = mark(order.pid, cores, order.first_events * opened, visitors.late_s, visitors.late)
     if order.paced_events and stream.frames:
         begin, end = pace(visitors, stream.frames[order.first_events :], order, cores)
     drained_s = _drain(visitors, order)

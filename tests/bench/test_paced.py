@@ -210,6 +210,7 @@ def test_what_there_is_no_room_for_is_sent_later_and_in_order() -> None:
             visitors.push()
             visitors.poll(0.001)
         thread.join()
+        visitors.close()
     assert bytes(got) == b"".join(stream.frames) + goodbye
 
 
