@@ -201,7 +201,7 @@ def test_sockets_that_take_turns_do_not_close_each_others_streams() -> None:
     for turn in range(3):
         for sender, inflater in pairs:
             assert whole(inflater, sender.message(b"%d" % turn)) == b"%d" % turn
-        now_open = [inflater._stream for _, inflater in pairs[:5]]
+        now_open: list[object] = [inflater._stream for _, inflater in pairs[:5]]
         assert None not in now_open
         assert settled in ([], now_open)
         settled = now_open
