@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 FREE_BYTES_MIN = 4 << 30
-"""The tests that run at once take 1 GiB together, and the largest of the long ones take 1.5."""
+"""What a test stored goes when it has passed. The largest of the long ones stores 500 MB, twice over."""
 MEMORY = Path("/dev/shm")
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import scratch
 from tests.harness import PYTHONPATH
 from tests.release.clean_root import CACHE, CleanRoot
 
@@ -209,7 +210,7 @@ class Machine:
 @contextlib.contextmanager
 def booted_from_checkout() -> Iterator[Machine]:
     """Boot a machine with rrd bound into it and its units stopped; power it off in the end."""
-    with tempfile.TemporaryDirectory(prefix="rrd-boot-") as name:
+    with tempfile.TemporaryDirectory(prefix="rrd-boot-", dir=scratch.on_disk()) as name:
         place = Path(name)
         (place / "etc").mkdir()
         settings = (ROOT / "config" / "rrd.toml").read_text()
@@ -235,7 +236,7 @@ def booted_from_checkout() -> Iterator[Machine]:
 @contextlib.contextmanager
 def booted(root: Path, bound: Mapping[Path, str]) -> Iterator[Machine]:
     """Boot ``root``, which stays as it is, with files bound into it; power it off in the end."""
-    with tempfile.TemporaryDirectory(prefix="rrd-boot-") as name:
+    with tempfile.TemporaryDirectory(prefix="rrd-boot-", dir=scratch.on_disk()) as name:
         console = Path(name) / "console"
         with console.open("wb") as said:
             process = subprocess.Popen(
