@@ -18,8 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-import zstandard
-
 from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
@@ -36,7 +34,7 @@ from rrd.recordings.source import Work
 from rrd.recordings.writes import Writes
 from rrd.segment.commit import Append, Stored, commit
 from rrd.segment.format import BlockDraft, Identity
-from rrd.segment.writer import SegmentWriter
+from rrd.segment.writer import BlockCompressor, SegmentWriter
 from rrd.shelf.shelf import Shelf
 
 _GROUP_BLOCKS_MAX = 2048
@@ -87,7 +85,7 @@ class Committer:
         self._followers = followers
         self._files = files
         self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
-        self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
+        self._compressor = BlockCompressor(config.compression_level)
         self._line_keys = LineKeys()
         self._ready: OrderedDict[str, OrderedDict[Recording, None]] = OrderedDict()
         """What has something to store, by tenant; tenants take turns."""
@@ -108,7 +106,7 @@ class Committer:
 
     def reconfigure(self, config: Config) -> None:
         """Take new settings, from the next group on. Open segments keep their level of compression."""
-        self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
+        self._compressor = BlockCompressor(config.compression_level)
         self._config = config
         self.writes.sync = config.sync
 

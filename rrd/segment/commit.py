@@ -38,6 +38,10 @@ class Stored(NamedTuple):
     size: int
 
 
+_NOT_YET = Stored(0, 0)
+"""Stands in for the outcome of a block that is written, until it is synced."""
+
+
 def commit(disk: Disk, appends: Sequence[Append], *, mode: SyncMode) -> list[Stored | OSError]:
     """Write and sync a group; return for each append where it is, or why it is not stored.
 
@@ -45,40 +49,39 @@ def commit(disk: Disk, appends: Sequence[Append], *, mode: SyncMode) -> list[Sto
     file system fails the group, since nobody can tell whose pages were lost.
     """
     outcomes: list[Stored | OSError] = []
-    for append in appends:
+    written: list[tuple[int, SegmentWriter, int]] = []
+    for index, (writer, draft) in enumerate(appends):
         try:
-            offset = append.writer.write(append.draft)
+            offset = writer.write(draft)
         except OSError as error:
-            append.writer.undo(after_sync=False)
+            writer.undo(after_sync=False)
             outcomes.append(error)
         except (ValueError, TypeError, struct.error) as error:
             # Only a bug makes a block that can't be encoded. It must not take the others along.
-            append.writer.undo(after_sync=False)
+            writer.undo(after_sync=False)
             outcomes.append(OSError(errno.EINVAL, f"the block can't be encoded: {error!r}"))
         else:
-            outcomes.append(Stored(offset, 0))
-    written = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Stored)]
+            written.append((index, writer, offset))
+            outcomes.append(_NOT_YET)
     began_at = time.perf_counter()
-    failures = _sync(disk, [appends[index].writer for index in written], mode)
+    failures = _sync(disk, [writer for _, writer, _ in written], mode)
     metrics.SYNC.observe(time.perf_counter() - began_at)
-    for index, failure in zip(written, failures, strict=True):
-        writer = appends[index].writer
+    for (index, writer, offset), failure in zip(written, failures, strict=True):
         if failure is None:
-            outcomes[index] = _confirmed(writer, outcomes[index])
+            outcomes[index] = _confirmed(writer, offset)
         else:
             writer.undo(after_sync=True)
             outcomes[index] = failure
     return outcomes
 
 
-def _confirmed(writer: SegmentWriter, outcome: Stored | OSError) -> Stored | OSError:
+def _confirmed(writer: SegmentWriter, offset: int) -> Stored | OSError:
     """Return where a synced block is. A sync of a file that was deleted succeeds, and keeps nothing."""
-    assert isinstance(outcome, Stored)
     size_before = writer.size
     writer.synced()
     try:
         if writer.is_there():
-            return outcome._replace(size=writer.size)
+            return Stored(offset, writer.size)
         error = OSError(errno.ENOENT, "the segment was deleted or moved while it was written to", writer.path)
     except OSError as failure:
         error = failure

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 
 import pytest
+import zstandard
 
 from rrd.segment.format import Identity
 from rrd.segment.scan import scan
-from rrd.segment.writer import SegmentWriter
+from rrd.segment.writer import BlockCompressor, SegmentWriter
 from tests.segment.samples import COMPRESSOR, IDENTITY, NOTES, PATH, chained, events, read_back, sample
 from tests.simdisk import SimDisk
 
@@ -209,3 +210,20 @@ def test_a_handle_that_does_not_close_well_does_not_hinder_the_undoing() -> None
     writer.undo(after_sync=False)
     assert disk.files() == before
     assert not writer.is_open
+
+
+@pytest.mark.parametrize("size", [1, 512, 513, 100_000])
+@pytest.mark.parametrize("level", [1, 19])
+def test_parts_of_all_sizes_become_frames_that_any_zstd_reads(size: int, level: int) -> None:
+    compressor = BlockCompressor(level)
+    part = (b'{"type":3,"timestamp":1700000000123}\n' * size)[:size]
+    for _ in range(2):
+        frame = compressor.compress(part)
+        assert zstandard.frame_content_size(frame) == size
+        assert zstandard.ZstdDecompressor().decompress(frame) == part
+
+
+def test_the_level_counts_for_parts_that_are_not_small() -> None:
+    part = b"".join(b'{"type":3,"timestamp":%d,"x":%d}\n' % (at, at * at % 977) for at in range(3000))
+    assert len(BlockCompressor(19).compress(part)) < len(BlockCompressor(1).compress(part))
+    assert BlockCompressor(19).compress(part[:512]) == BlockCompressor(1).compress(part[:512])

@@ -2,6 +2,7 @@
 
 ================== ========================================================================
 ``index.py``       ``SqliteIndex``: a statement or a transaction for each call
+``putting.py``     how a group of blocks gets into it
 ``files.py``       its files, and its errors
 ``summaries.py``   what happened in a recording, and what lists are sorted by
 ``schema.sql``     tables, and the triggers that keep counters and filter sets true

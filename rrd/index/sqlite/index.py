@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 import orjson
 
 from rrd.index import rows
 from rrd.index.contract import Contradiction, Encode, Filters, Index
-from rrd.index.sqlite import facets, listing, queries, sorting, summaries, values
+from rrd.index.sqlite import facets, listing, putting, queries, sorting, summaries, values
 from rrd.index.sqlite.connections import Connections
 from rrd.index.sqlite.files import index_path
 from rrd.index.sqlite.keeping import keep
@@ -59,15 +60,10 @@ class SqliteIndex(Index):
     async def apply(self, commits: Sequence[rows.Commit]) -> None:
         if not commits:
             return
-        blocks = [values.block_values(commit) for commit in commits]
-        changes = [change for commit in commits for change in values.metadata_values(commit)]
-
-        def put(db: sqlite3.Connection) -> None:
-            db.executemany(queries.PUT_BLOCK, blocks)
-            if changes:
-                db.executemany(queries.PUT_METADATA, changes)
-
-        await self._db.write_with(put, synced=False)
+        try:
+            await self._db.write_with(partial(putting.put, commits=commits), synced=False)
+        except putting.NotPlain:
+            await self._db.write_with(partial(putting.put_each, commits=commits), synced=False)
 
     async def try_write(self) -> None:
         def write_same(db: sqlite3.Connection) -> None:

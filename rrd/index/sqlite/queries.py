@@ -28,6 +28,28 @@ def _insert(view: str, *fields: str) -> str:
 
 PUT_BLOCK = _insert("put_block", *Commit._fields[:8], "next_seq", "visible", *BLOCK_FIELDS)
 
+# What ``put_block`` does with a block of events, none of them quarantined, for a recording, a segment and a
+# tenant that are known. Where it would do more, or refuse, these find no row. A column that is named here is
+# one that has neither triggers nor an index, which SQLite would look at, changed or not.
+SEGMENT_GREW = """
+UPDATE segment SET
+  size     = ?3,
+  first_ts = CASE WHEN first_ts <= ?4 THEN first_ts ELSE ?4 END,
+  last_ts  = CASE WHEN last_ts >= ?5 THEN last_ts ELSE ?5 END
+ WHERE row_id = ?1 AND number = ?2 AND state = 0 AND size < ?3"""
+
+RECORDING_GREW = """
+UPDATE recording SET
+  next_seq       = ?4,
+  last_ts        = CASE WHEN last_ts >= ?5 THEN last_ts ELSE ?5 END,
+  raw_bytes      = raw_bytes + ?6,
+  stored_bytes   = stored_bytes + ?7,
+  duplicates     = duplicates + ?8,
+  last_stored_ms = CASE WHEN last_stored_ms >= ?9 THEN last_stored_ms ELSE ?9 END
+ WHERE row_id = ?1 AND name = ?2 AND tenant_id = ?3 AND visible"""
+
+TENANT_GREW = "UPDATE tenant SET storage_bytes = storage_bytes + ? WHERE name = ? RETURNING tenant_id"
+
 PUT_METADATA = "INSERT INTO put_metadata (row_id, key, value, digest, at_ms) VALUES (?, ?, ?, ?, ?)"
 
 # One that is rolled stays so.
