@@ -14,9 +14,10 @@ good; what is in the object store is still to go), then *done*.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+
+import orjson
 
 from rrd.disk.sqlite_file import Keeper, SqliteFile
 
@@ -170,7 +171,7 @@ class Tombstones(Keeper):
         found = self._select(
             "(tenant, recording) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]')"
             " FROM json_each(?)) ORDER BY created_ms",
-            json.dumps(names),
+            orjson.dumps(names).decode(),
         )
         lives: dict[tuple[str, str], list[Tombstone]] = {}
         for stone in found:

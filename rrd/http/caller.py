@@ -17,7 +17,7 @@ from rrd.config import Config
 from rrd.errors import BadRequest, Forbidden, NotReady, ShuttingDown, Unauthenticated, UnsupportedType
 from rrd.http.problems import SENDER
 from rrd.http.services import Services
-from rrd.http.sharing import claim, who_of
+from rrd.http.sharing import claim, may_claim, who_of
 from rrd.ids import parse_recording_id
 from rrd.shares.queue import Who
 from rrd.wire.codings import BY_SPELLING, CODINGS, IDENTITY, NAMES, Encoding
@@ -101,7 +101,8 @@ async def authorize(request: web.Request, services: Services, *, right: Right, s
     )
     if right not in grant.rights:
         raise Forbidden(f"this session may not {right}: sign in with a key that may, too")
-    claim(request, grant, address_of(request, services.config), services)
+    if may_claim(request):
+        claim(request, grant, address_of(request, services.config), services)
     if not services.ready.is_set():
         await _until_ready(services)
         check_live(grant, services)
@@ -141,6 +142,7 @@ def canonical_id(text: str, config: Config) -> str:
     return recording_id
 
 
+@functools.lru_cache(64)
 def kind_of(content_type: str) -> ContentKind:
     """Return how a body of this Content-Type is laid out."""
     media_type = content_type.partition(";")[0].strip().lower()
@@ -153,6 +155,7 @@ def kind_of(content_type: str) -> ContentKind:
     return kind
 
 
+@functools.lru_cache(64)
 def encoding_of(content_encoding: str) -> Encoding:
     """Return which compression a Content-Encoding names, the outer one of two (RFC 9110, 8.4).
 

@@ -41,14 +41,17 @@ def is_import(grant: Grant) -> bool:
     return grant.label == LABEL
 
 
-def claim(request: web.Request, grant: Grant, address: str, services: Services) -> None:
-    """Take a place for a request, unless it becomes a socket, which takes one of another kind.
-
-    Raises ``OverQuota``, ``TooManyRequests``.
+def may_claim(request: web.Request) -> bool:
+    """Tell whether a request is to take a place: it has none, and doesn't become a socket, which takes one of
+    another kind.
     """
     claimant: Claimant = request.protocol  # type: ignore[assignment]  # always a ``Connection``
-    if claimant.place is not None or request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        return
+    return claimant.place is None and request.headers.get(hdrs.UPGRADE, "").lower() != "websocket"
+
+
+def claim(request: web.Request, grant: Grant, address: str, services: Services) -> None:
+    """Take a place for a request that ``may_claim`` one. Raises ``OverQuota``, ``TooManyRequests``."""
+    claimant: Claimant = request.protocol  # type: ignore[assignment]  # always a ``Connection``
     claimant.place = services.admission.enter(who_of(grant, address, services), "requests")
 
 

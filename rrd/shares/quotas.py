@@ -123,8 +123,10 @@ class Quotas:
 
     def refusal_of_new(self, who: Who) -> OverQuota | None:
         """Return why a new recording would be refused now; None if it would not."""
-        now = self._monotonic()
-        for scope, account in self._of(who):
+        return self._refusal_of_new(self._of(who), self._monotonic())
+
+    def _refusal_of_new(self, accounts: Sequence[tuple[Scope, QuotaAccount]], now: float) -> OverQuota | None:
+        for scope, account in accounts:
             if wait_s := account.recordings.wait_s(1, now):
                 return OverQuota("recordings_per_min", scope, wait_s)
             if wait_s := account.day.wait_s(1, now):
@@ -133,10 +135,10 @@ class Quotas:
 
     def begin_recording(self, who: Who) -> None:
         """Count a new recording. Raises ``OverQuota``, and has counted nothing."""
-        if (refusal := self.refusal_of_new(who)) is not None:
+        accounts, now = self._of(who), self._monotonic()
+        if (refusal := self._refusal_of_new(accounts, now)) is not None:
             raise refusal
-        now = self._monotonic()
-        for _, account in self._of(who):
+        for _, account in accounts:
             account.recordings.take(1, now)
 
     def enter(self, who: Who, kind: Kind) -> list[tuple[Scope, QuotaAccount]]:
