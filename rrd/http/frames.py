@@ -22,6 +22,7 @@ from aiohttp._websocket.models import WSMessageTextBytes
 from aiohttp._websocket.reader import WebSocketReader
 
 from rrd.errors import RrdError, WireError
+from rrd.http.beat import Pace
 from rrd.http.deflate import MessageInflater, Unfinished
 from rrd.http.hold import FREE_BYTES, Reservation
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
@@ -72,6 +73,8 @@ class FrameReader(WebSocketReader):
         """The connection has ended, or the client's side of it."""
         self.is_over = False
         """Nothing more is received."""
+        self.pace: Pace | None = None
+        """Its connection's, if that may be read on a beat."""
         self._messages = runs.messages
         self._append = runs.messages.append
         self._run_bytes = runs.run_bytes
@@ -125,6 +128,12 @@ class FrameReader(WebSocketReader):
             )
         return result
 
+    @property
+    def is_calm(self) -> bool:
+        """Nothing large is under way, nor the end: what comes next is not awaited."""
+        under_way_bytes = self._under_way_bytes + self._fragment_bytes
+        return not self.is_over and self._unfinished is None and under_way_bytes <= FREE_BYTES
+
     def count_held(self, *, received: int = 0) -> None:
         """Count what waits here, in ``hold``; ``received`` bytes came in just now."""
         size = self._under_way_bytes + self._fragment_bytes + self._runs.waiting_bytes + self.taken_bytes
@@ -172,6 +181,8 @@ class FrameReader(WebSocketReader):
         self._unfinished = None
         self._behind.clear()
         self._runs.resume()
+        if self.pace is not None:
+            self.pace.leave()
 
     def go_on(self) -> None:
         """The message that was being inflated is whole: parse what came behind it."""
