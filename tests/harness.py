@@ -200,7 +200,7 @@ if BEAT_IS_AT_CEILING:
 ON_ASYNCIO = [
     "-c",
     "import asyncio, runpy, uvloop; uvloop.run = asyncio.run; "
-    f"from rrd.http.beat import Beat; Beat.adapts = {not BEAT_IS_AT_CEILING}; "
+    "import os; from rrd.http.beat import Beat; Beat.adapts = not os.environ.get('TESTS_BEAT_AT_CEILING'); "
     "runpy.run_module('rrd', run_name='__main__', alter_sys=True)",
 ]
 
