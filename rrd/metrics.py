@@ -238,6 +238,10 @@ a second by default, so there is a bucket just above that."""
 # Receiving
 CONNECTIONS_OPEN = Gauge("rrd_open_connections", "Connections that are open, sockets too")
 SOCKETS_OPEN = Gauge("rrd_open_sockets", "WebSockets that are open")
+BEAT_LENGTH = Gauge("rrd_beat_seconds", "How far apart the reads of one socket are; 0: as something comes")
+BEAT_SOCKETS = Gauge(
+    "rrd_beat_sockets", "WebSockets that are read on the beat, all others as something comes"
+)
 BYTES_RECEIVED = LoopCounter(
     "rrd_received_bytes_total", "Bytes that were read from connections, as they came"
 )

@@ -33,6 +33,7 @@ from rrd.config import Config
 from rrd.daemon import assembly
 from rrd.daemon import run as daemon
 from rrd.daemon.listening import listen
+from rrd.http.beat import Beat
 from rrd.http.services import Bounds
 from rrd.startup.recovery import lock_data_dir
 from tests.loop_watch import as_daemon, long_turns_of, watched
@@ -41,6 +42,8 @@ ROOT = Path(__file__).parents[1]
 PYTHONPATH = os.pathsep.join((str(ROOT), sysconfig.get_path("purelib")))
 """The packages, too: what runs as another user may need another interpreter than this environment's."""
 DEADLINE_S = 20.0
+BEAT_IS_AT_CEILING = bool(os.environ.get("TESTS_BEAT_AT_CEILING"))
+"""Daemons read sockets on the longest beat that there is, however idle they are."""
 
 T = TypeVar("T")
 
@@ -191,9 +194,13 @@ async def running(
     assert not long_turns, long_turns
 
 
+if BEAT_IS_AT_CEILING:
+    Beat.adapts = False
+
 ON_ASYNCIO = [
     "-c",
     "import asyncio, runpy, uvloop; uvloop.run = asyncio.run; "
+    "import os; from rrd.http.beat import Beat; Beat.adapts = not os.environ.get('TESTS_BEAT_AT_CEILING'); "
     "runpy.run_module('rrd', run_name='__main__', alter_sys=True)",
 ]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import runpy
 import sys
 from collections.abc import Coroutine
@@ -15,6 +16,7 @@ from typing import Any
 import uvloop
 from aiohttp.client_proto import ResponseHandler
 
+from rrd.http.beat import Beat
 from rrd.http.connection import Connection
 from tests.loop_watch import Watch, WatchedLoop, watch_protocols
 
@@ -35,6 +37,7 @@ def _run(main: Coroutine[Any, Any, Any], **settings: Any) -> Any:
 
 
 if __name__ == "__main__":
+    Beat.adapts = not os.environ.get("TESTS_BEAT_AT_CEILING")
     watch = Watch(_tell)
     gc.callbacks.append(watch.on_collection)
     watch_protocols(watch, Connection, ResponseHandler)

@@ -21,7 +21,7 @@ NOW = frozenset(
     (
         *("public_url", "link_hosts", "console_stage_origin", "console_assets", "console_session_s"),
         *("recording_ids", "metadata_shape", "reads_of_damage", "error_tags"),
-        *("sync", "flush_age_ms", "segment_bytes_max", "seal_idle_s", "seal_closed_s"),
+        *("sync", "flush_age_ms", "read_beat_ms", "segment_bytes_max", "seal_idle_s", "seal_closed_s"),
         *("rollup_delay_s", "keep_local_s", "object_cache_bytes_max"),
         *("retention_age", "retention_age_of_tenant", "retention_hold_percent"),
         *("retention_bytes_max", "retention_bytes_max_of_tenant", "disk_reserve_bytes", "tombstone_days"),

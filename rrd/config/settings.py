@@ -46,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # From socket to disk
     flush_bytes: Annotated[int, Meta(ge=4 * KIB, le=64 * MIB)] = 256 * KIB
     flush_age_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1000
+    read_beat_ms: Annotated[int, Meta(ge=0, le=60_000)] = 900
     sync: Literal["auto", "each", "filesystem"] = "auto"
     compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
     segment_bytes_max: Annotated[int, Meta(ge=MIB, le=4 * GIB)] = 64 * MIB

@@ -183,7 +183,11 @@ def _make_services(
     store: ObjectStore,
 ) -> Services:
     """Make what requests alone need, beside the parts that the whole daemon has."""
-    sockets = Sockets(clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s)
+    sockets = Sockets(
+        clock=clock, flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s,
+        read_beat_ms=config.read_beat_ms,
+    )  # fmt: skip
+    registry.followers.on_follow = sockets.followed
     unfinished = Budget(
         config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
     )

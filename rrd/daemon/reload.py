@@ -114,7 +114,10 @@ async def put_into_effect(parts: Parts, fitted: Fitted) -> None:
     services.limits = limits_of(config)
     services.connections_max = fitted.connections_max
     services.registry.reconfigure(config)
-    services.sockets.reconfigure(flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s)
+    services.sockets.reconfigure(
+        flush_age_ms=config.flush_age_ms, ping_interval_s=config.ping_interval_s,
+        read_beat_ms=config.read_beat_ms,
+    )  # fmt: skip
     services.unfinished.reconfigure(
         config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
     )

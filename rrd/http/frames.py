@@ -22,6 +22,7 @@ from aiohttp._websocket.models import WSMessageTextBytes
 from aiohttp._websocket.reader import WebSocketReader
 
 from rrd.errors import RrdError, WireError
+from rrd.http.beat import Pace
 from rrd.http.deflate import MessageInflater, Unfinished
 from rrd.http.hold import FREE_BYTES, Reservation
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
@@ -73,6 +74,8 @@ class FrameReader(WebSocketReader):
         """The connection has ended, or the client's side of it."""
         self.is_over = False
         """Nothing more is received."""
+        self.pace: Pace | None = None
+        """Its connection's, if that may be read on a beat."""
         self._messages = runs.messages
         self._append = runs.messages.append
         self._run_bytes = runs.run_bytes
@@ -127,6 +130,12 @@ class FrameReader(WebSocketReader):
             )
         return result
 
+    @property
+    def is_calm(self) -> bool:
+        """Nothing large is under way, nor the end: what comes next is not awaited."""
+        under_way_bytes = self._under_way_bytes + self._fragment_bytes
+        return not self.is_over and self._unfinished is None and under_way_bytes <= FREE_BYTES
+
     def count_held(self, *, received: int = 0) -> None:
         """Count what waits here, in ``hold``; ``received`` bytes came in just now."""
         size = self._under_way_bytes + self._fragment_bytes + self._runs.waiting_bytes + self.taken_bytes
@@ -174,6 +183,8 @@ class FrameReader(WebSocketReader):
         self._unfinished = None
         self._behind.clear()
         self._runs.resume()
+        if self.pace is not None:
+            self.pace.leave()
 
     def go_on(self) -> None:
         """The message that was being inflated is whole: parse what came behind it."""
@@ -197,6 +208,15 @@ class FrameReader(WebSocketReader):
 
     def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
         runs = self._runs
+        if opcode == _TEXT_OPCODE and fin and not (compressed or self._in_fragments or runs.on_first is None):
+            messages = self._messages  # Nearly all frames are so, hence no call of ``_gather``.
+            if not messages:
+                runs.begin()
+            messages.append(payload)
+            runs.size = size = runs.size + len(payload)
+            if size >= self._run_bytes or len(messages) >= MESSAGES_MAX:
+                runs.hand_out()
+            return
         if opcode > _BINARY_OPCODE:  # Control frames may come between fragments (RFC 6455, 5.4).
             super()._handle_frame(fin, opcode, payload, 0)
             return
@@ -223,6 +243,9 @@ class FrameReader(WebSocketReader):
         if opcode != _TEXT_OPCODE or runs.on_first is None:
             super()._handle_frame(fin, opcode, payload, 0)
             return
+        self._gather(runs, payload)
+
+    def _gather(self, runs: Runs, payload: bytes | bytearray) -> None:
         messages = self._messages
         if not messages:
             runs.begin()

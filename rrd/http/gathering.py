@@ -29,6 +29,8 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from rrd.errors import RrdError, WireError, without_frames
+from rrd.http.beat import Beat, Pace
+from rrd.http.connection import Connection
 from rrd.http.decoding import Turn, in_thread
 from rrd.http.deflate import Unfinished
 from rrd.http.deflate_offer import Agreed, agree
@@ -275,8 +277,10 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         can still be received; then ``next_message`` says that the socket is closed.
         """
         if self._runs is not None and self._frames is not None and not self._frames.is_over:
+            self.read_left()
             self._frames.is_over = True
             self._runs.close_off()
+            self.leave_beat()
 
     def hang_up(self) -> None:
         """End the connection at once. What has arrived can still be received."""
@@ -302,6 +306,40 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         """
         assert self._runs is not None
         self._runs.on_first = on_first
+
+    def follow(self, beat: Beat, is_urgent: Callable[[], bool]) -> None:
+        """From now on the socket may be read on a beat, while not ``is_urgent``."""
+        frames = self._frames
+        if frames is None or frames.is_over or frames.transport is None or self._runs is None:
+            return
+        connection = self._runs._protocol
+        # What TLS has encrypted only the transport can read.
+        if isinstance(connection, Connection) and frames.transport.get_extra_info("ssl_object") is None:
+            handle = frames.transport.get_extra_info("socket").fileno()
+            frames.pace = Pace(beat, connection, handle, is_urgent)
+            connection.set_pace(frames.pace)
+
+    @property
+    def came_since(self) -> float:
+        """After when that came which was read last, monotonic seconds; 0: it was read at once."""
+        pace = None if self._frames is None else self._frames.pace
+        return 0.0 if pace is None else pace.came_since
+
+    def leave_beat(self) -> None:
+        """Have what comes read at once."""
+        if self._frames is not None and self._frames.pace is not None:
+            self._frames.pace.leave()
+
+    def read_left(self) -> None:
+        """Take in what waits in the kernel for the next beat."""
+        if self._frames is not None and self._frames.pace is not None:
+            self._frames.pace.read_left()
+
+    def read_at_once(self) -> None:
+        """Have what comes read at once, if it is awaited."""
+        pace = None if self._frames is None else self._frames.pace
+        if pace is not None and pace.is_urgent():
+            pace.leave()
 
     def hand_out(self) -> None:
         """Put what has gathered into the queue, to be received in its turn."""

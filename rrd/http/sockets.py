@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+import heapq
+import itertools
 from typing import Protocol
 
 from rrd import metrics
 from rrd.access.gate import Gate, Grant
 from rrd.access.schema import Table
 from rrd.clock import Clock
+from rrd.http.beat import SLICE_S, TICK_S, Beat
 
-_TICK_S = 0.02
 _PING_TIMEOUT_S = 1.0
-_SLICE_S = 0.005
-"""How long flushing may go on before others get their turn."""
 
 
 class Socket(Protocol):
@@ -31,6 +30,10 @@ class Socket(Protocol):
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Must not raise."""
+        ...
+
+    def followed(self) -> None:
+        """Look whether the socket's recording is followed: then what comes is read at once."""
         ...
 
     async def ping(self) -> None: ...
@@ -47,28 +50,36 @@ class Socket(Protocol):
 class Sockets:
     """The sockets that are open now."""
 
-    def __init__(self, *, clock: Clock, flush_age_ms: int, ping_interval_s: int) -> None:
+    def __init__(
+        self, *, clock: Clock, flush_age_ms: int, ping_interval_s: int, read_beat_ms: int = 0
+    ) -> None:
         self._clock = clock
         self._flush_age_s = flush_age_ms / 1000
+        self.beat = Beat(clock, ceiling_s=min(read_beat_ms, flush_age_ms) / 1000)
         self._ping_interval_s = ping_interval_s
         self._reconfigured = asyncio.Event()
         self._open: dict[Socket, None] = {}
-        self._gathering: deque[tuple[float, Socket]] = deque()
+        self._gathering: list[tuple[float, int, Socket]] = []
+        """A heap: when each is due, monotonic seconds, and which of several comes first."""
+        self._numbers = itertools.count()
+        self._due_by_next_look: list[Socket] = []
+        """What gathers in a look, and would be of age by the next one."""
         self._pinging: dict[Socket, asyncio.Task[None]] = {}
         """Pings that wait for their clients to read."""
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def reconfigure(self, *, flush_age_ms: int, ping_interval_s: int) -> None:
+    def reconfigure(self, *, flush_age_ms: int, ping_interval_s: int, read_beat_ms: int = 0) -> None:
         """Take new settings. What is gathered now comes of age no later than what begins now."""
         self._flush_age_s = flush_age_ms / 1000
+        self.beat.reconfigure(ceiling_s=min(read_beat_ms, flush_age_ms) / 1000)
         latest = self._clock.monotonic() + self._flush_age_s
-        gathering = [(due_at, socket) for due_at, socket in self._gathering if socket.flush_due_at == due_at]
+        gathering = [entry for entry in self._gathering if entry[2].flush_due_at == entry[0]]
         self._gathering.clear()
-        for due_at, socket in gathering:
+        for due_at, number, socket in gathering:
             socket.flush_due_at = min(due_at, latest)
-            self._gathering.append((socket.flush_due_at, socket))
+            heapq.heappush(self._gathering, (socket.flush_due_at, number, socket))
         if ping_interval_s != self._ping_interval_s:
             self._ping_interval_s = ping_interval_s
             self._reconfigured.set()
@@ -82,10 +93,20 @@ class Sockets:
             del self._open[socket]
             metrics.SOCKETS_OPEN.add(-1)
 
-    def gathers(self, socket: Socket) -> None:
-        """``socket`` holds its first event since it was flushed: flush it when that has come of age."""
-        socket.flush_due_at = self._clock.monotonic() + self._flush_age_s
-        self._gathering.append((socket.flush_due_at, socket))
+    def gathers(self, socket: Socket, since: float) -> None:
+        """``socket`` holds its first event since it was flushed, which came after ``since``, monotonic
+        seconds: flush it when that has come of age.
+        """
+        socket.flush_due_at = due_at = since + self._flush_age_s
+        if due_at <= self.beat.next_look_at:
+            self._due_by_next_look.append(socket)  # Nothing else comes until then.
+        else:
+            heapq.heappush(self._gathering, (due_at, next(self._numbers), socket))
+
+    def followed(self) -> None:
+        """A recording is followed from now on: what its sockets send is read at once."""
+        for socket in self._open:
+            socket.followed()
 
     async def run(self) -> None:
         """Flush and ping until cancelled."""
@@ -94,19 +115,31 @@ class Sockets:
             group.create_task(self._ping())
 
     async def _flush_in_time(self) -> None:
-        # Everybody waits equally long, so those who are due stand first.
-        gathering = self._gathering
+        gathering, beat, monotonic = self._gathering, self.beat, self._clock.monotonic
         while True:
-            await asyncio.sleep(_TICK_S)
-            now = self._clock.monotonic()
-            yield_at = now + _SLICE_S
-            while gathering and gathering[0][0] <= now:
-                due_at, socket = gathering.popleft()
-                if socket.flush_due_at == due_at:  # Otherwise it was full before, and gathers anew.
-                    socket.flush()
-                if self._clock.monotonic() > yield_at:
+            await asyncio.sleep(TICK_S)
+            beat.adapt()
+            yield_at = monotonic() + SLICE_S
+            for pace in beat.take_due():
+                beat.look(pace)
+                self._flush_looked_at()
+                if monotonic() > yield_at:
                     await asyncio.sleep(0)
-                    yield_at = self._clock.monotonic() + _SLICE_S
+                    yield_at = monotonic() + SLICE_S
+            now = monotonic()
+            while gathering and gathering[0][0] <= now:
+                due_at, _, socket = heapq.heappop(gathering)
+                if socket.flush_due_at == due_at:  # Otherwise it was flushed before, and gathers anew.
+                    socket.flush()
+                if monotonic() > yield_at:
+                    await asyncio.sleep(0)
+                    yield_at = monotonic() + SLICE_S
+
+    def _flush_looked_at(self) -> None:
+        if self._due_by_next_look:
+            for socket in self._due_by_next_look:
+                socket.flush()
+            self._due_by_next_look.clear()
 
     async def _ping(self) -> None:
         # Proxies cut sockets that are silent, and the rrweb client never comes back to a cut one. Nothing is
@@ -152,6 +185,7 @@ class Sockets:
                 await asyncio.sleep(0)
 
     async def close_all(self) -> None:
-        """Say goodbye to everybody (1012, service restart)."""
+        """Read what has come, and say goodbye to everybody (1012, service restart)."""
+        await self.beat.stop()
         goodbyes = [socket.goodbye(code=1012, reason="server restarts") for socket in self._open]
         await asyncio.gather(*goodbyes, return_exceptions=True)

@@ -31,6 +31,8 @@ async def bring_up_to_date(services: Services, *, wait_s: float) -> None:
     metrics.COMMIT_RUNNING.set(registry.committer.stalled_s())
     metrics.DISK_RESERVE.set(config.disk_reserve_bytes)
     metrics.CONNECTIONS_PAUSED.set(services.unfinished.waiting_count)
+    metrics.BEAT_LENGTH.set(services.sockets.beat.seconds)
+    metrics.BEAT_SOCKETS.set(len(services.sockets.beat))
     metrics.READERS_WAITING.set(len(services.read_room))
     _tell(
         metrics.BUDGET_USED,

@@ -134,6 +134,8 @@ class Followers:
         self._to_wake: dict[Follower, None] = {}
         """Those that are to be woken, the first one first."""
         self._stopped = False
+        self.on_follow: Callable[[], None] = lambda: None
+        """Called when a recording has its first follower."""
 
     def __len__(self) -> int:
         return self._of_tenant.total()
@@ -141,6 +143,10 @@ class Followers:
     def reconfigure(self, config: Config) -> None:
         """Take new settings: they count for the next to come. No follower is sent away."""
         self._config = config
+
+    def has(self, tenant: str, recording_id: str) -> bool:
+        """Tell whether a recording is followed."""
+        return bool(self._followed) and (tenant, recording_id) in self._followed
 
     @contextlib.contextmanager
     def follow(self, tenant: str, recording_id: str) -> Iterator[Follower]:
@@ -155,6 +161,8 @@ class Followers:
         followed.followers[follower] = None
         self._of_tenant[tenant] += 1
         metrics.WATCHERS_OPEN.add(1)
+        if len(followed.followers) == 1:
+            self.on_follow()
         try:
             yield follower
         finally:

@@ -1,0 +1,280 @@
+"""Sockets on a beat: how long it is, who is on it, and that nothing is lost at any point of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rrd.http.beat import TICK_S, Beat, Pace, next_beat_s
+from rrd.http.turns import BULK_BYTES
+from tests.wired import ManualClock
+
+_CEILING_S = 0.9
+
+
+class _Transport:
+    """What the beat asks of a transport: its socket."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._end if name == "socket" else None
+
+
+class _Connection:
+    """A connection whose transport is paused and resumed, and that keeps what it is given."""
+
+    def __init__(self, beat: Beat) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.ours.setblocking(False)
+        self.transport = cast(asyncio.Transport, _Transport(self.ours))
+        self.taken: list[bytes] = []
+        self.is_held_back = False
+        self.is_urgent = False
+        self.pace = Pace(beat, self, self.ours.fileno(), lambda: self.is_urgent)
+        self.is_read = True
+
+    def is_readable(self) -> bool:
+        return not self.is_held_back
+
+    def take(self, data: bytes) -> bool:
+        self.taken.append(data)
+        return not self.is_urgent
+
+    def read_or_pause(self) -> None:
+        self.is_read = self.is_readable() and not self.pace.is_on
+
+    def close(self) -> None:
+        self.pace.end()
+        self.ours.close()
+        self.theirs.close()
+
+
+class _Lab:
+    """A beat at its ceiling, on a clock that moves by hand, and its connections."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.beat = Beat(clock, ceiling_s=_CEILING_S)
+        self.beat.seconds = _CEILING_S
+        self.connections: list[_Connection] = []
+
+    def connection(self, *, came: int = 10) -> _Connection:
+        connection = _Connection(self.beat)
+        self.connections.append(connection)
+        connection.pace.came(came)
+        return connection
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and look each tick at those that are due."""
+        end = self.clock.seconds + seconds
+        while self.clock.seconds < end:
+            self.clock.seconds += TICK_S
+            for pace in self.beat.take_due():
+                self.beat.look(pace)
+
+
+@pytest.fixture
+def lab() -> Iterator[_Lab]:
+    lab = _Lab(ManualClock())
+    yield lab
+    for connection in lab.connections:
+        connection.close()
+
+
+def test_what_comes_within_a_beat_is_read_together(lab: _Lab) -> None:
+    one = lab.connection()
+    assert not one.is_read
+    for part in (b"a", b"b", b"c", b"d"):
+        one.theirs.send(part)
+        lab.pass_time(_CEILING_S / 4)
+    lab.pass_time(_CEILING_S)
+    assert b"".join(one.taken) == b"abcd"
+    assert len(one.taken) <= 2
+    assert len(lab.beat) == 1
+    assert not one.is_read
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=30))
+def test_nothing_waits_longer_than_a_beat_and_counts_from_the_look_before(pauses: list[float]) -> None:
+    lab = _Lab(ManualClock())
+    one = _Watching(lab)
+    try:
+        for number, pause in enumerate(pauses):
+            one.sent_at[number] = lab.clock.seconds
+            one.theirs.send(bytes([number]))
+            if one.is_read:  # Not on the beat: the event loop reads.
+                one.read_by_loop()
+            lab.pass_time(pause)
+        lab.pass_time(2 * _CEILING_S)
+        assert b"".join(one.taken) == bytes(range(len(pauses)))
+    finally:
+        one.close()
+
+
+class _Watching(_Connection):
+    """Checks each time what is taken."""
+
+    def __init__(self, lab: _Lab) -> None:
+        super().__init__(lab.beat)
+        self.lab = lab
+        self.sent_at: dict[int, float] = {}
+
+    def read_by_loop(self) -> None:
+        self.pace.came_since = 0.0
+        self.taken.append(os.read(self.ours.fileno(), 100))
+        self.pace.came(1)
+
+    def take(self, data: bytes) -> bool:
+        now = self.lab.clock.seconds
+        for number in data:
+            assert self.pace.came_since <= self.sent_at[number] <= now
+            assert now - self.pace.came_since <= _CEILING_S + 2 * TICK_S
+        return super().take(data)
+
+
+def test_looks_are_spread_over_the_beat_and_stay_so(lab: _Lab) -> None:
+    for _ in range(90):
+        lab.connection()
+    for connection in lab.connections:
+        connection.theirs.send(b"x")
+    for _ in range(3):
+        before = sum(len(each.taken) for each in lab.connections)
+        lab.pass_time(_CEILING_S / 3)
+        came = sum(len(each.taken) for each in lab.connections) - before
+        assert 20 <= came <= 40
+        for connection in lab.connections:
+            connection.theirs.send(b"x")
+
+
+def test_who_sends_much_leaves_the_beat(lab: _Lab) -> None:
+    one = lab.connection(came=BULK_BYTES)
+    assert one.is_read
+    two = lab.connection()
+    two.theirs.setblocking(False)
+    two.theirs.send(b"x" * BULK_BYTES)
+    lab.pass_time(_CEILING_S)
+    assert two.is_read
+    assert len(lab.beat) == 0
+
+
+def test_who_sends_nothing_leaves_the_beat(lab: _Lab) -> None:
+    one = lab.connection()
+    lab.pass_time(4 * _CEILING_S)
+    assert one.is_read
+    assert len(lab.beat) == 0
+    lab.pass_time(1)
+    one.pace.came(1)
+    assert not one.is_read
+    assert len(lab.beat) == 1
+
+
+def test_the_end_is_left_to_the_event_loop(lab: _Lab) -> None:
+    one = lab.connection()
+    one.theirs.send(b"last words")
+    one.theirs.close()
+    lab.pass_time(2 * _CEILING_S)
+    assert one.taken == [b"last words"]
+    assert one.is_read
+
+
+def test_who_is_made_to_wait_by_others_is_not_read(lab: _Lab) -> None:
+    one = lab.connection()
+    one.is_held_back = True
+    one.theirs.send(b"x")
+    lab.pass_time(_CEILING_S)
+    assert one.taken == []
+    assert not one.is_read
+    assert len(lab.beat) == 0
+
+
+def test_who_is_awaited_is_read_at_once(lab: _Lab) -> None:
+    one = _Connection(lab.beat)
+    lab.connections.append(one)
+    one.is_urgent = True
+    one.pace.came(1)
+    assert one.is_read
+
+
+def test_a_connection_that_has_ended_is_never_read(lab: _Lab) -> None:
+    one = lab.connection()
+    one.close()
+    lab.pass_time(2 * _CEILING_S)
+    assert len(lab.beat) == 0
+
+
+def test_who_leaves_and_comes_again_is_looked_at_once(lab: _Lab) -> None:
+    one = lab.connection()
+    for _ in range(5):
+        one.pace.leave()
+        one.pace.came(1)
+    assert len(lab.beat) == 1
+    looks = 0
+    lab.clock.seconds += _CEILING_S + TICK_S
+    for pace in lab.beat.take_due():
+        looks += 1
+        lab.beat.look(pace)
+    assert looks == 1
+
+
+async def test_a_stop_reads_what_is_left_and_ends_the_beat(lab: _Lab) -> None:
+    for _ in range(50):
+        lab.connection()
+    lab.pass_time(_CEILING_S / 2)
+    due = lab.beat.take_due()
+    lab.clock.seconds += _CEILING_S / 4
+    lab.beat.look(next(due))  # The task that looks is cancelled in the middle of a tick.
+    for connection in lab.connections:
+        connection.theirs.send(b"x" * 10)
+    on_beat = [each for each in lab.connections if each.pace.tick >= 0]
+    await lab.beat.stop()
+    assert len(on_beat) == 50
+    assert all(each.taken[-1] == b"x" * 10 for each in on_beat)
+    assert all(each.is_read for each in on_beat)
+    on_beat[0].pace.came(1)
+    assert on_beat[0].is_read
+
+
+def test_a_new_ceiling_counts_with_the_next_look(lab: _Lab) -> None:
+    one = lab.connection()
+    lab.beat.reconfigure(ceiling_s=0.1)
+    assert lab.beat.seconds == 0.1
+    lab.pass_time(_CEILING_S * 0.62)
+    for part in (b"x", b"y"):
+        one.theirs.send(part)
+        lab.pass_time(0.1 + TICK_S)
+    assert one.taken == [b"x", b"y"]
+    lab.beat.reconfigure(ceiling_s=0.0)
+    lab.pass_time(0.1 + TICK_S)
+    assert one.is_read
+    assert len(lab.beat) == 0
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 40)), max_size=20), st.floats(0.01, 60))
+def test_the_beat_stays_within_its_bounds(loads: list[tuple[float, int]], ceiling_s: float) -> None:
+    beat_s = 0.0
+    for load, count in loads:
+        for _ in range(count):
+            beat_s = next_beat_s(beat_s, load, ceiling_s)
+            assert 0.0 <= beat_s <= ceiling_s
+
+
+def test_a_busy_loop_has_the_longest_beat_and_an_idle_one_none() -> None:
+    beat_s = 0.0
+    for _ in range(20):
+        beat_s = next_beat_s(beat_s, 0.9, _CEILING_S)
+    assert beat_s == _CEILING_S
+    assert next_beat_s(beat_s, 0.1, _CEILING_S) == beat_s
+    for _ in range(20):
+        beat_s = next_beat_s(beat_s, 0.01, _CEILING_S)
+    assert beat_s == 0.0
+    assert next_beat_s(beat_s, 0.1, _CEILING_S) == 0.0
+    assert next_beat_s(beat_s, 0.9, 0.0) == 0.0
