@@ -8,6 +8,7 @@ import random
 import threading
 import tracemalloc
 import zlib
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
@@ -197,7 +198,7 @@ def test_no_more_streams_are_open_than_may_be_and_all_go_on() -> None:
 def test_sockets_that_take_turns_do_not_close_each_others_streams() -> None:
     streams = Streams(open_bytes_max=10 * HELD_BYTES)
     pairs = _inflaters(40, streams)
-    settled: list[object] = []
+    settled: Sequence[object] = []
     for turn in range(3):
         for sender, inflater in pairs:
             assert whole(inflater, sender.message(b"%d" % turn)) == b"%d" % turn
