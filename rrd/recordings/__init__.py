@@ -5,6 +5,7 @@
 ``source``     one body or socket that writes to a recording
 ``states``     the states of a recording and of a segment, as tables
 ``recording``  one open recording
+``ready``      which recording is next, tenant by tenant
 ``committer``  group commit: blocks → segments, synced → index → acks
 ``sealer``     segments that are finished, until they are sealed; blocks that the index would not take
 ``writes``     whether writes succeed

@@ -13,7 +13,7 @@ import errno
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -24,18 +24,19 @@ from rrd import metrics
 from rrd.clock import Clock
 from rrd.config import Config
 from rrd.disk.disk import Disk, Readable
-from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed, StoreAway
+from rrd.errors import RefusedError, RrdError, StorageFailed, StoreAway
 from rrd.index.contract import Index
 from rrd.index.rows import RecordingRow
 from rrd.log import emit
 from rrd.recordings.followers import Followers
 from rrd.recordings.history import History, LineKeys, StaleHistory
+from rrd.recordings.ready import ReadyRecordings
 from rrd.recordings.recording import Recording
 from rrd.recordings.sealer import Sealer
 from rrd.recordings.source import Work
-from rrd.recordings.writes import Writes
+from rrd.recordings.writes import Writes, refusal_of
 from rrd.segment.commit import Append, Stored, commit
-from rrd.segment.format import BlockDraft, Identity
+from rrd.segment.format import Identity
 from rrd.segment.writer import SegmentWriter
 from rrd.shelf.shelf import Shelf
 
@@ -89,8 +90,7 @@ class Committer:
         self.writes = Writes(config.data_dir, disk, index, clock, sync=config.sync)
         self._compressor = zstandard.ZstdCompressor(level=config.compression_level)
         self._line_keys = LineKeys()
-        self._ready: OrderedDict[str, OrderedDict[Recording, None]] = OrderedDict()
-        """What has something to store, by tenant; tenants take turns."""
+        self._ready = ReadyRecordings()
         self._looked_up: list[tuple[Recording, Work]] = []
         self._lookups: set[asyncio.Task[None]] = set()
         self._lookup_threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
@@ -114,7 +114,7 @@ class Committer:
 
     def wake(self, recording: Recording) -> None:
         """``recording`` has something to store and nothing on its way."""
-        self._ready.setdefault(recording.tenant, OrderedDict())[recording] = None
+        self._ready.add(recording)
         self._something.set()
 
     async def next_group(self) -> None:
@@ -167,7 +167,7 @@ class Committer:
             group = self._gather()
             if group:
                 self.group_began_at = self._clock.monotonic()
-                metrics.GATHERING.observe_all(_ages((work for _, work in group), self.group_began_at))
+                metrics.GATHERING.observe_all(_ages([work for _, work in group], self.group_began_at))
                 await self._commit(group)
                 metrics.COMMIT.observe(self._clock.monotonic() - self.group_began_at)
                 self.group_began_at = None
@@ -181,10 +181,10 @@ class Committer:
 
     def _gather(self) -> list[tuple[Recording, Work]]:
         group, self._looked_up = self._looked_up, []
-        size = sum(len(work.batch.payload) for _, work in group)
+        size = sum([len(work.batch.payload) for _, work in group])
         blocks_max = min(_GROUP_BLOCKS_MAX, self._config.open_segments_max)  # Each has a file of its own.
         while self._ready and len(group) < blocks_max and size < _GROUP_BYTES_MAX:
-            recording = self._next_ready()
+            recording = self._ready.take()
             work = recording.next_work()
             if work is None:
                 continue
@@ -199,15 +199,6 @@ class Committer:
         if self._ready:
             self._something.set()
         return group
-
-    def _next_ready(self) -> Recording:
-        """Take out the recording that has waited longest, of the tenant whose turn it is."""
-        tenant, recordings = next(iter(self._ready.items()))
-        recording, _ = recordings.popitem(last=False)
-        self._ready.move_to_end(tenant)
-        if not recordings:
-            del self._ready[tenant]
-        return recording
 
     async def _look_up(self, recording: Recording, work: Work) -> None:
         try:
@@ -261,63 +252,79 @@ class Committer:
         except (OSError, RrdError) as error:
             self._fail(group, error)
             return
-        drafts: list[tuple[Recording, Work, BlockDraft]] = []
-        for recording, work in group:
-            draft = recording.prepare(work, now_ms)
-            if draft is None:
-                self._settle(recording, work, None)
-            else:
-                drafts.append((recording, work, draft))
-        if not drafts:
+        blocks = self._blocks(group, now_ms)
+        if not blocks:
             return
         try:
-            blocks = [(each, work, Append(self._writer(each), draft)) for each, work, draft in drafts]
-            outcomes = await self._in_thread(lambda: self._store(blocks))
+            outcomes = await self._in_thread(partial(self._store, blocks))
             await self._store_once_more(blocks, outcomes)
+            take_row_id = self._index.take_row_id
             commits = [
-                recording.stored(work, block.draft, outcome, self._index.take_row_id)
-                for (recording, work, block), outcome in zip(blocks, outcomes, strict=True)
+                recording.stored(work, append.draft, outcome, take_row_id)
+                for (recording, work, append), outcome in zip(blocks, outcomes, strict=True)
                 if isinstance(outcome, Stored)
             ]
             await self._sealer.index_blocks(commits)
         except (OSError, RrdError) as error:
-            self._fail([(recording, work) for recording, work, _ in drafts], error)
+            self._fail([(recording, work) for recording, work, _ in blocks], error)
             return
         self.writes.succeeded()
-        for (recording, work, draft), outcome in zip(drafts, outcomes, strict=True):
+        self._tell(blocks, outcomes)
+        self._close_writers()
+
+    def _blocks(self, group: list[tuple[Recording, Work]], now_ms: int) -> list[_Block]:
+        """Return the blocks of a group; settle what makes none."""
+        blocks: list[_Block] = []
+        now = self._clock.monotonic()
+        for recording, work in group:
+            draft = recording.prepare(work, now_ms)
+            if draft is None:
+                recording.settled(work, None, used_at=now)
+            else:
+                blocks.append((recording, work, Append(self._writer(recording, now), draft)))
+        return blocks
+
+    def _tell(self, blocks: Sequence[_Block], outcomes: Sequence[Stored | OSError]) -> None:
+        """Tell the sources of a group what became of their lines."""
+        now = self._clock.monotonic()
+        is_followed = self._followers.is_any_followed
+        acked: list[Work] = []
+        for (recording, work, append), outcome in zip(blocks, outcomes, strict=True):
             if isinstance(outcome, Stored):
-                self._followers.keep(recording.tenant, recording.recording_id, draft)
-                self._settle(recording, work, None)
+                if is_followed:
+                    self._followers.keep(recording.tenant, recording.recording_id, append.draft)
+                recording.settled(work, None, used_at=now)
+                acked.append(work)
                 if outcome.size >= self._config.segment_bytes_max:
                     self.finish_segment(recording)
             else:
                 emit(logger, logging.ERROR, "store_failed", recording=recording.recording_id, error=outcome)
                 self.writes.failed(outcome)
-                self._settle(recording, work, _refusal(outcome))
-        acked = (
-            block[1] for block, outcome in zip(blocks, outcomes, strict=True) if isinstance(outcome, Stored)
-        )
+                self._settle(recording, work, refusal_of(outcome))
         metrics.ACK_AGE.observe_all(_ages(acked, self._clock.monotonic()))
-        self._close_writers()
 
     def _fail(self, group: list[tuple[Recording, Work]], error: Exception) -> None:
-        refusal = error if isinstance(error, RefusedError) else _refusal(error)
+        refusal = error if isinstance(error, RefusedError) else refusal_of(error)
         emit(logger, logging.ERROR, "commit_failed", blocks=len(group), error=error)
         self.writes.failed(error)
         for recording, work in group:
             self._settle(recording, work, refusal)
 
     def _store(self, blocks: Sequence[_Block]) -> list[Stored | OSError]:
-        outcomes = commit(self._disk, [block for _, _, block in blocks], mode=self._config.sync)
-        for (recording, work, block), outcome in zip(blocks, outcomes, strict=True):
-            if isinstance(outcome, Stored):
-                recording.remember(work, block.draft, outcome.offset)
+        outcomes = commit(self._disk, [append for _, _, append in blocks], mode=self._config.sync)
+        for (recording, work, append), outcome in zip(blocks, outcomes, strict=True):
+            if recording.history is not None and isinstance(outcome, Stored):
+                recording.remember(work, append.draft, outcome.offset)
         return outcomes
 
     async def _store_once_more(self, blocks: Sequence[_Block], outcomes: list[Stored | OSError]) -> None:
         """Store what found no file handle, after others were closed; ``outcomes`` is brought up to date."""
         deadline = self._clock.monotonic() + _NO_HANDLE_PATIENCE_S
-        while lacking := [at for at, outcome in enumerate(outcomes) if _lacks_handle(outcome)]:
+        while lacking := [
+            at
+            for at, outcome in enumerate(outcomes)
+            if isinstance(outcome, OSError) and _lacks_handle(outcome)
+        ]:
             if self._clock.monotonic() > deadline:
                 return
             closed = [writer for writer in self.open_writers if writer.is_open]
@@ -333,7 +340,7 @@ class Committer:
             for at, outcome in zip(now, again, strict=True):
                 outcomes[at] = outcome
 
-    def _writer(self, recording: Recording) -> SegmentWriter:
+    def _writer(self, recording: Recording, now: float) -> SegmentWriter:
         """Return the writer for the next block: of a new segment where there is none to go on with."""
         identity = recording.next_segment()
         if identity is not None:
@@ -341,7 +348,7 @@ class Committer:
             recording.writer = self.resume(self._shelf.active(identity.name), identity, 0)
         writer = recording.writer
         assert writer is not None
-        self.open_writers[writer] = self._clock.monotonic()
+        self.open_writers[writer] = now
         self.open_writers.move_to_end(writer)
         return writer
 
@@ -378,23 +385,16 @@ class Committer:
             # always the oldest would open every file anew each time.
             self.forget(oldest if used_at < stale_since else next(reversed(self.open_writers)))
 
-    def _settle(self, recording: Recording, work: Work, failure: RrdError | None) -> None:
-        if failure is not None:
-            metrics.BLOCKS_FAILED.add(failure.code)
+    def _settle(self, recording: Recording, work: Work, failure: RrdError) -> None:
+        metrics.BLOCKS_FAILED.add(failure.code)
         recording.settled(work, failure, used_at=self._clock.monotonic())
 
 
-def _ages(works: Iterable[Work], now: float) -> list[float]:
+def _ages(works: Sequence[Work], now: float) -> list[float]:
     """Return how long ago the first event of each came, in seconds, where that is known."""
     return [now - work.since for work in works if work.since]
 
 
-def _lacks_handle(outcome: Stored | OSError) -> bool:
+def _lacks_handle(error: OSError) -> bool:
     """Tell whether a block found no file handle: no byte of it was written, so it may be tried again."""
-    return isinstance(outcome, OSError) and outcome.errno in {errno.EMFILE, errno.ENFILE}
-
-
-def _refusal(error: Exception) -> RefusedError:
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFull("no space left on the disk; nothing of this was kept")
-    return StorageFailed("writing to disk failed; nothing of this is safe")
+    return error.errno in {errno.EMFILE, errno.ENFILE}

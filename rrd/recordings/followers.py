@@ -179,6 +179,11 @@ class Followers:
         if len(self) >= config.watchers_max:
             raise TooManyWatchers(f"{config.watchers_max} are watching; try again later")
 
+    @property
+    def is_any_followed(self) -> bool:
+        """Whether any recording is followed."""
+        return bool(self._followed)
+
     def indexed(self, commits: Sequence[Commit]) -> None:
         """Blocks are where readers find them: wake those who follow their recordings."""
         if not self._followed:
@@ -202,7 +207,7 @@ class Followers:
 
     def keep(self, tenant: str, recording_id: str, draft: BlockDraft) -> None:
         """Keep a block that was just ``indexed`` for a moment, if its recording is followed."""
-        followed = self._followed.get((tenant, recording_id)) if self._followed else None
+        followed = self._followed.get((tenant, recording_id))
         if followed is None or not draft.event_count:
             return
         if followed.blocks and followed.blocks[-1].limit_seq != draft.first_seq:

@@ -61,8 +61,8 @@ class Sealer:
                 await self._index.apply(self._unindexed)
                 metrics.INDEXING.observe(time.perf_counter() - began_at)
                 metrics.BLOCKS_STORED.add(len(self._unindexed))
-                metrics.EVENTS_STORED.add(sum(block.extent.event_count for block in self._unindexed))
-                metrics.BYTES_STORED.add(sum(block.block_size for block in self._unindexed))
+                metrics.EVENTS_STORED.add(sum([block.extent.event_count for block in self._unindexed]))
+                metrics.BYTES_STORED.add(sum([block.block_size for block in self._unindexed]))
                 self._on_indexed(self._unindexed)
                 self._unindexed = []
 

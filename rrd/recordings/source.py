@@ -50,7 +50,7 @@ class Source:
     def __init__(
         self,
         recording_id: str,
-        put: Callable[[Pending], None],
+        put: Callable[[Work], None],
         room: Callable[[], Coroutine[Any, Any, None]],
         *,
         origin: str | None = None,
@@ -92,16 +92,18 @@ class Source:
         Raises ``ShuttingDown``, and has not taken it, once the recording was let go; ``TooManyBadLines``,
         and has taken it, when the sender had better stop.
         """
-        if batch.event_count or batch.metadata or batch.rejected:
-            self._put(Pending(self, batch, since=since))
+        others = batch.metadata or batch.rejected
+        if batch.event_count or others:
+            self._put(Work(self, 1, size_of(batch), batch, (), 0, 0, since))
             self._waiting += 1
-        self._bad_lines += len(batch.rejected) + sum(len(event.bad) for event in batch.metadata)
+        if others:
+            self._bad_lines += len(batch.rejected) + sum(len(event.bad) for event in batch.metadata)
         if self._bad_lines > BAD_LINES_MAX:
             raise TooManyBadLines(f"more than {BAD_LINES_MAX} lines are no events; the rest is not read")
 
     def put_metadata(self, metadata: Metadata) -> None:
         """Hand over metadata that came by itself, not in an event. Raises like ``put``."""
-        self._put(Pending(self, _NOTHING, metadata))
+        self._put(Work(self, 1, 0, _NOTHING, (metadata,)))
         self._waiting += 1
 
     async def flush(self) -> Tally:
@@ -124,8 +126,13 @@ class Source:
             self.failure = self.failure or failure
         elif self.failure is None:
             # Not beyond a failure: senders take the tally for the first so many of their lines.
-            self.tally = Tally(*map(sum, zip(self.tally, tally, strict=True)))
-        if not self._waiting:
+            mine = self.tally
+            self.tally = Tally(
+                mine.stored + tally.stored,
+                mine.duplicates + tally.duplicates,
+                mine.quarantined + tally.quarantined,
+            )
+        if not self._waiting and self._waiters:
             for waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_result(None)
@@ -134,21 +141,14 @@ class Source:
             self.on_commit()
 
 
-class Pending(NamedTuple):
-    source: Source
-    batch: Batch
-    metadata: Metadata | None = None
-    """Metadata that came by itself."""
-    since: float = 0.0
-
-
 class Work(NamedTuple):
-    """What one block is to be made of: batches of one source, joined."""
+    """What one block is to be made of: what a source put at once, or several of these, joined."""
 
     source: Source
     puts: int
+    """How many were put."""
     size: int
-    """Bytes that it took while it waited."""
+    """Bytes that it takes while it waits."""
     batch: Batch
     metadata: tuple[Metadata, ...]
     """What came by itself, in no event."""
@@ -173,13 +173,17 @@ class Waiting:
     def add(self, tenant: str, size: int) -> None:
         """So many bytes more, or less, wait."""
         self.bytes += size
-        self.bytes_of[tenant] += size
-        if not self.bytes_of[tenant]:
-            del self.bytes_of[tenant]
+        of_tenant = self.bytes_of[tenant] + size
+        if of_tenant:
+            self.bytes_of[tenant] = of_tenant
+        else:
+            del self.bytes_of[tenant]  # A Counter says nothing of what it never had.
 
 
 def size_of(batch: Batch) -> int:
     """Return what a batch takes in memory while it waits, bytes."""
+    if not (batch.metadata or batch.rejected):  # Nearly all are like that.
+        return len(batch.payload)
     return (
         len(batch.payload)
         + sum(len(bad.raw) + _NOTE_BYTES for bad in batch.rejected)
@@ -190,10 +194,17 @@ def size_of(batch: Batch) -> int:
     )
 
 
-def join(batches: list[Batch]) -> Batch:
+def join(works: list[Work]) -> Work:
+    """Return one of several that a source put one after the other."""
+    first = works[0]
+    metadata = tuple(each for work in works for each in work.metadata)
+    size = sum(work.size for work in works)
+    batch = join_batches([work.batch for work in works])
+    return Work(first.source, len(works), size, batch, metadata, since=first.since)
+
+
+def join_batches(batches: list[Batch]) -> Batch:
     """Return one batch of several that came one after the other."""
-    if len(batches) == 1:
-        return batches[0]
     with_events = [batch for batch in batches if batch.event_count] or batches[:1]
     pairs = itertools.pairwise(with_events)
     return Batch(

@@ -17,7 +17,7 @@ import os
 from rrd import layout
 from rrd.clock import Clock
 from rrd.disk.disk import Disk
-from rrd.errors import DiskFull, RrdError
+from rrd.errors import DiskFull, RefusedError, RrdError, StorageFailed
 from rrd.index.contract import Index
 from rrd.log import emit
 from rrd.segment.commit import SyncMode
@@ -131,6 +131,13 @@ class Writes:
             with contextlib.suppress(OSError):  # What closing could report is about bytes that go.
                 self._disk.close(handle)
             self._disk.unlink(path)
+
+
+def refusal_of(error: Exception) -> RefusedError:
+    """Return what senders are told of a write that failed with ``error``."""
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull("no space left on the disk; nothing of this was kept")
+    return StorageFailed("writing to disk failed; nothing of this is safe")
 
 
 _FULL = "the disk is full; events are refused until there is room: add disk, or see rrd retention"
