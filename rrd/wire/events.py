@@ -143,6 +143,8 @@ def check_documents(
 
 
 def _has_line_feed(messages: Sequence[bytes], size: int) -> bool:
+    if len(messages) == 1:
+        return b"\n" in messages[0]
     if size < _LONG_MESSAGE_BYTES * len(messages):
         return b"\n" in b"".join(messages)  # Copying and searching is faster than counting what is found.
     return any(b"\n" in message for message in messages)
@@ -216,21 +218,17 @@ def check_lines(
     ``numbers``: the lines' own, if they don't simply follow ``first_line``. With ``is_quick`` it raises
     ``TakesLong`` rather than do more than a quick call may.
     """
-
-    def carefully() -> Batch:
-        return _check_carefully(
-            lines, limits, first_line, numbers=numbers, may_end_early=may_end_early, is_quick=is_quick
-        )
-
     if payload is None:
         payload = b"\n".join(lines) + b"\n" if lines else b""
     if b"\r" in payload:
         # A carriage return before the line feed belongs to the line's end, and never makes another event.
         lines = [bytes(line).rstrip(b"\r") for line in lines]
         payload = b"\n".join((*lines, b""))
+    stamps: list[int | float] | None = None
     types: Collection[int] = ()
     try:
-        check_utf8(payload)
+        if not payload.isascii():
+            check_utf8(payload)
         if len(lines) > _RUN_LINES_MAX:
             stamps, types = _in_runs(lines)
         else:
@@ -240,10 +238,11 @@ def check_lines(
             except msgspec.ValidationError:
                 stamps, types = _in_runs(lines)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        return carefully()
-    line_bytes_max = max(map(len, lines), default=0)
-    if line_bytes_max > limits.event_bytes_max or _has_deep_line(lines, limits.nesting_max, line_bytes_max):
-        return carefully()
+        stamps = None
+    if stamps is None or _has_unfit_line(lines, limits, len(payload)):
+        return _check_carefully(
+            lines, limits, first_line, numbers=numbers, may_end_early=may_end_early, is_quick=is_quick
+        )
     limit_line = numbers[-1] + 1 if numbers else first_line + len(lines)
     batch = batch_of(payload, stamps, limit_line=limit_line)
     if types:
@@ -267,6 +266,16 @@ def _in_runs(lines: Sequence[Line]) -> tuple[list[int | float], set[int]]:
             stamps += [event.timestamp for event in found]
             types.update([event.type for event in found])
     return stamps, types
+
+
+def _has_unfit_line(lines: Sequence[Line], limits: Limits, size: int) -> bool:
+    """Tell whether a line that the parser took is too long or nests too deep; ``size``: all lines' bytes."""
+    if size <= limits.event_bytes_max and size <= 2 * limits.nesting_max:
+        return False  # No line of it is so long that it could: one small event, as a rule.
+    line_bytes_max = max(map(len, lines), default=0)
+    return line_bytes_max > limits.event_bytes_max or _has_deep_line(
+        lines, limits.nesting_max, line_bytes_max
+    )
 
 
 def _has_deep_line(lines: Sequence[Line], nesting_max: int, line_bytes_max: int) -> bool:
