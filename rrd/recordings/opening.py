@@ -40,7 +40,7 @@ Refusals = Callable[[Sequence[Key]], Sequence[RrdError | None]]
 logger = logging.getLogger(__name__)
 
 
-class _Asked(NamedTuple):
+class ToOpen(NamedTuple):
     """A recording that is to be opened."""
 
     key: Key
@@ -75,7 +75,7 @@ class Opener:
         self._opened = opened
         self.under_way: dict[Key, asyncio.Future[None]] = {}
         """What each recording that is being opened has yet to become: see ``open``."""
-        self._asked: deque[_Asked] = deque()
+        self._asked: deque[ToOpen] = deque()
         self._looking: asyncio.Task[None] | None = None
         self._resuming: set[asyncio.Task[None]] = set()
 
@@ -86,7 +86,7 @@ class Opener:
         ``StorageFailed``, and what the index raises.
         """
         done = self.under_way[key] = asyncio.get_running_loop().create_future()
-        self._asked.append(_Asked(key, begin, done))
+        self._asked.append(ToOpen(key, begin, done))
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_up_all())
         return done
@@ -99,7 +99,7 @@ class Opener:
         finally:
             self._looking = None
 
-    async def _look_up(self, asked: Sequence[_Asked]) -> None:
+    async def _look_up(self, asked: Sequence[ToOpen]) -> None:
         keys = [each.key for each in asked]
         finished = self._sealer.finished()  # Theirs can only get fewer while they are being opened.
         try:
@@ -121,7 +121,7 @@ class Opener:
             else:
                 self._end(each, row)
 
-    def _end(self, asked: _Asked, row: RecordingRow | None) -> None:
+    def _end(self, asked: ToOpen, row: RecordingRow | None) -> None:
         """Open a recording that has no segment to go on with."""
         try:
             if row is None:
@@ -132,13 +132,13 @@ class Opener:
         else:
             self._finish(asked, recording)
 
-    def _finish(self, asked: _Asked, recording: Recording) -> None:
+    def _finish(self, asked: ToOpen, recording: Recording) -> None:
         recording.move("opened")
         del self.under_way[asked.key]
         self._opened(recording)
         asked.done.set_result(None)
 
-    def _fail(self, asked: _Asked, error: BaseException) -> None:
+    def _fail(self, asked: ToOpen, error: BaseException) -> None:
         del self.under_way[asked.key]
         if isinstance(error, Exception):
             asked.done.set_exception(error)
@@ -151,7 +151,7 @@ class Opener:
             limits=self.limits, waiting=self._waiting, wake=self._committer.wake,
         )  # fmt: skip
 
-    async def _resume(self, asked: _Asked, row: RecordingRow) -> None:
+    async def _resume(self, asked: ToOpen, row: RecordingRow) -> None:
         """Open a recording, and go on with its active segment where that is possible."""
         try:
             async with self._sealer.aside(asked.key):
