@@ -59,7 +59,7 @@ _SO_BUF_LOCK = 72
 """Of Linux 5.14 and later; 0 lets the kernel choose the size of buffers again."""
 
 
-class Reader(Protocol):
+class OnBeat(Protocol):
     """What the beat asks of a connection."""
 
     transport: asyncio.Transport | None
@@ -97,7 +97,7 @@ class Beat:
         """Number of the last tick that was taken out of ``_due``."""
         self._count = 0
         self._spread = 0.0
-        self._load = Load()
+        self._load = LoopLoad()
         self._is_stopped = False
         self._settle()
 
@@ -227,7 +227,7 @@ class Pace:
         *("looked_at", "reader", "tick"),
     )
 
-    def __init__(self, beat: Beat, reader: Reader, handle: int, is_urgent: Callable[[], bool]) -> None:
+    def __init__(self, beat: Beat, reader: OnBeat, handle: int, is_urgent: Callable[[], bool]) -> None:
         """``handle``: the connection's descriptor, good until ``end``. ``is_urgent`` tells whether what comes
         is awaited, so that the socket had better not be on the beat.
         """
@@ -310,7 +310,7 @@ class Pace:
                 self._is_bounded = True  # An older kernel: it stays as it is.
 
 
-class Load:
+class LoopLoad:
     """What share of time the calling thread spends on the processor."""
 
     def __init__(self) -> None:
