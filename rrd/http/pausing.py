@@ -59,7 +59,7 @@ class ReadInTurn(RequestHandler):
             self.close()
             return False
         if len(data) >= BULK_BYTES:
-            pace.unbound()
+            pace.came_much(len(data))
             self._turns.came(self, len(data))
             return False
         return frames.is_calm and self.is_readable() and not pace.is_urgent()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.http.beat import TICK_S, Beat, Pace, next_beat_s
+from rrd.http.beat import TICK_S, WATCHED_S, Beat, Pace, next_beat_s
 from rrd.http.turns import BULK_BYTES
 from tests.wired import ManualClock
 
@@ -68,10 +68,16 @@ class _Lab:
         self.connections: list[_Connection] = []
 
     def connection(self, *, came: int = 10) -> _Connection:
-        connection = _Connection(self.beat)
-        self.connections.append(connection)
-        connection.pace.came(came)
-        return connection
+        return self.several(1, came=came)[0]
+
+    def several(self, count: int, *, came: int = 10) -> list[_Connection]:
+        """Return connections that have sent ``came`` bytes in half a second."""
+        connections = [_Connection(self.beat) for _ in range(count)]
+        self.connections += connections
+        self.clock.seconds += WATCHED_S
+        for connection in connections:
+            connection.pace.came(came)
+        return connections
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and look each tick at those that are due."""
@@ -142,8 +148,7 @@ class _Watching(_Connection):
 
 
 def test_looks_are_spread_over_the_beat_and_stay_so(lab: _Lab) -> None:
-    for _ in range(90):
-        lab.connection()
+    lab.several(90)
     for connection in lab.connections:
         connection.theirs.send(b"x")
     for _ in range(3):
@@ -164,6 +169,19 @@ def test_who_sends_much_leaves_the_beat(lab: _Lab) -> None:
     lab.pass_time(_CEILING_S)
     assert two.is_read
     assert len(lab.beat) == 0
+
+
+def test_who_sends_much_in_small_parts_is_not_on_the_beat(lab: _Lab) -> None:
+    one = lab.connection(came=20_000)
+    assert one.is_read
+    for _ in range(100):
+        lab.clock.seconds += 0.1
+        one.pace.came(5_000)
+        assert one.is_read
+    for _ in range(2):
+        lab.clock.seconds += WATCHED_S
+        one.pace.came(1)
+    assert not one.is_read
 
 
 def test_who_sends_nothing_leaves_the_beat(lab: _Lab) -> None:
@@ -200,6 +218,7 @@ def test_who_is_awaited_is_read_at_once(lab: _Lab) -> None:
     one = _Connection(lab.beat)
     lab.connections.append(one)
     one.is_urgent = True
+    lab.clock.seconds += WATCHED_S
     one.pace.came(1)
     assert one.is_read
 
@@ -215,6 +234,7 @@ def test_who_leaves_and_comes_again_is_looked_at_once(lab: _Lab) -> None:
     one = lab.connection()
     for _ in range(5):
         one.pace.leave()
+        lab.clock.seconds += WATCHED_S
         one.pace.came(1)
     assert len(lab.beat) == 1
     looks = 0
@@ -226,8 +246,7 @@ def test_who_leaves_and_comes_again_is_looked_at_once(lab: _Lab) -> None:
 
 
 async def test_a_stop_reads_what_is_left_and_ends_the_beat(lab: _Lab) -> None:
-    for _ in range(50):
-        lab.connection()
+    lab.several(50)
     lab.pass_time(_CEILING_S / 2)
     due = lab.beat.take_due()
     lab.clock.seconds += _CEILING_S / 4
