@@ -6,14 +6,23 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rrd import metrics
+from rrd.daemon.fitting import Fitted
+from rrd.daemon.reload import put_into_effect
 from rrd.http.beat import TICK_S, WATCHED_S, Beat, Pace, next_beat_s
+from rrd.http.standing import bring_up_to_date
 from rrd.http.turns import BULK_BYTES
+from tests.harness import eventually, running, until
+from tests.samples import an_event, new_id
 from tests.wired import ManualClock
 
 _CEILING_S = 0.9
@@ -297,3 +306,39 @@ def test_a_busy_loop_has_the_longest_beat_and_an_idle_one_none() -> None:
     assert beat_s == 0.0
     assert next_beat_s(beat_s, 0.1, _CEILING_S) == 0.0
     assert next_beat_s(beat_s, 0.9, 0.0) == 0.0
+
+
+async def test_a_recording_that_is_followed_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Beat, "adapts", False)
+    recording_id = new_id()
+    async with (
+        running(tmp_path, flush_age_ms=500, read_beat_ms=500) as daemon,
+        aiohttp.ClientSession() as http,
+    ):
+        beat, followers = daemon.services.sockets.beat, daemon.services.registry.followers
+        url = f"{daemon.url}/recordings/{recording_id}/ingest/ws"
+        async with http.ws_connect(url, headers={"Authorization": f"Bearer {daemon.key('all')}"}) as ws:
+            count = 0
+
+            async def is_on_beat() -> bool:
+                nonlocal count
+                await ws.send_bytes(an_event(count := count + 1) + b"\n")
+                await asyncio.sleep(0.01)
+                return len(beat) == 1
+
+            await eventually(is_on_beat, what="the beat")
+            await bring_up_to_date(daemon.services, wait_s=1.0)
+            assert metrics.BEAT_LENGTH.value == 0.5
+            assert metrics.BEAT_SOCKETS.value == 1
+            with followers.follow("acme", recording_id) as follower:
+                assert len(beat) == 0
+                for _ in range(3):
+                    assert not await is_on_beat()
+                    await until(lambda: follower.limit_seq >= count, what="all events")
+            await eventually(is_on_beat, what="the beat, once nobody looks on")
+            await put_into_effect(
+                daemon.parts, Fitted(msgspec.structs.replace(daemon.config, read_beat_ms=0), 1000, 100)
+            )
+            await until(lambda: len(beat) == 0, what="no beat, as the new settings want it")
