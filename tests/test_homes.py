@@ -57,6 +57,7 @@ TESTED_TOGETHER = {
     "http/test_untaken_lists.py": "http/pieces",
     "http/test_ingest_ws.py": "http/socket_ingest",
     "http/test_budget.py": "http/hold",
+    "http/test_beat_ends.py": "http/pausing",
     "http/test_ws_frames.py": "http/runs",
     "assets/test_built_assets.py": "assets/files",
     "objects/test_files.py": "objects/window",

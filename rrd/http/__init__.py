@@ -19,6 +19,7 @@
 ``garbage``      when Python's collector looks at what open sockets hold
 ``turns``        how much is read, and how many sockets open, in one turn of the event loop, shared fairly
 ``beat``         how seldom sockets that send little are read
+``pausing``      when a connection is not read: by what it holds, its turn, its beat
 ``decoding``     batches out of a decoder, the event loop kept free
 ``server``       all connections: how many, and who may have one more
 ``door``         accepting them while there are file handles, and ``crowding`` refusing the rest

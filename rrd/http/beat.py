@@ -4,7 +4,7 @@ A visitor sends some twenty small messages a second. Read as they come, each cos
 ``recv`` and a callback, which is far more than the event in it costs. Events wait up to ``flush_age_ms`` for
 their commit anyway, so they may as well wait in the kernel. While the loop is busy, a socket whose last read
 was small is looked at once a beat: its transport is paused, and its descriptor is read here directly, which
-spares the event loop both the poll and the call. Whoever sends much leaves the beat, and is read as before.
+spares the event loop both the poll and the call. Whoever sends much is never on the beat.
 
 What a look brings may have come right after the look before. So that is when it counts as having come, and it
 is flushed at once if it would be of age by the next look.
@@ -45,6 +45,10 @@ _READ_BYTES = 64 << 10
 _EMPTY_LOOKS_MAX = 3
 """A socket that sent nothing for so many looks leaves the beat: the event loop tells when it sends again."""
 
+WATCHED_S = 0.5
+"""How long it is looked how much a socket sends, before it goes on the beat. A fast one that went on it would
+stand still until its look, as soon as it has filled its buffer."""
+
 _MEASURED_S = 0.1
 """How far apart the loop's load is measured."""
 
@@ -59,7 +63,7 @@ _SO_BUF_LOCK = 72
 """Of Linux 5.14 and later; 0 lets the kernel choose the size of buffers again."""
 
 
-class Reader(Protocol):
+class OnBeat(Protocol):
     """What the beat asks of a connection."""
 
     transport: asyncio.Transport | None
@@ -85,7 +89,7 @@ class Beat:
 
     def __init__(self, clock: Clock, *, ceiling_s: float) -> None:
         """``ceiling_s``: the longest beat; 0: there is none."""
-        self._clock = clock
+        self.now = clock.monotonic
         self._ceiling_s = ceiling_s
         self.seconds = 0.0
         """How long the beat is now; 0: sockets are read as something comes."""
@@ -97,7 +101,7 @@ class Beat:
         """Number of the last tick that was taken out of ``_due``."""
         self._count = 0
         self._spread = 0.0
-        self._load = Load()
+        self._load = LoopLoad()
         self._is_stopped = False
         self._settle()
 
@@ -121,7 +125,7 @@ class Beat:
 
     def add(self, pace: Pace) -> None:
         """Look at a socket that was read just now, for the first time within a beat."""
-        now = self._clock.monotonic()
+        now = self.now()
         self._count += 1
         self._spread = (self._spread + _SPREAD) % 1.0
         pace.looked_at = now
@@ -145,7 +149,7 @@ class Beat:
 
     def take_due(self) -> Iterator[Pace]:
         """Yield the sockets that are to be looked at by now. Each must be given to ``look``."""
-        tick = int(self._clock.monotonic() / TICK_S)
+        tick = int(self.now() / TICK_S)
         due = self._due
         if not due:
             self._tick = tick
@@ -162,7 +166,7 @@ class Beat:
 
     def look(self, pace: Pace) -> None:
         """Read what a socket has sent since the last look, and say when the next one is."""
-        now, seconds = self._clock.monotonic(), self.seconds
+        now, seconds = self.now(), self.seconds
         next_at = pace.due_at + seconds  # Not from now on, so that they stay as evenly spread as they are.
         if next_at <= now:
             next_at = now + seconds
@@ -223,11 +227,11 @@ class Pace:
     """Whether one socket is on the beat, and since when what it sends may wait."""
 
     __slots__ = (
-        *("_beat", "_is_bounded", "_is_urgent", "came_since", "due_at", "empty_looks", "handle", "is_on"),
-        *("looked_at", "reader", "tick"),
+        *("_beat", "_came_bytes", "_is_bounded", "_is_urgent", "_watched_since", "came_since", "due_at"),
+        *("empty_looks", "handle", "is_on", "looked_at", "reader", "tick"),
     )
 
-    def __init__(self, beat: Beat, reader: Reader, handle: int, is_urgent: Callable[[], bool]) -> None:
+    def __init__(self, beat: Beat, reader: OnBeat, handle: int, is_urgent: Callable[[], bool]) -> None:
         """``handle``: the connection's descriptor, good until ``end``. ``is_urgent`` tells whether what comes
         is awaited, so that the socket had better not be on the beat.
         """
@@ -236,6 +240,8 @@ class Pace:
         self.handle = handle
         self._is_urgent = is_urgent
         self._is_bounded = False
+        self._watched_since, self._came_bytes = beat.now(), 0
+        """When it was last found how fast it sends, monotonic seconds; and what came since then."""
         self.is_on = False
         self.tick = -1
         """Number of the tick in which it is looked at; -1: it is not on the beat."""
@@ -249,7 +255,14 @@ class Pace:
     def came(self, size: int) -> None:
         """The event loop has just read ``size`` bytes, all there was."""
         beat = self._beat
-        if beat.seconds and size < BULK_BYTES and not self.is_on and not self._is_urgent():
+        now = beat.now()
+        passed_s = now - self._watched_since
+        self._came_bytes += size
+        if passed_s < WATCHED_S or self.is_on:
+            return
+        a_beat_bytes = self._came_bytes / passed_s * beat.seconds
+        self._watched_since, self._came_bytes = now, 0
+        if beat.seconds and a_beat_bytes < BULK_BYTES / 2 and not self._is_urgent():
             self.is_on = True
             self.empty_looks = 0
             self._bound()
@@ -298,8 +311,11 @@ class Pace:
             handle = transport.get_extra_info("socket")
             handle.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, KERNEL_BYTES)
 
-    def unbound(self) -> None:
-        """Let the kernel hold as much as it finds right: the socket sends much."""
+    def came_much(self, size: int) -> None:
+        """A read has brought ``size`` bytes: let the kernel hold as much as it finds right."""
+        if self.is_on:
+            self._watched_since, self._came_bytes = self._beat.now(), 0
+        self._came_bytes += size
         transport = self.reader.transport
         if self._is_bounded and transport is not None:
             self._is_bounded = False
@@ -310,7 +326,7 @@ class Pace:
                 self._is_bounded = True  # An older kernel: it stays as it is.
 
 
-class Load:
+class LoopLoad:
     """What share of time the calling thread spends on the processor."""
 
     def __init__(self) -> None:

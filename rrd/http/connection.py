@@ -15,14 +15,14 @@ from typing import Any
 from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
 from rrd import metrics
 from rrd.errors import BadFraming, RrdError
-from rrd.http.beat import Pace
 from rrd.http.framing import Framing, HeadRefused, fail_body
 from rrd.http.half_close import half_close
 from rrd.http.hold import FREE_BYTES, Reservation
+from rrd.http.pausing import ReadInTurn
 from rrd.http.problems import add_owed_headers, note_refusal, problem
 from rrd.http.sharing import party_of
 from rrd.http.taking import TakerWatch
@@ -64,12 +64,12 @@ def connection_of(request: web.BaseRequest) -> Connection:
     return connection
 
 
-class Connection(RequestHandler):
+class Connection(ReadInTurn):
     """One connection. What it reads goes through ``Framing``."""
 
     __slots__ = (
-        *("_awaits_turn", "_ended", "_framing", "_gone", "_has_said_end", "_head_s", "_head_timer"),
-        *("_is_held_back", "_pace", "_peer", "_taker", "_turns", "hold", "on_gone", "opening_turns", "place"),
+        *("_ended", "_framing", "_gone", "_has_said_end", "_head_s", "_head_timer"),
+        *("_peer", "_taker", "hold", "on_gone", "opening_turns", "place"),
     )
 
     def __init__(self, manager: Any, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
@@ -98,10 +98,6 @@ class Connection(RequestHandler):
         self._gone: asyncio.Event | None = None  # Made when the end of the connection is awaited; set by it.
         self.hold = Reservation(manager.services.unfinished, self)
         """What this connection makes the daemon hold."""
-        self._is_held_back = self._awaits_turn = False
-        self._pace: Pace | None = None
-        """That of a socket that may be read on a beat."""
-        self._turns = manager.turns
         self._head_s = manager.services.bounds.head_s
         self.opening_turns = manager.opening_turns
         self.place: AdmittedPlace | None = None
@@ -129,10 +125,8 @@ class Connection(RequestHandler):
         """Take in what one read brought."""
         received = len(data)
         metrics.BYTES_RECEIVED.add(received)
-        if (pace := self._pace) is not None:
-            pace.came_since = 0.0
-            if self.take(data):
-                pace.came(received)
+        if self._pace is not None:
+            self.take_at_once(data)
             return
         super().data_received(data)
         if self._payload_parser is None:  # That of a socket counts by itself.
@@ -140,33 +134,6 @@ class Connection(RequestHandler):
             self.count(received=received)
         if received >= BULK_BYTES:
             self._turns.came(self, received)
-
-    # For ``Beat``
-
-    def set_pace(self, pace: Pace) -> None:
-        """From now on the socket may be read on a beat."""
-        self._pace = pace
-
-    def take(self, data: bytes) -> bool:
-        """Take in what one read of a socket brought. Return whether the next one may wait for a beat."""
-        frames, pace = self._payload_parser, self._pace
-        if frames is None or pace is None or self._force_close or self._close:
-            return False
-        if frames.feed_data(data)[0]:
-            self.close()
-            return False
-        if len(data) >= BULK_BYTES:
-            pace.unbound()
-            self._turns.came(self, len(data))
-            return False
-        return frames.is_calm and self.is_readable() and not pace.is_urgent()
-
-    def read_or_pause(self) -> None:
-        """Have the transport read if nothing keeps this connection from it, and no beat is waited for."""
-        if self.is_readable() and (self._pace is None or not self._pace.is_on):
-            self._resume_transport_reading()
-        else:
-            self._pause_transport_reading()
 
     def count(self, *, received: int = 0, taken: int = 0) -> None:
         """Count what has come in and waits, in this connection's ``hold``.
@@ -187,21 +154,6 @@ class Connection(RequestHandler):
 
     # For ``Reservation``
 
-    def hold_back(self, is_full: bool) -> None:
-        """Read nothing while ``is_full``. aiohttp's own reasons to pause stay as they are."""
-        self._is_held_back = is_full
-        self.read_or_pause()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Called for each piece that is taken of a body, of which one read may bring thousands."""
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-    def _resume_transport_reading(self) -> None:
-        is_on_beat = self._pace is not None and self._pace.is_on
-        if not (self._is_held_back or self._awaits_turn or is_on_beat):
-            super()._resume_transport_reading()
-
     def is_open_to_sender(self) -> bool:
         """Tell whether what is sent would be read."""
         return self.is_readable() and not self._ended
@@ -212,15 +164,6 @@ class Connection(RequestHandler):
         """Return for whom it is read: an address before a key was shown."""
         hold = self.hold
         return Who(hold.tenant, hold.key) if hold.tenant or self._peer is None else self._peer
-
-    def await_turn(self, is_waiting: bool) -> None:
-        """Read nothing while ``is_waiting``."""
-        self._awaits_turn = is_waiting
-        self.read_or_pause()
-
-    def is_readable(self) -> bool:
-        """Tell whether nothing keeps this connection from being read."""
-        return not (self._is_held_back or self._awaits_turn or self._reading_paused or self._buffer_paused)
 
     def give_up(self, failure: RrdError) -> None:
         """Let what is under way end with ``failure``, and drop what waits."""
@@ -270,9 +213,7 @@ class Connection(RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
         self._turns.forget(self)
-        if self._pace is not None:
-            self._pace.end()
-            self._pace = None  # They know each other.
+        self.end_pace()
         if server is not None:
             server.on_lost()
             if self._peer is not None:

@@ -335,12 +335,6 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         if self._frames is not None and self._frames.pace is not None:
             self._frames.pace.read_left()
 
-    def read_at_once(self) -> None:
-        """Have what comes read at once, if it is awaited."""
-        pace = None if self._frames is None else self._frames.pace
-        if pace is not None and pace.is_urgent():
-            pace.leave()
-
     def hand_out(self) -> None:
         """Put what has gathered into the queue, to be received in its turn."""
         if self._runs is not None:

@@ -84,6 +84,12 @@ async def _run(
         decoder=Decoder(kind=kind, encoding=encoding, limits=services.limits),
         replies=replies,
     )
+    followers, tenant = services.registry.followers, sender.grant.tenant
+    socket.follow(
+        services.sockets.beat,
+        # A recording that is followed is read at once.
+        lambda: replies.source is not None and followers.has(tenant, replies.source.recording_id),
+    )
     await ingest.run()
     await socket.linger(timeout_s=GOODBYE_TIMEOUT_S)
     return socket

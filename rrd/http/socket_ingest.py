@@ -77,7 +77,6 @@ class SocketIngest:
         sockets.add(self)
         if not self._services.gate.is_live(self.grant):
             self.cut_off()  # Revoked during the handshake, when no one looked after this socket yet.
-        self._socket.follow(sockets.beat, self._is_followed)
         try:
             await self._open_source()
             await self._receive()
@@ -191,15 +190,9 @@ class SocketIngest:
             raise TooLarge(f"a message is larger than {limit} bytes; send less at once, or by POST")
         raise WireError("a WebSocket frame is damaged")
 
-    def _is_followed(self) -> bool:
-        source = self._source
-        followers = self._services.registry.followers
-        return source is not None and followers.has(self.grant.tenant, source.recording_id)
-
     def _gathers(self) -> None:
         since = self._socket.came_since or self._services.clock.monotonic()
-        if not self._gathering_since:
-            self._gathering_since = since
+        self._gathering_since = self._gathering_since or since
         if not self._is_flush_due:  # What is younger must not put it off.
             self._is_flush_due = True
             self._services.sockets.gathers(self, since)
@@ -393,10 +386,6 @@ class SocketIngest:
 
     async def ping(self) -> None:
         await self._socket.ping()
-
-    def followed(self) -> None:
-        """A recording is followed from now on, perhaps this one's."""
-        self._socket.read_at_once()
 
     def cut_off(self) -> None:
         """Take nothing that comes from now on: its key isn't good any more. ``run`` says what was stored."""

@@ -16,7 +16,7 @@ from rrd import metrics
 from rrd.access.gate import Gate, Grant
 from rrd.access.schema import Table
 from rrd.clock import Clock
-from rrd.http.beat import SLICE_S, TICK_S, Beat
+from rrd.http.beat import SLICE_S, TICK_S, Beat, Pace
 
 _PING_TIMEOUT_S = 1.0
 
@@ -30,10 +30,6 @@ class Socket(Protocol):
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Must not raise."""
-        ...
-
-    def followed(self) -> None:
-        """Look whether the socket's recording is followed: then what comes is read at once."""
         ...
 
     async def ping(self) -> None: ...
@@ -105,8 +101,7 @@ class Sockets:
 
     def followed(self) -> None:
         """A recording is followed from now on: what its sockets send is read at once."""
-        for socket in self._open:
-            socket.followed()
+        self.beat.leave_if(Pace.is_urgent)
 
     async def run(self) -> None:
         """Flush and ping until cancelled."""

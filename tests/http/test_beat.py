@@ -6,14 +6,23 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrd.http.beat import TICK_S, Beat, Pace, next_beat_s
+from rrd import metrics
+from rrd.daemon.fitting import Fitted
+from rrd.daemon.reload import put_into_effect
+from rrd.http.beat import TICK_S, WATCHED_S, Beat, Pace, next_beat_s
+from rrd.http.standing import bring_up_to_date
 from rrd.http.turns import BULK_BYTES
+from tests.harness import eventually, running, until
+from tests.samples import an_event, new_id
 from tests.wired import ManualClock
 
 _CEILING_S = 0.9
@@ -35,7 +44,7 @@ class _Connection:
     def __init__(self, beat: Beat) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
-        self.transport = cast(asyncio.Transport, _Transport(self.ours))
+        self.transport: asyncio.Transport | None = cast(asyncio.Transport, _Transport(self.ours))
         self.taken: list[bytes] = []
         self.is_held_back = False
         self.is_urgent = False
@@ -68,10 +77,16 @@ class _Lab:
         self.connections: list[_Connection] = []
 
     def connection(self, *, came: int = 10) -> _Connection:
-        connection = _Connection(self.beat)
-        self.connections.append(connection)
-        connection.pace.came(came)
-        return connection
+        return self.several(1, came=came)[0]
+
+    def several(self, count: int, *, came: int = 10) -> list[_Connection]:
+        """Return connections that have sent ``came`` bytes in half a second."""
+        connections = [_Connection(self.beat) for _ in range(count)]
+        self.connections += connections
+        self.clock.seconds += WATCHED_S
+        for connection in connections:
+            connection.pace.came(came)
+        return connections
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and look each tick at those that are due."""
@@ -142,8 +157,7 @@ class _Watching(_Connection):
 
 
 def test_looks_are_spread_over_the_beat_and_stay_so(lab: _Lab) -> None:
-    for _ in range(90):
-        lab.connection()
+    lab.several(90)
     for connection in lab.connections:
         connection.theirs.send(b"x")
     for _ in range(3):
@@ -164,6 +178,19 @@ def test_who_sends_much_leaves_the_beat(lab: _Lab) -> None:
     lab.pass_time(_CEILING_S)
     assert two.is_read
     assert len(lab.beat) == 0
+
+
+def test_who_sends_much_in_small_parts_is_not_on_the_beat(lab: _Lab) -> None:
+    one = lab.connection(came=20_000)
+    assert one.is_read
+    for _ in range(100):
+        lab.clock.seconds += 0.1
+        one.pace.came(5_000)
+        assert one.is_read
+    for _ in range(2):
+        lab.clock.seconds += WATCHED_S
+        one.pace.came(1)
+    assert not one.is_read
 
 
 def test_who_sends_nothing_leaves_the_beat(lab: _Lab) -> None:
@@ -200,6 +227,7 @@ def test_who_is_awaited_is_read_at_once(lab: _Lab) -> None:
     one = _Connection(lab.beat)
     lab.connections.append(one)
     one.is_urgent = True
+    lab.clock.seconds += WATCHED_S
     one.pace.came(1)
     assert one.is_read
 
@@ -215,6 +243,7 @@ def test_who_leaves_and_comes_again_is_looked_at_once(lab: _Lab) -> None:
     one = lab.connection()
     for _ in range(5):
         one.pace.leave()
+        lab.clock.seconds += WATCHED_S
         one.pace.came(1)
     assert len(lab.beat) == 1
     looks = 0
@@ -226,8 +255,7 @@ def test_who_leaves_and_comes_again_is_looked_at_once(lab: _Lab) -> None:
 
 
 async def test_a_stop_reads_what_is_left_and_ends_the_beat(lab: _Lab) -> None:
-    for _ in range(50):
-        lab.connection()
+    lab.several(50)
     lab.pass_time(_CEILING_S / 2)
     due = lab.beat.take_due()
     lab.clock.seconds += _CEILING_S / 4
@@ -278,3 +306,39 @@ def test_a_busy_loop_has_the_longest_beat_and_an_idle_one_none() -> None:
     assert beat_s == 0.0
     assert next_beat_s(beat_s, 0.1, _CEILING_S) == 0.0
     assert next_beat_s(beat_s, 0.9, 0.0) == 0.0
+
+
+async def test_a_recording_that_is_followed_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Beat, "adapts", False)
+    recording_id = new_id()
+    async with (
+        running(tmp_path, flush_age_ms=500, read_beat_ms=500) as daemon,
+        aiohttp.ClientSession() as http,
+    ):
+        beat, followers = daemon.services.sockets.beat, daemon.services.registry.followers
+        url = f"{daemon.url}/recordings/{recording_id}/ingest/ws"
+        async with http.ws_connect(url, headers={"Authorization": f"Bearer {daemon.key('all')}"}) as ws:
+            count = 0
+
+            async def is_on_beat() -> bool:
+                nonlocal count
+                await ws.send_bytes(an_event(count := count + 1) + b"\n")
+                await asyncio.sleep(0.01)
+                return len(beat) == 1
+
+            await eventually(is_on_beat, what="the beat")
+            await bring_up_to_date(daemon.services, wait_s=1.0)
+            assert metrics.BEAT_LENGTH.value == 0.5
+            assert metrics.BEAT_SOCKETS.value == 1
+            with followers.follow("acme", recording_id) as follower:
+                assert len(beat) == 0
+                for _ in range(3):
+                    assert not await is_on_beat()
+                    await until(lambda: follower.limit_seq >= count, what="all events")
+            await eventually(is_on_beat, what="the beat, once nobody looks on")
+            await put_into_effect(
+                daemon.parts, Fitted(msgspec.structs.replace(daemon.config, read_beat_ms=0), 1000, 100)
+            )
+            await until(lambda: len(beat) == 0, what="no beat, as the new settings want it")
