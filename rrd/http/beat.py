@@ -202,9 +202,10 @@ class Beat:
         return reader.take(data) and len(data) < BULK_BYTES
 
     def leave_if(self, is_meant: Callable[[Pace], bool]) -> None:
-        """Have the event loop read some sockets at once from now on."""
+        """Read what some sockets have sent, and have the event loop read them at once from now on."""
         for pace in self._all():
             if is_meant(pace):
+                pace.read_left()
                 pace.leave()
 
     async def stop(self) -> None:
