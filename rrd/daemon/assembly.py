@@ -188,6 +188,7 @@ def _make_services(
         read_beat_ms=config.read_beat_ms,
     )  # fmt: skip
     registry.followers.on_follow = sockets.followed
+    sockets.beat.has_urgent = registry.followers.has_any
     unfinished = Budget(
         config.held_bytes_max, rate_min=config.receive_rate_min, grace_s=config.receive_grace_s
     )

@@ -103,6 +103,8 @@ class Beat:
         self._spread = 0.0
         self._load = LoopLoad()
         self._is_stopped = False
+        self.has_urgent: Callable[[], bool] = lambda: True
+        """Tells whether any socket may be urgent, so that not each need be asked."""
         self._settle()
 
     def __len__(self) -> int:
@@ -202,9 +204,10 @@ class Beat:
         return reader.take(data) and len(data) < BULK_BYTES
 
     def leave_if(self, is_meant: Callable[[Pace], bool]) -> None:
-        """Have the event loop read some sockets at once from now on."""
+        """Read what some sockets have sent, and have the event loop read them at once from now on."""
         for pace in self._all():
             if is_meant(pace):
+                pace.read_left()
                 pace.leave()
 
     async def stop(self) -> None:
@@ -271,7 +274,7 @@ class Pace:
 
     def is_urgent(self) -> bool:
         """Tell whether what comes is awaited."""
-        return self._is_urgent()
+        return self._beat.has_urgent() and self._is_urgent()
 
     def leave(self) -> None:
         """Have the event loop read the socket at once from now on."""

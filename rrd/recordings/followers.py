@@ -144,6 +144,10 @@ class Followers:
         """Take new settings: they count for the next to come. No follower is sent away."""
         self._config = config
 
+    def has_any(self) -> bool:
+        """Tell whether any recording is followed."""
+        return bool(self._followed)
+
     def has(self, tenant: str, recording_id: str) -> bool:
         """Tell whether a recording is followed."""
         return bool(self._followed) and (tenant, recording_id) in self._followed
