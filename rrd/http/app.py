@@ -27,7 +27,7 @@ from rrd.http.services import SERVICES, Services
 from rrd.http.sharing import unclaim
 from rrd.http.suggestions import get_metadata_keys, get_metadata_values
 
-_SOCKET_PATH = re.compile(r"/recordings/([^/%]+)/(?:ingest|events)/ws")
+_SOCKET_PATH = re.compile(r"/recordings/([^/%]+)/(ingest|events)/ws")
 """Path of a socket, percent-encoded, where nothing in it is."""
 
 
@@ -95,12 +95,8 @@ def short_way(app: web.Application) -> Callable[[web.Request], Awaitable[web.Str
     They cost as much as all that is checked, and each of their coroutines stays for as long as the socket is
     open. It returns None for other requests.
     """
-    path = "/recordings/{recording:[^/]+}/ingest/ws"
-    route = next(
-        route
-        for route in app.router.routes()
-        if route.resource is not None and route.resource.canonical == path.replace(":[^/]+", "")
-    )
+    of_path = {route.resource.canonical: route for route in app.router.routes() if route.resource is not None}
+    routes = {end: of_path[f"/recordings/{{recording}}/{end}/ws"] for end in ("ingest", "events")}
 
     def answer(request: web.Request) -> Awaitable[web.StreamResponse] | None:
         if request.method != hdrs.METH_GET or hdrs.EXPECT in request.headers:
@@ -108,7 +104,7 @@ def short_way(app: web.Application) -> Callable[[web.Request], Awaitable[web.Str
         found = _SOCKET_PATH.fullmatch(request.rel_url.raw_path)
         if found is None:
             return None
-        match = UrlMappingMatchInfo({"recording": found[1]}, route)
+        match = UrlMappingMatchInfo({"recording": found[1]}, routes[found[2]])
         match.add_app(app)
         match.freeze()
         request._match_info = match

@@ -34,6 +34,14 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     check_upgrade(request)
     sender = await sender_of(request, services)
+    try:
+        return await _open(request, sender, services)
+    finally:
+        services.garbage.socket_ended()  # Refused or not: in a crowd, what it leaves was put aside.
+
+
+async def _open(request: web.Request, sender: Sender, services: Services) -> web.StreamResponse:
+    """Wait for the socket's turn to open; take what it sends, unless it is refused."""
     await connection_of(request).opening_turns.wait(sender.who)
     if services.is_stopping:
         raise ShuttingDown("the server is stopping; open the socket again in a moment")
@@ -49,7 +57,6 @@ async def ingest_ws(request: web.Request) -> web.StreamResponse:
         return await _run(request, sender, services, kind=kind, encoding=encoding)
     finally:
         services.admission.leave(place)
-        services.garbage.socket_ended()
 
 
 async def _is_known(sender: Sender, services: Services) -> bool:

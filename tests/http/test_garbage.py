@@ -6,11 +6,16 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rrd.http.garbage import ENDED_MIN, Garbage
-from tests.harness import until
+from tests.harness import running, until
+from tests.http.api import visiting
+from tests.http.raw_client import Refused
+from tests.samples import new_id
 
 
 class Cycle:
@@ -79,3 +84,25 @@ async def test_the_task_collects_when_it_is_due(garbage: Garbage) -> None:
     task = asyncio.create_task(garbage.collect_in_time([]))
     await until(lambda: gone() is None, what="the cycle to go")
     task.cancel()
+
+
+@pytest.mark.parametrize(
+    ("settings", "how"),
+    [({"sockets_max": 1}, {}), ({}, {"contentType": "text/none"})],
+    ids=["no place", "a bad parameter"],
+)
+async def test_sockets_that_are_refused_after_they_waited_count_as_ended(
+    tmp_path: Path, garbage: Garbage, settings: dict[str, Any], how: dict[str, str]
+) -> None:
+    async with running(tmp_path, **settings) as daemon, visiting(daemon) as api:
+        first = await api.socket(new_id())
+        daemon.services.garbage = garbage
+        garbage.crowded()
+        garbage.is_due(0)
+        for _ in range(ENDED_MIN - 1):
+            garbage.socket_ended()
+        assert not garbage.is_due(0)
+        with pytest.raises(Refused):
+            await api.socket(new_id(), **how)
+        await until(lambda: garbage.is_due(0), what="the refused one to count")
+        await first.finish()

@@ -46,13 +46,16 @@ async def test_what_is_no_http_is_told_without_a_path(daemon: LocalDaemon, logge
     assert "private" not in await told(logged, "method=UNKNOWN path=- status=400")
 
 
-async def test_a_socket_is_told_when_it_ends(daemon: LocalDaemon, api: Api, logged: list[str]) -> None:
-    url = f"{daemon.url}/recordings/{new_id()}/ingest/ws?token={daemon.key()}"
+@pytest.mark.parametrize("end", ["ingest/ws", "events/ws"])
+async def test_a_socket_is_told_when_it_ends(
+    daemon: LocalDaemon, api: Api, logged: list[str], end: str
+) -> None:
+    url = f"{daemon.url}/recordings/{new_id()}/{end}?token={daemon.key()}"
     socket = await Socket.upgrade(url, headers={"X-Forwarded-For": VISITOR_ADDRESS})
     await socket.send_text(*some_events(2))
     socket.frame(8, b"\x03\xe8")
     await socket.farewell()
-    line = await told(logged, "method=GET path=/recordings/{recording}/ingest/ws status=101")
+    line = await told(logged, f"method=GET path=/recordings/{{recording}}/{end} status=101")
     assert " tenant=acme key=" in line
 
 
