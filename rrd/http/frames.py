@@ -303,13 +303,14 @@ class FrameReader(WebSocketReader):
 
 
 def _unread(transport: asyncio.Transport) -> list[bytes]:
-    """Return what has arrived on a connection and was not read, at most what the kernel's buffer holds."""
+    """Return what has arrived on a connection and was not read, at most twice what there is room for."""
     handle = transport.get_extra_info("socket")
     chunks: list[bytes] = []
     if transport.get_extra_info("ssl_object") is not None:
         return chunks  # The kernel holds what only the transport could decrypt.
     with contextlib.suppress(OSError):
-        left = handle.getsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF)
+        # Where there is room for a byte, it takes a packet; and the room may have been larger before.
+        left = 2 * handle.getsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF)
         while left > 0 and (chunk := os.read(handle.fileno(), _READ_BYTES)):
             chunks.append(chunk)
             left -= len(chunk)

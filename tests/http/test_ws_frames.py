@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import itertools
+import socket
+import struct
+import sys
+import termios
+import time
 import zlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import WSMsgType
 from aiohttp.base_protocol import BaseProtocol
 
+from rrd.http.beat import KERNEL_BYTES
 from rrd.http.budget import Budget
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import FrameReader
@@ -133,6 +141,57 @@ async def test_what_is_long_to_inflate_is_left_to_the_receiver_and_nothing_overt
         else:
             found += message.data if isinstance(message.data, list) else [message.data]
     assert found == texts
+
+
+class _Transport:
+    """What a reader asks of its connection's transport at the end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._end if name == "socket" else None
+
+
+@pytest.mark.parametrize("size", [900, 16_000])
+async def test_all_that_the_kernel_holds_at_the_end_is_received(size: int) -> None:
+    """It may hold more than its buffer has room for, by a packet, where it has promised room before."""
+    message = bytes((FIN | TEXT, 126)) + size.to_bytes(2, "big") + b"x" * size
+    runs, frames = reader_of()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+    with ours, theirs:
+        theirs.setblocking(False)
+        ours.setblocking(False)
+        for _ in range(3000):  # The faster it is read, the more room the kernel gives it.
+            with contextlib.suppress(BlockingIOError):
+                theirs.send(bytes(64 * KIB))
+            with contextlib.suppress(BlockingIOError):
+                while ours.recv(MIB):
+                    pass
+        await asyncio.sleep(0.05)
+        with contextlib.suppress(BlockingIOError):
+            while ours.recv(MIB):
+                pass
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+        left = 2 * MIB // len(message) * message
+        end = time.monotonic() + 0.3
+        while left and time.monotonic() < end:
+            try:
+                left = left[theirs.send(left[: len(message)]) :]
+            except BlockingIOError:
+                await asyncio.sleep(0.01)
+        arrived = int.from_bytes(fcntl.ioctl(ours, termios.FIONREAD, bytes(4)), sys.byteorder)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()  # A reset: nothing more comes while it is read.
+        frames.transport = cast(asyncio.Transport, _Transport(ours))
+        frames.feed_eof()
+    received = 0
+    while frames.read_on():
+        received += len(cast(Any, await runs.read()).data)
+    assert arrived > KERNEL_BYTES
+    assert received == arrived // len(message)
 
 
 # Over a socket
