@@ -178,9 +178,9 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             message = await runs.read()
             self.turn.begin()
         if message is MARK:
-            runs.feigned_bytes = 0
+            runs.unstall()
         elif type(message.data) is Unfinished:
-            runs.feigned_bytes = 0
+            runs.unstall()
             message = await self._finish(message, frames)
             self.turn.begin()
         return message

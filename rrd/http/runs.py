@@ -58,7 +58,7 @@ class Runs(WebSocketDataQueue):
         """The next message is not to be queued: ``kept_back`` is where it goes."""
         self.kept_back: Message | None = None
         self.feigned_bytes = 0
-        """What the queue takes an item for that stalls it, beyond what that has."""
+        """What the queue takes items for that stall it, beyond what they have."""
         self.is_closed_off = False
         """What comes from now on is dropped."""
 
@@ -111,8 +111,12 @@ class Runs(WebSocketDataQueue):
     def stall(self, item: Message) -> None:
         """Queue ``item``, so large for the queue that no frame is parsed before it is received."""
         self.hand_out()
-        self.feigned_bytes = self._limit + 1
+        self.feigned_bytes += self._limit + 1
         super().feed_data(cast(Any, item), self._limit + 1)
+
+    def unstall(self) -> None:
+        """An item that stalled was received. There may be another: a mark, and the message it came before."""
+        self.feigned_bytes -= self._limit + 1
 
     @property
     def waiting_bytes(self) -> int:

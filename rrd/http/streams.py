@@ -91,7 +91,10 @@ class Streams:
         self._unpacked.pop(ref, None)
 
     def _drop(self, ref: weakref.ref[Inflating]) -> None:
-        self._open_bytes -= self._open.pop(ref, 0)
+        # The last to know a socket may be a thread that inflated for it. That has been let be, so nothing is
+        # subtracted there while the event loop counts.
+        if (size := self._open.pop(ref, None)) is not None:
+            self._open_bytes -= size
 
     async def run(self) -> None:
         """Pack the windows of idle sockets, until cancelled."""

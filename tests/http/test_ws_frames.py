@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import itertools
+import socket
+import struct
+import sys
+import termios
+import time
 import zlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import WSMsgType
 from aiohttp.base_protocol import BaseProtocol
 
+from rrd.http.beat import KERNEL_BYTES
 from rrd.http.budget import Budget
 from rrd.http.deflate import Unfinished
 from rrd.http.frames import FrameReader
 from rrd.http.hold import Reservation
-from rrd.http.runs import Runs
+from rrd.http.runs import MARK, Runs
 from tests.http.api import Api
 from tests.http.raw_client import BINARY, CLOSE, PING, PONG, TEXT
 from tests.samples import an_event, dump, meta_event, new_id, some_events
@@ -29,6 +37,12 @@ FRAMES_IN_A_TURN_MAX = 9000
 """Some 10 ms: two runs of 4,096 messages each, or two marks' fragments."""
 
 CONTINUATION, FIN, COMPRESSED = 0, 0x80, 0x40
+
+BLOCKS_OF_CODES = bytes.fromhex(
+    "04c081000000000010ffd524000e040000000080f8af260170200000000000c47f35098003010000000020feab49"
+    "001c080000000000f15f4d02e040000000000088ff6a120007020000000040fc57930038100000000000e2bf9a"
+)
+"""Eight blocks that give codes of their own (RFC 1951, 3.2.7), and end: 91 bits each, 1 µs."""
 
 
 class Counting(FrameReader):
@@ -75,6 +89,7 @@ FLOODS = {
     "last blocks": [frame(FIN | COMPRESSED | TEXT, b"\x03\x00")],
     "dense": [frame(FIN | COMPRESSED | TEXT, deflated(b" " * 16 * KIB))],
     "fragments, compressed": [frame(COMPRESSED | TEXT, b"\x00"), frame(FIN | CONTINUATION)],
+    "blocks of codes": [frame(FIN | COMPRESSED | TEXT, BLOCKS_OF_CODES + b"\x00")],
 }
 
 
@@ -98,6 +113,40 @@ async def test_one_read_of_tiny_frames_is_parsed_in_turns(flood: str) -> None:
         assert max(parsed) * 16 * KIB <= 4 * RUN_BYTES
     if flood == "last blocks":
         assert max(parsed) <= 200
+    if flood == "blocks of codes":
+        assert max(parsed) * len(part) <= 80 * KIB
+
+
+async def test_messages_that_stand_by_themselves_are_inflated_in_turns() -> None:
+    runs, frames = reader_of(Counting)
+    frames.window_bytes = 0
+    Counting.count = 0
+    part = frame(FIN | COMPRESSED | TEXT, b"\x00")
+    frames.feed_data(part * (READ_BYTES // len(part)))
+    while runs.has_waiting:
+        before = Counting.count
+        await runs.read()
+        assert Counting.count - before <= 1100
+        runs.hand_out()
+    assert Counting.count == READ_BYTES // len(part)
+
+
+async def test_a_long_message_that_comes_with_a_mark_counts_as_what_it_is() -> None:
+    runs, frames = reader_of()
+    part = frame(FIN | COMPRESSED | TEXT, BLOCKS_OF_CODES + b"\x00")
+    payload = deflated(bytes(3 * MIB))
+    long = bytes((FIN | COMPRESSED | TEXT, 126)) + len(payload).to_bytes(2, "big") + payload
+    frames.feed_data(part * (64 * KIB // (len(part) - 2) + 1) + long)
+    counted = []
+    while runs.has_waiting:
+        counted.append(runs.waiting_bytes)
+        message: Any = await runs.read()
+        if message is MARK or isinstance(message.data, Unfinished):
+            runs.unstall()
+    assert len(counted) == 3  # A run, the mark, and the message.
+    assert counted[0] < 64 * KIB
+    assert max(counted[1:]) < KIB
+    assert runs.waiting_bytes == 0
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
@@ -133,6 +182,57 @@ async def test_what_is_long_to_inflate_is_left_to_the_receiver_and_nothing_overt
         else:
             found += message.data if isinstance(message.data, list) else [message.data]
     assert found == texts
+
+
+class _Transport:
+    """What a reader asks of its connection's transport at the end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._end if name == "socket" else None
+
+
+@pytest.mark.parametrize("size", [900, 16_000])
+async def test_all_that_the_kernel_holds_at_the_end_is_received(size: int) -> None:
+    """It may hold more than its buffer has room for, by a packet, where it has promised room before."""
+    message = bytes((FIN | TEXT, 126)) + size.to_bytes(2, "big") + b"x" * size
+    runs, frames = reader_of()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+    with ours, theirs:
+        theirs.setblocking(False)
+        ours.setblocking(False)
+        for _ in range(3000):  # The faster it is read, the more room the kernel gives it.
+            with contextlib.suppress(BlockingIOError):
+                theirs.send(bytes(64 * KIB))
+            with contextlib.suppress(BlockingIOError):
+                while ours.recv(MIB):
+                    pass
+        await asyncio.sleep(0.05)
+        with contextlib.suppress(BlockingIOError):
+            while ours.recv(MIB):
+                pass
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+        left = 2 * MIB // len(message) * message
+        end = time.monotonic() + 0.3
+        while left and time.monotonic() < end:
+            try:
+                left = left[theirs.send(left[: len(message)]) :]
+            except BlockingIOError:
+                await asyncio.sleep(0.01)
+        arrived = int.from_bytes(fcntl.ioctl(ours, termios.FIONREAD, bytes(4)), sys.byteorder)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()  # A reset: nothing more comes while it is read.
+        frames.transport = cast(asyncio.Transport, _Transport(ours))
+        frames.feed_eof()
+    received = 0
+    while frames.read_on():
+        received += len(cast(Any, await runs.read()).data)
+    assert arrived > KERNEL_BYTES
+    assert received == arrived // len(message)
 
 
 # Over a socket
