@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 TENANT = "bench"
 
+AS_INSTALLED = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""The environment that ``systemd/rrd.service`` gives the daemon."""
+
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 60.0
 _LISTENING = re.compile(r"listening host=(\S+) port=(\d+)")
@@ -40,10 +43,11 @@ def daemon(
 ) -> Iterator[Daemon]:
     """Start ``rrd serve`` and stop it on leaving.
 
-    ``settings`` go into its environment (``RRD_FLUSH_AGE_MS`` and the like). ``core`` is the only one that
-    it may use; None leaves it those of the caller. ``data_dir`` may hold something already, and stays; None
-    takes a directory that goes with the daemon. ``program`` is run in rrd's place. Raises ``RuntimeError``
-    with its log if it doesn't listen within ``start_timeout_s``, or doesn't stop cleanly.
+    ``settings`` go into its environment (``RRD_FLUSH_AGE_MS`` and the like), with what the installed one has
+    there (``AS_INSTALLED``). ``core`` is the only one that it may use; None leaves it those of the caller.
+    ``data_dir`` may hold something already, and stays; None takes a directory that goes with the daemon.
+    ``program`` is run in rrd's place. Raises ``RuntimeError`` with its log if it doesn't listen within
+    ``start_timeout_s``, or doesn't stop cleanly.
     """
     with tempfile.TemporaryDirectory(prefix="rrd-bench-") as directory:
         data_dir, log_path = data_dir or f"{directory}/data", f"{directory}/log"
@@ -58,7 +62,7 @@ def daemon(
                 [sys.executable, *program, "serve", "--data-dir", data_dir, "--port", "0"],
                 stdout=log,
                 stderr=log,
-                env=os.environ | (settings or {}),
+                env=AS_INSTALLED | os.environ | (settings or {}),
             )
         try:
             if core is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.daemon import AS_INSTALLED
 from rrd.config import Config, load_config
 from rrd.config.credentials import PREFIX
 from rrd.handles import share_out
@@ -49,6 +50,12 @@ def units(tmp_path: Path) -> Path:
         text = (ROOT / "systemd" / name).read_text()
         (tmp_path / name).write_text(text.replace("/usr/bin/rrd", "/bin/true"))
     return tmp_path
+
+
+def test_benches_start_the_daemon_in_the_environment_that_the_unit_gives_it() -> None:
+    given = dict(pair.split("=", 1) for line in values("rrd.service", "Environment") for pair in line.split())
+    assert given == AS_INSTALLED
+    assert all(f"{name}={value}" in (ROOT / "Containerfile").read_text() for name, value in given.items())
 
 
 def test_the_units_are_valid(analyze: str, units: Path) -> None:

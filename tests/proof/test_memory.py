@@ -94,6 +94,7 @@ async def _peaks(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_installed")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["local", "moto"])
 async def test_rolling_up_and_reading_500_mb_stays_below_200_mb(kind: str, tmp_path: Path) -> None:

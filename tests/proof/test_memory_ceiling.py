@@ -20,6 +20,7 @@ from tests.harness import DaemonProcess, until
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("as_installed"),
     pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc"),
 ]
 

@@ -49,6 +49,7 @@ def _body(number: int) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_installed")
 @pytest.mark.timeout(900)
 async def test_a_replay_of_many_recordings_takes_little_memory(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, replay_recordings_max=_RECORDINGS, bytes_per_s_address_max=0)
