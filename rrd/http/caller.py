@@ -42,6 +42,9 @@ BODY_KINDS: dict[str, ContentKind] = {
     # A type that names the compression. The first bytes name it as well.
     **dict.fromkeys((name for coding in CODINGS for name in coding.media_types), "unstated"),
 }
+_KEPT_CHARS_MAX = 100
+"""Of a header's value that is read once for all: a longer one is no client's habit, and would be kept."""
+
 _LAYERS_MAX = 2
 
 GRANT = web.RequestKey("grant", Grant)
@@ -142,9 +145,12 @@ def canonical_id(text: str, config: Config) -> str:
     return recording_id
 
 
-@functools.lru_cache(64)
 def kind_of(content_type: str) -> ContentKind:
     """Return how a body of this Content-Type is laid out."""
+    return (_known_kind if len(content_type) <= _KEPT_CHARS_MAX else _kind)(content_type)
+
+
+def _kind(content_type: str) -> ContentKind:
     media_type = content_type.partition(";")[0].strip().lower()
     # Of types that end in +json nothing is known but that they are JSON (RFC 6839, 3.1).
     kind = "json" if media_type.endswith("+json") else BODY_KINDS.get(media_type)
@@ -155,17 +161,23 @@ def kind_of(content_type: str) -> ContentKind:
     return kind
 
 
-@functools.lru_cache(64)
 def encoding_of(content_encoding: str) -> Encoding:
     """Return which compression a Content-Encoding names, the outer one of two (RFC 9110, 8.4).
 
     The inner one is found by its magic number, so a compression without one can't be the inner one.
     """
+    return (_known_encoding if len(content_encoding) <= _KEPT_CHARS_MAX else _encoding)(content_encoding)
+
+
+def _encoding(content_encoding: str) -> Encoding:
     named = [BY_SPELLING.get(name.strip().lower()) for name in content_encoding.split(",")]
     layers = [coding for coding in named if coding is not None and coding is not IDENTITY]
     if None in named or len(layers) > _LAYERS_MAX or not all(coding.magics for coding in layers[:-1]):
         raise UnsupportedType(f"the encoding must be {NAMES}, not {content_encoding!r}")
     return layers[-1].name if layers else IDENTITY.name
+
+
+_known_kind, _known_encoding = functools.lru_cache(64)(_kind), functools.lru_cache(64)(_encoding)
 
 
 def _visitor(request: web.Request, config: Config) -> dict[str, str]:

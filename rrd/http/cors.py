@@ -24,7 +24,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SERIALIZED_ORIGIN = re.compile(r"[!-~]+")
 
 _ASKED_CHARS_MAX = 4096
-_ORIGIN_CHARS_MAX = 4096
+ORIGIN_CHARS_MAX = 4096
+"""A longer origin is answered as none."""
 
 _Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
@@ -58,7 +59,7 @@ def add_headers(headers: CIMultiDict[str], origin: str | None) -> None:
 
     Such a reply owes ``Vary: Origin`` as well.
     """
-    if origin and len(origin) <= _ORIGIN_CHARS_MAX and _SERIALIZED_ORIGIN.fullmatch(origin):
+    if origin and len(origin) <= ORIGIN_CHARS_MAX and _SERIALIZED_ORIGIN.fullmatch(origin):
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Allow-Credentials"] = "true"
     else:

@@ -16,6 +16,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.helpers import rfc822_formatted_time
 
 from rrd.errors import BadRequest, UpgradeRequired
+from rrd.http.cors import ORIGIN_CHARS_MAX
 from rrd.http.problems import add_owed_headers
 
 _VERSIONS = ("13", "8", "7")
@@ -63,6 +64,8 @@ def switching(headers: Mapping[str, str], origin: str | None) -> bytes:
     ``headers``: those of the handshake, which hold nothing that was sent to us.
     """
     date = f"Date: {rfc822_formatted_time()}\r\n"
+    if origin is not None and len(origin) > ORIGIN_CHARS_MAX:
+        origin = None  # It is answered so, and must not be kept.
     return b"HTTP/1.1 101 Switching Protocols\r\n%b%b%b\r\n" % (_lines(headers), date.encode(), _owed(origin))
 
 

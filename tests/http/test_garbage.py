@@ -92,7 +92,7 @@ async def test_the_task_collects_when_it_is_due(garbage: Garbage) -> None:
     ids=["no place", "a bad parameter"],
 )
 async def test_sockets_that_are_refused_after_they_waited_count_as_ended(
-    tmp_path: Path, garbage: Garbage, settings: dict[str, Any], how: dict[str, str]
+    tmp_path: Path, garbage: Garbage, settings: dict[str, Any], how: dict[str, Any]
 ) -> None:
     async with running(tmp_path, **settings) as daemon, visiting(daemon) as api:
         first = await api.socket(new_id())

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import gc
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 
+from rrd.errors import UnsupportedType
+from rrd.http.caller import encoding_of, kind_of
+from rrd.http.upgrade import switching
 from tests.http.api import JSON, VISITOR, Api
 from tests.http.raw_client import Connection, Socket
 from tests.samples import new_id
@@ -102,3 +109,27 @@ async def test_subprotocols_are_not_chosen_and_never_logged(api: Api, logged: li
     log = "\n".join(logged)
     for secret in ("A_SECRET_IN_A_SUBPROTOCOL", "rrweb,", "127.0.0.1", *VISITOR.values()):
         assert secret not in log
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda text: switching({}, f"https://{text}"),
+        lambda text: kind_of(f"application/json;{text}"),
+        lambda text: kind_of(f"application/{text}+json"),
+        lambda text: encoding_of(f"gzip{' ' * len(text)},identity{' ' * int(text[:9])}"),
+    ],
+    ids=["origin", "parameters of a content type", "content type", "content encoding"],
+)
+def test_of_what_is_read_once_for_all_nothing_long_is_kept(read: Callable[[str], object]) -> None:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(100):
+            with contextlib.suppress(UnsupportedType):
+                read(f"{number:09}" + "x" * 30_000)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert kept < 100_000
