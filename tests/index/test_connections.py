@@ -19,6 +19,7 @@ from rrd.index.sqlite.connections import fetch
 from rrd.index.sqlite.index import SqliteIndex
 from tests.harness import until
 from tests.index.index_model import RECORDINGS, UUID, commit, opened, with_metadata
+from tests.loop_watch import as_daemon, watched
 
 SECRET = "a visitor's address"
 
@@ -219,3 +220,13 @@ def test_a_close_that_was_cancelled_leaves_no_thread_that_outlives_its_loop(path
     threads = threading.active_count()
     asyncio.run(proof())
     assert threading.active_count() == threads
+
+
+async def test_many_recordings_of_many_segments_are_read_without_the_loop(index: SqliteIndex) -> None:
+    names = [("alpha", f"00000000-0000-4000-8000-{number:012d}") for number in range(64)]
+    blocks = [commit(row_id, recording_id=name) for row_id, (_, name) in enumerate(names, 1)]
+    await index.apply([block._replace(segment=segment + 1) for block in blocks for segment in range(800)])
+    with watched() as long_turns, as_daemon():
+        found = await asyncio.create_task(index.recordings(names))
+    assert [len(row.segments) for row in found if row is not None] == [800] * 64
+    assert not long_turns

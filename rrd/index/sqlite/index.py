@@ -193,8 +193,12 @@ class SqliteIndex(Index):
         return values.recording_rows([(tenant, recording_id)], found)[0]
 
     async def recordings(self, names: Sequence[tuple[str, str]]) -> list[rows.RecordingRow | None]:
-        found = await self._db.read(queries.RECORDINGS, names=orjson.dumps(names).decode())
-        return values.recording_rows(names, found)
+        def read(db: sqlite3.Connection) -> list[rows.RecordingRow | None]:
+            found = db.execute(queries.RECORDINGS, {"names": orjson.dumps(names).decode()})
+            return values.recording_rows(names, found)
+
+        # Put together in the reader's thread, too: some have thousands of segments and objects.
+        return await self._db.read_with(read)
 
     async def metadata(self, tenant: str, recording_id: str) -> list[rows.MetadataRow]:
         found = await self._db.read(queries.METADATA, tenant=tenant, recording=recording_id)
