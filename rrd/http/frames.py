@@ -194,6 +194,7 @@ class FrameReader(WebSocketReader):
         self._runs.resume()
         if self.pace is not None:
             self.pace.leave()
+            self.pace = None  # It knows who asks for what is received here: they would keep each other.
 
     def go_on(self) -> None:
         """The message that was being inflated is whole: parse what came behind it."""

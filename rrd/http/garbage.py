@@ -17,6 +17,11 @@ from collections.abc import Sized
 ENDED_MIN = 1000
 """With fewer sockets ended since the last look, there is little to find."""
 
+FEW = 500
+"""With fewer sockets open a look takes so little that it may come every ``FEW_INTERVAL_S``: a few may hold much."""
+
+FEW_INTERVAL_S = 10
+
 _INTERVAL_S = 1.0
 
 
@@ -27,6 +32,8 @@ class Garbage:
         self.is_on = False
         self._has_aside = self._is_crowded = False
         self._ended = 0
+        self._asked = 0
+        """How often it was asked since the last look whether one is due."""
 
     def crowded(self) -> None:
         """Sockets wait for their turns to open: put aside what there is."""
@@ -42,15 +49,19 @@ class Garbage:
     def is_due(self, sockets: int) -> bool:
         """Tell whether what was put aside may hold much garbage, with so many ``sockets`` open.
 
-        Where sockets have waited to open since it was asked last, it may be twice as much.
+        Where sockets have waited to open since it was asked last, it may be twice as much. It is asked once a
+        second.
         """
+        self._asked += 1
+        if self._ended and sockets < FEW and self._asked >= FEW_INTERVAL_S:
+            return self._has_aside
         ended_max = (ENDED_MIN + sockets) * (2 if self._is_crowded else 1)
         self._is_crowded = False
         return self._has_aside and self._ended >= ended_max
 
     def collect(self) -> None:
         """Collect what there is, of what was put aside, too. Takes 50 ms for each thousand open sockets."""
-        self._ended = 0
+        self._ended = self._asked = 0
         gc.unfreeze()
         gc.collect()
         gc.freeze()

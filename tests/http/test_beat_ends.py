@@ -52,16 +52,17 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 class _Visitor:
     """One socket of a recording of its own."""
 
-    def __init__(self, daemon: DaemonProcess, key: str, query: str = "") -> None:
-        self.recording_id = new_id()
-        self.client = Client(daemon, key, f"/recordings/{self.recording_id}/ingest/ws{query}", deflate=False)
+    def __init__(self, daemon: DaemonProcess, key: str, query: str = "", *, deflate: bool = False) -> None:
+        self.recording_id, self._deflate = new_id(), deflate
+        path = f"/recordings/{self.recording_id}/ingest/ws{query}"
+        self.client = Client(daemon, key, path, deflate=deflate)
         self.script = Script()
 
     def say(self, count: int = 1) -> None:
         """Send some events, a message each."""
         for _ in range(count):
             start = len(self.script.data)
-            self.script.message(TEXT, self.script.event(50), parts=1, compressed=False)
+            self.script.message(TEXT, self.script.event(50), parts=1, compressed=self._deflate)
             self.client.socket.sendall(self.script.data[start:])
 
     def has_all_of_it_taken(self) -> bool:
@@ -74,9 +75,12 @@ class _Visitor:
 
 @contextlib.contextmanager
 def _on_the_beat(daemon: DaemonProcess, key: str, query: str = "") -> Iterator[list[_Visitor]]:
-    """Yield visitors whose first events are stored, whose sockets are on the beat, and who have sent more."""
+    """Yield visitors whose first events are stored, whose sockets are on the beat, and who have sent more.
+
+    Each second one compresses what it sends.
+    """
     with contextlib.ExitStack() as stack:
-        visitors = [_Visitor(daemon, key, query) for _ in range(_SOCKETS)]
+        visitors = [_Visitor(daemon, key, query, deflate=number % 2 == 1) for number in range(_SOCKETS)]
         for visitor in visitors:
             stack.callback(visitor.client.socket.close)
             stack.callback(visitor.client.reader.close)

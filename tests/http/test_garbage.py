@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rrd.http.garbage import ENDED_MIN, Garbage
+from rrd.http.garbage import ENDED_MIN, FEW, FEW_INTERVAL_S, Garbage
 from tests.harness import running, until
 from tests.http.api import visiting
 from tests.http.raw_client import Refused
@@ -49,23 +49,35 @@ def test_a_cycle_that_was_put_aside_goes_once_many_sockets_have_ended(garbage: G
     garbage.crowded()
     gc.collect()
     assert gone() is not None
-    for _ in range(ENDED_MIN):
-        assert not garbage.is_due(0)
+    for _ in range(ENDED_MIN + FEW):
+        assert not garbage.is_due(FEW)
         garbage.socket_ended()
-    assert garbage.is_due(0)
-    assert not garbage.is_due(1), "one more is open"
+    assert garbage.is_due(FEW)
+    assert not garbage.is_due(FEW + 1), "one more is open"
     garbage.collect()
     assert gone() is None
-    assert not garbage.is_due(0)
+    assert not garbage.is_due(FEW)
+
+
+def test_with_few_sockets_open_a_single_one_that_ended_is_looked_for_in_time(garbage: Garbage) -> None:
+    garbage.crowded()
+    for _ in range(FEW_INTERVAL_S):
+        assert not garbage.is_due(0)
+    garbage.socket_ended()
+    assert garbage.is_due(FEW - 1)
+    assert not garbage.is_due(FEW)
+    garbage.collect()
+    garbage.socket_ended()
+    assert [garbage.is_due(0) for _ in range(FEW_INTERVAL_S)].index(True) == FEW_INTERVAL_S - 1
 
 
 def test_a_crowd_puts_it_off_but_not_for_ever(garbage: Garbage) -> None:
     garbage.crowded()
-    for _ in range(2 * ENDED_MIN):
+    for _ in range(2 * (ENDED_MIN + FEW)):
         garbage.crowded()
-        assert not garbage.is_due(0)
+        assert not garbage.is_due(FEW)
         garbage.socket_ended()
-    assert garbage.is_due(0)
+    assert garbage.is_due(FEW)
 
 
 def test_sockets_that_ended_before_any_crowd_do_not_count(garbage: Garbage) -> None:
