@@ -35,7 +35,7 @@ class _Connection:
     def __init__(self, beat: Beat) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
-        self.transport = cast(asyncio.Transport, _Transport(self.ours))
+        self.transport: asyncio.Transport | None = cast(asyncio.Transport, _Transport(self.ours))
         self.taken: list[bytes] = []
         self.is_held_back = False
         self.is_urgent = False
