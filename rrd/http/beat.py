@@ -20,6 +20,7 @@ is left read by ``frames``.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket as sockets
 import time
@@ -29,6 +30,9 @@ from typing import Protocol
 from rrd import metrics
 from rrd.clock import Clock
 from rrd.http.turns import BULK_BYTES
+from rrd.log import emit
+
+logger = logging.getLogger(__name__)
 
 TICK_S = 0.02
 """How often it is looked whose look is due."""
@@ -201,7 +205,7 @@ class Beat:
             return False  # The event loop finds the same, and tells the end as it always does.
         pace.empty_looks = 0
         metrics.BYTES_RECEIVED.add(len(data))
-        return reader.take(data) and len(data) < BULK_BYTES
+        return pace.give(data) and len(data) < BULK_BYTES
 
     def leave_if(self, is_meant: Callable[[Pace], bool]) -> None:
         """Read what some sockets have sent, and have the event loop read them at once from now on."""
@@ -303,8 +307,22 @@ class Pace:
             if not data:
                 return
             metrics.BYTES_RECEIVED.add(len(data))
-            self.reader.take(data)
+            self.give(data)
             left -= len(data)
+
+    def give(self, data: bytes) -> bool:
+        """Give the connection what was read. Return whether its next look may wait for a beat.
+
+        One that fails at it ends, as the event loop would end it: the same task looks at all the others.
+        """
+        try:
+            return self.reader.take(data)
+        except Exception:  # noqa: BLE001  # whatever it is, it is this connection's alone
+            emit(logger, logging.ERROR, "socket_crashed", exc_info=True)
+            self.end()
+            if self.reader.transport is not None:
+                self.reader.transport.abort()
+            return False
 
     def _bound(self) -> None:
         """Bound what the kernel holds of it."""

@@ -18,8 +18,8 @@ ENDED_MIN = 1000
 """With fewer sockets ended since the last look, there is little to find."""
 
 FEW = 500
-"""With fewer sockets open a look takes so little that it may come every ``FEW_INTERVAL_S``, since one that has
-ended may hold much."""
+"""With fewer sockets open a look takes so little that it may come every ``FEW_INTERVAL_S``: a single one that
+has ended may hold much."""
 
 FEW_INTERVAL_S = 10
 

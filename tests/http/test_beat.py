@@ -33,9 +33,13 @@ class _Transport:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self.is_aborted = False
 
     def get_extra_info(self, name: str) -> Any:
         return self._end if name == "socket" else None
+
+    def abort(self) -> None:
+        self.is_aborted = True
 
 
 class _Connection:
@@ -103,6 +107,28 @@ def lab() -> Iterator[_Lab]:
     yield lab
     for connection in lab.connections:
         connection.close()
+
+
+@pytest.mark.parametrize("how", ["look", "what is left"])
+def test_a_connection_that_fails_ends_and_the_others_are_looked_at(
+    lab: _Lab, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(data: bytes) -> bool:
+        raise RuntimeError("a fault of ours")
+
+    failing, *others = lab.several(3)
+    failing.take = fail  # type: ignore[method-assign]
+    for each in lab.connections:
+        each.theirs.send(b"more")
+    if how == "look":
+        lab.pass_time(2 * _CEILING_S)
+    else:
+        for each in lab.connections:
+            each.pace.read_left()
+    assert [each.taken for each in others] == [[b"more"], [b"more"]]
+    assert cast(Any, failing.transport).is_aborted
+    assert not failing.pace.is_on
+    assert "socket_crashed" in caplog.text
 
 
 def test_what_comes_within_a_beat_is_read_together(lab: _Lab) -> None:
