@@ -35,7 +35,10 @@ from rrd.log import emit
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.02
-"""How often it is looked whose look is due."""
+"""How often it is looked whether anything is due."""
+
+LOOKS_S = 0.1
+"""Looks that are due within so long are done together: so few groups are committed, and large ones."""
 
 SLICE_S = 0.005
 """How long looks and flushes may go on before others get their turn."""
@@ -47,7 +50,12 @@ more of one; whoever sends more waits for the next look, and then leaves the bea
 _READ_BYTES = 64 << 10
 
 _EMPTY_LOOKS_MAX = 3
-"""A socket that sent nothing for so many looks leaves the beat: the event loop tells when it sends again."""
+"""A socket of which so many looks in a row spared hardly a read leaves the beat: the event loop tells when it
+sends again."""
+
+READS_MIN = 4
+"""A socket that is read less often in a beat stays off it. One that sends an event a second would often be
+looked at in vain, and each event would be a block, where two within ``flush_age_ms`` are one otherwise."""
 
 WATCHED_S = 0.5
 """How long it is looked how much a socket sends, before it goes on the beat. A fast one that went on it would
@@ -144,8 +152,8 @@ class Beat:
         self._count -= 1
 
     def _push(self, pace: Pace) -> None:
-        # Rounded down: a look may come a tick early, and never late.
-        tick = max(int(pace.due_at / TICK_S), self._tick + 1)
+        # Rounded down: a look may come that much early, and never late.
+        tick = max(int(pace.due_at / LOOKS_S), self._tick + 1)
         pace.tick = tick
         paces = self._due.get(tick)
         if paces is None:
@@ -155,7 +163,7 @@ class Beat:
 
     def take_due(self) -> Iterator[Pace]:
         """Yield the sockets that are to be looked at by now. Each must be given to ``look``."""
-        tick = int(self.now() / TICK_S)
+        tick = int(self.now() / LOOKS_S)
         due = self._due
         if not due:
             self._tick = tick
@@ -203,9 +211,10 @@ class Beat:
             return False
         if not data:
             return False  # The event loop finds the same, and tells the end as it always does.
-        pace.empty_looks = 0
-        metrics.BYTES_RECEIVED.add(len(data))
-        return pace.give(data) and len(data) < BULK_BYTES
+        size = len(data)
+        pace.empty_looks = pace.empty_looks + 1 if size < pace.worth_bytes else 0
+        metrics.BYTES_RECEIVED.add(size)
+        return pace.give(data) and size < BULK_BYTES and pace.empty_looks < _EMPTY_LOOKS_MAX
 
     def leave_if(self, is_meant: Callable[[Pace], bool]) -> None:
         """Read what some sockets have sent, and have the event loop read them at once from now on."""
@@ -234,8 +243,8 @@ class Pace:
     """Whether one socket is on the beat, and since when what it sends may wait."""
 
     __slots__ = (
-        *("_beat", "_came_bytes", "_is_bounded", "_is_urgent", "_watched_since", "came_since", "due_at"),
-        *("empty_looks", "handle", "is_on", "looked_at", "reader", "tick"),
+        *("_beat", "_came_bytes", "_came_reads", "_is_bounded", "_is_urgent", "_watched_since", "came_since"),
+        *("due_at", "empty_looks", "handle", "is_on", "looked_at", "reader", "tick", "worth_bytes"),
     )
 
     def __init__(self, beat: Beat, reader: OnBeat, handle: int, is_urgent: Callable[[], bool]) -> None:
@@ -247,8 +256,11 @@ class Pace:
         self.handle = handle
         self._is_urgent = is_urgent
         self._is_bounded = False
-        self._watched_since, self._came_bytes = beat.now(), 0
-        """When it was last found how fast it sends, monotonic seconds; and what came since then."""
+        self._watched_since, self._came_bytes, self._came_reads = beat.now(), 0, 0
+        """When it was last found how fast it sends, monotonic seconds; and what came since then, in how many
+        reads."""
+        self.worth_bytes = 0
+        """A look that brings less spared hardly a read."""
         self.is_on = False
         self.tick = -1
         """Number of the tick in which it is looked at; -1: it is not on the beat."""
@@ -265,11 +277,16 @@ class Pace:
         now = beat.now()
         passed_s = now - self._watched_since
         self._came_bytes += size
+        self._came_reads += 1
         if passed_s < WATCHED_S or self.is_on:
             return
-        a_beat_bytes = self._came_bytes / passed_s * beat.seconds
-        self._watched_since, self._came_bytes = now, 0
-        if beat.seconds and a_beat_bytes < BULK_BYTES / 2 and not self._is_urgent():
+        beats = passed_s / beat.seconds if beat.seconds else 0.0
+        came_bytes, reads = self._came_bytes, self._came_reads
+        self._watched_since, self._came_bytes, self._came_reads = now, 0, 0
+        # Of a whole beat.
+        is_fit = beats > 0 and reads >= READS_MIN * beats and came_bytes < BULK_BYTES / 2 * beats
+        if is_fit and not self._is_urgent():
+            self.worth_bytes = 2 * came_bytes // reads
             self.is_on = True
             self.empty_looks = 0
             self._bound()

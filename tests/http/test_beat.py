@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rrd import metrics
 from rrd.daemon.fitting import Fitted
 from rrd.daemon.reload import put_into_effect
-from rrd.http.beat import TICK_S, WATCHED_S, Beat, Pace, next_beat_s
+from rrd.http.beat import READS_MIN, TICK_S, WATCHED_S, Beat, Pace, next_beat_s
 from rrd.http.standing import bring_up_to_date
 from rrd.http.turns import BULK_BYTES
 from tests.harness import eventually, running, until
@@ -84,13 +84,20 @@ class _Lab:
         return self.several(1, came=came)[0]
 
     def several(self, count: int, *, came: int = 10) -> list[_Connection]:
-        """Return connections that have sent ``came`` bytes in half a second."""
+        """Return connections that have sent ``came`` bytes in half a second, in several reads."""
         connections = [_Connection(self.beat) for _ in range(count)]
         self.connections += connections
+        self.come(*connections, size=came)
+        return connections
+
+    def come(self, *connections: _Connection, size: int) -> None:
+        """The event loop reads ``size`` bytes of each within half a second, in several reads."""
+        for connection in connections:
+            for _ in range(READS_MIN):
+                connection.pace.came(0)
         self.clock.seconds += WATCHED_S
         for connection in connections:
-            connection.pace.came(came)
-        return connections
+            connection.pace.came(size)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and look each tick at those that are due."""
@@ -214,8 +221,7 @@ def test_who_sends_much_in_small_parts_is_not_on_the_beat(lab: _Lab) -> None:
         one.pace.came(5_000)
         assert one.is_read
     for _ in range(2):
-        lab.clock.seconds += WATCHED_S
-        one.pace.came(1)
+        lab.come(one, size=1)
     assert not one.is_read
 
 
@@ -225,9 +231,28 @@ def test_who_sends_nothing_leaves_the_beat(lab: _Lab) -> None:
     assert one.is_read
     assert len(lab.beat) == 0
     lab.pass_time(1)
-    one.pace.came(1)
+    lab.come(one, size=1)
     assert not one.is_read
     assert len(lab.beat) == 1
+
+
+def test_who_sends_seldom_is_not_on_the_beat(lab: _Lab) -> None:
+    one = lab.connection()
+    one.pace.leave()
+    for _ in range(10):
+        lab.clock.seconds += 1.0
+        one.pace.came(200)
+        assert one.is_read
+
+
+def test_who_comes_to_send_little_leaves_the_beat(lab: _Lab) -> None:
+    one, other = lab.several(2, came=200 * (READS_MIN + 1))
+    for _ in range(4):
+        one.theirs.send(b"x" * 200)
+        other.theirs.send(b"x" * 200 * READS_MIN)
+        lab.pass_time(_CEILING_S)
+    assert one.is_read
+    assert not other.is_read
 
 
 def test_the_end_is_left_to_the_event_loop(lab: _Lab) -> None:
@@ -269,8 +294,7 @@ def test_who_leaves_and_comes_again_is_looked_at_once(lab: _Lab) -> None:
     one = lab.connection()
     for _ in range(5):
         one.pace.leave()
-        lab.clock.seconds += WATCHED_S
-        one.pace.came(1)
+        lab.come(one, size=1)
     assert len(lab.beat) == 1
     looks = 0
     lab.clock.seconds += _CEILING_S + TICK_S
