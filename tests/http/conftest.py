@@ -18,15 +18,9 @@ from tests.thoroughness import IS_THOROUGH, is_usual
 HERE = Path(__file__).parent
 
 ABOUT_CONNECTIONS = {
-    *("test_bodies_as_sent", "test_budget", "test_counting", "test_deflate", "test_follow", "test_framing"),
-    *(
-        "test_half_close",
-        "test_hostile",
-        "test_ingest_ws",
-        "test_let_go",
-        "test_refused_midway",
-        "test_turns",
-    ),
+    *("test_beat", "test_beat_ends", "test_bodies_as_sent", "test_budget", "test_counting", "test_deflate"),
+    *("test_follow", "test_framing", "test_half_close", "test_hostile", "test_ingest_ws", "test_let_go"),
+    *("test_refused_midway", "test_short_way", "test_turns", "test_upgrades"),
     *("test_revocation", "test_slow_takers", "test_socket_ends", "test_sockets", "test_streams"),
     *("test_untaken_lists", "test_watch", "test_ws_frames"),
 }
