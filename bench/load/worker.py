@@ -81,7 +81,7 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _waited_s() -> float:
+def waited_s() -> float:
     """Return how long this thread was ready to run and had no core; 0 where the kernel doesn't tell."""
     try:
         with open("/proc/thread-self/schedstat") as file:
@@ -111,11 +111,11 @@ class _Worker:
         started_at = await self._order()
         assert isinstance(started_at, float)
         self._journal.started_at = started_at
-        used_before, waited_before, before = time.process_time(), _waited_s(), time.monotonic()
+        used_before, waited_before, before = time.process_time(), waited_s(), time.monotonic()
         await (self._send_closed() if self._plan.is_closed else self._send_open())
         took_s = time.monotonic() - before
         self._part.cpu_share = (time.process_time() - used_before) / took_s
-        self._part.wait_share = (_waited_s() - waited_before) / took_s
+        self._part.wait_share = (waited_s() - waited_before) / took_s
         await self._last_acks()
         self._parent.send("sent")
         await self._order()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from bench.daemon import cpu_s
 from bench.load.outcome import LATE_S
+from bench.load.worker import waited_s
 from bench.paced.order import Order, Window
 from bench.paced.visitors import Visitors
 
@@ -61,7 +62,7 @@ class Mark(NamedTuple):
 def mark(pid: int, cores: frozenset[int], events: int = 0, late_s: float = 0.0, late_events: int = 0) -> Mark:
     """Look at all counters."""
     return Mark(
-        time.monotonic(), events, cpu_s(pid), time.process_time(), _waited_s(), _busy_s(cores), late_s,
+        time.monotonic(), events, cpu_s(pid), time.process_time(), waited_s(), _busy_s(cores), late_s,
         late_events,
     )  # fmt: skip
 
@@ -112,15 +113,6 @@ def pace(visitors: Visitors, frames: list[bytes], order: Order, cores: frozenset
 
 def _sleep_exactly() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _TIMER_SLACK_NS, 0, 0, 0)
-
-
-def _waited_s() -> float:
-    """Return how long this thread was ready to run and had no core; 0 where the kernel doesn't tell."""
-    try:
-        with open("/proc/thread-self/schedstat") as file:
-            return int(file.read().split()[1]) / 1e9
-    except OSError:
-        return 0.0
 
 
 def _busy_s(cores: frozenset[int]) -> float:

@@ -2,9 +2,9 @@
 
 A visitor sends some twenty small messages a second. Read as they come, each costs a turn of the event loop, a
 ``recv`` and a callback, which is far more than the event in it costs. Events wait up to ``flush_age_ms`` for
-their commit anyway, so they may as well wait in the kernel. While the loop is busy, a socket whose last read
-was small is looked at once a beat: its transport is paused, and its descriptor is read here directly, which
-spares the event loop both the poll and the call. Whoever sends much is never on the beat.
+their commit anyway, so they may as well wait in the kernel. While the loop is busy, a socket that sends
+little, but often, is looked at once a beat: its transport is paused, and its descriptor is read here
+directly, which spares the event loop both the poll and the call. Whoever sends much is never on the beat.
 
 What a look brings may have come right after the look before. So that is when it counts as having come, and it
 is flushed at once if it would be of age by the next look.
@@ -352,8 +352,9 @@ class Pace:
     def came_much(self, size: int) -> None:
         """A read has brought ``size`` bytes: let the kernel hold as much as it finds right."""
         if self.is_on:
-            self._watched_since, self._came_bytes = self._beat.now(), 0
+            self._watched_since, self._came_bytes, self._came_reads = self._beat.now(), 0, 0
         self._came_bytes += size
+        self._came_reads += 1
         transport = self.reader.transport
         if self._is_bounded and transport is not None:
             self._is_bounded = False

@@ -219,13 +219,7 @@ class FrameReader(WebSocketReader):
     def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
         runs = self._runs
         if opcode == _TEXT_OPCODE and fin and not (compressed or self._in_fragments or runs.on_first is None):
-            messages = self._messages  # Nearly all frames are so, hence no call of ``_gather``.
-            if not messages:
-                runs.begin()
-            messages.append(payload)
-            runs.size = size = runs.size + len(payload)
-            if size >= self._run_bytes or len(messages) >= MESSAGES_MAX:
-                runs.hand_out()
+            self._gather(runs, payload)  # Nearly all frames are so.
             return
         if opcode > _BINARY_OPCODE:  # Control frames may come between fragments (RFC 6455, 5.4).
             super()._handle_frame(fin, opcode, payload, 0)
