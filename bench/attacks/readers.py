@@ -26,15 +26,24 @@ async def _stored(victim: Victim) -> str:
 
 
 async def _post(victim: Victim, body: bytes, recording_id: str) -> None:
-    status = 503  # Beside other attacks of the same tenant it may be refused for a while.
-    while status == 503:
-        async with link(victim) as connection:
-            await connection.send(post_head(victim, len(body), recording_id=recording_id) + body)
-            status = await connection.status()
-        if status == 503:
-            await asyncio.sleep(0.5)
+    """Store ``body``. Beside other attacks of the same tenant that may be refused, or cut off, for a while.
+
+    Raises ``ConnectionError`` if the daemon won't have it at all.
+    """
+    while (status := await _once_posted(victim, body, recording_id)) in {0, 503}:
+        await asyncio.sleep(0.5)
     if status != 200:
         raise ConnectionError(f"what is to be read could not be stored: {status}")
+
+
+async def _once_posted(victim: Victim, body: bytes, recording_id: str) -> int:
+    """Return the status of the answer; 0 if there is none: a daemon may refuse before it has read all."""
+    try:
+        async with link(victim) as connection:
+            await connection.send(post_head(victim, len(body), recording_id=recording_id) + body)
+            return await connection.status()
+    except OSError:
+        return 0
 
 
 async def slow_readers(victim: Victim) -> None:
