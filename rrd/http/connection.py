@@ -278,6 +278,7 @@ class Connection(ReadInTurn):
     def set_parser(self, parser: Any, *more: Any) -> None:
         """A socket begins. Its frames, and the end of the client's side, may have come before."""
         super().set_parser(parser, *more)
+        self._framing.has_switched()
         if self._ended:
             parser.feed_eof()
 

@@ -172,7 +172,7 @@ class MessageInflater:
         size = len(message)
         self.received_bytes += size
         bytes_max = self._allowed_bytes()
-        block = message if message[-4:] == _TRAILER else message + _TRAILER
+        block = message if message.endswith(_TRAILER) else message + _TRAILER
         stream = self._stream
         is_large = size >= self._large_bytes
         if stream is None or is_large is not self._is_large:
@@ -210,7 +210,6 @@ class MessageInflater:
                 self._is_spoiled = bool(stream.decompress(_LAST_BLOCK, 1)) or not stream.eof
             except ISAL_ERRORS:
                 self._is_spoiled = True
-            self._window.content()
 
     def pack(self) -> None:
         """Close the stream, if one is open, and pack its window. Only between two messages."""

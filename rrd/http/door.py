@@ -120,7 +120,6 @@ class Door:
     async def _connect(self, connection: socket.socket) -> None:
         try:
             connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(self._factory, connection)
         except OSError as error:  # The client has gone already.
             emit(logger, logging.DEBUG, "not_connected", error=error)

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import os
 import socket as sockets
-from collections import deque
 from typing import Any, cast
 
 from aiohttp import WSMessage, WSMsgType
@@ -25,6 +24,7 @@ from rrd.errors import RrdError, WireError
 from rrd.http.beat import Pace
 from rrd.http.deflate import MessageInflater, Unfinished
 from rrd.http.hold import FREE_BYTES, Reservation
+from rrd.http.once import Once
 from rrd.http.oversize import HEAD_BYTES_KEPT, beginning_of_oversize
 from rrd.http.runs import MARK, MESSAGES_MAX, Runs
 from rrd.http.streams import Streams
@@ -77,7 +77,7 @@ class FrameReader(WebSocketReader):
         self.taken_bytes = 0
         """Of the message that was received last, and is being taken in."""
         self.transport = transport
-        self.has_ended = asyncio.Event()
+        self.has_ended = Once()
         """The connection has ended, or the client's side of it."""
         self.is_over = False
         """Nothing more is received."""
@@ -101,7 +101,7 @@ class FrameReader(WebSocketReader):
         """What has come meanwhile: one read, before reading paused."""
         self.unfinished_head = b""
         """How that message begins, as it was sent."""
-        self._unread: deque[bytes] = deque()
+        self._unread: list[bytes] = []
         self._fragment_head = b""
         """How the message begins whose fragments are coming in."""
         self.refused_head: bytes | None = None
@@ -211,7 +211,7 @@ class FrameReader(WebSocketReader):
         runs = self._runs
         runs.hand_out()
         while self._unread and not runs.has_waiting and runs.exception() is None:
-            self.feed_data(self._unread.popleft())
+            self.feed_data(self._unread.pop(0))
             if not self._unread:
                 runs.hand_out()
         return runs.has_waiting or runs.exception() is not None

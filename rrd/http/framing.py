@@ -26,6 +26,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooL
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
+from multidict import CIMultiDict
 
 from rrd.errors import BadFraming, RrdError
 
@@ -80,7 +81,7 @@ class Framing:
 
     def __init__(self, parser: Any, *, head_bytes_max: int, queue_max: int) -> None:
         """``queue_max``: as many requests come out of one ``feed_data``; the rest waits for the next."""
-        self._parser = parser
+        self._parser: Any | None = parser
         self._head_bytes_max = head_bytes_max
         self._queue_max = queue_max
         self._head = bytearray()
@@ -135,18 +136,26 @@ class Framing:
 
     def message_consumed(self) -> None:
         """A request that was found is being handled."""
-        self._parser.message_consumed()
+        if self._parser is not None:
+            self._parser.message_consumed()
 
     def pause_reading(self) -> None:
         """The reader of the body has more than enough: stop until the next ``feed_data``."""
         self._is_paused = True
-        self._parser.pause_reading()
+        if self._parser is not None:
+            self._parser.pause_reading()
 
     def set_upgraded(self, value: bool) -> None:
         """An upgrade was declined: what comes is HTTP after all."""
-        self._parser.set_upgraded(value)
+        if self._parser is not None:
+            self._parser.set_upgraded(value)
 
     # For ``Connection``
+
+    def has_switched(self) -> None:
+        """Another protocol is spoken to the end: the parser goes, and with it the last head."""
+        self.failed = True
+        self._parser = None
 
     def end(self) -> None:
         """Nothing more will come: tell the reader of the body that is under way."""
@@ -247,16 +256,21 @@ class Framing:
         return False, b""
 
     def _parse(self, piece: bytes, found: _Messages) -> tuple[bool, bytes]:
+        assert self._parser is not None
         try:
             messages, upgraded, tail = self._parser.feed_data(piece)
         except HttpProcessingError as error:
             self._on_error(error, found)
             return False, b""
-        for message, body in messages:
+        for found_message, body in messages:
+            message = found_message
             if refusal := _refusal_of_request(message):
                 self._refuse(found, *refusal)
                 return False, b""
             self._begin_body(message, body)
+            if message.upgrade:
+                # The request stays as long as its socket: ``upgrade`` lets go of what it said.
+                message = message._replace(headers=CIMultiDict(message.headers), raw_headers=())
             found.append((message, body))
         return upgraded, tail
 

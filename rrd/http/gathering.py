@@ -25,8 +25,8 @@ from concurrent.futures import Executor
 from typing import Any, Literal
 
 from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
+from aiohttp._websocket.writer import WebSocketWriter
 from aiohttp.abc import AbstractStreamWriter
-from multidict import CIMultiDict
 
 from rrd.errors import RrdError, WireError, without_frames
 from rrd.http.beat import Beat, Pace
@@ -51,6 +51,11 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
     Memory: the run that gathers, two that wait to be received (beyond that the sender is made to wait), and
     what one read of the connection brings; at its end, what the kernel still holds of it.
     """
+
+    __slots__ = (  # With aiohttp's there would be more than share their keys, and each dict would be large.
+        *("_agreed", "_answering", "_frames", "_inflate_ratio_max", "_last", "_pongs", "_run_bytes", "_runs"),
+        *("_streams", "_threads", "hold", "message_bytes_max", "turn"),
+    )
 
     def __init__(
         self,
@@ -82,28 +87,30 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._runs: Runs | None = None
         self._frames: FrameReader | None = None
         self._last: Message | None = None
-        self._pongs: deque[bytes] = deque(maxlen=_PONGS_MAX)
+        self._pongs: deque[bytes] | None = None
         self._answering: asyncio.Task[None] | None = None
         self.hold = hold
         self.turn = Turn()
         """That of the task which receives."""
 
-    def _handshake(self, request: web.BaseRequest) -> tuple[CIMultiDict[str], str | None, int, bool]:
-        # 0 and False for what the server says: that isn't compressed. A compressor would hold 90 to 260 KiB.
-        headers, protocol, _, _ = super()._handshake(request)
-        self._agreed = agree(request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, ()))
-        if self._agreed is not None:
-            headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = self._agreed.answer
-        return headers, protocol, 0, False
-
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        """Upgrade. Raises ``ConnectionResetError`` if the connection is gone."""
+        """Upgrade a connection whose request ``check_upgrade`` has passed.
+
+        Raises ``ConnectionResetError`` if the connection is gone.
+        """
         if self._payload_writer is None:
-            protocol, writer = self._pre_start(request)
-            self._req, self._payload_writer = request, request._payload_writer
-            # In one piece, and not by way of ``StreamResponse``.
-            writer.transport.write(switching(self.headers, request.headers.get(hdrs.ORIGIN)))
-            self._post_start(request, protocol, writer)
+            transport = request.protocol.transport
+            if transport is None:
+                raise ConnectionResetError("the connection is gone")
+            self._agreed = agree(request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, ()))
+            extensions = None if self._agreed is None else self._agreed.answer
+            # Not as aiohttp does it, which checks all once more: thousands may come at once.
+            transport.write(switching(request, extensions=extensions))
+            self.set_status(101)
+            self.force_close()
+            self._req, self._payload_writer, self._loop = request, request._payload_writer, request._loop
+            # What the server says isn't compressed: a compressor would hold 90 to 260 KiB.
+            self._post_start(request, None, WebSocketWriter(request.protocol, transport, compress=0))
         return self._payload_writer
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
@@ -289,15 +296,17 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
 
     def _answer(self, ping: bytes) -> None:
         # By a task: a client that doesn't read its pongs must not keep its events from being read.
+        if self._pongs is None:  # Browsers never ping.
+            self._pongs = deque(maxlen=_PONGS_MAX)
         self._pongs.append(bytes(ping))
         if self._answering is None or self._answering.done():
-            self._answering = asyncio.create_task(self._send_pongs())
+            self._answering = asyncio.create_task(self._send_pongs(self._pongs))
 
-    async def _send_pongs(self) -> None:
+    async def _send_pongs(self, pongs: deque[bytes]) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # The client is gone, or we have closed.
-            while self._pongs:
-                await self.pong(self._pongs.popleft())
-        self._pongs.clear()
+            while pongs:
+                await self.pong(pongs.popleft())
+        pongs.clear()
 
     def gather(self, on_first: Callable[[], None]) -> None:
         """From now on text messages come in runs. ``on_first`` is called when one begins.

@@ -24,9 +24,9 @@ from rrd.http.gathering import GatheringSocket
 from rrd.http.services import SERVICES, Services
 from rrd.http.socket_ingest import SocketIngest
 from rrd.http.socket_replies import GOODBYE_TIMEOUT_S, SocketReplies
-from rrd.http.upgrade import check_upgrade
+from rrd.http.upgrade import check_upgrade, forget_head
 from rrd.wire.codings import Encoding
-from rrd.wire.decoder import ContentKind, Decoder
+from rrd.wire.decoder import ContentKind
 
 
 async def ingest_ws(request: web.Request) -> web.StreamResponse:
@@ -80,6 +80,7 @@ async def _run(
         streams=services.streams,
     )
     await socket.prepare(request)
+    forget_head(request)
     wants_echo = request.query.get("debug") == "true"
     wants_acks = wants_echo or request.query.get("ack") == "true"
     replies = SocketReplies(services, sender, socket, wants_acks=wants_acks, wants_echo=wants_echo)
@@ -88,7 +89,7 @@ async def _run(
         sender,
         socket,
         kind=kind,
-        decoder=Decoder(kind=kind, encoding=encoding, limits=services.limits),
+        encoding=encoding,
         replies=replies,
     )
     followers, tenant = services.registry.followers, sender.grant.tenant

@@ -14,17 +14,18 @@ from collections.abc import Iterator
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
 from rrd.errors import RrdError, TooLarge, WireError, without_frames
+from rrd.http.binary_messages import BinaryMessages
 from rrd.http.budget import LARGE_EVENT_BYTES, TooMuchUnfinished, TooSlow
 from rrd.http.caller import Sender
 from rrd.http.decoding import in_thread, next_batch
 from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import recording_in, set_aside_batch
-from rrd.http.oversize import HEAD_BYTES_KEPT
 from rrd.http.runs import Message, size_of
 from rrd.http.services import Services
 from rrd.http.socket_replies import SocketReplies
 from rrd.log import emit
 from rrd.recordings.source import Source
+from rrd.wire.codings import Encoding
 from rrd.wire.decoder import ContentKind, Decoder
 from rrd.wire.events import Batch, check_documents, check_messages
 from rrd.wire.turns import TakesLong
@@ -42,14 +43,15 @@ class SocketIngest:
         socket: GatheringSocket,
         *,
         kind: ContentKind,
-        decoder: Decoder,
+        encoding: Encoding,
         replies: SocketReplies,
     ) -> None:
         self.grant = sender.grant
         self.flush_due_at = 0.0
         self._services, self._sender = services, sender
         self._socket, self._replies = socket, replies
-        self._is_document, self._decoder = kind == "json", decoder
+        self._is_document = kind == "json"
+        self._binary = BinaryMessages(kind=kind, encoding=encoding, limits=services.limits)
         self._text: Decoder | None = None
         """The rest of a first text message, which named the recording."""
         self._source: Source | None = None
@@ -57,8 +59,6 @@ class SocketIngest:
         self._line = 1
         self._limit_line = 1
         """Number of the line after the last that was put, in text or not."""
-        self._binary_head = b""
-        """How the last binary message begins, as it was sent."""
         self._has_set_aside = False
         self._hold, self._turn = socket.hold, socket.turn
         self._threads = services.decoding_threads.lane(sender.who)
@@ -136,15 +136,14 @@ class SocketIngest:
                     batch = await next_batch(self._text, self._hold, self._threads, self._turn)
                     self._line = self._line if batch is None else batch.limit_line
                     return batch
-            self._binary_head = bytes(message.data[:HEAD_BYTES_KEPT])
-            self._decoder.feed(message.data, ends_message=True)
+            self._binary.feed(message.data)
             with self._busy():
-                batch = await next_batch(self._decoder, self._hold, self._threads, self._turn, flush=True)
+                batch = await self._decoded(flush=True)
             if batch is not None:
                 return batch
-        self._decoder.finish(cut_off=True)
+        self._binary.finish()
         with contextlib.suppress(WireError), self._busy():
-            return await next_batch(self._decoder, self._hold, self._threads, self._turn)
+            return await self._decoded()
         return None
 
     async def _receive(self) -> None:
@@ -162,7 +161,7 @@ class SocketIngest:
             finally:
                 self._is_busy = False
             del message  # An idle socket would keep it.
-            if self._decoder.waiting_bytes:
+            if self._binary.has_waiting:
                 self._gathers()
             if self._replies.failure is not None:
                 raise self._replies.failure
@@ -239,17 +238,17 @@ class SocketIngest:
             await self._room()
 
     async def _drain_decoder(self) -> None:
-        while self._decoder.waiting_bytes:
+        while self._binary.has_waiting:
             if (batch := await self._decoded(flush=True)) is not None:
                 self._put(batch)
 
     async def _decoded(self, *, flush: bool = False) -> Batch | None:
-        return await next_batch(self._decoder, self._hold, self._threads, self._turn, flush=flush)
+        if (decoder := self._binary.decoder) is None:
+            return None
+        return await next_batch(decoder, self._hold, self._threads, self._turn, flush=flush)
 
     async def _take_binary(self, data: bytes) -> None:
-        decoder = self._decoder
-        self._binary_head = bytes(data[:HEAD_BYTES_KEPT])
-        decoder.feed(data, ends_message=True)
+        decoder = self._binary.feed(data)
         while True:
             # What is quick needs no coroutine: nearly all messages are.
             batch = decoder.next_batch(pace="quick")
@@ -262,7 +261,7 @@ class SocketIngest:
             if self._turn.is_over():
                 await self._turn.end()
         self._count_decoded()
-        self._forget_head()
+        self._binary.forget_head()
 
     def flush(self) -> None:
         """Hand what was gathered over to the recording. Never raises: a failure ends the socket."""
@@ -275,27 +274,21 @@ class SocketIngest:
         except RrdError as error:
             self._set_aside(error)
             self._replies.fail_soon(error)
-        if self._binary_head:
-            self._forget_head()
+        self._binary.forget_head()
         if self._hold.counted_bytes:
             # What was handed over is held no more, and nothing else may come for hours.
             self._count_decoded()
             self._socket.count_held()
 
     def _count_decoded(self) -> None:
-        held_bytes, unfinished_bytes = self._decoder.held()
+        held_bytes, unfinished_bytes = self._binary.held()
         self._hold.set_decoded(held_bytes, unfinished=unfinished_bytes)
-
-    def _forget_head(self) -> None:
-        """Let go of the last binary message's beginning once all of it is stored: thousands may be open."""
-        if not (self._decoder.unfinished_bytes or self._decoder.waiting_bytes):
-            self._binary_head = b""
 
     def _set_aside(self, failure: RrdError) -> None:
         """Leave a trace of a message that couldn't be received or decoded: its beginning, in quarantine."""
         head = self._socket.refused_head
         if head is None:
-            head = self._binary_head
+            head = self._binary.head
         batch = set_aside_batch(failure, self._limit_line, head)
         if self._source is None or batch is None or self._has_set_aside:
             return
@@ -306,11 +299,12 @@ class SocketIngest:
 
     def _flush_quickly(self) -> None:
         """Flush what is quick to check; leave the rest to ``_receive``, which may wait for a thread."""
-        while self._decoder.waiting_bytes:
-            batch = self._decoder.next_batch(flush=True, pace="quick")
+        decoder = self._binary.decoder
+        while decoder is not None and decoder.waiting_bytes:
+            batch = decoder.next_batch(flush=True, pace="quick")
             if batch is not None:
                 self._put(batch)
-            elif self._decoder.is_behind:
+            elif decoder.is_behind:
                 self._socket.hand_back(self._socket.take_out())
                 return
         if messages := self._socket.take_out():
@@ -367,14 +361,13 @@ class SocketIngest:
         """The socket was refused for what is unfinished: that goes, and what is whole is taken in."""
         self._socket.refuse_more()
         with contextlib.suppress(RrdError):
-            self._decoder.give_up()
+            self._binary.give_up()
             await self._flush_now()
 
     async def _finish_stream(self) -> None:
         """The socket is closed: take what the binary stream still holds."""
         await self._flush_now()
-        # Streaming compressors are seldom ended properly before a close, so a stream cut off is no error.
-        self._decoder.finish(cut_off=True)
+        self._binary.finish()
         try:
             with self._busy():
                 while (batch := await self._decoded()) is not None:

@@ -16,6 +16,7 @@ from rrd.errors import RrdError
 from rrd.http.caller import Sender
 from rrd.http.gathering import GatheringSocket
 from rrd.http.ingest_post import counts_of
+from rrd.http.once import Once
 from rrd.http.services import Services
 from rrd.recordings.source import Source
 
@@ -51,7 +52,7 @@ class SocketReplies:
         self._has_news = False
         self._is_telling = False
         self._ended = False
-        self._has_heard_all = asyncio.Event()
+        self._has_heard_all = Once()
 
     async def finish(self) -> None:
         """Nothing more is received. Wait until what is being said about the end is said."""

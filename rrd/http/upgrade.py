@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
-from collections.abc import Mapping
+import hashlib
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.helpers import rfc822_formatted_time
+from multidict import CIMultiDict
 
 from rrd.errors import BadRequest, UpgradeRequired
 from rrd.http.cors import ORIGIN_CHARS_MAX
@@ -23,6 +24,8 @@ _VERSIONS = ("13", "8", "7")
 """Versions that aiohttp speaks: the last two differ from 13 in no byte on the wire after the handshake."""
 
 _KEY_BYTES = 16
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""Shows that the server has understood the handshake (RFC 6455, 1.3)."""
 
 
 def check_upgrade(request: web.Request) -> None:
@@ -58,26 +61,39 @@ def check_upgrade(request: web.Request) -> None:
         )
 
 
-def switching(headers: Mapping[str, str], origin: str | None) -> bytes:
-    """Return the head of the response that opens a socket (RFC 6455, 4.2.2) for the page of ``origin``.
+def switching(request: web.BaseRequest, *, extensions: str | None) -> bytes:
+    """Return the head of the response that opens a socket (RFC 6455, 4.2.2), to a request that was checked.
 
-    ``headers``: those of the handshake, which hold nothing that was sent to us.
+    ``extensions``: those that are agreed on, if any.
     """
-    date = f"Date: {rfc822_formatted_time()}\r\n"
+    accept = hashlib.sha1(request.headers[hdrs.SEC_WEBSOCKET_KEY].encode() + _GUID, usedforsecurity=False)
+    head = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        f"Sec-WebSocket-Accept: {base64.b64encode(accept.digest()).decode()}\r\n"
+        f"Date: {rfc822_formatted_time()}\r\n"
+    )
+    if extensions is not None:
+        head += f"Sec-WebSocket-Extensions: {extensions}\r\n"
+    origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and len(origin) > ORIGIN_CHARS_MAX:
         origin = None  # It is answered so, and must not be kept.
-    return b"HTTP/1.1 101 Switching Protocols\r\n%b%b%b\r\n" % (_lines(headers), date.encode(), _owed(origin))
+    return b"%b%b\r\n" % (head.encode(), _owed(origin))
 
 
-def _lines(headers: Mapping[str, str]) -> bytes:
-    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+def forget_head(request: web.Request) -> None:
+    """Let go of the header fields of a handshake that is answered, which ``framing`` has made mutable.
+
+    The request stays as long as its socket, and they take 3 KiB.
+    """
+    if isinstance(request.headers, CIMultiDict):
+        request.headers.clear()
 
 
 @functools.lru_cache(64)  # Of up to 4 KiB each.
 def _owed(origin: str | None) -> bytes:
     response = web.StreamResponse()
     add_owed_headers(response, origin)
-    return _lines(response.headers)
+    return "".join([f"{name}: {value}\r\n" for name, value in response.headers.items()]).encode()
 
 
 def _is_key(key: str) -> bool:

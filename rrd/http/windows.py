@@ -13,62 +13,63 @@ BITS_MAX = 15
 WINDOW_BYTES = 1 << BITS_MAX
 """How far back deflate refers, at most (RFC 1951, 2)."""
 
-_PARTS_MAX = 64
-"""Messages that are kept as they came, before they become one: 8 KiB are copied then, or 32."""
-
 
 class KeptWindow:
-    """The window of one socket. It holds twice its size at most, its size after ``content``, less packed."""
+    """The window of one socket. It takes its size and an eighth at most, and less packed."""
 
-    __slots__ = ("_bytes", "_is_packed", "_kept", "_parts", "bytes_max")
+    __slots__ = ("_at", "_packed", "_ring", "bytes_max")
 
     def __init__(self, bytes_max: int = WINDOW_BYTES) -> None:
         """``bytes_max`` is how far back the client may refer, and positive."""
         self.bytes_max = bytes_max
-        self._parts: list[bytes] = []
-        """What came last, in order; nothing while the window is packed."""
-        self._bytes = 0
-        """Of ``_parts``."""
-        self._kept = b""
-        self._is_packed = False
+        self._ring = bytearray()
+        """What came last: it grows to ``bytes_max``, and from then on the oldest is written over."""
+        self._at = 0
+        """Where the oldest byte is, once it is full; 0 before."""
+        self._packed = b""
 
     def add(self, plain: bytes) -> None:
         """``plain`` was inflated, behind all that was before. The window is not packed."""
+        ring, bytes_max = self._ring, self.bytes_max
         size = len(plain)
-        if size >= self.bytes_max:
-            self._parts, self._bytes = [plain[size - self.bytes_max :]], self.bytes_max
+        if size >= bytes_max:
+            ring[:] = plain[size - bytes_max :]
+            self._at = 0
             return
-        self._parts.append(plain)
-        self._bytes += size
-        if self._bytes >= 2 * self.bytes_max or len(self._parts) >= _PARTS_MAX:
-            self.content()
+        room = bytes_max - len(ring)
+        if room:
+            ring += plain[:room]
+            plain = plain[room:]
+            size = len(plain)
+        at = self._at
+        limit = at + size
+        if limit < bytes_max:
+            ring[at:limit] = plain
+            self._at = limit
+        else:
+            cut = bytes_max - at
+            ring[at:] = plain[:cut]
+            self._at = size - cut
+            ring[: self._at] = plain[cut:]
 
     def clear(self) -> None:
-        self._kept, self._is_packed = b"", False
-        self._parts, self._bytes = [], 0
+        self._ring, self._at, self._packed = bytearray(), 0, b""
 
     def content(self) -> bytes:
         """Return what later blocks may refer to, and unpack it."""
-        if self._is_packed:
-            content = _unpacker.decompress(self._kept)
-            self._kept, self._is_packed = b"", False
-        elif len(self._parts) == 1:
-            return self._parts[0]
-        else:
-            content = b"".join(self._parts)
-            if len(content) > self.bytes_max:
-                content = content[-self.bytes_max :]
-        self._parts, self._bytes = [content], len(content)
-        return content
+        if self._packed:
+            content = _unpacker.decompress(self._packed)
+            self._ring[:], self._packed = content, b""
+            return content
+        ring, at = self._ring, self._at
+        return bytes(ring[at:] + ring[:at]) if at else bytes(ring)
 
     def pack(self) -> None:
         """Take less room, if it is text; ``content`` unpacks it."""
-        if self._is_packed or not self._bytes:
-            return
-        # A copy: the library leaves as much room behind it as the worst case takes.
-        self._kept = bytes(memoryview(_packer.compress(self.content())))
-        self._is_packed = True
-        self._parts, self._bytes = [], 0
+        if self._ring:
+            # A copy: the library leaves as much room behind it as the worst case takes.
+            self._packed = bytes(memoryview(_packer.compress(self.content())))
+            self._ring, self._at = bytearray(), 0
 
 
 _packer = zstandard.ZstdCompressor(level=1, write_checksum=False)

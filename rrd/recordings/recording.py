@@ -8,7 +8,7 @@ waits or touches a file, except ``remember``, which reads and runs in a worker t
 from __future__ import annotations
 
 import secrets
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -91,7 +91,7 @@ class Recording:
         """Repeats since the last block, to be told in the next block's header."""
         self._waiting = waiting
         self._wake = wake
-        self._pending: deque[Work] = deque()
+        self._pending: list[Work] = []  # A deque takes 760 bytes, and nearly all are empty.
         self._others_ts = row.extent.last_ts if row and row.extent.last_ts is not None else float("-inf")
         self._live_ts: dict[int, float] = {}
         self._has_stored = row is not None
@@ -114,10 +114,10 @@ class Recording:
             return
         self.move("removed")
         self._refusal = refusal
-        while self._pending:
-            pending = self._pending.popleft()
-            self._count(-pending.size)
-            pending.source.settle(1, Tally(), refusal)
+        pending, self._pending = self._pending, []
+        for work in pending:
+            self._count(-work.size)
+            work.source.settle(1, Tally(), refusal)
 
     def stop(self) -> None:
         """Take nothing more, if it is open: the daemon stops."""
@@ -155,15 +155,15 @@ class Recording:
         if self.state != "waiting":
             return None
         self.move("taken")
-        first = self._pending.popleft()
-        if not self._pending:
-            return first
-        taken, size = [first], first.size
-        while self._pending and self._pending[0].source is first.source and size < BLOCK_BYTES_MAX:
-            following = self._pending.popleft()
-            size += following.size
-            taken.append(following)
-        return join(taken) if len(taken) > 1 else first
+        pending = self._pending
+        first = pending[0]
+        size, count = first.size, 1
+        while count < len(pending) and pending[count].source is first.source and size < BLOCK_BYTES_MAX:
+            size += pending[count].size
+            count += 1
+        taken = pending[:count]
+        del pending[:count]
+        return join(taken) if count > 1 else first
 
     def settled(self, work: Work, failure: RrdError | None, *, used_at: float) -> None:
         """Tell the source what became of ``work``. Its bytes are no longer waiting, whatever that is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
+import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
@@ -17,6 +17,9 @@ from rrd.wire.metadata import BadPair, Metadata
 BAD_LINES_MAX = 10_000
 """One body or socket with more lines than this that are no events is sending something else. Each is
 kept, so a few kilobytes of compressed line breaks could otherwise make gigabytes of notes."""
+
+_random = random.Random()  # noqa: S311  # see below
+"""Ids tell senders apart, and are no secret: asking the system for each takes a call."""
 
 _NOTE_BYTES = 400
 """What a refused line or a metadata event takes in memory beside its bytes."""
@@ -62,7 +65,7 @@ class Source:
         ``origin``: the page's origin. ``visitor``: metadata about the visitor, which
         is stored only where a payload permits it (``includePii``).
         """
-        self.id = secrets.randbits(64)
+        self.id = _random.getrandbits(64)
         self.recording_id = recording_id
         self._put = put
         self._on_close = on_close

@@ -9,6 +9,8 @@ import tracemalloc
 from collections.abc import Callable
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from rrd.errors import UnsupportedType
 from rrd.http.caller import encoding_of, kind_of
@@ -86,6 +88,30 @@ async def test_a_handshake_by_another_method_is_told_so(api: Api, method: str) -
         assert reply.json()["error"]["code"] == "method_not_allowed"
 
 
+async def test_what_a_handshake_said_is_let_go_when_the_socket_is_open(api: Api) -> None:
+    marker = "let-go-" + new_id()
+    socket = await api.socket(new_id(), headers={"X-Long": marker})
+    assert isinstance(socket, Socket)
+    await socket.send_text(b'{"type":3,"timestamp":1}')
+    kept = [f"{type(each)}" for each in gc.get_objects() if _holds(each, marker)]
+    assert kept == []
+    assert (await socket.finish()).code == 1000
+
+
+def _holds(each: object, marker: str) -> bool:
+    """Tell whether a text that ``each`` holds, itself or in a tuple, has ``marker`` in it."""
+    if isinstance(each, CIMultiDict | CIMultiDictProxy):
+        each = list(each.values())
+    if not isinstance(each, list | tuple):
+        return False
+    texts = [text for item in each for text in (item if isinstance(item, tuple) else [item])]
+    return any(
+        (isinstance(text, str) and text is not marker and marker in text)
+        or (isinstance(text, bytes | bytearray) and marker.encode() in text)
+        for text in texts
+    )
+
+
 async def test_a_connection_goes_on_after_a_refused_handshake(api: Api) -> None:
     connection = await Connection.open(api.daemon.url)
     for _ in range(2):
@@ -114,7 +140,10 @@ async def test_subprotocols_are_not_chosen_and_never_logged(api: Api, logged: li
 @pytest.mark.parametrize(
     "read",
     [
-        lambda text: switching({}, f"https://{text}"),
+        lambda text: switching(
+            make_mocked_request("GET", "/", {"Origin": f"https://{text}", "Sec-WebSocket-Key": "x"}),
+            extensions=None,
+        ),
         lambda text: kind_of(f"application/json;{text}"),
         lambda text: kind_of(f"application/{text}+json"),
         lambda text: encoding_of(f"gzip{' ' * len(text)},identity{' ' * int(text[:9])}"),
