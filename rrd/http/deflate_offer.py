@@ -6,9 +6,9 @@ have is declined (7.1); a header that can't be read at all has none that could b
 compression, and never the socket.
 
 A client that lets the server choose its window (``client_max_window_bits``, as browsers of Chromium's kind
-do) is given 8 KiB, so that a socket takes a quarter of the memory for it. Four recorded pages then take 9, 12,
-20 and 27 % more bytes on the wire than with 32 KiB (with 16 KiB: 1 to 8 %). A client that doesn't (Firefox)
-must not be asked (7.1.2.2), and the server keeps 32 KiB for it.
+do) is given 8 KiB, so that a socket takes a quarter of the memory for it. Four recorded pages then take 9,
+12, 20 and 27 % more bytes on the wire than with 32 KiB (with 16 KiB: 1 to 8 %). A client that doesn't
+(Firefox) must not be asked (7.1.2.2), and the server keeps 32 KiB for it.
 
 What the server says is never compressed: it is short, and a message may be sent as it is (6). So what the
 client asks of the server's side is granted, whatever it is.
