@@ -239,8 +239,13 @@ def _networks(trusted: tuple[str, ...]) -> tuple[_Network, ...]:
     return tuple(ipaddress.ip_network(network) for network in trusted)
 
 
-@functools.lru_cache(1024)  # Reading one takes longer than finding the key.
 def _parse(text: str) -> _Address | None:
+    """Read an address, or return None if it is none, as nothing long is."""
+    return _parsed(text) if len(text) <= _KEPT_CHARS_MAX else None
+
+
+@functools.lru_cache(1024)  # Reading one takes longer than finding the key.
+def _parsed(text: str) -> _Address | None:
     """Read an address in any of the forms that proxies write, or None if it is none (``unknown``, ``_name``).
 
     ``192.0.2.1``, ``192.0.2.1:443``, ``2001:db8::1``, ``[2001:db8::1]``, ``[2001:db8::1]:443``, each perhaps

@@ -13,7 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from rrd.errors import UnsupportedType
-from rrd.http.caller import encoding_of, kind_of
+from rrd.http.caller import client_address, encoding_of, kind_of
 from rrd.http.upgrade import switching
 from tests.http.api import JSON, VISITOR, Api
 from tests.http.raw_client import Connection, Socket
@@ -147,8 +147,9 @@ async def test_subprotocols_are_not_chosen_and_never_logged(api: Api, logged: li
         lambda text: kind_of(f"application/json;{text}"),
         lambda text: kind_of(f"application/{text}+json"),
         lambda text: encoding_of(f"gzip{' ' * len(text)},identity{' ' * int(text[:9])}"),
+        lambda text: client_address("127.0.0.1", [text], ("127.0.0.0/8",)),
     ],
-    ids=["origin", "parameters of a content type", "content type", "content encoding"],
+    ids=["origin", "parameters of a content type", "content type", "content encoding", "addresses"],
 )
 def test_of_what_is_read_once_for_all_nothing_long_is_kept(read: Callable[[str], object]) -> None:
     tracemalloc.start()
