@@ -13,7 +13,9 @@
 ``auditing``     what of that the audit log is told
 ``ingest_post``  events in a body
 ``ingest_ws``    events over a socket, and ``socket_ingest`` one of them on its way into its recording
+``binary_messages``  those of one socket: one stream, decoded
 ``socket_replies``  what the server says over one
+``once``         an event that is set once, and takes hardly any room
 ``hold``         what one connection makes the daemon hold
 ``budget``       what all senders make the daemon hold, shared fairly
 ``garbage``      when Python's collector looks at what open sockets hold

@@ -131,8 +131,8 @@ def differences(one: Known, other: Known) -> dict[str, tuple[object, object]]:
     }
 
 
-# Tells of the past, and of the reload itself.
-_HISTORY = ("parts.retention._rounds", "parts.services.reload_state")
+# Tells of the past, of the reload itself, and of what others leave of the disk meanwhile.
+_HISTORY = ("parts.retention._rounds", "parts.services.reload_state", "parts.guard._free_bytes")
 
 
 def relevant(found: Mapping[str, object], noise: Collection[str]) -> dict[str, object]:
