@@ -55,7 +55,7 @@ TESTED_TOGETHER = {
     "http/test_hostile.py": "http/connection http/server",
     "http/test_watch.py": "http/outlet",
     "http/test_untaken_lists.py": "http/pieces",
-    "http/test_ingest_ws.py": "http/binary_messages http/socket_ingest",
+    "http/test_ingest_ws.py": "http/socket_ingest",
     "http/test_budget.py": "http/hold",
     "http/test_beat_ends.py": "http/pausing",
     "http/test_ws_frames.py": "http/runs",

@@ -30,7 +30,7 @@ async def _post(victim: Victim, body: bytes, recording_id: str) -> None:
 
     Raises ``ConnectionError`` if the daemon won't have it at all.
     """
-    while (status := await _once_posted(victim, body, recording_id)) in {0, 503}:
+    while (status := await _once_posted(victim, body, recording_id)) in {0, 503}:  # noqa: ASYNC110  # It asks a server.
         await asyncio.sleep(0.5)
     if status != 200:
         raise ConnectionError(f"what is to be read could not be stored: {status}")

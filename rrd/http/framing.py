@@ -128,6 +128,7 @@ class Framing:
             upgraded, tail = self._take(data[start:limit], found)
             start = limit
             if upgraded:
+                self._segment = b""
                 return found, True, tail + data[start:]
         self._segment = b""
         self._edge = (self._edge + data[max(start - _EDGE_BYTES, 0) : start])[-_EDGE_BYTES:]

@@ -106,7 +106,6 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
             extensions = None if self._agreed is None else self._agreed.answer
             # Not as aiohttp does it, which checks all once more: thousands may come at once.
             transport.write(switching(request, extensions=extensions))
-            self.set_status(101)
             self.force_close()
             self._req, self._payload_writer, self._loop = request, request._payload_writer, request._loop
             # What the server says isn't compressed: a compressor would hold 90 to 260 KiB.
@@ -132,8 +131,6 @@ class GatheringSocket(web.WebSocketResponse[Literal[False]]):
         self._frames.streams = self._streams
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)
-        if request.transport is None:  # It was lost before there was a parser to hear of it.
-            self._parser.feed_eof()
 
     async def next_message(self) -> Message:
         """Return the next message, as ``receive`` does, without writing anything on the way.

@@ -37,16 +37,18 @@ def check_upgrade(request: web.Request) -> None:
             "leave the /ws out",
             code="not_a_websocket",
         )
-    if headers[hdrs.UPGRADE].strip().lower() != "websocket":
+    upgrade = headers[hdrs.UPGRADE]
+    if upgrade.lower() != "websocket" or not upgrade.isascii():  # U+212A is a k in lower case.
         raise BadRequest("this path takes WebSockets: send Upgrade: websocket", code="not_a_websocket")
     if request.version < HttpVersion11:
         raise BadRequest("a WebSocket needs HTTP/1.1 (RFC 6455, 4.1)", code="not_a_websocket")
-    tokens = ",".join(headers.getall(hdrs.CONNECTION, [])).split(",")
-    if "upgrade" not in {token.strip().lower() for token in tokens}:
+    if not request._message.upgrade:  # As the parser has read ``Connection``: only then it stops behind it.
         raise BadRequest(
             "the request says Upgrade: websocket without Connection: Upgrade; a proxy has to pass both on",
             code="not_a_websocket",
         )
+    if request.body_exists:  # It would be taken for frames, or kept as long as the socket.
+        raise BadRequest("a request that opens a WebSocket has no body", code="not_a_websocket")
     version = headers.get(hdrs.SEC_WEBSOCKET_VERSION, "").strip()
     if version not in _VERSIONS:
         has = "another Sec-WebSocket-Version" if version else "no Sec-WebSocket-Version"

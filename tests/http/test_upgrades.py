@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import gc
@@ -14,6 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from rrd.errors import UnsupportedType
 from rrd.http.caller import client_address, encoding_of, kind_of
+from rrd.http.framing import Framing
 from rrd.http.upgrade import switching
 from tests.http.api import JSON, VISITOR, Api
 from tests.http.raw_client import Connection, Socket
@@ -40,6 +42,13 @@ def _with(**changes: str | None) -> dict[str, str]:
         (_with(Connection=None), 400, "not_a_websocket", "Connection: Upgrade"),
         (_with(Connection="keep-alive"), 400, "not_a_websocket", "Connection: Upgrade"),
         (_with(Connection="close"), 400, "not_a_websocket", "Connection: Upgrade"),
+        # The parser of heads goes by ASCII alone, and goes on to find requests behind these.
+        (_with(Connection="Upgrade\u00a0"), 400, "not_a_websocket", "Connection: Upgrade"),
+        (_with(Connection="keep-alive,\u2003Upgrade"), 400, "not_a_websocket", "Connection: Upgrade"),
+        (_with(Upgrade="websoc\u212aet"), 400, "not_a_websocket", "Upgrade: websocket"),
+        (_with(Upgrade="websocket\u00a0"), 400, "not_a_websocket", "Upgrade: websocket"),
+        (_with(Content_Length="3"), 400, "not_a_websocket", "no body"),
+        (_with(Transfer_Encoding="chunked"), 400, "not_a_websocket", "no body"),
         (_with(Sec_WebSocket_Key=None), 400, "bad_websocket_key", "no Sec-WebSocket-Key"),
         (_with(Sec_WebSocket_Key=""), 400, "bad_websocket_key", "16 bytes"),
         (_with(Sec_WebSocket_Key="abc"), 400, "bad_websocket_key", "16 bytes"),
@@ -88,20 +97,39 @@ async def test_a_handshake_by_another_method_is_told_so(api: Api, method: str) -
         assert reply.json()["error"]["code"] == "method_not_allowed"
 
 
-async def test_what_a_handshake_said_is_let_go_when_the_socket_is_open(api: Api) -> None:
+@pytest.mark.parametrize("behind", [b"", b"\x81\x80" + bytes(4)], ids=["alone", "with a frame behind"])
+@pytest.mark.parametrize("cut", [None, 1, 100], ids=["whole", "cut early", "cut late"])
+async def test_what_a_handshake_said_is_let_go_when_the_socket_is_open(
+    api: Api, cut: int | None, behind: bytes
+) -> None:
     marker = "let-go-" + new_id()
-    socket = await api.socket(new_id(), headers={"X-Long": marker})
-    assert isinstance(socket, Socket)
+    socket = Socket(*await asyncio.open_connection("127.0.0.1", api.daemon.port))
+    head = _head(api, {**GOOD, "X-Long": marker}) + behind
+    if cut is not None:
+        socket.writer.write(head[:cut])
+        await asyncio.sleep(0.02)
+    socket.writer.write(head[cut or 0 :])
+    del head
+    assert (await socket.reply()).status == 101
     await socket.send_text(b'{"type":3,"timestamp":1}')
+    await asyncio.sleep(0.02)
     kept = [f"{type(each)}" for each in gc.get_objects() if _holds(each, marker)]
     assert kept == []
     assert (await socket.finish()).code == 1000
+
+
+def _head(api: Api, headers: dict[str, str]) -> bytes:
+    fields = {"Host": "rrd.test", "Authorization": f"Bearer {api.key}", **VISITOR, **headers}
+    lines = [f"GET /recordings/{new_id()}/ingest/ws HTTP/1.1", *(f"{n}: {v}" for n, v in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def _holds(each: object, marker: str) -> bool:
     """Tell whether a text that ``each`` holds, itself or in a tuple, has ``marker`` in it."""
     if isinstance(each, CIMultiDict | CIMultiDictProxy):
         each = list(each.values())
+    if isinstance(each, Framing):
+        each = [getattr(each, name) for name in Framing.__slots__]
     if not isinstance(each, list | tuple):
         return False
     texts = [text for item in each for text in (item if isinstance(item, tuple) else [item])]
