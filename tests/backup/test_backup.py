@@ -33,6 +33,8 @@ from tests.exchange.exchange_lab import Client
 from tests.harness import DEADLINE_S, DaemonProcess, copy_data
 from tests.samples import new_id
 
+pytestmark = pytest.mark.table
+
 QUIET = Progress(quiet=True)
 BUSY = {
     "flush_age_ms": 10,

@@ -30,6 +30,8 @@ from bench.corpus import (
 from bench.corpus.scaled import ids_of
 from tests.client.client_lab import install_packages
 
+pytestmark = pytest.mark.table
+
 CORPUS = Path(__file__).parents[2] / "bench" / "corpus"
 META, FULL_SNAPSHOT, INCREMENT = 4, 2, 3
 

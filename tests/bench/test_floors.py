@@ -37,6 +37,8 @@ from bench.payloads import (
 from bench.result import Options
 from bench.stage import Lane, Lap, Server, Turn
 
+pytestmark = pytest.mark.table
+
 EVENTS = 150
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {

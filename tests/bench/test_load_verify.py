@@ -22,6 +22,8 @@ from bench.load.events import Events
 from bench.load.outcome import Findings
 from bench.load.verify import Claim, compare
 
+pytestmark = pytest.mark.table
+
 EVENTS = Events("small", seed=5, start_ms=1_795_399_704_824)
 RECORDING = "0b1c6b0e-0000-4000-8000-000000000000"
 NUMBER, SENT = 3, 600

@@ -32,6 +32,8 @@ from tests.objects.memory_store import MemoryStore
 from tests.samples import event, metadata
 from tests.thoroughness import examples
 
+pytestmark = pytest.mark.table
+
 
 @given(st.lists(st.sampled_from(STEPS), max_size=14))
 @example(["send A", "roll up", "send A", "lost answer", "evict", "evict half", "send A", "restart"])

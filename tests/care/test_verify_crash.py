@@ -13,6 +13,8 @@ from rrd.care.verify import Verifier
 from rrd.inventory.differences import Difference
 from tests.rollup.rollup_lab import DATA, A, B, Lab, Step, World, lab, power_cut, settings
 
+pytestmark = pytest.mark.table
+
 CALLS = ("plan_object", "put", "publish_object", "evicted")
 STEPS = [Step(call, when) for call in CALLS for when in ("before", "after")]
 

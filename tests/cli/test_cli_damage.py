@@ -33,6 +33,8 @@ from rrd.objects.local import LocalStore
 from rrd.segment.scan import scan
 from tests.care.care_lab import A, B, Life, life
 
+pytestmark = pytest.mark.table
+
 EVENTS = 80
 MISSING = re.compile(r"events-missing: .*?\(([\d,]+) events?\b")
 SUMMARY = re.compile(r"([\d,]+) of ([\d,]+) events are missing")

@@ -25,6 +25,8 @@ from rrd.index.sqlite.index import SqliteIndex
 from tests.audit_log import audited
 from tests.harness import DaemonProcess
 
+pytestmark = pytest.mark.table
+
 DAY_MS = 86_400_000
 
 

@@ -25,6 +25,8 @@ from rrd.disk.socket_file import listen_at
 from rrd.http.troubles import LIMITS
 from tests.harness import DEADLINE_S, PYTHONPATH, ROOT, DaemonProcess
 
+pytestmark = pytest.mark.table
+
 Capture = pytest.CaptureFixture[str]
 
 

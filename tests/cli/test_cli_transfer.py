@@ -23,6 +23,8 @@ from tests.exchange.exchange_lab import Client, event
 from tests.harness import DEADLINE_S, DaemonProcess
 from tests.samples import by_time, ndjson, new_id
 
+pytestmark = pytest.mark.table
+
 ODD = [
     b'{"type":3,"timestamp":5,"data":"lone \\ud83d"}\t',
     b'  {"timestamp" : 4.5 , "type":3 ,"sequenceId":"mine"}\t',

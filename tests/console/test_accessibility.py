@@ -11,7 +11,7 @@ import pytest
 from tests.console.lab import ConsoleDaemon, OpenWindow, tab_walk
 from tests.console.states import EXPECTED, LOOKS, NOT_SIGNED_IN, STATES, Place, recordings_for_states
 
-pytestmark = pytest.mark.client
+pytestmark = [pytest.mark.client, pytest.mark.table]
 
 PLAIN_LOOKS = ("light", "dark")
 OTHER_LOOKS = [name for name in LOOKS if name not in PLAIN_LOOKS]

@@ -22,7 +22,7 @@ from tests.client.conftest import open_tab as open_tab  # noqa: PLC0414 – a fi
 from tests.console.lab import ConsoleDaemon, OpenWindow
 from tests.console.reading import SAID, STEPS, check_shown, played_through
 
-pytestmark = pytest.mark.client
+pytestmark = [pytest.mark.client, pytest.mark.table]
 
 HERE = Path(__file__).parent
 RECORDERS = HERE / "recorders"

@@ -17,7 +17,7 @@ from tests.console.lab import TENANT, ConsoleDaemon, ConsoleWindow, OpenWindow
 from tests.console.reading import SHOWN_DEADLINE_S, played_through
 from tests.console.test_foreign_recordings import HERE, PLAYER, RECORDERS
 
-pytestmark = pytest.mark.client
+pytestmark = [pytest.mark.client, pytest.mark.table]
 
 LOOKS = """(() => {
   const named = ['color', 'background-color', 'background-image', 'font-size', 'font-family', 'font-weight',

@@ -12,6 +12,8 @@ from tests.http.api import COMPRESS, JSON, NDJSON, Api
 from tests.samples import an_event, meta_event, new_id
 from tests.wire.packer import pack
 
+pytestmark = pytest.mark.table
+
 BOM = b"\xef\xbb\xbf"
 ONE, TWO = an_event(1, n=1), an_event(2, n=2)
 ARRAY = b"[" + ONE + b"," + TWO + b"]"

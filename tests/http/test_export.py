@@ -19,6 +19,8 @@ from tests.harness import ROOT, running
 from tests.http.api import NDJSON, Api, Reply, visiting
 from tests.samples import an_event, ndjson, new_id, some_events
 
+pytestmark = pytest.mark.table
+
 START_MS = 1_700_000_000_000
 _BLOCK = re.compile(rb'<script type="application/gzip">([^<]*)</script>')
 

@@ -27,6 +27,8 @@ from tests.http.api import Api, check_cors, one_stream, visiting
 from tests.http.raw_client import Connection, RawReply
 from tests.samples import an_event, ndjson, new_id, some_events
 
+pytestmark = pytest.mark.table
+
 ORIGIN = "https://app.example"
 HEAD_BYTES_MAX = 32 << 10
 

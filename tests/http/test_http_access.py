@@ -17,6 +17,8 @@ from tests.http.api import Api
 from tests.http.raw_client import Refused
 from tests.samples import ndjson, new_id, some_events
 
+pytestmark = pytest.mark.table
+
 RECORDING = "0b9f6a1e-52f7-4b8e-9d57-1a2b3c4d5e6f"
 ORIGIN = "https://shop.example"
 

@@ -17,6 +17,8 @@ from tests.harness import LocalDaemon, running
 from tests.http.api import COMPRESS, VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
 from tests.samples import dump, meta_event, ndjson, new_id, some_events
 
+pytestmark = pytest.mark.table
+
 VISITOR_ID = "4f6a0f0e-6f2b-4f7e-8a55-93ad1c1b7b9d"
 
 

@@ -19,6 +19,8 @@ from tests.harness import running, until
 from tests.http.api import JSON, NDJSON, Api, decompress, visiting
 from tests.samples import an_event, by_time, dump, meta_event, ndjson, new_id, some_events
 
+pytestmark = pytest.mark.table
+
 # Events
 
 

@@ -16,6 +16,8 @@ from tests.http.api import COMPRESS, JSON, NDJSON, Api, visiting
 from tests.http.raw_client import Connection
 from tests.samples import an_event, ndjson, new_id, some_events
 
+pytestmark = pytest.mark.table
+
 
 def counts(stored: int, *, quarantined: int = 0, duplicates: int = 0) -> dict[str, int]:
     return {"successful_rows": stored, "quarantined_rows": quarantined, "duplicate_rows": duplicates}

@@ -22,6 +22,8 @@ from tests.http.api import Api, visiting
 from tests.http.raw_client import BINARY, TEXT, Socket
 from tests.samples import an_event, new_id
 
+pytestmark = pytest.mark.table
+
 KIB, MIB = 1 << 10, 1 << 20
 EVENT = b'{"type":3,"timestamp":1}\n'
 

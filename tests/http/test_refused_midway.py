@@ -18,6 +18,8 @@ from rrd.http.hold import Reservation
 from tests.http.api import COMPRESS, Api
 from tests.samples import an_event, ndjson, new_id
 
+pytestmark = pytest.mark.table
+
 _letters = random.Random(1)
 EVENTS = [an_event(number, text=_letters.randbytes(2_000).hex()) for number in range(500)]
 """Two megabytes: several reads of the connection, and work for a thread."""

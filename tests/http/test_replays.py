@@ -24,6 +24,8 @@ from tests.playback.recordings import Line
 from tests.playback.replays import expected, parsed
 from tests.samples import dump, meta_event, ndjson, new_id
 
+pytestmark = pytest.mark.table
+
 
 @pytest.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[LocalDaemon]:

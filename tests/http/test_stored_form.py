@@ -20,6 +20,8 @@ from tests.http.test_reads_from_objects import closing, elsewhere, large_events,
 from tests.playback.frames import frames_of
 from tests.samples import an_event, meta_event, ndjson, new_id, some_events
 
+pytestmark = pytest.mark.table
+
 ZSTD = {"Accept-Encoding": "zstd"}
 SECRET = "nobody-elses-business"
 

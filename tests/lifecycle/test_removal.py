@@ -21,6 +21,8 @@ from tests.lifecycle.removal_lab import METADATA, RemovalLab, lab, prepared, sai
 from tests.rollup.rollup_lab import DATA, TENANT, A, B, C, D, check_batch, event, settings
 from tests.sources import close_source, open_source
 
+pytestmark = pytest.mark.table
+
 DAY_S = 86_400
 
 

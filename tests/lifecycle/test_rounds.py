@@ -19,6 +19,8 @@ from rrd.lifecycle.rounds import Retention
 from tests.lifecycle.removal_lab import RemovalLab, lab
 from tests.rollup.rollup_lab import TENANT, settings
 
+pytestmark = pytest.mark.table
+
 HOUR_S, DAY_S = 3600, 86_400
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.harness import ROOT
 
+pytestmark = pytest.mark.table
+
 RULES = ROOT / "config" / "prometheus" / "rrd.rules.yml"
 
 NEEDS_PROMTOOL = pytest.mark.skipif(

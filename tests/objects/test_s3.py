@@ -35,6 +35,8 @@ from tests.objects.proxy import (
 )
 from tests.s3.server import S3Server
 
+pytestmark = pytest.mark.table
+
 PART = 5 * MIB
 SHORT_S = 3
 GIVE_UP_S = 60  # A call that is bounded by SHORT_S and has not ended by then hangs.

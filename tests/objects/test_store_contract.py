@@ -21,6 +21,8 @@ from rrd.objects.store import ObjectStore, Removed
 from tests.objects.conftest import MakeFile, some_bytes
 from tests.s3.server import S3Server
 
+pytestmark = pytest.mark.table
+
 PART = 5 * MIB  # The smallest that S3 takes.
 SIZES = (0, 1, 65_535, 65_537, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 7)
 

@@ -23,6 +23,8 @@ from tests.http.raw_client import Connection, RawReply, Socket
 from tests.openapi.contract import Described, Told
 from tests.samples import dump, meta_event, ndjson, new_id, some_events
 
+pytestmark = pytest.mark.table
+
 KEY_OF = {"ingest": "all", "read": "all", "erase": "erase"}
 WRONG_KEY_OF = {"ingest": "read", "read": "ingest", "erase": "all"}
 HANDSHAKE = {

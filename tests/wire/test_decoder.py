@@ -37,6 +37,8 @@ from tests.wire.wire_lab import (
     pull,
 )
 
+pytestmark = pytest.mark.table
+
 COMPRESSED = tuple(coding.name for coding in CODINGS)
 Shape = Literal["array", "wrapper", "lines"]
 

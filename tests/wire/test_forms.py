@@ -31,6 +31,8 @@ from tests.wire.wire_lab import (
     pull,
 )
 
+pytestmark = pytest.mark.table
+
 LONE = b'{"type":3,"timestamp":9,"data":"\\ud83d"}'
 
 

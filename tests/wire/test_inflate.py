@@ -22,6 +22,8 @@ from tests.wire import bombs
 from tests.wire.bombs import zstd_block, zstd_frame, zstd_rle_block, zstd_skippable
 from tests.wire.wire_lab import ENCODINGS, GIB, KIB, MIB, Compressor, compress, cuts
 
+pytestmark = pytest.mark.table
+
 COMPRESSED = tuple(coding.name for coding in CODINGS)
 WINDOW_MAX = 8 * MIB
 
