@@ -78,7 +78,7 @@ def batches(count: int) -> list[list[bytes]]:
 def segments_of(api: Api) -> list[Path]:
     """Return the files of the only recording there is, in order."""
     files = [*api.daemon.segments("active"), *api.daemon.segments("sealed")]
-    return sorted(files, key=lambda path: path.name)
+    return sorted(files, key=lambda path: path.name.split(".")[-3])  # …NUMBER.ndjson.zst
 
 
 async def post_with_secrets(api: Api, recording_id: str) -> list[bytes]:
