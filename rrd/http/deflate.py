@@ -224,8 +224,8 @@ class MessageInflater:
         stream = self._begin()
         if self._takes_over:
             window_bytes = self._window.bytes_max
-            # Beside the stream: what it began with, which the library keeps, and what has come since.
-            self.open_bytes = 3 * window_bytes
+            # Beside the stream: what it began with, which the library keeps, and the window as it is kept.
+            self.open_bytes = 2 * window_bytes + window_bytes // 8
             self.open_bytes += STREAM_BYTES if is_large else ZLIB_STREAM_BYTES + window_bytes
             self._streams.opened(self)
         return stream

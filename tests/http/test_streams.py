@@ -33,7 +33,7 @@ End = Literal["sync", "final", "kept", "stored"]
 
 _LEVELS = {"sync": 6, "final": 6, "kept": 6, "stored": 0}
 _MIB = 1 << 20
-HELD_BYTES = STREAM_BYTES + 3 * WINDOW_BYTES
+HELD_BYTES = STREAM_BYTES + 2 * WINDOW_BYTES + WINDOW_BYTES // 8
 """What an open stream of ISA-L holds, with what is kept beside."""
 
 
