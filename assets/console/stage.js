@@ -37,6 +37,7 @@ function setTime(given) {
   const screen = screens.get(shown);
   // The replayer may be ahead by less than a frame; back from there it would build the page anew.
   if (given.t === undefined) given.t = Math.max(clock.now(), Math.min(screen?.lastCast ?? 0, clock.now() + TICK_MS));
+  given.t = Math.ceil(given.t); // Events stand at whole milliseconds: what is told is what is shown.
   clock.set(given);
   screen?.set(clock.t, clock.isPlaying, clock.speed);
   clock.set({ t: given.t });
