@@ -166,7 +166,7 @@ test-deb: $(VENV)/installed-dev
 	TMPDIR=$${TMPDIR:-/var/tmp} $(BIN)/python -m pytest -m deb --timeout 900 tests/release $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV_AUDIT) $(VENV_SWIFT) $(VENV_CADDY) $(VENV_SCHEMATHESIS) $(VENV_LOCK) $(VENV_RELEASE) .venv-peers bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built
+	rm -rf $(VENV) .venv-* bench/corpus/node_modules bench/peers/node_peer/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build tests/client/node_modules assets/node_modules rrd/assets/built
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

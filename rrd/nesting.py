@@ -24,11 +24,11 @@ PIECE_LEVELS = 200
 
 STRING_PATTERN = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 FLAT_PATTERN = rb'[^"{}\[\]]*+(?:' + STRING_PATTERN + rb'[^"{}\[\]]*+)*+'
+_FLAT_VALUE = rb"[{\[]" + FLAT_PATTERN + rb"[}\]]" + FLAT_PATTERN
 # The next run of brackets that matters: strings, and values that hold nothing nested (1), are passed over.
-BRACKETS = re.compile(
-    FLAT_PATTERN + rb"((?:[{\[]" + FLAT_PATTERN + rb"[}\]]" + FLAT_PATTERN + rb")*+)(?:([{\[]++)|([}\]]++))",
-    re.DOTALL,
-)
+# Some of these at a time: ``*`` would keep a place to go back to for each, and after ``*+`` Python before
+# 3.11.5 goes on behind what its last try has read in vain (https://github.com/python/cpython/issues/106052).
+BRACKETS = re.compile(FLAT_PATTERN + rb"((?:" + _FLAT_VALUE + rb"){0,64})(?:([{\[]++)|([}\]]++))", re.DOTALL)
 
 # Escapes in the order in which they stand, so that \\ud83d (a backslash and text) is no surrogate.
 _SURROGATES = re.compile(

@@ -48,7 +48,6 @@ KERNEL_BYTES = 128 << 10
 more of one; whoever sends more waits for the next look, and then leaves the beat."""
 
 _READ_BYTES = 64 << 10
-
 _EMPTY_LOOKS_MAX = 3
 """A socket of which so many looks in a row spared hardly a read leaves the beat: the event loop tells when it
 sends again."""
@@ -115,6 +114,8 @@ class Beat:
         self._spread = 0.0
         self._load = LoopLoad()
         self._is_stopped = False
+        self._room = memoryview(bytearray(_READ_BYTES))
+        self._rooms = (self._room,)
         self.has_urgent: Callable[[], bool] = lambda: True
         """Tells whether any socket may be urgent, so that not each need be asked."""
         self._settle()
@@ -203,7 +204,7 @@ class Beat:
         if not reader.is_readable():
             return False  # Whoever makes it wait lets it go on.
         try:
-            data = os.read(pace.handle, _READ_BYTES)
+            data = self.read(pace.handle)
         except BlockingIOError:
             pace.empty_looks += 1
             return pace.empty_looks < _EMPTY_LOOKS_MAX
@@ -215,6 +216,10 @@ class Beat:
         pace.empty_looks = pace.empty_looks + 1 if size < pace.worth_bytes else 0
         metrics.BYTES_RECEIVED.add(size)
         return pace.give(data) and size < BULK_BYTES and pace.empty_looks < _EMPTY_LOOKS_MAX
+
+    def read(self, handle: int) -> bytes:
+        """Read as ``os.read`` does. That asks for all its room anew each time, and leaves holes."""
+        return self._room[: os.readv(handle, self._rooms)].tobytes()
 
     def leave_if(self, is_meant: Callable[[Pace], bool]) -> None:
         """Read what some sockets have sent, and have the event loop read them at once from now on."""
@@ -318,7 +323,7 @@ class Pace:
         self.came_since = self.looked_at
         while self.is_on and left > 0 and self.reader.is_readable():
             try:
-                data = os.read(self.handle, _READ_BYTES)
+                data = self._beat.read(self.handle)
             except OSError:
                 return
             if not data:
