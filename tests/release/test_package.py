@@ -73,7 +73,8 @@ class Client:
 
     def send(self, recording_id: str, text: str) -> None:
         event = {"type": 5, "timestamp": 1_700_000_000_000, "data": {"tag": "t", "payload": text}}
-        self._ask(f"/recordings/{recording_id}/ingest", json.dumps(event).encode() + b"\n")
+        # As an array: what finds its events has gone wrong on Debian's Python alone.
+        self._ask(f"/recordings/{recording_id}/ingest", json.dumps([event]).encode())
 
     def read(self, recording_id: str) -> list[str]:
         events = json.loads(self._ask(f"/recordings/{recording_id}/events"))
