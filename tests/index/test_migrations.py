@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
-import tarfile
 from contextlib import closing
 from pathlib import Path
 
@@ -96,8 +96,7 @@ def _schema(path: Path) -> dict[tuple[str, str], object]:
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.partition(".")[0])
 async def test_an_index_of_an_earlier_day_has_the_schema_of_a_new_one(archive: Path, tmp_path: Path) -> None:
-    with tarfile.open(archive) as members:
-        members.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(archive, tmp_path)
     old, new = tmp_path / "data" / "index.sqlite", tmp_path / "new.sqlite"
     for path in (old, new):
         async with opened(str(path)):

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-import tarfile
 import time
 import urllib.error
 from pathlib import Path
@@ -35,8 +35,7 @@ def _segments(data: Path) -> list[Path]:
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.partition(".")[0])
 def test_data_of_an_earlier_day_reads_back_rolls_up_and_verifies_clean(archive: Path, tmp_path: Path) -> None:
-    with tarfile.open(archive) as members:
-        members.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(archive, tmp_path)
     expected = json.loads((tmp_path / "expected.json").read_text())
     data = tmp_path / "data"
     objects = {path: path.read_bytes() for path in (data / "objects").rglob("*.ndjson.zst")}
