@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import blocking, scratch
-from tests.thoroughness import IS_THOROUGH, examples, is_usual
+from tests.thoroughness import IS_EXHAUSTIVE, IS_THOROUGH, examples, is_tried
 
 # So that a failed assert there shows what was compared.
 pytest.register_assert_rewrite("tests.console.lab", "tests.console.reading")
@@ -52,15 +52,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 # Last, after -k and -m: a row that is asked for by itself is the first of those left.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out two of three rows of tables that take long, unless all is to be tried."""
-    if IS_THOROUGH:
+    """Leave out some rows of tables that take long, unless all is to be tried."""
+    if IS_EXHAUSTIVE:
         return
     seen: Counter[str] = Counter()
     left_out: list[pytest.Item] = []
     for item in items:
         if item.get_closest_marker("table"):
             table = item.nodeid.partition("[")[0]
-            if not is_usual(seen[table]):
+            if not is_tried(seen[table]):
                 left_out.append(item)
             seen[table] += 1
     config.hook.pytest_deselected(items=left_out)

@@ -13,7 +13,7 @@ from rrd.log import Redaction
 from tests.harness import LocalDaemon, running
 from tests.http.api import VISITOR_ADDRESS, VISITOR_AGENT, Api, visiting
 from tests.http.signed_in import Person, a_person
-from tests.thoroughness import IS_THOROUGH, is_usual
+from tests.thoroughness import IS_EXHAUSTIVE, IS_THOROUGH, is_tried
 
 HERE = Path(__file__).parent
 
@@ -33,7 +33,7 @@ if IS_THOROUGH:
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The daemon runs on uvloop. Where time is no object, tests run on asyncio's, too: all those about
-    connections, and a third of the others.
+    connections, and a third of the others, or all where all is tried.
     """
     return LOOPS
 
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         module = item.path.stem
         if item.path.parent != HERE or module in ABOUT_CONNECTIONS or "[asyncio" not in item.name:
             continue
-        if not is_usual(seen[module]):
+        if not (IS_EXHAUSTIVE or is_tried(seen[module], level=0)):
             left_out.add(item)
         seen[module] += 1
     config.hook.pytest_deselected(items=list(left_out))

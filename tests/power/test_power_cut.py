@@ -32,7 +32,7 @@ from tests.power.machine import (
 )
 from tests.samples import tied_event
 from tests.simdisk import PowerCut, SimDisk, When
-from tests.thoroughness import IS_THOROUGH, examples
+from tests.thoroughness import IS_EXHAUSTIVE, IS_THOROUGH, examples
 
 WHENS: tuple[When, ...] = ("before", "halfway", "after")
 
@@ -270,7 +270,7 @@ async def _planned(steps: Sequence[Step], conf: Config, folder: Path, kinds: Seq
 
 
 async def _cut_everywhere(
-    folder: Path, name: str, *, seeds: Sequence[int], every: int = 1, cut_recovery: bool = False
+    folder: Path, name: str, *, seeds: Sequence[int], every: int = 1, recovery_every: int = 0
 ) -> int:
     steps, conf, kinds = EXHAUSTIVE[name]
     failures = await _planned(steps, conf, folder, kinds)
@@ -284,7 +284,7 @@ async def _cut_everywhere(
                 for state in {None, *ended.states[-3:], *ended.states[:1]}:
                     await go_on(ended, conf, folder, state)
                     cuts += 1
-                    if cut_recovery:
+                    if recovery_every and operation % recovery_every == 0:
                         cuts += await _cut_recovery(ended, conf, folder, state, seed)
     return cuts
 
@@ -317,7 +317,7 @@ async def test_a_power_cut_at_any_operation_loses_nothing_acked(tmp_path: Path, 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXHAUSTIVE)
 async def test_a_power_cut_at_every_operation_loses_nothing_acked(tmp_path: Path, name: str) -> None:
-    cuts = await _cut_everywhere(tmp_path, name, seeds=[0], cut_recovery=True)
+    cuts = await _cut_everywhere(tmp_path, name, seeds=[0], recovery_every=1 if IS_EXHAUSTIVE else 3)
     print(f"\n{name}: {cuts} power cuts")
 
 
