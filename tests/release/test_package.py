@@ -73,8 +73,9 @@ class Client:
 
     def send(self, recording_id: str, text: str) -> None:
         event = {"type": 5, "timestamp": 1_700_000_000_000, "data": {"tag": "t", "payload": text}}
-        # As an array: what finds its events has gone wrong on Debian's Python alone.
-        self._ask(f"/recordings/{recording_id}/ingest", json.dumps([event]).encode())
+        metadata = event | {"data": {"tag": "recording-meta", "payload": {"sent": text}}}
+        # Run together: what tells events apart then has gone wrong on Debian's Python alone.
+        self._ask(f"/recordings/{recording_id}/ingest", (json.dumps(event) + json.dumps(metadata)).encode())
 
     def read(self, recording_id: str) -> list[str]:
         events = json.loads(self._ask(f"/recordings/{recording_id}/events"))
